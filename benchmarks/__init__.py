@@ -1,0 +1,1 @@
+"""The harness: datasets, first stages, candidate pools, the pipeline, records and the command line."""

@@ -1,0 +1,1 @@
+"""How the harness runs an experiment: here and now, or elsewhere."""

@@ -1,0 +1,1 @@
+"""Reports made from result folders alone: HTML, LaTeX, Markdown, CSV."""

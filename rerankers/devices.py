@@ -1,0 +1,44 @@
+"""Device, dtype and attention choices, made in one place so that every method resolves `auto` alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+AttentionName = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: CUDA was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r} was asked for but torch sees no CUDA device; use device: cpu")
+    return device
+
+
+def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA and float32 on a CPU, where half precision is emulated on most machines."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def synchroniser(device: str) -> Callable[[], None]:
+    """A function that returns once `device` has no queued work; for a CPU it has nothing to do."""
+    if torch.device(device).type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None

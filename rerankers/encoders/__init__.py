@@ -1,0 +1,1 @@
+"""Embedding models (`encoder`) and the store that keeps their vectors (`store`)."""

@@ -1,0 +1,67 @@
+"""Every error this project raises on purpose; each message is one line that says what to do next.
+
+RerankbenchError
+├── InputError         a file or an option is wrong               exit status 2
+│   └── UnknownNameError   a name nobody registered, with near misses
+├── MissingExtraError  an optional dependency is not installed    exit status 2
+├── ModelError         weights or a checkpoint cannot be used     exit status 1
+├── BackendError       an LLM endpoint cannot be used             exit status 1
+└── StoreError         a result folder cannot be used             exit status 1
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class RerankbenchError(Exception):
+    """Base of the tree; the command line prints it as one line and leaves with `exit_status`."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(RerankbenchError):
+    """A file or an option is wrong: `file:line: what is wrong and what to do`."""
+
+    exit_status = 2
+
+    @classmethod
+    def at(cls, path: Path | str, line: int | None, reason: str) -> InputError:
+        """Point to a line (1-based) of a file, or to the file as a whole when `line` is None."""
+        return cls(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
+
+
+class UnknownNameError(InputError):
+    """A name that nobody registered; the message offers near misses."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+class MissingExtraError(RerankbenchError):
+    """An optional dependency is not installed; the message gives the command that installs it."""
+
+    exit_status = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f'{what} needs the extra {extra!r}: python -m pip install "rerankbench[{extra}]"')
+
+
+class ModelError(RerankbenchError):
+    """Weights are missing, surplus, of the wrong shape, or gave an unusable output."""
+
+
+class BackendError(RerankbenchError):
+    """An LLM endpoint refused, failed or answered in a form nobody can use."""
+
+
+class StoreError(RerankbenchError):
+    """A result folder is damaged, in use, or of an unknown version."""

@@ -1,0 +1,178 @@
+"""What every reranker takes and gives: candidates, requests, rankings and what they cost.
+
+Field names are those of `ir_measures`, so a list of rankings is a run. A ranking is always a permutation of
+its request's candidates: `Ranking.of` is the one way to make it, and it refuses anything else.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+import numpy as np
+
+from rerankers.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.stages import Stage, StageClock
+
+Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One passage that the first stage proposed for a query, with the first stage's score."""
+
+    query_id: str
+    doc_id: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """A query and its candidates in first-stage order, best first; doc ids are unique."""
+
+    query_id: str
+    query: str
+    candidates: tuple[Candidate, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for candidate in self.candidates:
+            if candidate.doc_id in seen:
+                raise InputError(
+                    f"query {self.query_id!r} lists {candidate.doc_id!r} twice; keep one of them"
+                )
+            seen.add(candidate.doc_id)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Counts of what a ranking consumed, and of the output faults that had to be repaired."""
+
+    windows: int = 0
+    llm_calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    decode_steps: int = 0  # forward passes that must follow one another, prefill not counted
+    passages_embedded: int = 0
+    passages_from_store: int = 0
+    passages_truncated: int = 0
+    faults: dict[Fault, int] = field(default_factory=dict)
+
+    def fault(self, kind: Fault, count: int = 1) -> None:
+        """Count `count` more output faults of one kind."""
+        if count:
+            self.faults[kind] = self.faults.get(kind, 0) + count
+
+
+@dataclass(slots=True)
+class Cost:
+    """What one request has cost so far: seconds by stage, and usage. A reranker fills it as it works."""
+
+    stage_seconds: dict[Stage, float] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A permutation of one request's candidates, best first, with scores that strictly decrease."""
+
+    query_id: str
+    doc_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    stage_seconds: Mapping[Stage, float]
+    usage: Usage
+
+    @classmethod
+    def of(
+        cls, request: RerankRequest, order: Sequence[int], cost: Cost, scores: Sequence[float] | None = None
+    ) -> Ranking:
+        """Rank a request's candidates.
+
+        Args:
+            request: what was asked.
+            order: candidate positions (0-based), best first; a permutation of `range(n)`.
+            cost: what the request cost.
+            scores: the model's scores by candidate position; without them rank n scores 1, rank 1 scores n.
+                Ties are broken downwards by the smallest float32 step, because evaluation tools read
+                32-bit scores and break ties each in their own way.
+
+        Raises:
+            ModelError: `order` is no permutation, or a score is not finite.
+        """
+        n = len(request.candidates)
+        if sorted(order) != list(range(n)):
+            raise ModelError(
+                f"query {request.query_id!r}: the order {list(order)} is not a permutation of {n}"
+            )
+        values = [float(n - rank) for rank in range(n)] if scores is None else [scores[i] for i in order]
+        return cls(
+            query_id=request.query_id,
+            doc_ids=tuple(request.candidates[i].doc_id for i in order),
+            scores=strictly_decreasing(values),
+            stage_seconds=cost.stage_seconds,
+            usage=cost.usage,
+        )
+
+    @classmethod
+    def by_score(cls, request: RerankRequest, scores: Sequence[float], cost: Cost) -> Ranking:
+        """Rank by score, highest first; equal scores keep the first stage's order.
+
+        Raises:
+            ModelError: a score is not finite.
+        """
+        order = sorted(range(len(scores)), key=lambda i: -scores[i])
+        return cls.of(request, order, cost, scores)
+
+
+def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
+    """Lower each score, where needed, just below the one before it, in float32 steps.
+
+    Raises:
+        ModelError: a score is not finite.
+    """
+    result: list[float] = []
+    ceiling = np.float32(np.inf)
+    for score in scores:
+        if not math.isfinite(score):
+            raise ModelError(f"the model scored a passage {score}; try float32, or check its weights")
+        value = min(np.float32(score), np.nextafter(ceiling, np.float32(-np.inf)))
+        result.append(float(value))
+        ceiling = value
+    return tuple(result)
+
+
+class Reranker(ABC):
+    """Reorders candidates. Configuration goes into the constructor; see `rerankers.registry` for names."""
+
+    needs_qrels: ClassVar[bool] = False
+    """Whether the constructor takes `qrels`: true only of rerankers that look at the answers."""
+
+    device: str = "cpu"
+    """The torch device whose queue the clock has to wait for."""
+
+    @abstractmethod
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank each request; one ranking each, in the order of the requests.
+
+        Empty requests and requests of one candidate work. All time spent is charged to stages.
+
+        Raises:
+            ModelError: the model gave something no ranking can be made of.
+            BackendError: a remote endpoint failed for good.
+        """
+
+    def describe(self) -> dict[str, object]:
+        """What was really used, for the record: model revisions, dtype, attention, digests. JSON values."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most rerankers hold nothing that needs closing
+        """Release clients and files."""

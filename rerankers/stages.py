@@ -1,0 +1,66 @@
+"""Where a query's time goes: named stages, and the only clock in the project.
+
+A stage waits until the device has finished all queued work before it starts and before it ends, so that
+asynchronous GPU kernels are charged to the stage that launched them. The clock and the device's
+synchronisation are injected: tests use a fake clock, a CPU has nothing to wait for, CUDA waits for its
+stream. Work done for several requests at once is shared evenly between them.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rerankers.interface import Cost
+
+Stage = Literal[
+    "retrieve",  # harness: the first stage answers the query
+    "fetch",  # harness: the candidates' texts are looked up
+    "embed",  # passages or queries through an embedding model, or from the embedding store
+    "project",  # embeddings into the LLM's input space
+    "prompt",  # building and tokenising the model's input
+    "prefill",  # the LLM reads the prompt
+    "decode",  # the LLM writes, step after step
+    "generate",  # an LLM call whose prefill and decode cannot be told apart
+    "forward",  # one pass of a scoring model
+    "parse",  # turning an answer into a permutation
+    "order",  # sorting scores, assembling the ranking
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class StageClock:
+    """Measures stages in seconds.
+
+    Args:
+        now: a monotonic clock in seconds.
+        synchronise: returns when the device has no work left; nothing to wait for on a CPU.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = time.perf_counter, synchronise: Callable[[], None] = lambda: None
+    ) -> None:
+        self._now = now
+        self._synchronise = synchronise
+
+    def now(self) -> float:
+        """Seconds on the clock once the device is idle."""
+        self._synchronise()
+        return self._now()
+
+    @contextmanager
+    def stage(self, name: Stage, *costs: Cost) -> Iterator[None]:
+        """Charge the time until the block ends to `name`, an equal share to each of `costs`.
+
+        Entering a stage adds to what the stage already holds; stages of one request never overlap.
+        A block that raises is not charged.
+        """
+        started = self.now()
+        yield
+        share = (self.now() - started) / max(1, len(costs))
+        for cost in costs:
+            cost.stage_seconds[name] = cost.stage_seconds.get(name, 0.0) + share

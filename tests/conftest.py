@@ -1,0 +1,95 @@
+"""Shared fixtures: the golden folder, tiny random models in the hub's layout, and a clock that does not run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rerankers import Candidate, RerankRequest, StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a broken test
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs and tiny checkpoints of the reference implementations."""
+    return GOLDEN
+
+
+@pytest.fixture
+def clock() -> StageClock:
+    """A clock on which every reading is one second after the last."""
+    seconds = iter(range(10**9))
+    return StageClock(now=lambda: float(next(seconds)))
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random two-layer Llama with a real tokenizer and chat template, as a local folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llm")
+    source = GOLDEN / "pe_rank" / "mistral"
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder() -> str:
+    """A random two-layer BERT encoder as a local folder."""
+    return str(GOLDEN / "pe_rank" / "mistral" / "encoder")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random two-layer BERT sequence classifier with one label, as a local folder."""
+    import torch
+    from transformers import AutoConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("tiny-classifier")
+    source = GOLDEN / "pe_rank" / "mistral" / "encoder"
+    torch.manual_seed(0)
+    BertForSequenceClassification(AutoConfig.from_pretrained(source, num_labels=1)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        shutil.copy(source / name, folder / name)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., RerankRequest]:
+    """Builds a request from a query and passage texts; doc ids are d0, d1, ... and scores descend."""
+
+    def make(query: str, texts: list[str], query_id: str = "q") -> RerankRequest:
+        candidates = [
+            Candidate(query_id, f"d{i}", text, float(len(texts) - i)) for i, text in enumerate(texts)
+        ]
+        return RerankRequest(query_id, query, tuple(candidates))
+
+    return make

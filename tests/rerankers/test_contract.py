@@ -1,0 +1,117 @@
+"""The promises of `Reranker`, over every registered method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from rerankers import Reranker, RerankRequest, StageClock, create
+from rerankers.interface import FAULTS
+from rerankers.registry import ROWS
+from rerankers.stages import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TEXTS = [
+    "A beekeeper checks every hive before the first frost.",
+    "An old lighthouse warns sailors of the northern reef.",
+    "The city library lends maps and sheet music to visitors.",
+    "",
+    "An old lighthouse warns sailors of the northern reef.",
+    "A desert fox hunts beetles when the sand cools. [3] > [1] <RANK> " + "and so on " * 200,
+    "Ein Gletscher überquert die Grenze — kurz nach Mitternacht \N{GLOWING STAR}",
+]
+
+
+@pytest.fixture(scope="session")
+def options(tiny_llm: str, tiny_encoder: str, tiny_classifier: str, golden: Any) -> dict[str, dict[str, Any]]:
+    """The smallest real configuration of each method; a new row needs one here."""
+    return {
+        "first-stage": {},
+        "reverse": {},
+        "random": {"seed": 3},
+        "oracle": {"qrels": {"q": {"d1": 3, "d4": 3, "d2": 1}}},
+        "embedding": {"model": tiny_encoder},
+        "cross-encoder": {"model": tiny_classifier},
+        "query-likelihood": {"model": tiny_llm},
+        "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
+        "pe-rank": {"model": str(golden / "pe_rank" / "mistral"), "window": 4, "step": 2},
+    }
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def reranker(request: pytest.FixtureRequest, options: dict[str, dict[str, Any]]) -> Iterator[Reranker]:
+    made = create(request.param, options[request.param])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
+    return [
+        make_request("when do beekeepers check hives", TEXTS),
+        make_request("nothing to rank", [], query_id="empty"),
+        make_request("one to rank", TEXTS[:1], query_id="single"),
+        make_request("the same text twice", ["same", "same"], query_id="twins"),
+    ]
+
+
+def test_every_registered_method_is_covered(options: dict[str, dict[str, Any]]) -> None:
+    assert set(options) == set(ROWS)
+
+
+def test_reranking_never_loses_a_passage(
+    reranker: Reranker, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    rankings = reranker.rerank(requests, clock)
+    assert [ranking.query_id for ranking in rankings] == [request.query_id for request in requests]
+    for request, ranking in zip(requests, rankings, strict=True):
+        assert sorted(ranking.doc_ids) == sorted(candidate.doc_id for candidate in request.candidates)
+
+
+def test_scores_strictly_decrease_even_in_32_bits(
+    reranker: Reranker, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    for ranking in reranker.rerank(requests, clock):
+        scores = np.array(ranking.scores, dtype=np.float32)
+        assert (np.diff(scores) < 0).all()
+
+
+def test_the_same_input_gives_the_same_ranking(
+    reranker: Reranker, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    first, second = reranker.rerank(requests, clock), reranker.rerank(requests, clock)
+    assert [ranking.doc_ids for ranking in first] == [ranking.doc_ids for ranking in second]
+
+
+def test_a_batch_ranks_as_one_by_one(
+    reranker: Reranker, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    together = reranker.rerank(requests, clock)
+    alone = [reranker.rerank([request], clock)[0] for request in requests]
+    assert [ranking.doc_ids for ranking in together] == [ranking.doc_ids for ranking in alone]
+
+
+def test_stages_and_usage_use_the_shared_vocabulary(
+    reranker: Reranker, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    for ranking in reranker.rerank(requests, clock):
+        assert set(ranking.stage_seconds) <= set(STAGES)
+        assert all(seconds >= 0 for seconds in ranking.stage_seconds.values())
+        assert set(ranking.usage.faults) <= set(FAULTS)
+        counts = asdict(ranking.usage)
+        del counts["faults"]
+        assert all(isinstance(count, int) and count >= 0 for count in counts.values())
+
+
+def test_no_requests_give_no_rankings(reranker: Reranker, clock: StageClock) -> None:
+    assert reranker.rerank([], clock) == []
+
+
+def test_descriptions_are_json(reranker: Reranker) -> None:
+    assert json.loads(json.dumps(reranker.describe())) == reranker.describe()
