@@ -1,4 +1,4 @@
-"""Shared fixtures: the golden folder, tiny random models in the hub's layout, and a clock that does not run."""
+"""Shared fixtures: golden data, tiny random models in the hub layout, and a clock that does not run."""
 
 from __future__ import annotations
 

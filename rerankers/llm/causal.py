@@ -51,7 +51,7 @@ class CausalLM:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 files.location, revision=files.revision or "main", **source
             )
-            self.model: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 files.location,
                 revision=files.revision or "main",
                 dtype=resolve_dtype(dtype, self.device),
@@ -61,7 +61,7 @@ class CausalLM:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"cannot load the language model {model!r}: {reason}") from error
-        self.model.to(device=self.device).eval().requires_grad_(False)
+        self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
