@@ -1,0 +1,284 @@
+"""The frozen candidate pool: which passages every reranker gets for which query, once and for all.
+
+A pool lives in `pools/<digest>/`, three files:
+
+- `pool.jsonl.gz`: a line a query: its id and text, its grades, and its candidates as
+  `[doc_id, score, hash of the text]`, best first. The digest is the sha256 of these lines.
+- `texts.jsonl.gz`: a line a passage; missing where the licence forbids passing texts on.
+- `about.json`: where the pool came from and what retrieval took; not part of the digest.
+
+A pool therefore verifies itself when it is read: ids, scores, order, queries and grades against the digest,
+and each text against its hash.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import StoreError
+from rerankers.interface import Candidate, RerankRequest
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from benchmarks.datasets import DatasetSpec
+    from benchmarks.retrieval import FirstStageSpec
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Queries with their candidates and grades, named by a digest of all of it.
+
+    Attributes:
+        digest: 16 hex digits; two pools with the same digest are the same to every reranker and measure.
+        dataset: name of the dataset.
+        first_stage: what retrieved the candidates, in JSON values.
+        depth: most candidates a query has.
+        queries: text by query id, in the dataset's order.
+        qrels: grade by doc id by query id; empty for a dataset without judgements.
+        candidates: best first, by query id; every query has an entry, perhaps an empty one.
+        retrieve_seconds: what the first stage took, by query id; empty where nobody measured it.
+        fetch_seconds: what looking up the texts took, by query id.
+    """
+
+    digest: str
+    dataset: str
+    first_stage: dict[str, Any]
+    depth: int
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+    candidates: dict[str, tuple[Candidate, ...]]
+    retrieve_seconds: dict[str, float]
+    fetch_seconds: dict[str, float]
+
+    @classmethod
+    def freeze(
+        cls,
+        *,
+        dataset: str,
+        first_stage: Mapping[str, Any],
+        depth: int,
+        queries: Mapping[str, str],
+        qrels: Mapping[str, Mapping[str, int]],
+        candidates: Mapping[str, Iterable[Candidate]],
+        retrieve_seconds: Mapping[str, float] | None = None,
+        fetch_seconds: Mapping[str, float] | None = None,
+    ) -> Pool:
+        """Make a pool and compute its digest; queries that `candidates` lacks get none."""
+        frozen = {query_id: tuple(candidates.get(query_id, ())) for query_id in queries}
+        grades = {query_id: dict(qrels[query_id]) for query_id in queries if query_id in qrels}
+        return cls(
+            digest=_digest(_lines(queries, grades, frozen)),
+            dataset=dataset,
+            first_stage=dict(first_stage),
+            depth=depth,
+            queries=dict(queries),
+            qrels=grades,
+            candidates=frozen,
+            retrieve_seconds=dict(retrieve_seconds or {}),
+            fetch_seconds=dict(fetch_seconds or {}),
+        )
+
+    def requests(self) -> list[RerankRequest]:
+        """One request per query, in order, queries without candidates included."""
+        return [
+            RerankRequest(query_id, query, self.candidates[query_id])
+            for query_id, query in self.queries.items()
+        ]
+
+    def save(self, pools_folder: Path, store_text: bool = True) -> Path:
+        """Write the pool to `pools_folder/<digest>` and return that folder.
+
+        The folder appears complete or not at all. One that is there already is kept as it is, with the
+        timings of its first writer; texts that it lacks are added if `store_text` asks for them.
+
+        Raises:
+            StoreError: the pool was read without its texts, so that it cannot be written again.
+        """
+        folder = pools_folder / self.digest
+        pools_folder.mkdir(parents=True, exist_ok=True)
+        lines = list(_lines(self.queries, self.qrels, self.candidates))
+        if _digest(lines) != self.digest:
+            raise StoreError(f"pool {self.digest} was read without its texts; copy its folder instead")
+        with tempfile.TemporaryDirectory(dir=pools_folder, prefix=f".{self.digest}-") as scratch:
+            new = Path(scratch) / self.digest
+            new.mkdir()
+            if store_text and not (folder / "texts.jsonl.gz").exists():
+                _write(new / "texts.jsonl.gz", self._text_lines())
+                if folder.exists():
+                    (new / "texts.jsonl.gz").replace(folder / "texts.jsonl.gz")
+            if folder.exists():
+                return folder
+            _write(new / "pool.jsonl.gz", lines)
+            about = {
+                "format_version": FORMAT_VERSION,
+                "dataset": self.dataset,
+                "first_stage": self.first_stage,
+                "depth": self.depth,
+                "retrieve_seconds": self.retrieve_seconds,
+                "fetch_seconds": self.fetch_seconds,
+            }
+            (new / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+            try:
+                new.rename(folder)
+            except OSError:
+                if not folder.exists():  # otherwise another process was faster, with the same pool
+                    raise
+        return folder
+
+    def _text_lines(self) -> Iterator[bytes]:
+        seen: set[tuple[str, str]] = set()
+        for candidates in self.candidates.values():
+            for candidate in candidates:
+                passage = (candidate.doc_id, candidate.text)
+                if passage not in seen:
+                    seen.add(passage)
+                    yield _json({"doc_id": candidate.doc_id, "text": candidate.text})
+
+
+def load_pool(folder: Path) -> Pool:
+    """Read a pool and verify it; texts are "" when it was stored without them.
+
+    Raises:
+        StoreError: a file is missing, damaged, or not what the digest in the folder's name promises.
+    """
+    remedy = "delete the folder and run the experiment again"
+    try:
+        lines = _read(folder / "pool.jsonl.gz")
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        stored = (folder / "texts.jsonl.gz").exists()
+        texts = {_text_hash(text): text for text in _read_texts(folder)} if stored else None
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder}: the candidate pool cannot be read ({error}); {remedy}") from error
+    if not isinstance(about, dict) or about.get("format_version") != FORMAT_VERSION:
+        raise StoreError(f"{folder}: unknown format of a candidate pool; read it with a newer rerankbench")
+    digest = _digest(lines)
+    if digest != folder.resolve().name:
+        raise StoreError(f"{folder}: the candidate pool was changed, its digest is now {digest}; {remedy}")
+    queries: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    candidates: dict[str, tuple[Candidate, ...]] = {}
+    for line in lines:
+        row = json.loads(line)
+        query_id = row["query_id"]
+        queries[query_id] = row["query"]
+        if row["qrels"] is not None:
+            qrels[query_id] = row["qrels"]
+        hits = []
+        for doc_id, score, text_hash in row["candidates"]:
+            text = "" if texts is None else texts.get(text_hash)
+            if text is None:
+                raise StoreError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
+            hits.append(Candidate(query_id, doc_id, text, score))
+        candidates[query_id] = tuple(hits)
+    try:
+        return Pool(
+            digest=digest,
+            dataset=about["dataset"],
+            first_stage=about["first_stage"],
+            depth=about["depth"],
+            queries=queries,
+            qrels=qrels,
+            candidates=candidates,
+            retrieve_seconds=about["retrieve_seconds"],
+            fetch_seconds=about["fetch_seconds"],
+        )
+    except KeyError as error:
+        raise StoreError(f"{folder}: about.json lacks {error}; {remedy}") from error
+
+
+def build_pool(
+    dataset_spec: DatasetSpec | str, first_stage_spec: FirstStageSpec, depth: int, limit: int | None = None
+) -> Pool:
+    """Retrieve candidates for a dataset's queries and freeze them.
+
+    With judgements, the queries are the judged ones; a judged query for which the first stage finds nothing
+    stays, without candidates. Without judgements, they are all queries. `limit` keeps the first ones.
+
+    Raises:
+        InputError: the dataset or the first stage is wrong, or they do not fit together.
+    """
+    from benchmarks.datasets import open_dataset
+    from benchmarks.retrieval import retrieve
+
+    dataset = open_dataset(dataset_spec)
+    asked = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
+    queries = {query_id: dataset.queries[query_id] for query_id in asked[:limit]}
+    found = retrieve(first_stage_spec, dataset, queries, depth)
+    clock = StageClock()
+    candidates: dict[str, tuple[Candidate, ...]] = {}
+    fetch_seconds: dict[str, float] = {}
+    for query_id in queries:
+        hits = found.hits.get(query_id, [])
+        started = clock.now()
+        texts = dataset.texts([doc_id for doc_id, _ in hits])
+        fetch_seconds[query_id] = clock.now() - started
+        candidates[query_id] = tuple(
+            Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in hits
+        )
+    return Pool.freeze(
+        dataset=dataset.name,
+        first_stage=found.described,
+        depth=depth,
+        queries=queries,
+        qrels=dataset.qrels,
+        candidates=candidates,
+        retrieve_seconds=found.seconds,
+        fetch_seconds=fetch_seconds,
+    )
+
+
+def _lines(
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    candidates: Mapping[str, tuple[Candidate, ...]],
+) -> Iterator[bytes]:
+    for query_id, query in queries.items():
+        grades = dict(sorted(qrels[query_id].items())) if query_id in qrels else None
+        hits = [
+            [candidate.doc_id, float(candidate.score), _text_hash(candidate.text)]
+            for candidate in candidates[query_id]
+        ]
+        yield _json({"query_id": query_id, "query": query, "qrels": grades, "candidates": hits})
+
+
+def _json(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()[:16]
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> None:
+    # Neither file name nor time goes into the header, so that equal pools are equal bytes.
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+        file.writelines(lines)
+
+
+def _read(path: Path) -> list[bytes]:
+    with gzip.open(path, "rb") as file:
+        return list(file)
+
+
+def _read_texts(folder: Path) -> Iterator[str]:
+    for line in _read(folder / "texts.jsonl.gz"):
+        yield json.loads(line)["text"]
