@@ -158,6 +158,7 @@ def _dequantise(folder: Path, gguf_file: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
     del model.config.quantization_config  # save_pretrained refuses a model that still calls itself quantised
+    model.hf_quantizer = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / gguf_file).unlink()
