@@ -1,0 +1,63 @@
+"""One writer a folder: an advisory lock that the system itself takes back when its holder dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rerankers.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class FolderLock:
+    """Holds `FOLDER/.lock` from `with` to its end; a killed process leaves nothing that needs cleaning.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: int | None = None
+
+    def __enter__(self) -> FolderLock:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / ".lock"
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _try_lock(file):
+            holder = os.pread(file, 32, 0).decode(errors="replace").strip() if os.name == "posix" else "?"
+            os.close(file)
+            raise StoreError(
+                f"{self._folder}: process {holder or '?'} is writing here; wait for it, "
+                "or give this run a folder of its own with --out"
+            )
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
+        self._file = file
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

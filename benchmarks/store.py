@@ -1,0 +1,337 @@
+"""The result folder: append-only, and whole after a kill at any instant.
+
+`DIR/<cell>/` holds `record.json` (replaced atomically), `ranking.trec` and `queries.jsonl`. A query's lines
+go into `ranking.trec` first; its line in `queries.jsonl` is the commit mark and carries their digest. What
+has no mark, and a torn last line, never happened: readers skip it, and the next writer removes it.
+
+`ranking.trec` keeps the first repeat's rankings. Later repeats keep their digest, which shows whether a
+repeat ranked differently. `DIR/experiment.json` lists the cells of the latest run in the order of its file,
+and `DIR/pools/` holds the candidate pools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
+from rerankers.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from io import FileIO
+    from types import TracebackType
+
+    from benchmarks.candidates import Pool
+    from rerankers.interface import Ranking
+
+Hits = tuple[tuple[str, float], ...]
+
+
+class StoredRankings(Mapping[str, Hits]):
+    """Rankings by query id, kept as bytes and parsed when asked for, which takes a fifth of the memory."""
+
+    def __init__(self, blocks: dict[str, bytes]) -> None:
+        self._blocks = blocks
+
+    def __getitem__(self, query_id: str) -> Hits:
+        hits = (line.split(" ") for line in self._blocks[query_id].decode().splitlines())
+        return tuple((doc_id, float(score)) for _, _, doc_id, _, score, _ in hits)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell as read: its record, its rows in the order they were measured, its rankings best first.
+
+    `rankings` has an entry for every query that was ranked, an empty one where there were no candidates.
+    """
+
+    record: Record
+    rows: list[QueryRow]
+    rankings: Mapping[str, Hits]
+
+    def unstable_queries(self) -> list[str]:
+        """Queries whose ranking differs between repeats."""
+        seen: dict[str, set[str]] = {}
+        for row in self.rows:
+            seen.setdefault(row.query_id, set()).add(row.ranking)
+        return [query_id for query_id, digests in seen.items() if len(digests) > 1]
+
+
+@dataclass
+class Results:
+    """A result folder: the cells of its experiment, in the order of the experiment file."""
+
+    folder: Path
+    cells: list[CellResult]
+    _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
+
+    def pool(self, digest: str) -> Pool:
+        """The candidate pool of that digest, read once.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        from benchmarks.candidates import load_pool
+
+        if digest not in self._pools:
+            self._pools[digest] = load_pool(self.folder / "pools" / digest)
+        return self._pools[digest]
+
+
+def read_results(folder: Path | str) -> Results:
+    """Read a result folder, finished or not.
+
+    Raises:
+        InputError: there are no results in it.
+        StoreError: a file is damaged, or written by a newer version.
+    """
+    folder = Path(folder)
+    cells = [folder / name for name in _cell_names(folder)]
+    if not cells:
+        raise InputError(f"{folder}: no results here; `rerankbench run CONFIG --out {folder}` makes some")
+    return Results(folder, [_read_cell(cell) for cell in cells])
+
+
+def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Note which cells belong to the experiment, in which order, and what its file said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": list(cells), "config": config}
+    _replace(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False))
+
+
+def read_record(cell: Path) -> Record | None:
+    """The record of a cell; None if the cell was never begun.
+
+    Raises:
+        StoreError: it is damaged, or written by a newer version.
+    """
+    path = cell / "record.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["schema_version"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: damaged ({error}); delete {cell} and run the experiment again") from error
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; update rerankbench"
+        )
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(f"{path}: {where}: {first['msg']}; delete {cell} and run again") from error
+
+
+class CellWriter:
+    """Appends rankings to a cell, continuing what an earlier process left.
+
+    Args:
+        cell: the cell's folder, made if it is not there.
+        record: what to note, with this process's `Session` last in `sessions`.
+
+    Attributes:
+        done: (query id, repeat) pairs that are in the cell already.
+        session: position of this process's session.
+    """
+
+    def __init__(self, cell: Path, record: Record) -> None:
+        cell.mkdir(parents=True, exist_ok=True)
+        self.cell = cell
+        rows = _recover(cell)
+        earlier = read_record(cell)
+        kept = max((row.session for row in rows), default=-1) + 1  # sessions that left nothing are forgotten
+        sessions = (earlier.sessions[:kept] if earlier else ()) + record.sessions[-1:]
+        self.session = len(sessions) - 1
+        self.done = {(row.query_id, row.repeat) for row in rows}
+        self._ranked = {row.query_id for row in rows}
+        self.record = record.model_copy(update={"sessions": sessions})
+        self._save()
+        self._rankings = (cell / "ranking.trec").open("ab", buffering=0)
+        self._rows = (cell / "queries.jsonl").open("ab", buffering=0)
+
+    def __enter__(self) -> CellWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rankings.close()
+        self._rows.close()
+
+    def add(self, rankings: Sequence[Ranking], repeat: int, total_seconds: float) -> None:
+        """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
+
+        Raises:
+            StoreError: the disk is full or refuses to write, or an id cannot stand in a TREC run.
+        """
+        blocks, rows = [], []
+        for ranking in rankings:
+            if (ranking.query_id, repeat) in self.done:
+                continue
+            lines = _trec_lines(ranking, self.record.cell)
+            if ranking.query_id not in self._ranked:
+                blocks.append(lines)
+            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines)))
+            self.done.add((ranking.query_id, repeat))
+            self._ranked.add(ranking.query_id)
+        try:
+            _append(self._rankings, b"".join(blocks))
+            _append(self._rows, b"".join(rows))
+        except OSError as error:
+            raise StoreError(
+                f"{self.cell}: cannot write ({error.strerror}); make room and run the same command to resume"
+            ) from error
+
+    def update(self, **changes: object) -> None:
+        """Replace fields of the record."""
+        self.record = self.record.model_copy(update=changes)
+        self._save()
+
+    def update_session(self, **changes: object) -> None:
+        """Replace fields of this process's session."""
+        session = self.record.sessions[-1].model_copy(update=changes)
+        self.update(sessions=(*self.record.sessions[:-1], session))
+
+    def _save(self) -> None:
+        _replace(self.cell / "record.json", self.record.model_dump_json(indent=2))
+
+
+def _cell_names(folder: Path) -> list[str]:
+    path = folder / "experiment.json"
+    if not path.exists():
+        return sorted(record.parent.name for record in folder.glob("*/record.json"))
+    try:
+        names: list[str] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: damaged ({error}); run the experiment again to write it anew") from error
+    return [name for name in names if (folder / name / "record.json").exists()]
+
+
+def _read_cell(cell: Path) -> CellResult:
+    record = read_record(cell)
+    if record is None:
+        raise StoreError(f"{cell}: record.json is gone; delete the folder and run the experiment again")
+    blocks, rows = _committed(cell)
+    return CellResult(record, rows, StoredRankings(blocks))
+
+
+def _recover(cell: Path) -> list[QueryRow]:
+    """Remove from the files what was never committed, and return the rows of the rest."""
+    blocks, rows = _committed(cell)
+    kept = {
+        "ranking.trec": b"".join(blocks.values()),
+        "queries.jsonl": b"".join(row.model_dump_json().encode() + b"\n" for row in rows),
+    }
+    for name, content in kept.items():
+        path = cell / name
+        if (path.stat().st_size if path.exists() else 0) != len(content):
+            _replace(path, content)
+    return rows
+
+
+def _committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
+    """The ranking lines by query, and the rows, of all that was written whole."""
+    found: dict[str, list[bytes]] = {}
+    for line in _whole_lines(cell / "ranking.trec"):
+        found.setdefault(line.partition(b" ")[0].decode(), []).append(line)
+    joined = {query_id: b"".join(lines) for query_id, lines in found.items()}
+    blocks: dict[str, bytes] = {}
+    rows: list[QueryRow] = []
+    seen: set[tuple[str, int]] = set()
+    path = cell / "queries.jsonl"
+    for number, line in enumerate(_whole_lines(path), 1):
+        try:
+            row = QueryRow.model_validate_json(line)
+        except ValidationError as error:
+            raise StoreError(f"{path}:{number}: not a row of results; delete {cell} and run again") from error
+        if (row.query_id, row.repeat) in seen:
+            raise StoreError(
+                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; "
+                f"delete {cell} and run the experiment again"
+            )
+        seen.add((row.query_id, row.repeat))
+        if row.query_id not in blocks:
+            block = joined.get(row.query_id, b"")
+            if _digest(block) != row.ranking:
+                continue  # the system lost the ranking but kept the mark: the query is measured again
+            blocks[row.query_id] = block
+        rows.append(row)
+    return blocks, rows
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _trec_lines(ranking: Ranking, tag: str) -> bytes:
+    """A TREC run's lines; nine digits tell any two 32-bit scores apart."""
+    lines = []
+    for rank, (doc_id, score) in enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), 1):
+        line = f"{ranking.query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
+        if len(line.split()) != 6:
+            raise StoreError(
+                f"query id {ranking.query_id!r} or document id {doc_id!r} is empty or has a space in it, "
+                "which a TREC run cannot hold; rename it in the collection"
+            )
+        lines.append(line)
+    return "".join(lines).encode()
+
+
+def _row(ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str) -> bytes:
+    row = QueryRow(
+        query_id=ranking.query_id,
+        repeat=repeat,
+        session=session,
+        total_seconds=total_seconds,
+        stage_seconds=dict(ranking.stage_seconds),
+        usage=_nonzero(ranking),
+        ranking=digest,
+    )
+    return row.model_dump_json().encode() + b"\n"
+
+
+def _nonzero(ranking: Ranking) -> dict[str, Any]:
+    counts = {name: getattr(ranking.usage, name) for name in ranking.usage.__dataclass_fields__}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _digest(lines: bytes) -> str:
+    return hashlib.sha256(lines).hexdigest()[:16]
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _replace(path: Path, content: str | bytes) -> None:
+    """Write a file so that it has its old content or its new one, whenever the process dies."""
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        with scratch.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write ({error.strerror}); make room, then run again") from error

@@ -1,0 +1,216 @@
+"""A result folder is whole after a kill at any instant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from benchmarks.lock import FolderLock
+from benchmarks.record import Protocol, Record, Session, System
+from benchmarks.store import CellWriter, read_results, write_experiment
+from rerankers.errors import InputError, StoreError
+from rerankers.interface import Candidate, Cost, Ranking, RerankRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_record(cell: str = "cell", host: str = "one") -> Record:
+    return Record(
+        cell=cell,
+        experiment="test",
+        status="running",
+        system=System(label="first stage", reranker="first-stage"),
+        dataset="tiny",
+        first_stage={"kind": "given"},
+        depth=3,
+        pool="0" * 16,
+        measures=("nDCG@10",),
+        protocol=Protocol(repeats=2),
+        sessions=(Session(started_at="2026-01-01T00:00:00Z", environment={"host": host}),),
+    )
+
+
+def make_ranking(query_id: str, scores: tuple[float, ...] = (3.0, 2.0, 1.0)) -> Ranking:
+    candidates = tuple(Candidate(query_id, f"d{i}", "", 0.0) for i in range(len(scores)))
+    cost = Cost({"forward": 0.25})
+    cost.usage.windows = 1
+    cost.usage.fault("missing", 2)
+    return Ranking.by_score(RerankRequest(query_id, "?", candidates), scores, cost)
+
+
+def write(folder: Path, query_ids: list[str], repeat: int = 0, host: str = "one") -> None:
+    with CellWriter(folder / "cell", make_record(host=host)) as writer:
+        for query_id in query_ids:
+            writer.add([make_ranking(query_id)], repeat, 0.5)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path, ["q1", "q2"])
+    (cell,) = read_results(tmp_path).cells
+    assert list(cell.rankings) == ["q1", "q2"]
+    assert cell.rankings["q2"] == (("d0", 3.0), ("d1", 2.0), ("d2", 1.0))
+    assert cell.rows[0].stage_seconds == {"forward": 0.25}
+    assert cell.rows[0].usage == {"windows": 1, "faults": {"missing": 2}}
+    assert cell.rows[0].total_seconds == 0.5
+
+
+def test_a_query_without_candidates_is_ranked_with_nothing(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        writer.add([make_ranking("empty", ())], 0, 0.1)
+    (cell,) = read_results(tmp_path).cells
+    assert dict(cell.rankings) == {"empty": ()}
+
+
+def test_scores_that_differ_by_one_bit_stay_apart(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        writer.add([make_ranking("q", (0.1, 0.1, 0.1))], 0, 0.1)
+    (cell,) = read_results(tmp_path).cells
+    scores = np.array([score for _, score in cell.rankings["q"]], dtype=np.float32)
+    assert (np.diff(scores) < 0).all()
+
+
+def test_a_torn_tail_is_skipped_by_readers_and_removed_by_the_next_writer(tmp_path: Path) -> None:
+    names = ("ranking.trec", "queries.jsonl")
+    written: list[tuple[str, bytes]] = []  # what went into which file, in order
+    sizes = dict.fromkeys(names, 0)
+    for count in (1, 2, 3):
+        write(tmp_path, ["q1", "q2", "q3"][:count])
+        for name in names:
+            written.append((name, (tmp_path / "cell" / name).read_bytes()[sizes[name] :]))
+            sizes[name] += len(written[-1][1])
+    whole = (tmp_path / "cell" / "ranking.trec").read_bytes()
+    for killed_after in range(0, sum(sizes.values()), 5):
+        left, files, committed = killed_after, dict.fromkeys(names, b""), 0
+        for name, data in written:
+            files[name] += data[:left]
+            committed += name == "queries.jsonl" and left >= len(data)
+            left = max(0, left - len(data))
+        for name in names:
+            (tmp_path / "cell" / name).write_bytes(files[name])
+        assert len(read_results(tmp_path).cells[0].rankings) == committed
+        write(tmp_path, ["q1", "q2", "q3"])
+        assert (tmp_path / "cell" / "ranking.trec").read_bytes() == whole
+
+
+def test_a_mark_whose_ranking_was_lost_is_measured_again(tmp_path: Path) -> None:
+    write(tmp_path, ["q1", "q2"])
+    path = tmp_path / "cell" / "ranking.trec"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert list(read_results(tmp_path).cells[0].rankings) == ["q1"]
+    write(tmp_path, ["q1", "q2"])
+    cell = read_results(tmp_path).cells[0]
+    assert [row.query_id for row in cell.rows] == ["q1", "q2"]
+
+
+def test_a_query_is_never_written_twice(tmp_path: Path) -> None:
+    write(tmp_path, ["q1", "q2"])
+    write(tmp_path, ["q1", "q2"])
+    write(tmp_path, ["q1"], repeat=1)
+    rows = read_results(tmp_path).cells[0].rows
+    assert [(row.query_id, row.repeat) for row in rows] == [("q1", 0), ("q2", 0), ("q1", 1)]
+
+
+def test_each_row_tells_which_process_measured_it(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"], host="one")
+    write(tmp_path, ["q1"], host="left nothing")
+    write(tmp_path, ["q1", "q2"], host="two")
+    cell = read_results(tmp_path).cells[0]
+    hosts = [session.environment["host"] for session in cell.record.sessions]
+    assert hosts == ["one", "two"]
+    assert [hosts[row.session] for row in cell.rows] == ["one", "two"]
+
+
+def test_a_ranking_that_differs_between_repeats_is_noticed(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        writer.add([make_ranking("q1"), make_ranking("q2")], 0, 0.1)
+        writer.add([make_ranking("q1"), make_ranking("q2", (1.0, 2.0, 3.0))], 1, 0.1)
+    cell = read_results(tmp_path).cells[0]
+    assert cell.unstable_queries() == ["q2"]
+    assert cell.rankings["q2"][0] == ("d0", 3.0)  # the first repeat's
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.lock import FolderLock\n"
+        "with FolderLock(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"in"
+        with pytest.raises(StoreError, match=f"process {holder.pid} is writing here"), FolderLock(tmp_path):
+            pass
+        holder.kill()
+    with FolderLock(tmp_path):
+        pass  # a killed holder leaves nothing behind
+
+
+def test_cells_come_in_the_order_of_the_experiment_and_strangers_stay_out(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        with CellWriter(tmp_path / name, make_record(name)):
+            pass
+    assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["a", "b", "c"]
+    write_experiment(tmp_path, "test", ["c", "a", "not begun"], {})
+    assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["c", "a"]
+
+
+def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rerankbench run"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("record.json", "{", r"record.json: damaged"),
+        ("record.json", '{"schema_version": 99}', "schema version 99"),
+        ("record.json", '{"schema_version": 1}', "Field required"),
+        ("queries.jsonl", "not json\n", r"queries.jsonl:1: not a row"),
+        ("../experiment.json", "[]", "experiment.json: damaged"),
+    ],
+)
+def test_damage_is_reported_by_file(tmp_path: Path, name: str, content: str, message: str) -> None:
+    write(tmp_path, ["q1"])
+    (tmp_path / "cell" / name).write_text(content)
+    with pytest.raises(StoreError, match=message):
+        read_results(tmp_path)
+
+
+def test_a_row_that_is_there_twice_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    path = tmp_path / "cell" / "queries.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(StoreError, match=r"queries.jsonl:2: query 'q1', repeat 0 is there twice"):
+        read_results(tmp_path)
+
+
+def test_ids_that_a_trec_run_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell", make_record()) as writer, pytest.raises(StoreError, match="rename"):
+        writer.add([make_ranking("two words")], 0, 0.1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full")
+def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        whole = writer._rankings
+        writer._rankings = open("/dev/full", "ab", buffering=0)  # noqa: SIM115, PTH123 - closed by the writer
+        with pytest.raises(StoreError, match="make room"):
+            writer.add([make_ranking("q2")], 0, 0.1)
+        whole.close()
+    write(tmp_path, ["q1", "q2"])
+    assert list(read_results(tmp_path).cells[0].rankings) == ["q1", "q2"]
+
+
+def test_records_are_plain_json(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    record = json.loads((tmp_path / "cell" / "record.json").read_text())
+    assert record["schema_version"] == 1
+    assert record["system"]["label"] == "first stage"
