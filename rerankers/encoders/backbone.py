@@ -1,0 +1,88 @@
+"""Loads the transformer behind an embedding model, and refuses weights that do not fit.
+
+transformers loads every architecture it knows; Jina v2, which it does not know, is `jina_bert`. No code from
+a model's repository is run.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rerankers.encoders.recipe import read_json
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import torch
+
+    from rerankers.devices import AttentionName
+    from rerankers.models import ModelFiles
+
+# Parts that training left behind and that no embedding uses: the sentence classifier's pooler, heads of
+# masked language modelling and next-sentence prediction, and the position numbers that old versions stored.
+_UNUSED = re.compile(r"(.*\.)?(pooler\.|cls\.|lm_head\.|embeddings\.position_ids$)")
+
+
+def load_backbone(
+    files: ModelFiles,
+    dtype: torch.dtype,
+    attention: AttentionName,
+    weights: Mapping[str, torch.Tensor] | None,
+) -> Any:
+    """The model in evaluation mode, without gradients; `weights` replace the model's own if given.
+
+    Raises:
+        ModelError: the files do not load, or weights are missing or surplus.
+    """
+    config = read_json(files, "config.json")
+    if not config:
+        raise ModelError(f"{files.name!r} has no config.json that can be read: not a model, or no network")
+    if config.get("position_embedding_type") == "alibi":
+        raise ModelError(
+            f"{files.name!r} uses ALiBi positions; it is no plain BERT and cannot be loaded as one"
+        )
+    how = {"attn_implementation": attention} if attention != "auto" else {}
+    model = (_from_files if weights is None else _from_weights)(files, dtype, how, weights or {})
+    return model.eval().requires_grad_(False)
+
+
+def _from_files(
+    files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str], _: Mapping[str, torch.Tensor]
+) -> Any:
+    from transformers import AutoModel
+
+    try:
+        model, report = AutoModel.from_pretrained(
+            files.location, revision=files.revision or "main", dtype=dtype, output_loading_info=True, **how
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"cannot load the encoder {files.name!r}: {reason}") from error
+    refuse_misfits(files.name, report["missing_keys"], report["unexpected_keys"])
+    return model
+
+
+def _from_weights(
+    files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str], weights: Mapping[str, torch.Tensor]
+) -> Any:
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(files.location, revision=files.revision or "main")
+    model: Any = AutoModel.from_config(config, dtype=dtype, **how)  # type: ignore[no-untyped-call]
+    misfits = model.load_state_dict(weights, strict=False)
+    refuse_misfits(files.name, misfits.missing_keys, misfits.unexpected_keys)
+    return model
+
+
+def refuse_misfits(name: str, missing: Iterable[str], surplus: Iterable[str]) -> None:
+    """Raise `ModelError` unless the weights are complete, unused leftovers aside."""
+    missing = sorted(key for key in missing if not _UNUSED.match(key))
+    surplus = sorted(key for key in surplus if not _UNUSED.match(key))
+    if missing:
+        raise ModelError(f"{name!r} lacks {len(missing)} weights of its architecture, first {missing[0]!r}")
+    if surplus:
+        raise ModelError(
+            f"{name!r} has {len(surplus)} weights too many, first {surplus[0]!r}; wrong model type?"
+        )

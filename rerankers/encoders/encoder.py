@@ -1,0 +1,189 @@
+"""An embedding model: texts in, unit vectors out.
+
+Passages are sorted by length and batched under a token budget, so that little is spent on padding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, validate_call
+
+from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.encoders.backbone import load_backbone
+from rerankers.encoders.recipe import Pooling, find_recipe
+from rerankers.errors import ModelError
+from rerankers.models import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Kind = Literal["query", "passage"]
+
+
+class Encoder:
+    """A bidirectional or causal encoder with its tokenizer, pooling and prefixes.
+
+    Args:
+        model: hub id, folder or wheel; see `rerankers.models`.
+        revision: hub revision (branch, tag or commit).
+        pooling: `mean` over tokens, the first (`cls`) or the `last_token`; `auto` as the authors say.
+        max_length: longest input in tokens, special ones included; the authors' limit applies if smaller.
+        query_prefix: put before queries; None is the authors' own.
+        passage_prefix: put before passages; None is the authors' own.
+        dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: transformers' attention implementation; `auto` lets transformers choose.
+        batch_tokens: most tokens in one forward pass, padding included.
+        weights: these weights in place of the model's own, by the names the model gives them.
+
+    Attributes:
+        dimension: length of a vector.
+        device: where weights and vectors are.
+        pooling: the pooling in use.
+        truncated: texts cut at `max_length` in the latest `encode`.
+
+    Raises:
+        InputError: no such folder or device.
+        ModelError: the files do not load, or weights are missing or surplus.
+    """
+
+    @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        pooling: Literal["auto", "mean", "cls", "last_token"] = "auto",
+        max_length: int = 512,
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+        attention: AttentionName = "auto",
+        batch_tokens: int = 16384,
+        weights: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        from transformers import AutoTokenizer
+
+        files = find_model(model, revision)
+        recipe = find_recipe(files)
+        self.device = resolve_device(device)
+        self._model = load_backbone(files, resolve_dtype(dtype, self.device), attention, weights).to(
+            self.device
+        )
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                files.location, revision=files.revision or "main"
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"cannot load the tokenizer of {model!r}: {reason}") from error
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        config = self._model.config
+        self.dimension: int = config.hidden_size
+        self.pooling: Pooling = recipe.pooling if pooling == "auto" else pooling
+        self.max_length: int = min(
+            max_length,
+            recipe.max_length or max_length,
+            self._tokenizer.model_max_length,
+            max_length if _has_no_position_table(config) else config.max_position_embeddings,
+        )
+        self.query_prefix = recipe.query_prefix if query_prefix is None else query_prefix
+        self.passage_prefix = recipe.passage_prefix if passage_prefix is None else passage_prefix
+        self.truncated = 0
+        self._batch_tokens = batch_tokens
+        self._files = files
+
+    def encode(self, texts: Sequence[str], *, kind: Kind = "passage") -> torch.Tensor:
+        """Embed texts: (len(texts), dimension) float32 on `device`, every row of length one.
+
+        Equal texts get equal rows to the last bit. No texts give no rows.
+        """
+        prefix = self.query_prefix if kind == "query" else self.passage_prefix
+        row_of: dict[str, int] = {}
+        for text in texts:
+            row_of.setdefault(text, len(row_of))
+        vectors = torch.empty(len(row_of), self.dimension, device=self.device)
+        tokens, cut = self._tokenize([prefix + text for text in row_of])
+        self.truncated = sum(cut[row_of[text]] for text in texts)
+        for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
+            vectors[_on(self.device, torch.tensor(rows))] = self._forward([tokens[row] for row in rows])
+        if len(row_of) == len(texts):
+            return vectors
+        return vectors[_on(self.device, torch.tensor([row_of[text] for text in texts]))]
+
+    def describe(self) -> dict[str, object]:
+        """Model, revision or fingerprint, pooling, prefixes, length, dtype and attention as loaded."""
+        return {
+            "model": self._files.name,
+            "revision": getattr(self._model.config, "_commit_hash", None) or self._files.fingerprint,
+            "architecture": type(self._model).__name__,
+            "dimension": self.dimension,
+            "pooling": self.pooling,
+            "query_prefix": self.query_prefix,
+            "passage_prefix": self.passage_prefix,
+            "max_length": self.max_length,
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "attention": self._model.config._attn_implementation,
+        }
+
+    def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[bool]]:
+        """Token ids of each text, and whether it had to be cut."""
+        if not texts:
+            return [], []
+        encoded = self._tokenizer(
+            texts, truncation=True, max_length=self.max_length, return_attention_mask=False
+        )
+        cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+        return encoded["input_ids"], cut
+
+    @torch.inference_mode()
+    def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
+        """(batch, dimension) unit vectors of one padded batch."""
+        longest = max(len(ids) for ids in tokens)
+        ids = torch.full((len(tokens), longest), self._tokenizer.pad_token_id)  # (batch, longest)
+        for row, sequence in enumerate(tokens):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+        lengths = torch.tensor([len(sequence) for sequence in tokens])
+        mask = torch.arange(longest) < lengths[:, None]
+        inputs: dict[str, torch.Tensor] = {"input_ids": ids, "attention_mask": mask.long()}
+        inputs = {name: _on(self.device, value) for name, value in inputs.items()}
+        hidden = self._model(**inputs).last_hidden_state.float()  # (batch, longest, dimension)
+        return F.normalize(self._pool(hidden, _on(self.device, lengths), inputs["attention_mask"]), dim=-1)
+
+    def _pool(self, hidden: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, dimension) from (batch, longest, dimension); padding is on the right."""
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "last_token":
+            return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+        weights = mask.to(hidden.dtype)[:, :, None]
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Rows from long to short, as many at a time as their padded tokens fit into the budget."""
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """Copy to the device without making the host wait for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _has_no_position_table(config: Any) -> bool:
+    """Whether positions enter without a table that would limit the length (ALiBi)."""
+    return getattr(config, "position_embedding_type", None) == "alibi"
