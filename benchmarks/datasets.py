@@ -1,0 +1,287 @@
+"""Datasets: queries, judgements and passages, from wherever the field keeps them.
+
+An ir_datasets id, a folder in the BEIR layout, a file of candidates, or the built-in collection. A passage's
+text is its title and its text joined by a space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmarks.candidates_file import query_text, read_candidates
+from benchmarks.readers import Row, read_json_lines, read_qrels
+from rerankers.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+class DatasetSpec(BaseModel):
+    """Which dataset to use. A plain string stands for `id`, or for the folder or `.jsonl` file it names.
+
+    Attributes:
+        id: an ir_datasets id such as `msmarco-passage/trec-dl-2019/judged`, or `bundled`.
+        folder: a folder with `corpus.jsonl`, `queries.jsonl` and perhaps `qrels/*.tsv`.
+        split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
+        candidates: a JSONL file of queries with their hits.
+        qrels: judgements for `candidates`, in TREC's or BEIR's format.
+        name: how tables call the dataset; by default what it was opened by.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str | None = None
+    folder: str | None = None
+    split: str | None = None
+    candidates: str | None = None
+    qrels: str | None = None
+    name: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.endswith((".jsonl", ".jsonl.gz")):
+            return {"candidates": value}
+        is_path = value.startswith((".", "/", "~")) or (value != "bundled" and Path(value).is_dir())
+        return {"folder": value} if is_path else {"id": value}
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> DatasetSpec:
+        if sum(kind is not None for kind in (self.id, self.folder, self.candidates)) != 1:
+            raise ValueError("a dataset has exactly one of id, folder and candidates")
+        if self.qrels is not None and self.candidates is None:
+            raise ValueError("qrels goes with candidates; a folder has its own in qrels/")
+        if self.split is not None and self.folder is None:
+            raise ValueError("split goes with folder; an ir_datasets id names its own split")
+        return self
+
+
+class Dataset(ABC):
+    """Queries, judgements and passages.
+
+    Attributes:
+        name: how tables call it.
+        queries: text by query id, in the dataset's own order.
+        qrels: grade by doc id by query id; empty if nothing is judged. Every judged query has a text.
+        given: (doc id, score) best first by query id, where the dataset brings its own candidates.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queries: dict[str, str],
+        qrels: dict[str, dict[str, int]],
+        given: dict[str, list[tuple[str, float]]] | None = None,
+    ) -> None:
+        self.name, self.queries, self.qrels, self.given = name, queries, qrels, given
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the passages: equal ones may share an index."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Every passage's doc id and text."""
+
+    @abstractmethod
+    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
+        """Texts by doc id.
+
+        Raises:
+            InputError: the dataset lacks one of them.
+        """
+
+
+class _FileDataset(Dataset):
+    """A dataset whose passages are read from a file, once, and held in memory.
+
+    A collection of many millions of passages is better named by its ir_datasets id: its texts stay on disk.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queries: dict[str, str],
+        qrels: dict[str, dict[str, int]],
+        *,
+        corpus: Path,
+        passages: dict[str, str] | None = None,
+        given: dict[str, list[tuple[str, float]]] | None = None,
+    ) -> None:
+        super().__init__(name, queries, qrels, given)
+        self._corpus = corpus
+        self._given_passages = passages
+
+    @cached_property
+    def _passages(self) -> dict[str, str]:
+        return _read_corpus(self._corpus) if self._given_passages is None else self._given_passages
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for doc_id, text in self._passages.items():
+            digest.update(f"{doc_id}\0{text}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        yield from self._passages.items()
+
+    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
+        for doc_id in doc_ids:
+            if doc_id not in self._passages:
+                raise InputError.at(self._corpus, None, f"passage {doc_id!r} is not in here; add it")
+        return {doc_id: self._passages[doc_id] for doc_id in doc_ids}
+
+
+class _IrDataset(Dataset):
+    """A dataset of the ir_datasets package; its texts come from the package's document store."""
+
+    def __init__(self, name: str, dataset_id: str) -> None:
+        import ir_datasets
+
+        try:
+            self._source = ir_datasets.load(dataset_id)
+        except KeyError as error:
+            raise _unknown(dataset_id) from error
+        for kind in ("docs", "queries"):
+            if not self._source.has(kind):
+                raise InputError(f"dataset {dataset_id!r} has no {kind}; name one that has")
+        self._id = dataset_id
+        try:
+            queries = {query.query_id: query.default_text().strip() for query in self._source.queries_iter()}
+            qrels: dict[str, dict[str, int]] = {}
+            if self._source.has_qrels():
+                for judged in self._source.qrels_iter():
+                    qrels.setdefault(judged.query_id, {})[judged.doc_id] = judged.relevance
+        except OSError as error:
+            reason = f"cannot be fetched ({error}); check the network, or see https://ir-datasets.com"
+            raise InputError(f"dataset {dataset_id!r} {reason}") from error
+        # Some datasets judge queries whose text they leave to another id; those cannot be run at all.
+        super().__init__(
+            name, queries, {query_id: qrels[query_id] for query_id in queries if query_id in qrels}
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        import ir_datasets
+
+        return hashlib.sha256(f"ir_datasets:{ir_datasets.docs_parent_id(self._id)}".encode()).hexdigest()[:16]
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        for document in self._source.docs_iter():
+            yield document.doc_id, document.default_text().strip()
+
+    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
+        found = self._source.docs_store().get_many(doc_ids)
+        for doc_id in doc_ids:
+            if doc_id not in found:
+                raise InputError(f"dataset {self._id!r} has no passage {doc_id!r}; is it the run's dataset?")
+        return {doc_id: found[doc_id].default_text().strip() for doc_id in doc_ids}
+
+
+def open_dataset(spec: DatasetSpec | str) -> Dataset:
+    """Open a dataset; passages are read when they are first asked for.
+
+    Raises:
+        InputError: a file is missing or wrong, or the name is unknown.
+    """
+    if isinstance(spec, str):
+        spec = DatasetSpec.model_validate(spec)
+    if spec.candidates is not None:
+        return _open_candidates(Path(spec.candidates).expanduser(), spec)
+    if spec.folder is not None:
+        folder = Path(spec.folder).expanduser()
+        return _open_folder(folder, spec.name or folder.resolve().name, spec.split)
+    assert spec.id is not None  # noqa: S101 - the specification's own validator
+    if spec.id == "bundled":
+        return _open_folder(BUNDLED, spec.name or "bundled", "test")
+    return _IrDataset(spec.name or spec.id, spec.id)
+
+
+def dataset_ids() -> list[str]:
+    """`bundled` and every id that ir_datasets knows."""
+    import ir_datasets
+
+    return ["bundled", *sorted(ir_datasets.registry)]
+
+
+def _unknown(dataset_id: str) -> InputError:
+    import difflib
+
+    known = dataset_ids()
+    if difflib.get_close_matches(dataset_id, known, n=1, cutoff=0.5):
+        return UnknownNameError("dataset", dataset_id, known)
+    reason = "neither a folder here nor an ir_datasets id; see rerankbench list datasets"
+    return InputError(f"unknown dataset {dataset_id!r}: {reason}")
+
+
+def _open_folder(folder: Path, name: str, split: str | None) -> Dataset:
+    if not folder.is_dir():
+        raise InputError.at(folder, None, "no such folder; check the path")
+    corpus, queries_file = _member(folder, "corpus.jsonl"), _member(folder, "queries.jsonl")
+    queries: dict[str, str] = {}
+    for line, values in read_json_lines(queries_file):
+        row = Row(queries_file, line, values)
+        row.add(queries, "query", row.identifier("_id"), query_text(row, "text"))
+    qrels_file = _qrels_file(folder, split)
+    qrels = {} if qrels_file is None else _qrels_of(queries, qrels_file, queries_file)
+    return _FileDataset(name, queries, qrels, corpus=corpus)
+
+
+def _member(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise InputError.at(
+        folder, None, f"there is no {name} in this folder; it needs corpus.jsonl, queries.jsonl"
+    )
+
+
+def _qrels_file(folder: Path, split: str | None) -> Path | None:
+    """The split asked for; else the only one, or `test`; None if the folder has no judgements at all."""
+    paths = sorted([*folder.glob("qrels/*.tsv"), *folder.glob("qrels/*.tsv.gz")])
+    files = {path.name.split(".tsv")[0]: path for path in paths}
+    if split is not None and split not in files:
+        raise InputError.at(folder / "qrels", None, f"no split {split!r}; found {', '.join(files) or 'none'}")
+    if not files:
+        return None
+    if split is None and len(files) > 1 and "test" not in files:
+        raise InputError.at(folder / "qrels", None, f"several splits; set split to one of {', '.join(files)}")
+    return files[split or ("test" if "test" in files else next(iter(files)))]
+
+
+def _qrels_of(queries: dict[str, str], qrels_file: Path, queries_file: Path) -> dict[str, dict[str, int]]:
+    qrels = read_qrels(qrels_file)
+    for query_id in qrels:
+        if query_id not in queries:
+            # Leaving it out would raise every mean over the judged queries.
+            reason = f"query {query_id!r} is judged, but {queries_file} does not have it; add it there"
+            raise InputError.at(qrels_file, None, reason)
+    return qrels
+
+
+def _read_corpus(path: Path) -> dict[str, str]:
+    passages: dict[str, str] = {}
+    for line, values in read_json_lines(path):
+        row = Row(path, line, values)
+        title = row.text("title") if row.values.get("title") is not None else ""
+        row.add(passages, "passage", row.identifier("_id"), f"{title} {row.text('text')}".strip())
+    return passages
+
+
+def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
+    queries, passages, given = read_candidates(path)
+    qrels = {} if spec.qrels is None else _qrels_of(queries, Path(spec.qrels).expanduser(), path)
+    name = spec.name or path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)

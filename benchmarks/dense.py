@@ -1,0 +1,108 @@
+"""Dense retrieval: an encoder embeds the whole collection once; the search is exact.
+
+The embeddings are cached on disk and held on the encoder's device while searching, 4 bytes a dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from rerankers.devices import synchroniser
+from rerankers.models import cache_folder
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from benchmarks.datasets import Dataset
+    from rerankers.encoders.encoder import Encoder
+
+_ENCODE_BLOCK = 8192  # passages encoded between two writes to disk
+_SEARCH_BLOCK = 1 << 20  # passages scored between two selections of the best
+
+
+def search(
+    encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
+) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
+    """Hits, best first, and seconds (encoding and search), both by query id; one query at a time.
+
+    Equal scores keep the collection's order.
+    """
+    folder = _embeddings_of(encoder, dataset)
+    doc_ids = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+    mapped = np.memmap(folder / "embeddings.f32", np.float32, "c", shape=(len(doc_ids), encoder.dimension))
+    passages = torch.from_numpy(mapped).to(encoder.device)  # (n_passages, dimension), rows of length one
+    clock = StageClock(synchronise=synchroniser(str(encoder.device)))
+    hits: dict[str, list[tuple[str, float]]] = {}
+    seconds: dict[str, float] = {}
+    for query in list(queries.values())[:1]:
+        best(
+            encoder.encode([query], kind="query")[0], passages, depth
+        )  # loads kernels; not the query's fault
+    for query_id, query in queries.items():
+        started = clock.now()
+        vector = encoder.encode([query], kind="query")[0]  # (dimension,)
+        found = best(vector, passages, depth)
+        hits[query_id] = [(doc_ids[row], score) for row, score in found]
+        seconds[query_id] = clock.now() - started
+    return hits, seconds
+
+
+def best(
+    vector: torch.Tensor, passages: torch.Tensor, depth: int, block: int = _SEARCH_BLOCK
+) -> list[tuple[int, float]]:
+    """Rows with the largest inner products, best first, in blocks; equal products keep the rows' order.
+
+    Args:
+        vector: (dimension,).
+        passages: (n_passages, dimension).
+        depth: how many rows to return, at most.
+        block: rows scored at once.
+    """
+    rows = torch.empty(0, dtype=torch.long, device=passages.device)
+    scores = torch.empty(0, dtype=passages.dtype, device=passages.device)
+    for start in range(0, len(passages), block):
+        products = passages[start : start + block] @ vector  # (<= block,)
+        order = torch.sort(torch.cat([scores, products]), descending=True, stable=True)
+        kept = order.indices[:depth]
+        new = torch.arange(start, start + len(products), device=passages.device)
+        rows, scores = torch.cat([rows, new])[kept], order.values[:depth]
+    return list(zip(rows.tolist(), scores.tolist(), strict=True))
+
+
+def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
+    """The folder with the collection's embeddings; it appears in the cache complete or not at all."""
+    described = json.dumps(encoder.describe(), sort_keys=True)
+    key = hashlib.sha256(described.encode()).hexdigest()[:16]
+    folder = cache_folder() / "indexes" / dataset.fingerprint / f"dense-{key}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        new = Path(scratch) / "embeddings"
+        new.mkdir()
+        doc_ids: list[str] = []
+        texts: list[str] = []
+        passages = tqdm(dataset.documents(), desc=f"embedding {dataset.name}", unit=" passages", disable=None)
+        with (new / "embeddings.f32").open("wb") as file:
+            for doc_id, text in passages:
+                doc_ids.append(doc_id)
+                texts.append(text)
+                if len(texts) == _ENCODE_BLOCK:
+                    file.write(encoder.encode(texts).cpu().numpy().tobytes())
+                    texts = []
+            file.write(encoder.encode(texts).cpu().numpy().tobytes())
+        (new / "doc_ids.json").write_text(json.dumps(doc_ids), encoding="utf-8")
+        (new / "encoder.json").write_text(described, encoding="utf-8")
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster
+                raise
+    return folder

