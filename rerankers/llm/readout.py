@@ -1,0 +1,117 @@
+"""Reads a causal LM's logits at the end of many prompts, with as little computation as exactness allows.
+
+Prompts are batched by length under a token budget and padded on the left, so that the positions asked for are
+the last ones of every row: the vocabulary projection, often a third of a small model, runs nowhere else. What
+all prompts begin with (a system message, an instruction, the query) is read once and its keys and values are
+repeated over the rows.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from rerankers.batching import length_sorted_batches
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from rerankers.llm.causal import CausalLM
+
+_WORTH_SHARING = 256  # tokens saved, below which one more forward pass costs more than it saves
+
+
+def last_logits(
+    llm: CausalLM, prompts: Sequence[Sequence[int]], keep: Sequence[int], batch_tokens: int
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Logits at the last positions of each prompt, batch by batch.
+
+    Args:
+        llm: the model.
+        prompts: token ids; none empty.
+        keep: for each prompt, how many of its last positions are wanted.
+        batch_tokens: tokens in one forward pass, padding included, the shared beginning not counted.
+
+    Yields:
+        prompt positions of a batch, and float logits (rows, k, vocabulary) where k is the batch's largest
+        `keep`; a row's own positions are its last ones.
+    """
+    import torch
+
+    shared = _shared_prefix(prompts, keep)
+    rest = [list(prompt[shared:]) for prompt in prompts]
+    with torch.inference_mode():
+        past = _read(llm, list(prompts[0][:shared])) if shared else None
+        for batch in length_sorted_batches([len(ids) for ids in rest], batch_tokens):
+            count = max(keep[position] for position in batch)
+            yield batch, _forward(llm, [rest[position] for position in batch], shared, past, count)
+
+
+def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
+    """How many tokens all prompts begin with, short of the positions wanted; 0 if sharing would not pay."""
+    limit = min(len(prompt) - max(keep) for prompt in prompts)
+    first = prompts[0]
+    length = 0
+    while length < limit and all(prompt[length] == first[length] for prompt in prompts):
+        length += 1
+    return length if length * (len(prompts) - 1) >= _WORTH_SHARING else 0
+
+
+def _read(llm: CausalLM, ids: list[int]) -> Any:
+    """Keys and values of one sequence."""
+    import torch
+
+    tokens = torch.tensor([ids], device=llm.device)
+    return llm.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
+
+
+def _forward(llm: CausalLM, rows: list[list[int]], shared: int, past: Any, count: int) -> torch.Tensor:
+    import torch
+
+    width = max(len(row) for row in rows)
+    tokens = torch.full((len(rows), width), llm.tokenizer.pad_token_id)
+    mask = torch.ones((len(rows), shared + width), dtype=torch.long)
+    positions = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        padding = width - len(row)
+        tokens[i, padding:] = torch.tensor(row)
+        mask[i, shared : shared + padding] = 0
+        positions[i, padding:] = torch.arange(shared, shared + len(row))
+    cache = None
+    if past is not None:
+        cache = copy.deepcopy(past)
+        cache.batch_repeat_interleave(len(rows))
+    logits: torch.Tensor = llm.model(
+        input_ids=tokens.to(llm.device),
+        attention_mask=mask.to(llm.device),
+        position_ids=positions.to(llm.device),
+        past_key_values=cache,
+        use_cache=cache is not None,
+        logits_to_keep=count,
+    ).logits
+    return logits
+
+
+def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
+    """Each text's beginning of at most `limit` tokens, and whether anything was cut.
+
+    The text is cut, not its token ids, so that prompts are tokenised whole, as in training.
+
+    Raises:
+        ModelError: the tokenizer cannot say where its tokens lie in the text.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError(f"{type(tokenizer).__name__} gives no character offsets; use a fast tokenizer")
+    cut, truncated = list(texts), [False] * len(texts)
+    long = [i for i, text in enumerate(texts) if len(text.encode()) > limit]  # a token covers a byte or more
+    if long:
+        encoded = tokenizer(
+            [texts[i] for i in long], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        for i, offsets in zip(long, encoded["offset_mapping"], strict=True):
+            if len(offsets) > limit:
+                cut[i], truncated[i] = texts[i][: offsets[limit - 1][1]], True
+    return cut, truncated

@@ -1,0 +1,76 @@
+"""What pointwise rerankers share: each passage is scored alone with its query, all pairs in few batches.
+
+A method says how pairs become model input (`tokenize`, stage `prompt`) and how inputs become scores (`score`,
+stage `forward`); sorting is stage `order`. All pairs of all requests go through one `score` call, so a
+throughput run fills its batches across queries. The same text proposed twice for a query is scored once,
+because two batches may round one text differently and equal texts must stay in first-stage order.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.stages import StageClock
+
+Pair = tuple[str, str]
+"""A query and a passage text."""
+
+InputT = TypeVar("InputT")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized(Generic[InputT]):
+    """Model input for a list of pairs.
+
+    Attributes:
+        inputs: what `score` reads.
+        lengths: tokens of each pair as the model reads it.
+        truncated: whether the passage of each pair was cut.
+    """
+
+    inputs: InputT
+    lengths: Sequence[int]
+    truncated: Sequence[bool]
+
+
+class PointwiseReranker(Reranker, Generic[InputT]):
+    """Ranks by a score that each (query, passage) pair gets on its own."""
+
+    @abstractmethod
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:
+        """Model input for at least one pair."""
+
+    @abstractmethod
+    def score(self, tokenized: Tokenized[InputT]) -> list[float]:
+        """One score a pair, higher is better."""
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by score; equal scores keep the first stage's order."""
+        costs = [Cost() for _ in requests]
+        busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
+        scores: dict[Pair, float] = {}
+        if busy:
+            with clock.stage("prompt", *busy):
+                pairs = list(
+                    dict.fromkeys((request.query, c.text) for request in requests for c in request.candidates)
+                )
+                tokenized = self.tokenize(pairs)
+            with clock.stage("forward", *busy):
+                scores = dict(zip(pairs, self.score(tokenized), strict=True))
+            counts = dict(zip(pairs, zip(tokenized.lengths, tokenized.truncated, strict=True), strict=True))
+        rankings = []
+        for request, cost in zip(requests, costs, strict=True):
+            with clock.stage("order", cost):
+                asked = [(request.query, candidate.text) for candidate in request.candidates]
+                for pair in dict.fromkeys(asked):
+                    cost.usage.prompt_tokens += counts[pair][0]
+                cost.usage.passages_truncated = sum(counts[pair][1] for pair in asked)
+                rankings.append(Ranking.by_score(request, [scores[pair] for pair in asked], cost))
+        return rankings

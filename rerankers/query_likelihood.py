@@ -1,0 +1,129 @@
+"""Query likelihood under a causal LM: UPR (Sachan et al., arXiv 2204.07496, section 2).
+
+A passage's score is the mean log-probability of the query's tokens after a prompt that shows the passage. The
+paper asks an encoder-decoder; a decoder reads the same prompt and the query in one sequence. The wording is
+data: `rerankers/pointwise_prompts.toml`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, validate_call
+
+from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.errors import InputError
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.readout import cut_to_tokens, last_logits
+from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
+from rerankers.pointwise_prompts import QueryLikelihoodPrompt, prompt_named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+Prompts = list[tuple[list[int], int]]
+"""Token ids of each prompt with its query at the end, and how many of them are the query's."""
+
+
+class QueryLikelihood(PointwiseReranker[Prompts]):
+    """Ranks by the mean log-probability of the query given the passage; an empty query ties all passages.
+
+    Args:
+        model: causal LM; hub id, folder or wheel, see `rerankers.models`.
+        revision: hub revision (branch, tag or commit).
+        prompt: name of a wording in `pointwise_prompts.toml`.
+        max_passage_tokens: a passage is cut after this many tokens.
+        batch_tokens: tokens in one forward pass, padding included.
+        device, dtype, attention: as everywhere; see `rerankers.devices`.
+
+    Raises:
+        InputError: no such prompt, or one for chat models with a model that has no chat template.
+        ModelError: the model does not load.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        prompt: str = "plain",
+        max_passage_tokens: Annotated[int, Field(ge=1)] = 512,
+        batch_tokens: BatchTokens = "auto",
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        wording = prompt_named(QueryLikelihoodPrompt, prompt)
+        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        self._before, self._after = self._frame(wording)
+        self._special_tokens = not wording.chat  # a chat template writes its own
+        self._prompt = prompt
+        self._max_passage_tokens = max_passage_tokens
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        self.device = str(self._llm.device)
+
+    def _frame(self, wording: QueryLikelihoodPrompt) -> tuple[str, str]:
+        """What stands before and after the passage; the query follows at once."""
+        text = wording.text
+        if wording.chat:
+            tokenizer = self._llm.tokenizer
+            if tokenizer.chat_template is None:
+                raise InputError("this model has no chat template; choose a prompt without chat")
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+            )
+        before, _, after = text.partition("{passage}")
+        return before, after + wording.before_query
+
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
+        """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""
+        tokenizer = self._llm.tokenizer
+        passages, truncated = cut_to_tokens(tokenizer, [text for _, text in pairs], self._max_passage_tokens)
+        framed = [self._before + passage + self._after for passage in passages]
+        texts = [start + query for start, (query, _) in zip(framed, pairs, strict=True)]
+        encoded = tokenizer(
+            texts, add_special_tokens=self._special_tokens, return_offsets_mapping=True, verbose=False
+        )
+        prompts: Prompts = []
+        for start, ids, offsets in zip(framed, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            of_query = [i for i, (_, end) in enumerate(offsets) if end > len(start)]
+            prompts.append((ids[: of_query[-1] + 1] if of_query else ids, len(of_query)))
+        return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated)
+
+    def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
+        """Mean log-probability of the query's tokens, natural logarithm."""
+        scores = [0.0] * len(tokenized.inputs)
+        asked = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
+        if not asked:
+            return scores
+        prompts = [tokenized.inputs[i][0] for i in asked]
+        counts = [tokenized.inputs[i][1] for i in asked]
+        # The last token predicts nothing here, but a position's prediction stands one before it.
+        keep = [count + 1 for count in counts]
+        for batch, logits in last_logits(self._llm, prompts, keep, self._batch_tokens):
+            for row, position in enumerate(batch):
+                query = prompts[position][-counts[position] :]
+                scores[asked[position]] = _mean_log_probability(logits[row], query)
+        return scores
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, the wording, and the limits."""
+        return {
+            **self._llm.describe(),
+            "prompt": self._prompt,
+            "max_passage_tokens": self._max_passage_tokens,
+            "batch_tokens": self._batch_tokens,
+        }
+
+
+def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> float:
+    """Of `tokens`, predicted by the positions before them at the end of `logits` (positions, vocabulary)."""
+    import torch
+
+    log_probabilities = logits[-len(tokens) - 1 : -1].float().log_softmax(dim=-1)
+    targets = torch.tensor(tokens, device=logits.device)[:, None]
+    return float(log_probabilities.gather(1, targets).mean())

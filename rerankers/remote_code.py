@@ -1,0 +1,53 @@
+"""Code that a model's repository brings: off unless the model is named and its commit pinned.
+
+Loading such a model without permission, or with code that no longer runs under the installed transformers,
+fails with one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def check_pinned(model: str, revision: str | None) -> None:
+    """Require a full commit hash: a branch or tag may hold other code tomorrow.
+
+    Raises:
+        InputError: the revision is missing or is not a commit.
+    """
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
+        raise InputError(
+            f"{model!r} may run its own code only at a pinned commit; set revision to its 40 hex digits"
+        )
+
+
+@contextmanager
+def loading(kind: str, model: str, trust_remote_code: bool) -> Iterator[None]:
+    """Turn what loaders raise into one line; anything may come out of remote code.
+
+    Raises:
+        ModelError: the model did not load.
+    """
+    import transformers
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            raise ModelError(
+                f"{model!r} brings its own code; set trust_remote_code: true and revision: <commit>"
+            ) from error
+        if trust_remote_code:
+            raise ModelError(
+                f"the code of {model!r} fails under transformers {transformers.__version__}: {reason}; "
+                "use a revision or a model that transformers supports itself"
+            ) from error
+        raise ModelError(f"cannot load the {kind} {model!r}: {reason}") from error

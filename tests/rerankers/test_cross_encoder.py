@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import RerankRequest, StageClock, create
+from rerankers.cross_encoder import CrossEncoderReranker
+from rerankers.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUERY = "how long do honey bees live in winter"
+PASSAGES = [
+    "Worker bees born in autumn live for four to six months and keep the queen warm until spring.",
+    "Summer workers wear out within six weeks.",
+    "A queen may lay eggs for three to five years. " * 4,
+    "Winter tyres must be fitted from November to March in several European countries.",
+    "Drones are driven out of the hive before winter and starve within days; they cannot sting or forage.",
+    "Honey keeps for years if it is stored dry and closed. " * 40,
+]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+def make_checkpoint(family: str, folder: Path, tokenizer: Path, labels: int = 1) -> str:
+    """A random classifier of a family, two layers wide enough that scores differ, with a real tokenizer."""
+    import torch
+    from transformers import (
+        AutoConfig,
+        BertConfig,
+        ModernBertConfig,
+        ModernBertForSequenceClassification,
+        XLMRobertaConfig,
+        XLMRobertaForSequenceClassification,
+    )
+    from transformers.models.bert import BertForSequenceClassification
+
+    size = AutoConfig.from_pretrained(tokenizer).vocab_size
+    shape: dict[str, Any] = {
+        "vocab_size": size,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_labels": labels,
+        "initializer_range": 0.4,
+        "pad_token_id": 0,
+    }
+    torch.manual_seed(1)
+    model: Any
+    if family == "bert":
+        model = BertForSequenceClassification(BertConfig(**shape))
+    elif family == "xlm-roberta":
+        config = XLMRobertaConfig(**shape, max_position_embeddings=514, type_vocab_size=2)
+        model = XLMRobertaForSequenceClassification(config)
+    else:
+        special = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+        model = ModernBertForSequenceClassification(ModernBertConfig(**(shape | special)))
+    model.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copy(tokenizer / name, folder / name)
+    return str(folder)
+
+
+@pytest.fixture
+def request_(make_request: Callable[..., RerankRequest]) -> RerankRequest:
+    return make_request(QUERY, PASSAGES)
+
+
+def scores_of(reranker: Any, request: RerankRequest, clock: StageClock) -> dict[str, float]:
+    (ranking,) = reranker.rerank([request], clock)
+    return dict(zip(ranking.doc_ids, ranking.scores, strict=True))
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert"])
+def test_scores_and_order_are_those_of_cross_encoder_predict(
+    family: str, tmp_path: Path, tiny_encoder: str, request_: RerankRequest, clock: StageClock
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    folder = make_checkpoint(family, tmp_path, Path(tiny_encoder))
+    expected = CrossEncoder(folder, device="cpu", max_length=128).predict([(QUERY, p) for p in PASSAGES])
+    # A budget of 100 tokens makes five batches of six pairs, so batching is part of what is compared.
+    reranker = create("cross-encoder", {"model": folder, "max_length": 128, "batch_tokens": 100})
+    scores = scores_of(reranker, request_, clock)
+    assert scores == pytest.approx({f"d{i}": float(score) for i, score in enumerate(expected)}, abs=1e-5)
+    assert list(scores) == [f"d{i}" for i in (-expected).argsort(kind="stable")]
+
+
+def test_queries_share_batches_and_the_time_is_shared(
+    tiny_classifier: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    requests = [make_request(QUERY, PASSAGES[:2], "a"), make_request("frost", PASSAGES[:2], "b")]
+    reranker = create("cross-encoder", {"model": tiny_classifier})
+    rankings = reranker.rerank(requests, clock)
+    # The clock ticks one second a reading: one stage of one second, half of it for each of two queries.
+    assert [ranking.stage_seconds for ranking in rankings] == [
+        {"prompt": 0.5, "forward": 0.5, "order": 1.0}
+    ] * 2
+
+
+def test_cut_pairs_and_tokens_are_counted(
+    tiny_classifier: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    reranker = create("cross-encoder", {"model": tiny_classifier, "max_length": 32})
+    long = "bees " * 40
+    (ranking,) = reranker.rerank([make_request("bees", ["", long, long + "fly"])], clock)
+    assert ranking.usage.passages_truncated == 2
+    assert 2 * 32 < ranking.usage.prompt_tokens < 3 * 32
+
+
+def test_equal_texts_stay_in_first_stage_order(
+    tiny_classifier: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    texts = [PASSAGES[2], PASSAGES[0], PASSAGES[1], PASSAGES[0]]
+    reranker = create("cross-encoder", {"model": tiny_classifier, "batch_tokens": 1})
+    (ranking,) = reranker.rerank([make_request(QUERY, texts)], clock)
+    assert ranking.doc_ids.index("d1") + 1 == ranking.doc_ids.index("d3")
+
+
+def test_a_classifier_with_two_classes_scores_by_the_named_one(
+    tmp_path: Path, tiny_encoder: str, request_: RerankRequest, clock: StageClock
+) -> None:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    folder = make_checkpoint("bert", tmp_path, Path(tiny_encoder), labels=2)
+    with pytest.raises(InputError, match="has 2 classes; set label"):
+        create("cross-encoder", {"model": folder})
+    logits = torch.tensor(CrossEncoder(folder, device="cpu").predict([(QUERY, p) for p in PASSAGES]))
+    expected = logits.log_softmax(dim=-1)[:, 1]
+    scores = scores_of(create("cross-encoder", {"model": folder, "label": 1}), request_, clock)
+    assert scores == pytest.approx({f"d{i}": float(score) for i, score in enumerate(expected)}, abs=1e-5)
+
+
+def test_a_label_is_refused_where_there_is_one_output(tiny_classifier: str) -> None:
+    with pytest.raises(InputError, match="one output"):
+        create("cross-encoder", {"model": tiny_classifier, "label": 0})
+
+
+def test_an_encoder_without_a_classifier_is_refused_instead_of_scored_at_random(tiny_encoder: str) -> None:
+    with pytest.raises(ModelError, match="not a sequence classifier"):
+        create("cross-encoder", {"model": tiny_encoder})
+
+
+def test_a_language_model_is_sent_to_the_methods_for_language_models(tiny_llm: str) -> None:
+    with pytest.raises(ModelError, match="use causal-yes-no"):
+        create("cross-encoder", {"model": tiny_llm})
+
+
+def test_remote_code_needs_a_pinned_commit(tiny_classifier: str) -> None:
+    with pytest.raises(InputError, match="40 hex digits"):
+        create("cross-encoder", {"model": "org/name", "trust_remote_code": True, "revision": "main"})
+
+
+def test_what_was_loaded_is_described(tiny_classifier: str) -> None:
+    described = CrossEncoderReranker(model=tiny_classifier, max_length=64, batch_tokens=99).describe()
+    assert described["architecture"] == "BertForSequenceClassification"
+    assert (described["dtype"], described["max_length"], described["batch_tokens"]) == ("float32", 64, 99)
+    assert str(described["revision"]).startswith("sha256:")
