@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -44,12 +44,22 @@ class Protocol(_Frozen):
         warmup: queries run and thrown away before measuring.
         repeats: times each query is measured.
         batch_size: requests per call; 1 in latency mode.
+        seed: given to Python's, numpy's and torch's generators before each cell.
     """
 
     mode: Mode = "latency"
     warmup: int = Field(default=2, ge=0)
     repeats: int = Field(default=1, ge=1)
     batch_size: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _modes_are_not_mixed(self) -> Protocol:
+        if self.mode == "served":
+            raise ValueError("served mode is not there yet; use mode: throughput")
+        if self.mode == "latency" and self.batch_size > 1:
+            raise ValueError("latency mode measures one query at a time; for batches use mode: throughput")
+        return self
 
 
 class Session(_Frozen):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
+from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapp
     """Note which cells belong to the experiment, in which order, and what its file said."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": list(cells), "config": config}
-    _replace(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False))
+    replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False))
 
 
 def read_record(cell: Path) -> Record | None:
@@ -139,6 +140,11 @@ def read_record(cell: Path) -> Record | None:
         raise StoreError(f"{path}: {where}: {first['msg']}; delete {cell} and run again") from error
 
 
+def write_record(cell: Path, record: Record) -> None:
+    """Replace a cell's record."""
+    replace_file(cell / "record.json", record.model_dump_json(indent=2))
+
+
 class CellWriter:
     """Appends rankings to a cell, continuing what an earlier process left.
 
@@ -162,7 +168,7 @@ class CellWriter:
         self.done = {(row.query_id, row.repeat) for row in rows}
         self._ranked = {row.query_id for row in rows}
         self.record = record.model_copy(update={"sessions": sessions})
-        self._save()
+        write_record(self.cell, self.record)
         self._rankings = (cell / "ranking.trec").open("ab", buffering=0)
         self._rows = (cell / "queries.jsonl").open("ab", buffering=0)
 
@@ -175,17 +181,21 @@ class CellWriter:
         self._rankings.close()
         self._rows.close()
 
-    def add(self, rankings: Sequence[Ranking], repeat: int, total_seconds: float) -> None:
+    def add(self, rankings: Sequence[Ranking], repeat: int, total_seconds: float) -> int:
         """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
 
+        Returns:
+            how many of them are new.
+
         Raises:
-            StoreError: the disk is full or refuses to write, or an id cannot stand in a TREC run.
+            StoreError: the disk is full or refuses to write.
+            InputError: an id cannot stand in a TREC run.
         """
         blocks, rows = [], []
         for ranking in rankings:
             if (ranking.query_id, repeat) in self.done:
                 continue
-            lines = _trec_lines(ranking, self.record.cell)
+            lines = trec_lines(ranking, self.record.cell)
             if ranking.query_id not in self._ranked:
                 blocks.append(lines)
             rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines)))
@@ -198,19 +208,17 @@ class CellWriter:
             raise StoreError(
                 f"{self.cell}: cannot write ({error.strerror}); make room and run the same command to resume"
             ) from error
+        return len(rows)
 
     def update(self, **changes: object) -> None:
         """Replace fields of the record."""
         self.record = self.record.model_copy(update=changes)
-        self._save()
+        write_record(self.cell, self.record)
 
     def update_session(self, **changes: object) -> None:
         """Replace fields of this process's session."""
         session = self.record.sessions[-1].model_copy(update=changes)
         self.update(sessions=(*self.record.sessions[:-1], session))
-
-    def _save(self) -> None:
-        _replace(self.cell / "record.json", self.record.model_dump_json(indent=2))
 
 
 def _cell_names(folder: Path) -> list[str]:
@@ -242,7 +250,7 @@ def _recover(cell: Path) -> list[QueryRow]:
     for name, content in kept.items():
         path = cell / name
         if (path.stat().st_size if path.exists() else 0) != len(content):
-            _replace(path, content)
+            replace_file(path, content)
     return rows
 
 
@@ -282,20 +290,6 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
-def _trec_lines(ranking: Ranking, tag: str) -> bytes:
-    """A TREC run's lines; nine digits tell any two 32-bit scores apart."""
-    lines = []
-    for rank, (doc_id, score) in enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), 1):
-        line = f"{ranking.query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
-        if len(line.split()) != 6:
-            raise StoreError(
-                f"query id {ranking.query_id!r} or document id {doc_id!r} is empty or has a space in it, "
-                "which a TREC run cannot hold; rename it in the collection"
-            )
-        lines.append(line)
-    return "".join(lines).encode()
-
-
 def _row(ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str) -> bytes:
     row = QueryRow(
         query_id=ranking.query_id,
@@ -324,8 +318,12 @@ def _append(file: FileIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _replace(path: Path, content: str | bytes) -> None:
-    """Write a file so that it has its old content or its new one, whenever the process dies."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file so that it has its old content or its new one, whenever the process dies.
+
+    Raises:
+        StoreError: the disk is full or refuses to write.
+    """
     scratch = path.with_name(f".{path.name}.new")
     try:
         with scratch.open("wb") as file:

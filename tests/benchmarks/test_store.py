@@ -85,7 +85,7 @@ def test_a_torn_tail_is_skipped_by_readers_and_removed_by_the_next_writer(tmp_pa
             written.append((name, (tmp_path / "cell" / name).read_bytes()[sizes[name] :]))
             sizes[name] += len(written[-1][1])
     whole = (tmp_path / "cell" / "ranking.trec").read_bytes()
-    for killed_after in range(0, sum(sizes.values()), 5):
+    for killed_after in range(0, sum(sizes.values()), 11):
         left, files, committed = killed_after, dict.fromkeys(names, b""), 0
         for name, data in written:
             files[name] += data[:left]
@@ -192,7 +192,7 @@ def test_a_row_that_is_there_twice_is_reported(tmp_path: Path) -> None:
 
 
 def test_ids_that_a_trec_run_cannot_hold_are_refused(tmp_path: Path) -> None:
-    with CellWriter(tmp_path / "cell", make_record()) as writer, pytest.raises(StoreError, match="rename"):
+    with CellWriter(tmp_path / "cell", make_record()) as writer, pytest.raises(InputError, match="rename"):
         writer.add([make_ranking("two words")], 0, 0.1)
 
 

@@ -1,0 +1,251 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError, RerankbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 some cells failed, 2 bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    is_debug: bool = options.debug
+    if is_debug:
+        logging.basicConfig()
+        logging.getLogger("rerankbench").setLevel(logging.DEBUG)
+    else:
+        _quieten()
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except RerankbenchError as error:
+        if is_debug:
+            raise
+        print(f"rerankbench: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"\nrerankbench: interrupted; {_how_to_go_on(options)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if is_debug:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"rerankbench: unexpected {reason}; --debug shows where", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    from benchmarks.config import find_experiment, load_experiment
+    from benchmarks.executors.local import run
+
+    overrides = list(options.set)
+    if options.limit is not None:
+        overrides.append(f"limit={options.limit}")
+    experiment, config = load_experiment(find_experiment(options.config), overrides)
+    options.out = folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
+    outcome = run(experiment, config, folder)
+    done = outcome.cells - len(outcome.failures)
+    print(f"{done} of {outcome.cells} cells done; results in {folder}; next: rerankbench report {folder}")
+    return outcome.exit_status
+
+
+def _report(options: argparse.Namespace) -> int:
+    from reports.html import report
+
+    print(report(options.folders, options.out))
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from reports.tables import table
+
+    print(table(options.folders, options.format, options.layout))
+    return 0
+
+
+def _rerank(options: argparse.Namespace) -> int:
+    from benchmarks.rerank import rerank_file
+
+    rerank_file(options.reranker, _assignments(options.option), options.candidates, options.output)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from benchmarks import listing
+
+    for line in getattr(listing, options.what)():
+        print(line)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from benchmarks.doctor import examine
+
+    for finding in examine(use_network=not options.offline):
+        print(finding)
+    return 0
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from benchmarks.selftest import selftest
+
+    checks = selftest()
+    for check in checks:
+        print(check)
+    return 0 if all(check.is_kept for check in checks) else 1
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    if options.command is not _run:
+        return "nothing was changed"
+    out = f" --out {options.out}" if options.out else ""
+    return f"finished queries are kept; the same command resumes: rerankbench run {options.config}{out}"
+
+
+def _quieten() -> None:
+    """Silence what libraries say about themselves; --debug lets them speak."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks and library messages"
+    )
+    parser = argparse.ArgumentParser(
+        prog="rerankbench",
+        description="Benchmark passage rerankers: how good they are and where their time goes.",
+        epilog="Start with: rerankbench run demo, then rerankbench report runs/demo.\n"
+        "rerankbench COMMAND --help shows examples. Exit status: 0 done, 1 some cells failed, 2 bad input.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.set_defaults(command=None, debug=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], what: str, *examples: str) -> _Parser:
+        shown = "\n".join(f"  rerankbench {name} {example}".rstrip() for example in examples)
+        added = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}.",
+            epilog=f"examples:\n{shown}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+        )
+        added.set_defaults(command=command)
+        return added
+
+    run = add(
+        "run",
+        _run,
+        "run an experiment, or resume it",
+        "demo",
+        "my-experiment.yaml --limit 5",
+        "my-experiment.yaml --set protocol.repeats=3 depths=[20,100] --out runs/deep",
+    )
+    run.add_argument("config", metavar="CONFIG", help="an experiment file, or the name of a ready one")
+    run.add_argument("--limit", type=int, metavar="N", help="use the first N queries of each dataset")
+    run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default: runs/NAME)")
+    run.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the experiment"
+    )
+
+    report = add(
+        "report", _report, "make an HTML report of results", "runs/demo", "runs/a runs/b --out both.html"
+    )
+    report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
+    report.add_argument("--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")
+
+    table = add(
+        "table", _table, "print a table of results", "runs/demo --format latex", "runs/demo --format csv"
+    )
+    table.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
+    table.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
+    table.add_argument(
+        "--layout", default="headline", metavar="NAME", help="which columns (default: headline)"
+    )
+
+    rerank = add(
+        "rerank",
+        _rerank,
+        "rerank a file of candidates into a TREC run",
+        "--reranker first-stage --candidates hits.jsonl --output run.trec",
+        "--reranker pe-rank --option model=./pe-rank window=20 --candidates hits.jsonl --output run.trec",
+    )
+    rerank.add_argument("--reranker", required=True, metavar="NAME", help="see: rerankbench list rerankers")
+    rerank.add_argument(
+        "--option", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="constructor options"
+    )
+    rerank.add_argument(
+        "--candidates",
+        required=True,
+        type=Path,
+        metavar="FILE.jsonl",
+        help='lines {"query": ..., "hits": [{"content", "qid", "docid", "score"}, ...]}',
+    )
+    rerank.add_argument("--output", required=True, type=Path, metavar="RUN.trec")
+
+    listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
+    listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))
+
+    doctor = add("doctor", _doctor, "find out what works here and what to install", "", "--offline")
+    doctor.add_argument("--offline", action="store_true", help="do not try the network")
+
+    add("selftest", _selftest, "check the harness on rerankers whose result is known", "")
+    return parser
+
+
+_Parser = argparse.ArgumentParser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: the look-up takes as long as the rest of the start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"rerankbench {version('rerankbench')}\n")
+
+
+def _assignments(pairs: Sequence[str]) -> dict[str, object]:
+    """`key=value` pairs; a value is read as YAML, so that 20 is a number and true a boolean.
+
+    Raises:
+        InputError: a pair has no `=`, or its value is no YAML.
+    """
+    import yaml
+
+    values: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--option {pair}: write it as key=value")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--option {pair}: the value is not valid YAML; quote it") from error
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""Experiment files: YAML, validated strictly, errors with the file and the line.
+
+Lists are crossed: datasets x first stages x depths x rerankers, and a list in place of a reranker's option is
+a sweep over it. Relative paths start at the experiment file's folder.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from benchmarks.constructors import constructor_options
+from benchmarks.datasets import DatasetSpec
+from benchmarks.marked_yaml import Location, MarkedYaml
+from benchmarks.measures import DEFAULT_MEASURES, parse
+from benchmarks.record import Protocol
+from benchmarks.retrieval import FirstStageSpec
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.registry import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+READY = Path(__file__).parent / "configs"
+_NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
+_PATHS = {"folder", "candidates", "qrels", "path"}  # strings that always are
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_mapping(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class RerankerSpec(BaseModel):
+    """A reranker with its options. A plain string stands for its name.
+
+    Attributes:
+        name: the registered name; see `rerankbench list rerankers`.
+        label: what tables call it; `{option}` stands for the option's value. By default the name, with the
+            options that a sweep varies.
+        options: constructor options; a list is a sweep.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    label: str | None = Field(default=None, min_length=1)
+    options: dict[str, Any] = {}
+
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Label and options of each point of the sweep."""
+        swept = [option for option, value in self.options.items() if isinstance(value, list)]
+        for point in product(*(_as_list(value) for value in self.options.values())):
+            options = dict(zip(self.options, point, strict=True))
+            template = self.label or self.name
+            label = re.sub(r"\{(\w+)\}", lambda match: str(options[match[1]]), template)  # noqa: B023 - used here
+            unsaid = [f"{name}={options[name]}" for name in swept if f"{{{name}}}" not in template]
+            yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
+
+
+class Experiment(BaseModel):
+    """An experiment file.
+
+    Attributes:
+        name: names the result folder; letters, digits, `-`, `_`, `.`.
+        datasets: ids, folders or candidate files.
+        first_stages: what proposes the candidates.
+        depths: candidates per query.
+        rerankers: the systems compared, in the order of the tables.
+        measures: ir_measures' names; the first is the headline.
+        protocol: how time is measured.
+        limit: use the first queries only.
+        store_text: keep the passages' texts in the result folder; false where a licence forbids it.
+        out: the result folder; by default `runs/<name>`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    datasets: Annotated[list[DatasetSpec], BeforeValidator(_as_list), Field(min_length=1)]
+    first_stages: Annotated[list[FirstStageSpec], BeforeValidator(_as_list), Field(min_length=1)]
+    depths: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_as_list), Field(min_length=1)] = [
+        100
+    ]
+    rerankers: Annotated[
+        list[Annotated[RerankerSpec, BeforeValidator(_as_mapping)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ]
+    measures: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
+    protocol: Protocol = Protocol()
+    limit: int | None = Field(default=None, ge=1)
+    store_text: bool = True
+    out: str | None = None
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, dict[str, Any]]:
+    """Read and check an experiment file.
+
+    Args:
+        path: the file.
+        overrides: `key=value` assignments, applied before validation.
+
+    Returns:
+        the experiment, its paths leading there from the working folder; and the file's values as written,
+        overrides included.
+
+    Raises:
+        InputError: anything is wrong with it: `file:line: what`.
+    """
+    file = MarkedYaml(path)
+    for assignment in overrides:
+        file.override(assignment)
+    if not isinstance(file.content, dict):
+        raise InputError.at(path, 1, "an experiment is a mapping: name, datasets, first_stages, rerankers")
+    base = path.resolve().parent
+    content = {**file.content}
+    for section in ("datasets", "first_stages", "rerankers"):
+        if section in content:
+            content[section] = _located(content[section], base, "")
+    if isinstance(content.get("out"), str):
+        content["out"] = _located(content["out"], base, "path")
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        raise _explained(file, error) from error
+    _check_rerankers(file, experiment)
+    for index, name in enumerate(experiment.measures):
+        try:
+            parse(name)
+        except InputError as error:
+            raise file.error(("measures", index), str(error)) from error
+    return experiment, file.content
+
+
+def find_experiment(name: str) -> Path:
+    """The file of that path, or the ready experiment of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if (READY / f"{name}.yaml").is_file():
+        return READY / f"{name}.yaml"
+    ready = ", ".join(sorted(path.stem for path in READY.glob("*.yaml")))
+    raise InputError(f"{name}: no such file, and no ready experiment of that name; ready are {ready}")
+
+
+def _located(value: Any, base: Path, key: str) -> Any:
+    """The same values with paths that lead there from the working folder.
+
+    A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
+    """
+    if isinstance(value, dict):
+        return {name: _located(item, base, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_located(item, base, key) for item in value]
+    if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
+        return value
+    path = base / Path(value).expanduser()
+    if key in _PATHS or value.startswith(("./", "../")) or path.exists():
+        here = Path.cwd()
+        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return value
+
+
+def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
+    labels: dict[str, int] = {}
+    for index, spec in enumerate(experiment.rerankers):
+        place: Location = ("rerankers", index)
+        if spec.name not in ROWS:
+            error = UnknownNameError("reranker", spec.name, ROWS)
+            raise file.error((*place, "name"), str(error))
+        options = constructor_options(spec.name)
+        for option in spec.options:
+            if option not in options:
+                error = UnknownNameError(f"option of {spec.name}", option, options)
+                raise file.error((*place, "options", option), str(error))
+            if spec.options[option] == []:
+                raise file.error((*place, "options", option), "a sweep needs at least one value")
+        for option, is_required in options.items():
+            if is_required and option not in spec.options:
+                raise file.error(place, f"{spec.name} needs the option {option!r}")
+        for option in re.findall(r"\{(\w+)\}", spec.label or ""):
+            if option not in spec.options:
+                raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")
+        for label, _ in spec.variants():
+            if label in labels:
+                raise file.error(place, f"two systems are called {label!r}; give one of them another label")
+            labels[label] = index
+
+
+def _explained(file: MarkedYaml, error: ValidationError) -> InputError:
+    # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    location: Location = first["loc"]
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return file.error(location, str(UnknownNameError("key", str(location[-1]), known)))
+    if first["type"] == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in first["ctx"]["expected_tags"].split(",")]
+        return file.error(location, str(UnknownNameError("kind", first["ctx"]["tag"], tags)))
+    if first["type"] == "missing":
+        return file.error(location, f"the key {location[-1]!r} is missing; add it")
+    shown = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
+    where = ".".join(str(part) for part in location)
+    return file.error(location, f"{where}: {reason}{shown}")
+
+
+def _known_keys(location: Location) -> list[str]:
+    """Keys that may stand at a place, read from the JSON schema of an experiment."""
+    schema = Experiment.model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def branches(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if "$ref" in node:
+            yield from branches(definitions[node["$ref"].rpartition("/")[2]])
+        for branch in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+            yield from branches(branch)
+        if "properties" in node or "items" in node:
+            yield node
+
+    nodes = [schema]
+    for part in location:
+        children: list[dict[str, Any]] = []
+        for node in nodes:
+            if isinstance(part, int) and "items" in node:
+                children += branches(node["items"])
+            elif part in node.get("properties", {}):
+                children += branches(node["properties"][part])
+            elif node.get("properties", {}).get("kind", {}).get("const") == part:
+                children.append(node)  # a union's tag
+        nodes = children or nodes
+    return sorted({name for node in nodes for name in node.get("properties", {})})

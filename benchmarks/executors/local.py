@@ -1,0 +1,111 @@
+"""Runs an experiment in this process: one pool and one reranker in memory at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from benchmarks.lock import FolderLock
+from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cell
+from benchmarks.plan import plan
+from benchmarks.progress import duration, say
+from benchmarks.store import read_record, write_experiment, write_record
+from rerankers.errors import StoreError
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from benchmarks.config import Experiment
+    from benchmarks.plan import CellPlan, PoolPlan
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        cells: how many cells the experiment has.
+        failures: why a cell failed, by its name.
+    """
+
+    cells: int
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        """0 done, 1 some cells failed, 2 some failed because of bad input."""
+        return max((getattr(error, "exit_status", 1) for error in self.failures.values()), default=0)
+
+
+def run(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> Outcome:
+    """Run an experiment, or what is left of it; failed cells are tried again.
+
+    Args:
+        experiment: what to run.
+        config: the experiment file's values, for the record.
+        folder: where the results go.
+
+    Raises:
+        StoreError: the folder is in use, damaged, or cannot be written.
+    """
+    cells = plan(experiment)
+    outcome = Outcome(len(cells))
+    with FolderLock(folder):
+        write_experiment(folder, experiment.name, [cell.name for cell in cells], config)
+        todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
+        if len(todo) < len(cells):
+            say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
+        for pool_plan, group in groupby(todo, key=lambda cell: cell.pool):
+            outcome.failures |= _run_pool(experiment, pool_plan, list(group), folder)
+    return outcome
+
+
+def _run_pool(
+    experiment: Experiment, pool_plan: PoolPlan, cells: list[CellPlan], folder: Path
+) -> dict[str, Exception]:
+    """Measure the cells of one pool; returns why cells failed, by name."""
+    clock = StageClock()
+    started = clock.now()
+    try:
+        pool = freeze_pool(pool_plan, folder, store_text=experiment.store_text)
+    except StoreError:
+        raise
+    except Exception as error:
+        log.debug("%s failed", pool_plan.slug, exc_info=True)
+        say(f"{pool_plan.slug}: no candidates: {explain(error)}")
+        for cell in cells:
+            record_failure(experiment, cell, error, folder)
+        return {cell.name: error for cell in cells}
+    say(f"{pool_plan.slug}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
+    failures: dict[str, Exception] = {}
+    for number, cell in enumerate(cells, 1):
+        started = clock.now()
+        failure = run_cell(experiment, cell, pool, folder)
+        took = duration(clock.now() - started)
+        if failure is None:
+            say(f"{pool_plan.slug}: {number} of {len(cells)}: {cell.label}, {took}")
+        else:
+            say(f"{pool_plan.slug}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
+            failures[cell.name] = failure
+    return failures
+
+
+def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
+    """Whether a cell is done; if so, its label and measures follow the experiment file."""
+    record = read_record(folder / cell.name)
+    if record is None or record.status != "done":
+        return False
+    system = record.system.model_copy(update={"label": cell.label})
+    changes = {
+        "system": system,
+        "measures": tuple(experiment.measures),
+        "experiment": experiment.name,
+    }
+    changed = record.model_copy(update=changes)
+    if changed != record:
+        write_record(folder / cell.name, changed)
+    return True

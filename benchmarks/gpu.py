@@ -1,0 +1,89 @@
+"""NVIDIA GPUs as the driver sees them, through nvidia-ml-py where it is installed.
+
+`models` never changes on a machine; `state` changes from second to second.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def models() -> list[dict[str, Any]]:
+    """Model, memory, driver and power cap of each GPU; empty where there is none."""
+    with _driver() as nvml:
+        if nvml is None:
+            return _models_by_torch()
+        return [
+            {
+                "model": nvml.nvmlDeviceGetName(gpu),
+                "memory_bytes": nvml.nvmlDeviceGetMemoryInfo(gpu).total,
+                "driver": nvml.nvmlSystemGetDriverVersion(),
+                "power_cap_watts": _milli(_ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, gpu)),
+            }
+            for gpu in _handles(nvml)
+        ]
+
+
+def state() -> list[dict[str, Any]]:
+    """Clock, temperature, power draw and the driver's bits for why it throttles, of each GPU, now."""
+    with _driver() as nvml:
+        if nvml is None:
+            return []
+        return [
+            {
+                "clock_mhz": _ask(nvml, nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM),
+                "temperature_celsius": _ask(
+                    nvml, nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU
+                ),
+                "power_watts": _milli(_ask(nvml, nvml.nvmlDeviceGetPowerUsage, gpu)),
+                "throttle_reasons": _ask(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu),
+            }
+            for gpu in _handles(nvml)
+        ]
+
+
+@contextmanager
+def _driver() -> Iterator[Any]:
+    """The driver's library, initialised; None without the package or without a driver."""
+    try:
+        import pynvml  # type: ignore[import-not-found,unused-ignore]  # optional, and without types
+    except ModuleNotFoundError:
+        yield None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _handles(nvml: Any) -> list[Any]:
+    return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+
+
+def _ask(nvml: Any, question: Callable[..., int], *arguments: Any) -> int | None:
+    try:
+        return question(*arguments)
+    except nvml.NVMLError:
+        return None  # many virtual machines keep some of this to themselves
+
+
+def _milli(value: int | None) -> float | None:
+    return None if value is None else value / 1000
+
+
+def _models_by_torch() -> list[dict[str, Any]]:
+    torch = sys.modules.get("torch")  # not imported for this alone: it takes seconds
+    if torch is None or not torch.cuda.is_available():
+        return []
+    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return [{"model": each.name, "memory_bytes": each.total_memory} for each in properties]

@@ -1,0 +1,57 @@
+"""What can be named in an experiment, one line each."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def rerankers() -> Iterator[str]:
+    """Every registered reranker with its options."""
+    from benchmarks.constructors import constructor_options
+    from rerankers.registry import ROWS
+
+    for name, row in ROWS.items():
+        yield f"{name:18}{row.summary}"
+        options = constructor_options(name)
+        if options:
+            named = [f"{option} (needed)" if is_needed else option for option, is_needed in options.items()]
+            yield f"{'':18}options: {', '.join(named)}"
+
+
+def encoders() -> Iterator[str]:
+    """Encoders whose pooling and prefixes are known; others are read from their own folder."""
+    import rerankers.encoders
+
+    path = Path(rerankers.encoders.__path__[0]) / "presets.toml"
+    for name, preset in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        told = ", ".join(f"{key}: {value!r}" for key, value in preset.items())
+        yield f"{name:44}{told}"
+
+
+def datasets() -> Iterator[str]:
+    """The built-in collection and every id of ir_datasets."""
+    from benchmarks.datasets import dataset_ids
+
+    yield from dataset_ids()
+
+
+def measures() -> Iterator[str]:
+    """Families of measures that ir_measures knows; most take a cut-off, such as nDCG@10."""
+    import ir_measures
+
+    for name, measure in sorted(ir_measures.measures.registry.items()):
+        summary = " ".join((measure.__doc__ or "").split()).partition(". ")[0]
+        yield f"{name:18}{summary}"
+
+
+def experiments() -> Iterator[str]:
+    """Ready experiments, with the first line of their comment."""
+    folder = Path(__file__).parent / "configs"
+    for path in sorted(folder.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        yield f"{path.stem:18}{first.removeprefix('#').strip()}"

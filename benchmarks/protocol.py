@@ -1,0 +1,149 @@
+"""Measures a reranker: warm-up apart from values, nothing else inside a timed call.
+
+The clock is read only once the device is idle. Python's garbage collector is off while a call is timed and
+runs between calls; what was alive before is frozen, so that it is never looked at again.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+    from benchmarks.record import Protocol
+    from rerankers.interface import Ranking, Reranker, RerankRequest
+    from rerankers.stages import StageClock
+
+
+def warm_up(
+    reranker: Reranker, requests: Sequence[RerankRequest], protocol: Protocol, clock: StageClock
+) -> tuple[float, ...]:
+    """Rank the first requests that have candidates and throw the result away.
+
+    Returns:
+        seconds per request, one value for each request.
+    """
+    chosen = [request for request in requests if request.candidates][: protocol.warmup]
+    seconds: list[float] = []
+    for batch in _batches(chosen, protocol.batch_size):
+        _, each = _timed(reranker, batch, clock)
+        seconds += [each] * len(batch)
+    return tuple(seconds)
+
+
+def measure(
+    reranker: Reranker,
+    requests: Sequence[RerankRequest],
+    protocol: Protocol,
+    clock: StageClock,
+    done: Container[tuple[str, int]],
+) -> Iterator[tuple[list[Ranking], int, float]]:
+    """Rank all requests, `protocol.repeats` times.
+
+    Batches are cut from all requests whatever is done, so that a resumed run forms the same ones; a batch
+    whose (query id, repeat) pairs are all in `done` is skipped.
+
+    Yields:
+        the rankings of one call, the repeat (from 0), and the call's wall time divided by its requests.
+    """
+    with _collector_off():
+        for repeat in range(protocol.repeats):
+            for batch in _batches(requests, protocol.batch_size):
+                if all((request.query_id, repeat) in done for request in batch):
+                    continue
+                rankings, seconds = _timed(reranker, batch, clock)
+                yield rankings, repeat, seconds
+                gc.collect(1)
+
+
+def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
+    """What the timing itself does, for the record: the median cost of one stage, the collector's state."""
+    seconds = []
+    for _ in range(samples):
+        started = clock.now()
+        with clock.stage("order"):
+            pass
+        seconds.append(clock.now() - started)
+    return {"stage_overhead_seconds": median(seconds), "garbage_collector": "off in timed calls"}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's generator, and numpy's and torch's where they are in use."""
+    random.seed(seed)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        numpy.random.seed(seed)  # some models' own code draws from the global generator
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+class PeakMemory:
+    """Largest memory in use since it was made, on the host (resident) and on the device."""
+
+    def __init__(self) -> None:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: reset VmHWM
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def host_bytes(self) -> int | None:
+        """None where the system does not keep the peak."""
+        try:
+            lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+        return peaks[0] if peaks else None
+
+    def device_bytes(self) -> int | None:
+        """None without a GPU."""
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_available():
+            return None
+        return int(torch.cuda.max_memory_allocated())
+
+
+def _timed(
+    reranker: Reranker, batch: Sequence[RerankRequest], clock: StageClock
+) -> tuple[list[Ranking], float]:
+    started = clock.now()
+    rankings = reranker.rerank(batch, clock)
+    seconds = (clock.now() - started) / len(batch)
+    if [ranking.query_id for ranking in rankings] != [request.query_id for request in batch]:
+        raise ModelError("the reranker answered other queries than it was asked; fix its rerank()")
+    for request, ranking in zip(batch, rankings, strict=True):
+        asked = {candidate.doc_id for candidate in request.candidates}
+        if len(ranking.doc_ids) != len(asked) or set(ranking.doc_ids) != asked:
+            raise ModelError(
+                f"query {request.query_id!r}: the ranking is no permutation of the candidates; fix rerank()"
+            )
+    return rankings, seconds
+
+
+def _batches(requests: Sequence[RerankRequest], size: int) -> Iterator[Sequence[RerankRequest]]:
+    for start in range(0, len(requests), size):
+        yield requests[start : start + size]
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,55 @@
+"""Reranks a file of candidates into a TREC run, without measuring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates_file import read_candidates
+from benchmarks.constructors import constructor_options
+from benchmarks.progress import Progress, say
+from benchmarks.trec import trec_lines
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.interface import Candidate, RerankRequest
+from rerankers.registry import ROWS, create
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def rerank_file(name: str, options: Mapping[str, object], candidates: Path, output: Path) -> None:
+    """Rerank every query of a candidates file.
+
+    The run is written to `OUTPUT.part` and renamed when it is whole.
+
+    Raises:
+        InputError: the reranker, an option, the candidates file or the output's folder is wrong.
+    """
+    if name not in ROWS:
+        raise UnknownNameError("reranker", name, ROWS)
+    known = constructor_options(name)
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
+    file = read_candidates(candidates)
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent}: no such folder for the output; make it first")
+    reranker = create(name, options)
+    clock = StageClock()
+    partial = output.with_name(f"{output.name}.part")
+    try:
+        with partial.open("wb") as run, Progress(name, len(file.queries)) as progress:
+            for query_id, query in file.queries.items():
+                hits = file.hits[query_id]
+                passages = (
+                    Candidate(query_id, doc_id, file.passages[doc_id], score) for doc_id, score in hits
+                )
+                request = RerankRequest(query_id, query, tuple(passages))
+                for ranking in reranker.rerank([request], clock):
+                    run.write(trec_lines(ranking, name))
+                progress.advance()
+    finally:
+        reranker.close()
+    partial.replace(output)
+    say(f"{len(file.queries)} queries in {output}")

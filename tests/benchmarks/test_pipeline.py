@@ -1,0 +1,279 @@
+"""From candidates to records: what is measured, what is kept, what a failure leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import Outcome, run
+from benchmarks.measures import evaluate
+from benchmarks.record import Protocol
+from benchmarks.store import read_results
+from rerankers.errors import ModelError, StoreError
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.registry import ROWS, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from rerankers.stages import StageClock
+
+asked: list[list[str]] = []
+healed: set[str] = set()
+
+
+class Recorder(Reranker):
+    """Keeps the order and remembers what it was asked; `fail_on` raises at that query."""
+
+    def __init__(self, *, fail_on: str | None = None, loses: bool = False) -> None:
+        self._fail_on, self._loses = fail_on, loses
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        asked.append([request.query_id for request in requests])
+        if any(request.query_id == self._fail_on and request.query_id not in healed for request in requests):
+            raise ModelError("the weights\nmelted")
+        costs = [Cost() for _ in requests]
+        with clock.stage("forward", *costs):
+            pass
+        if self._loses:
+            requests = [RerankRequest(each.query_id, each.query, each.candidates[1:]) for each in requests]
+        return [
+            Ranking.of(request, range(len(request.candidates)), cost)
+            for request, cost in zip(requests, costs, strict=True)
+        ]
+
+
+@pytest.fixture(autouse=True)
+def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.clear()
+    healed.clear()
+    monkeypatch.setitem(ROWS, "recorder", Row(f"{__name__}:Recorder", "for tests"))
+
+
+def go(path: Path, folder: Path, *overrides: str) -> Outcome:
+    experiment, config = load_experiment(path, overrides)
+    return run(experiment, config, folder)
+
+
+def test_every_query_is_measured_once_per_repeat(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment(rerankers="recorder", protocol={"repeats": 2, "warmup": 1})
+    assert go(path, tmp_path / "out").exit_status == 0
+    (cell,) = read_results(tmp_path / "out").cells
+    assert asked == [["q0"], *[["q0"], ["q1"], ["q2"]] * 2]  # the warm-up first
+    assert [(row.query_id, row.repeat) for row in cell.rows] == [
+        (f"q{q}", r) for r in (0, 1) for q in range(3)
+    ]
+    assert cell.record.status == "done"
+    assert len(cell.record.sessions[0].warmup_seconds) == 1
+
+
+def test_throughput_mode_ranks_in_batches_and_shares_the_time(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    protocol = {"mode": "throughput", "batch_size": 2, "warmup": 0}
+    go(write_experiment(rerankers="recorder", protocol=protocol), tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out").cells
+    assert asked == [["q0", "q1"], ["q2"]]
+    assert cell.rows[0].total_seconds == cell.rows[1].total_seconds
+
+
+def test_stages_never_exceed_the_total(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    go(write_experiment(rerankers=["first-stage", "recorder"]), tmp_path / "out")
+    for cell in read_results(tmp_path / "out").cells:
+        for row in cell.rows:
+            assert 0 < sum(row.stage_seconds.values()) <= row.total_seconds
+
+
+def test_a_failed_cell_is_a_record_and_the_others_go_on(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    systems = [{"name": "recorder", "options": {"fail_on": "q1"}}, "first-stage"]
+    path = write_experiment(rerankers=systems, protocol={"warmup": 0})
+    outcome = go(path, tmp_path / "out")
+    failed, done = read_results(tmp_path / "out").cells
+    assert (failed.record.status, failed.record.error) == ("failed", "the weights melted")
+    assert list(failed.rankings) == ["q0"]  # what was ranked before is kept
+    assert done.record.status == "done"
+    assert outcome.exit_status == 1
+
+
+def test_a_failed_cell_is_tried_again_from_where_it_failed(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment(
+        rerankers={"name": "recorder", "options": {"fail_on": "q1"}}, protocol={"warmup": 0}
+    )
+    go(path, tmp_path / "out")
+    asked.clear()
+    healed.add("q1")
+    assert go(path, tmp_path / "out").exit_status == 0
+    assert asked == [["q1"], ["q2"]]
+    (cell,) = read_results(tmp_path / "out").cells
+    assert (cell.record.status, cell.record.error) == ("done", None)
+    assert [row.session for row in cell.rows] == [0, 1, 1]
+
+
+def test_a_reranker_that_loses_a_passage_fails(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    go(write_experiment(rerankers={"name": "recorder", "options": {"loses": True}}), tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out").cells
+    assert "no permutation" in str(cell.record.error)
+
+
+def test_a_finished_experiment_is_not_run_again_but_takes_new_labels_and_measures(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    go(write_experiment(rerankers="recorder"), tmp_path / "out")
+    asked.clear()
+    go(write_experiment(rerankers={"name": "recorder", "label": "new"}, measures="AP"), tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out").cells
+    assert asked == []
+    assert (cell.record.system.label, cell.record.measures) == ("new", ("AP",))
+
+
+def test_candidates_that_cannot_be_had_fail_their_cells_only(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment()
+    datasets = ["datasets=[{folder: nowhere}, {candidates: hits.jsonl, qrels: qrels.txt}]"]
+    outcome = go(path, tmp_path / "out", *datasets)
+    records = [cell.record for cell in read_results(tmp_path / "out").cells]
+    assert [record.status for record in records] == ["failed", "failed", "done", "done"]
+    assert "nowhere: no such folder" in str(records[0].error)
+    assert outcome.exit_status == 2
+
+
+def test_the_oracle_sees_the_answers_and_the_rest_does_not(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    go(write_experiment(rerankers=["oracle", "first-stage", "reverse"]), tmp_path / "out")
+    results = read_results(tmp_path / "out")
+    qrels = results.pool(results.cells[0].record.pool).qrels
+    oracle, identity, _ = (
+        evaluate(cell.rankings, qrels, ["nDCG@10"])["nDCG@10"]["q0"] for cell in results.cells
+    )
+    assert oracle == 1.0 > identity
+
+
+def test_candidates_stay_frozen_although_the_file_is_gone(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_experiment(rerankers="reverse")
+    go(path, tmp_path / "out")
+    monkeypatch.setattr("benchmarks.pipeline.build_pool", None)  # not even asked
+    assert go(write_experiment(), tmp_path / "out").exit_status == 0
+
+
+def test_without_texts_the_candidates_are_fetched_again_and_must_be_the_same(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(write_experiment(rerankers="reverse", store_text=False), tmp_path / "out")
+    (pool,) = (path.parent for path in (tmp_path / "out" / "pools").glob("*/pool.jsonl.gz"))
+    assert not (pool / "texts.jsonl.gz").exists()
+    assert go(write_experiment(store_text=False), tmp_path / "out").exit_status == 0
+    experiment, config = load_experiment(write_experiment(rerankers="random", store_text=False))
+    monkeypatch.setattr("benchmarks.plan._spec", lambda spec: "unchanged")
+    go(write_experiment(store_text=False), tmp_path / "other")
+    write_experiment(queries=2)
+    with pytest.raises(StoreError, match="other candidates than were frozen"):
+        run(experiment, config, tmp_path / "other")
+
+
+def test_memory_and_the_timing_itself_are_recorded(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    go(write_experiment(rerankers="recorder"), tmp_path / "out")
+    (session,) = read_results(tmp_path / "out").cells[0].record.sessions
+    assert session.environment["timing"]["garbage_collector"] == "off in timed calls"
+    assert 0 < session.environment["timing"]["stage_overhead_seconds"] < 0.01
+    assert session.load_seconds is not None
+    if sys.platform.startswith("linux"):
+        assert session.peak_host_bytes is not None
+        assert session.peak_host_bytes > 10**6
+
+
+def test_modes_are_not_mixed() -> None:
+    with pytest.raises(ValueError, match="one query at a time"):
+        Protocol(mode="latency", batch_size=4)
+
+
+SLOW = """
+import random, sys, time
+from rerankers.interface import Cost, Ranking, Reranker
+from rerankers.registry import ROWS, Row
+
+class Slow(Reranker):
+    def rerank(self, requests, clock):
+        time.sleep(0.03)
+        return [self.shuffled(request, len(request.candidates)) for request in requests]
+
+    def shuffled(self, request, n):
+        return Ranking.of(request, random.Random(request.query_id).sample(range(n), n), Cost())
+
+if __name__ == "__main__":
+    import benchmarks.executors.local
+    from benchmarks.cli import main
+    ROWS["slow"] = Row("slow_reranker:Slow", "sleeps")
+    print("started", flush=True)
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_run_killed_at_any_instant_ends_with_the_rankings_of_an_uninterrupted_one(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "slow_reranker.py").write_text(SLOW)
+    protocol = {"mode": "throughput", "batch_size": 3, "repeats": 2}
+    path = write_experiment(queries=40, depth=10, rerankers=["slow", "reverse"], protocol=protocol)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable,
+            str(tmp_path / "slow_reranker.py"),
+            "run",
+            str(path),
+            "--out",
+            str(tmp_path / out),
+        ]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path
+        )
+
+    def contents(out: str) -> dict[str, Any]:
+        return {
+            cell.record.cell: (
+                (tmp_path / out / cell.record.cell / "ranking.trec").read_bytes(),
+                [(row.query_id, row.repeat) for row in cell.rows],
+            )
+            for cell in read_results(tmp_path / out).cells
+        }
+
+    def finish(out: str) -> None:
+        with start(out) as process:
+            process.communicate()
+        assert process.returncode == 0
+
+    finish("whole")
+    delays = random.Random(7)
+    for _ in range(8):
+        with start("killed") as victim:
+            assert victim.stdout is not None
+            victim.stdout.readline()
+            time.sleep(delays.uniform(0.1, 0.7))
+            victim.kill()
+    finish("killed")
+    assert contents("killed") == contents("whole")
+    rows = (tmp_path / "killed").glob("*slow*/queries.jsonl")
+    sessions = {json.loads(line)["session"] for path in rows for line in path.read_text().splitlines()}
+    assert len(sessions) > 1  # it was indeed interrupted while measuring
