@@ -43,7 +43,7 @@ class Encoder:
         dimension: length of a vector.
         device: where weights and vectors are.
         pooling: the pooling in use.
-        truncated: texts cut at `max_length` in the latest `encode`.
+        cut_rows: which texts of the latest `encode` were cut at `max_length`.
 
     Raises:
         InputError: no such folder or device.
@@ -94,7 +94,7 @@ class Encoder:
         )
         self.query_prefix = recipe.query_prefix if query_prefix is None else query_prefix
         self.passage_prefix = recipe.passage_prefix if passage_prefix is None else passage_prefix
-        self.truncated = 0
+        self.cut_rows: list[int] = []
         self._batch_tokens = batch_tokens
         self._files = files
 
@@ -109,12 +109,17 @@ class Encoder:
             row_of.setdefault(text, len(row_of))
         vectors = torch.empty(len(row_of), self.dimension, device=self.device)
         tokens, cut = self._tokenize([prefix + text for text in row_of])
-        self.truncated = sum(cut[row_of[text]] for text in texts)
+        self.cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
         for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
             vectors[_on(self.device, torch.tensor(rows))] = self._forward([tokens[row] for row in rows])
         if len(row_of) == len(texts):
             return vectors
         return vectors[_on(self.device, torch.tensor([row_of[text] for text in texts]))]
+
+    @property
+    def truncated(self) -> int:
+        """How many texts of the latest `encode` were cut at `max_length`."""
+        return len(self.cut_rows)
 
     def describe(self) -> dict[str, object]:
         """Model, revision or fingerprint, pooling, prefixes, length, dtype and attention as loaded."""

@@ -1,0 +1,186 @@
+"""Passage embeddings kept on disk, so that a passage is embedded once and for all.
+
+A store is a folder for one way of embedding (model, revision, pooling, prefix, length, dtype). It holds
+segments, each written once and never changed:
+
+    meta.json              what the vectors are; another way of embedding is refused
+    <name>.keys.npy        (n, 2) uint64: the first 16 bytes of the sha256 of each text, sorted
+    <name>.vectors.npy     (n, dimension) float32, in the same order
+
+Both are plain arrays, mapped into memory and read without pickle. A writer writes under a name of its own and
+renames the keys last, so a reader sees a segment whole or not at all, and any number of writers may work at
+once: at worst a text is stored twice. Many small segments are merged into one by whoever holds the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rerankers.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_KEYS, _VECTORS = ".keys.npy", ".vectors.npy"
+_MOST_SEGMENTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    keys: npt.NDArray[np.uint64]  # (n, 2), sorted
+    vectors: npt.NDArray[np.float32]  # (n, dimension)
+
+
+class EmbeddingStore:
+    """Vectors by text, for one way of embedding.
+
+    Args:
+        folder: parent of the stores; this one gets a folder of its own, named by the digest of `meta`.
+        meta: everything a vector depends on besides its text; JSON values.
+        dimension: length of a vector.
+
+    Raises:
+        StoreError: the folder holds something else.
+    """
+
+    def __init__(self, folder: Path, meta: Mapping[str, object], dimension: int) -> None:
+        stated = json.dumps({**meta, "dimension": dimension}, sort_keys=True, ensure_ascii=False)
+        self.dimension = dimension
+        self.folder = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._segments: dict[str, _Segment] = {}
+        about = self.folder / "meta.json"
+        if not about.exists():
+            self._publish(about, lambda path: path.write_text(stated, encoding="utf-8"))
+        if about.read_text(encoding="utf-8") != stated:
+            raise StoreError(f"{about}: describes other embeddings; remove this folder")
+
+    def get(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Vectors (len(texts), dimension), and which of them are there; rows that are not hold zeros."""
+        self._refresh()
+        keys = _digests(texts)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        found = np.zeros(len(texts), dtype=bool)
+        for segment in self._segments.values():
+            open_rows = np.nonzero(~found)[0]
+            if not len(open_rows):
+                break
+            where, hit = _search(segment.keys, keys[open_rows])
+            vectors[open_rows[hit]] = segment.vectors[where[hit]]
+            found[open_rows[hit]] = True
+        return vectors, found
+
+    def put(self, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
+        """Add one vector a text."""
+        if not len(texts):
+            return
+        self._write(_digests(texts), np.asarray(vectors, dtype=np.float32))
+        if len(list(self.folder.glob(f"*{_KEYS}"))) > _MOST_SEGMENTS:
+            self._merge()
+
+    def __len__(self) -> int:
+        """Vectors held; a text that two writers stored at once counts twice."""
+        self._refresh()
+        return sum(len(segment.keys) for segment in self._segments.values())
+
+    def _write(self, keys: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float32]) -> None:
+        order = np.lexsort((keys[:, 1], keys[:, 0]))
+        name = uuid.uuid4().hex
+        self._publish(self.folder / f"{name}{_VECTORS}", lambda path: _save(path, vectors[order]))
+        self._publish(self.folder / f"{name}{_KEYS}", lambda path: _save(path, keys[order]))
+
+    def _publish(self, path: Path, write: Any) -> None:
+        """Write under another name, then rename: a reader never sees half a file."""
+        scratch = path.with_name(f".{uuid.uuid4().hex}.writing")
+        write(scratch)
+        scratch.replace(path)
+
+    def _refresh(self) -> None:
+        """Open segments that appeared, forget those that were merged away."""
+        while True:
+            names = {path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}")}
+            self._segments = {name: s for name, s in self._segments.items() if name in names}
+            try:
+                for name in sorted(names - self._segments.keys()):
+                    self._segments[name] = self._open(name)
+            except FileNotFoundError:
+                continue  # merged away between the listing and the opening
+            return
+
+    def _open(self, name: str) -> _Segment:
+        try:
+            keys = np.load(self.folder / f"{name}{_KEYS}", mmap_mode="r", allow_pickle=False)
+            vectors = np.load(self.folder / f"{name}{_VECTORS}", mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise StoreError(f"{self.folder}: segment {name} is damaged; remove its two files") from error
+        if keys.shape != (len(vectors), 2) or vectors.shape[1:] != (self.dimension,):
+            raise StoreError(f"{self.folder}: segment {name} has the wrong shape; remove its two files")
+        return _Segment(keys, vectors)
+
+    def _merge(self) -> None:
+        """Put all segments into one, unless somebody else is at it."""
+        with (self.folder / "merge.lock").open("w") as lock:
+            if not _try_lock(lock):
+                return
+            self._refresh()
+            old = dict(self._segments)
+            keys = np.concatenate([segment.keys for segment in old.values()])
+            vectors = np.concatenate([segment.vectors for segment in old.values()])
+            _, first = np.unique(keys, axis=0, return_index=True)
+            self._write(keys[first], vectors[first])
+            for name in old:
+                (self.folder / f"{name}{_KEYS}").unlink(missing_ok=True)
+                (self.folder / f"{name}{_VECTORS}").unlink(missing_ok=True)
+
+
+def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """(len(texts), 2): the first 16 bytes of each text's sha256."""
+    raw = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in texts)
+    return np.frombuffer(raw, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def _search(
+    held: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each wanted key is among the held ones (sorted by their first half), and whether it is."""
+    where = np.searchsorted(held[:, 0], wanted[:, 0])
+    hit = np.zeros(len(wanted), dtype=bool)
+    while True:  # keys that share their first half lie side by side; in practice there are none
+        inside = np.minimum(where, len(held) - 1)
+        candidate = ~hit & (where < len(held)) & (held[inside, 0] == wanted[:, 0])
+        now = candidate & (held[inside, 1] == wanted[:, 1])
+        hit |= now
+        candidate &= ~now
+        if not candidate.any():
+            return np.minimum(where, len(held) - 1), hit
+        where = where + candidate
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _try_lock(file: Any) -> bool:
+    """Take an exclusive lock that ends with the process; without such locks nothing is ever merged."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Keys and values of a window's prompt in one buffer that lives as long as the reranker.
+
+transformers' own dynamic cache copies all keys and values at every step and forgets them with the window.
+Here a step writes behind what is there, going back is a change of one number, and what two prompts share at
+their start (the instruction, and within one query the query) stays where it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers.cache_utils import Cache, DynamicLayer
+
+if TYPE_CHECKING:
+    import torch
+
+_ROUND = 256  # columns by which the buffer grows
+
+
+class _Layer(DynamicLayer):
+    """One layer's buffers, (batch, heads, columns, head dimension), filled up to `length`."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.length = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append columns; give all keys and values up to them."""
+        end = self.length + key_states.shape[2]
+        self.keys = self._room(self.keys, key_states, end)
+        self.values = self._room(self.values, value_states, end)
+        self.is_initialized = True
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        """Columns that are filled."""
+        return self.length
+
+    def _room(self, held: torch.Tensor | None, states: torch.Tensor, end: int) -> torch.Tensor:
+        """The buffer, or a larger one with the same content; a change of the batch starts afresh."""
+        batch, heads, _, dimension = states.shape
+        if held is not None and held.shape[0] == batch and held.shape[2] >= end:
+            return held
+        room = states.new_empty(batch, heads, -(-end // _ROUND) * _ROUND, dimension)
+        if held is not None and held.shape[0] == batch:
+            room[:, :, : self.length] = held[:, :, : self.length]
+        return room
+
+
+class WindowCache(Cache):
+    """A cache whose length can be set back at no cost; new columns are written over the old ones."""
+
+    def __init__(self, layers: int) -> None:
+        self._buffers = [_Layer() for _ in range(layers)]
+        super().__init__(layers=list(self._buffers))
+
+    def set_length(self, length: int) -> None:
+        """Keep the first `length` columns."""
+        for layer in self._buffers:
+            layer.length = length

@@ -1,0 +1,197 @@
+"""Loads PE-Rank from any of its forms, and guards what belongs together.
+
+(a) a full model of the authors, `model_type: embed_mistral` or `embed_llama`      `released.py`
+(b) a base model with a LoRA adapter, `non_lora_trainables.bin`, `projector.bin`   `adapter.py`
+(c) a base model, and a projector on its own                                       here
+(d) this project's compact format                                                  `compact.py`
+(e) a base model and an encoder alone: a random projector, labelled untrained      here
+
+A projector belongs to one encoder, one pooling, one dimension. Another encoder is refused unless the swap is
+asked for, and then it is labelled; another dimension is always refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rerankers.encoders.encoder import Encoder
+from rerankers.encoders.recipe import read_json
+from rerankers.errors import InputError, ModelError
+from rerankers.llm.causal import CausalLM
+from rerankers.models import find_model
+from rerankers.pe_rank.adapter import ADAPTER_CONFIG, read_adapter_run
+from rerankers.pe_rank.compact import MANIFEST, read_compact
+from rerankers.pe_rank.model import PassageLLM
+from rerankers.pe_rank.parts import EncoderIdentity, Parts
+from rerankers.pe_rank.projector import load_projector, untrained_projector
+from rerankers.pe_rank.prompt import PromptWriter
+from rerankers.pe_rank.released import FAMILY, named_encoder, read_released
+from rerankers.pe_rank.weights import read_weights
+
+if TYPE_CHECKING:
+    from rerankers.devices import AttentionName, DtypeName
+    from rerankers.models import ModelFiles
+
+PoolingName = Literal["auto", "mean", "cls", "last_token"]
+
+UNTRAINED = "untrained: the projector is random, so the order carries no meaning"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where PE-Rank comes from, as the options name it; see `PERank`."""
+
+    model: str
+    revision: str | None
+    encoder: str | None
+    encoder_revision: str | None
+    pooling: PoolingName
+    projector: Path | None
+    allow_encoder_swap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """PE-Rank, loaded: `notice` is what every table has to say about it, empty if nothing."""
+
+    llm: PassageLLM
+    encoder: Encoder
+    described: dict[str, object]
+    notice: str
+
+
+def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention: AttentionName) -> Checkpoint:
+    """Load a checkpoint in whatever form it is.
+
+    Raises:
+        InputError: an option is missing, or the files are not there.
+        ModelError: weights are missing, surplus or of the wrong shape, or the encoder is not the projector's.
+    """
+    files = find_model(source.model, source.revision)
+    parts = _read(files, source, dtype=dtype, device=device, attention=attention)
+    encoder, notices = _encoder(parts, source, dtype=dtype, device=device, attention=attention)
+    projector = parts.projector
+    if projector is None:
+        projector = untrained_projector(encoder.dimension, parts.llm.get_input_embeddings().weight)
+        notices.append(UNTRAINED)
+    first = next((weight for weight in projector.parameters() if weight.ndim == 2), None)
+    if first is not None and first.shape[1] != encoder.dimension:
+        raise ModelError(
+            f"the projector takes {first.shape[1]} dimensions but {encoder.describe()['model']!r} has "
+            f"{encoder.dimension}; use the encoder it was trained with"
+        )
+    llm = PassageLLM(parts.llm, projector, PromptWriter(parts.tokenizer, parts.template))
+    described = {**parts.described, "parameters": sum(weight.numel() for weight in parts.llm.parameters())}
+    return Checkpoint(llm, encoder, described, "; ".join(notices))
+
+
+def _read(
+    files: ModelFiles, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
+) -> Parts:
+    """Tell the forms apart by the files they bring."""
+    if read_json(files, MANIFEST):
+        reader = read_compact
+    elif read_json(files, ADAPTER_CONFIG):
+        reader = read_adapter_run
+    elif str(read_json(files, "config.json").get("model_type")).startswith(FAMILY):
+        reader = read_released
+    else:
+        return _base_and_projector(files, source, dtype=dtype, device=device, attention=attention)
+    if source.projector is not None:
+        raise InputError(f"{files.name!r} brings its own projector; leave the option 'projector' out")
+    return reader(files, dtype=dtype, device=device, attention=attention)
+
+
+def _base_and_projector(
+    files: ModelFiles, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
+) -> Parts:
+    """A plain language model, with a projector file if one is named."""
+    if source.encoder is None and source.projector is None:
+        raise InputError(f"{files.name!r} is a plain language model; name the option 'encoder' too")
+    base = CausalLM(source.model, revision=source.revision, dtype=dtype, device=device, attention=attention)
+    projector, identity = None, None
+    if source.projector is not None:
+        path = source.projector.expanduser()
+        path = path / "projector.bin" if path.is_dir() else path
+        if not path.is_file():
+            raise InputError(f"no projector {str(path)!r}; give projector.bin or the folder it is in")
+        beside = find_model(str(path.parent))
+        stated = read_json(beside, "config.json")
+        kind = stated.get("projector_type", "mlp2x_gelu")
+        projector = load_projector(kind, read_weights(path), str(path))
+        identity = named_encoder(beside, stated, None)
+    described = {**base.describe(), "format": "base" if projector is None else "base and projector"}
+    return Parts(base.model, base.tokenizer, projector, identity, described)
+
+
+def _encoder(
+    parts: Parts, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
+) -> tuple[Encoder, list[str]]:
+    """The encoder to use, and what has to be said about it."""
+    trained = parts.encoder
+    if trained is None:
+        if source.encoder is None:
+            raise InputError(
+                "the projector does not say which encoder it belongs to; name the option 'encoder'"
+            )
+        unsure = parts.projector is not None
+        notices = ["the projector names no encoder: only its dimension was checked"] if unsure else []
+        wanted = EncoderIdentity(source.encoder, source.pooling, source.encoder_revision)
+    else:
+        reasons = _differences(trained, source)
+        if reasons and not source.allow_encoder_swap:
+            raise ModelError(f"{'; '.join(reasons)}; set allow_encoder_swap to run it all the same")
+        notices = [f"encoder swapped: {'; '.join(reasons)}"] if reasons else []
+        wanted = _swapped(trained, source) if reasons else trained
+    encoder = Encoder(
+        wanted.model,
+        revision=wanted.revision,
+        pooling=wanted.pooling,  # type: ignore[arg-type]
+        max_length=wanted.max_length,
+        passage_prefix=wanted.passage_prefix,
+        dtype=dtype,
+        device=device,
+        attention="auto" if attention == "flash_attention_2" else attention,
+        weights=wanted.weights,
+    )
+    return encoder, notices
+
+
+def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
+    """What the options ask for in place of the projector's own encoder."""
+    name = source.encoder or trained.model
+    own = _same_model(name, trained)
+    pooling = trained.pooling if source.pooling == "auto" and own else source.pooling
+    weights = trained.weights if own and source.encoder_revision is None else None
+    return EncoderIdentity(name, pooling, source.encoder_revision, weights=weights)
+
+
+def _differences(trained: EncoderIdentity, source: Source) -> list[str]:
+    """Why the encoder asked for is not the projector's own; empty if it is."""
+    reasons = []
+    name = source.encoder or trained.model
+    if not _same_model(name, trained):
+        reasons.append(f"the projector was trained with {trained.model!r}, not {name!r}")
+    elif trained.weights is None and trained.fingerprint is not None:
+        actual = find_model(name, source.encoder_revision or trained.revision).fingerprint
+        if actual not in (None, trained.fingerprint):
+            reasons.append(f"the projector was trained with other weights of {name!r}")
+    if source.encoder_revision not in (None, trained.revision):
+        reasons.append(
+            f"the projector was trained with revision {trained.revision}, not {source.encoder_revision}"
+        )
+    if source.pooling != "auto" and trained.pooling not in ("auto", source.pooling):
+        reasons.append(f"the projector was trained with {trained.pooling} pooling, not {source.pooling}")
+    return reasons
+
+
+def _same_model(name: str, trained: EncoderIdentity) -> bool:
+    """Whether a name means the projector's own encoder: the same name, folder or content."""
+    if name == trained.model:
+        return True
+    ours, theirs = Path(name).expanduser(), Path(trained.model).expanduser()
+    if ours.is_dir() and theirs.is_dir():
+        return ours.resolve() == theirs.resolve()
+    return trained.fingerprint is not None and find_model(name).fingerprint == trained.fingerprint

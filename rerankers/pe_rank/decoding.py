@@ -1,0 +1,214 @@
+"""Greedy decoding of windows, fast: the same places as `plain_order`, with less work and no waiting.
+
+What is saved, and why nothing changes:
+
+- Scores are taken against the window's passages alone; the vocabulary is never touched.
+- What a prompt shares with the prompt before it (the instruction; within one query, the query) is not run
+  again: its keys and values depend on nothing that comes later.
+- The first place follows from the prompt itself and the last is what is left: n - 1 forward passes for n
+  places, prefill included. Decoding stops at the depth asked for.
+- Places are kept on the device: the loop of single steps never waits for it.
+- Several windows with the same number of passages run as rows of one batch. Padding goes between the shared
+  instruction and the query, and between the query and the passages; it is masked, and positions skip it.
+- `rerankers.pe_rank.drafting` replaces single steps by draft and verify.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rerankers.pe_rank.model import PassageLLM
+    from rerankers.pe_rank.prompt import Prompt
+
+_PAD = -1
+_SLOT = -2  # a passage: never the same as what was there before
+
+
+@dataclass(slots=True)
+class Batch:
+    """Windows whose prompts have been run, one a row.
+
+    Attributes:
+        projected: passages in the input space, (rows, n, dimension).
+        hidden: last hidden state, (rows, dimension).
+        real: True where a column is no padding, (rows, columns); None if there is no padding at all.
+        lengths: tokens of each prompt, (rows, 1), on the device.
+        columns: columns in the cache that belong to the prompt.
+        same: for each passage the first one with the same text, (rows, n); None if all texts differ.
+        passes: forward passes so far.
+        run_tokens: prompt tokens that were run, by row.
+        kept_tokens: prompt tokens whose keys and values were there already, by row.
+    """
+
+    projected: torch.Tensor
+    hidden: torch.Tensor
+    real: torch.Tensor | None
+    lengths: torch.Tensor
+    columns: int
+    same: torch.Tensor | None
+    passes: int
+    run_tokens: list[int]
+    kept_tokens: list[int]
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(rows, q, n) float32 dot products of hidden states (rows, q, dimension) and passages."""
+        scores = hidden.float() @ self.projected.float().transpose(1, 2)
+        if self.same is not None:
+            scores = scores.gather(2, self.same[:, None].expand_as(scores))
+        return scores
+
+
+class WindowDecoder:
+    """Runs batches of windows through one model, keeping keys and values between them.
+
+    Args:
+        model: the language model.
+        reuse_prefix: keep what consecutive prompts share; off only to measure what it is worth.
+    """
+
+    def __init__(self, model: PassageLLM, *, reuse_prefix: bool = True) -> None:
+        self.model = model
+        self.cache = model.new_cache()
+        self._reuse_prefix = reuse_prefix
+        self._held: npt.NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)  # token ids in the cache
+
+    @torch.inference_mode()
+    def prefill(
+        self, prompts: Sequence[Prompt], projected: torch.Tensor, same: torch.Tensor | None = None
+    ) -> Batch:
+        """Run the prompts of windows with the same number of passages.
+
+        Args:
+            prompts: one a row.
+            projected: (rows, n, dimension).
+            same: see `Batch`.
+
+        Raises:
+            ModelError: a prompt is longer than the model's context.
+        """
+        model, device = self.model, self.model.device
+        ids = _layout(prompts)  # (rows, columns)
+        rows, columns = ids.shape
+        count = projected.shape[1]
+        longest = max(len(prompt.token_ids) for prompt in prompts) + count
+        if longest > model.context:
+            raise ModelError(
+                f"a window of {count} passages needs {longest} tokens, the model reads {model.context}; "
+                "choose a smaller window or leave the passages' text out"
+            )
+        kept = self._shared_columns(ids)
+        self.cache.set_length(kept)
+        self._held = np.empty((0, 0), dtype=np.int64)  # what is there is in doubt until the pass is done
+        is_real = ids != _PAD
+        positions = np.maximum(is_real.cumsum(axis=1) - 1, 0)
+        tokens = _to(device, torch.from_numpy(ids[:, kept:].clip(0)))
+        inputs = model.embed(tokens)
+        row_of, column_of = np.nonzero(ids == _SLOT)
+        where = _to(device, torch.from_numpy(np.stack([row_of, column_of - kept])))
+        inputs = inputs.index_put((where[0], where[1]), projected.reshape(rows * count, -1))
+        real = None if is_real.all() else _to(device, torch.from_numpy(is_real))
+        mask = self.causal_mask(real, columns - kept, kept, columns)
+        hidden = model.forward(inputs, _to(device, torch.from_numpy(positions[:, kept:])), self.cache, mask)
+        self._held = ids
+        lengths = is_real.sum(axis=1)
+        kept_tokens = is_real[:, :kept].sum(axis=1)
+        return Batch(
+            projected=projected,
+            hidden=hidden[:, -1],
+            real=real,
+            lengths=_to(device, torch.from_numpy(lengths[:, None])),
+            columns=columns,
+            same=same,
+            passes=1,
+            run_tokens=(lengths - kept_tokens).tolist(),
+            kept_tokens=kept_tokens.tolist(),
+        )
+
+    @torch.inference_mode()
+    def steps(self, batch: Batch, depth: int) -> torch.Tensor:
+        """Decode `depth` places of every row, one forward pass each: (rows, depth) passage positions."""
+        rows = len(batch.projected)
+        taken = torch.zeros(batch.projected.shape[:2], dtype=torch.bool, device=self.model.device)
+        row = torch.arange(rows, device=self.model.device)
+        hidden, places = batch.hidden[:, None], []
+        while True:
+            scores = batch.scores(hidden)[:, 0].masked_fill(taken, -torch.inf)
+            places.append(scores.argmax(dim=1))
+            if len(places) == depth:
+                return torch.stack(places, dim=1)
+            taken = taken.scatter(1, places[-1][:, None], True)
+            inputs = batch.projected[row, places[-1]][:, None]  # (rows, 1, dimension)
+            hidden = self.follow(batch, inputs, len(places) - 1)
+
+    def follow(self, batch: Batch, inputs: torch.Tensor, placed: int) -> torch.Tensor:
+        """Hidden states (rows, q, dimension) of q passages that follow the prompt and `placed` passages.
+
+        Keys and values of the prompt and of the first `placed` passages must be in the cache.
+        """
+        count = inputs.shape[1]
+        start = batch.columns + placed
+        self.cache.set_length(start)
+        offsets = torch.arange(placed, placed + count, device=self.model.device)
+        mask = self.causal_mask(batch.real, count, start, start + count)
+        batch.passes += 1
+        return self.model.forward(inputs, batch.lengths + offsets, self.cache, mask)
+
+    def causal_mask(
+        self, real: torch.Tensor | None, queries: int, start: int, end: int
+    ) -> torch.Tensor | None:
+        """What the columns start..end-1 may look at, (rows or 1, 1, queries, end); None for a plain mask."""
+        if real is None and (queries == 1 or start == 0 or self.model.attention == "flash_attention_2"):
+            return None
+        device = self.model.device
+        own = torch.arange(start, end, device=device)[:, None]
+        every = torch.arange(end, device=device)[None]
+        mask = (every <= own)[None]  # (1, queries, end)
+        if real is not None:
+            after = torch.ones(len(real), max(0, end - real.shape[1]), dtype=torch.bool, device=device)
+            columns = torch.cat([real[:, :end], after], dim=1)
+            mask = (mask & columns[:, None]) | (every == own)[None]  # padding looks at itself: no empty rows
+        return mask[:, None]
+
+    def _shared_columns(self, ids: npt.NDArray[np.int64]) -> int:
+        """Leading columns that are in the cache already; the last column is always run."""
+        if not self._reuse_prefix or len(self._held) != len(ids):
+            return 0
+        width = min(self._held.shape[1], ids.shape[1] - 1)
+        same = ((self._held[:, :width] == ids[:, :width]) & (ids[:, :width] != _SLOT)).all(axis=0)
+        return int(width if same.all() else same.argmin())
+
+
+def _layout(prompts: Sequence[Prompt]) -> npt.NDArray[np.int64]:
+    """Token ids (rows, columns) with slots marked: shared start, padding, own start, padding, passages."""
+    heads = [prompt.token_ids[: prompt.slots[0]] for prompt in prompts]
+    shared = 0
+    while all(shared < len(head) and head[shared] == heads[0][shared] for head in heads):
+        shared += 1
+    before = max(len(head) for head in heads)
+    columns = before + max(len(p.token_ids) - len(head) for p, head in zip(prompts, heads, strict=True))
+    ids = np.full((len(prompts), columns), _PAD, dtype=np.int64)
+    for row, (prompt, head) in enumerate(zip(prompts, heads, strict=True)):
+        own = np.array(prompt.token_ids, dtype=np.int64)
+        own[list(prompt.slots)] = _SLOT
+        ids[row, :shared] = own[:shared]
+        ids[row, before - (len(head) - shared) : before] = own[shared : len(head)]
+        ids[row, columns - (len(own) - len(head)) :] = own[len(head) :]
+    return ids
+
+
+def _to(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """Copy to the device without making the host wait for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor

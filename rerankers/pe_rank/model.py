@@ -1,0 +1,92 @@
+"""A language model that reads passages as embeddings: token embeddings with projected passages in the slots.
+
+Only the transformer is used, never the vocabulary's logits: a passage's score is the dot product of the last
+hidden state and its projected embedding, in float32 (arXiv 2406.14848, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rerankers.errors import ModelError
+from rerankers.pe_rank.cache import WindowCache
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rerankers.pe_rank.prompt import PromptWriter
+
+
+class PassageLLM:
+    """A causal transformer, the projector in front of it, and the writer of its prompts.
+
+    Args:
+        llm: a causal LM of transformers; its head is not used and not kept.
+        projector: from passage embeddings to `llm`'s input space.
+        writer: writes prompts with `llm`'s tokenizer.
+
+    Raises:
+        ModelError: the model has a recurrent state in place of keys and values.
+    """
+
+    def __init__(self, llm: Any, projector: nn.Module, writer: PromptWriter) -> None:
+        self.transformer: Any = llm.base_model.eval()
+        self.writer = writer
+        self._tokens: Any = llm.get_input_embeddings()
+        weight: torch.Tensor = self._tokens.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.dimension = weight.shape[1]
+        self.projector = projector.to(self.device, self.dtype).eval().requires_grad_(False)
+        config = llm.config
+        kinds = set(getattr(config, "layer_types", None) or [])
+        if not kinds <= {"full_attention", "sliding_attention"}:
+            raise ModelError(f"{config.model_type} keeps a recurrent state, which windows cannot share")
+        self.context: int = config.max_position_embeddings
+        sliding = getattr(config, "sliding_window", None) if kinds != {"full_attention"} else None
+        if sliding and getattr(config, "use_sliding_window", True):
+            self.context = min(self.context, sliding)
+        self.attention: str = config._attn_implementation
+
+    def new_cache(self) -> WindowCache:
+        """An empty cache for this model."""
+        return WindowCache(self.transformer.config.num_hidden_layers)
+
+    @torch.inference_mode()
+    def project(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(n, encoder dimension) float32 to (n, dimension) in the model's dtype."""
+        projected: torch.Tensor = self.projector(vectors.to(self.device, self.dtype))
+        return projected
+
+    def embed(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Token embeddings (..., dimension); ids beyond the vocabulary (slots, padding) get any embedding."""
+        rows: int = self._tokens.weight.shape[0]
+        embedded: torch.Tensor = self._tokens(token_ids.clamp(0, rows - 1))
+        return embedded
+
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        positions: torch.Tensor,
+        cache: WindowCache,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Last hidden states (batch, q, dimension) of `inputs` that follow what `cache` holds.
+
+        Args:
+            inputs: embeddings, (batch, q, dimension).
+            positions: their positions, (batch, q).
+            cache: keys and values of earlier columns; the new ones are appended.
+            mask: True where a query may look, (batch, 1, q, columns); None for plain causal attention.
+        """
+        if mask is not None and self.attention == "eager":
+            mask = torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
+        hidden: torch.Tensor = self.transformer(
+            inputs_embeds=inputs,
+            position_ids=positions,
+            past_key_values=cache,
+            attention_mask=mask,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden

@@ -1,0 +1,49 @@
+"""Where passage embeddings come from: the encoder, or a store that it fills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.encoders.encoder import Encoder
+    from rerankers.encoders.store import EmbeddingStore
+    from rerankers.interface import Usage
+
+EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
+
+
+class PassageEmbedder:
+    """Vectors of passages, each different text once a call.
+
+    Args:
+        encoder: embeds what is not in the store.
+        store: read first, and filled with what was missing; None embeds everything.
+    """
+
+    def __init__(self, encoder: Encoder, store: EmbeddingStore | None) -> None:
+        self.encoder = encoder
+        self.store = store
+
+    def vectors(self, texts: Sequence[str], usages: Sequence[Usage]) -> torch.Tensor:
+        """Embed different texts, (n, dimension) float32; text i is counted for usages[i]."""
+        if self.store is None:
+            vectors, embedded = self.encoder.encode(texts), list(range(len(texts)))
+        else:
+            held, found = self.store.get(texts)
+            embedded = [row for row in range(len(texts)) if not found[row]]
+            missing = self.encoder.encode([texts[row] for row in embedded])
+            if embedded:
+                held[embedded] = missing.cpu().numpy()
+                self.store.put([texts[row] for row in embedded], held[embedded])
+            vectors = torch.from_numpy(held).to(self.encoder.device)
+            for row in range(len(texts)):
+                usages[row].passages_from_store += bool(found[row])
+        for row in embedded:
+            usages[row].passages_embedded += 1
+        for row in self.encoder.cut_rows:
+            usages[embedded[row]].passages_truncated += 1
+        return vectors

@@ -1,0 +1,85 @@
+"""The projector: passage embeddings into the language model's input space (arXiv 2406.14848, section 3.1).
+
+`mlp2x_gelu` is Linear(encoder, llm), exact GELU, Linear(llm, llm), with biases and no normalisation.
+`linear`, `identity` and `mlpNx_gelu` are the other kinds that the released code knows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MLP = re.compile(r"mlp([1-9][0-9]*)x_gelu")
+
+
+def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn.Module:
+    """A projector with torch's own random weights.
+
+    Raises:
+        ModelError: nobody knows that kind, or `identity` has to change the dimension.
+    """
+    if kind == "linear":
+        return nn.Sequential(nn.Linear(encoder_dimension, llm_dimension))
+    if kind == "identity":
+        if encoder_dimension != llm_dimension:
+            raise ModelError(
+                f"projector 'identity' cannot take {encoder_dimension} dimensions to {llm_dimension}"
+            )
+        return nn.Sequential(nn.Identity())
+    parsed = _MLP.fullmatch(kind)
+    if parsed is None:
+        raise ModelError(f"unknown projector {kind!r}; known: linear, identity, mlp2x_gelu, mlpNx_gelu")
+    layers: list[nn.Module] = [nn.Linear(encoder_dimension, llm_dimension)]
+    for _ in range(int(parsed[1]) - 1):
+        layers += [nn.GELU(), nn.Linear(llm_dimension, llm_dimension)]
+    return nn.Sequential(*layers)
+
+
+def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+    """A projector with trained weights, whose names may carry any prefix up to `projector.`.
+
+    Raises:
+        ModelError: a weight is missing, surplus, or of the wrong shape.
+    """
+    plain = {name.rpartition("projector.")[2]: weight for name, weight in weights.items()}
+    if kind == "linear":  # the released code has a bare Linear here: `weight`, `bias`
+        plain = {name if name.startswith("0.") else f"0.{name}": weight for name, weight in plain.items()}
+    matrices = {name: weight for name, weight in plain.items() if name.endswith("weight")}
+    if not matrices and kind != "identity":
+        raise ModelError(f"{where} holds no projector weights")
+    first = matrices.get("0.weight")
+    shape = (0, 0) if first is None else (first.shape[1], first.shape[0])
+    projector = build_projector(kind, *shape)
+    try:
+        projector.load_state_dict(plain)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the projector of {where} is no {kind}: {reason}") from error
+    return projector
+
+
+@torch.no_grad()
+def untrained_projector(encoder_dimension: int, token_embeddings: torch.Tensor, seed: int = 0) -> nn.Module:
+    """A random `mlp2x_gelu` whose output is as long as the language model's own token embeddings.
+
+    The first layer has unit variance, so that unit vectors reach the GELU's curved part.
+    """
+    llm_dimension = token_embeddings.shape[1]
+    random = torch.Generator().manual_seed(seed)
+    projector = build_projector("mlp2x_gelu", encoder_dimension, llm_dimension)
+    for name, weight in projector.named_parameters():
+        weight.zero_() if name.endswith("bias") else weight.normal_(generator=random)
+    sample = torch.randn(256, encoder_dimension, generator=random)
+    lengths = projector(sample / sample.norm(dim=1, keepdim=True)).norm(dim=1)
+    target = token_embeddings[:4096].float().norm(dim=1).mean().cpu()
+    last = [weight for name, weight in projector.named_parameters() if name.endswith("weight")][-1]
+    last.mul_(target / lengths.mean())
+    return projector

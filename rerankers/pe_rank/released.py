@@ -1,0 +1,103 @@
+"""Reads the full models of the authors: LLM, projector and encoder in one state dict.
+
+`config.json` says `model_type: embed_mistral` or `embed_llama`, a class that only the authors' code has. Its
+weights are those of plain Mistral or Llama, beside `model.projector.*` and the encoder under
+`model.encoder.encoder.*`; so the plain class of transformers loads them, and no remote code is run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.encoders.backbone import refuse_misfits
+from rerankers.encoders.recipe import read_json
+from rerankers.errors import ModelError
+from rerankers.pe_rank.parts import EncoderIdentity, Parts
+from rerankers.pe_rank.projector import load_projector
+from rerankers.pe_rank.weights import read_model_weights
+
+if TYPE_CHECKING:
+    from rerankers.models import ModelFiles
+
+FAMILY = "embed_"
+_ENCODER, _PROJECTOR = "model.encoder.encoder.", "model.projector."
+_OWN_FIELDS = {
+    "architectures",
+    "auto_map",
+    "dtype",
+    "embedding_size",
+    "encoder_name",
+    "encoder_pooling",
+    "freeze_projector",
+    "model_type",
+    "projector_type",
+    "torch_dtype",
+    "transformers_version",
+    "use_proj",
+}
+
+
+def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention: AttentionName) -> Parts:
+    """Take a full model apart.
+
+    Raises:
+        ModelError: weights are missing or surplus, or the backbone is no causal LM that transformers knows.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+
+    stated = read_json(files, "config.json")
+    try:
+        config = AutoConfig.for_model(
+            stated["model_type"].removeprefix(FAMILY),
+            **{key: value for key, value in stated.items() if key not in _OWN_FIELDS},
+        )
+        backbone: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"{files.name!r}: no causal LM is known behind model_type {stated['model_type']!r}"
+        ) from error
+    weights = read_model_weights(files)
+    encoder = {k.removeprefix(_ENCODER): v for k, v in weights.items() if k.startswith(_ENCODER)}
+    projector = {k: v for k, v in weights.items() if k.startswith(_PROJECTOR)}
+    plain = {k: v for k, v in weights.items() if not k.startswith((_ENCODER, _PROJECTOR))}
+    where = resolve_device(device)
+    how = {"attn_implementation": attention} if attention != "auto" else {}
+    llm, report = backbone.from_pretrained(
+        None,
+        config=config,
+        state_dict=plain,
+        dtype=resolve_dtype(dtype, where),
+        output_loading_info=True,
+        **how,
+    )
+    refuse_misfits(files.name, report["missing_keys"], report["unexpected_keys"])
+    return Parts(
+        llm=llm.to(where).eval().requires_grad_(False),
+        tokenizer=AutoTokenizer.from_pretrained(
+            files.location, revision=files.revision or "main", config=config
+        ),
+        projector=load_projector(stated.get("projector_type", "mlp2x_gelu"), projector, files.name),
+        encoder=named_encoder(files, stated, encoder or None),
+        described={
+            "model": files.name,
+            "revision": getattr(config, "_commit_hash", None) or files.revision or files.fingerprint,
+            "format": stated["model_type"],
+        },
+    )
+
+
+def named_encoder(
+    files: ModelFiles, stated: dict[str, Any], weights: dict[str, Any] | None
+) -> EncoderIdentity | None:
+    """The encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id."""
+    name = stated.get("encoder_name")
+    if name is None:
+        return None
+    inside = Path(files.location) / name
+    return EncoderIdentity(
+        model=str(inside) if files.is_local and inside.is_dir() else name,
+        pooling=stated.get("encoder_pooling", "auto"),
+        weights=weights,
+    )

@@ -1,0 +1,284 @@
+"""PE-Rank: an LLM orders passages that it reads as one embedding each (arXiv 2406.14848, WWW 2025).
+
+Windows slide from the tail of the list to its head as in RankGPT; in each, the LLM places the best passage,
+then the best of the rest, and so on. Deviations from the published code, none of which changes an answer: see
+`decoding`, `drafting` and `depth`; and the head of the list is always compared (`rerankers.windows`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field, validate_call
+
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.encoders.store import EmbeddingStore
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.models import cache_folder
+from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
+from rerankers.pe_rank.decoding import WindowDecoder
+from rerankers.pe_rank.depth import lossless_depths
+from rerankers.pe_rank.passages import EmbeddingMode, PassageEmbedder
+from rerankers.pe_rank.plain import plain_order
+from rerankers.windows import WindowPolicy, sliding_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.stages import StageClock
+
+_TEXT_WORDS = 300  # where passages' text is in the prompt, it is cut as RankGPT cuts it
+
+
+class PERank(Reranker):
+    """Orders candidates by windows of passage embeddings.
+
+    Args:
+        model: a PE-Rank checkpoint in any form, or a plain language model; see `checkpoint`.
+        revision: its hub revision.
+        encoder: embedding model; None is the checkpoint's own. A plain language model needs it.
+        encoder_revision: the encoder's hub revision.
+        pooling: the encoder's pooling; `auto` is the checkpoint's, else the encoder's own.
+        projector: `projector.bin`, `projector.safetensors` or a folder, for a plain language model; without
+            it the projector is random and the result is labelled untrained.
+        allow_encoder_swap: run with an encoder that is not the projector's own; the result is labelled.
+        window: passages in a window; 0 puts all candidates into one (`full`).
+        step: by how much the window moves.
+        windows: `clipped` or `reference`; see `rerankers.windows`.
+        top_k: how many places of the final list have to be right; the rest is not decoded as far as that
+            changes none of them (`depth`). None for all.
+        text: put the passages' text into the prompt beside their embeddings.
+        embeddings: `per_query` embeds each passage once a query, `precomputed` takes it from the store, and
+            `per_window` embeds it in every window, as the published code does. The answers are the same.
+        store: folder of the embedding stores; None is the cache folder.
+        batch_size: most queries whose windows are run in one batch, if they come in one call.
+        dtype: of all weights; `auto` is bfloat16 on CUDA, float32 on a CPU.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: transformers' attention implementation; `auto` lets transformers choose.
+        exact: one window at a time, one place a pass, nothing reused: in half precision, where kernels round
+            by shape, this is the plain greedy answer. In float32 it changes nothing but the time.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        encoder: str | None = None,
+        encoder_revision: str | None = None,
+        pooling: PoolingName = "auto",
+        projector: Path | None = None,
+        allow_encoder_swap: bool = False,
+        window: int = Field(default=20, ge=0),
+        step: int = Field(default=10, ge=1),
+        windows: WindowPolicy = "clipped",
+        top_k: int | None = Field(default=None, ge=1),
+        text: bool = False,
+        embeddings: EmbeddingMode = "per_query",
+        store: Path | None = None,
+        batch_size: int = Field(default=16, ge=1),
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+        attention: AttentionName = "auto",
+        exact: bool = False,
+    ) -> None:
+        sliding_windows(0, window, step, windows)  # refuses a step that does not fit
+        source = Source(model, revision, encoder, encoder_revision, pooling, projector, allow_encoder_swap)
+        self._checkpoint = load_checkpoint(source, dtype=dtype, device=device, attention=attention)
+        self._llm = self._checkpoint.llm
+        self._encoder = self._checkpoint.encoder
+        self.device = str(self._llm.device)
+        kept = None
+        if embeddings == "precomputed":
+            meta = self._encoder.describe()
+            kept = EmbeddingStore(store or cache_folder() / "embeddings", meta, self._encoder.dimension)
+        self._embedder = PassageEmbedder(self._encoder, kept)
+        self._decoder = WindowDecoder(self._llm)
+        self._window, self._step, self._policy, self._top_k = window, step, windows, top_k
+        self._text, self._embeddings, self._exact = text, embeddings, exact
+        # padded rows need a mask, which flash attention does not take
+        self._batch_size = 1 if exact or attention == "flash_attention_2" else batch_size
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank each request; requests with as many candidates as each other run in batches."""
+        rankings: dict[int, Ranking] = {}
+        for rows in self._batches([len(request.candidates) for request in requests]):
+            group = [requests[row] for row in rows]
+            costs = [Cost() for _ in group]
+            orders = self._orders(group, costs, clock)
+            with clock.stage("order", *costs):
+                for row, request, order, cost in zip(rows, group, orders, costs, strict=True):
+                    rankings[row] = Ranking.of(request, order, cost)
+        return [rankings[row] for row in range(len(requests))]
+
+    def describe(self) -> dict[str, object]:
+        """Checkpoint, encoder, windows, embedding mode, precision; a notice if the result needs one."""
+        return {
+            **self._checkpoint.described,
+            "encoder": self._encoder.describe(),
+            "window": self._window,
+            "step": self._step,
+            "windows": self._policy,
+            "top_k": self._top_k,
+            "text": self._text,
+            "embeddings": self._embeddings,
+            "batch_size": self._batch_size,
+            "exact": self._exact,
+            "dtype": str(self._llm.dtype).removeprefix("torch."),
+            "attention": self._llm.attention,
+            "device": self.device,
+            **({"notice": self._checkpoint.notice} if self._checkpoint.notice else {}),
+        }
+
+    def _batches(self, counts: Sequence[int]) -> Iterator[list[int]]:
+        """Requests with equal numbers of candidates, `batch_size` at a time."""
+        by_count: dict[int, list[int]] = {}
+        for row, count in enumerate(counts):
+            by_count.setdefault(count, []).append(row)
+        for rows in by_count.values():
+            for start in range(0, len(rows), self._batch_size):
+                yield rows[start : start + self._batch_size]
+
+    def _orders(
+        self, requests: Sequence[RerankRequest], costs: Sequence[Cost], clock: StageClock
+    ) -> list[list[int]]:
+        """Candidate positions, best first, of requests with equal numbers of candidates."""
+        count = len(requests[0].candidates)
+        windows = sliding_windows(count, self._window, self._step, self._policy)
+        run = _Run(requests, costs, clock, self._llm.device)
+        if self._embeddings != "per_window" and windows:
+            run.projected = self._projected(run, [list(range(count))] * len(requests))
+        for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
+            if depth:
+                self._rank_window(run, start, end, min(depth, end - start - 1))
+        with clock.stage("order", *costs):
+            return run.order.tolist()
+
+    def _rank_window(self, run: _Run, start: int, end: int, depth: int) -> None:
+        """Order positions start..end-1 of every row to a depth, in place."""
+        rows = run.order[:, start:end]  # (rows, n) candidate positions
+        if run.projected is None:
+            projected = self._projected(run, rows.tolist())
+        else:
+            projected = run.projected.gather(1, rows[:, :, None].expand(-1, -1, run.projected.shape[2]))
+        with run.clock.stage("prompt", *run.costs):
+            prompts = self._prompts(run, rows)
+            same = run.same_text(rows)
+        if self._exact:
+            places = self._plain_places(run, prompts, projected, same, depth)
+        else:
+            with run.clock.stage("prefill", *run.costs):
+                batch = self._decoder.prefill(prompts, projected, same)
+            with run.clock.stage("decode", *run.costs):
+                places = self._decoder.steps(batch, depth)
+            for cost, ran, kept in zip(run.costs, batch.run_tokens, batch.kept_tokens, strict=True):
+                cost.usage.prompt_tokens += ran + kept
+                cost.usage.cached_tokens += kept
+                cost.usage.decode_steps += batch.passes - 1
+        with run.clock.stage("decode", *run.costs):
+            run.order[:, start:end] = rows.gather(1, _lead(places, end - start))
+        for cost in run.costs:
+            cost.usage.windows += 1
+            cost.usage.llm_calls += 1
+            cost.usage.generated_tokens += depth
+
+    def _plain_places(
+        self, run: _Run, prompts: list[Prompt], projected: torch.Tensor, same: torch.Tensor | None, depth: int
+    ) -> torch.Tensor:
+        """Places of the batch's only row, one pass after the other: prefill is part of `decode` here."""
+        with run.clock.stage("decode", *run.costs):
+            canonical = None if same is None else same[0].tolist()
+            order = plain_order(self._llm, prompts[0], projected[0], depth, canonical)
+        usage = run.costs[0].usage
+        usage.prompt_tokens += len(prompts[0].token_ids)
+        usage.decode_steps += depth - 1
+        return torch.tensor([order[:depth]], device=self._llm.device)
+
+    def _projected(self, run: _Run, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Passages in the language model's input space, (rows, n, dimension); each text embedded once."""
+        row_of: dict[str, int] = {}
+        usages = []
+        for request, cost, candidates in zip(run.requests, run.costs, rows, strict=True):
+            for i in candidates:
+                text = request.candidates[i].text
+                if text not in row_of:
+                    row_of[text] = len(row_of)
+                    usages.append(cost.usage)
+        with run.clock.stage("embed", *run.costs):
+            vectors = self._embedder.vectors(list(row_of), usages)
+        with run.clock.stage("project", *run.costs):
+            index = [
+                [row_of[request.candidates[i].text] for i in candidates]
+                for request, candidates in zip(run.requests, rows, strict=True)
+            ]
+            return self._llm.project(vectors)[torch.tensor(index, device=self._llm.device)]
+
+    def _prompts(self, run: _Run, rows: torch.Tensor) -> list[Prompt]:
+        """One prompt a row; without text it depends on nothing but the query and the number of passages."""
+        count = rows.shape[1]
+        if not self._text:
+            return [run.bare_prompt(self._llm.writer, row, count) for row in range(len(run.requests))]
+        prompts = []
+        for request, cost, candidates in zip(run.requests, run.costs, rows.tolist(), strict=True):
+            texts = []
+            for i in candidates:
+                words = request.candidates[i].text.split()
+                cost.usage.passages_truncated += len(words) > _TEXT_WORDS
+                texts.append(
+                    request.candidates[i].text if len(words) <= _TEXT_WORDS else " ".join(words[:_TEXT_WORDS])
+                )
+            prompts.append(self._llm.writer.write(request.query, count, texts))
+        return prompts
+
+
+class _Run:
+    """A batch of requests on its way through the windows.
+
+    Attributes:
+        order: candidate positions of every row, best first so far, (rows, candidates), on the device.
+        projected: by candidate position, (rows, candidates, dimension); None if made in every window.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[RerankRequest],
+        costs: Sequence[Cost],
+        clock: StageClock,
+        device: torch.device,
+    ) -> None:
+        self.requests, self.costs, self.clock = requests, costs, clock
+        self.projected: torch.Tensor | None = None
+        with clock.stage("order", *costs):
+            count = len(requests[0].candidates)
+            self.order = torch.arange(count, device=device).repeat(len(requests), 1)
+            texts = [[candidate.text for candidate in request.candidates] for request in requests]
+            self._first: torch.Tensor | None = None
+            if any(len(set(row)) < count for row in texts):
+                first = [[row.index(text) for text in row] for row in texts]
+                self._first = torch.tensor(first, device=device)
+        self._prompts: dict[tuple[int, int], Prompt] = {}
+
+    def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """For each passage of a window the first with the same text, (rows, n); None if all texts differ."""
+        if self._first is None:
+            return None
+        groups = self._first.gather(1, rows)
+        return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
+
+    def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
+        """The prompt without passages' text, written once for all windows of one size."""
+        if (row, count) not in self._prompts:
+            self._prompts[row, count] = writer.write(self.requests[row].query, count)
+        return self._prompts[row, count]
+
+
+def _lead(places: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions 0..count-1 of every row with `places` (rows, depth) in front and the rest in input order."""
+    rows, depth = places.shape
+    key = torch.arange(depth, depth + count, device=places.device).repeat(rows, 1)
+    key.scatter_(1, places, torch.arange(depth, device=places.device).expand(rows, -1))
+    return key.argsort(dim=1)

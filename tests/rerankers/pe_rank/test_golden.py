@@ -1,0 +1,74 @@
+"""Outputs of the published implementation on a tiny random checkpoint, reproduced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from rerankers.pe_rank.checkpoint import Source, load_checkpoint
+from rerankers.pe_rank.plain import first_scores, plain_order
+from rerankers.pe_rank.reranker import PERank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerankers import RerankRequest, StageClock
+    from rerankers.pe_rank.checkpoint import Checkpoint
+
+FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
+CASES: list[dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())["cases"]
+IDS = [f"{number}-{case['kind']}-{len(case['passages'])}" for number, case in enumerate(CASES)]
+SINGLE = [(case, name) for case, name in zip(CASES, IDS, strict=True) if "prompt_token_ids" in case]
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    source = Source(str(FOLDER), None, None, None, "auto", None, False)
+    return load_checkpoint(source, dtype="float32", device="cpu", attention="auto")
+
+
+@pytest.fixture(scope="module")
+def rerankers() -> dict[tuple[bool, bool], PERank]:
+    """By whether the prompt has the passages' text, and whether decoding is plain."""
+    return {
+        (text, exact): PERank(model=str(FOLDER), text=text, exact=exact, dtype="float32", device="cpu")
+        for text in (False, True)
+        for exact in (False, True)
+    }
+
+
+def test_there_are_eighteen_cases() -> None:
+    assert len(CASES) == 18
+    assert len(SINGLE) == 13
+
+
+@pytest.mark.parametrize("case", [case for case, _ in SINGLE], ids=[name for _, name in SINGLE])
+def test_prompt_scores_and_order_of_a_window(checkpoint: Checkpoint, case: dict[str, Any]) -> None:
+    texts = case["passages"] if case["kind"] == "window_with_text" else None
+    prompt = checkpoint.llm.writer.write(case["query"], len(case["passages"]), texts)
+    assert list(prompt.token_ids) == case["prompt_token_ids"]
+    projected = checkpoint.llm.project(checkpoint.encoder.encode(case["passages"]))
+    if "first_projected_embedding" in case:
+        expected = torch.tensor(case["first_projected_embedding"])
+        assert torch.allclose(projected[0], expected, atol=1e-4)
+    scores = first_scores(checkpoint.llm, prompt, projected)
+    assert torch.allclose(scores, torch.tensor(case["first_step_logits"]), atol=1e-3)
+    assert plain_order(checkpoint.llm, prompt, projected) == case["permutation"]
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_the_reranker_gives_the_reference_permutation(
+    rerankers: dict[tuple[bool, bool], PERank],
+    make_request: Callable[..., RerankRequest],
+    clock: StageClock,
+    case: dict[str, Any],
+    exact: bool,
+) -> None:
+    reranker = rerankers[case["kind"] == "window_with_text", exact]
+    ranking = reranker.rerank([make_request(case["query"], case["passages"])], clock)[0]
+    assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])
