@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    is_debug: bool = options.debug
+    is_debug: bool = getattr(options, "debug", False)
     if is_debug:
         logging.basicConfig()
         logging.getLogger("rerankbench").setLevel(logging.DEBUG)
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
-    parser.set_defaults(command=None, debug=False)
+    parser.set_defaults(command=None)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
@@ -224,7 +224,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"rerankbench {version('rerankbench')}\n")
+        print(f"rerankbench {version('rerankbench')}")
+        parser.exit()
 
 
 def _assignments(pairs: Sequence[str]) -> dict[str, object]:

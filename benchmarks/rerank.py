@@ -10,7 +10,7 @@ from benchmarks.progress import Progress, say
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Candidate, RerankRequest
-from rerankers.registry import ROWS, create
+from rerankers.registry import ROWS, create, load
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def rerank_file(name: str, options: Mapping[str, object], candidates: Path, outp
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of {name}", option, known)
+    if load(name).needs_qrels:
+        raise InputError(
+            f"{name} looks at the relevance grades, and a candidates file has none; name another"
+        )
     file = read_candidates(candidates)
     if not output.parent.is_dir():
         raise InputError(f"{output.parent}: no such folder for the output; make it first")

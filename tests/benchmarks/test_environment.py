@@ -1,0 +1,84 @@
+"""The environment tells machines apart and people not."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import gpu
+from benchmarks.environment import environment
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_the_environment_is_json_and_says_what_was_used() -> None:
+    found = environment()
+    assert json.loads(json.dumps(found)) == found
+    assert found["cpu"]["model"]
+    assert found["cpu"]["usable_threads"] >= 1
+    assert found["libraries"]["rerankbench"]
+    assert found["python"] == platform.python_version()
+
+
+def test_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key")
+    monkeypatch.setattr(platform, "node", lambda: "canary-host")
+    written = json.dumps(environment())
+    assert "canary" not in written
+    assert f"/{getpass.getuser()}/" not in written
+
+
+def test_what_changes_by_the_minute_stands_apart() -> None:
+    first, second = environment(), environment()
+    assert (first["cpu"], first.get("gpu")) == (second["cpu"], second.get("gpu"))
+    assert "load_average" in first["state"]
+
+
+class FakeDriver(SimpleNamespace):
+    """nvidia-ml-py as far as it is used, on a machine that keeps its power draw to itself."""
+
+    class NVMLError(Exception):
+        pass
+
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
+    is_open = False
+
+    def nvmlInit(self) -> None:  # noqa: N802 - the library's names
+        self.is_open = True
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.is_open = False
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: object) -> None:
+            raise self.NVMLError
+
+        answers: dict[str, Any] = {
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetName": "NVIDIA H100",
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * 2**30),
+            "nvmlSystemGetDriverVersion": "570.1",
+            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+            "nvmlDeviceGetClockInfo": 1980,
+            "nvmlDeviceGetTemperature": 41,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": 4,
+        }
+        return (lambda *_: answers[name]) if name in answers else refuse
+
+
+def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver()
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", driver)
+    assert gpu.models() == [
+        {"model": "NVIDIA H100", "memory_bytes": 80 * 2**30, "driver": "570.1", "power_cap_watts": 700.0}
+    ]
+    assert gpu.state() == [
+        {"clock_mhz": 1980, "temperature_celsius": 41, "power_watts": None, "throttle_reasons": 4}
+    ]
+    assert not driver.is_open

@@ -1,0 +1,70 @@
+"""Imports point one way: rerankers <- benchmarks <- reports; the command line starts light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "rerankers": {"rerankers"},
+    "benchmarks": {"rerankers", "benchmarks"},
+    "reports": {"rerankers", "benchmarks", "reports"},
+}
+# Reports see result folders, never a model or a dataset.
+READABLE = {
+    "benchmarks.candidates",
+    "benchmarks.measures",
+    "benchmarks.record",
+    "benchmarks.statistics",
+    "benchmarks.store",
+    "rerankers.errors",
+    "rerankers.interface",
+    "rerankers.stages",
+}
+LAUNCHERS = {"benchmarks/cli.py"}  # the command line starts reports, which therefore stand above it
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this project that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.partition(".")[0] in MAY_IMPORT}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        if path.relative_to(ROOT).as_posix() not in LAUNCHERS:
+            wrong = {name for name in imports(path) if name.partition(".")[0] not in MAY_IMPORT[package]}
+            assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_reports_see_results_only() -> None:
+    for path in (ROOT / "reports").rglob("*.py"):
+        wrong = {name for name in imports(path) if not name.startswith("reports")} - READABLE
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], []])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from benchmarks.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print('IMPORTED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.rpartition("IMPORTED")[2].split())
+    heavy = {"torch", "transformers", "pyserini", "pydantic", "scipy", "ir_measures", "ir_datasets", "yaml"}
+    assert not loaded & heavy
