@@ -1,0 +1,142 @@
+"""RankGPT: a chat model orders windows of passages, back to front (arXiv 2304.09542, section 4).
+
+Prompt, parsing and, under `policy: reference`, windows are those of the published code. Deviations: windows
+are clipped at the head of the list by default (see `rerankers.windows`); generation ends when every id has
+been written, after which nothing can change the ranking; passages shrink if a window exceeds the context of
+a model in this process.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, validate_call
+
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.llm.chat import BackendName, ChatCall, ChatSettings, Message, Talk, open_chat
+from rerankers.rankgpt.permutation import is_known, parse
+from rerankers.rankgpt.prompt import passage_words, ranking_messages
+from rerankers.windows import WindowPolicy, sliding_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.stages import StageClock
+
+_TOKENS_PER_ID = 6  # "[20] > " by a tokenizer that splits every digit and sign
+_TOKENS_AROUND = 32  # for a model that says a sentence first
+
+
+class RankGPT(Reranker):
+    """Listwise reranking by a chat model.
+
+    Args:
+        model: the endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`).
+        backend: `openai` for any endpoint that speaks OpenAI's chat API, `transformers` for this process.
+        base_url: root of the API, such as `http://localhost:8000/v1`; the key is read from `OPENAI_API_KEY`.
+        revision: hub revision of a model in this process.
+        window: passages per call; 0 puts all candidates into one call.
+        step: places the window moves.
+        policy: `clipped` compares the head of the list always, `reference` as the published code.
+        passage_words: passages are cut after this many words.
+        max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
+        temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
+        dtype, device, attention: of a model in this process.
+        concurrency: queries under way at once at an endpoint.
+        timeout_seconds: longest wait for one answer of an endpoint.
+        retries: further attempts after a failure of an endpoint that may pass.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        backend: BackendName = "openai",
+        base_url: str | None = None,
+        revision: str | None = None,
+        window: Annotated[int, Field(ge=0)] = 20,
+        step: Annotated[int, Field(ge=1)] = 10,
+        policy: WindowPolicy = "clipped",
+        passage_words: Annotated[int, Field(ge=1)] = 300,
+        max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
+        temperature: Annotated[float, Field(ge=0)] | None = 0.0,
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+        attention: AttentionName = "auto",
+        concurrency: Annotated[int, Field(ge=1)] = 8,
+        timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
+        retries: Annotated[int, Field(ge=0)] = 6,
+    ) -> None:
+        sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
+        self._window = window
+        self._step = step
+        self._policy = policy
+        self._passage_words = passage_words
+        self._max_new_tokens = max_new_tokens
+        self._chat = open_chat(
+            ChatSettings(
+                backend=backend,
+                model=model,
+                base_url=base_url,
+                concurrency=concurrency,
+                timeout_seconds=timeout_seconds,
+                retries=retries,
+                temperature=temperature,
+                revision=revision,
+                dtype=dtype,
+                device=device,
+                attention=attention,
+            )
+        )
+        self.device = self._chat.device
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank each request; requests run side by side where the backend can, windows one after another."""
+        return self._chat.run([self._rank(request, clock) for request in requests], clock)
+
+    def describe(self) -> dict[str, object]:
+        """The backend as used, and the prompt's name."""
+        return {**self._chat.describe(), "prompt": "rankgpt"}
+
+    def close(self) -> None:
+        """Close the backend's connections."""
+        self._chat.close()
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+        """One query's conversation, window by window."""
+        cost = Cost()
+        with clock.stage("prompt", cost):
+            words = [passage_words(candidate.text) for candidate in request.candidates]
+        order = list(range(len(words)))
+        truncated: set[int] = set()
+        for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
+            shown = order[start:end]
+            with clock.stage("prompt", cost):
+                limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
+                messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
+                truncated.update(i for i in shown if len(words[i]) > longest)
+            known = partial(is_known, count=len(shown), places=len(shown))
+            answer = yield ChatCall(messages, limit, cost, known)
+            with clock.stage("parse", cost):
+                parsed = parse(answer.text, len(shown))
+                order[start:end] = [shown[position] for position in parsed.order]
+                for kind, times in parsed.faults.items():
+                    cost.usage.fault(kind, times)
+                if answer.end != "done" and ("missing" in parsed.faults or "malformed" in parsed.faults):
+                    cost.usage.fault(answer.end)
+            cost.usage.windows += 1
+        with clock.stage("order", cost):
+            cost.usage.passages_truncated = len(truncated)
+            return Ranking.of(request, order, cost)
+
+    def _fit(self, query: str, passages: Sequence[list[str]], limit: int) -> tuple[list[Message], int]:
+        """The prompt with passages as long as allowed, and how many words that is."""
+        longest = self._passage_words
+        while True:
+            messages = ranking_messages(query, [" ".join(words[:longest]) for words in passages])
+            if longest == 1 or self._chat.fits(messages, limit):
+                return messages, longest
+            longest = max(1, longest * 9 // 10)

@@ -1,0 +1,228 @@
+"""The openai backend against a real HTTP server: concurrency, faults, accounting."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers.errors import BackendError
+from rerankers.llm import failures
+from rerankers.rankgpt.reranker import RankGPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rerankers import RerankRequest, StageClock
+    from tests.rerankers.llm.conftest import Body, Endpoint, Reply
+
+    MakeRequest = Callable[..., RerankRequest]
+    MakeReply = type[Reply]
+
+
+@pytest.fixture
+def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
+    made: list[RankGPT] = []
+
+    def make(**options: Any) -> RankGPT:
+        made.append(RankGPT(**{"model": "m", "base_url": endpoint.base_url, **options}))
+        return made[-1]
+
+    yield make
+    for reranker in made:
+        reranker.close()
+
+
+@pytest.fixture
+def requests(make_request: MakeRequest) -> list[RerankRequest]:
+    """Sixteen queries of thirty passages: two windows each."""
+    rng = random.Random(0)
+    return [
+        make_request(f"query {q}", [str(value) for value in rng.sample(range(1000), 30)], query_id=f"q{q}")
+        for q in range(16)
+    ]
+
+
+def test_queries_run_side_by_side_up_to_the_concurrency(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("[2]", delay_seconds=0.05)
+    rankgpt(concurrency=4).rerank(requests, clock)
+    assert endpoint.most_at_once == 4
+    assert len(endpoint.bodies) == 32
+
+
+def test_connections_are_kept_from_call_to_call(
+    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+) -> None:
+    reranker = rankgpt(concurrency=2)
+    for _ in range(3):
+        reranker.rerank(requests, clock)
+    assert len(endpoint.bodies) == 96
+    assert endpoint.connections <= 2
+
+
+def test_faults_change_no_ranking_and_lose_no_query(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    flawless = endpoint.reply
+    expected = [ranking.doc_ids for ranking in rankgpt().rerank(requests, clock)]
+    rng = random.Random(0)
+    faults = [
+        lambda: make_reply(status=429, raw="{}", headers={"Retry-After": "0.02"}),
+        lambda: make_reply(status=429, raw="{}", headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+        lambda: make_reply(status=500, raw="{}"),
+        lambda: make_reply(status=503, raw="overloaded"),
+        lambda: make_reply("late", delay_seconds=0.5),
+        lambda: make_reply("half", cut=True),
+        lambda: make_reply(reset=True),
+        lambda: make_reply(raw='{"choices": [{"index": 0, "mess'),
+        lambda: make_reply(raw='{"choices": []}'),
+        lambda: make_reply(raw='{"error": {"message": "try again"}}'),
+        lambda: make_reply(raw='[1, "two"]'),
+        lambda: make_reply(raw="<html>gateway</html>"),
+        lambda: make_reply(raw='{"choices": [{}]}'),
+    ]
+    injected: list[int] = []
+
+    def faulty(body: Body) -> Reply:
+        if rng.random() < 0.3 or len(injected) < len(faults):
+            injected.append(len(injected) % len(faults))
+            return faults[injected[-1]]()
+        return flawless(body)
+
+    endpoint.reply = faulty
+    reranker = rankgpt(timeout_seconds=0.3, retries=20)
+    rankings = reranker.rerank(requests, clock)
+    assert set(injected) == set(range(len(faults)))
+    assert [ranking.doc_ids for ranking in rankings] == expected
+    assert all(ranking.usage.llm_calls == 2 for ranking in rankings)
+    assert not any(ranking.usage.faults for ranking in rankings)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "remedy"),
+    [
+        (401, {"message": "Incorrect API key"}, "OPENAI_API_KEY"),
+        (403, {"message": "no access"}, "key that may use"),
+        (404, {"message": "no such model"}, "model's name and base_url"),
+        (400, {"message": "context too long"}, "context too long"),
+        (429, {"message": "You exceeded", "code": "insufficient_quota"}, "out of quota"),
+    ],
+)
+def test_what_cannot_pass_ends_the_run_at_once_with_the_remedy(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+    status: int,
+    error: dict[str, str],
+    remedy: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply(status=status, raw=json.dumps({"error": error}))
+    reranker = rankgpt(concurrency=2)
+    with pytest.raises(BackendError, match=remedy) as raised:
+        reranker.rerank(requests, clock)
+    assert "\n" not in str(raised.value)
+    assert len(endpoint.bodies) <= 2
+    with pytest.raises(BackendError, match=remedy):
+        reranker.rerank(requests, clock)
+    assert len(endpoint.bodies) <= 2
+
+
+def test_an_endpoint_that_never_recovers_is_given_up_by_name(
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    clock: StageClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    reranker = rankgpt(base_url="http://127.0.0.1:9/v1", retries=2)
+    with pytest.raises(BackendError, match=r"127.0.0.1.* failed 3 times"):
+        reranker.rerank(requests, clock)
+
+
+def test_a_wait_of_hours_is_not_waited_out(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply(status=429, raw="{}", headers={"Retry-After": "7200"})
+    with pytest.raises(BackendError, match="asks to wait 7200 s"):
+        rankgpt().rerank(requests, clock)
+
+
+def test_tokens_are_counted_as_the_endpoint_reports_them(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    reported = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 70,
+        "total_tokens": 1070,
+        "prompt_tokens_details": {"cached_tokens": 600},
+    }
+    endpoint.reply = lambda body: make_reply("[1]", usage=reported)
+    reranker = rankgpt()
+    usage = reranker.rerank(requests[:1], clock)[0].usage
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens) == (2000, 1200, 140)
+    assert reranker.describe()["tokens_counted_by"] == "the endpoint"
+
+
+def test_tokens_an_endpoint_does_not_report_are_estimated_and_marked(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("[1] > [2]", usage=None)
+    reranker = rankgpt(window=0)
+    usage = reranker.rerank(requests[:1], clock)[0].usage
+    assert usage.generated_tokens == 3  # nine bytes, four to a token, rounded up
+    assert "estimate" in str(reranker.describe()["tokens_counted_by"])
+
+
+def test_the_key_stays_out_of_descriptions(
+    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+) -> None:
+    reranker = rankgpt()
+    reranker.rerank(requests[:1], clock)
+    assert endpoint.headers[0]["authorization"] == "Bearer secret-key"
+    assert "secret-key" not in json.dumps(reranker.describe())
+    with_password = rankgpt(base_url="http://user:secret-word@localhost/v1?key=secret-word")
+    assert with_password.describe()["endpoint"] == "http://localhost/v1/"
+
+
+def test_what_the_endpoint_says_it_served_is_kept(
+    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+) -> None:
+    reranker = rankgpt()
+    reranker.rerank(requests[:1], clock)
+    assert reranker.describe()["served_models"] == ["m-2024-01-01"]
+    assert reranker.describe()["system_fingerprints"] == ["fp_1"]
+
+
+def test_the_whole_time_of_a_call_is_charged_to_generate(
+    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+) -> None:
+    ranking = rankgpt(concurrency=1).rerank(requests[:1], clock)[0]
+    assert ranking.stage_seconds["generate"] == 2  # two calls, one tick of the fake clock each

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import create
+from rerankers.errors import InputError, ModelError
+from rerankers.rankgpt.reranker import RankGPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rerankers import RerankRequest, StageClock
+    from tests.rerankers.llm.conftest import Body, Endpoint, Reply
+
+    MakeRequest = Callable[..., RerankRequest]
+    MakeReply = type[Reply]
+
+
+@pytest.fixture
+def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
+    made: list[RankGPT] = []
+
+    def make(**options: Any) -> RankGPT:
+        made.append(RankGPT(model="m", base_url=endpoint.base_url, **options))
+        return made[-1]
+
+    yield make
+    for reranker in made:
+        reranker.close()
+
+
+def test_windows_and_rankings_are_those_of_the_published_loop(
+    golden: Path,
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    cases = json.loads((golden / "rankgpt" / "golden.json").read_text(encoding="utf-8"))["sliding"]
+    assert len(cases) == 6
+    for case in cases:
+        calls = iter(case["calls"])
+
+        def answer(body: Body, calls: Any = calls) -> Reply:
+            call = next(calls)
+            shown = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
+            assert shown == call["window"]
+            return make_reply(call["raw"])
+
+        endpoint.reply = answer
+        reranker = rankgpt(window=case["window"], step=case["step"], policy="reference")
+        request = make_request("query", [f"p{i}" for i in range(case["n"])])
+        ranking = reranker.rerank([request], clock)[0]
+        assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])
+        assert ranking.usage.windows == ranking.usage.llm_calls == len(case["calls"])
+
+
+def test_a_flawless_model_lifts_the_best_window_to_the_top(
+    rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+) -> None:
+    values = [(i * 37) % 45 for i in range(45)]  # 45 is not aligned with the step: the head counts too
+    ranking = rankgpt().rerank([make_request("query", [str(value) for value in values])], clock)[0]
+    best = sorted(range(45), key=lambda i: -values[i])[:10]
+    assert ranking.doc_ids[:10] == tuple(f"d{i}" for i in best)
+    assert not ranking.usage.faults
+
+
+def test_a_window_of_zero_shows_all_candidates_at_once(
+    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+) -> None:
+    ranking = rankgpt(window=0).rerank([make_request("query", [str(i) for i in range(45)])], clock)[0]
+    assert ranking.doc_ids == tuple(f"d{i}" for i in reversed(range(45)))
+    assert len(endpoint.bodies) == 1
+
+
+def test_what_an_answer_lacks_is_repaired_and_counted(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    replies = {
+        "cut": make_reply("[2] > [2]", finish_reason="length"),
+        "filtered": make_reply(None, finish_reason="content_filter"),
+        "refused": make_reply(None, refusal="I will not."),
+        "banned": make_reply(status=400, raw='{"error": {"code": "content_filter", "message": "no"}}'),
+        "full": make_reply("[2] > [1] > [3] and so on and on", finish_reason="length"),
+    }
+    endpoint.reply = lambda body: replies[body["messages"][1]["content"].split()[-1][:-1]]
+    requests = [make_request(query, ["a", "b", "c"], query_id=query) for query in replies]
+    rankings = rankgpt().rerank(requests, clock)
+    assert [ranking.usage.faults for ranking in rankings] == [
+        {"duplicate": 1, "missing": 2, "cut_off": 1},
+        {"malformed": 1, "refused": 1},
+        {"malformed": 1, "refused": 1},
+        {"malformed": 1, "refused": 1},
+        {},
+    ]
+    assert [ranking.doc_ids[0] for ranking in rankings] == ["d1", "d0", "d0", "d0", "d1"]
+
+
+def test_passages_are_cut_after_the_words_allowed_and_counted_once(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("[1] > [2] > [3]")
+    request = make_request("query", ["one two three", "one two", "Title: Content: one two", "1 2 3 4"])
+    ranking = rankgpt(passage_words=2, window=3, step=1).rerank([request], clock)[0]
+    assert ranking.usage.windows == 2
+    assert ranking.usage.passages_truncated == 2
+    assert endpoint.bodies[0]["messages"][3]["content"] == "[1] one two"
+
+
+def test_a_window_larger_than_the_context_shrinks_its_passages(
+    tiny_llm: str, make_request: MakeRequest, clock: StageClock
+) -> None:
+    reranker = RankGPT(model=tiny_llm, backend="transformers", max_new_tokens=1)
+    request = make_request("query", ["word " * 300] * 20)  # 20 x 300 words; the context is 4,096 tokens
+    usage = reranker.rerank([request], clock)[0].usage
+    assert usage.passages_truncated == 20
+    assert 2048 < usage.prompt_tokens < 4096
+
+
+def test_a_window_that_can_never_fit_says_what_to_change(
+    tiny_llm: str, make_request: MakeRequest, clock: StageClock
+) -> None:
+    reranker = RankGPT(model=tiny_llm, backend="transformers", window=0)
+    with pytest.raises(ModelError, match="smaller window"):
+        reranker.rerank([make_request("query", ["word"] * 300)], clock)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"window": 10, "step": 11}, "do not fit"),
+        ({"backend": "transformers", "base_url": "http://localhost"}, "base_url"),
+        ({"backend": "transformers", "temperature": 0.7}, "greedily"),
+        ({"backend": "openai", "revision": "main"}, "revision"),
+        ({"backend": "vllm"}, "backend"),
+        ({"passage_words": 0}, "passage_words"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        create("rankgpt", {"model": "m", **options})
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(InputError, match="OPENAI_API_KEY"):
+        create("rankgpt", {"model": "m"})

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerankers.rankgpt.permutation import is_known, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANSWERS = st.one_of(
+    st.text(),  # any unicode, digits of every script among it
+    st.text(alphabet="[]>< 0123456789²①๓\n"),
+    st.lists(st.integers(-3, 30)).map(lambda ids: " > ".join(f"[{i}]" for i in ids)),
+)
+
+
+def test_parses_are_those_of_the_published_code(golden: Path) -> None:
+    cases = json.loads((golden / "rankgpt" / "golden.json").read_text(encoding="utf-8"))["parsing"]
+    assert len(cases) == 15
+    for case in cases:
+        assert list(parse(case["raw"], case["n"]).order) == case["permutation"], case["raw"]
+
+
+@given(ANSWERS, st.integers(0, 25))
+def test_any_text_gives_a_permutation(text: str, count: int) -> None:
+    assert sorted(parse(text, count).order) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9" * 100_000,
+        "1 " * 50_000,
+        "\x00\ufffd[" * 33_000,
+        "²" * 100_000,
+        "[" + "0" * 700 + "1]",
+        "\ud800 [2]",
+    ],
+)
+def test_a_hundred_kilobytes_of_noise_give_a_permutation(text: str) -> None:
+    assert sorted(parse(text, 20).order) == list(range(20))
+    is_known(text, 20, 20)
+
+
+@given(ANSWERS, ANSWERS, st.integers(1, 25), st.data())
+def test_a_known_start_stays_whatever_follows(text: str, rest: str, count: int, data: st.DataObject) -> None:
+    places = data.draw(st.integers(1, count))
+    if is_known(text, count, places):
+        assert parse(text + rest, count).order[:places] == parse(text, count).order[:places]
+
+
+def test_a_number_that_may_still_grow_is_not_known() -> None:
+    assert not is_known("[2] > [1", count=2, places=2)
+    assert is_known("[2] > [1]", count=2, places=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("[3] > [1] > [2]", {}),
+        ("[3] > [1]", {"missing": 1}),
+        ("[3] > [3] > [1] > [2] > [3]", {"duplicate": 2}),
+        ("[3] > [0] > [1] > [4] > [2]", {"out_of_range": 2}),
+        ("I cannot rank these passages.", {"malformed": 1}),
+        ("", {"malformed": 1}),
+        ("2023 was irrelevant", {"malformed": 1, "out_of_range": 1}),
+    ],
+)
+def test_faults_are_counted_by_kind(text: str, faults: dict[str, int]) -> None:
+    assert parse(text, 3).faults == faults
