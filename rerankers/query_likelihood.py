@@ -13,11 +13,10 @@ from pydantic import Field, validate_call
 
 from rerankers.batching import BatchTokens, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName
-from rerankers.errors import InputError
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, last_logits
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise_prompts import QueryLikelihoodPrompt, prompt_named
+from rerankers.pointwise_prompts import QueryLikelihoodPrompt, as_user_message, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,14 +67,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
     def _frame(self, wording: QueryLikelihoodPrompt) -> tuple[str, str]:
         """What stands before and after the passage; the query follows at once."""
-        text = wording.text
-        if wording.chat:
-            tokenizer = self._llm.tokenizer
-            if tokenizer.chat_template is None:
-                raise InputError("this model has no chat template; choose a prompt without chat")
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
+        text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
         before, _, after = text.partition("{passage}")
         return before, after + wording.before_query
 

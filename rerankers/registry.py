@@ -44,6 +44,20 @@ ROWS: dict[str, Row] = {
         "rerankers.query_likelihood:QueryLikelihood",
         "mean log-probability of the query given the passage (UPR, arXiv 2204.07496)",
     ),
+    "causal-yes-no": Row(
+        "rerankers.causal_yes_no:CausalYesNo",
+        "log-probability that a causal LM answers yes (Qwen3-Reranker, BGE-gemma)",
+    ),
+    "mono-t5": Row("rerankers.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"),
+    "late-interaction": Row(
+        "rerankers.late_interaction:LateInteraction",
+        "MaxSim over token embeddings (ColBERT, arXiv 2004.12832)",
+    ),
+    "rerank-api": Row(
+        "rerankers.rerank_api:RerankAPI", "a rerank endpoint: Jina, Cohere, Voyage, vLLM, infinity, TEI"
+    ),
+    "fusion": Row("rerankers.fusion:Fusion", "reciprocal rank fusion of several rerankers"),
+    "cascade": Row("rerankers.cascade:Cascade", "one reranker orders many candidates, the next the best"),
     "rankgpt": Row(
         "rerankers.rankgpt.reranker:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
     ),

@@ -29,7 +29,15 @@ TEXTS = [
 
 
 @pytest.fixture(scope="session")
-def options(tiny_llm: str, tiny_encoder: str, tiny_classifier: str, golden: Any) -> dict[str, dict[str, Any]]:
+def options(
+    tiny_llm: str,
+    tiny_encoder: str,
+    tiny_classifier: str,
+    tiny_t5: str,
+    tiny_multi_vector: str,
+    rerank_server: str,
+    golden: Any,
+) -> dict[str, dict[str, Any]]:
     """The smallest real configuration of each method; a new row needs one here."""
     return {
         "first-stage": {},
@@ -39,6 +47,12 @@ def options(tiny_llm: str, tiny_encoder: str, tiny_classifier: str, golden: Any)
         "embedding": {"model": tiny_encoder},
         "cross-encoder": {"model": tiny_classifier},
         "query-likelihood": {"model": tiny_llm},
+        "causal-yes-no": {"model": tiny_llm, "prompt": "qwen3"},
+        "mono-t5": {"model": tiny_t5},
+        "late-interaction": {"model": tiny_multi_vector},
+        "rerank-api": {"api": "vllm", "model": "tiny", "base_url": rerank_server},
+        "fusion": {"parts": [{"reranker": "first-stage"}, {"reranker": "reverse"}, {"reranker": "random"}]},
+        "cascade": {"steps": [{"reranker": "reverse"}, {"reranker": "random", "depth": 3}]},
         "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
         "pe-rank": {"model": str(golden / "pe_rank" / "mistral"), "window": 4, "step": 2},
     }

@@ -1,0 +1,108 @@
+"""A causal LM asked whether a passage answers the query: the log-probability of `yes`.
+
+Qwen3-Reranker (arXiv 2506.05176) and BGE's decoder-only rerankers (arXiv 2312.15503) are trained to answer
+so; any instruction-tuned model can be asked (arXiv 2211.09110). Wordings put the query before the passage, so
+everything up to the passage is read once per query. They are data: `rerankers/pointwise_prompts.toml`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, validate_call
+
+from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.errors import ModelError
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.readout import cut_to_tokens, last_logits
+from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
+from rerankers.pointwise_prompts import YesNoPrompt, as_user_message, fill, prompt_named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Prompts = list[tuple[str, list[int]]]
+"""Each pair's query, by which prompts share their beginning, and its token ids."""
+
+
+class CausalYesNo(PointwiseReranker[Prompts]):
+    """Ranks by log P(yes) with P over the two answers, or by the logit of yes where there is no `no`.
+
+    Args:
+        model: causal LM; hub id, folder or wheel, see `rerankers.models`.
+        revision: hub revision (branch, tag or commit).
+        prompt: name of a wording in `pointwise_prompts.toml`; a trained reranker needs its own.
+        max_passage_tokens: a passage is cut after this many tokens.
+        batch_tokens: tokens in one forward pass, padding included, a query's shared beginning not counted.
+        device, dtype, attention: as everywhere; see `rerankers.devices`.
+
+    Raises:
+        InputError: no such prompt, or one for chat models with a model that has no chat template.
+        ModelError: the model does not load, or begins both answers with the same token.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        prompt: str,
+        revision: str | None = None,
+        max_passage_tokens: Annotated[int, Field(ge=1)] = 1024,
+        batch_tokens: BatchTokens = "auto",
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        wording = prompt_named(YesNoPrompt, prompt)
+        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        self._text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
+        self._special_tokens = not wording.chat  # a chat template writes its own
+        words = [wording.yes] if wording.no is None else [wording.yes, wording.no]
+        self._answers = self._first_tokens(words)
+        self._prompt = prompt
+        self._max_passage_tokens = max_passage_tokens
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        self.device = str(self._llm.device)
+
+    def _first_tokens(self, words: list[str]) -> list[int]:
+        ids = self._llm.tokenizer(words, add_special_tokens=False)["input_ids"]
+        first = [row[0] for row in ids]
+        if len(set(first)) < len(first):
+            raise ModelError(f"this model begins {' and '.join(words)} with one token; choose another prompt")
+        return first
+
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
+        """Tokenise each prompt as one text."""
+        tokenizer = self._llm.tokenizer
+        passages, truncated = cut_to_tokens(tokenizer, [text for _, text in pairs], self._max_passage_tokens)
+        texts = [fill(self._text, query, text) for (query, _), text in zip(pairs, passages, strict=True)]
+        ids = tokenizer(texts, add_special_tokens=self._special_tokens, verbose=False)["input_ids"]
+        prompts = [(query, row) for (query, _), row in zip(pairs, ids, strict=True)]
+        return Tokenized(prompts, [len(row) for row in ids], truncated)
+
+    def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
+        """Log-probability of yes, natural logarithm; or its logit."""
+        scores = [0.0] * len(tokenized.inputs)
+        by_query: dict[str, list[int]] = {}
+        for i, (query, _) in enumerate(tokenized.inputs):
+            by_query.setdefault(query, []).append(i)
+        for asked in by_query.values():
+            prompts = [tokenized.inputs[i][1] for i in asked]
+            for batch, logits in last_logits(self._llm, prompts, [1] * len(prompts), self._batch_tokens):
+                answers = logits[:, -1, self._answers].float()  # (rows, answers)
+                if len(self._answers) > 1:
+                    answers = answers.log_softmax(dim=-1)
+                for position, value in zip(batch, answers[:, 0].tolist(), strict=True):
+                    scores[asked[position]] = value
+        return scores
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, the wording, and the limits."""
+        return {
+            **self._llm.describe(),
+            "prompt": self._prompt,
+            "max_passage_tokens": self._max_passage_tokens,
+            "batch_tokens": self._batch_tokens,
+        }

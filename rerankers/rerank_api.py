@@ -1,0 +1,201 @@
+"""Rerank endpoints over HTTP: Jina, Cohere and Voyage, and vLLM, infinity and TEI on one's own machines.
+
+What differs between them is data: `rerankers/rerank_apis.toml`. Queries run concurrently, the calls of one
+query one after the other. Waiting between attempts is charged to no stage. A server that leaves passages out
+does not lose them: they follow in first-stage order and are counted as missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, validate_call
+
+from rerankers.errors import InputError
+from rerankers.http_retry import UnusableResponseError, wait_before_retry
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.stages import StageClock
+
+ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
+_BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where a server reports no token usage
+
+
+class _Shape(BaseModel):
+    """One table of `rerank_apis.toml`, which explains the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: str
+    url: str | None = None
+    path: str = ""
+    key: str
+    documents: str
+    results: str | None = None
+    score: str
+    total_tokens: list[str] | None = None
+    limit: int
+    body: dict[str, bool | int]
+
+
+class RerankAPI(Reranker):
+    """Ranks by the scores of an endpoint; the key comes from the environment and is never written.
+
+    Args:
+        api: whose HTTP shape the endpoint has.
+        model: its name there; TEI serves one model and takes no name.
+        base_url: root of a self-hosted server (`http://host:8000`), or another vendor URL in full.
+        passages_per_call: more passages are sent in several calls, which suits pointwise models only; None is
+            the limit in `rerank_apis.toml`.
+        concurrency: queries under way at once.
+        timeout_seconds: longest wait for one answer.
+        retries: further attempts after a failure that may pass.
+
+    Raises:
+        InputError: the key, the URL or the model is missing.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        api: ApiName,
+        model: str | None = None,
+        base_url: str | None = None,
+        passages_per_call: Annotated[int, Field(ge=1)] | None = None,
+        concurrency: Annotated[int, Field(ge=1)] = 8,
+        timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
+        retries: Annotated[int, Field(ge=0)] = 6,
+    ) -> None:
+        table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
+        self._shape = _Shape.model_validate(table[api])
+        self._url = self._endpoint(api, base_url)
+        if model is None and api != "tei":
+            raise InputError(f"{api} serves several models; set model")
+        key = os.environ.get(self._shape.key)
+        if key is None and base_url is None:
+            raise InputError(f"set {self._shape.key} to your key for {api}")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(headers=headers, timeout=timeout_seconds)
+        self._api, self._model = api, model
+        self._limit = passages_per_call or self._shape.limit
+        self._concurrency, self._retries = concurrency, retries
+
+    def _endpoint(self, api: str, base_url: str | None) -> str:
+        if base_url is None:
+            if self._shape.url is None:
+                raise InputError(f"{api} is self-hosted; set base_url, for example http://localhost:8000")
+            return self._shape.url
+        return base_url.rstrip("/") + self._shape.path
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by the endpoint's scores; up to `concurrency` queries at once."""
+        if len(requests) < 2:
+            return [self._rank(request, clock) for request in requests]
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            tasks = [pool.submit(self._rank, request, clock) for request in requests]
+            try:
+                return [task.result() for task in tasks]
+            finally:  # after a failure for good no further call is paid for
+                pool.shutdown(cancel_futures=True)
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        cost = Cost()
+        texts = [candidate.text for candidate in request.candidates]
+        scores: dict[int, float] = {}
+        for start in range(0, len(texts), self._limit):
+            part = texts[start : start + self._limit]
+            response = self._call(request.query, part, cost, clock)
+            with clock.stage("parse", cost):
+                self._count(response, request.query, part, cost)
+                for index, score in self._read(response, len(part), cost).items():
+                    scores[start + index] = score
+        with clock.stage("order", cost):
+            found = sorted(scores, key=lambda i: -scores[i])
+            missing = [i for i in range(len(texts)) if i not in scores]
+            cost.usage.fault("missing", len(missing))
+            last = scores[found[-1]] if found else 0.0
+            values = [scores.get(i, last) for i in range(len(texts))]
+            return Ranking.of(request, [*found, *missing], cost, values)
+
+    def _call(self, query: str, texts: list[str], cost: Cost, clock: StageClock) -> Any:
+        """The decoded answer. Only the attempt that succeeds is charged."""
+        body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
+        if self._model is not None:
+            body["model"] = self._model
+        for failures in itertools.count(1):
+            try:
+                with clock.stage("forward", cost):
+                    response = self._client.post(self._url, json=body).raise_for_status()
+                    decoded = response.json()
+                    self._results(decoded)
+                cost.usage.llm_calls += 1
+                return decoded
+            except (httpx.HTTPError, UnusableResponseError, ValueError) as error:
+                wait = wait_before_retry(error, failures, self._retries, self._url, self._shape.key)
+            time.sleep(wait)
+        raise AssertionError  # the loop above ends by returning or raising
+
+    def _results(self, decoded: Any) -> list[Any]:
+        found = decoded if self._shape.results is None else _at(decoded, [self._shape.results])
+        if not isinstance(found, list):
+            raise UnusableResponseError(f"no results in {str(decoded)[:100]!r}; check api and base_url")
+        return found
+
+    def _read(self, decoded: Any, count: int, cost: Cost) -> dict[int, float]:
+        """Score by passage; what is no result of a passage sent is counted as a fault and left out."""
+        scores: dict[int, float] = {}
+        for result in self._results(decoded):
+            index, score = _at(result, ["index"]), _at(result, [self._shape.score])
+            if not isinstance(index, int) or not isinstance(score, (int, float)) or not math.isfinite(score):
+                cost.usage.fault("malformed")
+            elif not 0 <= index < count:
+                cost.usage.fault("out_of_range")
+            elif index in scores:
+                cost.usage.fault("duplicate")
+            else:
+                scores[index] = float(score)
+        return scores
+
+    def _count(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
+        reported = _at(decoded, self._shape.total_tokens) if self._shape.total_tokens else None
+        if isinstance(reported, int):
+            cost.usage.prompt_tokens += reported
+            return
+        read = len(query.encode()) * len(texts) + sum(len(text.encode()) for text in texts)
+        cost.usage.prompt_tokens += math.ceil(read / _BYTES_PER_TOKEN)
+
+    def describe(self) -> dict[str, object]:
+        """Endpoint and model as asked, and who counts the tokens."""
+        url = httpx.URL(self._url).copy_with(userinfo=b"", query=None)
+        estimate = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
+        return {
+            "api": self._api,
+            "endpoint": str(url),
+            "model": self._model,
+            "passages_per_call": self._limit,
+            "concurrency": self._concurrency,
+            "tokens_counted_by": "the endpoint" if self._shape.total_tokens else estimate,
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _at(value: Any, path: list[str]) -> Any:
+    """What lies at a path of a decoded JSON value; None where there is nothing."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

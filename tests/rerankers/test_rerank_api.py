@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from rerankers import RerankRequest, StageClock, create
+from rerankers.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TEXTS = ["alpha", "beta", "gamma"]
+SCORES = {"alpha": 0.1, "beta": 0.9, "gamma": 0.5}
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Plays back queued (status, headers, body) answers; afterwards scores by `SCORES` in the asked shape."""
+
+    queued: ClassVar[list[tuple[int, dict[str, str], str]]] = []
+    seen: ClassVar[list[tuple[str, dict[str, Any], str | None]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append((self.path, body, self.headers.get("Authorization")))
+        status, headers, text = self.queued.pop(0) if self.queued else (200, {}, self.answer(body))
+        payload = text.encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(payload))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def answer(self, body: dict[str, Any]) -> str:
+        texts = body.get("texts") or body["documents"]
+        if "texts" in body:
+            return json.dumps([{"index": i, "score": SCORES[text]} for i, text in enumerate(texts)])
+        results = [{"index": i, "relevance_score": SCORES[text]} for i, text in enumerate(texts)]
+        usage = {"total_tokens": 1000}
+        return json.dumps({"results": results, "data": results, "usage": usage})
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    Endpoint.queued.clear()
+    Endpoint.seen.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def rank(make_request: Callable[..., RerankRequest], clock: StageClock) -> Callable[..., Any]:
+    def run(options: dict[str, Any]) -> Any:
+        reranker = create("rerank-api", options)
+        try:
+            return reranker.rerank([make_request("which letter", TEXTS)], clock)[0]
+        finally:
+            reranker.close()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "tokens"),
+    [
+        ("jina", "/", 1000),
+        ("cohere", "/", None),
+        ("voyage", "/", 1000),
+        ("vllm", "/v1/rerank", 1000),
+        ("infinity", "/rerank", None),
+        ("tei", "/rerank", None),
+    ],
+)
+def test_each_api_is_asked_and_read_in_its_own_shape(
+    api: str, path: str, tokens: int | None, endpoint: str, rank: Callable[..., Any]
+) -> None:
+    model = None if api == "tei" else "some-reranker"
+    ranking = rank({"api": api, "model": model, "base_url": endpoint})
+    assert ranking.doc_ids == ("d1", "d2", "d0")
+    assert ranking.scores == pytest.approx((0.9, 0.5, 0.1))
+    ((asked_path, body, _),) = Endpoint.seen
+    assert asked_path == path
+    assert body["query"] == "which letter"
+    assert body["texts" if api == "tei" else "documents"] == TEXTS
+    # Where the server counts characters or nothing: 3 queries of 12 bytes, 5 + 4 + 5 bytes, 4 to a token.
+    assert ranking.usage.prompt_tokens == (tokens or -(-(3 * 12 + 14) // 4))
+    assert ranking.usage.llm_calls == 1
+
+
+def test_the_key_comes_from_the_environment_and_is_not_described(
+    endpoint: str, rank: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "sesame")
+    options = {"api": "vllm", "model": "m", "base_url": endpoint}
+    rank(options)
+    assert Endpoint.seen[0][2] == "Bearer sesame"
+    assert "sesame" not in json.dumps(create("rerank-api", options).describe())
+
+
+def test_more_passages_than_one_call_takes_are_sent_in_several(
+    endpoint: str, rank: Callable[..., Any]
+) -> None:
+    ranking = rank({"api": "tei", "base_url": endpoint, "passages_per_call": 2})
+    assert [len(body["texts"]) for _, body, _ in Endpoint.seen] == [2, 1]
+    assert ranking.doc_ids == ("d1", "d2", "d0")
+
+
+def test_a_failure_that_may_pass_is_waited_out_as_long_as_asked(
+    endpoint: str, rank: Callable[..., Any]
+) -> None:
+    busy = (429, {"Retry-After": "0"}, "busy")
+    Endpoint.queued += [busy, (503, {"Retry-After": "0"}, "starting"), (200, {"X": "cut"}, '{"resul')]
+    ranking = rank({"api": "vllm", "model": "m", "base_url": endpoint})
+    assert ranking.doc_ids == ("d1", "d2", "d0")
+    assert len(Endpoint.seen) == 4
+    # Only the attempt that succeeds is charged: one second on a clock that ticks once a reading.
+    assert ranking.stage_seconds == {"forward": 1.0, "parse": 1.0, "order": 1.0}
+
+
+def test_a_wrong_key_ends_the_run_at_once_and_says_what_to_set(
+    endpoint: str, rank: Callable[..., Any]
+) -> None:
+    Endpoint.queued.append((401, {}, "who are you"))
+    with pytest.raises(BackendError, match="set JINA_API_KEY to a valid key"):
+        rank({"api": "jina", "model": "m", "base_url": endpoint})
+    assert len(Endpoint.seen) == 1
+
+
+def test_an_endpoint_that_keeps_failing_is_given_up(endpoint: str, rank: Callable[..., Any]) -> None:
+    Endpoint.queued += [(500, {"Retry-After": "0"}, "broken")] * 2
+    with pytest.raises(BackendError, match="failed 2 times in a row: status 500"):
+        rank({"api": "vllm", "model": "m", "base_url": endpoint, "retries": 1})
+
+
+def test_a_bad_answer_loses_no_passage_and_counts_every_fault(
+    endpoint: str, rank: Callable[..., Any]
+) -> None:
+    results = [
+        {"index": 2, "relevance_score": 0.7},
+        {"index": 2, "relevance_score": 0.1},
+        {"index": 9, "relevance_score": 0.9},
+        {"index": 0, "relevance_score": "high"},
+    ]
+    Endpoint.queued.append((200, {}, json.dumps({"results": results})))
+    ranking = rank({"api": "vllm", "model": "m", "base_url": endpoint})
+    assert ranking.doc_ids == ("d2", "d0", "d1")
+    assert ranking.usage.faults == {"duplicate": 1, "out_of_range": 1, "malformed": 1, "missing": 2}
+
+
+def test_queries_are_asked_concurrently_and_answered_in_order(
+    endpoint: str, make_request: Callable[..., RerankRequest]
+) -> None:
+    reranker = create("rerank-api", {"api": "vllm", "model": "m", "base_url": endpoint})
+    requests = [make_request(f"query {i}", TEXTS, query_id=str(i)) for i in range(12)]
+    rankings = reranker.rerank(requests, StageClock())
+    assert [ranking.query_id for ranking in rankings] == [str(i) for i in range(12)]
+    reranker.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"api": "vllm", "model": "m"}, "set base_url"),
+        ({"api": "jina", "model": "m"}, "set JINA_API_KEY"),
+        ({"api": "cohere"}, "set model"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_sent(
+    options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JINA_API_KEY", raising=False)
+    with pytest.raises(InputError, match=says):
+        create("rerank-api", options)
