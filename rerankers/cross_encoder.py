@@ -14,6 +14,7 @@ from pydantic import Field, validate_call
 from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import InputError, ModelError
+from rerankers.jina_reranker import renamed
 from rerankers.models import ModelFiles, find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.remote_code import check_pinned, loading
@@ -68,6 +69,8 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         if trust_remote_code:
             check_pinned(model, revision)
         files = find_model(model, revision)
+        if not trust_remote_code:
+            files = renamed(files)
         target = resolve_device(device)
         how: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
         if attention != "auto":
@@ -100,11 +103,16 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         from sentence_transformers.util import is_sentence_transformer_model
 
         architecture = (self._encoder.config.architectures or ["unknown"])[0]
-        if not architecture.endswith("ForSequenceClassification") and not is_sentence_transformer_model(
-            files.location, revision=files.revision
-        ):
-            other = "; use causal-yes-no or query-likelihood" if architecture.endswith("ForCausalLM") else ""
-            raise ModelError(f"{files.name!r} is a {architecture}, not a sequence classifier{other}")
+        if not is_sentence_transformer_model(files.location, revision=files.revision):
+            if architecture.endswith("ForCausalLM"):
+                raise ModelError(f"{files.name!r} is a {architecture}; use causal-yes-no or query-likelihood")
+            if not architecture.endswith("ForSequenceClassification"):
+                raise ModelError(f"{files.name!r} is a {architecture}, not a sequence classifier")
+            if architecture != type(self._encoder.model).__name__:
+                raise ModelError(
+                    f"{files.name!r} is a {architecture}, which transformers does not know; "
+                    "set trust_remote_code: true and revision: <commit>, or serve it and use rerank-api"
+                )
         labels = self._encoder.num_labels
         if labels > 1 and (label is None or label >= labels):
             raise InputError(f"{files.name!r} has {labels} classes; set label to the one that means relevant")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,80 @@ def test_an_encoder_without_a_classifier_is_refused_instead_of_scored_at_random(
 def test_a_language_model_is_sent_to_the_methods_for_language_models(tiny_llm: str) -> None:
     with pytest.raises(ModelError, match="use causal-yes-no"):
         create("cross-encoder", {"model": tiny_llm})
+
+
+def as_jina_reranker_v2(source: Path, folder: Path) -> str:
+    """The checkpoint with the names, the fused projections and the configuration of Jina's repository."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder.mkdir()
+    weights = load_file(source / "model.safetensors")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    for layer in range(config["num_hidden_layers"]):
+        old, new = f"roberta.encoder.layer.{layer}", f"roberta.encoder.layers.{layer}"
+        for kind in ("weight", "bias"):
+            fused = [weights.pop(f"{old}.attention.self.{part}.{kind}") for part in ("query", "key", "value")]
+            weights[f"{new}.mixer.Wqkv.{kind}"] = torch.cat(fused)
+            for standard, flash in (
+                ("attention.output.dense", "mixer.out_proj"),
+                ("attention.output.LayerNorm", "norm1"),
+                ("intermediate.dense", "mlp.fc1"),
+                ("output.dense", "mlp.fc2"),
+                ("output.LayerNorm", "norm2"),
+            ):
+                weights[f"{new}.{flash}.{kind}"] = weights.pop(f"{old}.{standard}.{kind}")
+    for kind in ("weight", "bias"):
+        weights[f"roberta.emb_ln.{kind}"] = weights.pop(f"roberta.embeddings.LayerNorm.{kind}")
+    save_file(weights, folder / "model.safetensors")
+    del config["model_type"]
+    config["auto_map"] = {"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for name in TOKENIZER_FILES:
+        shutil.copy(source / name, folder / name)
+    return str(folder)
+
+
+def test_jina_reranker_v2_loads_without_its_code_and_scores_as_the_same_weights_do(
+    tmp_path: Path,
+    tiny_encoder: str,
+    request_: RerankRequest,
+    clock: StageClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "source"
+    plain = make_checkpoint("xlm-roberta", source, Path(tiny_encoder))
+    jina = as_jina_reranker_v2(source, tmp_path / "jina")
+    expected = scores_of(create("cross-encoder", {"model": plain}), request_, clock)
+    reranker = create("cross-encoder", {"model": jina})
+    assert scores_of(reranker, request_, clock) == pytest.approx(expected, abs=1e-6)
+    assert str(reranker.describe()["revision"]).startswith("sha256:")
+
+
+def test_weights_that_are_missing_under_their_jina_names_are_not_invented(
+    tmp_path: Path, tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "source"
+    make_checkpoint("xlm-roberta", source, Path(tiny_encoder))
+    jina = as_jina_reranker_v2(source, tmp_path / "jina")
+    weights = load_file(f"{jina}/model.safetensors")
+    del weights["roberta.encoder.layers.1.norm2.weight"]
+    save_file(weights, f"{jina}/model.safetensors")
+    with pytest.raises(ModelError, match="does not hold a Jina reranker v2"):
+        create("cross-encoder", {"model": jina})
+
+
+def test_an_architecture_that_would_load_as_another_one_is_refused(tmp_path: Path, tiny_encoder: str) -> None:
+    folder = make_checkpoint("bert", tmp_path, Path(tiny_encoder))
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = ["JinaBertForSequenceClassification"]  # as in jina-reranker-v1
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="set trust_remote_code"):
+        create("cross-encoder", {"model": folder})
 
 
 def test_remote_code_needs_a_pinned_commit(tiny_classifier: str) -> None:
