@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmarks.java import quiet_import, start_java
+from benchmarks.progress import Progress
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.models import cache_folder
 from rerankers.stages import StageClock
@@ -105,12 +104,14 @@ def _build(dataset: Dataset, index: Path) -> None:
     batch: list[dict[str, str]] = []
     indexer = LuceneIndexer(str(index), threads=os.cpu_count() or 1)
     try:
-        passages = tqdm(dataset.documents(), desc=f"indexing {dataset.name}", unit=" passages", disable=None)
-        for doc_id, text in passages:
-            batch.append({"id": doc_id, "contents": text})
-            if len(batch) == _BATCH:
-                indexer.add_batch_dict(batch)
-                batch = []
-        indexer.add_batch_dict(batch)
+        with Progress(f"indexing {dataset.name}", dataset.passage_count or 0) as progress:
+            for doc_id, text in dataset.documents():
+                batch.append({"id": doc_id, "contents": text})
+                if len(batch) == _BATCH:
+                    indexer.add_batch_dict(batch)
+                    progress.advance(len(batch))
+                    batch = []
+            indexer.add_batch_dict(batch)
+            progress.advance(len(batch))
     finally:
         indexer.close()

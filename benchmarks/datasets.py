@@ -90,6 +90,11 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """16 hex digits that stand for the passages: equal ones may share an index."""
 
+    @property
+    @abstractmethod
+    def passage_count(self) -> int | None:
+        """How many passages there are, for estimates; None if that is not known beforehand."""
+
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:
         """Every passage's doc id and text."""
@@ -134,6 +139,10 @@ class _FileDataset(Dataset):
             digest.update(f"{doc_id}\0{text}\0".encode())
         return digest.hexdigest()[:16]
 
+    @property
+    def passage_count(self) -> int:
+        return len(self._passages)
+
     def documents(self) -> Iterator[tuple[str, str]]:
         yield from self._passages.items()
 
@@ -177,6 +186,11 @@ class _IrDataset(Dataset):
         import ir_datasets
 
         return hashlib.sha256(f"ir_datasets:{ir_datasets.docs_parent_id(self._id)}".encode()).hexdigest()[:16]
+
+    @property
+    def passage_count(self) -> int | None:
+        count: int | None = self._source.docs_count()
+        return count
 
     def documents(self) -> Iterator[tuple[str, str]]:
         for document in self._source.docs_iter():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from benchmarks.progress import Progress
 from rerankers.devices import synchroniser
 from rerankers.models import cache_folder
 from rerankers.stages import StageClock
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
     from rerankers.encoders.encoder import Encoder
 
-_ENCODE_BLOCK = 8192  # passages encoded between two writes to disk
+_ENCODE_BLOCK = 1024  # passages encoded between two writes to disk
 _SEARCH_BLOCK = 1 << 20  # passages scored between two selections of the best
 
 
@@ -89,15 +89,20 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
         new.mkdir()
         doc_ids: list[str] = []
         texts: list[str] = []
-        passages = tqdm(dataset.documents(), desc=f"embedding {dataset.name}", unit=" passages", disable=None)
-        with (new / "embeddings.f32").open("wb") as file:
-            for doc_id, text in passages:
+        what = f"embedding {dataset.name}"
+        with (
+            Progress(what, dataset.passage_count or 0) as progress,
+            (new / "embeddings.f32").open("wb") as file,
+        ):
+            for doc_id, text in dataset.documents():
                 doc_ids.append(doc_id)
                 texts.append(text)
                 if len(texts) == _ENCODE_BLOCK:
                     file.write(encoder.encode(texts).cpu().numpy().tobytes())
+                    progress.advance(len(texts))
                     texts = []
             file.write(encoder.encode(texts).cpu().numpy().tobytes())
+            progress.advance(len(texts))
         (new / "doc_ids.json").write_text(json.dumps(doc_ids), encoding="utf-8")
         (new / "encoder.json").write_text(described, encoding="utf-8")
         try:

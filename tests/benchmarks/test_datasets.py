@@ -41,6 +41,7 @@ def test_a_folder_gives_queries_in_order_grades_and_title_with_text(folder: Path
     assert dataset.qrels == {"q1": {"d1": 2}}
     assert list(dataset.documents()) == [("d1", "Red fox lives in dens"), ("d2", "Owls hunt")]
     assert dataset.texts(["d2", "d1"]) == {"d2": "Owls hunt", "d1": "Red fox lives in dens"}
+    assert dataset.passage_count == 2
     assert dataset.given is None
 
 

@@ -40,6 +40,10 @@ class Handmade(Dataset):
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def passage_count(self) -> int | None:
+        return None
+
     def documents(self) -> Iterator[tuple[str, str]]:
         self.reads += 1
         yield from self.passages.items()
