@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmarks.constructors import constructor_options
+from benchmarks.constructors import Option, constructor_options
 from benchmarks.datasets import DatasetSpec
 from benchmarks.marked_yaml import Location, MarkedYaml
 from benchmarks.measures import DEFAULT_MEASURES, parse
@@ -23,7 +23,7 @@ from rerankers.errors import InputError, UnknownNameError
 from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 READY = Path(__file__).parent / "configs"
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
@@ -45,7 +45,7 @@ class RerankerSpec(BaseModel):
         name: the registered name; see `rerankbench list rerankers`.
         label: what tables call it; `{option}` stands for the option's value. By default the name, with the
             options that a sweep varies.
-        options: constructor options; a list is a sweep.
+        options: constructor options; a list is a sweep, unless the option itself is a list.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -56,13 +56,19 @@ class RerankerSpec(BaseModel):
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Label and options of each point of the sweep."""
-        swept = [option for option, value in self.options.items() if isinstance(value, list)]
-        for point in product(*(_as_list(value) for value in self.options.values())):
+        known = constructor_options(self.name)
+        swept = [name for name, value in self.options.items() if _is_sweep(name, value, known)]
+        points = product(*(value if name in swept else [value] for name, value in self.options.items()))
+        for point in points:
             options = dict(zip(self.options, point, strict=True))
             template = self.label or self.name
             label = re.sub(r"\{(\w+)\}", lambda match: str(options[match[1]]), template)  # noqa: B023 - used here
             unsaid = [f"{name}={options[name]}" for name in swept if f"{{{name}}}" not in template]
             yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
+
+
+def _is_sweep(name: str, value: Any, known: Mapping[str, Option]) -> bool:
+    return isinstance(value, list) and not (name in known and known[name].is_list)
 
 
 class Experiment(BaseModel):
@@ -184,10 +190,10 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
             if option not in options:
                 error = UnknownNameError(f"option of {spec.name}", option, options)
                 raise file.error((*place, "options", option), str(error))
-            if spec.options[option] == []:
+            if spec.options[option] == [] and not options[option].is_list:
                 raise file.error((*place, "options", option), "a sweep needs at least one value")
-        for option, is_required in options.items():
-            if is_required and option not in spec.options:
+        for option, how in options.items():
+            if how.is_needed and option not in spec.options:
                 raise file.error(place, f"{spec.name} needs the option {option!r}")
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
             if option not in spec.options:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 from rerankers.registry import ROWS
 
 
-def constructor_options(name: str) -> dict[str, bool]:
-    """Options that an experiment may give to a registered reranker, by name; true where it must.
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a reranker's constructor.
+
+    Attributes:
+        is_needed: whether it has no default.
+        is_list: whether its value is a list, which is then no sweep.
+    """
+
+    is_needed: bool
+    is_list: bool
+
+
+def constructor_options(name: str) -> dict[str, Option]:
+    """Options that an experiment may give to a registered reranker, by name.
 
     `qrels` is left out: the harness gives it to the rerankers that need it.
     """
@@ -23,8 +37,15 @@ def constructor_options(name: str) -> dict[str, bool]:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             for member in node.body:
                 if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-                    pairs = zip(member.args.kwonlyargs, member.args.kw_defaults, strict=True)
-                    options = {argument.arg: default is None for argument, default in pairs}
-                    options.pop("qrels", None)
-                    return options
+                    return _options(member.args)
     return {}  # a class without a constructor takes no options
+
+
+def _options(arguments: ast.arguments) -> dict[str, Option]:
+    found = {}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        written = ast.unparse(argument.annotation) if argument.annotation else ""
+        is_list = written.removeprefix("Annotated[").startswith(("list[", "tuple[", "Sequence["))
+        found[argument.arg] = Option(is_needed=default is None, is_list=is_list)
+    found.pop("qrels", None)
+    return found

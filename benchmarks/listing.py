@@ -19,7 +19,7 @@ def rerankers() -> Iterator[str]:
         yield f"{name:18}{row.summary}"
         options = constructor_options(name)
         if options:
-            named = [f"{option} (needed)" if is_needed else option for option, is_needed in options.items()]
+            named = [f"{option} (needed)" if how.is_needed else option for option, how in options.items()]
             yield f"{'':18}options: {', '.join(named)}"
 
 

@@ -16,13 +16,14 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
     Raises:
         InputError: an id is empty or has a space in it.
     """
-    lines = []
-    for rank, (doc_id, score) in enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), 1):
-        line = f"{ranking.query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
-        if len(line.split()) != 6:
-            raise InputError(
-                f"query id {ranking.query_id!r} or document id {doc_id!r} is empty or has a space in it, "
-                "which a TREC run cannot hold; rename it in the collection"
-            )
-        lines.append(line)
-    return "".join(lines).encode()
+    ids = [ranking.query_id, *ranking.doc_ids]
+    if " ".join(ids).split() != ids:
+        wrong = next(identifier for identifier in ids if identifier.split() != [identifier])
+        raise InputError(
+            f"the id {wrong!r} is empty or has a space in it, which a TREC run cannot hold; rename it in the "
+            "collection"
+        )
+    scored = enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), 1)
+    return "".join(
+        f"{ranking.query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n" for rank, (doc_id, score) in scored
+    ).encode()

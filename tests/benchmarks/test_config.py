@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.config import READY, Experiment, find_experiment, load_experiment
-from benchmarks.constructors import constructor_options
+from benchmarks.constructors import Option, constructor_options
 from benchmarks.plan import plan
 from benchmarks.retrieval import Run
 from rerankers.errors import InputError
@@ -209,4 +209,11 @@ def test_options_are_known_without_importing_the_method(name: str) -> None:
 
 def test_the_answers_are_no_option() -> None:
     assert constructor_options("oracle") == {}
-    assert constructor_options("random") == {"seed": False}
+    assert constructor_options("random") == {"seed": Option(is_needed=False, is_list=False)}
+
+
+def test_an_option_that_is_a_list_is_no_sweep(tmp_path: Path) -> None:
+    parts = "[{reranker: first-stage}, {reranker: reverse}]"
+    (cell,) = plan(load(tmp_path, START + f"rerankers: {{name: fusion, options: {{parts: {parts}}}}}"))
+    assert cell.label == "fusion"
+    assert len(cell.options["parts"]) == 2

@@ -192,7 +192,10 @@ def test_a_row_that_is_there_twice_is_reported(tmp_path: Path) -> None:
 
 
 def test_ids_that_a_trec_run_cannot_hold_are_refused(tmp_path: Path) -> None:
-    with CellWriter(tmp_path / "cell", make_record()) as writer, pytest.raises(InputError, match="rename"):
+    with (
+        CellWriter(tmp_path / "cell", make_record()) as writer,
+        pytest.raises(InputError, match="'two words' is empty or has a space"),
+    ):
         writer.add([make_ranking("two words")], 0, 0.1)
 
 
