@@ -46,11 +46,16 @@ class StageClock:
     ) -> None:
         self._now = now
         self._synchronise = synchronise
+        self._advanced = 0.0
 
     def now(self) -> float:
         """Seconds on the clock once the device is idle."""
         self._synchronise()
-        return self._now()
+        return self._now() + self._advanced
+
+    def advance(self, seconds: float) -> None:
+        """Count seconds that did not pass here (a replayed answer), or, negative, not count some that did."""
+        self._advanced += seconds
 
     @contextmanager
     def stage(self, name: Stage, *costs: Cost) -> Iterator[None]:

@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rerankers.devices import AttentionName, DtypeName
     from rerankers.interface import Cost
     from rerankers.stages import StageClock
 
 BackendName = Literal["openai", "transformers"]
+
+End = Literal["done", "known", "cut_off", "refused"]
+"""Why an answer ends: the model ended its turn; `ChatCall.known` ended it; `max_new_tokens` was reached; the
+endpoint withheld it."""
 
 
 class Message(TypedDict):
@@ -49,14 +55,10 @@ class ChatCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What the model wrote, and why it stopped.
-
-    `end` is `done` (the model ended its turn, or `ChatCall.known` did), `cut_off` (`max_new_tokens` reached)
-    or `refused` (the endpoint withheld the answer).
-    """
+    """What the model wrote, and why it stopped."""
 
     text: str
-    end: Literal["done", "cut_off", "refused"] = "done"
+    end: End = "done"
 
 
 T = TypeVar("T")
@@ -102,6 +104,9 @@ class ChatSettings:
         timeout_seconds: `openai`: longest wait for one answer.
         retries: `openai`: further attempts after a failure that may pass.
         temperature: `openai`: None leaves it to the endpoint, as some models demand.
+        stream: `openai`: read answers as they grow: prefill and decode apart, and ended once known.
+        recording: `openai`: file of answers to replay and to add to.
+        budget_dollars: `openai`: stop before calls could cost more.
         revision, dtype, device, attention: `transformers`: see `rerankers.llm.causal`.
     """
 
@@ -112,6 +117,9 @@ class ChatSettings:
     timeout_seconds: float = 120.0
     retries: int = 6
     temperature: float | None = 0.0
+    stream: bool = False
+    recording: Path | None = None
+    budget_dollars: float | None = None
     revision: str | None = None
     dtype: DtypeName = "auto"
     device: str = "auto"
@@ -134,8 +142,11 @@ def open_chat(settings: ChatSettings) -> ChatBackend:
         except ModuleNotFoundError as error:
             raise MissingExtraError("the openai backend", "openai") from error
         return OpenAIChat(settings)
-    if settings.base_url is not None:
-        raise InputError("the transformers backend reads no base_url; use backend: openai")
+    for name in ("base_url", "recording", "budget_dollars"):
+        if getattr(settings, name) is not None:
+            raise InputError(f"the transformers backend has no {name}; use backend: openai")
+    if settings.stream:
+        raise InputError("the transformers backend sees answers grow anyway; leave stream out")
     if settings.temperature != 0.0:
         raise InputError("the transformers backend decodes greedily; leave temperature at 0")
     from rerankers.llm.transformers_chat import TransformersChat

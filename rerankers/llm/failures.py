@@ -41,22 +41,22 @@ def wait_before_retry(error: Exception, failures: int, retries: int, endpoint: s
     Raises:
         BackendError: asking again is useless, or was tried `retries` times.
     """
-    reason = _reason(error)
+    why = reason(error)
     if isinstance(error, openai.APIStatusError):
         status = error.status_code
         if error.code == "insufficient_quota":
-            raise BackendError(f"{endpoint} says the account is out of quota: {reason}") from error
+            raise BackendError(f"{endpoint} says the account is out of quota: {why}") from error
         if status < 500 and status not in _PASSING_STATUS:
             remedy = _REMEDIES.get(status, "change the options it complains about")
-            raise BackendError(f"{endpoint} refuses with status {status}: {reason}; {remedy}") from error
+            raise BackendError(f"{endpoint} refuses with status {status}: {why}; {remedy}") from error
     if failures > retries:
-        raise BackendError(f"{endpoint} failed {failures} times in a row: {reason}") from error
+        raise BackendError(f"{endpoint} failed {failures} times in a row: {why}") from error
     asked = _asked_wait(error)
     if asked is None:
         doubled = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (failures - 1))
         return doubled * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, no secret
     if asked > LONGEST_ASKED_WAIT_SECONDS:
-        raise BackendError(f"{endpoint} asks to wait {asked:.0f} s: {reason}; run again later") from error
+        raise BackendError(f"{endpoint} asks to wait {asked:.0f} s: {why}; run again later") from error
     return asked
 
 
@@ -81,9 +81,12 @@ def _asked_wait(error: Exception) -> float | None:
             return None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of what the endpoint says, or of what broke the connection."""
-    cause = error.__cause__
-    says_little = isinstance(error, openai.APIConnectionError) and str(cause or "")
-    text = str(cause if says_little else error)
+    text = str(error)
+    if isinstance(error, openai.APIStatusError):
+        said = error.body.get("message") if isinstance(error.body, dict) else None
+        text = str(said or error.response.text or error)
+    elif isinstance(error, openai.APIConnectionError) and str(error.__cause__ or ""):
+        text = str(error.__cause__)
     return (text.strip().splitlines() or [type(error).__name__])[0][:300]

@@ -97,8 +97,9 @@ class TransformersChat(ChatBackend):
         usage.prompt_tokens += len(tokens)
         usage.generated_tokens += len(generated)
         usage.decode_steps += len(generated) - 1
-        ended = token in self._ends or call.known(text)
-        return ChatAnswer(text, "done" if ended else "cut_off")
+        if token in self._ends:
+            return ChatAnswer(text, "done")
+        return ChatAnswer(text, "known" if call.known(text) else "cut_off")
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the prompt; the latest are kept, because a call is first tried for size."""

@@ -9,14 +9,16 @@ a model in this process.
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.llm.chat import BackendName, ChatCall, ChatSettings, Message, Talk, open_chat
-from rerankers.rankgpt.permutation import is_known, parse
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.llm.chat import BackendName, ChatAnswer, ChatCall, ChatSettings, Message, Talk, open_chat
+from rerankers.rankgpt.permutation import Parsed, is_known, parse
 from rerankers.rankgpt.prompt import passage_words, ranking_messages
 from rerankers.windows import WindowPolicy, sliding_windows
 
@@ -40,10 +42,15 @@ class RankGPT(Reranker):
         window: passages per call; 0 puts all candidates into one call.
         step: places the window moves.
         policy: `clipped` compares the head of the list always, `reference` as the published code.
+        top: places that must be exact; an answer ends as soon as all that can reach them is written. The
+            model is greedy, so these places are those of full answers. None: all.
         passage_words: passages are cut after this many words.
         max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
         temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
         dtype, device, attention: of a model in this process.
+        stream: read an endpoint's answers as they grow: prefill and decode apart, ended once known.
+        recording: file of an endpoint's answers, replayed and added to; no answer is paid for twice.
+        budget_dollars: stop before calls to a model with a listed price could cost more.
         concurrency: queries under way at once at an endpoint.
         timeout_seconds: longest wait for one answer of an endpoint.
         retries: further attempts after a failure of an endpoint that may pass.
@@ -60,12 +67,16 @@ class RankGPT(Reranker):
         window: Annotated[int, Field(ge=0)] = 20,
         step: Annotated[int, Field(ge=1)] = 10,
         policy: WindowPolicy = "clipped",
+        top: Annotated[int, Field(ge=1)] | None = None,
         passage_words: Annotated[int, Field(ge=1)] = 300,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
         temperature: Annotated[float, Field(ge=0)] | None = 0.0,
         dtype: DtypeName = "auto",
         device: str = "auto",
         attention: AttentionName = "auto",
+        stream: bool = False,
+        recording: Path | None = None,
+        budget_dollars: Annotated[float, Field(gt=0)] | None = None,
         concurrency: Annotated[int, Field(ge=1)] = 8,
         timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
         retries: Annotated[int, Field(ge=0)] = 6,
@@ -74,6 +85,7 @@ class RankGPT(Reranker):
         self._window = window
         self._step = step
         self._policy = policy
+        self._top = top
         self._passage_words = passage_words
         self._max_new_tokens = max_new_tokens
         self._chat = open_chat(
@@ -85,6 +97,9 @@ class RankGPT(Reranker):
                 timeout_seconds=timeout_seconds,
                 retries=retries,
                 temperature=temperature,
+                stream=stream,
+                recording=recording,
+                budget_dollars=budget_dollars,
                 revision=revision,
                 dtype=dtype,
                 device=device,
@@ -112,25 +127,35 @@ class RankGPT(Reranker):
             words = [passage_words(candidate.text) for candidate in request.candidates]
         order = list(range(len(words)))
         truncated: set[int] = set()
-        for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
+        windows = sliding_windows(len(words), self._window, self._step, self._policy)
+        for (start, end), (_, next_end) in pairwise([*windows, (0, 0)]):
             shown = order[start:end]
+            # Beyond the places that the next window takes over, only those within the top are ever read.
+            places = max(next_end, min(self._top or end, end)) - start
             with clock.stage("prompt", cost):
                 limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
                 messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
                 truncated.update(i for i in shown if len(words[i]) > longest)
-            known = partial(is_known, count=len(shown), places=len(shown))
+            known = partial(is_known, count=len(shown), places=places)
             answer = yield ChatCall(messages, limit, cost, known)
             with clock.stage("parse", cost):
                 parsed = parse(answer.text, len(shown))
                 order[start:end] = [shown[position] for position in parsed.order]
-                for kind, times in parsed.faults.items():
-                    cost.usage.fault(kind, times)
-                if answer.end != "done" and ("missing" in parsed.faults or "malformed" in parsed.faults):
-                    cost.usage.fault(answer.end)
+                self._count_faults(cost.usage, parsed, answer)
             cost.usage.windows += 1
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)
             return Ranking.of(request, order, cost)
+
+    @staticmethod
+    def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:
+        """Count what was repaired; an answer that was ended here is missing nothing."""
+        for kind, times in parsed.faults.items():
+            if kind != "missing" or answer.end != "known":
+                usage.fault(kind, times)
+        incomplete = "missing" in parsed.faults or "malformed" in parsed.faults
+        if incomplete and answer.end in ("cut_off", "refused"):
+            usage.fault(answer.end)
 
     def _fit(self, query: str, passages: Sequence[list[str]], limit: int) -> tuple[list[Message], int]:
         """The prompt with passages as long as allowed, and how many words that is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import socket
 import struct
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rerankers.rankgpt.reranker import RankGPT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rerankers import RerankRequest
 
 Body = dict[str, Any]
 
@@ -25,7 +30,8 @@ class Reply:
     """What the endpoint does with one request.
 
     `content` becomes a chat completion, unless `raw` gives the body itself. `cut` sends half of the body it
-    announces, `reset` breaks the connection without a word, `delay_seconds` waits before anything else.
+    announces, `reset` breaks the connection without a word, `delay_seconds` waits before anything else,
+    `token_seconds` after each token of a stream.
     """
 
     content: str | None = None
@@ -38,6 +44,7 @@ class Reply:
         default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     )
     delay_seconds: float = 0.0
+    token_seconds: float = 0.0
     cut: bool = False
     reset: bool = False
 
@@ -64,6 +71,7 @@ class Endpoint:
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
         self.connections = 0
+        self.chunks = 0
         self._at_once = 0
         self._lock = threading.Lock()
         endpoint = self
@@ -111,6 +119,9 @@ class Endpoint:
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.close_connection = True
             return
+        if body.get("stream") and reply.status == 200 and reply.raw is None:
+            self._stream(handler, body, reply)
+            return
         data = (_completion(body, reply) if reply.raw is None else reply.raw).encode()
         try:
             handler.send_response(reply.status)
@@ -124,6 +135,48 @@ class Endpoint:
             handler.close_connection = True  # the client has given up
         if reply.cut:
             handler.close_connection = True
+
+    def _stream(self, handler: BaseHTTPRequestHandler, body: Body, reply: Reply) -> None:
+        """Server-sent events, one token each, in HTTP chunks; `cut` ends in the middle of the answer."""
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        events = list(_events(body, reply))
+        try:
+            for event in events[: len(events) // 2] if reply.cut else events:
+                data = f"data: {event}\n\n".encode()
+                handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                self.chunks += 1
+                time.sleep(reply.token_seconds)
+            if not reply.cut:
+                handler.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            handler.close_connection = True  # the client has read enough
+        if reply.cut:
+            handler.close_connection = True
+
+
+def _events(body: Body, reply: Reply) -> Iterator[str]:
+    options = body.get("stream_options") or {}
+    tokens = re.findall(r"\s*(?:\d|[^\s\d]+)", reply.content or "")  # one digit a token
+    head = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": body["model"]}
+
+    def chunk(delta: dict[str, str], finish: str | None, written: int) -> str:
+        usage = {"prompt_tokens": 100, "completion_tokens": written, "total_tokens": 100 + written}
+        shown = {"usage": usage} if options.get("continuous_usage_stats") else {}
+        return json.dumps(
+            {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **shown}
+        )
+
+    yield chunk({"role": "assistant", "content": ""}, None, 0)
+    for written, token in enumerate(tokens, start=1):
+        yield chunk({"content": token}, None, written)
+    yield chunk({}, reply.finish_reason, len(tokens))
+    if options.get("include_usage"):
+        usage = {"prompt_tokens": 100, "completion_tokens": len(tokens), "total_tokens": 100 + len(tokens)}
+        yield json.dumps({**head, "choices": [], "usage": usage})
+    yield "[DONE]"
 
 
 def _completion(body: Body, reply: Reply) -> str:
@@ -150,5 +203,29 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
+def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
+    """Makes RankGPT rerankers over the endpoint, and closes them."""
+    made: list[RankGPT] = []
+
+    def make(**options: Any) -> RankGPT:
+        made.append(RankGPT(**{"model": "m", "base_url": endpoint.base_url, **options}))
+        return made[-1]
+
+    yield make
+    for reranker in made:
+        reranker.close()
+
+
+@pytest.fixture
 def make_reply() -> type[Reply]:
     return Reply
+
+
+@pytest.fixture
+def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
+    """Sixteen queries of thirty passages: two windows each."""
+    rng = random.Random(0)
+    return [
+        make_request(f"query {q}", [str(value) for value in rng.sample(range(1000), 30)], query_id=f"q{q}")
+        for q in range(16)
+    ]

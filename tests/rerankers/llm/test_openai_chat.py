@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rerankers.errors import BackendError
 from rerankers.llm import failures
-from rerankers.rankgpt.reranker import RankGPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rerankers import RerankRequest, StageClock
+    from rerankers.rankgpt.reranker import RankGPT
     from tests.rerankers.llm.conftest import Body, Endpoint, Reply
 
     MakeRequest = Callable[..., RerankRequest]
     MakeReply = type[Reply]
-
-
-@pytest.fixture
-def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
-    made: list[RankGPT] = []
-
-    def make(**options: Any) -> RankGPT:
-        made.append(RankGPT(**{"model": "m", "base_url": endpoint.base_url, **options}))
-        return made[-1]
-
-    yield make
-    for reranker in made:
-        reranker.close()
-
-
-@pytest.fixture
-def requests(make_request: MakeRequest) -> list[RerankRequest]:
-    """Sixteen queries of thirty passages: two windows each."""
-    rng = random.Random(0)
-    return [
-        make_request(f"query {q}", [str(value) for value in rng.sample(range(1000), 30)], query_id=f"q{q}")
-        for q in range(16)
-    ]
 
 
 def test_queries_run_side_by_side_up_to_the_concurrency(

@@ -10,7 +10,7 @@ from rerankers.errors import InputError, ModelError
 from rerankers.rankgpt.reranker import RankGPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from rerankers import RerankRequest, StageClock
@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 
     MakeRequest = Callable[..., RerankRequest]
     MakeReply = type[Reply]
-
-
-@pytest.fixture
-def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
-    made: list[RankGPT] = []
-
-    def make(**options: Any) -> RankGPT:
-        made.append(RankGPT(model="m", base_url=endpoint.base_url, **options))
-        return made[-1]
-
-    yield make
-    for reranker in made:
-        reranker.close()
 
 
 def test_windows_and_rankings_are_those_of_the_published_loop(

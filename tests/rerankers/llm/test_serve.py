@@ -64,6 +64,11 @@ def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
         served = RankGPT(model=folder, base_url=base_url, max_new_tokens=24)
         ranking = served.rerank([request], clock)[0]
         served.close()
+        streaming = RankGPT(model=folder, base_url=base_url, max_new_tokens=24, stream=True)
+        streamed = streaming.rerank([request], clock)[0]
+        streaming.close()
+    assert streamed.doc_ids == ranking.doc_ids
+    assert {"prefill", "decode"} < set(streamed.stage_seconds)
     assert ranking.doc_ids == expected.doc_ids
     assert ranking.usage.faults == expected.usage.faults
     assert ranking.usage.prompt_tokens == expected.usage.prompt_tokens

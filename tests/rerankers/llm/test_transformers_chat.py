@@ -61,7 +61,7 @@ def test_an_answer_that_reaches_the_limit_is_cut_off(chat: TransformersChat, clo
 def test_generation_ends_once_the_answer_is_known(chat: TransformersChat, clock: StageClock) -> None:
     full, _ = ask(chat, clock, limit=24)
     known, cost = ask(chat, clock, limit=24, known=lambda text: len(text) >= 5)
-    assert known.end == "done"
+    assert known.end == "known"
     assert full.text.startswith(known.text)
     assert cost.usage.generated_tokens < 24
 

@@ -1,0 +1,85 @@
+"""Answers on disk, so that no answer is paid for twice and a table can be rebuilt without a key.
+
+An answer is kept under a digest of its request: the endpoint's URL and the JSON body, never a header. Asking
+the same question again in one process gives the next recorded answer to it, so repeated runs stay repeated
+measurements. Times are kept with the answer: a replayed call takes as long as it took when it was recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rerankers.llm.chat import End
+    from rerankers.stages import Stage
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One call as it went: the answer, what the endpoint counted, and what the client measured."""
+
+    text: str = ""
+    end: End = "done"
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    counted_by: str = "the endpoint"
+    served_model: str = ""
+    fingerprint: str = ""
+    stage_seconds: dict[Stage, float] = field(default_factory=dict)
+
+
+class Recording:
+    """A SQLite file of exchanges.
+
+    Raises:
+        InputError: the file is no recording, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._database = sqlite3.connect(path)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS exchanges"
+                " (digest TEXT, occurrence INTEGER, exchange TEXT, PRIMARY KEY (digest, occurrence))"
+            )
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: cannot be used as a recording of answers: {error}") from error
+        self._asked: Counter[str] = Counter()
+
+    def next_key(self, url: str, body: Mapping[str, object]) -> tuple[str, int]:
+        """The key of a request: its digest, and how often this process has asked it before."""
+        body = {name: value for name, value in body.items() if name != "stream_options"}  # accounting only
+        canonical = json.dumps([url, body], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        self._asked[digest] += 1
+        return digest, self._asked[digest] - 1
+
+    def find(self, key: tuple[str, int]) -> Exchange | None:
+        """The recorded exchange, if there is one."""
+        row = self._database.execute(
+            "SELECT exchange FROM exchanges WHERE digest = ? AND occurrence = ?", key
+        ).fetchone()
+        return None if row is None else Exchange(**json.loads(row[0]))
+
+    def add(self, key: tuple[str, int], exchange: Exchange) -> None:
+        """Keep an exchange; it is on disk when this returns."""
+        with self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?)", (*key, json.dumps(asdict(exchange)))
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

@@ -1,0 +1,191 @@
+"""Record and replay: no answer is paid for twice, and none loses its time."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rerankers import StageClock
+from rerankers.errors import BackendError, InputError
+from rerankers.llm.prices import Price, find_price
+from rerankers.llm.recording import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rerankers import RerankRequest
+    from rerankers.rankgpt.reranker import RankGPT
+    from tests.rerankers.llm.conftest import Endpoint, Reply
+
+
+def test_recorded_answers_rebuild_the_rankings_without_a_call(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    recorded = rankgpt(recording=tmp_path / "answers.sqlite").rerank(requests, clock)
+    calls = len(endpoint.bodies)
+    replaying = rankgpt(recording=tmp_path / "answers.sqlite")
+    replayed = replaying.rerank(requests, clock)
+    assert len(endpoint.bodies) == calls
+    assert replaying.describe()["calls_replayed"] == calls
+    assert [ranking.doc_ids for ranking in replayed] == [ranking.doc_ids for ranking in recorded]
+    assert [ranking.usage for ranking in replayed] == [ranking.usage for ranking in recorded]
+
+
+def test_a_killed_run_resumes_without_one_repeated_call(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    flawless = endpoint.reply
+    answered: list[str] = []
+
+    def dies_after_nine(body: dict[str, object]) -> Reply:
+        if len(answered) == 9:
+            return make_reply(status=401, raw="{}")
+        answered.append(str(body["messages"]))
+        return flawless(body)
+
+    endpoint.reply = dies_after_nine
+    with pytest.raises(BackendError):
+        rankgpt(recording=tmp_path / "a.sqlite", concurrency=3).rerank(requests, clock)
+    recorded = {
+        row[0] for row in sqlite3.connect(tmp_path / "a.sqlite").execute("SELECT digest FROM exchanges")
+    }
+    endpoint.reply = flawless
+    endpoint.bodies.clear()
+    resumed = rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
+    assert len(endpoint.bodies) == 32 - len(recorded)
+    assert 7 <= len(recorded) <= 9  # two answers may have been under way when the run died
+    expected = rankgpt().rerank(requests, clock)
+    assert [ranking.doc_ids for ranking in resumed] == [ranking.doc_ids for ranking in expected]
+
+
+def test_repeats_are_recorded_and_replayed_one_by_one(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    drifting = iter(["[1] > [2]", "[2] > [1]"])
+    endpoint.reply = lambda body: make_reply(next(drifting))
+    request = make_request("query", ["a", "b"])
+    for _ in range(2):  # the second round is a replay of the first
+        reranker = rankgpt(recording=tmp_path / "a.sqlite")
+        repeats = [reranker.rerank([request], clock)[0].doc_ids for _ in range(2)]
+        assert repeats == [("d0", "d1"), ("d1", "d0")]
+
+
+def test_a_replay_takes_the_time_it_took(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    tmp_path: Path,
+) -> None:
+    endpoint.reply = lambda body: make_reply("[2] > [1]", delay_seconds=0.2)
+    request = make_request("query", ["a", "b"])
+    for _ in range(2):
+        clock = StageClock(time.perf_counter)
+        started = clock.now()
+        ranking = rankgpt(recording=tmp_path / "a.sqlite").rerank([request], clock)[0]
+        assert ranking.stage_seconds["generate"] >= 0.2
+        assert clock.now() - started >= ranking.stage_seconds["generate"]
+    assert len(endpoint.bodies) == 1
+
+
+def test_waiting_for_an_endpoint_to_recover_is_no_latency(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+) -> None:
+    replies = iter(
+        [make_reply(status=429, raw="{}", headers={"Retry-After": "0.5"}), make_reply("[2] > [1]")]
+    )
+    endpoint.reply = lambda body: next(replies)
+    clock = StageClock(time.perf_counter)
+    started, really_started = clock.now(), time.perf_counter()
+    rankgpt().rerank([make_request("query", ["a", "b"])], clock)
+    assert time.perf_counter() - really_started >= 0.5
+    assert clock.now() - started < 0.5
+
+
+def test_a_key_never_reaches_the_disk(
+    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock, tmp_path: Path
+) -> None:
+    rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
+    assert all(b"secret-key" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "a.sqlite")
+    first, _ = recording.next_key("http://host/v1/", {"model": "m", "temperature": 0.0})
+    again, occurrence = recording.next_key("http://host/v1/", {"temperature": 0.0, "model": "m"})
+    other, _ = recording.next_key("http://host/v1/", {"temperature": 0.1, "model": "m"})
+    recording.close()
+    assert first == again != other
+    assert occurrence == 1
+
+
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, whatever its name says" * 100)
+    with pytest.raises(InputError, match=r"notes.txt: cannot be used"):
+        Recording(tmp_path / "notes.txt")
+
+
+def test_dollars_count_cached_tokens_at_their_own_price() -> None:
+    price = Price(input=2.0, cached=0.5, output=8.0, as_of="2025-08-07")
+    assert price.dollars(1_000_000, 400_000, 100_000) == pytest.approx(0.6 * 2.0 + 0.4 * 0.5 + 0.1 * 8.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "dollars_in"),
+    [
+        ("gpt-4o", 2.5),
+        ("gpt-4o-2024-08-06", 2.5),
+        ("gpt-4o-mini-2024-07-18", 0.15),
+        ("gpt-3.5-turbo-0125", 0.5),
+    ],
+)
+def test_a_snapshot_costs_what_its_model_costs(model: str, dollars_in: float) -> None:
+    price = find_price(model)
+    assert price is not None
+    assert price.input == dollars_in
+
+
+def test_a_model_nobody_lists_has_no_price() -> None:
+    assert find_price("gpt-4o-audio-preview") is None
+
+
+def test_a_budget_needs_a_price(rankgpt: Callable[..., RankGPT]) -> None:
+    with pytest.raises(InputError, match="no price is listed"):
+        rankgpt(budget_dollars=1.0)
+
+
+def test_a_budget_is_never_exceeded(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    requests: list[RerankRequest],
+    clock: StageClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    price = Price(input=100.0, cached=100.0, output=1000.0, as_of="2025-08-07")
+    monkeypatch.setattr("rerankers.llm.openai_chat.find_price", lambda model: price)
+    reranker = rankgpt(budget_dollars=0.5)
+    with pytest.raises(BackendError, match=r"budget of \$0.50"):
+        reranker.rerank(requests, clock)
+    spent = len(endpoint.bodies) * price.dollars(100, 0, 10)  # what the endpoint reports for each call
+    assert 0 < spent <= 0.5
