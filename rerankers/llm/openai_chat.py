@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 import openai
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from rerankers.errors import BackendError, InputError
 from rerankers.interface import Cost
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from rerankers.stages import StageClock
 
+# The client's own method for it checks each message again, which costs more than all else (25 ms for 44).
+_PATH = "/chat/completions"
 _TOKENS_PER_MESSAGE = 8  # more than chat templates put around a message
 
 
@@ -192,7 +195,7 @@ class OpenAIChat(ChatBackend):
     async def _complete(self, call: ChatCall, body: dict[str, Any], clock: StageClock) -> Exchange:
         measured = Cost()
         with clock.stage("generate", measured):
-            completion: Any = await self._client.chat.completions.create(**body)
+            completion: Any = await self._client.post(_PATH, cast_to=ChatCompletion, body=body)
         exchange = Exchange(stage_seconds=measured.stage_seconds)
         try:  # the client validates nothing: what is not a chat completion comes as it is
             choice = completion.choices[0]
@@ -211,7 +214,13 @@ class OpenAIChat(ChatBackend):
         finish = refusal = None
         pieces = 0
         with clock.stage("prefill", measured):
-            stream: Any = await self._client.chat.completions.create(**body)
+            stream: Any = await self._client.post(
+                _PATH,
+                cast_to=ChatCompletion,
+                body=body,
+                stream=True,
+                stream_cls=openai.AsyncStream[ChatCompletionChunk],
+            )
             if not hasattr(stream, "__aiter__"):
                 raise UnusableAnswerError(f"no stream of chunks in {str(stream)[:100]!r}")
             chunks = aiter(stream)
