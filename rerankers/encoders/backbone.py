@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from rerankers.encoders.jina_bert import JinaBert, JinaBertConfig
 from rerankers.encoders.recipe import read_json
+from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 # Parts that training left behind and that no embedding uses: the sentence classifier's pooler, heads of
 # masked language modelling and next-sentence prediction, and the position numbers that old versions stored.
-_UNUSED = re.compile(r"(.*\.)?(pooler\.|cls\.|lm_head\.|embeddings\.position_ids$)")
+_UNUSED = re.compile(r"(bert\.)?(pooler\.dense\.|cls\.|lm_head\.|embeddings\.position_ids$)")
 
 
 def load_backbone(
@@ -40,17 +42,13 @@ def load_backbone(
     if not config:
         raise ModelError(f"{files.name!r} has no config.json that can be read: not a model, or no network")
     if config.get("position_embedding_type") == "alibi":
-        raise ModelError(
-            f"{files.name!r} uses ALiBi positions; it is no plain BERT and cannot be loaded as one"
-        )
+        return _jina_bert(files, config, dtype, attention, weights)
     how = {"attn_implementation": attention} if attention != "auto" else {}
-    model = (_from_files if weights is None else _from_weights)(files, dtype, how, weights or {})
+    model = _from_files(files, dtype, how) if weights is None else _from_weights(files, dtype, how, weights)
     return model.eval().requires_grad_(False)
 
 
-def _from_files(
-    files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str], _: Mapping[str, torch.Tensor]
-) -> Any:
+def _from_files(files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str]) -> Any:
     from transformers import AutoModel
 
     try:
@@ -71,9 +69,31 @@ def _from_weights(
 
     config = AutoConfig.from_pretrained(files.location, revision=files.revision or "main")
     model: Any = AutoModel.from_config(config, dtype=dtype, **how)  # type: ignore[no-untyped-call]
-    misfits = model.load_state_dict(weights, strict=False)
-    refuse_misfits(files.name, misfits.missing_keys, misfits.unexpected_keys)
+    _fill(model, weights, files.name)
     return model
+
+
+def _jina_bert(
+    files: ModelFiles,
+    stated: Mapping[str, Any],
+    dtype: torch.dtype,
+    attention: AttentionName,
+    weights: Mapping[str, torch.Tensor] | None,
+) -> JinaBert:
+    if attention not in ("auto", "sdpa"):
+        raise ModelError(f"{files.name!r} runs with sdpa attention only: its positions are an attention bias")
+    model = JinaBert(JinaBertConfig.of(stated, files.name)).to(dtype)
+    found = read_model_weights(files) if weights is None else weights
+    _fill(model, {name.removeprefix("bert."): weight for name, weight in found.items()}, files.name)
+    return model.eval().requires_grad_(False)
+
+
+def _fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    try:
+        misfits = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # a shape that does not fit
+        raise ModelError(f"the weights of {name!r} do not fit: {' '.join(str(error).split())}") from error
+    refuse_misfits(name, misfits.missing_keys, misfits.unexpected_keys)
 
 
 def refuse_misfits(name: str, missing: Iterable[str], surplus: Iterable[str]) -> None:

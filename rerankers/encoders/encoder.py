@@ -14,6 +14,7 @@ from pydantic import ConfigDict, validate_call
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.encoders.backbone import load_backbone
 from rerankers.encoders.recipe import Pooling, find_recipe
+from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
 from rerankers.models import find_model
 
@@ -111,10 +112,10 @@ class Encoder:
         tokens, cut = self._tokenize([prefix + text for text in row_of])
         self.cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
         for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
-            vectors[_on(self.device, torch.tensor(rows))] = self._forward([tokens[row] for row in rows])
+            vectors[to_device(torch.tensor(rows), self.device)] = self._forward([tokens[row] for row in rows])
         if len(row_of) == len(texts):
             return vectors
-        return vectors[_on(self.device, torch.tensor([row_of[text] for text in texts]))]
+        return vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
 
     @property
     def truncated(self) -> int:
@@ -156,9 +157,11 @@ class Encoder:
         lengths = torch.tensor([len(sequence) for sequence in tokens])
         mask = torch.arange(longest) < lengths[:, None]
         inputs: dict[str, torch.Tensor] = {"input_ids": ids, "attention_mask": mask.long()}
-        inputs = {name: _on(self.device, value) for name, value in inputs.items()}
+        inputs = {name: to_device(value, self.device) for name, value in inputs.items()}
         hidden = self._model(**inputs).last_hidden_state.float()  # (batch, longest, dimension)
-        return F.normalize(self._pool(hidden, _on(self.device, lengths), inputs["attention_mask"]), dim=-1)
+        return F.normalize(
+            self._pool(hidden, to_device(lengths, self.device), inputs["attention_mask"]), dim=-1
+        )
 
     def _pool(self, hidden: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, dimension) from (batch, longest, dimension); padding is on the right."""
@@ -180,13 +183,6 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-def _on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-    """Copy to the device without making the host wait for it."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def _has_no_position_table(config: Any) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,18 +62,10 @@ def find_recipe(files: ModelFiles) -> Recipe:
 
 def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
     """One of a model's JSON files; empty where the model has none."""
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        files.location,
-        name,
-        revision=files.revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    path = find_file(files, name)
     if path is None:
         return {}
-    return cast("dict[str, Any]", json.loads(Path(path).read_text(encoding="utf-8")))
+    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
 
 
 def _stated_pooling(name: str, config: dict[str, Any]) -> Pooling:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.encoders.recipe import read_json
+from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.pe_rank.parts import Parts
 from rerankers.pe_rank.projector import load_projector
 from rerankers.pe_rank.released import named_encoder
-from rerankers.pe_rank.weights import find_file, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

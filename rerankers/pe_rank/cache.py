@@ -59,6 +59,11 @@ class WindowCache(Cache):
         self._buffers = [_Layer() for _ in range(layers)]
         super().__init__(layers=list(self._buffers))
 
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        held = [side for layer in self._buffers for side in (layer.keys, layer.values) if side is not None]
+        return sum(side.nbytes for side in held)
+
     def set_length(self, length: int) -> None:
         """Keep the first `length` columns."""
         for layer in self._buffers:

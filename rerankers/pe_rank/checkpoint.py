@@ -12,12 +12,13 @@ asked for, and then it is labelled; another dimension is always refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.recipe import read_json
+from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.models import find_model
@@ -28,7 +29,6 @@ from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector, untrained_projector
 from rerankers.pe_rank.prompt import PromptWriter
 from rerankers.pe_rank.released import FAMILY, named_encoder, read_released
-from rerankers.pe_rank.weights import read_weights
 
 if TYPE_CHECKING:
     from rerankers.devices import AttentionName, DtypeName
@@ -144,7 +144,9 @@ def _encoder(
         if reasons and not source.allow_encoder_swap:
             raise ModelError(f"{'; '.join(reasons)}; set allow_encoder_swap to run it all the same")
         notices = [f"encoder swapped: {'; '.join(reasons)}"] if reasons else []
-        wanted = _swapped(trained, source) if reasons else trained
+        wanted = (
+            _swapped(trained, source) if reasons else replace(trained, model=source.encoder or trained.model)
+        )
     encoder = Encoder(
         wanted.model,
         revision=wanted.revision,
@@ -192,6 +194,7 @@ def _same_model(name: str, trained: EncoderIdentity) -> bool:
     if name == trained.model:
         return True
     ours, theirs = Path(name).expanduser(), Path(trained.model).expanduser()
-    if ours.is_dir() and theirs.is_dir():
-        return ours.resolve() == theirs.resolve()
-    return trained.fingerprint is not None and find_model(name).fingerprint == trained.fingerprint
+    if ours.is_dir() and theirs.is_dir() and ours.resolve() == theirs.resolve():
+        return True
+    content = trained.fingerprint or (find_model(trained.model).fingerprint if theirs.is_dir() else None)
+    return content is not None and find_model(name).fingerprint == content

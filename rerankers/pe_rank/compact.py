@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 
 from rerankers.encoders.recipe import read_json
+from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.models import find_model
@@ -27,7 +28,6 @@ from rerankers.pe_rank.adapter import ADAPTER_CONFIG, merge_adapter
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
-from rerankers.pe_rank.weights import find_file, read_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -112,14 +113,16 @@ class WindowDecoder:
         self._held = np.empty((0, 0), dtype=np.int64)  # what is there is in doubt until the pass is done
         is_real = ids != _PAD
         positions = np.maximum(is_real.cumsum(axis=1) - 1, 0)
-        tokens = _to(device, torch.from_numpy(ids[:, kept:].clip(0)))
+        tokens = to_device(torch.from_numpy(ids[:, kept:].clip(0)), device)
         inputs = model.embed(tokens)
         row_of, column_of = np.nonzero(ids == _SLOT)
-        where = _to(device, torch.from_numpy(np.stack([row_of, column_of - kept])))
+        where = to_device(torch.from_numpy(np.stack([row_of, column_of - kept])), device)
         inputs = inputs.index_put((where[0], where[1]), projected.reshape(rows * count, -1))
-        real = None if is_real.all() else _to(device, torch.from_numpy(is_real))
+        real = None if is_real.all() else to_device(torch.from_numpy(is_real), device)
         mask = self.causal_mask(real, columns - kept, kept, columns)
-        hidden = model.forward(inputs, _to(device, torch.from_numpy(positions[:, kept:])), self.cache, mask)
+        hidden = model.forward(
+            inputs, to_device(torch.from_numpy(positions[:, kept:]), device), self.cache, mask
+        )
         self._held = ids
         lengths = is_real.sum(axis=1)
         kept_tokens = is_real[:, :kept].sum(axis=1)
@@ -127,7 +130,7 @@ class WindowDecoder:
             projected=projected,
             hidden=hidden[:, -1],
             real=real,
-            lengths=_to(device, torch.from_numpy(lengths[:, None])),
+            lengths=to_device(torch.from_numpy(lengths[:, None]), device),
             columns=columns,
             same=same,
             passes=1,
@@ -205,10 +208,3 @@ def _layout(prompts: Sequence[Prompt]) -> npt.NDArray[np.int64]:
         ids[row, before - (len(head) - shared) : before] = own[shared : len(head)]
         ids[row, columns - (len(own) - len(head)) :] = own[len(head) :]
     return ids
-
-
-def _to(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-    """Copy to the device without making the host wait for it."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor

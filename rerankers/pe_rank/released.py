@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.encoders.backbone import refuse_misfits
 from rerankers.encoders.recipe import read_json
+from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
-from rerankers.pe_rank.weights import read_model_weights
 
 if TYPE_CHECKING:
     from rerankers.models import ModelFiles
@@ -72,7 +71,9 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
         output_loading_info=True,
         **how,
     )
-    refuse_misfits(files.name, report["missing_keys"], report["unexpected_keys"])
+    for kind, names in (("lacks", report["missing_keys"]), ("has surplus", report["unexpected_keys"])):
+        if names:
+            raise ModelError(f"{files.name!r} {kind} {len(names)} weights of the LLM, first {min(names)!r}")
     return Parts(
         llm=llm.to(where).eval().requires_grad_(False),
         tokenizer=AutoTokenizer.from_pretrained(

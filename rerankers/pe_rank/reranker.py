@@ -15,11 +15,12 @@ from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.store import EmbeddingStore
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.depth import lossless_depths
+from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.passages import EmbeddingMode, PassageEmbedder
 from rerankers.pe_rank.plain import plain_order
 from rerankers.windows import WindowPolicy, sliding_windows
@@ -54,6 +55,7 @@ class PERank(Reranker):
         embeddings: `per_query` embeds each passage once a query, `precomputed` takes it from the store, and
             `per_window` embeds it in every window, as the published code does. The answers are the same.
         store: folder of the embedding stores; None is the cache folder.
+        draft: draft and verify several places a pass (`drafting`), place one a pass, or whatever is cheaper.
         batch_size: most queries whose windows are run in one batch, if they come in one call.
         dtype: of all weights; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -80,6 +82,7 @@ class PERank(Reranker):
         text: bool = False,
         embeddings: EmbeddingMode = "per_query",
         store: Path | None = None,
+        draft: DraftMode = "auto",
         batch_size: int = Field(default=16, ge=1),
         dtype: DtypeName = "auto",
         device: str = "auto",
@@ -99,7 +102,7 @@ class PERank(Reranker):
         self._embedder = PassageEmbedder(self._encoder, kept)
         self._decoder = WindowDecoder(self._llm)
         self._window, self._step, self._policy, self._top_k = window, step, windows, top_k
-        self._text, self._embeddings, self._exact = text, embeddings, exact
+        self._text, self._embeddings, self._draft, self._exact = text, embeddings, draft, exact
         # padded rows need a mask, which flash attention does not take
         self._batch_size = 1 if exact or attention == "flash_attention_2" else batch_size
 
@@ -115,6 +118,12 @@ class PERank(Reranker):
                     rankings[row] = Ranking.of(request, order, cost)
         return [rankings[row] for row in range(len(requests))]
 
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:
+        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        if self._embedder.store is not None:
+            texts = {candidate.text: None for request in requests for candidate in request.candidates}
+            self._embedder.vectors(list(texts), [Usage()] * len(texts))
+
     def describe(self) -> dict[str, object]:
         """Checkpoint, encoder, windows, embedding mode, precision; a notice if the result needs one."""
         return {
@@ -126,6 +135,7 @@ class PERank(Reranker):
             "top_k": self._top_k,
             "text": self._text,
             "embeddings": self._embeddings,
+            "draft": self._draft,
             "batch_size": self._batch_size,
             "exact": self._exact,
             "dtype": str(self._llm.dtype).removeprefix("torch."),
@@ -149,7 +159,7 @@ class PERank(Reranker):
         """Candidate positions, best first, of requests with equal numbers of candidates."""
         count = len(requests[0].candidates)
         windows = sliding_windows(count, self._window, self._step, self._policy)
-        run = _Run(requests, costs, clock, self._llm.device)
+        run = _Run(requests, costs, clock, self._llm.device, DraftPolicy(self._draft, self._llm.device))
         if self._embeddings != "per_window" and windows:
             run.projected = self._projected(run, [list(range(count))] * len(requests))
         for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
@@ -174,7 +184,11 @@ class PERank(Reranker):
             with run.clock.stage("prefill", *run.costs):
                 batch = self._decoder.prefill(prompts, projected, same)
             with run.clock.stage("decode", *run.costs):
-                places = self._decoder.steps(batch, depth)
+                if run.policy.drafts(len(prompts), depth):
+                    places = draft_and_verify(self._decoder, batch, depth)
+                    run.policy.learn(depth, batch.passes - 1)
+                else:
+                    places = self._decoder.steps(batch, depth)
             for cost, ran, kept in zip(run.costs, batch.run_tokens, batch.kept_tokens, strict=True):
                 cost.usage.prompt_tokens += ran + kept
                 cost.usage.cached_tokens += kept
@@ -249,8 +263,9 @@ class _Run:
         costs: Sequence[Cost],
         clock: StageClock,
         device: torch.device,
+        policy: DraftPolicy,
     ) -> None:
-        self.requests, self.costs, self.clock = requests, costs, clock
+        self.requests, self.costs, self.clock, self.policy = requests, costs, clock, policy
         self.projected: torch.Tensor | None = None
         with clock.stage("order", *costs):
             count = len(requests[0].candidates)

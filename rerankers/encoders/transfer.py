@@ -1,0 +1,29 @@
+"""Copies between host and device: the only places where one of them may wait for the other.
+
+`to_device` never makes the host wait. `read_back` does, for one event on the device's queue; whoever calls it
+in a loop says so. Reading a tensor in any other way (`.item()`, `.tolist()`, `bool()`) is a hidden wait.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device, from pinned memory without waiting; on a CPU the tensor itself."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def read_back(tensor: torch.Tensor) -> list[int]:
+    """The values of a small integer tensor, flattened, once the device has computed them."""
+    if tensor.device.type == "cuda":
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        host.copy_(tensor, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        done.synchronize()
+        tensor = host
+    values: list[int] = tensor.flatten().numpy().tolist()
+    return values

@@ -1,0 +1,91 @@
+"""Draft and verify: the places of step-by-step greedy decoding in fewer passes that follow one another.
+
+All places still open are proposed at once and run in one forward pass. Causal attention makes the scores
+after the first t proposed passages those of step-by-step decoding as long as these t are right; so leading
+places that agree with their own scores are right, and the first that does not is put right by its score. Each
+pass settles at least one place more, and what is settled is what single steps would have chosen.
+
+The proposal follows a table: for each passage, the scores last seen right after it. Scores depend mostly on
+what was placed last, so the walk "the best after the last placed, the best after that one, ..." is near the
+truth once each passage has been run. Until then a passage's row is the scores for the first place.
+
+This is blockwise parallel decoding (arXiv 1811.03115) with a table in place of a second model: the answer is
+known to be a permutation of a few passages, whose embeddings are at hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from rerankers.encoders.transfer import read_back
+
+if TYPE_CHECKING:
+    from rerankers.pe_rank.decoding import Batch, WindowDecoder
+
+
+DraftMode = Literal["auto", "on", "off"]
+
+_FREE_TOKENS = {"cpu": 16, "cuda": 256}  # tokens whose arithmetic takes as long as reading the weights once
+_FIRST_GUESS = 3.0  # places a pass, before anything is known
+
+
+class DraftPolicy:
+    """Decides, window by window, whether draft and verify is cheaper than single steps.
+
+    A pass costs the reading of all weights plus arithmetic for its tokens. Single steps are `depth - 1`
+    passes of one token a row; drafting takes fewer passes of more tokens. How many fewer is learnt from the
+    windows drafted so far. Only counts are looked at, so the same input leads to the same decisions.
+    """
+
+    def __init__(self, mode: DraftMode, device: torch.device) -> None:
+        self._mode = mode
+        self._free_tokens = _FREE_TOKENS.get(device.type, _FREE_TOKENS["cuda"])
+        self._places_per_pass = _FIRST_GUESS
+
+    def drafts(self, rows: int, depth: int) -> bool:
+        """Whether to draft a window of `rows` rows, `depth` places each."""
+        if self._mode != "auto" or depth < 3:
+            return self._mode != "off" and depth > 2
+        steps = (depth - 1) * (1 + rows / self._free_tokens)
+        passes = (depth - 1) / self._places_per_pass
+        return passes * (1 + rows * depth / 2 / self._free_tokens) < steps
+
+    def learn(self, depth: int, passes: int) -> None:
+        """Take in that a window of `depth` places took `passes` passes of draft and verify."""
+        self._places_per_pass += 0.5 * ((depth - 1) / max(passes, 1) - self._places_per_pass)
+
+
+@torch.inference_mode()
+def draft_and_verify(decoder: WindowDecoder, batch: Batch, depth: int) -> torch.Tensor:
+    """Decode `depth` places of every row: (rows, depth) passage positions, as `WindowDecoder.steps` does.
+
+    The host waits once a pass, to learn how many places are settled.
+    """
+    rows, count = batch.projected.shape[:2]
+    row = torch.arange(rows, device=batch.projected.device)[:, None]
+    first = batch.scores(batch.hidden[:, None])  # (rows, 1, n)
+    after = first.repeat(1, count, 1)  # (rows, passage, n): scores last seen right after it
+    draft = _walk(after, first[:, 0].argmax(dim=1, keepdim=True), depth)
+    settled = 1  # places that are right in every row
+    while settled < depth:
+        start = settled - 1  # the last settled place has not been run yet
+        run = draft[:, start : depth - 1]
+        after[row, run] = batch.scores(decoder.follow(batch, batch.projected[row, run], start))
+        checked = _walk(after, draft[:, :settled], depth)
+        agree = (checked[:, settled:] == draft[:, settled:]).int().cumprod(dim=1).sum(dim=1)
+        draft = checked
+        settled = min(depth, settled + read_back(agree.min())[0] + 1)
+    return draft
+
+
+def _walk(after: torch.Tensor, begun: torch.Tensor, depth: int) -> torch.Tensor:
+    """Continue places (rows, m) to (rows, depth): each time the best open passage after the last placed."""
+    row = torch.arange(len(begun), device=begun.device)
+    taken = torch.zeros(after.shape[:2], dtype=torch.bool, device=after.device).scatter_(1, begun, True)
+    places = list(begun.unbind(dim=1))
+    while len(places) < depth:
+        places.append(after[row, places[-1]].masked_fill(taken, -torch.inf).argmax(dim=1))
+        taken.scatter_(1, places[-1][:, None], True)
+    return torch.stack(places, dim=1)

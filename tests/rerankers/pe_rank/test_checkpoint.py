@@ -1,0 +1,317 @@
+"""Every form of checkpoint loads exactly, and what does not belong together is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rerankers.errors import InputError, ModelError
+from rerankers.models import find_model
+from rerankers.pe_rank.checkpoint import Checkpoint, Source, load_checkpoint
+from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, save_compact
+from rerankers.pe_rank.plain import plain_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
+CASE: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text())["cases"][1]  # seven passages
+
+
+def load(model: Path | str, **options: Any) -> Checkpoint:
+    source = Source(
+        model=str(model),
+        revision=None,
+        encoder=options.get("encoder"),
+        encoder_revision=None,
+        pooling=options.get("pooling", "auto"),
+        projector=options.get("projector"),
+        allow_encoder_swap=options.get("allow_encoder_swap", False),
+    )
+    return load_checkpoint(source, dtype="float32", device="cpu", attention="auto")
+
+
+def order(checkpoint: Checkpoint) -> list[int]:
+    prompt = checkpoint.llm.writer.write(CASE["query"], len(CASE["passages"]))
+    return plain_order(
+        checkpoint.llm, prompt, checkpoint.llm.project(checkpoint.encoder.encode(CASE["passages"]))
+    )
+
+
+def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], **config: object) -> Path:
+    """A copy of the full model with other weights or another config."""
+    shutil.copytree(FOLDER, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**stated, **config}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The full model's Mistral alone, as a plain checkpoint."""
+    folder = tmp_path_factory.mktemp("base")
+    full = load(FOLDER)
+    from transformers import MistralForCausalLM
+
+    llm = MistralForCausalLM(full.llm.transformer.config)
+    llm.model.load_state_dict(full.llm.transformer.state_dict())
+    llm.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(FOLDER / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def projector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`projector.bin` as training leaves it."""
+    path = tmp_path_factory.mktemp("projector") / "projector.bin"
+    weights = load_file(FOLDER / "model.safetensors")
+    torch.save({name: weight for name, weight in weights.items() if "projector." in name}, path)
+    return path
+
+
+def manifest(base: Path, **encoder: Any) -> Manifest:
+    used: dict[str, Any] = {"model": str(FOLDER / "encoder"), "pooling": "mean", "dimension": 32, **encoder}
+    return Manifest(llm=LLMEntry(model=str(base)), encoder=EncoderEntry(**used), projector="mlp2x_gelu")
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter as PEFT writes it, with weights large enough to change the order."""
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(5)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
+        model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    folder = tmp_path_factory.mktemp("adapter")
+    model.save_pretrained(folder)
+    torch.save(model.merge_and_unload().model.state_dict(), folder / "merged.pt")
+    return folder
+
+
+def test_shards_load_as_one_file(tmp_path: Path) -> None:
+    folder = tmp_path / "sharded"
+    shutil.copytree(FOLDER, folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    index: dict[str, str] = {}
+    for shard in range(2):
+        name = f"model-0000{shard + 1}-of-00002.safetensors"
+        part = {key: weight for i, (key, weight) in enumerate(weights.items()) if i % 2 == shard}
+        save_file(part, folder / name)
+        index |= dict.fromkeys(part, name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    assert order(load(folder)) == CASE["permutation"]
+
+
+def test_a_bin_file_loads_as_weights_only(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    shutil.copytree(FOLDER, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert order(load(folder)) == CASE["permutation"]
+
+
+def test_a_bin_file_with_code_is_not_run(base: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"model.projector.0.weight": Payload()}, tmp_path / "projector.bin")
+    with pytest.raises(ModelError, match="no weights that can be loaded safely"):
+        load(base, encoder=str(FOLDER / "encoder"), projector=tmp_path / "projector.bin")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_embed_llama_with_cls_pooling(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "llama", lambda _: None, model_type="embed_llama", encoder_pooling="cls")
+    checkpoint = load(folder)
+    assert type(checkpoint.llm.transformer).__name__ == "LlamaModel"
+    assert checkpoint.encoder.pooling == "cls"
+    # without a sliding window Mistral and Llama are the same network, so only pooling makes a difference
+    mistral = load(changed(tmp_path / "mistral", lambda _: None, encoder_pooling="cls"))
+    assert order(checkpoint) == order(mistral) != CASE["permutation"]
+
+
+def test_the_rotary_base_of_the_released_config_is_kept(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "model", lambda _: None, rope_theta=1e6)
+    frequencies = load(folder).llm.transformer.rotary_emb.inv_freq  # theta^(-2i / head dimension)
+    assert torch.allclose(frequencies, 1e6 ** (-torch.arange(0, 16, 2) / 16))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.norm.weight",
+        "lm_head.weight",
+        "model.projector.2.bias",
+        "model.encoder.encoder.encoder.layer.1.output.dense.bias",
+    ],
+)
+def test_a_missing_weight_is_an_error(tmp_path: Path, name: str) -> None:
+    folder = changed(tmp_path / "model", lambda weights: weights.__delitem__(name))
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.layers.9.mlp.up_proj.weight", "model.projector.4.bias", "model.encoder.encoder.extra", "other"],
+)
+def test_a_surplus_weight_is_an_error(tmp_path: Path, name: str) -> None:
+    folder = changed(tmp_path / "model", lambda weights: weights.update({name: torch.zeros(2)}))
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+def test_a_projector_on_its_own_needs_the_encoder_and_is_labelled(base: Path, projector: Path) -> None:
+    checkpoint = load(base, encoder=str(FOLDER / "encoder"), projector=projector)
+    assert order(checkpoint) == CASE["permutation"]
+    assert "names no encoder" in checkpoint.notice
+    with pytest.raises(InputError, match="option 'encoder'"):
+        load(base, projector=projector)
+
+
+def test_a_projector_beside_its_config_knows_its_encoder(base: Path, projector: Path, tmp_path: Path) -> None:
+    shutil.copy(projector, tmp_path / "projector.bin")
+    stated = {"encoder_name": str(FOLDER / "encoder"), "encoder_pooling": "mean"}
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    checkpoint = load(base, projector=tmp_path)
+    assert order(checkpoint) == CASE["permutation"]
+    assert checkpoint.notice == ""
+
+
+def test_without_a_projector_the_result_is_labelled_untrained(base: Path) -> None:
+    checkpoint = load(base, encoder=str(FOLDER / "encoder"))
+    assert checkpoint.notice.startswith("untrained")
+    assert order(checkpoint) == order(load(base, encoder=str(FOLDER / "encoder")))
+    with pytest.raises(InputError, match="name the option 'encoder'"):
+        load(base)
+
+
+def test_a_training_run_with_an_adapter(base: Path, adapter: Path, projector: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(adapter, folder)
+    shutil.copy(projector, folder / "projector.bin")
+    trained = {f"base_model.model.{name}": weight for name, weight in torch.load(projector).items()}
+    embedding = load_file(FOLDER / "model.safetensors")["model.embed_tokens.weight"] * 1.5
+    trained["base_model.model.model.embed_tokens.weight"] = embedding
+    torch.save(trained, folder / "non_lora_trainables.bin")
+    stated = {"encoder_name": str(FOLDER / "encoder"), "encoder_pooling": "mean"}
+    (folder / "config.json").write_text(json.dumps(stated))
+    checkpoint = load(folder)
+    assert torch.equal(checkpoint.llm.transformer.embed_tokens.weight, embedding)
+    merged = torch.load(adapter / "merged.pt")
+    for name, weight in checkpoint.llm.transformer.state_dict().items():
+        if name != "embed_tokens.weight":
+            assert torch.allclose(weight, merged[name], atol=1e-6)
+
+
+def test_an_adapter_that_changes_more_than_is_merged_is_refused(
+    base: Path, adapter: Path, projector: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(adapter, folder)
+    shutil.copy(projector, folder / "projector.bin")
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**stated, "use_dora": True}))
+    with pytest.raises(ModelError, match="uses use_dora; merge it with PEFT first"):
+        load(folder, encoder=str(FOLDER / "encoder"))
+
+
+def test_the_compact_format_round_trips(base: Path, adapter: Path, tmp_path: Path) -> None:
+    full = load(FOLDER)
+    save_compact(tmp_path / "plain", manifest(base), full.llm.projector, torch.float32)
+    checkpoint = load(tmp_path / "plain")
+    assert order(checkpoint) == CASE["permutation"]
+    assert checkpoint.notice == ""
+    save_compact(tmp_path / "lora", manifest(base), full.llm.projector, torch.float16, adapter)
+    merged = torch.load(adapter / "merged.pt")
+    weight = load(tmp_path / "lora").llm.transformer.layers[0].self_attn.q_proj.weight
+    assert torch.allclose(weight, merged["layers.0.self_attn.q_proj.weight"], atol=1e-6)
+
+
+def test_the_compact_format_fits_into_four_megabytes() -> None:
+    # SmolLM2-135M and MiniLM: projector 384 x 576 + 576 x 576 + 2 x 576, LoRA of rank 4 on all linear layers
+    projector = 384 * 576 + 576 * 576 + 2 * 576
+    q_o, k_v, mlp = 576 + 576, 576 + 192, 576 + 1536
+    adapter = 30 * 4 * (2 * q_o + 2 * k_v + 3 * mlp)
+    assert 2 * (projector + adapter) < 4e6
+
+
+def test_a_broken_manifest_names_the_field(base: Path, tmp_path: Path) -> None:
+    save_compact(tmp_path, manifest(base), load(FOLDER).llm.projector, torch.float32)
+    stated = json.loads((tmp_path / "pe_rank.json").read_text())
+    stated["encoder"]["pooling"] = "max"
+    (tmp_path / "pe_rank.json").write_text(json.dumps(stated))
+    with pytest.raises(ModelError, match=r"pe_rank\.json: encoder\.pooling"):
+        load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another encoder of the same dimension."""
+    folder = tmp_path_factory.mktemp("other") / "encoder"
+    shutil.copytree(FOLDER / "encoder", folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"] += 0.5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_another_encoder_is_refused_or_labelled(other_encoder: Path) -> None:
+    with pytest.raises(ModelError, match=r"the projector was trained with .* set allow_encoder_swap"):
+        load(FOLDER, encoder=str(other_encoder))
+    swapped = load(FOLDER, encoder=str(other_encoder), allow_encoder_swap=True)
+    assert swapped.notice.startswith("encoder swapped: the projector was trained with")
+    assert swapped.encoder.describe()["model"] == str(other_encoder)
+
+
+def test_another_pooling_is_refused_or_labelled() -> None:
+    with pytest.raises(ModelError, match="mean pooling, not cls"):
+        load(FOLDER, pooling="cls")
+    swapped = load(FOLDER, pooling="cls", allow_encoder_swap=True)
+    assert "mean pooling, not cls" in swapped.notice
+    assert swapped.encoder.pooling == "cls"
+
+
+def test_the_encoder_by_its_own_name_is_no_swap() -> None:
+    assert load(FOLDER, encoder=str(FOLDER / "encoder"), pooling="mean").notice == ""
+
+
+def test_another_dimension_is_refused_whatever_is_allowed(golden: Path) -> None:
+    with pytest.raises(ModelError, match=r"takes 32 dimensions but .* has 48"):
+        load(FOLDER, encoder=str(golden / "jina_bert"), allow_encoder_swap=True)
+
+
+def test_the_same_encoder_elsewhere_is_recognised_by_its_content(
+    base: Path, other_encoder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(FOLDER / "encoder", tmp_path / "copy"))
+    print_of_it = find_model(str(copy)).fingerprint
+    projector = load(FOLDER).llm.projector
+    save_compact(tmp_path / "model", manifest(base, fingerprint=print_of_it), projector, torch.float32)
+    assert load(tmp_path / "model", encoder=str(copy)).notice == ""
+    with pytest.raises(ModelError, match="trained with"):
+        load(tmp_path / "model", encoder=str(other_encoder))
+    (copy / "vocab.txt").touch()
+    elsewhere = manifest(base, model=str(other_encoder), fingerprint=print_of_it)
+    save_compact(tmp_path / "stale", elsewhere, projector, torch.float32)
+    with pytest.raises(ModelError, match="other weights of"):
+        load(tmp_path / "stale")
