@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.encoder import Encoder
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.encoders.store import EmbeddingStore
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.models import cache_folder
+from rerankers.pe_rank.passages import PassageEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +21,20 @@ if TYPE_CHECKING:
 
 
 class EmbeddingReranker(Reranker):
-    """Ranks by the cosine of query and passage; passages are embedded anew for every query.
+    """Ranks by the cosine of query and passage.
 
     Args:
         model: encoder; hub id, folder or wheel, see `rerankers.models`.
         revision: hub revision (branch, tag or commit).
+        embeddings: `per_query` embeds passages when a query comes, `precomputed` takes them from the store.
+        store: folder of the embedding stores; None is the cache folder.
         pooling, max_length, query_prefix, passage_prefix, batch_tokens: see `rerankers.encoders.encoder`.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
 
     Raises:
         InputError: no such folder or device.
         ModelError: the model does not load.
+        StoreError: the store holds something else.
     """
 
     @validate_call
@@ -36,6 +43,8 @@ class EmbeddingReranker(Reranker):
         *,
         model: str,
         revision: str | None = None,
+        embeddings: Literal["per_query", "precomputed"] = "per_query",
+        store: Path | None = None,
         pooling: Literal["auto", "mean", "cls", "last_token"] = "auto",
         max_length: Annotated[int, Field(ge=8)] = 512,
         query_prefix: str | None = None,
@@ -57,25 +66,43 @@ class EmbeddingReranker(Reranker):
             dtype=dtype,
             attention=attention,
         )
+        kept = None
+        if embeddings == "precomputed":
+            folder = store or cache_folder() / "embeddings"
+            kept = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
+        self._embedder = PassageEmbedder(self._encoder, kept)
+        self._embeddings = embeddings
         self.device = str(self._encoder.device)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by cosine, query by query: the passages of one query fill the encoder's batches already."""
-        return [self._rank(request, clock) for request in requests]
+        """Rank by cosine; a passage of several queries is embedded once, and counted for the first."""
+        costs = [Cost() for _ in requests]
+        usages: dict[str, Usage] = {}
+        for request, cost in zip(requests, costs, strict=True):
+            for candidate in request.candidates:
+                usages.setdefault(candidate.text, cost.usage)
+        busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
+        if busy:
+            with clock.stage("embed", *busy):
+                passages = self._embedder.vectors(list(usages), list(usages.values()))  # (texts, dimension)
+                queries = self._encoder.encode([request.query for request in requests], kind="query")
+        row_of = {text: row for row, text in enumerate(usages)}
+        rankings = []
+        for i, (request, cost) in enumerate(zip(requests, costs, strict=True)):
+            with clock.stage("order", cost):
+                texts = list(dict.fromkeys(candidate.text for candidate in request.candidates))
+                cosines = (passages[[row_of[text] for text in texts]] @ queries[i]).tolist() if texts else []
+                scores = dict(zip(texts, cosines, strict=True))  # equal texts score equal to the last bit
+                asked = [scores[candidate.text] for candidate in request.candidates]
+                rankings.append(Ranking.by_score(request, asked, cost))
+        return rankings
 
-    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
-        cost = Cost()
-        if not request.candidates:
-            return Ranking.of(request, [], cost)
-        texts = [candidate.text for candidate in request.candidates]
-        with clock.stage("embed", cost):
-            query = self._encoder.encode([request.query], kind="query")  # (1, dimension)
-            passages = self._encoder.encode(texts, kind="passage")  # (candidates, dimension)
-        cost.usage.passages_embedded = len(set(texts))
-        cost.usage.passages_truncated = self._encoder.truncated
-        with clock.stage("order", cost):
-            return Ranking.by_score(request, (passages @ query[0]).tolist(), cost)
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:
+        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        if self._embedder.store is not None:
+            texts = {candidate.text: None for request in requests for candidate in request.candidates}
+            self._embedder.vectors(list(texts), [Usage()] * len(texts))
 
     def describe(self) -> dict[str, object]:
-        """The encoder as loaded."""
-        return {**self._encoder.describe(), "device": self.device}
+        """The encoder as loaded, and where passages' embeddings come from."""
+        return {**self._encoder.describe(), "embeddings": self._embeddings, "device": self.device}

@@ -59,7 +59,7 @@ def renamed(files: ModelFiles) -> ModelFiles:
 
 def _config(files: ModelFiles) -> dict[str, Any]:
     """`config.json`; empty where there is none, so that the loader itself says what is wrong."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         path = cached_file(files.location, "config.json", revision=files.revision)
@@ -84,7 +84,7 @@ def _rename(source: Path, config: dict[str, Any], target: Path) -> None:
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     known = {name: value for name, value in config.items() if name not in ("auto_map", "_name_or_path")}
-    model = XLMRobertaForSequenceClassification(XLMRobertaConfig.from_dict(known))
+    model: Any = XLMRobertaForSequenceClassification(XLMRobertaConfig.from_dict(known))
     try:
         weights = _rename_weights(load_file(source / "model.safetensors"))
         model.load_state_dict(weights, strict=True)

@@ -7,12 +7,12 @@ does not lose them: they follow in first-stage order and are counted as missing.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import math
 import os
-import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, validate_call
 from rerankers.errors import InputError
 from rerankers.http_retry import UnusableResponseError, wait_before_retry
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.llm.recording import Exchange, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,9 +62,10 @@ class RerankAPI(Reranker):
         concurrency: queries under way at once.
         timeout_seconds: longest wait for one answer.
         retries: further attempts after a failure that may pass.
+        recording: file of the endpoint's answers, replayed and added to; no answer is paid for twice.
 
     Raises:
-        InputError: the key, the URL or the model is missing.
+        InputError: the key (unless there is a recording), the URL or the model is missing.
     """
 
     @validate_call
@@ -77,6 +79,7 @@ class RerankAPI(Reranker):
         concurrency: Annotated[int, Field(ge=1)] = 8,
         timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
         retries: Annotated[int, Field(ge=0)] = 6,
+        recording: Path | None = None,
     ) -> None:
         table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
         self._shape = _Shape.model_validate(table[api])
@@ -84,10 +87,13 @@ class RerankAPI(Reranker):
         if model is None and api != "tei":
             raise InputError(f"{api} serves several models; set model")
         key = os.environ.get(self._shape.key)
-        if key is None and base_url is None:
+        if key is None and base_url is None and recording is None:
             raise InputError(f"set {self._shape.key} to your key for {api}")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout_seconds)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout_seconds)
+        self._runner = asyncio.Runner()
+        self._recording = Recording(recording) if recording else None
+        self._replayed = 0
         self._api, self._model = api, model
         self._limit = passages_per_call or self._shape.limit
         self._concurrency, self._retries = concurrency, retries
@@ -100,23 +106,31 @@ class RerankAPI(Reranker):
         return base_url.rstrip("/") + self._shape.path
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by the endpoint's scores; up to `concurrency` queries at once."""
-        if len(requests) < 2:
-            return [self._rank(request, clock) for request in requests]
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            tasks = [pool.submit(self._rank, request, clock) for request in requests]
-            try:
-                return [task.result() for task in tasks]
-            finally:  # after a failure for good no further call is paid for
-                pool.shutdown(cancel_futures=True)
+        """Rank by the endpoint's scores, several queries at once; a failure for good ends all."""
+        try:
+            return self._runner.run(self._run(requests, clock))
+        except ExceptionGroup as failures:
+            first = failures.exceptions[0]
+            raise first from first.__cause__
 
-    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+    async def _run(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        free = asyncio.Semaphore(self._concurrency)
+
+        async def rank(request: RerankRequest) -> Ranking:
+            async with free:
+                return await self._rank(request, clock, alone=len(requests) == 1)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(rank(request)) for request in requests]
+        return [task.result() for task in tasks]
+
+    async def _rank(self, request: RerankRequest, clock: StageClock, alone: bool) -> Ranking:
         cost = Cost()
         texts = [candidate.text for candidate in request.candidates]
         scores: dict[int, float] = {}
         for start in range(0, len(texts), self._limit):
             part = texts[start : start + self._limit]
-            response = self._call(request.query, part, cost, clock)
+            response = await self._answer(request.query, part, cost, clock, alone)
             with clock.stage("parse", cost):
                 self._count(response, request.query, part, cost)
                 for index, score in self._read(response, len(part), cost).items():
@@ -129,22 +143,43 @@ class RerankAPI(Reranker):
             values = [scores.get(i, last) for i in range(len(texts))]
             return Ranking.of(request, [*found, *missing], cost, values)
 
-    def _call(self, query: str, texts: list[str], cost: Cost, clock: StageClock) -> Any:
-        """The decoded answer. Only the attempt that succeeds is charged."""
+    async def _answer(self, query: str, texts: list[str], cost: Cost, clock: StageClock, alone: bool) -> Any:
+        """The decoded answer, from the recording or the endpoint; only the attempt that succeeds is charged.
+
+        A query that runs alone has the clock corrected: a replayed answer takes its recorded time, and what
+        was spent on failures and waits did not happen.
+        """
         body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
         if self._model is not None:
             body["model"] = self._model
+        key = self._recording.next_key(self._url, body) if self._recording else None
+        exchange = self._recording.find(key) if self._recording and key else None
+        started = clock.now()
+        if exchange is not None:
+            self._replayed += 1
+        else:
+            exchange = await self._ask(body, clock)
+            if self._recording and key:
+                self._recording.add(key, exchange)
+        if alone:
+            clock.advance(sum(exchange.stage_seconds.values()) - (clock.now() - started))
+        for stage, seconds in exchange.stage_seconds.items():
+            cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
+        cost.usage.llm_calls += 1
+        return json.loads(exchange.text)
+
+    async def _ask(self, body: dict[str, Any], clock: StageClock) -> Exchange:
         for failures in itertools.count(1):
+            attempt = Cost()
             try:
-                with clock.stage("forward", cost):
-                    response = self._client.post(self._url, json=body).raise_for_status()
-                    decoded = response.json()
-                    self._results(decoded)
-                cost.usage.llm_calls += 1
-                return decoded
+                with clock.stage("forward", attempt):
+                    response = await self._client.post(self._url, json=body)
+                    response.raise_for_status()
+                self._results(response.json())
+                return Exchange(text=response.text, stage_seconds=attempt.stage_seconds)
             except (httpx.HTTPError, UnusableResponseError, ValueError) as error:
                 wait = wait_before_retry(error, failures, self._retries, self._url, self._shape.key)
-            time.sleep(wait)
+            await asyncio.sleep(wait)
         raise AssertionError  # the loop above ends by returning or raising
 
     def _results(self, decoded: Any) -> list[Any]:
@@ -186,12 +221,17 @@ class RerankAPI(Reranker):
             "model": self._model,
             "passages_per_call": self._limit,
             "concurrency": self._concurrency,
+            "calls_replayed": self._replayed,
             "tokens_counted_by": "the endpoint" if self._shape.total_tokens else estimate,
         }
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close connections, the event loop and the recording."""
+        if not self._client.is_closed:
+            self._runner.run(self._client.aclose())
+            self._runner.close()
+            if self._recording:
+                self._recording.close()
 
 
 def _at(value: Any, path: list[str]) -> Any:

@@ -12,6 +12,7 @@ from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 TEXTS = ["alpha", "beta", "gamma"]
 SCORES = {"alpha": 0.1, "beta": 0.9, "gamma": 0.5}
@@ -106,6 +107,21 @@ def test_the_key_comes_from_the_environment_and_is_not_described(
     rank(options)
     assert Endpoint.seen[0][2] == "Bearer sesame"
     assert "sesame" not in json.dumps(create("rerank-api", options).describe())
+
+
+def test_a_recorded_answer_is_not_asked_for_again_and_takes_the_time_it_took(
+    endpoint: str, make_request: Callable[..., RerankRequest], tmp_path: Path
+) -> None:
+    options = {"api": "vllm", "model": "m", "base_url": endpoint, "recording": tmp_path / "answers.sqlite"}
+    rankings = []
+    for _ in range(2):
+        reranker = create("rerank-api", options)
+        rankings += reranker.rerank([make_request("which letter", TEXTS)], StageClock())
+        reranker.close()
+    assert len(Endpoint.seen) == 1
+    assert rankings[0].doc_ids == rankings[1].doc_ids
+    assert rankings[0].stage_seconds["forward"] == rankings[1].stage_seconds["forward"]
+    assert reranker.describe()["calls_replayed"] == 1
 
 
 def test_more_passages_than_one_call_takes_are_sent_in_several(
