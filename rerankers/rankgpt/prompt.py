@@ -1,13 +1,62 @@
-"""RankGPT's multi-turn prompt (arXiv 2304.09542, appendix A), word for word as its code sends it."""
+"""Listwise prompts as data (`prompts.toml`): RankGPT's multi-turn prompt and its successors'."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.llm.chat import Message
+
+PromptName = Literal["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListwisePrompt:
+    """A conversation that asks for a ranking; see `prompts.toml` for the fields."""
+
+    source: str
+    id: str
+    turns: list[dict[str, str]]
+    passage_turns: list[dict[str, str]]
+    passage: str
+    name: str
+
+    @property
+    def id_pattern(self) -> re.Pattern[str]:
+        """How an answer written as asked names a passage; group 1 is its number."""
+        return re.compile(self.id)
+
+    def messages(self, query: str, passages: Sequence[str]) -> list[Message]:
+        """The conversation for a query and its passages, ids from 1."""
+        numbered = list(enumerate(passages, start=1))
+        values = {
+            "count": len(passages),
+            "query": query,
+            "passages": "".join(self.passage.format(position=i, passage=text) for i, text in numbered),
+            "names": ", ".join(self.name.format(position=i) for i, _ in numbered),
+        }
+        messages: list[Message] = []
+        for turn in self.turns:
+            if turn["role"] == "passages":
+                for i, text in numbered:
+                    messages += [
+                        _filled(each, {"position": i, "passage": text}) for each in self.passage_turns
+                    ]
+            else:
+                messages.append(_filled(turn, values))
+        return messages
+
+
+def load_prompt(name: PromptName) -> ListwisePrompt:
+    """The prompt of that name."""
+    prompts = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
+    return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
 
 
 def passage_words(text: str) -> list[str]:
@@ -15,33 +64,5 @@ def passage_words(text: str) -> list[str]:
     return text.replace("Title: Content: ", "").split()
 
 
-def ranking_messages(query: str, passages: Sequence[str]) -> list[Message]:
-    """The conversation that asks for a ranking of n passages: 2 n + 4 messages, ids from 1 to n."""
-    n = len(passages)
-    messages: list[Message] = [
-        {
-            "role": "system",
-            "content": "You are RankGPT, an intelligent assistant that can rank passages based on their "
-            "relevancy to the query.",
-        },
-        {
-            "role": "user",
-            "content": f"I will provide you with {n} passages, each indicated by number identifier []. \n"
-            f"Rank the passages based on their relevance to query: {query}.",
-        },
-        {"role": "assistant", "content": "Okay, please provide the passages."},
-    ]
-    for position, passage in enumerate(passages, start=1):
-        messages.append({"role": "user", "content": f"[{position}] {passage}"})
-        messages.append({"role": "assistant", "content": f"Received passage [{position}]."})
-    messages.append(
-        {
-            "role": "user",
-            "content": f"Search Query: {query}. \n"
-            f"Rank the {n} passages above based on their relevance to the search query. The passages should "
-            "be listed in descending order using identifiers. The most relevant passages should be listed "
-            "first. The output format should be [] > [], e.g., [1] > [2]. Only response the ranking results, "
-            "do not say any word or explain.",
-        }
-    )
-    return messages
+def _filled(turn: dict[str, str], values: dict[str, object]) -> Message:
+    return {"role": turn["role"], "content": turn["content"].format(**values)}  # type: ignore[typeddict-item]

@@ -8,24 +8,28 @@ a model in this process.
 
 from __future__ import annotations
 
+import random
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
+from rerankers.errors import InputError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.llm.chat import BackendName, ChatAnswer, ChatCall, ChatSettings, Message, Talk, open_chat
-from rerankers.rankgpt.permutation import Parsed, is_known, parse
-from rerankers.rankgpt.prompt import passage_words, ranking_messages
+from rerankers.rankgpt.permutation import Parsed, Parsing, is_known, parse
+from rerankers.rankgpt.prompt import PromptName, load_prompt, passage_words
 from rerankers.windows import WindowPolicy, sliding_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rerankers.stages import StageClock
+
+InitialOrder = Literal["given", "shuffled", "reversed"]
 
 _TOKENS_PER_ID = 6  # "[20] > " by a tokenizer that splits every digit and sign
 _TOKENS_AROUND = 32  # for a model that says a sentence first
@@ -44,6 +48,10 @@ class RankGPT(Reranker):
         policy: `clipped` compares the head of the list always, `reference` as the published code.
         top: places that must be exact; an answer ends as soon as all that can reach them is written. The
             model is greedy, so these places are those of full answers. None: all.
+        passes: how often the windows go over the list.
+        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
+        prompt: see `prompts.toml`.
+        parsing: `reference` or `strict`; see `rerankers.rankgpt.permutation`.
         passage_words: passages are cut after this many words.
         max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
         temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
@@ -68,6 +76,11 @@ class RankGPT(Reranker):
         step: Annotated[int, Field(ge=1)] = 10,
         policy: WindowPolicy = "clipped",
         top: Annotated[int, Field(ge=1)] | None = None,
+        passes: Annotated[int, Field(ge=1)] = 1,
+        initial_order: InitialOrder = "given",
+        seed: int = 0,
+        prompt: PromptName = "rankgpt",
+        parsing: Parsing = "reference",
         passage_words: Annotated[int, Field(ge=1)] = 300,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
         temperature: Annotated[float, Field(ge=0)] | None = 0.0,
@@ -82,10 +95,20 @@ class RankGPT(Reranker):
         retries: Annotated[int, Field(ge=0)] = 6,
     ) -> None:
         sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
+        if top is not None and parsing == "strict":
+            raise InputError(
+                "top ends answers early, which strict parsing cannot judge; leave one of them out"
+            )
         self._window = window
         self._step = step
         self._policy = policy
         self._top = top
+        self._passes = passes
+        self._initial_order = initial_order
+        self._seed = seed
+        self._prompt_name = prompt
+        self._prompt = load_prompt(prompt)
+        self._ids = self._prompt.id_pattern if parsing == "strict" else None
         self._passage_words = passage_words
         self._max_new_tokens = max_new_tokens
         self._chat = open_chat(
@@ -113,8 +136,8 @@ class RankGPT(Reranker):
         return self._chat.run([self._rank(request, clock) for request in requests], clock)
 
     def describe(self) -> dict[str, object]:
-        """The backend as used, and the prompt's name."""
-        return {**self._chat.describe(), "prompt": "rankgpt"}
+        """The backend as used, and where the prompt is from."""
+        return {**self._chat.describe(), "prompt": self._prompt_name, "prompt_source": self._prompt.source}
 
     def close(self) -> None:
         """Close the backend's connections."""
@@ -125,27 +148,41 @@ class RankGPT(Reranker):
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [passage_words(candidate.text) for candidate in request.candidates]
-        order = list(range(len(words)))
+            order = self._first_order(request)
         truncated: set[int] = set()
-        windows = sliding_windows(len(words), self._window, self._step, self._policy)
-        for (start, end), (_, next_end) in pairwise([*windows, (0, 0)]):
+        for start, end, places in self._windows(len(words)):
             shown = order[start:end]
-            # Beyond the places that the next window takes over, only those within the top are ever read.
-            places = max(next_end, min(self._top or end, end)) - start
             with clock.stage("prompt", cost):
                 limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
                 messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
                 truncated.update(i for i in shown if len(words[i]) > longest)
-            known = partial(is_known, count=len(shown), places=places)
+            known = partial(is_known, count=len(shown), places=places) if self._ids is None else _never
             answer = yield ChatCall(messages, limit, cost, known)
             with clock.stage("parse", cost):
-                parsed = parse(answer.text, len(shown))
+                parsed = parse(answer.text, len(shown), self._ids)
                 order[start:end] = [shown[position] for position in parsed.order]
                 self._count_faults(cost.usage, parsed, answer)
             cost.usage.windows += 1
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)
             return Ranking.of(request, order, cost)
+
+    def _windows(self, count: int) -> Iterator[tuple[int, int, int]]:
+        """Start and end of each window of each pass, and how many of its first places are ever read."""
+        windows = sliding_windows(count, self._window, self._step, self._policy)
+        for final in [False] * (self._passes - 1) + [True]:
+            for (start, end), (_, next_end) in pairwise([*windows, (0, 0)]):
+                # Beyond what the next window takes over, only places within the top are read in the end.
+                read = max(next_end, min(self._top or end, end)) if final else end
+                yield start, end, read - start
+
+    def _first_order(self, request: RerankRequest) -> list[int]:
+        order = list(range(len(request.candidates)))
+        if self._initial_order == "reversed":
+            order.reverse()
+        elif self._initial_order == "shuffled":
+            random.Random(f"{self._seed}:{request.query_id}").shuffle(order)  # noqa: S311 - no secret
+        return order
 
     @staticmethod
     def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:
@@ -161,7 +198,11 @@ class RankGPT(Reranker):
         """The prompt with passages as long as allowed, and how many words that is."""
         longest = self._passage_words
         while True:
-            messages = ranking_messages(query, [" ".join(words[:longest]) for words in passages])
+            messages = self._prompt.messages(query, [" ".join(words[:longest]) for words in passages])
             if longest == 1 or self._chat.fits(messages, limit):
                 return messages, longest
             longest = max(1, longest * 9 // 10)
+
+
+def _never(text: str) -> bool:
+    return False

@@ -133,6 +133,7 @@ def test_a_window_that_can_never_fit_says_what_to_change(
         ({"backend": "transformers", "temperature": 0.7}, "greedily"),
         ({"backend": "openai", "revision": "main"}, "revision"),
         ({"backend": "vllm"}, "backend"),
+        ({"top": 3, "parsing": "strict"}, "leave one of them out"),
         ({"passage_words": 0}, "passage_words"),
     ],
 )
@@ -146,3 +147,55 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY"):
         create("rankgpt", {"model": "m"})
+
+
+@pytest.mark.parametrize("initial_order", ["given", "shuffled", "reversed"])
+def test_a_flawless_model_does_not_care_about_the_initial_order(
+    rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock, initial_order: str
+) -> None:
+    request = make_request("query", [str((i * 37) % 100) for i in range(100)])
+    ranking = rankgpt(initial_order=initial_order).rerank([request], clock)[0]
+    best = sorted(range(100), key=lambda i: -((i * 37) % 100))[:10]
+    assert ranking.doc_ids[:10] == tuple(f"d{i}" for i in best)
+
+
+def test_the_initial_order_is_what_the_model_sees_first(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("no answer")
+    request = make_request("query", [str(i) for i in range(20)])
+    orders = {
+        (name, seed): rankgpt(initial_order=name, seed=seed).rerank([request], clock)[0].doc_ids
+        for name, seed in [("given", 0), ("reversed", 0), ("shuffled", 0), ("shuffled", 1)]
+    }
+    assert orders["given", 0] == tuple(reversed(orders["reversed", 0]))
+    assert len(set(orders.values())) == 4
+
+
+def test_each_pass_goes_over_the_list_again(
+    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+) -> None:
+    request = make_request("query", [str((i * 37) % 45) for i in range(45)])
+    ranking = rankgpt(passes=4).rerank([request], clock)[0]
+    assert ranking.usage.windows == 4 * 4
+    best = sorted(range(45), key=lambda i: -((i * 37) % 45))
+    assert ranking.doc_ids[:40] == tuple(f"d{i}" for i in best[:40])  # ten more places with every pass
+
+
+@pytest.mark.parametrize("prompt", ["rank-vicuna", "rank-zephyr", "lrl"])
+def test_other_prompts_rank_too(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., RankGPT],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+    prompt: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply("PASSAGE2, PASSAGE1" if prompt == "lrl" else "[2] > [1]")
+    reranker = rankgpt(prompt=prompt, parsing="strict")
+    assert reranker.rerank([make_request("query", ["a", "b"])], clock)[0].doc_ids == ("d1", "d0")
+    assert reranker.describe()["prompt"] == prompt

@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankers.rankgpt.permutation import is_known, parse
+from rerankers.rankgpt.prompt import load_prompt
 
 if TYPE_CHECKING:
+    import re
     from pathlib import Path
 
+BRACKETED = load_prompt("rankgpt").id_pattern
 ANSWERS = st.one_of(
     st.text(),  # any unicode, digits of every script among it
     st.text(alphabet="[]>< 0123456789²①๓\n"),
@@ -26,9 +29,9 @@ def test_parses_are_those_of_the_published_code(golden: Path) -> None:
         assert list(parse(case["raw"], case["n"]).order) == case["permutation"], case["raw"]
 
 
-@given(ANSWERS, st.integers(0, 25))
-def test_any_text_gives_a_permutation(text: str, count: int) -> None:
-    assert sorted(parse(text, count).order) == list(range(count))
+@given(ANSWERS, st.integers(0, 25), st.sampled_from([None, BRACKETED]))
+def test_any_text_gives_a_permutation(text: str, count: int, ids: re.Pattern[str] | None) -> None:
+    assert sorted(parse(text, count, ids).order) == list(range(count))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,7 @@ def test_any_text_gives_a_permutation(text: str, count: int) -> None:
 )
 def test_a_hundred_kilobytes_of_noise_give_a_permutation(text: str) -> None:
     assert sorted(parse(text, 20).order) == list(range(20))
+    assert sorted(parse(text, 20, BRACKETED).order) == list(range(20))
     is_known(text, 20, 20)
 
 
@@ -73,3 +77,18 @@ def test_a_number_that_may_still_grow_is_not_known() -> None:
 )
 def test_faults_are_counted_by_kind(text: str, faults: dict[str, int]) -> None:
     assert parse(text, 3).faults == faults
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("20 passages have been provided. [2] > [1]", (1, 0, 2)),
+        ("<think>maybe [1] or [2]</think> [3] > [2] > [1]", (2, 1, 0)),
+        ("maybe [1] first\n</think>\n\n[3] > [2] > [1]", (2, 1, 0)),
+        ("[2] > [1] > [3] <think>or [3]", (1, 0, 2)),
+        ("<think>[3] it is, or [2]", (0, 1, 2)),
+        ("3 > 2 > 1", (0, 1, 2)),
+    ],
+)
+def test_strict_parsing_counts_only_ids_written_as_asked(text: str, order: tuple[int, ...]) -> None:
+    assert parse(text, 3, BRACKETED).order == order
