@@ -1,0 +1,46 @@
+"""How latency is distributed: one row per system, so that thirty systems stay readable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.charts.look import METHODS, MILLISECONDS, Look, Spec, chart, log_axis, names_axis
+from reports.numbers import significant
+from reports.timing import QUANTILES
+
+if TYPE_CHECKING:
+    from reports.values import Group
+
+
+def distribution(group: Group, look: Look) -> Spec | None:
+    """Latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median, ring at 99 %."""
+    rows: list[Spec] = []
+    for system in group.systems:
+        if system.role == "reranker" and system.latency:
+            levels = {name: MILLISECONDS * seconds for name, seconds in system.latency.quantiles.items()}
+            written = {f"{name}_text": f"{significant(value)} ms" for name, value in levels.items()}
+            rows.append({"name": system.label, **levels, **written})
+    if not rows:
+        return None
+    ends = [row[end] for row in rows for end in ("p5", "p99")]
+    x = log_axis("p5", "Latency per query (ms, log scale)", ends)
+    y = names_axis([row["name"] for row in rows])
+    hover = [{"field": "name", "title": "System"}, *({"field": f"{n}_text", "title": n} for n in QUANTILES)]
+    thick = look.row // 2
+    marks: list[tuple[Spec, Spec]] = [
+        ({"type": "rule", "stroke": look.muted}, {"x": x, "x2": {"field": "p95"}}),
+        (
+            {"type": "bar", "fill": METHODS[0], "fillOpacity": 0.55, "height": thick},
+            {"x": {**x, "field": "p25"}, "x2": {"field": "p75"}},
+        ),
+        (
+            {"type": "tick", "color": look.ink, "thickness": 2, "size": thick + 4},
+            {"x": {**x, "field": "p50"}},
+        ),
+        (
+            {"type": "point", "stroke": look.muted, "opacity": 1, "size": look.point / 3},
+            {"x": {**x, "field": "p99"}},
+        ),
+    ]
+    layers = [{"mark": mark, "encoding": {"y": y, **where, "tooltip": hover}} for mark, where in marks]
+    return chart(f"Latency per query on {group.title}", look, look.row * len(rows), rows, layers)

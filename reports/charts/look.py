@@ -1,0 +1,139 @@
+"""What changes between the page, a phone and a paper: room, sizes and colours. And what all charts share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Spec = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+METHODS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#888888")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
+MILLISECONDS = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Sizes are pixels; colours are CSS values, on the page its own variables.
+
+    Attributes:
+        width: of the plot; `container` fills the page's column.
+        room: pixels that the plot will have, for placing names.
+        names: pixels that system names beside an axis may take.
+    """
+
+    width: int | str
+    room: int
+    height: int
+    row: int
+    names: int
+    text: int
+    point: int
+    legend_columns: int
+    ink: str
+    muted: str
+    rule: str
+    ground: str
+    font: str
+
+    def config(self) -> Spec:
+        """Vega-Lite's config: fonts, axes, legends, palettes."""
+        return {
+            "background": "white" if self.ground == "white" else "transparent",
+            "font": self.font,
+            "view": {"stroke": None},
+            "axis": {
+                "labelColor": self.muted,
+                "titleColor": self.ink,
+                "gridColor": self.rule,
+                "domainColor": self.muted,
+                "tickColor": self.muted,
+                "labelFontSize": self.text,
+                "titleFontSize": self.text,
+                "titleFontWeight": "normal",
+                "titlePadding": self.text,
+                "labelLimit": self.names,
+            },
+            "legend": {
+                "labelColor": self.ink,
+                "labelFontSize": self.text,
+                "title": None,
+                "orient": "top",
+                "columns": self.legend_columns,
+                "symbolSize": self.point,
+                "columnPadding": self.text,
+                "offset": self.text,
+            },
+            "text": {"font": self.font, "fontSize": self.text},
+            "range": {"category": list(METHODS), "symbol": list(SHAPES)},
+        }
+
+
+_PAGE_COLOURS = {
+    "ink": "var(--ink)",
+    "muted": "var(--muted)",
+    "rule": "var(--rule)",
+    "ground": "var(--ground)",
+    "font": "system-ui, sans-serif",
+}
+PAGE = Look("container", 900, 400, 30, 240, 12, 100, 7, **_PAGE_COLOURS)
+PHONE = Look("container", 290, 300, 26, 96, 11, 70, 3, **_PAGE_COLOURS)
+PAPER = Look(
+    width=250,  # with axis and names about 3.3 inches, one column of a two-column paper
+    room=250,
+    height=190,
+    row=15,
+    names=110,
+    text=8,
+    point=36,
+    legend_columns=4,
+    ink="#1b1d22",
+    muted="#5c626b",
+    rule="#e4e4e0",
+    ground="white",
+    font="Helvetica, Arial, Liberation Sans, sans-serif",
+)
+
+
+def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
+    """A whole specification: layers over the same values."""
+    return {
+        "$schema": SCHEMA,
+        "description": description,
+        "width": look.width,
+        "height": height,
+        "autosize": {"type": "fit-x" if look.width == "container" else "pad", "contains": "padding"},
+        "data": {"values": list(values)},
+        "layer": list(layers),
+        "config": look.config(),
+    }
+
+
+def names_axis(labels: Sequence[str]) -> Spec:
+    """A vertical axis with one row per system, in the order given."""
+    axis = {"domain": False, "ticks": False, "labelPadding": 8}
+    return {"field": "name", "type": "nominal", "title": None, "sort": list(labels), "axis": axis}
+
+
+def log_axis(field: str, title: str, values: Sequence[float]) -> Spec:
+    """A log axis around positive values, with ticks at 1, 2 and 5 or, over many decades, at 1 alone."""
+    low, high = min(values) / 1.8, max(values) * 1.8
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "nice": False, "domain": [low, high]},
+        "axis": {
+            "values": [tick for tick in ticks if low <= tick <= high],
+            "format": ",~r",
+            "gridOpacity": 0.6,
+        },
+    }

@@ -1,0 +1,146 @@
+"""Quality against latency: who buys how much with which milliseconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.charts.labels import SIDES, place_labels, shortened
+from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis
+from reports.numbers import fixed, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.values import Group, SystemResult
+
+
+def trade_off(group: Group, look: Look) -> Spec | None:
+    """Headline measure against p50 on a log axis, with intervals, Pareto front and the first stage's level.
+
+    None where no reranker has both numbers.
+    """
+    measure = group.headline
+    shown = [s for s in group.systems if s.role == "reranker" and s.latency and measure in s.quality]
+    if not shown:
+        return None
+    front = pareto(shown, measure)
+    points = [_point(system, measure, system in front) for system in shown]
+    level = [
+        {"y": s.quality[measure].value, "written": f"{s.label}, {fixed(s.quality[measure].value, 3)}"}
+        for s in group.systems
+        if s.role == "first_stage" and measure in s.quality
+    ]
+    x = log_axis("x", "Median latency per query (ms, log scale)", [point["x"] for point in points])
+    ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
+    y_domain = [min(ends) - 0.02, max(ends) + 0.02]
+    place_labels(points, x["scale"]["domain"], y_domain, look)
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "title": measure,
+        "scale": {"domain": y_domain, "nice": False, "zero": False},
+        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
+    }
+    layers = [
+        *_level(level, look),
+        {
+            "transform": [{"filter": "datum.front"}],
+            "mark": {
+                "type": "line",
+                "interpolate": "step-after",
+                "stroke": look.muted,
+                "strokeDash": [1, 3],
+                "strokeWidth": 1.5,
+            },
+            "encoding": {"x": x, "y": y, "order": {"field": "x", "type": "quantitative"}},
+        },
+        {
+            "mark": {"type": "rule", "stroke": look.muted, "opacity": 0.45},
+            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+        },
+        *_names(x, y, look, halo=True),
+        *_names(x, y, look, halo=False),
+        _marks(x, y, measure, sorted({system.reranker for system in shown}), look),
+    ]
+    return chart(
+        f"{measure} against median latency per query on {group.title}", look, look.height, points, layers
+    )
+
+
+def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
+    """The systems that no other beats in both the measure and p50, fastest first."""
+    front: list[SystemResult] = []
+    for system in sorted(systems, key=lambda s: (_p50(s), -s.quality[measure].value)):
+        if not front or system.quality[measure].value > front[-1].quality[measure].value:
+            front.append(system)
+    return front
+
+
+def _p50(system: SystemResult) -> float:
+    return system.latency.p50.value if system.latency else 0.0
+
+
+def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
+    quality = system.quality[measure]
+    low, high = quality.low or 0.0, quality.high or 0.0
+    milliseconds = MILLISECONDS * _p50(system)
+    return {
+        "name": system.label,
+        "short": shortened(system.label),
+        "method": system.reranker,
+        "x": milliseconds,
+        "y": quality.value,
+        "low": low,
+        "high": high,
+        "front": on_front,
+        "quality": f"{fixed(quality.value, 4)} ({fixed(low, 3)} to {fixed(high, 3)})",
+        "latency": f"{significant(milliseconds)} ms",
+        "place": "on the Pareto front" if on_front else "another system is faster and better",
+    }
+
+
+def _level(values: list[Spec], look: Look) -> list[Spec]:
+    """The first stage's value as a line across, named at its left end."""
+    y = {"y": {"field": "y", "type": "quantitative"}}
+    line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
+    name = {"type": "text", "fill": look.muted, "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
+    text = {**y, "x": {"value": 0}, "text": {"field": "written"}}
+    return [
+        {"data": {"values": values}, "mark": line, "encoding": y},
+        {"data": {"values": values}, "mark": name, "encoding": text},
+    ]
+
+
+def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
+    """Names beside points, over a halo of the background's colour that lifts them off the lines."""
+    ink: Spec = {"stroke": look.ground, "strokeWidth": 4, "fill": look.ground} if halo else {"fill": look.ink}
+    return [
+        {
+            "transform": [{"filter": f"datum.side == '{side}'"}],
+            "mark": {"type": "text", **ink, **options},
+            "encoding": {"x": x, "y": y, "text": {"field": "short"}},
+        }
+        for side, options in SIDES.items()
+    ]
+
+
+def _marks(x: Spec, y: Spec, measure: str, methods: list[str], look: Look) -> Spec:
+    kind = {"field": "method", "type": "nominal", "scale": {"domain": methods}}
+    legend = kind if len(methods) > 1 else {**kind, "legend": None}
+    return {
+        "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": look.point},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": legend,
+            "shape": legend,
+            "fill": legend,
+            "fillOpacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0},
+            "tooltip": [
+                {"field": "name", "title": "System"},
+                {"field": "quality", "title": measure},
+                {"field": "latency", "title": "p50"},
+                {"field": "place", "title": "Trade-off"},
+            ],
+        },
+    }

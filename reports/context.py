@@ -1,0 +1,216 @@
+"""From result folders to one frozen `Context`: the only place where a report's numbers are computed.
+
+Cells stand in one group, hence in one table, only when they share the candidate pool and the measuring mode.
+Everything is recomputed from raw rows and rankings, and nothing depends on when the report is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measures import DEFAULT_MEASURES
+from reports import guards, quality, timing
+from reports.finding import findings
+from reports.provenance import experiment, hardware
+from reports.values import Context, Group, Role, SystemResult
+from rerankers.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.candidates import Pool
+    from benchmarks.store import CellResult, Results
+    from reports.values import Comparison
+
+    Keyed = tuple[Results, CellResult]
+
+CONTROLS = frozenset({"oracle", "random", "reverse"})  # what the registry describes as controls
+JUDGED = "Judged@10"  # always computed: a low value says that nDCG@10 counted unjudged passages as bad
+
+
+def build(results: Sequence[Results], baseline: str | None = None) -> Context:
+    """Compute everything that a report over these folders shows.
+
+    Args:
+        results: folders as read, in the order to show them.
+        baseline: label of the system that tests and differences refer to; by default the first stage, or
+            else the group's first system.
+
+    Raises:
+        UnknownNameError: no cell carries the label `baseline`.
+    """
+    cells = [(folder, cell) for folder in results for cell in folder.cells]
+    known = [cell.record.system.label for _, cell in cells]
+    if baseline is not None and baseline not in known:
+        raise UnknownNameError("system", baseline, known)
+    grouped: dict[tuple[str, str, str], list[Keyed]] = {}
+    for folder, cell in cells:
+        record = cell.record
+        grouped.setdefault((record.dataset, record.pool, record.protocol.mode), []).append((folder, cell))
+    groups = tuple(_group(number, keyed, baseline) for number, keyed in enumerate(grouped.values(), 1))
+    return Context(
+        title=" and ".join(dict.fromkeys(cell.record.experiment for _, cell in cells)),
+        groups=groups,
+        experiments=tuple(experiment(folder) for folder in results),
+        warnings=guards.across(results, groups),
+        version=version("rerankbench"),
+    )
+
+
+def _group(number: int, keyed: list[Keyed], wanted: str | None) -> Group:
+    folder, first = keyed[0]
+    record = first.record
+    pool = folder.pool(record.pool)
+    measures = _measures([cell for _, cell in keyed])
+    labelled = dict(zip(_labels(keyed), keyed, strict=True))
+    values = {
+        label: quality.per_query(cell.rankings, pool, measures)
+        for label, (_, cell) in labelled.items()
+        if cell.record.status == "done" and pool.qrels
+    }
+    baseline = _baseline(labelled, values, wanted)
+    against = quality.compare(values, baseline) if baseline else {}
+    systems = [
+        _system(label, one, cell, pool, values.get(label, {}), against.get(label, {}))
+        for label, (one, cell) in labelled.items()
+    ]
+    slowest = max(
+        (system for system in systems if system.role == "reranker" and system.latency),
+        key=_p50,
+        default=None,
+    )
+    if slowest:
+        systems = [_with_speedup(system, _p50(slowest)) for system in systems]
+    described = describe_first_stage(record.first_stage)
+    group = Group(
+        key=f"g{number}",
+        title=f"{record.dataset}, {described} top {record.depth}",
+        dataset=record.dataset,
+        first_stage=described,
+        depth=record.depth,
+        mode=record.protocol.mode,
+        pool=pool,
+        measures=measures,
+        systems=tuple(sorted(systems, key=lambda system: _place(system, measures[0]))),
+        baseline=baseline,
+        slowest=slowest.label if slowest else None,
+        before=timing.before_reranking(pool),
+        warnings=guards.within([cell for _, cell in keyed], systems, pool),
+        findings=(),
+    )
+    return dataclasses.replace(group, findings=findings(group))
+
+
+def _system(
+    label: str,
+    folder: Results,
+    cell: CellResult,
+    pool: Pool,
+    values: quality.PerQuery,
+    against: Mapping[str, Comparison],
+) -> SystemResult:
+    record = cell.record
+    done = record.status == "done"
+    rows = cell.rows if done else []
+    counts, faulty = timing.faults(rows)
+    sessions = record.sessions
+    return SystemResult(
+        label=label,
+        reranker=record.system.reranker,
+        role=role(record.system.reranker),
+        cell=record.cell,
+        folder=folder.folder.name,
+        status=record.status,
+        error=record.error,
+        notice=_text(record.system.described.get("notice")),
+        quality=quality.estimates(values),
+        against=against,
+        per_query=values,
+        latency=timing.latency(rows),
+        speedup=None,
+        stages=timing.stages(rows),
+        work=timing.work(rows),
+        faults=counts,
+        faulty_queries=faulty,
+        measured_queries=len({row.query_id for row in cell.rows}),
+        unranked=len(_unranked(cell, pool)) if done else 0,
+        unstable=len(cell.unstable_queries()),
+        rankings=cell.rankings if done else {},
+        query_seconds=timing.query_seconds(rows),
+        load_seconds=max((s.load_seconds for s in sessions if s.load_seconds is not None), default=None),
+        peak_device_bytes=max((s.peak_device_bytes for s in sessions if s.peak_device_bytes), default=None),
+        peak_host_bytes=max((s.peak_host_bytes for s in sessions if s.peak_host_bytes), default=None),
+        hardware=tuple(dict.fromkeys(hardware(session.environment) for session in sessions)),
+        options=record.system.options,
+        described=record.system.described,
+    )
+
+
+def role(reranker: str) -> Role:
+    """What part a registered reranker plays in a comparison."""
+    if reranker in CONTROLS:
+        return "control"
+    return "first_stage" if reranker == "first-stage" else "reranker"
+
+
+def describe_first_stage(described: Mapping[str, Any]) -> str:
+    """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
+    kind = str(described.get("kind", "first stage"))
+    shown = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
+    name = {"bm25": "BM25"}.get(kind, kind)
+    return f"{name} ({', '.join(shown)})" if shown else name
+
+
+def _measures(cells: Sequence[CellResult]) -> tuple[str, ...]:
+    asked = [measure for cell in cells for measure in cell.record.measures] or [*DEFAULT_MEASURES]
+    return tuple(dict.fromkeys([*asked, JUDGED]))
+
+
+def _labels(keyed: Sequence[Keyed]) -> list[str]:
+    """Labels unique in the group: one that several cells carry is followed by its folder, then its cell."""
+    labels = [cell.record.system.label for _, cell in keyed]
+    for part in ("folder", "cell"):
+        counts = Counter(labels)
+        parts = [folder.folder.name if part == "folder" else cell.record.cell for folder, cell in keyed]
+        labels = [
+            f"{label} ({name})" if counts[label] > 1 else label
+            for label, name in zip(labels, parts, strict=True)
+        ]
+    return labels
+
+
+def _baseline(labelled: Mapping[str, Keyed], values: Mapping[str, object], wanted: str | None) -> str | None:
+    """The wanted system if the group has it, else the first stage, else the first system with values."""
+    names = {label: labelled[label][1].record.system for label in values}
+    preferred = [label for label, system in names.items() if system.label == wanted]
+    unchanged = [label for label, system in names.items() if system.reranker == "first-stage"]
+    return next(iter([*preferred, *unchanged, *names]), None)
+
+
+def _unranked(cell: CellResult, pool: Pool) -> list[str]:
+    """Judged queries that have candidates and no ranking."""
+    return [
+        query_id for query_id in pool.qrels if pool.candidates[query_id] and not cell.rankings.get(query_id)
+    ]
+
+
+def _p50(system: SystemResult) -> float:
+    return system.latency.p50.value if system.latency else 0.0
+
+
+def _with_speedup(system: SystemResult, slowest: float) -> SystemResult:
+    if system.role != "reranker" or not _p50(system):
+        return system
+    return dataclasses.replace(system, speedup=slowest / _p50(system))
+
+
+def _place(system: SystemResult, headline: str) -> tuple[bool, bool, float, str]:
+    value = system.quality[headline].value if headline in system.quality else -1.0
+    return system.status != "done", system.role == "control", -value, system.label
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None

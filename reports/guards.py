@@ -1,0 +1,84 @@
+"""What must be said beside a table before its rows are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.provenance import is_dirty
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.candidates import Pool
+    from benchmarks.store import CellResult, Results
+    from reports.values import Group, SystemResult
+
+
+def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
+    """Warnings about one group: systems that failed, rankings that are missing, machines that differ."""
+    found: list[str] = []
+    if not pool.qrels:
+        found.append("The queries are not judged: no measure can be computed.")
+    for system in systems:
+        if system.status == "failed":
+            found.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
+        elif system.status == "running":
+            found.append(
+                f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
+                "its numbers are left out. Run the experiment again to finish it."
+            )
+        if system.unranked:
+            found.append(f"{system.label} has no ranking for {queries(system.unranked)}; each counts 0.")
+        if system.unstable:
+            found.append(
+                f"{system.label} ranked {queries(system.unstable)} differently in another repeat; "
+                "the first repeat is evaluated."
+            )
+        if len(system.hardware) > 1:
+            found.append(
+                f"{system.label} was resumed on another machine: its latencies mix "
+                f"{' and '.join(system.hardware)}."
+            )
+    machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
+    if len(machines) > 1:
+        found.append(
+            f"Latencies come from different hardware ({'; '.join(machines)}): "
+            "do not compare them across systems."
+        )
+    protocols = dict.fromkeys(
+        f"batch size {cell.record.protocol.batch_size}"
+        for cell in cells
+        if cell.record.protocol.mode != "latency"
+    )
+    if len(protocols) > 1:
+        found.append(f"Systems were measured with different batch sizes ({', '.join(protocols)}).")
+    empty = sum(not candidates for candidates in pool.candidates.values())
+    if empty:
+        found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
+    return tuple(found)
+
+
+def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ...]:
+    """Warnings about whole folders, and about groups that look alike and must not be compared."""
+    found = [
+        f"{folder.folder.name} was measured from a checkout with uncommitted changes."
+        for folder in results
+        if is_dirty(folder)
+    ]
+    pools: dict[tuple[str, str, int, str], set[str]] = {}
+    for group in groups:
+        pools.setdefault((group.dataset, group.first_stage, group.depth, group.mode), set()).add(
+            group.pool.digest
+        )
+    for (dataset, first_stage, depth, _), digests in pools.items():
+        if len(digests) > 1:
+            found.append(
+                f"{dataset}, {first_stage} top {depth} appears with {len(digests)} different candidate pools "
+                f"({', '.join(sorted(digests))}): their systems stand in separate tables."
+            )
+    return tuple(found)
+
+
+def queries(count: int) -> str:
+    """`1 query`, `2 queries`."""
+    return f"{count} {'query' if count == 1 else 'queries'}"

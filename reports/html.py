@@ -1,0 +1,154 @@
+"""The page: one HTML file that needs nothing else, and the tables and figures beside it.
+
+Every script in it is allowed by its hash in the content-security policy, so a text that slipped through the
+escaping could still not run; nothing may be fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmarks.store import read_results
+from reports import csv as csv_table
+from reports import explorer, latex, markdown, numbers
+from reports.charts.latency import distribution
+from reports.charts.look import PAGE, PAPER, PHONE
+from reports.charts.stages import stage_bars
+from reports.charts.trade_off import trade_off
+from reports.context import build
+from reports.tables import LAYOUTS, tables
+from rerankers.interface import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.charts.look import Look, Spec
+    from reports.values import Context, Group
+
+SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
+
+
+def report(folders: Sequence[Path], out: Path | None = None, baseline: str | None = None) -> Path:
+    """Write the page, and beside it `<name>-tables/` and `<name>-figures/`.
+
+    Args:
+        folders: result folders; several are compared with one another.
+        out: the page's path; by default `report.html` in the first folder.
+        baseline: label of the system that tests refer to.
+
+    Raises:
+        InputError: a folder has no results, or no system carries the label `baseline`.
+        StoreError: a result folder is damaged.
+    """
+    context = build([read_results(folder) for folder in folders], baseline)
+    page = out or Path(folders[0]) / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(context), encoding="utf-8")
+    _write_tables(context, page.with_name(f"{page.stem}-tables"))
+    _write_figures(context, page.with_name(f"{page.stem}-figures"))
+    return page
+
+
+def render(context: Context) -> str:
+    """The whole page as text."""
+    import vl_convert
+
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "signed": numbers.signed,
+        "percent": numbers.percent,
+        "count": numbers.count,
+        "p_value": numbers.p_value,
+        "significant": numbers.significant,
+    }
+    scripts = [
+        _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        _safe_script("\n".join(map(_source, SCRIPTS))),
+    ]
+    budget = explorer.TEXT_BUDGET // max(1, len(context.groups))
+    headline = {table.group.key: table for table in tables(context, "headline")}
+    stages = {table.group.key: table for table in tables(context, "stages")}
+    return environment.get_template("page.html.j2").render(
+        context=context,
+        headline=headline,
+        stages=stages,
+        charts={group.key: _charts(group) for group in context.groups},
+        packed={group.key: explorer.pack(explorer.payload(group, budget)) for group in context.groups},
+        style=_source("style.css") + _source("explorer.css"),
+        scripts=scripts,
+        policy=_policy(scripts),
+        fault_kinds=FAULTS,
+    )
+
+
+def _charts(group: Group) -> dict[str, dict[str, Spec | None]]:
+    """Every chart twice, for wide and for narrow columns; None where there is nothing to draw."""
+    looks = {"wide": PAGE, "narrow": PHONE}
+    return {
+        name: {width: draw(group, look) for width, look in looks.items()} for name, draw in _DRAWINGS.items()
+    }
+
+
+def _absolute(group: Group, look: Look) -> Spec | None:
+    return stage_bars(group, share=False, look=look)
+
+
+def _share(group: Group, look: Look) -> Spec | None:
+    return stage_bars(group, share=True, look=look)
+
+
+_DRAWINGS = {"trade-off": trade_off, "stages": _absolute, "stage-shares": _share, "latency": distribution}
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _safe_script(source: str) -> str:
+    """A script that cannot end its own element early; the hash covers exactly this text."""
+    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _write_tables(context: Context, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
+    for layout in LAYOUTS:
+        for suffix, write in writers.items():
+            (folder / f"{layout}.{suffix}").write_text(write(context, layout), encoding="utf-8")
+
+
+def _write_figures(context: Context, folder: Path) -> None:
+    import vl_convert
+
+    folder.mkdir(exist_ok=True)
+    for group in context.groups:
+        for name, draw in _DRAWINGS.items():
+            specification = draw(group, PAPER)
+            if specification is not None:
+                stem = folder / f"{name}-{group.key}"
+                stem.with_suffix(".svg").write_text(
+                    vl_convert.vegalite_to_svg(specification), encoding="utf-8"
+                )
+                stem.with_suffix(".pdf").write_bytes(vl_convert.vegalite_to_pdf(specification))

@@ -1,0 +1,59 @@
+"""Tables as GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reports.tables import tables
+
+if TYPE_CHECKING:
+    from reports.tables import Cell, Row, Table
+    from reports.values import Context
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
+_CHANGE = {"": "", "better": " ▲", "worse": " ▼"}
+
+
+def render(context: Context, layout: str = "headline") -> str:
+    """All groups of a context in one layout."""
+    return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
+
+
+def escape(text: str) -> str:
+    """Any text as one line of Markdown that shows exactly it."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _render(one: Table) -> str:
+    heads = [f"{escape(c.title)} ({escape(c.unit)})" if c.unit else escape(c.title) for c in one.columns]
+    lines = [
+        f"**{escape(one.caption)}**",
+        "",
+        "| " + " | ".join(["System", *heads]) + " |",
+        "| :-- |" + " --: |" * len(heads),
+        *(_row(row) for row in one.rows),
+        "",
+    ]
+    if one.legend:
+        lines += [escape(". ".join(one.legend)) + ".", ""]
+    for letter, text in one.footnotes:
+        lines += [f"<sup>{letter}</sup> {escape(text)}", ""]
+    lines += [f"> {escape(warning)}\n" for warning in one.group.warnings]
+    return "\n".join(lines)
+
+
+def _row(row: Row) -> str:
+    label = escape(row.label) + "".join(f"<sup>{letter}</sup>" for letter in row.notes)
+    if row.role == "control":
+        label = f"*{label}*"
+    return "| " + " | ".join([label, *map(_cell, row.cells)]) + " |"
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text)
+    if cell.mark == "best":
+        text = f"**{text}**"
+    elif cell.mark == "second":
+        text = f"<ins>{text}</ins>"
+    return text + _CHANGE[cell.change]

@@ -1,0 +1,51 @@
+"""Numbers as text: the same rounding in the page, in the paper and in a sentence."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "\u2212"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A fixed number of decimals: 0.5058."""
+    return _typographic(f"{value:.{decimals}f}")
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference with its sign: +0.065; zero has none."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0.0 else _typographic(text)
+
+
+def significant(value: float) -> str:
+    """Three significant digits, two below one, thousands grouped, no exponent: 0.012, 1.23, 12.3, 12,345."""
+    if value == 0.0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    decimals = max(0, (2 if magnitude >= 0 else 1) - magnitude)
+    return _typographic(f"{value:,.{min(decimals, 6)}f}")
+
+
+def count(value: float) -> str:
+    """A mean count: whole numbers without decimals, others with one; thousands grouped."""
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"
+
+
+def p_value(value: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent: 12 %; below one, with a decimal."""
+    return f"{100 * share:.0f}\u202f%" if share >= 0.01 or share == 0 else f"{100 * share:.1f}\u202f%"
+
+
+def times(factor: float) -> str:
+    """A speed-up: 4.4, 12, 1,204."""
+    return f"{factor:,.1f}" if factor < 10 else f"{factor:,.0f}"
+
+
+def _typographic(text: str) -> str:
+    return text.replace("-", MINUS)

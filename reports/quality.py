@@ -1,0 +1,62 @@
+"""Effectiveness of the systems of one group: measures, intervals, and paired tests against a baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.measures import evaluate
+from benchmarks.statistics import bootstrap_interval, holm, paired_t_test
+from reports.values import Comparison, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.candidates import Pool
+    from benchmarks.store import Hits
+
+PerQuery = dict[str, dict[str, float]]
+
+# Two systems tie on a query when their values differ by less than evaluation tools print.
+TIE = 5e-5
+
+
+def per_query(rankings: Mapping[str, Hits], pool: Pool, measures: Sequence[str]) -> PerQuery:
+    """Each measure for each judged query of the pool; empty without judgements."""
+    return evaluate(rankings, pool.qrels, measures) if pool.qrels else {}
+
+
+def estimates(values: PerQuery) -> dict[str, Estimate]:
+    """Mean over the judged queries, with a 95 % bootstrap interval over them."""
+    return {measure: mean(list(by_query.values())) for measure, by_query in values.items()}
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean of per-query values with its 95 % bootstrap interval."""
+    return Estimate(sum(values) / len(values), *bootstrap_interval(values))
+
+
+def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:
+    """Every system minus the baseline, by label and measure.
+
+    Holm's correction runs, measure by measure, over all systems that are compared with the baseline.
+    """
+    others = [label for label in values if label != baseline]
+    found: dict[str, dict[str, Comparison]] = {label: {} for label in values}
+    for measure, reference in values[baseline].items():
+        if measure.startswith("Judged"):
+            continue  # how much is known about a ranking, not how good it is
+        base = list(reference.values())
+        p_values = {label: paired_t_test(list(values[label][measure].values()), base) for label in others}
+        corrected = holm(p_values)
+        for label in others:
+            differences = [value - reference[query_id] for query_id, value in values[label][measure].items()]
+            found[label][measure] = Comparison(
+                difference=mean(differences),
+                inner=bootstrap_interval(differences, confidence=0.90),
+                p_value=p_values[label],
+                p_holm=corrected[label],
+                wins=sum(difference > TIE for difference in differences),
+                ties=sum(abs(difference) <= TIE for difference in differences),
+                losses=sum(difference < -TIE for difference in differences),
+            )
+    return found

@@ -1,0 +1,90 @@
+"""Latency and work of one cell, from its query rows; and what retrieval took before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.statistics import bootstrap_interval
+from reports.values import Estimate, Latency, Stage
+from rerankers.stages import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.candidates import Pool
+    from benchmarks.record import QueryRow
+
+UNTRACKED = "untracked"
+STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
+QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95, "p99": 0.99}
+
+
+def latency(rows: Sequence[QueryRow]) -> Latency | None:
+    """Quantiles and mean of the total, over every call; None where nothing was measured."""
+    if not rows:
+        return None
+    seconds = np.array([row.total_seconds for row in rows])
+    levels = np.quantile(seconds, list(QUANTILES.values()))
+    quantiles = {name: float(level) for name, level in zip(QUANTILES, levels, strict=True)}
+    return Latency(
+        calls=len(rows),
+        p50=Estimate(quantiles["p50"], *bootstrap_interval(seconds, "median")),
+        p95=Estimate(quantiles["p95"], *bootstrap_interval(seconds, "p95")),
+        p99=Estimate(quantiles["p99"], *bootstrap_interval(seconds, "p99")),
+        mean=Estimate(float(seconds.mean()), *bootstrap_interval(seconds, "mean")),
+        quantiles=quantiles,
+    )
+
+
+def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
+    """Mean seconds per query by stage, in the vocabulary's order; the rest of the total is `untracked`."""
+    if not rows:
+        return ()
+    total = sum(row.total_seconds for row in rows) / len(rows)
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.stage_seconds.items():
+            sums[name] = sums.get(name, 0.0) + seconds
+    means = {name: sums[name] / len(rows) for name in STAGE_ORDER if name in sums}
+    means[UNTRACKED] = max(0.0, total - sum(means.values()))
+    return tuple(Stage(name, seconds, seconds / total if total else 0.0) for name, seconds in means.items())
+
+
+def work(rows: Sequence[QueryRow]) -> dict[str, float]:
+    """Mean count per query of windows, calls, tokens and so on; only what was counted at all."""
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name, count in row.usage.items():
+            if name != "faults":
+                sums[name] = sums.get(name, 0.0) + count
+    return {name: total / len(rows) for name, total in sums.items()}
+
+
+def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
+    """Output faults by kind over the first repeat, and the number of queries that had any."""
+    counts: dict[str, int] = {}
+    queries = 0
+    for row in rows:
+        found = row.usage.get("faults", {}) if row.repeat == 0 else {}
+        queries += bool(found)
+        for kind, count in found.items():
+            counts[kind] = counts.get(kind, 0) + count
+    return counts, queries
+
+
+def query_seconds(rows: Sequence[QueryRow]) -> dict[str, float]:
+    """Mean total per query over its repeats."""
+    totals: dict[str, list[float]] = {}
+    for row in rows:
+        totals.setdefault(row.query_id, []).append(row.total_seconds)
+    return {query_id: sum(values) / len(values) for query_id, values in totals.items()}
+
+
+def before_reranking(pool: Pool) -> tuple[Stage, ...]:
+    """Mean seconds per query of the harness's own stages; empty where nobody measured them."""
+    measured = {"retrieve": pool.retrieve_seconds, "fetch": pool.fetch_seconds}
+    means = {name: sum(by.values()) / len(by) for name, by in measured.items() if by}
+    total = sum(means.values())
+    return tuple(Stage(name, seconds, seconds / total if total else 0.0) for name, seconds in means.items())

@@ -1,0 +1,188 @@
+"""What a report knows: frozen values, all numbers final, so that templates and writers do no arithmetic.
+
+`reports.context` fills them from result folders. Seconds stay seconds here; columns choose units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.candidates import Pool
+    from benchmarks.store import Hits
+
+Role = Literal["reranker", "first_stage", "control"]
+Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval; no interval where none makes sense."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One system minus another on one measure, paired over the judged queries.
+
+    Attributes:
+        difference: mean of the per-query differences, with its 95 % bootstrap interval.
+        inner: the 90 % bootstrap interval: inside (-margin, margin) means equivalent at the 5 % level.
+        p_value: two-sided paired t-test.
+        p_holm: the same after Holm's correction over all systems compared in the group.
+        wins: queries where the system is better; `ties`, `losses` likewise.
+    """
+
+    difference: Estimate
+    inner: tuple[float, float]
+    p_value: float
+    p_holm: float
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the corrected p-value is below 0.05."""
+        return self.p_holm < 0.05
+
+    def equivalent(self, margin: float) -> bool:
+        """Whether two one-sided tests at 5 % put the difference inside the margin."""
+        return -margin < self.inner[0] and self.inner[1] < margin
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds per query over every measured call, repeats included.
+
+    Attributes:
+        calls: measured calls.
+        quantiles: seconds at 5, 25, 50, 75, 95 and 99 per cent.
+    """
+
+    calls: int
+    p50: Estimate
+    p95: Estimate
+    p99: Estimate
+    mean: Estimate
+    quantiles: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Mean seconds per query in one stage, and its share of the mean total."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """One cell of a group.
+
+    Attributes:
+        label: unique in the group.
+        role: `control` for oracle, random and reverse; they are shown, and never best.
+        unranked: judged queries that have candidates and no ranking; each counts 0 in every measure.
+        unstable: queries that a later repeat ranked differently.
+        work: mean count per query of windows, LLM calls, tokens and the like.
+        faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
+        speedup: the group's slowest p50 divided by this one; None for controls and the first stage.
+        rankings, query_seconds: by query id, for the query explorer.
+        hardware: one line for each machine that measured this cell.
+    """
+
+    label: str
+    reranker: str
+    role: Role
+    cell: str
+    folder: str
+    status: str
+    error: str | None
+    notice: str | None
+    quality: Mapping[str, Estimate]
+    against: Mapping[str, Comparison]
+    per_query: Mapping[str, Mapping[str, float]]
+    latency: Latency | None
+    speedup: float | None
+    stages: tuple[Stage, ...]
+    work: Mapping[str, float]
+    faults: Mapping[str, int]
+    faulty_queries: int
+    measured_queries: int
+    unranked: int
+    unstable: int
+    rankings: Mapping[str, Hits]
+    query_seconds: Mapping[str, float]
+    load_seconds: float | None
+    peak_device_bytes: int | None
+    peak_host_bytes: int | None
+    hardware: tuple[str, ...]
+    options: Mapping[str, Any]
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Systems that may stand in one table: same candidate pool, same measuring mode.
+
+    Attributes:
+        systems: best headline measure first; controls after them; failed cells last.
+        baseline: label that differences and tests refer to; None where nothing can be compared.
+        slowest: label that speed-ups refer to; None without latencies.
+        before: mean seconds per query of `retrieve` and `fetch`, shared by all systems, in no latency.
+        warnings: what a reader must know before comparing rows.
+    """
+
+    key: str
+    title: str
+    dataset: str
+    first_stage: str
+    depth: int
+    mode: str
+    pool: Pool
+    measures: tuple[str, ...]
+    systems: tuple[SystemResult, ...]
+    baseline: str | None
+    slowest: str | None
+    before: tuple[Stage, ...]
+    warnings: tuple[str, ...]
+    findings: tuple[Sentence, ...]
+
+    @property
+    def headline(self) -> str:
+        """The first measure, which orders the table and enters the tests."""
+        return self.measures[0]
+
+    def system(self, label: str) -> SystemResult:
+        """The system of that label."""
+        return next(system for system in self.systems if system.label == label)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """How one folder came about, for the appendix."""
+
+    folder: str
+    name: str
+    measured: str
+    config: str
+    environments: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that a page, a table or a figure shows."""
+
+    title: str
+    groups: tuple[Group, ...]
+    experiments: tuple[Experiment, ...]
+    warnings: tuple[str, ...]
+    version: str

@@ -1,0 +1,164 @@
+"""Result folders as the harness writes them, small enough to check by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.candidates import Pool
+from benchmarks.record import Protocol, Record, Session, System
+from benchmarks.store import CellWriter, write_experiment
+from rerankers import Candidate, Ranking
+from rerankers.interface import Cost, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from rerankers import RerankRequest
+    from rerankers.stages import Stage
+
+    Order = Callable[[RerankRequest], Sequence[int]]
+
+MACHINE = {
+    "python": "3.11.9",
+    "cpu": {"model": "Example CPU", "cores": 2},
+    "git": {"revision": "0123abcd", "is_dirty": False},
+    "state": {"load_average": [0.5]},
+}
+
+
+class Folder:
+    """Writes cells into one result folder, through the harness's own classes."""
+
+    def __init__(self, path: Path, name: str = "example") -> None:
+        self.path = path
+        self.name = name
+        self.cells: list[str] = []
+
+    def pool(
+        self,
+        texts: Mapping[str, Sequence[str]],
+        qrels: Mapping[str, Mapping[str, int]],
+        dataset: str = "tiny",
+        queries: Mapping[str, str] | None = None,
+    ) -> Pool:
+        """A saved pool: passages d0, d1, ... per query, in first-stage order."""
+        pool = Pool.freeze(
+            dataset=dataset,
+            first_stage={"kind": "bm25", "k1": 0.9, "b": 0.4},
+            depth=max(len(passages) for passages in texts.values()),
+            queries=queries or {query_id: f"what is {query_id}" for query_id in texts},
+            qrels=qrels,
+            candidates={
+                query_id: [
+                    Candidate(query_id, f"d{i}", text, float(len(passages) - i))
+                    for i, text in enumerate(passages)
+                ]
+                for query_id, passages in texts.items()
+            },
+            retrieve_seconds=dict.fromkeys(texts, 0.010),
+            fetch_seconds=dict.fromkeys(texts, 0.002),
+        )
+        pool.save(self.path / "pools")
+        return pool
+
+    def cell(
+        self,
+        pool: Pool,
+        label: str,
+        order: Order,
+        *,
+        reranker: str = "embedding",
+        seconds: Callable[[int], float] = lambda position: 0.1,
+        stages: Mapping[Stage, float] | None = None,
+        usage: Callable[[], Usage] = Usage,
+        status: str = "done",
+        error: str | None = None,
+        mode: str = "latency",
+        environment: Mapping[str, Any] | None = None,
+        described: Mapping[str, Any] | None = None,
+        only: int | None = None,
+        repeats: int = 1,
+    ) -> None:
+        """One system on a pool; `seconds` is the total by query position, `stages` a part of each total."""
+        name = f"{len(self.cells):02d}-{pool.dataset}"
+        record = Record.model_validate(
+            {
+                "cell": name,
+                "experiment": self.name,
+                "status": status,
+                "error": error,
+                "system": System(label=label, reranker=reranker, described=dict(described or {})),
+                "dataset": pool.dataset,
+                "first_stage": pool.first_stage,
+                "depth": pool.depth,
+                "pool": pool.digest,
+                "measures": ("nDCG@10", "RR@10"),
+                "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats}),
+                "sessions": (
+                    Session(
+                        started_at="2025-03-01T10:00:00Z",
+                        environment=dict(environment or MACHINE),
+                        load_seconds=1.5,
+                    ),
+                ),
+            }
+        )
+        with CellWriter(self.path / name, record) as writer:
+            for repeat in range(repeats):
+                for position, request in enumerate(pool.requests()[:only]):
+                    cost = Cost(dict(stages or {}), usage())
+                    writer.add([Ranking.of(request, order(request), cost)], repeat, seconds(position))
+        self.cells.append(name)
+        write_experiment(self.path, self.name, self.cells, {"name": self.name, "datasets": [pool.dataset]})
+
+    @staticmethod
+    def kept(request: RerankRequest) -> list[int]:
+        """The first stage's order."""
+        return list(range(len(request.candidates)))
+
+    @staticmethod
+    def turned(request: RerankRequest) -> list[int]:
+        """The first stage's order, turned around."""
+        return list(range(len(request.candidates)))[::-1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """An empty result folder to write into."""
+    return Folder(tmp_path / "results")
+
+
+HOSTILE = {
+    "script": "<script>alert(1)</script>",
+    "break-out": "</script><img src=x onerror=alert(1)>",
+    "template": "{{7*7}} {% raw %}",
+    "latex": r"\end{tabular} &%_#$ ~^",
+    "right-to-left": "שלום עולם \u202e txet",
+    "emoji": "😀 👩‍🔬",
+    "formula": "=HYPERLINK(1)",
+}
+
+
+@pytest.fixture
+def hostile(folder: Folder) -> Folder:
+    """Names and texts that would break out of a page, a table or a spreadsheet if anything let them."""
+    texts = {f"q{i}": [*HOSTILE.values(), "word " * 10_000] for i in range(3)}
+    queries = {
+        query_id: f"{text} {query_id}" for query_id, text in zip(texts, HOSTILE.values(), strict=False)
+    }
+    pool = folder.pool(texts, {query_id: {"d7": 2, "d3": -1} for query_id in texts}, "data</title>", queries)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+    for label in ("</td>", *HOSTILE.values()):
+        described = {"notice": f"notice {label}", "model": label}
+        folder.cell(pool, label, folder.turned, described=described, stages={"forward": 0.05})
+    folder.cell(pool, "failed", folder.kept, status="failed", error=HOSTILE["break-out"], only=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_texts() -> dict[str, str]:
+    """The texts of `hostile`, by what they try."""
+    return HOSTILE

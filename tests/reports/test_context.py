@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.store import read_results
+from reports.context import build
+from rerankers.errors import UnknownNameError
+from rerankers.interface import Usage
+
+if TYPE_CHECKING:
+    from reports.values import Group
+    from tests.reports.conftest import Folder
+
+TEXTS = {"a": ["x", "y", "z"], "b": ["x", "y", "z"]}
+QRELS = {"a": {"d0": 0, "d1": 1}, "b": {"d0": 1}}
+
+
+def only_group(folder: Folder) -> Group:
+    (group,) = build([read_results(folder.path)]).groups
+    return group
+
+
+def test_a_measure_is_the_mean_over_all_judged_queries(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+    system = only_group(folder).system("First stage")
+    discounted_at_rank_2 = 1 / math.log2(2 + 1)
+    assert system.quality["nDCG@10"].value == pytest.approx((discounted_at_rank_2 + 1.0) / 2)
+    assert system.quality["RR@10"].value == pytest.approx((1 / 2 + 1.0) / 2)
+    assert system.quality["Judged@10"].value == pytest.approx((2 / 3 + 1 / 3) / 2)
+
+
+def test_differences_are_paired_with_the_first_stage(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "Turned", folder.turned)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+    group = only_group(folder)
+    comparison = group.system("Turned").against["RR@10"]
+    assert group.baseline == "First stage"
+    assert comparison.difference.value == pytest.approx(((1 / 2 - 1 / 2) + (1 / 3 - 1)) / 2)
+    assert (comparison.wins, comparison.ties, comparison.losses) == (0, 1, 1)
+
+
+def test_latencies_are_quantiles_of_every_call_and_stages_add_up_to_the_mean(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(
+        pool, "S", folder.kept, seconds=lambda i: 0.1 + 0.2 * i, stages={"forward": 0.05, "order": 0.01}
+    )
+    system = only_group(folder).system("S")
+    assert system.latency is not None
+    assert system.latency.p50.value == pytest.approx((0.1 + 0.3) / 2)
+    assert system.latency.mean.value == pytest.approx((0.1 + 0.3) / 2)
+    assert [stage.name for stage in system.stages] == ["forward", "order", "untracked"]
+    assert system.stages[-1].seconds == pytest.approx(0.2 - 0.05 - 0.01)
+    assert sum(stage.share for stage in system.stages) == pytest.approx(1.0)
+
+
+def test_speed_ups_refer_to_the_slowest_reranker(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "Fast", folder.kept, seconds=lambda _: 0.1)
+    folder.cell(pool, "Slow", folder.kept, seconds=lambda _: 0.44)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
+    group = only_group(folder)
+    assert group.slowest == "Slow"
+    assert group.system("Fast").speedup == pytest.approx(4.4)
+    assert group.system("First stage").speedup is None
+
+
+def test_work_is_a_mean_per_query_and_faults_are_counted_once_whatever_the_repeats(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(
+        pool,
+        "S",
+        folder.kept,
+        repeats=3,
+        usage=lambda: Usage(windows=9, prompt_tokens=100, faults={"missing": 2}),
+    )
+    system = only_group(folder).system("S")
+    assert system.work == {"windows": 9.0, "prompt_tokens": 100.0}
+    assert dict(system.faults) == {"missing": 2 + 2}
+    assert system.faulty_queries == 2
+
+
+def test_what_retrieval_took_is_kept_apart_from_reranking(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept)
+    before = only_group(folder).before
+    assert [stage.name for stage in before] == ["retrieve", "fetch"]
+    assert [stage.seconds for stage in before] == pytest.approx([0.010, 0.002])
+
+
+def test_controls_are_never_first_and_failed_cells_are_last(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "Broken", folder.kept, status="failed", error="out of memory", only=1)
+    folder.cell(pool, "Oracle", folder.kept, reranker="oracle")
+    folder.cell(pool, "S", folder.turned)
+    group = only_group(folder)
+    assert [system.label for system in group.systems] == ["S", "Oracle", "Broken"]
+    assert not group.system("Broken").quality
+    assert "Broken failed: out of memory" in group.warnings
+
+
+def test_an_unfinished_cell_has_no_numbers_and_says_so(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, status="running", only=1)
+    group = only_group(folder)
+    assert not group.system("S").quality
+    assert group.system("S").latency is None
+    assert any("unfinished (1 of 2 queries)" in warning for warning in group.warnings)
+
+
+def test_a_finished_cell_with_a_missing_ranking_counts_zero_and_says_so(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, only=1)
+    group = only_group(folder)
+    assert group.system("S").quality["RR@10"].value == pytest.approx((1 / 2 + 0) / 2)
+    assert "S has no ranking for 1 query; each counts 0." in group.warnings
+
+
+def test_other_pools_and_modes_make_other_groups(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    other = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
+    folder.cell(pool, "S", folder.kept)
+    folder.cell(other, "S", folder.kept)
+    folder.cell(pool, "S", folder.kept, mode="throughput")
+    groups = build([read_results(folder.path)]).groups
+    assert [(group.pool.digest, group.mode) for group in groups] == [
+        (pool.digest, "latency"),
+        (other.digest, "latency"),
+        (pool.digest, "throughput"),
+    ]
+
+
+def test_different_hardware_is_said_in_place(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept)
+    folder.cell(pool, "T", folder.kept, environment={"cpu": {"model": "Other CPU"}})
+    assert any("different hardware" in warning for warning in only_group(folder).warnings)
+
+
+def test_equal_labels_from_two_folders_are_told_apart(folder: Folder) -> None:
+    again = type(folder)(folder.path.with_name("later"))
+    for one in (folder, again):
+        one.cell(one.pool(TEXTS, QRELS), "S", one.kept)
+    (group,) = build([read_results(folder.path), read_results(again.path)]).groups
+    assert {system.label for system in group.systems} == {"S (results)", "S (later)"}
+
+
+def test_an_unknown_baseline_offers_near_misses(folder: Folder) -> None:
+    folder.cell(folder.pool(TEXTS, QRELS), "PE-Rank", folder.kept)
+    with pytest.raises(UnknownNameError, match="did you mean PE-Rank"):
+        build([read_results(folder.path)], baseline="PE-Rnk")
+
+
+def test_the_finding_names_the_best_and_the_price_of_the_fastest(folder: Folder) -> None:
+    texts = {f"q{i}": ["x", "y", "z"] for i in range(8)}
+    pool = folder.pool(texts, {query_id: {"d2": 1} for query_id in texts})
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+    folder.cell(pool, "Good", folder.turned, seconds=lambda _: 0.6)
+    folder.cell(pool, "Quick", lambda _: [1, 2, 0], seconds=lambda _: 0.1)
+    sentences = ["".join(sentence) for sentence in only_group(folder).findings]
+    gain = 1 - 1 / math.log2(3 + 1)
+    loss = 1 / math.log2(2 + 1) - 1
+    assert sentences[0].startswith(
+        f"Good ranks best, with nDCG@10 1.000: +{gain:.3f} over First stage (significant"
+    )
+    assert sentences[1].startswith(f"Quick is 6.0 times faster than Good at −{-loss:.3f} nDCG@10")
+
+
+def test_without_judgements_there_is_no_measure_and_the_rest_remains(folder: Folder) -> None:
+    folder.cell(folder.pool(TEXTS, {}), "S", folder.kept)
+    group = only_group(folder)
+    assert not group.system("S").quality
+    assert group.system("S").latency is not None
+    assert any("not judged" in warning for warning in group.warnings)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.store import read_results
+from reports import latex, markdown
+from reports.context import build
+from reports.tables import FORMATS, LAYOUTS, table, tables
+from rerankers.errors import UnknownNameError
+from rerankers.interface import Usage
+
+if TYPE_CHECKING:
+    from reports.tables import Cell, Table
+    from tests.reports.conftest import Folder
+
+TEXTS = {f"q{i}": ["x", "y", "z"] for i in range(8)}
+QRELS = {query_id: {"d2": 1} for query_id in TEXTS}
+
+
+@pytest.fixture
+def results(folder: Folder) -> Folder:
+    """Turned is perfect, Middle second, the first stage last; Oracle is a control; Broken failed."""
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
+    folder.cell(
+        pool,
+        "Turned",
+        folder.turned,
+        seconds=lambda _: 0.6,
+        stages={"forward": 0.5},
+        described={"notice": "untrained"},
+    )
+    folder.cell(pool, "Middle", lambda _: [1, 2, 0], seconds=lambda _: 0.2, usage=lambda: Usage(llm_calls=9))
+    folder.cell(pool, "Oracle", folder.turned, reranker="oracle", seconds=lambda _: 1e-5)
+    folder.cell(pool, "Broken", folder.kept, status="failed", error="out of memory", only=0)
+    return folder
+
+
+def only_table(folder: Folder, layout: str = "headline") -> Table:
+    (one,) = tables(build([read_results(folder.path)]), layout)
+    return one
+
+
+def cell(one: Table, label: str, column: str) -> Cell:
+    row = next(row for row in one.rows if row.label == label)
+    return row.cells[[each.name for each in one.columns].index(column)]
+
+
+def test_best_and_second_are_marked_and_controls_never(results: Folder) -> None:
+    one = only_table(results)
+    assert cell(one, "Turned", "nDCG@10").mark == "best"
+    assert cell(one, "Middle", "nDCG@10").mark == "second"
+    assert cell(one, "Oracle", "nDCG@10").mark == ""
+    assert cell(one, "Middle", "p50").mark == "best"
+    assert cell(one, "First stage", "p50").mark == ""
+
+
+def test_significant_changes_are_marked_against_the_baseline(results: Folder) -> None:
+    one = only_table(results)
+    assert cell(one, "Turned", "nDCG@10").change == "better"
+    assert cell(one, "First stage", "nDCG@10").change == ""
+    assert "p < 0.001 (Holm); 8 wins, 0 ties, 0 losses" in cell(one, "Turned", "nDCG@10").hint
+
+
+def test_latencies_are_printed_in_milliseconds_and_speed_ups_as_factors(results: Folder) -> None:
+    one = only_table(results)
+    assert cell(one, "Turned", "p50").text == "600"
+    assert cell(one, "Middle", "speedup").text == "3.0"
+
+
+def test_columns_without_any_value_are_left_out_of_named_layouts(results: Folder) -> None:
+    assert "windows" not in [column.name for column in only_table(results).columns]
+    assert "llm_calls" in [column.name for column in only_table(results).columns]
+
+
+def test_the_stages_layout_ends_with_what_is_untracked_and_the_mean(results: Folder) -> None:
+    one = only_table(results, "stages")
+    assert [column.name for column in one.columns] == ["stage:forward", "stage:untracked", "mean", "p50"]
+    assert cell(one, "Turned", "stage:untracked").value == pytest.approx(600 - 500)
+
+
+def test_a_list_of_columns_is_a_layout(results: Folder) -> None:
+    one = only_table(results, "p50, nDCG@10, share:forward")
+    assert [column.name for column in one.columns] == ["p50", "nDCG@10", "share:forward"]
+
+
+def test_a_notice_becomes_a_footnote_of_its_row(results: Folder) -> None:
+    one = only_table(results)
+    assert one.footnotes == (("a", "untrained"),)
+    assert [row.notes for row in one.rows if row.label == "Turned"] == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [("headlin", "did you mean headline"), ("nDCG@10,p5O", "unknown column 'p5O'; did you mean p95 or p50")],
+)
+def test_an_unknown_layout_or_column_offers_near_misses(results: Folder, layout: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        table([results.path], "csv", layout)
+
+
+def test_an_unknown_format_offers_near_misses(results: Folder) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean markdown"):
+        table([results.path], "markdwon")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_layout_prints_in_every_format_and_twice_the_same(
+    results: Folder, format_name: str, layout: str
+) -> None:
+    first = table([results.path], format_name, layout)
+    assert first == table([results.path], format_name, layout)
+    assert "Turned" in first
+
+
+def test_csv_keeps_full_precision_and_puts_the_unit_into_the_name(results: Folder) -> None:
+    rows = {row["system"]: row for row in csv.DictReader(io.StringIO(table([results.path], "csv")))}
+    assert float(rows["Middle"]["nDCG@10"]) == pytest.approx(0.6309297535714575, rel=1e-12)  # 1 / log2(2 + 1)
+    assert float(rows["Middle"]["p50_ms"]) == pytest.approx(200)
+    assert float(rows["Middle"]["nDCG@10_p_holm"]) < 0.05
+    assert rows["Broken"]["status"] == "failed"
+    assert rows["Broken"]["nDCG@10"] == ""
+
+
+def test_latex_is_a_booktabs_table_with_caption_label_and_legend(results: Folder) -> None:
+    text = table([results.path], "latex")
+    for part in (
+        r"\toprule",
+        r"\bottomrule",
+        r"\caption{",
+        r"\label{tab:headline-g1}",
+        r"\textbf{1.0000}$^{\uparrow}$",
+    ):
+        assert part in text
+    assert text.count("{") == text.count("}")
+    assert text.isascii()
+
+
+def test_markdown_rows_have_as_many_cells_as_the_head(results: Folder) -> None:
+    lines = [line for line in table([results.path], "markdown").splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_latex_cannot_print_is_written_by_its_code_point() -> None:
+    assert (
+        latex.escape("&%_#$ {x} ~^\\")
+        == r"\&\%\_\#\$ \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    assert latex.escape("é 😀 א") == "é [U+1F600] [U+05D0]"
+    assert latex.escape("a\n\\end{tabular}") == r"a \textbackslash{}end\{tabular\}"
+
+
+def test_markdown_cannot_be_broken_out_of() -> None:
+    assert markdown.escape("a|b\n</td> *x*") == r"a\|b \</td\> \*x\*"
