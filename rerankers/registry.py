@@ -61,6 +61,15 @@ ROWS: dict[str, Row] = {
     "rankgpt": Row(
         "rerankers.rankgpt.reranker:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
     ),
+    "first": Row(
+        "rerankers.first:First", "one forward pass orders a window by letters' logits (arXiv 2406.15657)"
+    ),
+    "pairwise": Row(
+        "rerankers.pairwise:Pairwise", "a chat model compares two passages at a time (arXiv 2306.17563)"
+    ),
+    "setwise": Row(
+        "rerankers.setwise:Setwise", "a chat model picks the best of a few passages (arXiv 2310.09497)"
+    ),
     "pe-rank": Row(
         "rerankers.pe_rank.reranker:PERank",
         "an LLM orders passages given as single embeddings (arXiv 2406.14848)",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.llm.chat import Message
 
 PromptName = Literal["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"]
+LetterPromptName = Literal["first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,11 @@ class ListwisePrompt:
         """How an answer written as asked names a passage; group 1 is its number."""
         return re.compile(self.id)
 
-    def messages(self, query: str, passages: Sequence[str]) -> list[Message]:
-        """The conversation for a query and its passages, ids from 1."""
-        numbered = list(enumerate(passages, start=1))
+    def messages(
+        self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
+    ) -> list[Message]:
+        """The conversation for a query and its passages, with ids from 1 or the labels given."""
+        numbered = list(zip(labels or range(1, len(passages) + 1), passages, strict=False))
         values = {
             "count": len(passages),
             "query": query,
@@ -53,7 +56,7 @@ class ListwisePrompt:
         return messages
 
 
-def load_prompt(name: PromptName) -> ListwisePrompt:
+def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
     """The prompt of that name."""
     prompts = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
     return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
@@ -64,5 +67,5 @@ def passage_words(text: str) -> list[str]:
     return text.replace("Title: Content: ", "").split()
 
 
-def _filled(turn: dict[str, str], values: dict[str, object]) -> Message:
+def _filled(turn: dict[str, str], values: Mapping[str, object]) -> Message:
     return {"role": turn["role"], "content": turn["content"].format(**values)}  # type: ignore[typeddict-item]

@@ -54,6 +54,9 @@ def options(
         "fusion": {"parts": [{"reranker": "first-stage"}, {"reranker": "reverse"}, {"reranker": "random"}]},
         "cascade": {"steps": [{"reranker": "reverse"}, {"reranker": "random", "depth": 3}]},
         "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
+        "first": {"model": tiny_llm, "window": 4, "step": 2},
+        "pairwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
+        "setwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
         "pe-rank": {"model": str(golden / "pe_rank" / "mistral"), "window": 4, "step": 2},
     }
 

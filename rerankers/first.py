@@ -1,0 +1,146 @@
+"""FIRST: one forward pass ranks a window, by the logits of the first identifier (arXiv 2406.15657).
+
+The prompt asks for an order of letters, as RankZephyr's does of numbers; the answer is begun with `[`, and
+the next-token logits of the letters shown are the passages' scores (section 3). Nothing is generated. Models
+trained for it exist; an untrained model's first identifier says less. Windows as in `rerankers.windows`.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from pydantic import Field, validate_call
+
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.errors import ModelError
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.llm.causal import CausalLM
+from rerankers.rankgpt.prompt import load_prompt
+from rerankers.rankgpt.prompt import passage_words as words_of
+from rerankers.windows import WindowPolicy, sliding_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.llm.chat import Message
+    from rerankers.stages import StageClock
+
+_LETTERS = string.ascii_uppercase
+
+
+class First(Reranker):
+    """Listwise reranking by the logits of the first identifier.
+
+    Args:
+        model: hub id, folder or wheel of a chat model.
+        revision: hub revision.
+        window: passages per forward pass, at most 26.
+        step: places the window moves.
+        policy: see `rerankers.windows`.
+        passage_words: passages are cut after this many words.
+        dtype, device, attention: see `rerankers.llm.causal`.
+
+    Raises:
+        ModelError: the model has no chat template, or its tokenizer does not keep letters apart.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        window: Annotated[int, Field(ge=2, le=26)] = 20,
+        step: Annotated[int, Field(ge=1)] = 10,
+        policy: WindowPolicy = "clipped",
+        passage_words: Annotated[int, Field(ge=1)] = 300,
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
+        self._window = window
+        self._step = step
+        self._policy = policy
+        self._passage_words = passage_words
+        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        if not self._llm.tokenizer.chat_template:
+            raise ModelError(f"{model!r} has no chat template; choose a chat or instruct model")
+        self.device = str(self._llm.device)
+        self._prompt = load_prompt("first")
+        config = self._llm.model.config.get_text_config()
+        self._context: int | None = getattr(config, "max_position_embeddings", None)
+        self._letters = self._letter_tokens(model)
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank the requests one after the other, each window in one forward pass."""
+        return [self._rank(request, clock) for request in requests]
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, and where the prompt is from."""
+        return {**self._llm.describe(), "prompt_source": self._prompt.source}
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        cost = Cost()
+        with clock.stage("prompt", cost):
+            words = [words_of(candidate.text) for candidate in request.candidates]
+        order = list(range(len(words)))
+        truncated: set[int] = set()
+        for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
+            shown = order[start:end]
+            with clock.stage("prompt", cost):
+                tokens, longest = self._fit(request.query, [words[i] for i in shown])
+                truncated.update(i for i in shown if len(words[i]) > longest)
+            with clock.stage("prefill", cost), torch.inference_mode():
+                prompt = torch.tensor([tokens], device=self._llm.device)  # (1, len(tokens))
+                logits = self._llm.model(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[0, -1]
+                scores = logits[self._letters[: len(shown)]].float().tolist()
+            with clock.stage("order", cost):
+                ranked = sorted(range(len(shown)), key=lambda i: -scores[i])
+                order[start:end] = [shown[i] for i in ranked]
+            cost.usage.windows += 1
+            cost.usage.llm_calls += 1
+            cost.usage.prompt_tokens += len(tokens)
+        with clock.stage("order", cost):
+            cost.usage.passages_truncated = len(truncated)
+            return Ranking.of(request, order, cost)
+
+    def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int]:
+        """Token ids of the prompt with passages as long as allowed and the context holds; that length."""
+        longest = self._passage_words
+        while True:
+            texts = [" ".join(words[:longest]) for words in passages]
+            tokens = self._encode(self._text(self._prompt.messages(query, texts, _LETTERS)))
+            if self._context is None or len(tokens) <= self._context:
+                return tokens, longest
+            if longest == 1:
+                raise ModelError(f"{len(passages)} passages exceed the context of {self._context} tokens")
+            longest = max(1, longest * 9 // 10)
+
+    def _text(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, with the answer begun."""
+        text: str = self._llm.tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=False
+        )
+        return text + "["
+
+    def _encode(self, text: str) -> list[int]:
+        """Token ids; the chat template has written the special tokens already."""
+        ids: list[int] = self._llm.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _letter_tokens(self, model: str) -> torch.Tensor:
+        """The token that writes each letter right after the opening bracket, (26,)."""
+        begun = self._text([{"role": "user", "content": "Rank the passages."}])
+        before = self._encode(begun)
+        tokens = []
+        for letter in _LETTERS:
+            after = self._encode(begun + letter)
+            if after[:-1] != before:
+                raise ModelError(
+                    f"the tokenizer of {model!r} does not write '[{letter}' as '[' and one letter"
+                )
+            tokens.append(after[-1])
+        return torch.tensor(tokens, device=self._llm.device)

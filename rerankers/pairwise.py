@@ -1,0 +1,153 @@
+"""Pairwise ranking prompting: a chat model compares two passages at a time (arXiv 2306.17563).
+
+Each pair is shown in both orders, because models favour a position; answers that contradict each other are a
+tie, and a tie keeps the current order (section 3.1). The order comes from sliding passes (3.3) or from a heap
+sort (3.2). Deviation: the heap settles the first places only, as later work does, instead of all.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, validate_call
+
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.llm.chat import BackendName, ChatAnswer, ChatCall, ChatSettings, Talk, open_chat
+from rerankers.rankgpt.prompt import passage_words as words_of
+from rerankers.sorting import bubble_order, heap_order
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from rerankers.stages import StageClock
+
+_PROMPT = (
+    'Given a query "{query}", which of the following two passages is more relevant to the query?\n\n'
+    "Passage A: {first}\n\nPassage B: {second}\n\nOutput Passage A or Passage B:"
+)
+# "Passage A" anywhere, or a letter that is all of the answer or set off by a sign; "A glacier" is no label.
+_LABEL = re.compile(r"(?i:passage)\s+([AB])\b|\A\W*([AB])(?=\W*\Z|[.:)\]])")
+
+
+class Pairwise(Reranker):
+    """Pairwise ranking prompting (PRP) with a chat model.
+
+    Args:
+        model: the endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`).
+        backend: `openai` or `transformers`.
+        base_url: root of an endpoint's API; the key is read from `OPENAI_API_KEY`.
+        revision: hub revision of a model in this process.
+        method: `sliding` passes from the tail to the head, each of which settles one place, or `heap`.
+        top: places that are settled: sliding passes, ten in the paper, or places taken from the heap.
+        passage_words: passages are cut after this many words.
+        max_new_tokens: longest answer.
+        temperature: 0 is greedy; None leaves it to the endpoint.
+        dtype, device, attention: of a model in this process.
+        recording: file of an endpoint's answers, replayed and added to.
+        budget_dollars: stop before calls to a model with a listed price could cost more.
+        concurrency: queries under way at once at an endpoint.
+        timeout_seconds: longest wait for one answer of an endpoint.
+        retries: further attempts after a failure of an endpoint that may pass.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        backend: BackendName = "openai",
+        base_url: str | None = None,
+        revision: str | None = None,
+        method: Literal["sliding", "heap"] = "sliding",
+        top: Annotated[int, Field(ge=1)] = 10,
+        passage_words: Annotated[int, Field(ge=1)] = 100,
+        max_new_tokens: Annotated[int, Field(ge=1)] = 8,
+        temperature: Annotated[float, Field(ge=0)] | None = 0.0,
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+        attention: AttentionName = "auto",
+        recording: Path | None = None,
+        budget_dollars: Annotated[float, Field(gt=0)] | None = None,
+        concurrency: Annotated[int, Field(ge=1)] = 8,
+        timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
+        retries: Annotated[int, Field(ge=0)] = 6,
+    ) -> None:
+        self._method = method
+        self._top = top
+        self._passage_words = passage_words
+        self._max_new_tokens = max_new_tokens
+        self._chat = open_chat(
+            ChatSettings(
+                backend=backend,
+                model=model,
+                base_url=base_url,
+                concurrency=concurrency,
+                timeout_seconds=timeout_seconds,
+                retries=retries,
+                temperature=temperature,
+                recording=recording,
+                budget_dollars=budget_dollars,
+                revision=revision,
+                dtype=dtype,
+                device=device,
+                attention=attention,
+            )
+        )
+        self.device = self._chat.device
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank each request; requests run side by side where the backend can."""
+        return self._chat.run([self._rank(request, clock) for request in requests], clock)
+
+    def describe(self) -> dict[str, object]:
+        """The backend as used."""
+        return self._chat.describe()
+
+    def close(self) -> None:
+        """Close the backend's connections."""
+        self._chat.close()
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+        cost = Cost()
+        with clock.stage("prompt", cost):
+            words = [words_of(candidate.text) for candidate in request.candidates]
+            texts = [" ".join(each[: self._passage_words]) for each in words]
+            cost.usage.passages_truncated = sum(len(each) > self._passage_words for each in words)
+
+        def asked(first: int, second: int) -> Generator[ChatCall, ChatAnswer, int | None]:
+            """Which of the two the model prefers, shown in this order; None if it does not say."""
+            with clock.stage("prompt", cost):
+                text = _PROMPT.format(query=request.query, first=texts[first], second=texts[second])
+            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, _is_said)
+            with clock.stage("parse", cost):
+                label = _LABEL.search(answer.text)
+                if label is None:
+                    cost.usage.fault("malformed")
+                    if answer.end in ("cut_off", "refused"):
+                        cost.usage.fault(answer.end)
+                    return None
+                return first if (label[1] or label[2]) == "A" else second
+
+        def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
+            leader = 0
+            for challenger in range(1, len(items)):
+                pair = items[leader], items[challenger]
+                if (yield from asked(*pair)) == pair[1] and (yield from asked(*reversed(pair))) == pair[1]:
+                    leader = challenger
+            return leader
+
+        if self._method == "heap":
+            order = yield from heap_order(len(texts), self._top, 2, best)
+        else:
+            order = yield from bubble_order(len(texts), self._top, 2, best)
+        with clock.stage("order", cost):
+            return Ranking.of(request, order, cost)
+
+
+def _is_said(text: str) -> bool:
+    """Whether a label stands in the text and its word is over."""
+    label = _LABEL.search(text)
+    return label is not None and label.end() < len(text)
