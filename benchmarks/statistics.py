@@ -1,30 +1,32 @@
 """Intervals and tests over per-query values; numpy and scipy do the arithmetic.
 
 Which test for what follows Smucker, Allan and Carterette, "A comparison of statistical significance tests for
-information retrieval evaluation" (CIKM 2007): paired t-test and randomisation test agree, rank tests do not.
+information retrieval evaluation" (CIKM 2007): the paired t-test and the randomisation test agree, and rank
+tests do not. That two systems are as good as each other is claimed by an equivalence test (TOST), never by
+a difference that is merely not significant.
+
+Everything random takes a seed and is the same every time.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
+    Floats = NDArray[np.float64]
+
 Statistic = Literal["mean", "median", "p95", "p99"]
 
-_BLOCK = 4_000_000  # resampled values held at once: 32 MB
-
-_REDUCE: dict[Statistic, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "mean": lambda samples: samples.mean(axis=1),
-    "median": lambda samples: np.median(samples, axis=1),
-    "p95": lambda samples: np.quantile(samples, 0.95, axis=1),
-    "p99": lambda samples: np.quantile(samples, 0.99, axis=1),
-}
+_QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+_BLOCK = 4_000_000  # resampled positions held at once: 32 MB
+_EXACT_PAIRS = 14  # up to here all 2^n sign flips are enumerated
 
 
 def bootstrap_interval(
@@ -36,32 +38,102 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of a statistic of `values`.
 
-    Deterministic for a seed. One value gives an interval of width zero; no value gives (nan, nan).
+    One value gives an interval of width zero; no value gives (nan, nan).
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.size == 0:
         return float("nan"), float("nan")
-    reduce = _REDUCE[statistic]
-    estimates = np.concatenate(
-        [reduce(sample[positions]) for positions in _resampled_positions(sample.size, resamples, seed)]
-    )
+    if statistic == "mean":
+        return _percentile_interval(_resampled_means(sample, resamples, seed), confidence)
+    estimates = _resampled_quantiles(sample, _QUANTILES[statistic], resamples, seed)
     return _percentile_interval(estimates, confidence)
+
+
+def bootstrap_ratio_interval(
+    a: ArrayLike,
+    b: ArrayLike,
+    statistic: Statistic = "median",
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `statistic(a) / statistic(b)`, such as a speed-up.
+
+    Queries are drawn, and with each its value in both samples, so that what makes a query slow for both
+    systems cancels.
+
+    Raises:
+        ValueError: the samples differ in length, or are empty.
+    """
+    above, below = _paired(a, b)
+    if statistic == "mean":
+        ratios = _resampled_means(above, resamples, seed) / _resampled_means(below, resamples, seed)
+        return _percentile_interval(ratios, confidence)
+    quantile = _QUANTILES[statistic]
+    blocks = [
+        np.quantile(above[drawn], quantile, axis=1) / np.quantile(below[drawn], quantile, axis=1)
+        for drawn in _drawn(above.size, resamples, seed)
+    ]
+    return _percentile_interval(np.concatenate(blocks), confidence)
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of the paired t-test; 1.0 where no pair differs, or with fewer than two pairs.
 
     Raises:
-        ValueError: the samples differ in length.
+        ValueError: the samples differ in length, or are empty.
     """
-    differences = _paired_differences(a, b)
+    differences = np.subtract(*_paired(a, b))
     if differences.size < 2 or not differences.any():
         return 1.0
-    if np.ptp(differences) == 0.0:
-        return 0.0  # every pair differs by the same amount: the statistic is infinite
-    from scipy.stats import ttest_1samp
+    return 2.0 * min(_t_tail(differences), _t_tail(-differences))
 
-    return float(ttest_1samp(differences, 0.0).pvalue)
+
+def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
+    """P-value of two one-sided paired t-tests (TOST; Schuirmann 1987).
+
+    A small value says that the mean difference lies within `margin` of zero on either side. At level 0.05
+    this is the same as the 90 % interval of the difference lying inside the margin.
+
+    Raises:
+        ValueError: the samples differ in length or are empty, or the margin is not positive.
+    """
+    if margin <= 0:
+        raise ValueError(f"the margin must be positive, not {margin}")
+    differences = np.subtract(*_paired(a, b))
+    if differences.size < 2:
+        return 1.0
+    return max(_t_tail(differences + margin), _t_tail(margin - differences))
+
+
+def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p-value of the paired randomisation test on the mean difference.
+
+    If the systems were the same, each difference could as well have the other sign. Up to 14 pairs all sign
+    flips are enumerated; beyond, `resamples` are drawn and the observed one is counted among them.
+
+    Raises:
+        ValueError: the samples differ in length, or are empty.
+    """
+    differences = np.subtract(*_paired(a, b))
+    is_exact = differences.size <= _EXACT_PAIRS
+    signs = _all_signs(differences.size) if is_exact else _random_signs(differences.size, resamples, seed)
+    observed = abs(differences.sum())
+    tolerance = 1e-6 * np.abs(differences).sum()  # the signs' products are sums in 32 bits
+    extreme = int((np.abs(signs @ differences.astype(np.float32)) >= observed - tolerance).sum())
+    return extreme / len(signs) if is_exact else (extreme + 1) / (len(signs) + 1)
+
+
+def effect_size(a: ArrayLike, b: ArrayLike) -> float:
+    """Cohen's d for paired samples: the mean difference in standard deviations of the differences.
+
+    0.0 where no pair differs; infinite where all pairs differ by the same amount.
+    """
+    differences = np.subtract(*_paired(a, b))
+    if not differences.any():
+        return 0.0
+    deviation = differences.std(ddof=1) if differences.size > 1 else 0.0
+    return float(differences.mean() / deviation) if deviation else float(np.copysign(np.inf, differences[0]))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -78,14 +150,68 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def _paired_differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+def bonferroni(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Each p-value times their number, at most 1."""
+    return {name: min(1.0, len(p_values) * p_value) for name, p_value in p_values.items()}
+
+
+def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
+    if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(f"paired samples need one length, got {first.shape} and {second.shape}")
-    return first - second
+    return first, second
 
 
-def _resampled_positions(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _t_tail(differences: Floats) -> float:
+    """P-value of the one-sided t-test that the mean is above zero."""
+    mean = differences.mean()
+    if np.ptp(differences) <= 1e-12 * abs(mean):  # all alike but for rounding: the statistic is infinite
+        return 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(differences, 0.0, alternative="greater").pvalue)
+
+
+def _resampled_means(sample: Floats, resamples: int, seed: int) -> Floats:
+    """Means of resamples: deviations weighted by how often each value is drawn, (resamples,)."""
+    mean = sample.mean()
+    drawn = _draw_counts(sample.size, resamples, seed) @ (sample - mean).astype(np.float32)
+    means: Floats = mean + drawn.astype(np.float64) / sample.size
+    return means
+
+
+def _resampled_quantiles(sample: Floats, quantile: float, resamples: int, seed: int) -> Floats:
+    """Quantiles of resamples, linearly interpolated as numpy does, without drawing the resamples.
+
+    The k-th smallest of n draws with replacement is the value at position floor(n U), where U is the k-th
+    smallest of n uniform numbers, which is Beta(k, n - k + 1); the next one follows from the minimum of the
+    n - k uniform numbers above it (David and Nagaraja, Order Statistics, 2003, sections 2.1 and 2.5).
+    """
+    ordered = np.sort(sample)
+    size = ordered.size
+    below, share = divmod((size - 1) * quantile, 1.0)
+    above = size - int(below) - 1  # draws larger than the lower neighbour of the quantile
+    generator = np.random.default_rng(seed)
+    low = generator.beta(int(below) + 1, above + 1, resamples)
+    high = low + (1.0 - low) * (1.0 - generator.random(resamples) ** (1.0 / max(1, above)))
+    places = np.minimum(size - 1, (size * np.stack([low, high])).astype(np.int64))
+    estimates: Floats = (1.0 - share) * ordered[places[0]] + share * ordered[places[1]]
+    return estimates
+
+
+@lru_cache(maxsize=1)  # the systems of a table have the same queries
+def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
+    """How often each position is drawn in each resample, (resamples, size)."""
+    blocks = []
+    for drawn in _drawn(size, resamples, seed):
+        rows = np.arange(len(drawn))[:, None] * size
+        counts = np.bincount((drawn + rows).ravel(), minlength=drawn.size)
+        blocks.append(counts.astype(np.float32).reshape(drawn.shape))
+    found: NDArray[np.float32] = np.concatenate(blocks)
+    return found
+
+
+def _drawn(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Positions drawn with replacement, (block, size) at a time, so that memory stays bounded."""
     generator = np.random.default_rng(seed)
     block = max(1, _BLOCK // size)
@@ -93,7 +219,22 @@ def _resampled_positions(size: int, resamples: int, seed: int) -> Iterator[NDArr
         yield generator.integers(0, size, (min(block, resamples - start), size))
 
 
-def _percentile_interval(estimates: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def _all_signs(size: int) -> NDArray[np.float32]:
+    """Every combination of signs, (2^size, size)."""
+    bits = np.arange(2**size)[:, None] >> np.arange(size) & 1
+    return (2 * bits - 1).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _random_signs(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
+    """Random signs, (resamples, size)."""
+    bits = np.unpackbits(
+        np.random.default_rng(seed).integers(0, 256, (resamples, -(-size // 8)), dtype=np.uint8), axis=1
+    )[:, :size]
+    return np.where(bits, np.float32(1), np.float32(-1))
+
+
+def _percentile_interval(estimates: Floats, confidence: float) -> tuple[float, float]:
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(estimates, [tail, 1.0 - tail])
     return float(low), float(high)

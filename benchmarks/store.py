@@ -81,13 +81,15 @@ class Results:
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
 
     def pool(self, digest: str) -> Pool:
-        """The candidate pool of that digest, read once.
+        """The candidate pool of that digest, read once; of "", which cells name that got none, an empty one.
 
         Raises:
             StoreError: it is missing or damaged.
         """
-        from benchmarks.candidates import load_pool
+        from benchmarks.candidates import Pool, load_pool
 
+        if not digest:
+            return Pool.freeze(dataset="", first_stage={}, depth=0, queries={}, qrels={}, candidates={})
         if digest not in self._pools:
             self._pools[digest] = load_pool(self.folder / "pools" / digest)
         return self._pools[digest]

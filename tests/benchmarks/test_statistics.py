@@ -8,20 +8,61 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.statistics import Statistic, bootstrap_interval, holm, paired_t_test
+from benchmarks.statistics import (
+    Statistic,
+    bonferroni,
+    bootstrap_interval,
+    bootstrap_ratio_interval,
+    effect_size,
+    equivalence_test,
+    holm,
+    paired_t_test,
+    permutation_test,
+)
 
 GENERATOR = np.random.default_rng(5)
 A = GENERATOR.normal(0.5, 0.2, 43)
 B = A + GENERATOR.normal(0.05, 0.1, 43)
 
 
-@pytest.mark.parametrize(("statistic", "function"), [("mean", np.mean), ("median", np.median)])
+def p95(values: Any, axis: int = -1) -> Any:
+    return np.quantile(values, 0.95, axis=axis)
+
+
+@pytest.mark.parametrize(("statistic", "function"), [("mean", np.mean), ("median", np.median), ("p95", p95)])
 def test_bootstrap_intervals_agree_with_scipy(statistic: Statistic, function: Any) -> None:
     low, high = bootstrap_interval(A, statistic)
     theirs = scipy.stats.bootstrap(
         (A,), function, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
     ).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 42, 43])
+@pytest.mark.parametrize(("statistic", "quantile"), [("median", 0.5), ("p95", 0.95), ("p99", 0.99)])
+def test_quantiles_bootstrapped_in_closed_form_agree_with_drawing(
+    statistic: Statistic, quantile: float, size: int
+) -> None:
+    sample = A[:size]
+    drawn = np.random.default_rng(2).integers(0, size, (40_000, size))
+    expected = np.quantile(np.quantile(sample[drawn], quantile, axis=1), [0.1, 0.9])
+    assert bootstrap_interval(sample, statistic, 0.8, 40_000) == pytest.approx(expected, abs=0.012)
+
+
+def test_ratios_are_of_queries_drawn_in_pairs() -> None:
+    seconds = GENERATOR.lognormal(0, 1, 60)  # queries differ a lot, the systems by exactly four times
+    assert bootstrap_ratio_interval(4 * seconds, seconds) == pytest.approx((4.0, 4.0))
+    assert bootstrap_ratio_interval(4 * seconds, seconds, "mean") == pytest.approx((4.0, 4.0))
+    low, high = bootstrap_ratio_interval(4 * seconds, seconds[::-1])
+    assert low < 4.0 < high
+    theirs = scipy.stats.bootstrap(
+        (A, B),
+        lambda a, b, axis: np.median(a, axis=axis) / np.median(b, axis=axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert bootstrap_ratio_interval(A, B) == pytest.approx((theirs.low, theirs.high), abs=0.02)
 
 
 def test_bootstrap_intervals_narrow_with_the_root_of_the_sample() -> None:
@@ -50,6 +91,54 @@ def test_systems_that_never_differ_have_p_one() -> None:
 
 def test_systems_that_always_differ_alike_have_p_zero() -> None:
     assert paired_t_test([1.0, 2.0, 3.0], [0.5, 1.5, 2.5]) == 0.0
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.05, 0.1])
+def test_equivalence_is_two_one_sided_tests(margin: float) -> None:
+    lower = scipy.stats.ttest_1samp(A - B, -margin, alternative="greater").pvalue
+    upper = scipy.stats.ttest_1samp(A - B, margin, alternative="less").pvalue
+    assert equivalence_test(A, B, margin) == pytest.approx(max(lower, upper))
+
+
+def test_not_significant_is_not_equivalent() -> None:
+    a, b = np.array([0.1, 0.9, 0.4, 0.6]), np.array([0.9, 0.1, 0.6, 0.4])
+    assert paired_t_test(a, b) > 0.9
+    assert equivalence_test(a, b, 0.01) > 0.4
+
+
+def test_equivalence_at_its_limits() -> None:
+    assert equivalence_test(A, A, 0.01) == 0.0
+    assert equivalence_test([0.5, 0.6], [0.3, 0.4], 0.01) == 1.0
+    assert equivalence_test([0.5], [0.5], 0.01) == 1.0
+    with pytest.raises(ValueError, match="positive"):
+        equivalence_test(A, B, 0.0)
+
+
+@pytest.mark.parametrize("size", [2, 5, 12])
+def test_permutation_p_values_agree_with_scipys_exact_enumeration(size: int) -> None:
+    test: Any = scipy.stats.permutation_test
+    differences = (A[:size] - B[:size],)
+    theirs = test(differences, np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert permutation_test(A[:size], B[:size]) == pytest.approx(theirs.pvalue)
+    assert permutation_test([0.3], [0.1]) == 1.0  # both signs are as extreme
+
+
+def test_random_permutations_agree_with_the_t_test_on_many_pairs() -> None:
+    a = A + np.linspace(0, 0.06, A.size)  # a difference of middling significance
+    assert permutation_test(a, B) == pytest.approx(paired_t_test(a, B), abs=0.02)
+    assert permutation_test(A, A) == 1.0
+    assert permutation_test(A + 1, B) == 1 / 10_001  # never zero: the observed one is among them
+
+
+def test_the_effect_size_is_in_deviations_of_the_differences() -> None:
+    assert effect_size([1.0, 2.0, 6.0], [0.0, 0.0, 0.0]) == pytest.approx(3.0 / np.std([1, 2, 6], ddof=1))
+    assert effect_size(A, A) == 0.0
+    assert effect_size([1.0, 2.0], [0.0, 1.0]) == np.inf
+    assert effect_size([1.0], [2.0]) == -np.inf
+
+
+def test_bonferroni_multiplies_by_their_number() -> None:
+    assert bonferroni({"a": 0.01, "b": 0.6}) == {"a": pytest.approx(2 * 0.01), "b": 1.0}
 
 
 def test_samples_of_different_length_are_refused() -> None:
