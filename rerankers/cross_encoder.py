@@ -121,7 +121,9 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Features]:
         """Tokenise with the model's own preprocessing, padded to the longest pair."""
-        features = self._encoder.preprocess(list(pairs))
+        name = self._encoder.default_prompt_name
+        prompt = self._encoder.prompts[name] if name else None
+        features = self._encoder.preprocess(list(pairs), prompt=prompt)
         lengths = features["attention_mask"].sum(dim=1).tolist()
         if features.encodings is None:  # a slow tokenizer; then a pair that fits exactly is counted too
             limit = self._encoder.max_seq_length
@@ -132,11 +134,11 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         """The activated output, or the log-probability of `label`."""
         import torch
 
-        scores = torch.empty(len(tokenized.lengths))
+        scores = torch.empty(len(tokenized.lengths), device=self.device)
         with torch.inference_mode():
             for batch in length_sorted_batches(tokenized.lengths, self._batch_tokens):
                 longest = tokenized.lengths[batch[0]]
-                scores[batch] = self._forward(self._slice(tokenized.inputs, batch, longest)).cpu()
+                scores[batch] = self._forward(self._slice(tokenized.inputs, batch, longest))
         values: list[float] = scores.tolist()
         return values
 

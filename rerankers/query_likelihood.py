@@ -88,6 +88,8 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
         """Mean log-probability of the query's tokens, natural logarithm."""
+        import torch
+
         scores = [0.0] * len(tokenized.inputs)
         asked = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
         if not asked:
@@ -97,9 +99,12 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         # The last token predicts nothing here, but a position's prediction stands one before it.
         keep = [count + 1 for count in counts]
         for batch, logits in last_logits(self._llm, prompts, keep, self._batch_tokens):
-            for row, position in enumerate(batch):
-                query = prompts[position][-counts[position] :]
-                scores[asked[position]] = _mean_log_probability(logits[row], query)
+            means = [
+                _mean_log_probability(row, prompts[position][-counts[position] :])
+                for row, position in zip(logits, batch, strict=True)
+            ]
+            for position, mean in zip(batch, torch.stack(means).tolist(), strict=True):
+                scores[asked[position]] = mean
         return scores
 
     def describe(self) -> dict[str, object]:
@@ -112,10 +117,13 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         }
 
 
-def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> float:
-    """Of `tokens`, predicted by the positions before them at the end of `logits` (positions, vocabulary)."""
+def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+    """Of `tokens`, predicted by the positions before them at the end of `logits` (positions, vocabulary).
+
+    Row by row, because in float32 a batch of them would not fit beside a large model.
+    """
     import torch
 
     log_probabilities = logits[-len(tokens) - 1 : -1].float().log_softmax(dim=-1)
     targets = torch.tensor(tokens, device=logits.device)[:, None]
-    return float(log_probabilities.gather(1, targets).mean())
+    return log_probabilities.gather(1, targets).mean()

@@ -91,6 +91,31 @@ def test_scores_and_order_are_those_of_cross_encoder_predict(
     assert list(scores) == [f"d{i}" for i in (-expected).argsort(kind="stable")]
 
 
+def test_a_language_model_saved_as_a_cross_encoder_keeps_its_chat_template_and_prompt(
+    tiny_llm: str, tmp_path: Path, request_: RerankRequest, clock: StageClock
+) -> None:
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
+    tokenizer.add_tokens(["yes", "no"])
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template = (
+        "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} {% endfor %}<answer>"
+    )
+    tokenizer.save_pretrained(source)
+    model = LlamaForCausalLM.from_pretrained(tiny_llm)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(source)
+    prompts = {"web": "Find passages that answer the query."}
+    encoder = CrossEncoder(str(source), device="cpu", prompts=prompts, default_prompt_name="web")
+    encoder.save_pretrained(str(saved), create_model_card=False)
+    expected = encoder.predict([(QUERY, passage) for passage in PASSAGES])
+    scores = scores_of(create("cross-encoder", {"model": str(saved), "batch_tokens": 500}), request_, clock)
+    assert scores == pytest.approx({f"d{i}": float(score) for i, score in enumerate(expected)}, abs=1e-5)
+
+
 def test_queries_share_batches_and_the_time_is_shared(
     tiny_classifier: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
