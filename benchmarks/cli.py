@@ -52,13 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.config import find_experiment, load_experiment
-    from benchmarks.executors.local import run
+    from benchmarks.executors.local import outlook, run
 
     overrides = list(options.set)
     if options.limit is not None:
         overrides.append(f"limit={options.limit}")
     experiment, config = load_experiment(find_experiment(options.config), overrides)
     options.out = folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
+    if options.dry_run:
+        for line in outlook(experiment, folder):
+            print(line)
+        return 0
     outcome = run(experiment, config, folder)
     done = outcome.cells - len(outcome.failures)
     print(f"{done} of {outcome.cells} cells done; results in {folder}; next: rerankbench report {folder}")
@@ -83,6 +87,24 @@ def _rerank(options: argparse.Namespace) -> int:
     from benchmarks.rerank import rerank_file
 
     rerank_file(options.reranker, _assignments(options.option), options.candidates, options.output)
+    return 0
+
+
+def _import_run(options: argparse.Namespace) -> int:
+    from benchmarks import imports
+
+    runs: dict[str, Path] = {}
+    for run in options.runs:
+        label, equals, path = run.rpartition("=")
+        runs[label if equals else Path(path).name.removesuffix(".gz").removesuffix(".trec")] = Path(path)
+    if options.pool:
+        pool = imports.stored_pool(options.out, options.pool)
+    elif options.first_stage and options.qrels:
+        pool = imports.pool_of(options.first_stage, options.qrels, options.dataset)
+    else:
+        raise InputError("say what the runs ranked: --first-stage RUN and --qrels FILE, or --pool DIGEST")
+    cells = imports.import_runs(options.out, pool, runs)
+    print(f"{len(cells)} cells on pool {pool.digest}; next: rerankbench report {options.out}")
     return 0
 
 
@@ -170,6 +192,8 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the experiment"
     )
 
+    run.add_argument("--dry-run", action="store_true", help="show what would be run, and run nothing")
+
     report = add(
         "report", _report, "make an HTML report of results", "runs/demo", "runs/a runs/b --out both.html"
     )
@@ -204,6 +228,20 @@ def _parser() -> argparse.ArgumentParser:
         help='lines {"query": ..., "hits": [{"content", "qid", "docid", "score"}, ...]}',
     )
     rerank.add_argument("--output", required=True, type=Path, metavar="RUN.trec")
+
+    imported = add(
+        "import-run",
+        _import_run,
+        "put others' TREC runs beside our own",
+        "colbert.trec.gz --first-stage bm25.trec --qrels qrels.txt --dataset dl19 --out runs/published",
+        "'Their system=theirs.trec' --pool 5833824558135693 --out runs/mine",
+    )
+    imported.add_argument("runs", nargs="+", metavar="[LABEL=]RUN", help="TREC runs, plain or gzip")
+    imported.add_argument("--first-stage", type=Path, metavar="RUN", help="the run they reranked")
+    imported.add_argument("--qrels", type=Path, metavar="FILE", help="judgements, in TREC's or BEIR's format")
+    imported.add_argument("--dataset", default="imported", metavar="NAME", help="how tables call the data")
+    imported.add_argument("--pool", metavar="DIGEST", help="candidates that DIR holds already, instead")
+    imported.add_argument("--out", required=True, type=Path, metavar="DIR", help="result folder")
 
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, build_pool, load_pool
+from benchmarks.cell import CellWriter, replace_file, write_record
 from benchmarks.environment import environment
 from benchmarks.progress import Progress
 from benchmarks.protocol import PeakMemory, measure, seed_everything, timing, warm_up
 from benchmarks.record import Record, Session, System
-from benchmarks.store import CellWriter, replace_file, write_record
 from rerankers.errors import RerankbenchError, StoreError
 from rerankers.registry import create, load
 from rerankers.stages import StageClock

@@ -41,9 +41,9 @@ class PoolPlan:
     key: str
 
     @property
-    def slug(self) -> str:
-        """A readable name."""
-        return _slug(f"{self.dataset_name}-{self.first_stage.kind}-{self.depth}")
+    def name(self) -> str:
+        """A readable name, not a unique one."""
+        return slug(f"{self.dataset_name}-{self.first_stage.kind}-{self.depth}")
 
     @property
     def dataset_name(self) -> str:
@@ -86,7 +86,7 @@ def plan(experiment: Experiment) -> list[CellPlan]:
             for label, options in spec.variants():
                 protocol = experiment.protocol
                 digest = _digest([pool.key, spec.name, _by_content(options), protocol.model_dump()])
-                name = f"{pool.slug}-{spec.name}-{digest[:8]}"
+                name = f"{pool.name}-{spec.name}-{digest[:8]}"
                 cells.append(CellPlan(name, pool, label, spec.name, options, protocol))
     return cells
 
@@ -130,5 +130,6 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as part of a folder's name."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "data"

@@ -100,6 +100,8 @@ class Record(_Frozen):
     """Measures the experiment asked for, in ir_measures' names; the first is the headline."""
     protocol: Protocol
     sessions: tuple[Session, ...] = ()
+    is_imported: bool = False
+    """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
 
 
 class QueryRow(_Frozen):

@@ -1,37 +1,26 @@
-"""The result folder: append-only, and whole after a kill at any instant.
+"""The result folder: its cells, its pools, and which of them belong to the experiment.
 
-`DIR/<cell>/` holds `record.json` (replaced atomically), `ranking.trec` and `queries.jsonl`. A query's lines
-go into `ranking.trec` first; its line in `queries.jsonl` is the commit mark and carries their digest. What
-has no mark, and a torn last line, never happened: readers skip it, and the next writer removes it.
-
-`ranking.trec` keeps the first repeat's rankings. Later repeats keep their digest, which shows whether a
-repeat ranked differently. `DIR/experiment.json` lists the cells of the latest run in the order of its file,
-and `DIR/pools/` holds the candidate pools.
+`DIR/<cell>/` is one cell (`benchmarks.cell`), `DIR/pools/<digest>/` one candidate pool
+(`benchmarks.candidates`), and `DIR/experiment.json` lists the cells of the latest run in the order of its
+file. A cell that is not listed, such as one of an earlier version of the experiment, is kept but not shown.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from benchmarks.cell import blocks_of, committed, read_record, replace_file
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
-from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from io import FileIO
-    from types import TracebackType
 
     from benchmarks.candidates import Pool
-    from rerankers.interface import Ranking
 
 Hits = tuple[tuple[str, float], ...]
 
@@ -43,8 +32,8 @@ class StoredRankings(Mapping[str, Hits]):
         self._blocks = blocks
 
     def __getitem__(self, query_id: str) -> Hits:
-        hits = (line.split(" ") for line in self._blocks[query_id].decode().splitlines())
-        return tuple((doc_id, float(score)) for _, _, doc_id, _, score, _ in hits)
+        fields = self._blocks[query_id].decode().split()  # six a line, none of them with a space in it
+        return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._blocks)
@@ -58,6 +47,7 @@ class CellResult:
     """One cell as read: its record, its rows in the order they were measured, its rankings best first.
 
     `rankings` has an entry for every query that was ranked, an empty one where there were no candidates.
+    An imported cell has no rows, for nothing was measured.
     """
 
     record: Record
@@ -110,117 +100,26 @@ def read_results(folder: Path | str) -> Results:
 
 
 def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapping[str, Any]) -> None:
-    """Note which cells belong to the experiment, in which order, and what its file said."""
+    """Note which cells belong to the experiment, in which order, and what its file said.
+
+    Imported cells stay in the list, at its end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": list(cells), "config": config}
-    replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False))
+    records = {cell: read_record(folder / cell) for cell in _cell_names(folder)}
+    imported = [cell for cell, record in records.items() if record is not None and record.is_imported]
+    listed = [*cells, *(cell for cell in imported if cell not in cells)]
+    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
+    replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False, default=str))
 
 
-def read_record(cell: Path) -> Record | None:
-    """The record of a cell; None if the cell was never begun.
-
-    Raises:
-        StoreError: it is damaged, or written by a newer version.
-    """
-    path = cell / "record.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["schema_version"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: damaged ({error}); delete {cell} and run the experiment again") from error
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; update rerankbench"
-        )
-    try:
-        return Record.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(f"{path}: {where}: {first['msg']}; delete {cell} and run again") from error
-
-
-def write_record(cell: Path, record: Record) -> None:
-    """Replace a cell's record."""
-    replace_file(cell / "record.json", record.model_dump_json(indent=2))
-
-
-class CellWriter:
-    """Appends rankings to a cell, continuing what an earlier process left.
-
-    Args:
-        cell: the cell's folder, made if it is not there.
-        record: what to note, with this process's `Session` last in `sessions`.
-
-    Attributes:
-        done: (query id, repeat) pairs that are in the cell already.
-        session: position of this process's session.
-    """
-
-    def __init__(self, cell: Path, record: Record) -> None:
-        cell.mkdir(parents=True, exist_ok=True)
-        self.cell = cell
-        rows = _recover(cell)
-        earlier = read_record(cell)
-        kept = max((row.session for row in rows), default=-1) + 1  # sessions that left nothing are forgotten
-        sessions = (earlier.sessions[:kept] if earlier else ()) + record.sessions[-1:]
-        self.session = len(sessions) - 1
-        self.done = {(row.query_id, row.repeat) for row in rows}
-        self._ranked = {row.query_id for row in rows}
-        self.record = record.model_copy(update={"sessions": sessions})
-        write_record(self.cell, self.record)
-        self._rankings = (cell / "ranking.trec").open("ab", buffering=0)
-        self._rows = (cell / "queries.jsonl").open("ab", buffering=0)
-
-    def __enter__(self) -> CellWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._rankings.close()
-        self._rows.close()
-
-    def add(self, rankings: Sequence[Ranking], repeat: int, total_seconds: float) -> int:
-        """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
-
-        Returns:
-            how many of them are new.
-
-        Raises:
-            StoreError: the disk is full or refuses to write.
-            InputError: an id cannot stand in a TREC run.
-        """
-        blocks, rows = [], []
-        for ranking in rankings:
-            if (ranking.query_id, repeat) in self.done:
-                continue
-            lines = trec_lines(ranking, self.record.cell)
-            if ranking.query_id not in self._ranked:
-                blocks.append(lines)
-            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines)))
-            self.done.add((ranking.query_id, repeat))
-            self._ranked.add(ranking.query_id)
-        try:
-            _append(self._rankings, b"".join(blocks))
-            _append(self._rows, b"".join(rows))
-        except OSError as error:
-            raise StoreError(
-                f"{self.cell}: cannot write ({error.strerror}); make room and run the same command to resume"
-            ) from error
-        return len(rows)
-
-    def update(self, **changes: object) -> None:
-        """Replace fields of the record."""
-        self.record = self.record.model_copy(update=changes)
-        write_record(self.cell, self.record)
-
-    def update_session(self, **changes: object) -> None:
-        """Replace fields of this process's session."""
-        session = self.record.sessions[-1].model_copy(update=changes)
-        self.update(sessions=(*self.record.sessions[:-1], session))
+def list_cells(folder: Path, cells: Sequence[str]) -> None:
+    """Add cells to those that belong to the folder's experiment."""
+    path = folder / "experiment.json"
+    if not path.exists():
+        return write_experiment(folder, "imported", cells, {})
+    listed = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
+    about = {**json.loads(path.read_text(encoding="utf-8")), "cells": listed}
+    return replace_file(path, json.dumps(about, indent=2, ensure_ascii=False))
 
 
 def _cell_names(folder: Path) -> list[str]:
@@ -238,100 +137,7 @@ def _read_cell(cell: Path) -> CellResult:
     record = read_record(cell)
     if record is None:
         raise StoreError(f"{cell}: record.json is gone; delete the folder and run the experiment again")
-    blocks, rows = _committed(cell)
+    if record.is_imported:
+        return CellResult(record, [], StoredRankings(blocks_of(cell)))
+    blocks, rows = committed(cell)
     return CellResult(record, rows, StoredRankings(blocks))
-
-
-def _recover(cell: Path) -> list[QueryRow]:
-    """Remove from the files what was never committed, and return the rows of the rest."""
-    blocks, rows = _committed(cell)
-    kept = {
-        "ranking.trec": b"".join(blocks.values()),
-        "queries.jsonl": b"".join(row.model_dump_json().encode() + b"\n" for row in rows),
-    }
-    for name, content in kept.items():
-        path = cell / name
-        if (path.stat().st_size if path.exists() else 0) != len(content):
-            replace_file(path, content)
-    return rows
-
-
-def _committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
-    """The ranking lines by query, and the rows, of all that was written whole."""
-    found: dict[str, list[bytes]] = {}
-    for line in _whole_lines(cell / "ranking.trec"):
-        found.setdefault(line.partition(b" ")[0].decode(), []).append(line)
-    joined = {query_id: b"".join(lines) for query_id, lines in found.items()}
-    blocks: dict[str, bytes] = {}
-    rows: list[QueryRow] = []
-    seen: set[tuple[str, int]] = set()
-    path = cell / "queries.jsonl"
-    for number, line in enumerate(_whole_lines(path), 1):
-        try:
-            row = QueryRow.model_validate_json(line)
-        except ValidationError as error:
-            raise StoreError(f"{path}:{number}: not a row of results; delete {cell} and run again") from error
-        if (row.query_id, row.repeat) in seen:
-            raise StoreError(
-                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; "
-                f"delete {cell} and run the experiment again"
-            )
-        seen.add((row.query_id, row.repeat))
-        if row.query_id not in blocks:
-            block = joined.get(row.query_id, b"")
-            if _digest(block) != row.ranking:
-                continue  # the system lost the ranking but kept the mark: the query is measured again
-            blocks[row.query_id] = block
-        rows.append(row)
-    return blocks, rows
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    if path.exists():
-        with path.open("rb") as file:
-            yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _row(ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str) -> bytes:
-    row = QueryRow(
-        query_id=ranking.query_id,
-        repeat=repeat,
-        session=session,
-        total_seconds=total_seconds,
-        stage_seconds=dict(ranking.stage_seconds),
-        usage=_nonzero(ranking),
-        ranking=digest,
-    )
-    return row.model_dump_json().encode() + b"\n"
-
-
-def _nonzero(ranking: Ranking) -> dict[str, Any]:
-    counts = {name: getattr(ranking.usage, name) for name in ranking.usage.__dataclass_fields__}
-    return {name: count for name, count in counts.items() if count}
-
-
-def _digest(lines: bytes) -> str:
-    return hashlib.sha256(lines).hexdigest()[:16]
-
-
-def _append(file: FileIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that it has its old content or its new one, whenever the process dies.
-
-    Raises:
-        StoreError: the disk is full or refuses to write.
-    """
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        with scratch.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot write ({error.strerror}); make room, then run again") from error

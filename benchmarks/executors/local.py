@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from benchmarks.cell import read_record, write_record
 from benchmarks.lock import FolderLock
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cell
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
-from benchmarks.store import read_record, write_experiment, write_record
+from benchmarks.store import write_experiment
 from rerankers.errors import StoreError
 from rerankers.stages import StageClock
 
@@ -64,6 +65,20 @@ def run(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> Outc
     return outcome
 
 
+def outlook(experiment: Experiment, folder: Path) -> list[str]:
+    """What a run would do, a line a cell; nothing is loaded, fetched or written."""
+    lines = []
+    for cell in plan(experiment):
+        record = read_record(folder / cell.name)
+        state = {None: "to do", "done": "finished", "running": "unfinished", "failed": "failed, again"}[
+            record.status if record else None
+        ]
+        models = [str(cell.options[name]) for name in ("model", "encoder") if cell.options.get(name)]
+        lines.append("  ".join([f"{state:14}{cell.pool.name}", cell.label, *models]))
+    todo = sum(not line.startswith("finished") for line in lines)
+    return [*lines, f"{todo} of {len(lines)} cells to run, results in {folder}"]
+
+
 def _run_pool(
     experiment: Experiment, pool_plan: PoolPlan, cells: list[CellPlan], folder: Path
 ) -> dict[str, Exception]:
@@ -75,21 +90,21 @@ def _run_pool(
     except StoreError:
         raise
     except Exception as error:
-        log.debug("%s failed", pool_plan.slug, exc_info=True)
-        say(f"{pool_plan.slug}: no candidates: {explain(error)}")
+        log.debug("%s failed", pool_plan.name, exc_info=True)
+        say(f"{pool_plan.name}: no candidates: {explain(error)}")
         for cell in cells:
             record_failure(experiment, cell, error, folder)
         return {cell.name: error for cell in cells}
-    say(f"{pool_plan.slug}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
+    say(f"{pool_plan.name}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
     failures: dict[str, Exception] = {}
     for number, cell in enumerate(cells, 1):
         started = clock.now()
         failure = run_cell(experiment, cell, pool, folder)
         took = duration(clock.now() - started)
         if failure is None:
-            say(f"{pool_plan.slug}: {number} of {len(cells)}: {cell.label}, {took}")
+            say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label}, {took}")
         else:
-            say(f"{pool_plan.slug}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
+            say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
             failures[cell.name] = failure
     return failures
 

@@ -264,16 +264,23 @@ def test_a_run_killed_at_any_instant_ends_with_the_rankings_of_an_uninterrupted_
             process.communicate()
         assert process.returncode == 0
 
+    def measured() -> list[str]:
+        rows = (tmp_path / "killed").glob("*slow*/queries.jsonl")
+        return [line for path in rows for line in path.read_text().splitlines()]
+
     finish("whole")
     delays = random.Random(7)
-    for _ in range(8):
+    for kill in range(8):
         with start("killed") as victim:
             assert victim.stdout is not None
             victim.stdout.readline()
-            time.sleep(delays.uniform(0.1, 0.7))
+            before = measured()
+            while kill % 2 and measured() == before and victim.poll() is None:
+                time.sleep(
+                    0.005
+                )  # every other one dies while it measures, the rest wherever it happens to be
+            time.sleep(delays.uniform(0.0, 0.1 if kill % 2 else 0.6))
             victim.kill()
     finish("killed")
     assert contents("killed") == contents("whole")
-    rows = (tmp_path / "killed").glob("*slow*/queries.jsonl")
-    sessions = {json.loads(line)["session"] for path in rows for line in path.read_text().splitlines()}
-    assert len(sessions) > 1  # it was indeed interrupted while measuring
+    assert len({json.loads(line)["session"] for line in measured()}) > 1  # it was interrupted while measuring

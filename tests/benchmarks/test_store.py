@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.cell import CellWriter
 from benchmarks.lock import FolderLock
 from benchmarks.record import Protocol, Record, Session, System
-from benchmarks.store import CellWriter, read_results, write_experiment
+from benchmarks.store import read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.interface import Candidate, Cost, Ranking, RerankRequest
 

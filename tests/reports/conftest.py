@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.candidates import Pool
+from benchmarks.cell import CellWriter
 from benchmarks.record import Protocol, Record, Session, System
-from benchmarks.store import CellWriter, write_experiment
+from benchmarks.store import write_experiment
 from rerankers import Candidate, Ranking
 from rerankers.interface import Cost, Usage
 
