@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from rerankers.encoders.transfer import to_device
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,7 @@ class PassageEmbedder:
             if embedded:
                 held[embedded] = missing.cpu().numpy()
                 self.store.put([texts[row] for row in embedded], held[embedded])
-            vectors = torch.from_numpy(held).to(self.encoder.device)
+            vectors = to_device(torch.from_numpy(held), self.encoder.device)
             for row in range(len(texts)):
                 usages[row].passages_from_store += bool(found[row])
         for row in embedded:

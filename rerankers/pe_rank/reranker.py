@@ -15,6 +15,7 @@ from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.store import EmbeddingStore
+from rerankers.encoders.transfer import to_device
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
@@ -23,12 +24,13 @@ from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.passages import EmbeddingMode, PassageEmbedder
 from rerankers.pe_rank.plain import plain_order
+from rerankers.pe_rank.query_batch import QueryBatch, lead_with
 from rerankers.windows import WindowPolicy, sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.pe_rank.prompt import Prompt
     from rerankers.stages import StageClock
 
 _TEXT_WORDS = 300  # where passages' text is in the prompt, it is cut as RankGPT cuts it
@@ -159,7 +161,7 @@ class PERank(Reranker):
         """Candidate positions, best first, of requests with equal numbers of candidates."""
         count = len(requests[0].candidates)
         windows = sliding_windows(count, self._window, self._step, self._policy)
-        run = _Run(requests, costs, clock, self._llm.device, DraftPolicy(self._draft, self._llm.device))
+        run = QueryBatch(requests, costs, clock, self._llm.device, DraftPolicy(self._draft, self._llm.device))
         if self._embeddings != "per_window" and windows:
             run.projected = self._projected(run, [list(range(count))] * len(requests))
         for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
@@ -168,7 +170,7 @@ class PERank(Reranker):
         with clock.stage("order", *costs):
             return run.order.tolist()
 
-    def _rank_window(self, run: _Run, start: int, end: int, depth: int) -> None:
+    def _rank_window(self, run: QueryBatch, start: int, end: int, depth: int) -> None:
         """Order positions start..end-1 of every row to a depth, in place."""
         rows = run.order[:, start:end]  # (rows, n) candidate positions
         if run.projected is None:
@@ -194,14 +196,19 @@ class PERank(Reranker):
                 cost.usage.cached_tokens += kept
                 cost.usage.decode_steps += batch.passes - 1
         with run.clock.stage("decode", *run.costs):
-            run.order[:, start:end] = rows.gather(1, _lead(places, end - start))
+            run.order[:, start:end] = rows.gather(1, lead_with(places, end - start))
         for cost in run.costs:
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
             cost.usage.generated_tokens += depth
 
     def _plain_places(
-        self, run: _Run, prompts: list[Prompt], projected: torch.Tensor, same: torch.Tensor | None, depth: int
+        self,
+        run: QueryBatch,
+        prompts: list[Prompt],
+        projected: torch.Tensor,
+        same: torch.Tensor | None,
+        depth: int,
     ) -> torch.Tensor:
         """Places of the batch's only row, one pass after the other: prefill is part of `decode` here."""
         with run.clock.stage("decode", *run.costs):
@@ -212,7 +219,7 @@ class PERank(Reranker):
         usage.decode_steps += depth - 1
         return torch.tensor([order[:depth]], device=self._llm.device)
 
-    def _projected(self, run: _Run, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _projected(self, run: QueryBatch, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Passages in the language model's input space, (rows, n, dimension); each text embedded once."""
         row_of: dict[str, int] = {}
         usages = []
@@ -229,9 +236,9 @@ class PERank(Reranker):
                 [row_of[request.candidates[i].text] for i in candidates]
                 for request, candidates in zip(run.requests, rows, strict=True)
             ]
-            return self._llm.project(vectors)[torch.tensor(index, device=self._llm.device)]
+            return self._llm.project(vectors)[to_device(torch.tensor(index), self._llm.device)]
 
-    def _prompts(self, run: _Run, rows: torch.Tensor) -> list[Prompt]:
+    def _prompts(self, run: QueryBatch, rows: torch.Tensor) -> list[Prompt]:
         """One prompt a row; without text it depends on nothing but the query and the number of passages."""
         count = rows.shape[1]
         if not self._text:
@@ -247,53 +254,3 @@ class PERank(Reranker):
                 )
             prompts.append(self._llm.writer.write(request.query, count, texts))
         return prompts
-
-
-class _Run:
-    """A batch of requests on its way through the windows.
-
-    Attributes:
-        order: candidate positions of every row, best first so far, (rows, candidates), on the device.
-        projected: by candidate position, (rows, candidates, dimension); None if made in every window.
-    """
-
-    def __init__(
-        self,
-        requests: Sequence[RerankRequest],
-        costs: Sequence[Cost],
-        clock: StageClock,
-        device: torch.device,
-        policy: DraftPolicy,
-    ) -> None:
-        self.requests, self.costs, self.clock, self.policy = requests, costs, clock, policy
-        self.projected: torch.Tensor | None = None
-        with clock.stage("order", *costs):
-            count = len(requests[0].candidates)
-            self.order = torch.arange(count, device=device).repeat(len(requests), 1)
-            texts = [[candidate.text for candidate in request.candidates] for request in requests]
-            self._first: torch.Tensor | None = None
-            if any(len(set(row)) < count for row in texts):
-                first = [[row.index(text) for text in row] for row in texts]
-                self._first = torch.tensor(first, device=device)
-        self._prompts: dict[tuple[int, int], Prompt] = {}
-
-    def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
-        """For each passage of a window the first with the same text, (rows, n); None if all texts differ."""
-        if self._first is None:
-            return None
-        groups = self._first.gather(1, rows)
-        return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
-
-    def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
-        """The prompt without passages' text, written once for all windows of one size."""
-        if (row, count) not in self._prompts:
-            self._prompts[row, count] = writer.write(self.requests[row].query, count)
-        return self._prompts[row, count]
-
-
-def _lead(places: torch.Tensor, count: int) -> torch.Tensor:
-    """Positions 0..count-1 of every row with `places` (rows, depth) in front and the rest in input order."""
-    rows, depth = places.shape
-    key = torch.arange(depth, depth + count, device=places.device).repeat(rows, 1)
-    key.scatter_(1, places, torch.arange(depth, device=places.device).expand(rows, -1))
-    return key.argsort(dim=1)

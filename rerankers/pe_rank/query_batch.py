@@ -1,0 +1,67 @@
+"""Queries that go through their windows together: what they share and how far they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from rerankers.encoders.transfer import to_device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.interface import Cost, RerankRequest
+    from rerankers.pe_rank.drafting import DraftPolicy
+    from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.stages import StageClock
+
+
+class QueryBatch:
+    """Requests with equal numbers of candidates on their way through the windows.
+
+    Attributes:
+        order: candidate positions of every row, best first so far, (rows, candidates), on the device.
+        projected: by candidate position, (rows, candidates, dimension); None if made in every window.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[RerankRequest],
+        costs: Sequence[Cost],
+        clock: StageClock,
+        device: torch.device,
+        policy: DraftPolicy,
+    ) -> None:
+        self.requests, self.costs, self.clock, self.policy = requests, costs, clock, policy
+        self.projected: torch.Tensor | None = None
+        with clock.stage("order", *costs):
+            count = len(requests[0].candidates)
+            self.order = torch.arange(count, device=device).repeat(len(requests), 1)
+            texts = [[candidate.text for candidate in request.candidates] for request in requests]
+            self._first: torch.Tensor | None = None
+            if any(len(set(row)) < count for row in texts):
+                first = [[row.index(text) for text in row] for row in texts]
+                self._first = to_device(torch.tensor(first), device)
+        self._prompts: dict[tuple[int, int], Prompt] = {}
+
+    def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """For each passage of a window the first with the same text, (rows, n); None if all texts differ."""
+        if self._first is None:
+            return None
+        groups = self._first.gather(1, rows)
+        return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
+
+    def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
+        """The prompt without passages' text, written once for all windows of one size."""
+        if (row, count) not in self._prompts:
+            self._prompts[row, count] = writer.write(self.requests[row].query, count)
+        return self._prompts[row, count]
+
+
+def lead_with(places: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions 0..count-1 of every row with `places` (rows, depth) in front and the rest in input order."""
+    rows, depth = places.shape
+    key = torch.arange(depth, depth + count, device=places.device).repeat(rows, 1)
+    key.scatter_(1, places, torch.arange(depth, device=places.device).expand(rows, -1))
+    return key.argsort(dim=1)
