@@ -20,7 +20,7 @@ from benchmarks.candidates import Pool, build_pool, load_pool
 from benchmarks.cell import CellWriter, replace_file, write_record
 from benchmarks.environment import environment
 from benchmarks.progress import Progress
-from benchmarks.protocol import PeakMemory, measure, seed_everything, timing, warm_up
+from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timing, warm_up
 from benchmarks.record import Record, Session, System
 from rerankers.errors import RerankbenchError, StoreError
 from rerankers.registry import create, load
@@ -88,7 +88,7 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
             seed_everything(cell.protocol.seed)
             writer.update_session(warmup_seconds=warm_up(reranker, requests, cell.protocol, clock))
             total = len(requests) * cell.protocol.repeats
-            with Progress(cell.label, total, len(writer.done)) as progress:
+            with collector_off(), Progress(cell.label, total, len(writer.done)) as progress:
                 for rankings, repeat, seconds in measure(
                     reranker, requests, cell.protocol, clock, writer.done
                 ):

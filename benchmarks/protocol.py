@@ -55,14 +55,28 @@ def measure(
     Yields:
         the rankings of one call, the repeat (from 0), and the call's wall time divided by its requests.
     """
-    with _collector_off():
-        for repeat in range(protocol.repeats):
-            for batch in _batches(requests, protocol.batch_size):
-                if all((request.query_id, repeat) in done for request in batch):
-                    continue
-                rankings, seconds = _timed(reranker, batch, clock)
-                yield rankings, repeat, seconds
-                gc.collect(1)
+    for repeat in range(protocol.repeats):
+        for batch in _batches(requests, protocol.batch_size):
+            if all((request.query_id, repeat) in done for request in batch):
+                continue
+            rankings, seconds = _timed(reranker, batch, clock)
+            yield rankings, repeat, seconds
+            gc.collect(1)
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Within this block the garbage collector runs only when asked, and never over what was there before."""
+    gc.collect()
+    gc.freeze()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
@@ -94,7 +108,8 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: reset VmHWM
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+            for device in range(torch.cuda.device_count()):
+                torch.cuda.reset_peak_memory_stats(device)
 
     def host_bytes(self) -> int | None:
         """None where the system does not keep the peak."""
@@ -106,11 +121,12 @@ class PeakMemory:
         return peaks[0] if peaks else None
 
     def device_bytes(self) -> int | None:
-        """None without a GPU."""
+        """Summed over the GPUs; None without one."""
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_available():
             return None
-        return int(torch.cuda.max_memory_allocated())
+        devices = range(torch.cuda.device_count())
+        return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
 
 
 def _timed(
@@ -133,17 +149,3 @@ def _timed(
 def _batches(requests: Sequence[RerankRequest], size: int) -> Iterator[Sequence[RerankRequest]]:
     for start in range(0, len(requests), size):
         yield requests[start : start + size]
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_enabled:
-            gc.enable()

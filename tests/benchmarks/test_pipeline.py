@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -200,6 +201,23 @@ def test_memory_and_the_timing_itself_are_recorded(
     if sys.platform.startswith("linux"):
         assert session.peak_host_bytes is not None
         assert session.peak_host_bytes > 10**6
+
+
+def test_the_collector_is_off_in_timed_calls_and_on_again_after_any_end(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    right = Recorder.rerank
+
+    def watched(self: Recorder, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        seen.append(gc.isenabled())
+        return right(self, requests, clock)
+
+    monkeypatch.setattr(Recorder, "rerank", watched)
+    systems = ["recorder", {"name": "recorder", "label": "failing", "options": {"fail_on": "q1"}}]
+    go(write_experiment(rerankers=systems, protocol={"warmup": 0}), tmp_path / "out")
+    assert seen == [False] * 5
+    assert gc.isenabled()
 
 
 def test_modes_are_not_mixed() -> None:
