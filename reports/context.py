@@ -21,7 +21,6 @@ from rerankers.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.candidates import Pool
     from benchmarks.store import CellResult, Results
     from reports.values import Comparison
 
@@ -66,15 +65,18 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None) -> Group:
     pool = folder.pool(record.pool)
     measures = _measures([cell for _, cell in keyed])
     labelled = dict(zip(_labels(keyed), keyed, strict=True))
-    values = {
-        label: quality.per_query(cell.rankings, pool, measures)
-        for label, (_, cell) in labelled.items()
-        if cell.record.status == "done" and pool.qrels
-    }
+    values: dict[str, quality.PerQuery] = {}
+    tops: dict[str, dict[str, tuple[int, ...]]] = {}
+    for label, (_, cell) in labelled.items():
+        if cell.record.status == "done":
+            rankings = dict(cell.rankings)  # parsed once, and not kept
+            tops[label] = quality.tops(rankings, pool)
+            if pool.qrels:
+                values[label] = quality.per_query(rankings, pool, measures)
     baseline = _baseline(labelled, values, wanted)
     against = quality.compare(values, baseline) if baseline else {}
     systems = [
-        _system(label, one, cell, pool, values.get(label, {}), against.get(label, {}))
+        _system(label, one, cell, tops.get(label, {}), values.get(label, {}), against.get(label, {}))
         for label, (one, cell) in labelled.items()
     ]
     slowest = max(
@@ -108,7 +110,7 @@ def _system(
     label: str,
     folder: Results,
     cell: CellResult,
-    pool: Pool,
+    tops: Mapping[str, tuple[int, ...]],
     values: quality.PerQuery,
     against: Mapping[str, Comparison],
 ) -> SystemResult:
@@ -136,9 +138,8 @@ def _system(
         faults=counts,
         faulty_queries=faulty,
         measured_queries=len({row.query_id for row in cell.rows}),
-        unranked=len(_unranked(cell, pool)) if done else 0,
         unstable=len(cell.unstable_queries()),
-        rankings=cell.rankings if done else {},
+        tops=tops,
         query_seconds=timing.query_seconds(rows),
         load_seconds=max((s.load_seconds for s in sessions if s.load_seconds is not None), default=None),
         peak_device_bytes=max((s.peak_device_bytes for s in sessions if s.peak_device_bytes), default=None),
@@ -188,13 +189,6 @@ def _baseline(labelled: Mapping[str, Keyed], values: Mapping[str, object], wante
     preferred = [label for label, system in names.items() if system.label == wanted]
     unchanged = [label for label, system in names.items() if system.reranker == "first-stage"]
     return next(iter([*preferred, *unchanged, *names]), None)
-
-
-def _unranked(cell: CellResult, pool: Pool) -> list[str]:
-    """Judged queries that have candidates and no ranking."""
-    return [
-        query_id for query_id in pool.qrels if pool.candidates[query_id] and not cell.rankings.get(query_id)
-    ]
 
 
 def _p50(system: SystemResult) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.statistics import equivalence_test
 from reports import quality
 from reports.numbers import fixed, p_value, signed, times
 
@@ -53,7 +54,7 @@ def _best(group: Group, best: SystemResult) -> Sentence:
     return (
         "",
         best.label,
-        f" ranks best, with {group.headline} {value}: {signed(comparison.difference.value)} over ",
+        f" ranks best, with {group.headline} {value}: {signed(comparison.difference)} over ",
         group.baseline or "",
         f" ({verdict}, {p_value(comparison.p_holm)}).",
     )
@@ -73,7 +74,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
     close = [system for system in faster if against[system.label].p_value >= 0.05]
     other = max(close, key=lambda system: system.speedup or 0.0) if close else faster[0]
     comparison = against[other.label]
-    if comparison.equivalent(MARGIN):
+    if _equivalent(measure, other, best):
         verdict = f"equivalent at margin {MARGIN}"
     elif comparison.p_value < 0.05:
         verdict = f"significantly worse, {p_value(comparison.p_value)}"
@@ -85,7 +86,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
             other.label,
             f" is {times((other.speedup or 1.0) / best.speedup)} times faster than ",
             best.label,
-            f" at {signed(comparison.difference.value)} {measure} ({verdict}).",
+            f" at {signed(comparison.difference)} {measure} ({verdict}).",
         )
     ]
 
@@ -95,13 +96,18 @@ def _against(measure: str, system: SystemResult, other: SystemResult) -> Compari
     return quality.compare(pair, "b")["a"][measure]
 
 
+def _equivalent(measure: str, system: SystemResult, other: SystemResult) -> bool:
+    ours, theirs = (list(one.per_query[measure].values()) for one in (system, other))
+    return equivalence_test(ours, theirs, MARGIN) < 0.05
+
+
 def _worse(group: Group, rerankers: Sequence[SystemResult]) -> list[Sentence]:
     worse = [
         system.label
         for system in rerankers
         if group.headline in system.against
         and system.against[group.headline].significant
-        and system.against[group.headline].difference.value < 0
+        and system.against[group.headline].difference < 0
     ]
     if not worse:
         return []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
     """Warnings about one group: systems that failed, rankings that are missing, machines that differ."""
     found: list[str] = []
-    if not pool.qrels:
+    if pool.queries and not pool.qrels:
         found.append("The queries are not judged: no measure can be computed.")
     for system in systems:
         if system.status == "failed":
@@ -27,8 +27,11 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
                 "its numbers are left out. Run the experiment again to finish it."
             )
-        if system.unranked:
-            found.append(f"{system.label} has no ranking for {queries(system.unranked)}; each counts 0.")
+        unranked = sum(
+            bool(pool.candidates[query_id]) and not system.tops.get(query_id) for query_id in pool.qrels
+        )
+        if unranked and system.status == "done":
+            found.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
         if system.unstable:
             found.append(
                 f"{system.label} ranked {queries(system.unstable)} differently in another repeat; "

@@ -65,6 +65,7 @@ def render(context: Context) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters |= {
         "signed": numbers.signed,
         "percent": numbers.percent,
@@ -76,7 +77,6 @@ def render(context: Context) -> str:
         _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
         _safe_script("\n".join(map(_source, SCRIPTS))),
     ]
-    budget = explorer.TEXT_BUDGET // max(1, len(context.groups))
     headline = {table.group.key: table for table in tables(context, "headline")}
     stages = {table.group.key: table for table in tables(context, "stages")}
     return environment.get_template("page.html.j2").render(
@@ -84,7 +84,7 @@ def render(context: Context) -> str:
         headline=headline,
         stages=stages,
         charts={group.key: _charts(group) for group in context.groups},
-        packed={group.key: explorer.pack(explorer.payload(group, budget)) for group in context.groups},
+        packed={key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
         style=_source("style.css") + _source("explorer.css"),
         scripts=scripts,
         policy=_policy(scripts),

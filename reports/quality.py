@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
 from benchmarks.measures import evaluate
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 PerQuery = dict[str, dict[str, float]]
 
+TOP = 20
+"""Ranks of each ranking that reports show."""
+
 # Two systems tie on a query when their values differ by less than evaluation tools print.
 TIE = 5e-5
 
@@ -25,14 +29,23 @@ def per_query(rankings: Mapping[str, Hits], pool: Pool, measures: Sequence[str])
     return evaluate(rankings, pool.qrels, measures) if pool.qrels else {}
 
 
+def tops(rankings: Mapping[str, Hits], pool: Pool) -> dict[str, tuple[int, ...]]:
+    """The first `TOP` passages of each ranking, as 0-based ranks of the first stage."""
+    found = {}
+    for query_id, hits in rankings.items():
+        ranks = {candidate.doc_id: rank for rank, candidate in enumerate(pool.candidates[query_id])}
+        found[query_id] = tuple(ranks[doc_id] for doc_id, _ in hits[:TOP])
+    return found
+
+
 def estimates(values: PerQuery) -> dict[str, Estimate]:
-    """Mean over the judged queries, with a 95 % bootstrap interval over them."""
-    return {measure: mean(list(by_query.values())) for measure, by_query in values.items()}
-
-
-def mean(values: Sequence[float]) -> Estimate:
-    """The mean of per-query values with its 95 % bootstrap interval."""
-    return Estimate(sum(values) / len(values), *bootstrap_interval(values))
+    """Mean over the judged queries, with a 95 % bootstrap interval over them; no interval for Judged@k."""
+    found = {}
+    for measure, by_query in values.items():
+        sample = list(by_query.values())
+        interval = (None, None) if measure.startswith("Judged") else bootstrap_interval(sample)
+        found[measure] = Estimate(mean(sample), *interval)
+    return found
 
 
 def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:
@@ -52,7 +65,6 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
             differences = [value - reference[query_id] for query_id, value in values[label][measure].items()]
             found[label][measure] = Comparison(
                 difference=mean(differences),
-                inner=bootstrap_interval(differences, confidence=0.90),
                 p_value=p_values[label],
                 p_holm=corrected[label],
                 wins=sum(difference > TIE for difference in differences),

@@ -191,9 +191,9 @@ def _cell(one: Column, system: SystemResult, group: Group, mark: Literal["", "be
     hints = [_interval(one, estimate)] if estimate.low is not None else []
     if comparison is not None:
         if comparison.significant and one.better:
-            change = "better" if comparison.difference.value > 0 else "worse"
+            change = "better" if comparison.difference > 0 else "worse"
         hints.append(
-            f"{signed(comparison.difference.value, 4)} against {group.baseline}, "
+            f"{signed(comparison.difference, 4)} against {group.baseline}, "
             f"{p_value(comparison.p_holm)} (Holm); "
             f"{comparison.wins} wins, {comparison.ties} ties, {comparison.losses} losses"
         )

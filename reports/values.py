@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.candidates import Pool
-    from benchmarks.store import Hits
 
 Role = Literal["reranker", "first_stage", "control"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
@@ -32,15 +31,13 @@ class Comparison:
     """One system minus another on one measure, paired over the judged queries.
 
     Attributes:
-        difference: mean of the per-query differences, with its 95 % bootstrap interval.
-        inner: the 90 % bootstrap interval: inside (-margin, margin) means equivalent at the 5 % level.
+        difference: mean of the per-query differences.
         p_value: two-sided paired t-test.
         p_holm: the same after Holm's correction over all systems compared in the group.
         wins: queries where the system is better; `ties`, `losses` likewise.
     """
 
-    difference: Estimate
-    inner: tuple[float, float]
+    difference: float
     p_value: float
     p_holm: float
     wins: int
@@ -51,10 +48,6 @@ class Comparison:
     def significant(self) -> bool:
         """Whether the corrected p-value is below 0.05."""
         return self.p_holm < 0.05
-
-    def equivalent(self, margin: float) -> bool:
-        """Whether two one-sided tests at 5 % put the difference inside the margin."""
-        return -margin < self.inner[0] and self.inner[1] < margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +83,12 @@ class SystemResult:
     Attributes:
         label: unique in the group.
         role: `control` for oracle, random and reverse; they are shown, and never best.
-        unranked: judged queries that have candidates and no ranking; each counts 0 in every measure.
         unstable: queries that a later repeat ranked differently.
         work: mean count per query of windows, LLM calls, tokens and the like.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
         speedup: the group's slowest p50 divided by this one; None for controls and the first stage.
-        rankings, query_seconds: by query id, for the query explorer.
+        tops: by query id, the head of the ranking as 0-based ranks of the first stage.
+        query_seconds: by query id, the mean over repeats.
         hardware: one line for each machine that measured this cell.
     """
 
@@ -117,9 +110,8 @@ class SystemResult:
     faults: Mapping[str, int]
     faulty_queries: int
     measured_queries: int
-    unranked: int
     unstable: int
-    rankings: Mapping[str, Hits]
+    tops: Mapping[str, tuple[int, ...]]
     query_seconds: Mapping[str, float]
     load_seconds: float | None
     peak_device_bytes: int | None

@@ -67,7 +67,7 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
             },
         },
         {
-            "mark": {"type": "text", "baseline": "middle", "fontSize": look.text - 1},
+            "mark": {"type": "text", "aria": False, "baseline": "middle", "fontSize": look.text - 1},
             "encoding": {
                 "y": y,
                 "x": {"field": "middle", "type": "quantitative"},

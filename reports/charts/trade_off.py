@@ -117,7 +117,7 @@ def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
     return [
         {
             "transform": [{"filter": f"datum.side == '{side}'"}],
-            "mark": {"type": "text", **ink, **options},
+            "mark": {"type": "text", "aria": False, **ink, **options},
             "encoding": {"x": x, "y": y, "text": {"field": "short"}},
         }
         for side, options in SIDES.items()

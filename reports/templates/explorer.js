@@ -19,6 +19,9 @@
   const milliseconds = (value) => value === null ? "" : ` · ${Number(value.toPrecision(3)).toLocaleString("en")} ms`;
 
   const explore = (root, data) => {
+    for (const query of data.queries) {
+      query.tops = query.tops.map((top) => [...top].map((character) => character.codePointAt(0) - data.zero));
+    }
     const part = (role) => root.querySelector(`[data-role="${role}"]`);
     const [system, against, filter, order] = ["system", "against", "filter", "order"].map(part);
     const others = data.systems.map((_, index) => index).filter((index) => data.systems[index] !== data.baseline);

@@ -155,7 +155,7 @@ def test_the_explorer_shows_rankings_side_by_side_with_grades_and_movement(
     assert "d4" in first
     assert "▲4" in first
     assert "passage 4 of query 3" in first
-    page.get_by_label("Quick").check()
+    page.locator(".choose").get_by_label("Quick").check()
     assert columns.count() == 3
     page.locator('[data-role="system"]').select_option(label="Quick")
     assert "Quick wins 6" in tally.inner_text()

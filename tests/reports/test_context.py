@@ -40,7 +40,7 @@ def test_differences_are_paired_with_the_first_stage(folder: Folder) -> None:
     group = only_group(folder)
     comparison = group.system("Turned").against["RR@10"]
     assert group.baseline == "First stage"
-    assert comparison.difference.value == pytest.approx(((1 / 2 - 1 / 2) + (1 / 3 - 1)) / 2)
+    assert comparison.difference == pytest.approx(((1 / 2 - 1 / 2) + (1 / 3 - 1)) / 2)
     assert (comparison.wins, comparison.ties, comparison.losses) == (0, 1, 1)
 
 
