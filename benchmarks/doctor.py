@@ -72,7 +72,7 @@ def _device() -> Finding:
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        remedy = "" if importlib.util.find_spec("pynvml") else "nvidia-ml-py would add clocks and energy"
+        remedy = "" if importlib.util.find_spec("pynvml") else "the extra gpu would add clocks and energy"
         return Finding(True, "GPU", f"{', '.join(names)}, CUDA {torch.version.cuda}", remedy)
     if torch.version.cuda:
         remedy = "check the driver with nvidia-smi"

@@ -139,6 +139,9 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
     Raises:
         ModelError: a score is not finite.
     """
+    array = np.asarray(scores, dtype=np.float32)
+    if np.isfinite(array).all() and (np.diff(array) < 0).all():
+        return tuple(array.tolist())  # the usual case, without a loop
     result: list[float] = []
     ceiling = np.float32(np.inf)
     for score in scores:
