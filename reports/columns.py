@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from reports.cells import Head
 from reports.numbers import count, fixed, percent, significant, times
 from reports.timing import STAGE_ORDER
 from reports.values import Estimate
 from rerankers.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from reports.values import Group, SystemResult
 
@@ -28,20 +29,15 @@ class Column:
     """One column.
 
     Attributes:
-        section: heading that neighbouring columns share.
         better: which direction is marked as best; None where neither is.
-        read: the value in the column's unit; None where the system has none.
+        read: the value in the heading's unit; None where the system has none.
         text: the value as printed.
         detail: left out of the named layouts of LaTeX and Markdown, whose pages are narrow.
     """
 
-    name: str
-    title: str
-    section: str
-    meaning: str
+    head: Head
     read: Callable[[SystemResult], Estimate | None]
     text: Callable[[float], str]
-    unit: str = ""
     better: Literal["higher", "lower"] | None = None
     detail: bool = False
 
@@ -69,18 +65,12 @@ def known_columns(group: Group) -> list[str]:
 
 
 def _measure(name: str) -> Column:
-    judged = name.startswith("Judged")
-    return Column(
-        name=name,
-        title=name,
-        section="Effectiveness",
-        meaning="share of the passages ranked that high which were judged"
-        if judged
-        else f"{name}, mean over all judged queries; a query without a ranking counts 0",
-        read=lambda system: system.quality.get(name),
-        text=percent if judged else partial(fixed, decimals=4),
-        better=None if judged else "higher",
-    )
+    if name.startswith("Judged"):
+        head = Head(name, name, "Effectiveness", "share of the passages ranked that high which were judged")
+        return Column(head, lambda system: system.quality.get(name), percent)
+    meaning = f"{name}, mean over all judged queries; a query without a ranking counts 0"
+    head = Head(name, name, "Effectiveness", meaning)
+    return Column(head, lambda system: system.quality.get(name), partial(fixed, decimals=4), "higher")
 
 
 def _stage(family: str, stage: str) -> Column:
@@ -91,18 +81,10 @@ def _stage(family: str, stage: str) -> Column:
         return next((Estimate(s.share) for s in system.stages if s.name == stage), None)
 
     if family == "stage":
-        return Column(
-            f"stage:{stage}",
-            stage,
-            "Stages, mean per query",
-            f"mean time in {stage}",
-            milliseconds,
-            significant,
-            "ms",
-        )
-    return Column(
-        f"share:{stage}", stage, "Share of the total", f"{stage} as a share of the total", share, percent
-    )
+        head = Head(f"stage:{stage}", stage, "Stages, mean per query", f"mean time in {stage}", "ms")
+        return Column(head, milliseconds, significant)
+    head = Head(f"share:{stage}", stage, "Share of the mean total", f"{stage}'s share of the mean total")
+    return Column(head, share, percent)
 
 
 def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
@@ -120,16 +102,16 @@ def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
     return read
 
 
-def _work(*names: str) -> Callable[[SystemResult], Estimate | None]:
+def _work(name: str) -> Callable[[SystemResult], Estimate | None]:
+    return lambda system: Estimate(system.work[name]) if name in system.work else None
+
+
+def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
     def read(system: SystemResult) -> Estimate | None:
-        found = [system.work[name] for name in names if name in system.work]
-        return Estimate(sum(found)) if found else None
+        value: float | None = getattr(system, name)
+        return None if value is None else Estimate(value / divisor)
 
     return read
-
-
-def _speedup(system: SystemResult) -> Estimate | None:
-    return None if system.speedup is None else Estimate(system.speedup)
 
 
 def _faulty(system: SystemResult) -> Estimate | None:
@@ -140,85 +122,36 @@ def _faulty(system: SystemResult) -> Estimate | None:
     return Estimate(system.faulty_queries / system.measured_queries)
 
 
-def _bytes(name: str) -> Callable[[SystemResult], Estimate | None]:
-    def read(system: SystemResult) -> Estimate | None:
-        value: int | None = getattr(system, name)
-        return None if value is None else Estimate(value / 2**30)
+def _columns() -> Iterator[Column]:
+    time, work, cell = "Latency per query", "Work per query", "System"
+    for name, title, meaning, detail in (
+        ("p50", "p50", "median latency", False),
+        ("p95", "p95", "95th percentile of latency", False),
+        ("p99", "p99", "99th percentile of latency", True),
+        ("mean", "mean", "mean latency", True),
+    ):
+        yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
+    head = Head("speedup", "speed-up", time, "the slowest p50 divided by this p50", "×")
+    yield Column(head, _plain("speedup"), times, "higher")
+    for name, title, meaning, detail in (
+        ("windows", "windows", "windows ranked", True),
+        ("llm_calls", "LLM calls", "calls of a language model", False),
+        ("prompt_tokens", "prompt", "prompt tokens", False),
+        ("cached_tokens", "cached", "prompt tokens that the backend had cached", False),
+        ("generated_tokens", "generated", "generated tokens", False),
+        ("decode_steps", "decode steps", "forward passes that follow one another", False),
+        ("passages_embedded", "embedded", "passages embedded on the spot", False),
+        ("passages_truncated", "truncated", "passages that did not fit and were cut", False),
+    ):
+        yield Column(Head(name, title, work, meaning), _work(name), count, detail=detail)
+    head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
+    yield Column(head, _faulty, percent, detail=True)
+    head = Head("load", "load", cell, "time to construct the reranker, weights included", "s")
+    yield Column(head, _plain("load_seconds"), significant)
+    head = Head("device_memory", "GPU memory", cell, "peak GPU memory", "GiB")
+    yield Column(head, _plain("peak_device_bytes", 2**30), significant)
+    head = Head("host_memory", "host memory", cell, "peak resident memory", "GiB")
+    yield Column(head, _plain("peak_host_bytes", 2**30), significant)
 
-    return read
 
-
-_TIME = "Latency per query"
-_WORK = "Work per query"
-_CELL = "System"
-
-COLUMNS: dict[str, Column] = {
-    entry.name: entry
-    for entry in (
-        Column("p50", "p50", _TIME, "median latency", _latency("p50"), significant, "ms", "lower"),
-        Column("p95", "p95", _TIME, "95th percentile", _latency("p95"), significant, "ms", "lower"),
-        Column(
-            "p99", "p99", _TIME, "99th percentile", _latency("p99"), significant, "ms", "lower", detail=True
-        ),
-        Column(
-            "mean", "mean", _TIME, "mean latency", _latency("mean"), significant, "ms", "lower", detail=True
-        ),
-        Column(
-            "speedup", "speed-up", _TIME, "slowest p50 divided by this p50", _speedup, times, "×", "higher"
-        ),
-        Column("windows", "windows", _WORK, "windows ranked", _work("windows"), count, detail=True),
-        Column("llm_calls", "LLM calls", _WORK, "calls of a language model", _work("llm_calls"), count),
-        Column(
-            "tokens",
-            "tokens",
-            _WORK,
-            "prompt and generated tokens",
-            _work("prompt_tokens", "generated_tokens"),
-            count,
-        ),
-        Column("prompt_tokens", "prompt", _WORK, "prompt tokens", _work("prompt_tokens"), count),
-        Column("generated_tokens", "generated", _WORK, "generated tokens", _work("generated_tokens"), count),
-        Column(
-            "decode_steps", "decode steps", _WORK, "sequential forward passes", _work("decode_steps"), count
-        ),
-        Column(
-            "embedded", "embedded", _WORK, "passages embedded on the spot", _work("passages_embedded"), count
-        ),
-        Column(
-            "faulty",
-            "faulty",
-            _WORK,
-            "queries whose output had to be repaired",
-            _faulty,
-            percent,
-            detail=True,
-        ),
-        Column(
-            "load",
-            "load",
-            _CELL,
-            "time to construct the reranker, weights included",
-            lambda system: None if system.load_seconds is None else Estimate(system.load_seconds),
-            significant,
-            "s",
-        ),
-        Column(
-            "device_memory",
-            "GPU memory",
-            _CELL,
-            "peak GPU memory",
-            _bytes("peak_device_bytes"),
-            significant,
-            "GiB",
-        ),
-        Column(
-            "host_memory",
-            "host memory",
-            _CELL,
-            "peak resident memory",
-            _bytes("peak_host_bytes"),
-            significant,
-            "GiB",
-        ),
-    )
-}
+COLUMNS: dict[str, Column] = {column.head.name: column for column in _columns()}

@@ -30,13 +30,14 @@ CONTROLS = frozenset({"oracle", "random", "reverse"})  # what the registry descr
 JUDGED = "Judged@10"  # always computed: a low value says that nDCG@10 counted unjudged passages as bad
 
 
-def build(results: Sequence[Results], baseline: str | None = None) -> Context:
+def build(results: Sequence[Results], baseline: str | None = None, measures: Sequence[str] = ()) -> Context:
     """Compute everything that a report over these folders shows.
 
     Args:
         results: folders as read, in the order to show them.
         baseline: label of the system that tests and differences refer to; by default the first stage, or
             else the group's first system.
+        measures: measures beside those that the experiments asked for.
 
     Raises:
         UnknownNameError: no cell carries the label `baseline`.
@@ -49,7 +50,9 @@ def build(results: Sequence[Results], baseline: str | None = None) -> Context:
     for folder, cell in cells:
         record = cell.record
         grouped.setdefault((record.dataset, record.pool, record.protocol.mode), []).append((folder, cell))
-    groups = tuple(_group(number, keyed, baseline) for number, keyed in enumerate(grouped.values(), 1))
+    groups = tuple(
+        _group(number, keyed, baseline, measures) for number, keyed in enumerate(grouped.values(), 1)
+    )
     return Context(
         title=" and ".join(dict.fromkeys(cell.record.experiment for _, cell in cells)),
         groups=groups,
@@ -59,11 +62,11 @@ def build(results: Sequence[Results], baseline: str | None = None) -> Context:
     )
 
 
-def _group(number: int, keyed: list[Keyed], wanted: str | None) -> Group:
+def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[str]) -> Group:
     folder, first = keyed[0]
     record = first.record
     pool = folder.pool(record.pool)
-    measures = _measures([cell for _, cell in keyed])
+    measures = _measures([cell for _, cell in keyed], extra)
     labelled = dict(zip(_labels(keyed), keyed, strict=True))
     values: dict[str, quality.PerQuery] = {}
     tops: dict[str, dict[str, tuple[int, ...]]] = {}
@@ -165,9 +168,9 @@ def describe_first_stage(described: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(shown)})" if shown else name
 
 
-def _measures(cells: Sequence[CellResult]) -> tuple[str, ...]:
+def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, ...]:
     asked = [measure for cell in cells for measure in cell.record.measures] or [*DEFAULT_MEASURES]
-    return tuple(dict.fromkeys([*asked, JUDGED]))
+    return tuple(dict.fromkeys([*asked, *extra, JUDGED]))
 
 
 def _labels(keyed: Sequence[Keyed]) -> list[str]:

@@ -15,13 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.store import read_results
 from reports import csv as csv_table
-from reports import explorer, latex, markdown, numbers
+from reports import explorer, grouped, latex, markdown, matrices, numbers
 from reports.charts.latency import distribution
 from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
 from reports.charts.trade_off import trade_off
 from reports.context import build
-from reports.tables import LAYOUTS, tables
+from reports.tables import LAYOUTS
 from rerankers.interface import FAULTS
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def render(context: Context) -> str:
         _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
         _safe_script("\n".join(map(_source, SCRIPTS))),
     ]
-    headline = {table.group.key: table for table in tables(context, "headline")}
-    stages = {table.group.key: table for table in tables(context, "stages")}
     return environment.get_template("page.html.j2").render(
         context=context,
-        headline=headline,
-        stages=stages,
+        headline={group.key: grouped.table(group, "headline") for group in context.groups},
+        stages={group.key: grouped.table(group, "stages") for group in context.groups},
+        significance={group.key: matrices.significance(group) for group in context.groups},
+        datasets=matrices.datasets(context) if len(context.groups) > 1 else [],
         charts={group.key: _charts(group) for group in context.groups},
         packed={key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
         style=_source("style.css") + _source("explorer.css"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reports.tables import tables
 
 if TYPE_CHECKING:
-    from reports.tables import Cell, Row, Table
+    from reports.cells import Cell, Row, Table
     from reports.values import Context
 
 _WRITTEN = {
@@ -45,7 +45,7 @@ _CHANGE = {"": "", "better": r"$^{\uparrow}$", "worse": r"$^{\downarrow}$"}
 
 
 def render(context: Context, layout: str = "headline") -> str:
-    """All groups of a context in one layout."""
+    """All tables of a layout, one under the other."""
     return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
 
 
@@ -68,7 +68,7 @@ def _render(one: Table) -> str:
     body = [_row(row) for row in one.rows if row.role != "control"]
     controls = [_row(row) for row in one.rows if row.role == "control"]
     notes = [f"$^{letter}$ {escape(text)}" for letter, text in one.footnotes]
-    warnings = [escape(warning) for warning in one.group.warnings]
+    warnings = [escape(warning) for warning in one.warnings]
     legend = [escape(". ".join(one.legend)) + "."] if one.legend else []
     return "\n".join(
         [
@@ -100,7 +100,8 @@ def _sections(one: Table) -> list[str]:
     heads, rules, start = [""], [], 2
     for title, span in one.sections:
         heads.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(title)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
+        if title:
+            rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
     return [rf"{' & '.join(heads)} \\", "".join(rules)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reports.tables import tables
 
 if TYPE_CHECKING:
-    from reports.tables import Cell, Row, Table
+    from reports.cells import Cell, Row, Table
     from reports.values import Context
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
@@ -16,7 +16,7 @@ _CHANGE = {"": "", "better": " ▲", "worse": " ▼"}
 
 
 def render(context: Context, layout: str = "headline") -> str:
-    """All groups of a context in one layout."""
+    """All tables of a layout, one under the other."""
     return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
 
 
@@ -39,7 +39,7 @@ def _render(one: Table) -> str:
         lines += [escape(". ".join(one.legend)) + ".", ""]
     for letter, text in one.footnotes:
         lines += [f"<sup>{letter}</sup> {escape(text)}", ""]
-    lines += [f"> {escape(warning)}\n" for warning in one.group.warnings]
+    lines += [f"> {escape(warning)}\n" for warning in one.warnings]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
@@ -71,4 +72,19 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
                 ties=sum(abs(difference) <= TIE for difference in differences),
                 losses=sum(difference < -TIE for difference in differences),
             )
+    return found
+
+
+def pairs(values: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """By ordered pair of labels: mean difference, p-value, p-value corrected by Holm over all pairs."""
+    samples = {label: list(by_query.values()) for label, by_query in values.items()}
+    both = list(combinations(samples, 2))
+    p_values = {str(place): paired_t_test(samples[a], samples[b]) for place, (a, b) in enumerate(both)}
+    corrected = holm(p_values)
+    found = {}
+    for place, (a, b) in enumerate(both):
+        difference = mean(samples[a]) - mean(samples[b])
+        tests = p_values[str(place)], corrected[str(place)]
+        found[a, b] = (difference, *tests)
+        found[b, a] = (-difference, *tests)
     return found

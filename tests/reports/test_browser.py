@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from reports.html import report
 from rerankers.interface import Usage
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator
 
     from tests.reports.conftest import Folder
 
@@ -42,6 +45,23 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The accessibility checker axe-core, fetched with npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, so axe-core cannot be fetched")
+    fetched = subprocess.run(
+        [npm, "pack", "--silent", "axe-core@4.14.1"], cwd=folder, capture_output=True, check=False
+    )
+    if fetched.returncode:
+        pytest.skip("axe-core cannot be fetched from the npm registry")
+    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:
+        archive.extract("package/axe.min.js", folder, filter="data")
+    return (folder / "package" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -90,8 +110,9 @@ def example(folder: Folder) -> Path:
     return report([folder.path])
 
 
-def scroll_through(page: Page) -> None:
+def scroll_through(shown: Page | Locator) -> None:
     """Bring every part near the view once, since charts and the explorer wait for that."""
+    page = shown if isinstance(shown, Page) else shown.page
     page.evaluate(
         """async () => {
           for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
@@ -100,8 +121,8 @@ def scroll_through(page: Page) -> None:
           }
         }"""
     )
-    page.wait_for_function("document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0")
-    page.wait_for_function("document.querySelectorAll('[data-explorer]:not([data-ready])').length === 0")
+    expect(shown.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
+    expect(shown.locator("[data-explorer]:not([data-ready])")).to_have_count(0)
 
 
 def test_every_section_renders(opened: Callable[..., Page], example: Path) -> None:
@@ -168,6 +189,42 @@ def test_a_long_passage_opens_and_closes(opened: Callable[..., Page], example: P
     more.press("Enter")
     assert page.locator(".passage.open").count() == 1
     assert more.get_attribute("aria-expanded") == "true"
+
+
+def test_one_dataset_is_shown_at_a_time_below_the_overview_of_all(
+    opened: Callable[..., Page], folder: Folder
+) -> None:
+    for dataset in ("easy", "hard"):
+        pool = folder.pool({"a": ["x", "y"], "b": ["x", "y"]}, {"a": {"d0": 1}, "b": {"d1": 1}}, dataset)
+        folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+        folder.cell(pool, "Turned", folder.turned, stages={"forward": 0.05})
+    page = opened(report([folder.path]), 390)
+    scroll_through(page.locator("section.group:not([hidden])"))
+    assert page.locator(".overview thead tr").last.inner_text().split() == [
+        "System",
+        "easy",
+        "hard",
+        "average",
+    ]
+    shown = page.locator("section.group:visible .eyebrow")
+    assert shown.all_inner_texts() == ["easy, BM25 (k1 0.9, b 0.4) top 2 · 2 queries · latency mode"]
+    page.get_by_label("Results on").select_option("g2")
+    assert "hard, BM25" in shown.inner_text()
+    scroll_through(page.locator("section.group:not([hidden])"))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_object_to(
+    opened: Callable[..., Page], example: Path, axe: str, scheme: str
+) -> None:
+    page = opened(example, scheme=scheme)
+    scroll_through(page)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    page.evaluate(axe)  # evaluated through the debugger, which the page's policy does not govern
+    found = page.evaluate("axe.run()")
+    assert len(found["passes"]) > 20
+    assert [violation["id"] for violation in found["violations"]] == []
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

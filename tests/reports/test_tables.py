@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from rerankers.errors import UnknownNameError
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
-    from reports.tables import Cell, Table
+    from reports.cells import Cell, Table
     from tests.reports.conftest import Folder
 
 TEXTS = {f"q{i}": ["x", "y", "z"] for i in range(8)}
@@ -86,6 +87,35 @@ def test_the_stages_layout_ends_with_what_is_untracked_and_the_mean(results: Fol
 def test_a_list_of_columns_is_a_layout(results: Folder) -> None:
     one = only_table(results, "p50, nDCG@10, share:forward")
     assert [column.name for column in one.columns] == ["p50", "nDCG@10", "share:forward"]
+
+
+def test_any_measure_can_be_a_column_without_a_new_run(results: Folder) -> None:
+    rows = list(csv.DictReader(io.StringIO(table([results.path], "csv", "P@2,nDCG@10"))))
+    assert [float(row["P@2"]) for row in rows if row["system"] == "Middle"] == [0.5]
+
+
+def test_datasets_stand_side_by_side_with_an_average_for_systems_that_have_all(folder: Folder) -> None:
+    for dataset, grades in (("easy", {"d0": 1}), ("hard", {"d1": 1})):
+        pool = folder.pool({"q": ["x", "y"]}, {"q": grades}, dataset)
+        folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+        if dataset == "easy":
+            folder.cell(pool, "Partial", folder.turned)
+    one = only_table(folder, "datasets")
+    assert [head.title for head in one.columns] == ["easy", "hard", "average"]
+    assert [row.label for row in one.rows] == ["First stage", "Partial"]
+    assert cell(one, "First stage", "average").value == pytest.approx((1 + 1 / math.log2(2 + 1)) / 2)
+    assert cell(one, "Partial", "hard").value is None
+    assert cell(one, "Partial", "average").value is None
+
+
+def test_every_pair_is_compared_and_corrected_over_all_pairs(results: Folder) -> None:
+    one = only_table(results, "significance")
+    assert [row.label for row in one.rows] == ["Turned", "Middle", "First stage"]
+    ahead, behind = cell(one, "Turned", "minus:Middle"), cell(one, "Middle", "minus:Turned")
+    assert ahead.value == pytest.approx(1 - 1 / math.log2(2 + 1))
+    assert behind.value == pytest.approx(-(1 - 1 / math.log2(2 + 1)))
+    assert (ahead.change, behind.change) == ("better", "worse")
+    assert cell(one, "Turned", "minus:Turned").value is None
 
 
 def test_a_notice_becomes_a_footnote_of_its_row(results: Folder) -> None:

@@ -1,0 +1,129 @@
+"""A table ready to print: writers and the page's template add nothing but their own syntax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reports.values import Role
+
+Mark = Literal["", "best", "second"]
+Change = Literal["", "better", "worse"]
+ABSENT = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A column's heading; `section` is the heading that neighbouring columns share."""
+
+    name: str
+    title: str
+    section: str
+    meaning: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        value: in the column's unit; None where there is none.
+        mark: best or second of the systems that compete in this column.
+        change: whether the value is significantly above or below the baseline's.
+        p_value, p_holm: of the test against the baseline, as it is and corrected.
+        interval: `low–high` as text.
+        hint: the interval and the test, in words.
+    """
+
+    value: float | None = None
+    text: str = ABSENT
+    low: float | None = None
+    high: float | None = None
+    mark: Mark = ""
+    change: Change = ""
+    p_value: float | None = None
+    p_holm: float | None = None
+    interval: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system; `notes` are the letters of the footnotes that concern it."""
+
+    label: str
+    role: Role
+    reranker: str
+    status: str
+    notes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of systems under columns of numbers.
+
+    Attributes:
+        name: identifier for labels and anchors.
+        about: what all rows share, such as the dataset; leading columns of a CSV.
+        footnotes: text by letter.
+        legend: what marks, intervals and tests mean.
+        warnings: what a reader must know before comparing rows.
+    """
+
+    name: str
+    caption: str
+    about: Mapping[str, str | int]
+    columns: tuple[Head, ...]
+    rows: tuple[Row, ...]
+    footnotes: tuple[tuple[str, str], ...]
+    legend: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def sections(self) -> tuple[tuple[str, int], ...]:
+        """Headings over neighbouring columns, with the number of columns each spans."""
+        found: list[tuple[str, int]] = []
+        for column in self.columns:
+            if found and found[-1][0] == column.section:
+                found[-1] = (column.section, found[-1][1] + 1)
+            else:
+                found.append((column.section, 1))
+        return tuple(found)
+
+    @property
+    def changes(self) -> tuple[bool, ...]:
+        """For each column, whether any cell of it has a `change`."""
+        return tuple(any(row.cells[place].change for row in self.rows) for place in range(len(self.columns)))
+
+
+def marked(
+    cells: Sequence[Cell], competing: Sequence[bool], better: Literal["higher", "lower"]
+) -> list[Cell]:
+    """A column's cells with the best and the second marked by what is printed, so that equal numbers are
+    marked alike. Nothing is best alone, and nothing is second of two."""
+    values = {
+        cell.text: cell.value
+        for cell, competes in zip(cells, competing, strict=True)
+        if competes and cell.value is not None
+    }
+    count = sum(cell.value is not None and competes for cell, competes in zip(cells, competing, strict=True))
+    order = sorted(values, key=lambda text: values[text], reverse=better == "higher")
+    places: dict[str, Mark] = {}
+    if count > 1:
+        places[order[0]] = "best"
+    if count > 2 and len(order) > 1:
+        places[order[1]] = "second"
+    return [
+        replace(cell, mark=places.get(cell.text, "")) if competes and cell.value is not None else cell
+        for cell, competes in zip(cells, competing, strict=True)
+    ]
+
+
+def lettered(notices: Sequence[str | None]) -> dict[str, str]:
+    """A footnote's letter by its text, in order of appearance."""
+    return {text: chr(ord("a") + place) for place, text in enumerate(dict.fromkeys(filter(None, notices)))}

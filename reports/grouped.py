@@ -1,0 +1,156 @@
+"""One table for each group: systems under columns read off them one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.cells import Cell, Row, Table, lettered, marked
+from reports.columns import column, known_columns
+from reports.numbers import p_value, signed
+from reports.timing import STAGE_ORDER
+from rerankers.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.cells import Change
+    from reports.columns import Column
+    from reports.values import Estimate, Group, SystemResult
+
+LAYOUTS = ("headline", "stages")
+
+
+def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
+    """A group's systems in `headline`, `stages`, or columns named in a list.
+
+    Raises:
+        UnknownNameError: an unknown layout or column.
+    """
+    systems = [system for system in group.systems if layout != "stages" or system.role == "reranker"]
+    wanted = [column(name, group) for name in _names(group, layout)]
+    if layout in LAYOUTS:
+        wanted = [one for one in wanted if not (narrow and one.detail) and any(map(one.read, systems))]
+    letters = lettered([system.notice for system in systems])
+    columns = [_cells(one, systems, group) for one in wanted]
+    rows = tuple(
+        Row(
+            label=system.label,
+            role=system.role,
+            reranker=system.reranker,
+            status=system.status,
+            notes=(letters[system.notice],) if system.notice else (),
+            cells=tuple(cells[place] for cells in columns),
+        )
+        for place, system in enumerate(systems)
+    )
+    return Table(
+        name=f"{layout if layout in LAYOUTS else 'columns'}-{group.key}",
+        caption=_caption(group, layout),
+        about=about(group),
+        columns=tuple(one.head for one in wanted),
+        rows=rows,
+        footnotes=tuple((letter, notice) for notice, letter in letters.items()),
+        legend=_legend(group, wanted, rows),
+        warnings=group.warnings,
+    )
+
+
+def about(group: Group) -> dict[str, str | int]:
+    """What the rows of a group share."""
+    return {
+        "dataset": group.dataset,
+        "first_stage": group.first_stage,
+        "depth": group.depth,
+        "mode": group.mode,
+        "pool": group.pool.digest,
+    }
+
+
+def _names(group: Group, layout: str) -> list[str]:
+    if layout == "headline":
+        work = ["windows", "llm_calls", "prompt_tokens", "generated_tokens", "faulty"]
+        return [*group.measures, "p50", "p95", "p99", "mean", "speedup", *work]
+    if layout == "stages":
+        return [*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50"]
+    names = [name.strip() for name in layout.split(",")]
+    known = known_columns(group)
+    if len(names) == 1 and layout not in known:
+        raise UnknownNameError("layout", layout, [*LAYOUTS, *known])
+    return names
+
+
+def _cells(one: Column, systems: Sequence[SystemResult], group: Group) -> list[Cell]:
+    """A column from top to bottom; controls never compete, nor does the first stage for speed."""
+    cells = [_cell(one, system, group) for system in systems]
+    if one.better is None:
+        return cells
+    on_quality = one.head.name in group.measures
+    competing = [s.role == "reranker" or (on_quality and s.role == "first_stage") for s in systems]
+    return marked(cells, competing, one.better)
+
+
+def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
+    estimate = one.read(system)
+    if estimate is None:
+        return Cell()
+    comparison = system.against.get(one.head.name)
+    change: Change = ""
+    interval = _interval(one, estimate)
+    unit = f" {one.head.unit}" if one.head.unit else ""
+    hints = [f"95 % interval {interval}{unit}"] if interval else []
+    if comparison is not None:
+        if comparison.significant:
+            change = "better" if comparison.difference > 0 else "worse"
+        hints.append(
+            f"{signed(comparison.difference, 4)} against {group.baseline}, "
+            f"{p_value(comparison.p_holm)} (Holm); "
+            f"{comparison.wins} wins, {comparison.ties} ties, {comparison.losses} losses"
+        )
+    return Cell(
+        value=estimate.value,
+        text=one.text(estimate.value),
+        low=estimate.low,
+        high=estimate.high,
+        change=change,
+        p_value=comparison.p_value if comparison else None,
+        p_holm=comparison.p_holm if comparison else None,
+        interval=interval,
+        hint=". ".join(hints),
+    )
+
+
+def _interval(one: Column, estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{one.text(estimate.low)}–{one.text(estimate.high)}"
+
+
+def _caption(group: Group, layout: str) -> str:
+    what = {
+        "headline": "Effectiveness and latency",
+        "stages": "Mean time per query by stage",
+    }.get(layout, "Results")
+    judged = len(group.pool.qrels) or len(group.pool.queries)
+    return f"{what} on {group.title} ({judged} queries, {group.mode} mode)."
+
+
+def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tuple[str, ...]:
+    parts = []
+    marks = {cell.mark for row in rows for cell in row.cells}
+    if "best" in marks:
+        parts.append("Best bold, second underlined" if "second" in marks else "Best bold")
+    if any(one.head.name in group.measures for one in columns) and group.baseline and len(rows) > 1:
+        parts.append(
+            f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5 %)"
+        )
+    if any(one.head.name == "speedup" for one in columns) and group.slowest:
+        parts.append(f"Speed-up by p50 over {group.slowest}, the slowest")
+    if any(one.head.name in ("p50", "mean") for one in columns) and group.before:
+        shared = " and ".join(
+            f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"
+            for stage in group.before
+        )
+        parts.append(f"Latency of reranking alone; before it, {shared} per query")
+    if any(row.role == "control" for row in rows):
+        parts.append("Controls stand last and are never marked")
+    return tuple(parts)

@@ -1,0 +1,165 @@
+"""Tables across groups and across pairs: the headline measure on every dataset, and all differences."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from reports import quality
+from reports.cells import Cell, Head, Row, Table, lettered, marked
+from reports.columns import column
+from reports.grouped import about
+from reports.numbers import fixed, p_value, signed
+
+if TYPE_CHECKING:
+    from reports.cells import Change
+    from reports.values import Context, Group, SystemResult
+
+
+def datasets(context: Context) -> list[Table]:
+    """One table a mode: the headline measure on every judged group, and its average over all of them."""
+    modes: dict[str, list[Group]] = {}
+    for group in context.groups:
+        if group.pool.qrels:
+            modes.setdefault(group.mode, []).append(group)
+    return [_datasets(groups, mode) for mode, groups in modes.items()]
+
+
+def _datasets(groups: list[Group], mode: str) -> Table:
+    measure = groups[0].headline
+    systems = {system.label: system for group in reversed(groups) for system in group.systems}
+    averages = {label: _average(label, groups, measure) for label in systems}
+    order = sorted(systems, key=lambda label: _place(systems[label], averages[label]))
+    competing = [systems[label].role != "control" for label in order]
+    columns = [_column(order, competing, group, measure) for group in groups]
+    if len(groups) > 1:
+        means = [Cell() if averages[label] is None else _mean(averages[label] or 0.0) for label in order]
+        columns.append(marked(means, competing, "higher"))
+    plain = len({group.dataset for group in groups}) == len(groups)
+    titles = [group.dataset if plain else group.title for group in groups]
+    heads = [
+        Head(title, title, measure, f"{measure} on {group.title}")
+        for title, group in zip(titles, groups, strict=True)
+    ]
+    if len(groups) > 1:
+        heads.append(Head("average", "average", "", f"mean of the {len(groups)} columns before"))
+    letters = lettered([systems[label].notice for label in order])
+    rows = tuple(
+        Row(
+            label=label,
+            role=systems[label].role,
+            reranker=systems[label].reranker,
+            status=systems[label].status,
+            notes=tuple(letters[notice] for notice in [systems[label].notice] if notice),
+            cells=tuple(cells[place] for cells in columns),
+        )
+        for place, label in enumerate(order)
+    )
+    baselines = dict.fromkeys(group.baseline for group in groups if group.baseline)
+    return Table(
+        name=f"datasets-{mode}",
+        caption=f"{measure} on every dataset.",
+        about={"measure": measure, "mode": mode},
+        columns=tuple(heads),
+        rows=rows,
+        footnotes=tuple((letter, notice) for notice, letter in letters.items()),
+        legend=(
+            "Best bold, second underlined",
+            f"▲ ▼ significantly above or below {' or '.join(baselines)} (paired t-test, Holm-corrected, 5 %)",
+        ),
+        warnings=tuple(dict.fromkeys(f"{g.dataset}: {warning}" for g in groups for warning in g.warnings)),
+    )
+
+
+def _column(order: list[str], competing: list[bool], group: Group, measure: str) -> list[Cell]:
+    by_label = {system.label: system for system in group.systems}
+    cells = []
+    for label in order:
+        estimate = by_label[label].quality.get(measure) if label in by_label else None
+        if estimate is None:
+            cells.append(Cell())
+            continue
+        comparison = by_label[label].against.get(measure)
+        significant = comparison is not None and comparison.significant
+        cells.append(
+            Cell(
+                value=estimate.value,
+                text=fixed(estimate.value, 4),
+                low=estimate.low,
+                high=estimate.high,
+                change=("better" if comparison.difference > 0 else "worse")
+                if comparison and significant
+                else "",
+                p_value=comparison.p_value if comparison else None,
+                p_holm=comparison.p_holm if comparison else None,
+            )
+        )
+    return marked(cells, competing, "higher")
+
+
+def _average(label: str, groups: list[Group], measure: str) -> float | None:
+    """Over all groups; a system that lacks one has no average, since it would be another average."""
+    values = [
+        system.quality[measure].value
+        for group in groups
+        for system in group.systems
+        if system.label == label and measure in system.quality
+    ]
+    return fmean(values) if len(values) == len(groups) else None
+
+
+def _mean(value: float) -> Cell:
+    return Cell(value=value, text=fixed(value, 4))
+
+
+def _place(system: SystemResult, average: float | None) -> tuple[bool, bool, float]:
+    return system.role == "control", average is None, -(average or 0.0)
+
+
+def significance(group: Group) -> Table:
+    """Row minus column on the headline measure, for every pair of finished systems of a judged group.
+
+    Holm's correction runs over all pairs.
+    """
+    measure = group.headline
+    systems = [system for system in group.systems if measure in system.quality and system.role != "control"]
+    pairs = quality.pairs({system.label: system.per_query[measure] for system in systems})
+    text = column(measure, group).text
+    rows = []
+    for system in systems:
+        cells = [Cell(value=system.quality[measure].value, text=text(system.quality[measure].value))]
+        for other in systems:
+            pair = pairs.get((system.label, other.label))
+            if pair is None:
+                cells.append(Cell(text=""))
+                continue
+            difference, p, corrected = pair
+            change: Change = "" if corrected >= 0.05 else "better" if difference > 0 else "worse"
+            cells.append(
+                Cell(
+                    value=difference,
+                    text=signed(difference),
+                    change=change,
+                    p_value=p,
+                    p_holm=corrected,
+                    hint=f"{p_value(corrected)} (Holm), {p_value(p)} alone",
+                )
+            )
+        rows.append(Row(system.label, system.role, system.reranker, system.status, (), tuple(cells)))
+    heads = [Head(measure, measure, "", f"{measure}, mean over all judged queries")]
+    heads += [Head(f"minus:{s.label}", s.label, "Difference to", f"row minus {s.label}") for s in systems]
+    count = len(list(combinations(systems, 2)))
+    return Table(
+        name=f"significance-{group.key}",
+        caption=f"Differences in {measure} on {group.title} ({len(group.pool.qrels)} queries).",
+        about=about(group),
+        columns=tuple(heads),
+        rows=tuple(rows),
+        footnotes=(),
+        legend=(
+            "Row minus column",
+            f"▲ ▼ significant at 5 % (paired t-test, Holm-corrected over all {count} pairs)",
+        ),
+        warnings=group.warnings,
+    )
