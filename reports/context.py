@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measures import DEFAULT_MEASURES
 from reports import guards, quality, timing
+from reports.before_after import changes
 from reports.finding import findings
 from reports.provenance import experiment, hardware
 from reports.values import Context, Group, Role, SystemResult
@@ -106,7 +107,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         warnings=guards.within([cell for _, cell in keyed], systems, pool),
         findings=(),
     )
-    return dataclasses.replace(group, findings=findings(group))
+    return dataclasses.replace(group, findings=findings(group) + changes(systems, measures[0]))
 
 
 def _system(
@@ -124,6 +125,7 @@ def _system(
     sessions = record.sessions
     return SystemResult(
         label=label,
+        name=record.system.label,
         reranker=record.system.reranker,
         role=role(record.system.reranker),
         cell=record.cell,

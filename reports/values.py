@@ -81,7 +81,7 @@ class SystemResult:
     """One cell of a group.
 
     Attributes:
-        label: unique in the group.
+        label: unique in the group; `name` is the experiment's own, which several folders may share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
         unstable: queries that a later repeat ranked differently.
         work: mean count per query of windows, LLM calls, tokens and the like.
@@ -93,6 +93,7 @@ class SystemResult:
     """
 
     label: str
+    name: str
     reranker: str
     role: Role
     cell: str

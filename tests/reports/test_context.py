@@ -149,6 +149,20 @@ def test_equal_labels_from_two_folders_are_told_apart(folder: Folder) -> None:
     assert {system.label for system in group.systems} == {"S (results)", "S (later)"}
 
 
+def test_a_system_measured_again_says_what_changed_with_a_test_for_each(folder: Folder) -> None:
+    texts = {f"q{i}": ["x", "y", "z"] for i in range(8)}
+    later = type(folder)(folder.path.with_name("later"))
+    for one, order, seconds in ((folder, folder.turned, 0.2), (later, folder.kept, 0.6)):
+        pool = one.pool(texts, {query_id: {"d2": 1} for query_id in texts})
+        one.cell(pool, "S", order, seconds=lambda i, seconds=seconds: seconds + i / 1000)  # type: ignore[misc]
+    (group,) = build([read_results(folder.path), read_results(later.path)]).groups
+    change = 1 / math.log2(3 + 1) - 1
+    assert "".join(group.findings[-1]) == (
+        f"S in later against results: −{-change:.3f} nDCG@10 (significant, p < 0.001), "
+        "3.0 times slower by p50 (significant, p < 0.001)."
+    )
+
+
 def test_an_unknown_baseline_offers_near_misses(folder: Folder) -> None:
     folder.cell(folder.pool(TEXTS, QRELS), "PE-Rank", folder.kept)
     with pytest.raises(UnknownNameError, match="did you mean PE-Rank"):
