@@ -19,7 +19,9 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +157,10 @@ def _dequantise(folder: Path, gguf_file: str) -> None:
     """Rewrite a GGUF file as float32 safetensors, which load in a second instead of thirty."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # two bars for a few seconds' work would tear the harness's own progress
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
+    with redirect_stderr(StringIO()):  # its progress bars would tear the harness's own
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
     del model.config.quantization_config  # the weights are plain now; save_pretrained refuses what
     model.hf_quantizer = None  # still calls itself quantised
     model.save_pretrained(folder)
