@@ -176,8 +176,8 @@ def test_one_query_at_a_time(
 ) -> None:
     changed = variant(reranker, system, tmp_path)
     changed.prepare(requests[:QUERIES])
-    if system != "reference":
-        run(system, changed, requests[-1:])  # warm-up
+    warm_up = requests[-1]
+    run(system, changed, [RerankRequest("warm-up", warm_up.query, warm_up.candidates[:40])])
     queries, RESULTS[system] = iter(requests[:QUERIES]), []
 
     def one() -> None:
