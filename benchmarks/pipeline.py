@@ -86,6 +86,7 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
             writer.update_session(load_seconds=load_seconds, environment=seen)
             writer.update(system=writer.record.system.model_copy(update={"described": reranker.describe()}))
             seed_everything(cell.protocol.seed)
+            reranker.prepare(requests)
             writer.update_session(warmup_seconds=warm_up(reranker, requests, cell.protocol, clock))
             total = len(requests) * cell.protocol.repeats
             with collector_off(), Progress(cell.label, total, len(writer.done)) as progress:

@@ -173,6 +173,9 @@ class Reranker(ABC):
             BackendError: a remote endpoint failed for good.
         """
 
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do what the method does ahead of any query, such as filling an embedding store; never timed."""
+
     def describe(self) -> dict[str, object]:
         """What was really used, for the record: model revisions, dtype, attention, digests. JSON values."""
         return {}

@@ -14,7 +14,7 @@ from rerankers.interface import Cost, Reranker, Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.interface import Ranking
+    from rerankers.interface import Ranking, RerankRequest
 
 
 class Part(BaseModel):
@@ -44,6 +44,11 @@ class Composite(Reranker):
             {"reranker": name, **part.describe()}
             for name, part in zip(self._names, self._rerankers, strict=True)
         ]
+
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:
+        """Let every part prepare for all candidates."""
+        for part in self._rerankers:
+            part.prepare(requests)
 
     def close(self) -> None:
         """Close every part."""

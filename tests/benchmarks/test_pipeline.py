@@ -302,3 +302,15 @@ def test_a_run_killed_at_any_instant_ends_with_the_rankings_of_an_uninterrupted_
     finish("killed")
     assert contents("killed") == contents("whole")
     assert len({json.loads(line)["session"] for line in measured()}) > 1  # it was interrupted while measuring
+
+
+def test_a_store_is_filled_before_any_query_is_timed(
+    write_experiment: Callable[..., Path], tmp_path: Path, tiny_encoder: str
+) -> None:
+    options = {"model": tiny_encoder, "embeddings": "precomputed", "store": str(tmp_path / "store")}
+    path = write_experiment(rerankers=[{"name": "embedding", "options": options}], protocol={"warmup": 0})
+    assert go(path, tmp_path / "out").exit_status == 0
+    (cell,) = read_results(tmp_path / "out").cells
+    assert cell.rows
+    assert all("passages_embedded" not in row.usage for row in cell.rows)
+    assert all(row.usage["passages_from_store"] > 0 for row in cell.rows if cell.rankings[row.query_id])
