@@ -174,7 +174,8 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
         " def rerank(self, requests, clock): print('in', flush=True); time.sleep(60)\n"
     )
     code = (
-        "import sys; from rerankers.registry import ROWS, Row; from benchmarks.cli import main\n"
+        "import signal, sys; from rerankers.registry import ROWS, Row; from benchmarks.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell may have it ignored
         "ROWS['endless'] = Row('endless:Endless', 'for tests')\nsys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "out"
