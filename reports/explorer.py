@@ -24,8 +24,8 @@ RANKS = (quality.TOP, 10, 5)
 """Ranks shown per system: the first of these that keeps a page within `POSITIONS`, or else the last."""
 
 POSITIONS = 1_500_000
-TEXT_BUDGET = 3_000_000
-"""Characters of passage text that one page carries, about 1.5 MB packed."""
+TEXT_BUDGET = 2_400_000
+"""Characters of passage text that one page carries, about 1.2 MB packed."""
 
 ZERO = 35  # "#": from here on come characters that JSON need not escape, but for one
 

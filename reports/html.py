@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from reports.charts.look import Look, Spec
     from reports.values import Context, Group
 
+PAIRED_SYSTEMS = 12
+"""Up to so many systems the page compares every pair; more make a matrix that nobody reads."""
+
 SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
 
 
@@ -81,7 +84,11 @@ def render(context: Context) -> str:
         context=context,
         headline={group.key: grouped.table(group, "headline") for group in context.groups},
         stages={group.key: grouped.table(group, "stages") for group in context.groups},
-        significance={group.key: matrices.significance(group) for group in context.groups},
+        significance={
+            group.key: matrices.significance(group)
+            for group in context.groups
+            if 2 < len(group.systems) <= PAIRED_SYSTEMS
+        },
         datasets=matrices.datasets(context) if len(context.groups) > 1 else [],
         charts={group.key: _charts(group) for group in context.groups},
         packed={key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
