@@ -69,7 +69,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
         return []
     faster = [system for system in rerankers if system.speedup and system.speedup > 1.1 * best.speedup]
     if not faster:
-        return [("No other reranker is faster.",)] if len(rerankers) > 1 else []
+        return [("No other reranker is faster by a tenth or more.",)] if len(rerankers) > 1 else []
     against = {system.label: _against(measure, system, best) for system in faster}
     close = [system for system in faster if against[system.label].p_value >= 0.05]
     other = max(close, key=lambda system: system.speedup or 0.0) if close else faster[0]

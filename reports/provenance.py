@@ -40,7 +40,8 @@ def experiment(folder: Results) -> Experiment:
     days = sorted({session.started_at[:10] for session in sessions})
     environments: list[dict[str, str]] = []
     for session in sessions:
-        stable = {name: value for name, value in session.environment.items() if name != "state"}
+        changing = ("state", "timing")  # load and the clock's own cost differ between any two sessions
+        stable = {name: value for name, value in session.environment.items() if name not in changing}
         flat = flatten(stable)
         same = next((one for one in environments if _agree(one, flat)), None)
         if same is None:
