@@ -99,9 +99,7 @@ class EmbeddingReranker(Reranker):
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Embed the candidates' passages into the store, if there is one: before queries are timed."""
-        if self._embedder.store is not None:
-            texts = {candidate.text: None for request in requests for candidate in request.candidates}
-            self._embedder.vectors(list(texts), [Usage()] * len(texts))
+        self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
         """The encoder as loaded, and where passages' embeddings come from."""

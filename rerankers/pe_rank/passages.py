@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from rerankers.encoders.transfer import to_device
+from rerankers.interface import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.encoders.encoder import Encoder
     from rerankers.encoders.store import EmbeddingStore
-    from rerankers.interface import Usage
+    from rerankers.interface import RerankRequest
 
 EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
 
@@ -49,3 +50,9 @@ class PassageEmbedder:
         for row in self.encoder.cut_rows:
             usages[embedded[row]].passages_truncated += 1
         return vectors
+
+    def fill_store(self, requests: Sequence[RerankRequest]) -> None:
+        """Embed all candidates' passages into the store; without a store there is nothing to do."""
+        if self.store is not None:
+            texts = {candidate.text: None for request in requests for candidate in request.candidates}
+            self.vectors(list(texts), [Usage()] * len(texts))

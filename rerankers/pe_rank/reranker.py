@@ -16,7 +16,7 @@ from pydantic import Field, validate_call
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.encoders.transfer import to_device
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
 from rerankers.pe_rank.decoding import WindowDecoder
@@ -122,9 +122,7 @@ class PERank(Reranker):
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Embed the candidates' passages into the store, if there is one: before queries are timed."""
-        if self._embedder.store is not None:
-            texts = {candidate.text: None for request in requests for candidate in request.candidates}
-            self._embedder.vectors(list(texts), [Usage()] * len(texts))
+        self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
         """Checkpoint, encoder, windows, embedding mode, precision; a notice if the result needs one."""
