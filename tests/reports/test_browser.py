@@ -111,18 +111,11 @@ def example(folder: Folder) -> Path:
 
 
 def scroll_through(shown: Page | Locator) -> None:
-    """Bring every part near the view once, since charts and the explorer wait for that."""
-    page = shown if isinstance(shown, Page) else shown.page
-    page.evaluate(
-        """async () => {
-          for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
-            scrollTo({ top: y, behavior: "instant" });
-            await new Promise((resolve) => setTimeout(resolve, 30));
-          }
-        }"""
-    )
-    expect(shown.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
-    expect(shown.locator("[data-explorer]:not([data-ready])")).to_have_count(0)
+    """Bring every chart and explorer into view, and wait for each, since they are drawn when they come near."""
+    for drawn, parts in (("data-drawn", "[data-chart]"), ("data-ready", "[data-explorer]")):
+        for part in shown.locator(parts).all():
+            part.scroll_into_view_if_needed()
+            expect(part).to_have_attribute(drawn, "true", timeout=20_000)
 
 
 def test_every_section_renders(opened: Callable[..., Page], example: Path) -> None:
