@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -185,12 +186,17 @@ def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
     return blocks, rows
 
 
+_SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines: a torn one has no end
+
+
 def blocks_of(cell: Path) -> dict[str, bytes]:
     """The lines of `ranking.trec` by query, committed or not."""
-    found: dict[str, list[bytes]] = {}
-    for line in _whole_lines(cell / "ranking.trec"):
-        found.setdefault(line.partition(b" ")[0].decode(), []).append(line)
-    return {query_id: b"".join(lines) for query_id, lines in found.items()}
+    path = cell / "ranking.trec"
+    found: dict[str, bytes] = {}
+    for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
+        query_id = block[1].decode()
+        found[query_id] = found.get(query_id, b"") + block[0]
+    return found
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

@@ -2,12 +2,15 @@
 
 A judged query without a ranking counts 0: averaging only over the queries a run happens to contain turns
 NFCorpus BM25's nDCG@10 of .3218 into .3375. Judged@k counts 0 there too.
+
+`evaluate` is ir_measures itself; an `Evaluator` gives the same values for many systems faster.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.graded import JudgedQueries, is_plain
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -73,3 +76,44 @@ def evaluate(
         for name in names[metric.measure]:
             values[name][metric.query_id] = float(metric.value)
     return values
+
+
+class Evaluator:
+    """Measures for many systems on the same judged queries.
+
+    Gives the values of `evaluate`, and is made for rankings whose order is known: best first, no ties.
+
+    Args:
+        qrels: grade by doc id by query id; its queries are the queries averaged over.
+        measures: names as ir_measures prints them.
+
+    Raises:
+        InputError: a measure is unknown.
+    """
+
+    def __init__(self, qrels: Mapping[str, Mapping[str, int]], measures: Sequence[str]) -> None:
+        self._qrels = qrels
+        self._measures = measures
+        self._plain = {name: measure for name in measures if is_plain(measure := parse(name))}
+        self._judged = JudgedQueries(qrels)
+
+    def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+        """Each measure for each judged query, from doc ids by query id, best first.
+
+        Returns:
+            value by query id, in the order of the judgements, by measure name as given; 0.0 where there is
+            no ranking.
+        """
+        grades = self._judged.grades(rankings)
+        values = {
+            name: dict(zip(self._qrels, self._judged.values(measure, *grades).tolist(), strict=True))
+            for name, measure in self._plain.items()
+        }
+        others = [name for name in self._measures if name not in self._plain]
+        if others:
+            scored = {
+                query_id: [(doc_id, float(-rank)) for rank, doc_id in enumerate(doc_ids)]
+                for query_id, doc_ids in rankings.items()
+            }
+            values |= evaluate(scored, self._qrels, others)
+        return {name: values[name] for name in self._measures}

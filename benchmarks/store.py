@@ -35,6 +35,10 @@ class StoredRankings(Mapping[str, Hits]):
         fields = self._blocks[query_id].decode().split()  # six a line, none of them with a space in it
         return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
 
+    def orders(self) -> dict[str, list[str]]:
+        """Doc ids by query id, best first: all that measures need, in half the time."""
+        return {query_id: block.decode().split()[2::6] for query_id, block in self._blocks.items()}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._blocks)
 
@@ -52,7 +56,7 @@ class CellResult:
 
     record: Record
     rows: list[QueryRow]
-    rankings: Mapping[str, Hits]
+    rankings: StoredRankings
 
     def unstable_queries(self) -> list[str]:
         """Queries whose ranking differs between repeats."""

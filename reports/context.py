@@ -70,13 +70,13 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     measures = _measures([cell for _, cell in keyed], extra)
     labelled = dict(zip(_labels(keyed), keyed, strict=True))
     values: dict[str, quality.PerQuery] = {}
-    tops: dict[str, dict[str, tuple[int, ...]]] = {}
+    tops: dict[str, quality.Tops] = {}
+    rankings = quality.Rankings(pool, measures)
     for label, (_, cell) in labelled.items():
         if cell.record.status == "done":
-            rankings = dict(cell.rankings)  # parsed once, and not kept
-            tops[label] = quality.tops(rankings, pool)
+            found, tops[label] = rankings.read(cell.rankings.orders())  # parsed here, and not kept
             if pool.qrels:
-                values[label] = quality.per_query(rankings, pool, measures)
+                values[label] = found
     baseline = _baseline(labelled, values, wanted)
     against = quality.compare(values, baseline) if baseline else {}
     systems = [

@@ -6,7 +6,7 @@ from itertools import combinations
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
-from benchmarks.measures import evaluate
+from benchmarks.measures import Evaluator
 from benchmarks.statistics import bootstrap_interval, holm, paired_t_test
 from reports.values import Comparison, Estimate
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.candidates import Pool
-    from benchmarks.store import Hits
 
 PerQuery = dict[str, dict[str, float]]
+Tops = dict[str, tuple[int, ...]]  # by query id, the first `TOP` passages as 0-based ranks of the first stage
 
 TOP = 20
 """Ranks of each ranking that reports show."""
@@ -25,18 +25,32 @@ TOP = 20
 TIE = 5e-5
 
 
-def per_query(rankings: Mapping[str, Hits], pool: Pool, measures: Sequence[str]) -> PerQuery:
-    """Each measure for each judged query of the pool; empty without judgements."""
-    return evaluate(rankings, pool.qrels, measures) if pool.qrels else {}
+class Rankings:
+    """What a group's pool says about the systems on it, one system after the other.
 
+    Args:
+        pool: the candidates, and judgements if there are any.
+        measures: names as ir_measures prints them.
+    """
 
-def tops(rankings: Mapping[str, Hits], pool: Pool) -> dict[str, tuple[int, ...]]:
-    """The first `TOP` passages of each ranking, as 0-based ranks of the first stage."""
-    found = {}
-    for query_id, hits in rankings.items():
-        ranks = {candidate.doc_id: rank for rank, candidate in enumerate(pool.candidates[query_id])}
-        found[query_id] = tuple(ranks[doc_id] for doc_id, _ in hits[:TOP])
-    return found
+    def __init__(self, pool: Pool, measures: Sequence[str]) -> None:
+        self._evaluator = Evaluator(pool.qrels, measures) if pool.qrels else None
+        self._ranks = {
+            query_id: {candidate.doc_id: rank for rank, candidate in enumerate(candidates)}
+            for query_id, candidates in pool.candidates.items()
+        }
+
+    def read(self, orders: Mapping[str, Sequence[str]]) -> tuple[PerQuery, Tops]:
+        """Each measure for each judged query, empty without judgements; and the head of each ranking.
+
+        Args:
+            orders: doc ids by query id, best first.
+        """
+        tops = {
+            query_id: tuple(map(self._ranks[query_id].__getitem__, doc_ids[:TOP]))
+            for query_id, doc_ids in orders.items()
+        }
+        return self._evaluator.evaluate(orders) if self._evaluator else {}, tops
 
 
 def estimates(values: PerQuery) -> dict[str, Estimate]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from math import log2
 
 import pytest
 
-from benchmarks.measures import DEFAULT_MEASURES, evaluate
+from benchmarks.measures import DEFAULT_MEASURES, Evaluator, evaluate
 from rerankers.errors import InputError
 
 QRELS = {"q1": {"a": 1, "b": 0}, "q2": {"z": 2}}
@@ -52,3 +53,26 @@ def test_the_default_measures_can_all_be_computed() -> None:
 def test_a_measure_that_cannot_be_computed_is_refused(name: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
         evaluate({}, QRELS, [name])
+
+
+SAME_AS_IR_MEASURES = [
+    *("nDCG@10", "nDCG@3", "nDCG", "AP", "AP@5", "AP(rel=2)", "RR@10", "RR", "RR(rel=2)@5"),
+    *("P@5", "P(rel=2)@10", "R@20", "R(rel=2)@5", "Judged@10", "Judged", "Success@5", "Bpref"),
+]
+
+
+@pytest.mark.parametrize("name", SAME_AS_IR_MEASURES)
+def test_many_systems_at_once_get_the_values_of_ir_measures_to_the_last_digit(name: str) -> None:
+    draw = random.Random(0)
+    qrels = {
+        f"q{i}": {f"d{j}": draw.choice([-1, 0, 0, 1, 2, 3]) for j in draw.sample(range(60), i % 40)}
+        for i in range(200)
+    }
+    orders = {
+        query_id: [f"d{j}" for j in draw.sample(range(60), draw.choice([0, 1, 7, 40, 60]))]
+        for query_id in [*qrels, "unjudged"]
+        if query_id != "q7"
+    }
+    scored = {query_id: [(d, float(-rank)) for rank, d in enumerate(ids)] for query_id, ids in orders.items()}
+    qrels = {query_id: grades for query_id, grades in qrels.items() if grades}
+    assert Evaluator(qrels, [name]).evaluate(orders) == evaluate(scored, qrels, [name])

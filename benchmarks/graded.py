@@ -1,0 +1,111 @@
+"""The field's commonest measures as array arithmetic over many rankings of the same judged queries.
+
+A report evaluates hundreds of systems on thousands of queries. ir_measures takes a run query by query through
+dictionaries, which is most of such a report's time; here the rankings of a system are one array of grades.
+The sums run in the order in which trec_eval adds, so that the values are ir_measures' own to the last digit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_PLAIN = {  # measures, and the parameters under which they are the ones written down here
+    "nDCG": {"cutoff"},
+    "AP": {"cutoff", "rel"},
+    "RR": {"cutoff", "rel"},
+    "P": {"cutoff", "rel"},
+    "R": {"cutoff", "rel"},
+    "Judged": {"cutoff"},
+}
+
+
+def is_plain(measure: Any) -> bool:
+    """Whether a measure of ir_measures is one of those computed here."""
+    return set(measure.params) <= _PLAIN.get(measure.NAME, set()) and measure.NAME in _PLAIN
+
+
+class JudgedQueries:
+    """Judgements, with what depends on them alone computed once.
+
+    Args:
+        qrels: grade by doc id by query id.
+    """
+
+    def __init__(self, qrels: Mapping[str, Mapping[str, int]]) -> None:
+        self._qrels = qrels
+        ideal = [sorted((max(0, grade) for grade in by.values()), reverse=True) for by in qrels.values()]
+        self._ideal = _padded([len(grades) for grades in ideal], [g for grades in ideal for g in grades], 0.0)
+
+    def grades(self, rankings: Mapping[str, Sequence[str]]) -> tuple[Floats, NDArray[np.int64]]:
+        """Grades by query and rank, nan where nobody judged; and how many passages each ranking has.
+
+        Args:
+            rankings: doc ids by query id, best first; a missing query is an empty ranking.
+
+        Returns:
+            (n_queries, longest ranking), (n_queries,), in the order of the judgements.
+        """
+        lengths: list[int] = []
+        found: list[int | None] = []
+        for query_id, by_id in self._qrels.items():
+            doc_ids = rankings.get(query_id, ())
+            lengths.append(len(doc_ids))
+            found.extend(map(by_id.get, doc_ids))
+        return _padded(lengths, found, np.nan), np.array(lengths, dtype=np.int64)
+
+    def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
+        """A plain measure for each query, (n_queries,); 0 for an empty ranking."""
+        cutoff = measure.params.get("cutoff")
+        grades = grades[:, :cutoff]
+        if measure.NAME == "Judged":
+            return _divided((~np.isnan(grades)).sum(axis=1), np.minimum(lengths, cutoff or lengths.max()))
+        if measure.NAME == "nDCG":
+            return _divided(_discounted(grades), _discounted(self._ideal[:, :cutoff]))
+        level = measure.params.get("rel", 1)
+        hits = grades >= level  # nan is not
+        ranks = np.arange(1, grades.shape[1] + 1)
+        if measure.NAME == "P":
+            return _divided(hits.sum(axis=1), np.full(len(hits), cutoff))
+        if measure.NAME == "RR":
+            return np.where(hits.any(axis=1), 1.0 / (1 + hits.argmax(axis=1)), 0.0)
+        relevant = (self._ideal >= level).sum(axis=1)
+        if measure.NAME == "R":
+            return _divided(hits.sum(axis=1), relevant)
+        precisions = np.where(hits, hits.cumsum(axis=1) / ranks, 0.0)
+        return _divided(_last(precisions), relevant)
+
+
+def _padded(lengths: Sequence[int], values: Sequence[float | None], fill: float) -> Floats:
+    """Rows of these lengths, filled up on the right; at least one column."""
+    matrix = np.full((len(lengths), max([1, *lengths])), fill)
+    matrix[np.arange(matrix.shape[1]) < np.array(lengths, dtype=np.int64)[:, None]] = np.array(
+        values, dtype=np.float64
+    )
+    return matrix
+
+
+def _discounted(grades: Floats) -> Floats:
+    """Discounted cumulative gain of each row; a passage that is not relevant gains nothing."""
+    gains = np.where(grades > 0, grades, 0.0)
+    return _last(gains / np.log2(np.arange(2, grades.shape[1] + 2)))
+
+
+def _last(terms: Floats) -> Floats:
+    """The sum of each row, added from left to right: numpy's own sum adds in pairs and rounds otherwise."""
+    sums: Floats = terms.cumsum(axis=1)[:, -1]
+    return sums
+
+
+def _divided(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+    """`above / below`, and 0 where there is nothing to divide by."""
+    found: Floats = np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
+    return found
