@@ -57,7 +57,7 @@ def work(rows: Sequence[QueryRow]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for row in rows:
         for name, count in row.usage.items():
-            if name != "faults":
+            if isinstance(count, int | float):
                 sums[name] = sums.get(name, 0.0) + count
     return {name: total / len(rows) for name, total in sums.items()}
 

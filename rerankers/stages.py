@@ -39,13 +39,18 @@ class StageClock:
     Args:
         now: a monotonic clock in seconds.
         synchronise: returns when the device has no work left; nothing to wait for on a CPU.
+        workers: how many threads work, each with such a clock: a second of one of them is a part of a second.
     """
 
     def __init__(
-        self, now: Callable[[], float] = time.perf_counter, synchronise: Callable[[], None] = lambda: None
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        synchronise: Callable[[], None] = lambda: None,
+        workers: int = 1,
     ) -> None:
         self._now = now
         self._synchronise = synchronise
+        self._workers = workers
         self._advanced = 0.0
 
     def now(self) -> float:
@@ -57,6 +62,10 @@ class StageClock:
         """Count seconds that did not pass here (a replayed answer), or, negative, not count some that did."""
         self._advanced += seconds
 
+    def for_one_of(self, workers: int) -> StageClock:
+        """A clock for each of several threads that work at the same time, for requests of their own."""
+        return StageClock(self._now, self._synchronise, workers)
+
     @contextmanager
     def stage(self, name: Stage, *costs: Cost) -> Iterator[None]:
         """Charge the time until the block ends to `name`, an equal share to each of `costs`.
@@ -66,6 +75,6 @@ class StageClock:
         """
         started = self.now()
         yield
-        share = (self.now() - started) / max(1, len(costs))
+        share = (self.now() - started) / self._workers / max(1, len(costs))
         for cost in costs:
             cost.stage_seconds[name] = cost.stage_seconds.get(name, 0.0) + share

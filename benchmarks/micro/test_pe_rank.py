@@ -29,6 +29,7 @@ from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.passages import PassageEmbedder
 from rerankers.pe_rank.projector import build_projector
 from rerankers.pe_rank.reranker import PERank
+from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,7 +144,8 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
         changed._embedder = PassageEmbedder(
             encoder, EmbeddingStore(folder, encoder.describe(), encoder.dimension)
         )
-    changed._decoder = WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")
+    changed._workers = Workers(changed._llm)
+    changed._workers.decoders = [WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")]
     return changed
 
 
@@ -247,7 +249,7 @@ def test_agreement_in_bfloat16(
     half._llm._tokens = half._llm.transformer.get_input_embeddings()
     half._llm.projector = copy.deepcopy(reranker._llm.projector).bfloat16()
     half._llm.dtype = torch.bfloat16
-    half._decoder = WindowDecoder(half._llm)
+    half._workers = Workers(half._llm)
     windows = [
         RerankRequest(f"{request.query_id}-{start}", request.query, request.candidates[start : start + 20])
         for request in requests[:BATCH]

@@ -29,7 +29,7 @@ class CausalLM:
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load.
+        ModelError: the files do not load, or a weight is missing or left over.
     """
 
     def __init__(
@@ -51,16 +51,25 @@ class CausalLM:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 files.location, revision=files.revision or "main", **source
             )
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any
+            loaded, report = AutoModelForCausalLM.from_pretrained(
                 files.location,
                 revision=files.revision or "main",
                 dtype=resolve_dtype(dtype, self.device),
+                output_loading_info=True,
                 **source,
                 **how,
             )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"cannot load the language model {model!r}: {reason}") from error
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if report[kind]:
+                names = ", ".join(sorted(map(str, report[kind]))[:3])
+                raise ModelError(
+                    f"{model!r} has {kind.replace('_keys', '')} weights ({names}): it is no plain "
+                    f"{type(loaded).__name__}; name a checkpoint of that architecture"
+                )
         self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.interface import Cost, RerankRequest
+    from rerankers.pe_rank.decoding import WindowDecoder
     from rerankers.pe_rank.drafting import DraftPolicy
     from rerankers.pe_rank.prompt import Prompt, PromptWriter
     from rerankers.stages import StageClock
@@ -30,10 +31,12 @@ class QueryBatch:
         requests: Sequence[RerankRequest],
         costs: Sequence[Cost],
         clock: StageClock,
-        device: torch.device,
+        decoder: WindowDecoder,
         policy: DraftPolicy,
     ) -> None:
-        self.requests, self.costs, self.clock, self.policy = requests, costs, clock, policy
+        self.requests, self.costs, self.clock = requests, costs, clock
+        self.decoder, self.policy = decoder, policy
+        device = decoder.model.device
         self.projected: torch.Tensor | None = None
         with clock.stage("order", *costs):
             count = len(requests[0].candidates)

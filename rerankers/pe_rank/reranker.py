@@ -7,6 +7,7 @@ then the best of the rest, and so on. Deviations from the published code, none o
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,18 @@ from rerankers.encoders.transfer import to_device
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
-from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.passages import EmbeddingMode, PassageEmbedder
 from rerankers.pe_rank.plain import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
+from rerankers.pe_rank.workers import Workers
 from rerankers.windows import WindowPolicy, sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rerankers.pe_rank.decoding import WindowDecoder
     from rerankers.pe_rank.prompt import Prompt
     from rerankers.stages import StageClock
 
@@ -102,7 +104,7 @@ class PERank(Reranker):
             meta = self._encoder.describe()
             kept = EmbeddingStore(store or cache_folder() / "embeddings", meta, self._encoder.dimension)
         self._embedder = PassageEmbedder(self._encoder, kept)
-        self._decoder = WindowDecoder(self._llm)
+        self._workers = Workers(self._llm)
         self._window, self._step, self._policy, self._top_k = window, step, windows, top_k
         self._text, self._embeddings, self._draft, self._exact = text, embeddings, draft, exact
         # padded rows need a mask, which flash attention does not take
@@ -159,20 +161,31 @@ class PERank(Reranker):
         """Candidate positions, best first, of requests with equal numbers of candidates."""
         count = len(requests[0].candidates)
         windows = sliding_windows(count, self._window, self._step, self._policy)
-        run = QueryBatch(requests, costs, clock, self._llm.device, DraftPolicy(self._draft, self._llm.device))
+        projected: torch.Tensor | None = None
+        workers = 1
         if self._embeddings != "per_window" and windows:
-            run.projected = self._projected(run, [list(range(count))] * len(requests))
-        for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
-            if depth:
-                self._rank_window(run, start, end, min(depth, end - start - 1))
-        with clock.stage("order", *costs):
-            return run.order.tolist()
+            projected = self._projected(requests, costs, clock, [list(range(count))] * len(requests))
+            workers = self._workers.number(len(requests))
+        bounds = [len(requests) * part // workers for part in range(workers + 1)]
+        parts = [slice(*ends) for ends in pairwise(bounds)]
+
+        def slide(part: slice, decoder: WindowDecoder) -> list[list[int]]:
+            policy = DraftPolicy(self._draft, self._llm.device)
+            run = QueryBatch(requests[part], costs[part], clock.for_one_of(workers), decoder, policy)
+            run.projected = None if projected is None else projected[part]
+            for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
+                if depth:
+                    self._rank_window(run, start, end, min(depth, end - start - 1))
+            with run.clock.stage("order", *run.costs):
+                return run.order.tolist()
+
+        return [order for orders in self._workers.map(slide, parts) for order in orders]
 
     def _rank_window(self, run: QueryBatch, start: int, end: int, depth: int) -> None:
         """Order positions start..end-1 of every row to a depth, in place."""
         rows = run.order[:, start:end]  # (rows, n) candidate positions
         if run.projected is None:
-            projected = self._projected(run, rows.tolist())
+            projected = self._projected(run.requests, run.costs, run.clock, rows.tolist())
         else:
             projected = run.projected.gather(1, rows[:, :, None].expand(-1, -1, run.projected.shape[2]))
         with run.clock.stage("prompt", *run.costs):
@@ -182,13 +195,13 @@ class PERank(Reranker):
             places = self._plain_places(run, prompts, projected, same, depth)
         else:
             with run.clock.stage("prefill", *run.costs):
-                batch = self._decoder.prefill(prompts, projected, same)
+                batch = run.decoder.prefill(prompts, projected, same)
             with run.clock.stage("decode", *run.costs):
                 if run.policy.drafts(len(prompts), depth):
-                    places = draft_and_verify(self._decoder, batch, depth)
+                    places = draft_and_verify(run.decoder, batch, depth)
                     run.policy.learn(depth, batch.passes - 1)
                 else:
-                    places = self._decoder.steps(batch, depth)
+                    places = run.decoder.steps(batch, depth)
             for cost, ran, kept in zip(run.costs, batch.run_tokens, batch.kept_tokens, strict=True):
                 cost.usage.prompt_tokens += ran + kept
                 cost.usage.cached_tokens += kept
@@ -199,6 +212,7 @@ class PERank(Reranker):
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
             cost.usage.generated_tokens += depth
+            cost.usage.depths.append(depth)
 
     def _plain_places(
         self,
@@ -217,22 +231,28 @@ class PERank(Reranker):
         usage.decode_steps += depth - 1
         return torch.tensor([order[:depth]], device=self._llm.device)
 
-    def _projected(self, run: QueryBatch, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _projected(
+        self,
+        requests: Sequence[RerankRequest],
+        costs: Sequence[Cost],
+        clock: StageClock,
+        rows: Sequence[Sequence[int]],
+    ) -> torch.Tensor:
         """Passages in the language model's input space, (rows, n, dimension); each text embedded once."""
         row_of: dict[str, int] = {}
         usages = []
-        for request, cost, candidates in zip(run.requests, run.costs, rows, strict=True):
+        for request, cost, candidates in zip(requests, costs, rows, strict=True):
             for i in candidates:
                 text = request.candidates[i].text
                 if text not in row_of:
                     row_of[text] = len(row_of)
                     usages.append(cost.usage)
-        with run.clock.stage("embed", *run.costs):
+        with clock.stage("embed", *costs):
             vectors = self._embedder.vectors(list(row_of), usages)
-        with run.clock.stage("project", *run.costs):
+        with clock.stage("project", *costs):
             index = [
                 [row_of[request.candidates[i].text] for i in candidates]
-                for request, candidates in zip(run.requests, rows, strict=True)
+                for request, candidates in zip(requests, rows, strict=True)
             ]
             return self._llm.project(vectors)[to_device(torch.tensor(index), self._llm.device)]
 

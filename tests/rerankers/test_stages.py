@@ -41,6 +41,13 @@ def test_a_batch_shares_its_time_evenly() -> None:
     assert [cost.stage_seconds for cost in costs] == [{"forward": 6.0 / 3}] * 3
 
 
+def test_a_second_of_one_of_two_threads_is_half_a_second() -> None:
+    cost = Cost()
+    with _clock([0.0, 6.0]).for_one_of(2).stage("forward", cost):
+        pass
+    assert cost.stage_seconds == {"forward": 3.0}
+
+
 def test_the_device_is_idle_before_every_reading() -> None:
     events: list[str] = []
     with _clock([0.0, 1.0], events).stage("prefill", Cost()):

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from rerankers import StageClock, create
 from rerankers.errors import InputError, UnknownNameError
@@ -77,6 +78,23 @@ def test_the_top_k_is_that_of_full_decoding(
 ) -> None:
     rankings = ranked(model, requests, top_k=top_k, exact=exact)
     assert [ranking.doc_ids[:top_k] for ranking in rankings] == [order[:top_k] for order in plain]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_queries_side_by_side_get_the_same_answers(
+    model: str, requests: list[RerankRequest], plain: list[tuple[str, ...]], threads: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert [ranking.doc_ids for ranking in ranked(model, requests)] == plain
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_depth_of_each_window_is_recorded(model: str, requests: list[RerankRequest]) -> None:
+    assert ranked(model, requests, top_k=3)[0].usage.depths == [3, 3, 3, 3]  # windows 6-10, 4-8, 2-6, 0-4
 
 
 def test_a_full_window_ranks_all_candidates_in_one_pass(model: str, requests: list[RerankRequest]) -> None:
