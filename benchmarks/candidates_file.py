@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.readers import Row, read_json_lines
+from rerankers.json_lines import Row, read_json_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

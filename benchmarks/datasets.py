@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates_file import query_text, read_candidates
-from benchmarks.readers import Row, read_json_lines, read_qrels
+from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.json_lines import Row, read_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.candidates_file import read_candidates
-from benchmarks.readers import read_json_lines, read_lines, read_qrels, read_run
+from benchmarks.readers import read_qrels, read_run
 from rerankers.errors import InputError
+from rerankers.json_lines import read_json_lines, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

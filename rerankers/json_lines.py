@@ -1,0 +1,145 @@
+"""A strict reader of JSON lines, plain or gzip: the first wrong line stops it, with its number and why.
+
+Nothing is skipped but blank lines, for what a reader skips silently becomes a wrong number in a paper.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_Value = TypeVar("_Value")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers (1-based) and without line ends.
+
+    Raises:
+        InputError: no such file, not UTF-8, damaged gzip, or no line at all.
+    """
+    number = 0
+    found = False
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if line.strip():
+                    found = True
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise InputError.at(path, number, "this line is not UTF-8; convert the file to UTF-8") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        reason = f"the compressed file is damaged ({error}); fetch it again"
+        raise InputError.at(path, number + 1, reason) from error
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error}); check the path"
+        raise InputError.at(path, None, reason) from error
+    if not found:
+        raise InputError.at(path, None, "the file is empty; check how it was made")
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """JSON objects, one a line, with their line numbers.
+
+    Raises:
+        InputError: as `read_lines`; or a line is not a JSON object.
+    """
+    for number, line in read_lines(path):
+        try:
+            value = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            reason = f"broken JSON ({error}); write one complete object on each line"
+            raise InputError.at(path, number, reason) from error
+        if not isinstance(value, dict):
+            reason = f"expected a JSON object, found {type(value).__name__}; write one object on each line"
+            raise InputError.at(path, number, reason)
+        yield number, value
+
+
+class Row:
+    """One JSON object of a file, whose values are asked for by name and kind.
+
+    Args:
+        path: the file it stands in, for messages.
+        line: the line it stands on.
+        values: the object.
+        where: how messages call the object if it is a part of the line, e.g. "hit 3".
+    """
+
+    def __init__(self, path: Path, line: int, values: dict[str, Any], where: str = "") -> None:
+        self.path, self.line, self.values, self.where = path, line, values, where
+
+    def fail(self, reason: str) -> NoReturn:
+        """Raise the `InputError` that points here."""
+        raise InputError.at(self.path, self.line, f"{self.where}: {reason}" if self.where else reason)
+
+    def get(self, key: str) -> Any:
+        """Any value; the key has to be there."""
+        if key not in self.values:
+            self.fail(f"the key {key!r} is missing; found {', '.join(map(repr, self.values)) or 'no key'}")
+        return self.values[key]
+
+    def text(self, key: str) -> str:
+        """A string that can be written as UTF-8."""
+        value = self.get(key)
+        if not isinstance(value, str):
+            self.fail(f"{key!r} must be a string, not {type(value).__name__}")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{key!r} holds half a surrogate pair, which is no character; correct the text")
+        return value
+
+    def identifier(self, key: str) -> str:
+        """An id: a string without white space, as a TREC run needs it; a whole number is taken too."""
+        value = self.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        identifier = _id(self.text(key))
+        if identifier is None:
+            self.fail(f"{key!r} must be an id without white space, not {value!r}")
+        return identifier
+
+    def add(self, known: dict[str, _Value], what: str, key: str, value: _Value) -> None:
+        """Enter a value under a key that must be new."""
+        if key in known:
+            self.fail(f"{what} {key!r} appears a second time; keep one of them")
+        known[key] = value
+
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.fail(f"{key!r} must be a number, not {type(value).__name__}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            self.fail(f"{key!r} must be a finite number, not {str(value)[:20]}")
+        return number
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        magic = file.read(2)
+    return cast("IO[bytes]", gzip.open(path, "rb")) if magic == b"\x1f\x8b" else path.open("rb")
+
+
+def _id(text: str) -> str | None:
+    """The id, or None if it is empty or white space would tear it apart in a TREC run."""
+    parts = text.split()
+    return parts[0] if len(parts) == 1 and parts[0] == text else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

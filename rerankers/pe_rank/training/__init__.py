@@ -1,0 +1,1 @@
+"""Training of PE-Rank: alignment, query warm-up and ranking."""
