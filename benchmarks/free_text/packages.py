@@ -1,0 +1,76 @@
+"""Debian packages, fetched through apt into a folder of their own; nothing is installed.
+
+apt keeps its lists under the folder too, so that no right to the system's own is needed, and the lists hold
+the English descriptions, which systems in containers leave out.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DebianPackage:
+    """An unpacked package.
+
+    Attributes:
+        name: its name in Debian.
+        version: as Debian writes it.
+        root: the folder that holds its files as the root of a system would.
+    """
+
+    name: str
+    version: str
+    root: Path
+
+
+class Apt:
+    """The apt of this system, with lists of its own under `folder`.
+
+    Raises:
+        InputError: there is no apt here, or it cannot reach a mirror.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        (self._folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        self._run("apt-get", "update")
+
+    def fetch(self, name: str) -> DebianPackage:
+        """Download and unpack one package; what an earlier call left is used again."""
+        if not list(self._folder.glob(f"{name}_*.deb")):
+            self._run("apt-get", "download", name)
+        archive = next(self._folder.glob(f"{name}_*.deb"))
+        root = self._folder / "unpacked" / name
+        root.mkdir(parents=True, exist_ok=True)
+        self._run("dpkg-deb", "--extract", str(archive), str(root), options=False)
+        version = self._run("dpkg-deb", "--field", str(archive), "Version", options=False).strip()
+        return DebianPackage(name, version, root)
+
+    def descriptions(self) -> str:
+        """The English descriptions of all packages of the main lists, as stanzas."""
+        files = sorted((self._folder / "lists").glob("*_main_i18n_Translation-en*"))
+        if not files:
+            raise InputError("apt fetched no English descriptions; check that its mirrors have them")
+        return self._run("/usr/lib/apt/apt-helper", "cat-file", *map(str, files), options=False)
+
+    def _run(self, *command: str, options: bool = True) -> str:
+        own = ["-o", f"Dir::State::lists={self._folder}/lists", "-o", "Acquire::Languages=en"]
+        line = [command[0], *(own if options else []), *command[1:]]
+        try:
+            done = subprocess.run(
+                line, cwd=self._folder, capture_output=True, text=True, check=True, timeout=900
+            )
+        except FileNotFoundError as error:
+            raise InputError(f"there is no {command[0]} here; build the text on Debian or Ubuntu") from error
+        except subprocess.CalledProcessError as error:
+            last = error.stderr.strip().splitlines()[-1:] or ["no message"]
+            raise InputError(f"{' '.join(command)} failed: {last[0]}; check the network") from error
+        return done.stdout
