@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerankers.llm.options import ChatOptions
 from rerankers.registry import ROWS
 
 
@@ -45,6 +46,10 @@ def _options(arguments: ast.arguments) -> dict[str, Option]:
     found = {}
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         written = ast.unparse(argument.annotation) if argument.annotation else ""
+        if written == ChatOptions.__name__:  # written beside a method's own options
+            for name, field in ChatOptions.model_fields.items():
+                found[name] = Option(is_needed=field.is_required(), is_list=False)
+            continue
         is_list = written.removeprefix("Annotated[").startswith(("list[", "tuple[", "Sequence["))
         found[argument.arg] = Option(is_needed=default is None, is_list=is_list)
     found.pop("qrels", None)

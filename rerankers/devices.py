@@ -1,15 +1,18 @@
-"""Device, dtype and attention choices, made in one place so that every method resolves `auto` alike."""
+"""Device, dtype and attention choices, made in one place so that every method resolves `auto` alike.
+
+torch is imported by the functions that need it: the names alone are read wherever options are checked.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 AttentionName = Literal["auto", "eager", "sdpa", "flash_attention_2"]
@@ -21,6 +24,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         InputError: CUDA was asked for and there is none.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
@@ -31,6 +36,8 @@ def resolve_device(name: str) -> torch.device:
 
 def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on CUDA and float32 on a CPU, where half precision is emulated on most machines."""
+    import torch
+
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, name)
@@ -39,6 +46,8 @@ def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 def synchroniser(device: str) -> Callable[[], None]:
     """A function that returns once `device` has no queued work; for a CPU it has nothing to do."""
+    import torch
+
     if torch.device(device).type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None

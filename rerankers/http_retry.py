@@ -8,6 +8,10 @@ wrong key, model or request) ends the run at once, and the message says what to 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 
@@ -15,41 +19,104 @@ from rerankers.errors import BackendError
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
+LONGEST_ASKED_WAIT_SECONDS = 600.0
 
 _PASSING_STATUS = frozenset({408, 409, 425, 429})  # beside every 5xx
 
 
 class UnusableResponseError(Exception):
-    """An endpoint reported success but sent something else than results."""
+    """An endpoint reported success but sent something else than what was asked for."""
 
 
-def wait_before_retry(error: Exception, failures: int, retries: int, url: str, key: str) -> float:
-    """Seconds to wait after the latest of `failures` failures of one call.
+PASSING = (httpx.HTTPError, UnusableResponseError, ValueError)
+"""What a call may raise; `ValueError` is JSON cut short."""
 
-    Args:
-        error: what the latest attempt raised.
-        failures: attempts that failed so far, this one included.
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What error messages say about an endpoint, and how often a call to it is tried again.
+
+    Attributes:
+        name: host and model.
+        key: the environment variable of its key.
+        settings: what to check where the endpoint does not know the path or the model.
         retries: attempts allowed after the first.
-        url: the endpoint, for the message.
-        key: the environment variable of its key, for the message.
-
-    Raises:
-        BackendError: asking again is useless, or was tried `retries` times.
     """
-    host = httpx.URL(url).host
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    asked = None
+
+    name: str
+    key: str
+    settings: str
+    retries: int
+
+    def wait_before_retry(self, error: Exception, failures: int) -> float:
+        """Seconds to wait after the latest of `failures` failures of one call.
+
+        Raises:
+            BackendError: asking again is useless, or was tried `retries` times.
+        """
+        why = reason(error)
+        if isinstance(error, httpx.HTTPStatusError):
+            status = error.response.status_code
+            if error_code(error) == "insufficient_quota":
+                raise BackendError(f"{self.name} says the account is out of quota: {why}") from error
+            if status < 500 and status not in _PASSING_STATUS:
+                remedy = self._remedy(status)
+                raise BackendError(f"{self.name} refuses with {why}; {remedy}") from error
+        if failures > self.retries:
+            raise BackendError(f"{self.name} failed {failures} times in a row: {why}") from error
+        asked = _asked_wait(error)
+        if asked is None:
+            doubled = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (failures - 1))
+            return doubled * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, no secret
+        if asked > LONGEST_ASKED_WAIT_SECONDS:
+            raise BackendError(f"{self.name} asks to wait {asked:.0f} s: {why}; run again later") from error
+        return asked
+
+    def _remedy(self, status: int) -> str:
+        remedies = {
+            401: f"set {self.key} to a valid key",
+            403: f"set {self.key} to a key that may use this model",
+            404: f"check {self.settings}",
+        }
+        return remedies.get(status, f"change the options it complains about, or check {self.settings}")
+
+
+def error_code(error: Exception) -> str | None:
+    """The code by which an endpoint names what is wrong; None without one."""
+    code = _said(error.response).get("code") if isinstance(error, httpx.HTTPStatusError) else None
+    return code if isinstance(code, str) else None
+
+
+def reason(error: Exception) -> str:
+    """The first line of what the endpoint says, or of what broke the connection."""
+    text = str(error)
     if isinstance(error, httpx.HTTPStatusError):
-        response = error.response
-        reason = f"status {response.status_code}: {response.text.strip()[:200]}"
-        if response.status_code < 500 and response.status_code not in _PASSING_STATUS:
-            remedies = {401: f"set {key} to a valid key", 403: f"set {key} to a key that may use this model"}
-            remedy = remedies.get(response.status_code, "check api, base_url and model")
-            raise BackendError(f"{host} refuses with {reason}; {remedy}") from error
-        asked = response.headers.get("retry-after", "").strip()
-    if failures > retries:
-        raise BackendError(f"{host} failed {failures} times in a row: {reason}") from error
-    if asked and asked.replace(".", "", 1).isdigit():
-        return min(LONGEST_WAIT_SECONDS, float(asked))
-    doubled = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (failures - 1))
-    return doubled * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, no secret
+        said = _said(error.response).get("message") or error.response.text
+        text = f"status {error.response.status_code}: {str(said).strip()}"
+    return (text.strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _said(response: httpx.Response) -> dict[str, Any]:
+    """The error object in an answer: `{"error": {...}}`, or the object itself."""
+    try:
+        decoded = response.json()
+    except ValueError:
+        return {}
+    inner = decoded.get("error", decoded) if isinstance(decoded, dict) else None
+    return inner if isinstance(inner, dict) else {"message": inner}
+
+
+def _asked_wait(error: Exception) -> float | None:
+    """Seconds that `Retry-After` asks for, given in seconds or as a date; None without one."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return None
+    value = error.response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        try:
+            return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        except (ValueError, TypeError):  # no date either, or one without a time zone
+            return None

@@ -18,6 +18,7 @@ from rerankers.errors import InputError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rerankers.llm.prices import Budget
     from rerankers.stages import Stage, StageClock
 
 Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]
@@ -61,10 +62,17 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    reasoning_tokens: int = 0  # the part of the generated tokens that precedes the answer
+    tokens_saved: int = 0  # an estimate of what answers would have cost that were ended once known
+    dollars: float = 0.0  # at list price, whether paid now or when a replayed answer was recorded
+    calls_replayed: int = 0  # calls answered from a recording
+    calls_estimated: int = 0  # calls whose tokens are an estimate, because the endpoint reports none
+    retries: int = 0  # further attempts after calls that failed
     decode_steps: int = 0  # forward passes that must follow one another, prefill not counted
     passages_embedded: int = 0
     passages_from_store: int = 0
     passages_truncated: int = 0
+    depths: list[int] = field(default_factory=list)  # places decoded in each window, in the order they ran
     faults: dict[Fault, int] = field(default_factory=dict)
 
     def fault(self, kind: Fault, count: int = 1) -> None:
@@ -175,6 +183,13 @@ class Reranker(ABC):
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:  # noqa: B027 - most have nothing to prepare
         """Do what the method does ahead of any query, such as filling an embedding store; never timed."""
+
+    def pay_from(self, budget: Budget) -> None:  # noqa: B027 - most rerankers cost nothing
+        """Stop before calls could cost more than a budget has left.
+
+        Raises:
+            InputError: what the calls cost is not known.
+        """
 
     def describe(self) -> dict[str, object]:
         """What was really used, for the record: model revisions, dtype, attention, digests. JSON values."""

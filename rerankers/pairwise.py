@@ -8,14 +8,14 @@ sort (3.2). Deviation: the heap settles the first places only, as later work doe
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
-from rerankers.devices import AttentionName, DtypeName
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.llm.chat import BackendName, ChatAnswer, ChatCall, ChatSettings, Talk, open_chat
+from rerankers.interface import Cost, Ranking, RerankRequest
+from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
+from rerankers.llm.chat_reranker import ChatReranker
+from rerankers.llm.options import ChatOptions
 from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.sorting import bubble_order, heap_order
 
@@ -32,85 +32,34 @@ _PROMPT = (
 _LABEL = re.compile(r"(?i:passage)\s+([AB])\b|\A\W*([AB])(?=\W*\Z|[.:)\]])")
 
 
-class Pairwise(Reranker):
+class Pairwise(ChatReranker):
     """Pairwise ranking prompting (PRP) with a chat model.
 
     Args:
-        model: the endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`).
-        backend: `openai` or `transformers`.
-        base_url: root of an endpoint's API; the key is read from `OPENAI_API_KEY`.
-        revision: hub revision of a model in this process.
+        chat: the model and its backend; in experiment files these options stand beside the others.
         method: `sliding` passes from the tail to the head, each of which settles one place, or `heap`.
         top: places that are settled: sliding passes, ten in the paper, or places taken from the heap.
         passage_words: passages are cut after this many words.
         max_new_tokens: longest answer.
-        temperature: 0 is greedy; None leaves it to the endpoint.
-        dtype, device, attention: of a model in this process.
-        recording: file of an endpoint's answers, replayed and added to.
-        budget_dollars: stop before calls to a model with a listed price could cost more.
-        concurrency: queries under way at once at an endpoint.
-        timeout_seconds: longest wait for one answer of an endpoint.
-        retries: further attempts after a failure of an endpoint that may pass.
     """
 
     @validate_call
     def __init__(
         self,
         *,
-        model: str,
-        backend: BackendName = "openai",
-        base_url: str | None = None,
-        revision: str | None = None,
+        chat: ChatOptions,
         method: Literal["sliding", "heap"] = "sliding",
         top: Annotated[int, Field(ge=1)] = 10,
         passage_words: Annotated[int, Field(ge=1)] = 100,
         max_new_tokens: Annotated[int, Field(ge=1)] = 8,
-        temperature: Annotated[float, Field(ge=0)] | None = 0.0,
-        dtype: DtypeName = "auto",
-        device: str = "auto",
-        attention: AttentionName = "auto",
-        recording: Path | None = None,
-        budget_dollars: Annotated[float, Field(gt=0)] | None = None,
-        concurrency: Annotated[int, Field(ge=1)] = 8,
-        timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
-        retries: Annotated[int, Field(ge=0)] = 6,
     ) -> None:
         self._method = method
         self._top = top
         self._passage_words = passage_words
         self._max_new_tokens = max_new_tokens
-        self._chat = open_chat(
-            ChatSettings(
-                backend=backend,
-                model=model,
-                base_url=base_url,
-                concurrency=concurrency,
-                timeout_seconds=timeout_seconds,
-                retries=retries,
-                temperature=temperature,
-                recording=recording,
-                budget_dollars=budget_dollars,
-                revision=revision,
-                dtype=dtype,
-                device=device,
-                attention=attention,
-            )
-        )
-        self.device = self._chat.device
+        super().__init__(chat)
 
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request; requests run side by side where the backend can."""
-        return self._chat.run([self._rank(request, clock) for request in requests], clock)
-
-    def describe(self) -> dict[str, object]:
-        """The backend as used."""
-        return self._chat.describe()
-
-    def close(self) -> None:
-        """Close the backend's connections."""
-        self._chat.close()
-
-    def _rank(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [words_of(candidate.text) for candidate in request.candidates]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.interface import Ranking, RerankRequest
+    from rerankers.llm.prices import Budget
 
 
 class Part(BaseModel):
@@ -49,6 +50,11 @@ class Composite(Reranker):
         """Let every part prepare for all candidates."""
         for part in self._rerankers:
             part.prepare(requests)
+
+    def pay_from(self, budget: Budget) -> None:
+        """Let every part pay from one budget."""
+        for part in self._rerankers:
+            part.pay_from(budget)
 
     def close(self) -> None:
         """Close every part."""

@@ -105,16 +105,27 @@ def create(name: str, options: Mapping[str, object]) -> Reranker:
     import pydantic
 
     constructor = load(name)
-    known = [parameter for parameter in inspect.signature(constructor).parameters if parameter != "self"]
+    own = [parameter for parameter in inspect.signature(constructor).parameters if parameter != "self"]
+    chat = _chat_options() if "chat" in own else []  # declared once, written beside a method's own
+    known = [option for option in own if option != "chat"] + chat
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of {name}", option, known)
+    given: dict[str, object] = {option: value for option, value in options.items() if option not in chat}
+    if chat:
+        given["chat"] = {option: value for option, value in options.items() if option in chat}
     try:
-        return constructor(**options)
+        return constructor(**given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing_keyword_only_argument":
+        where = ".".join(str(part) for part in first["loc"]).removeprefix("chat.")
+        if first["type"] in ("missing_keyword_only_argument", "missing"):
             raise InputError(f"{name} needs the option {where!r}") from error
         message = f"option {where!r} of {name}: {first['msg']}, got {first['input']!r}"
         raise InputError(message) from error
+
+
+def _chat_options() -> list[str]:
+    from rerankers.llm.options import ChatOptions
+
+    return list(ChatOptions.model_fields)

@@ -20,13 +20,14 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, validate_call
 
 from rerankers.errors import InputError
-from rerankers.http_retry import UnusableResponseError, wait_before_retry
+from rerankers.http_retry import PASSING, Endpoint, UnusableResponseError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.llm.recording import Exchange, Recording
+from rerankers.llm.recording import Exchange, Recording, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
 
 ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
@@ -83,7 +84,7 @@ class RerankAPI(Reranker):
     ) -> None:
         table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
         self._shape = _Shape.model_validate(table[api])
-        self._url = self._endpoint(api, base_url)
+        self._url = self._find_url(api, base_url)
         if model is None and api != "tei":
             raise InputError(f"{api} serves several models; set model")
         key = os.environ.get(self._shape.key)
@@ -96,9 +97,12 @@ class RerankAPI(Reranker):
         self._replayed = 0
         self._api, self._model = api, model
         self._limit = passages_per_call or self._shape.limit
-        self._concurrency, self._retries = concurrency, retries
+        self._concurrency = concurrency
+        where = "api, base_url and model"
+        self._endpoint = Endpoint(httpx.URL(self._url).host, self._shape.key, where, retries)
+        self._is_charged = base_url is None
 
-    def _endpoint(self, api: str, base_url: str | None) -> str:
+    def _find_url(self, api: str, base_url: str | None) -> str:
         if base_url is None:
             if self._shape.url is None:
                 raise InputError(f"{api} is self-hosted; set base_url, for example http://localhost:8000")
@@ -152,13 +156,14 @@ class RerankAPI(Reranker):
         body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
         if self._model is not None:
             body["model"] = self._model
-        key = self._recording.next_key(self._url, body) if self._recording else None
+        key = self._recording.next_key(self._url, canonical(body)) if self._recording else None
         exchange = self._recording.find(key) if self._recording and key else None
         started = clock.now()
         if exchange is not None:
             self._replayed += 1
+            cost.usage.calls_replayed += 1
         else:
-            exchange = await self._ask(body, clock)
+            exchange = await self._ask(body, cost, clock)
             if self._recording and key:
                 self._recording.add(key, exchange)
         if alone:
@@ -168,7 +173,7 @@ class RerankAPI(Reranker):
         cost.usage.llm_calls += 1
         return json.loads(exchange.text)
 
-    async def _ask(self, body: dict[str, Any], clock: StageClock) -> Exchange:
+    async def _ask(self, body: dict[str, Any], cost: Cost, clock: StageClock) -> Exchange:
         for failures in itertools.count(1):
             attempt = Cost()
             try:
@@ -177,8 +182,9 @@ class RerankAPI(Reranker):
                     response.raise_for_status()
                 self._results(response.json())
                 return Exchange(text=response.text, stage_seconds=attempt.stage_seconds)
-            except (httpx.HTTPError, UnusableResponseError, ValueError) as error:
-                wait = wait_before_retry(error, failures, self._retries, self._url, self._shape.key)
+            except PASSING as error:
+                wait = self._endpoint.wait_before_retry(error, failures)
+            cost.usage.retries += 1
             await asyncio.sleep(wait)
         raise AssertionError  # the loop above ends by returning or raising
 
@@ -210,6 +216,11 @@ class RerankAPI(Reranker):
             return
         read = len(query.encode()) * len(texts) + sum(len(text.encode()) for text in texts)
         cost.usage.prompt_tokens += math.ceil(read / _BYTES_PER_TOKEN)
+
+    def pay_from(self, budget: Budget) -> None:
+        """Refuse a budget where a vendor charges what is not known here."""
+        if self._is_charged:
+            raise InputError(f"what {self._api} charges is not known here; run it without a budget")
 
     def describe(self) -> dict[str, object]:
         """Endpoint and model as asked, and who counts the tokens."""

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from rerankers.interface import Cost
 
 Stage = Literal[
     "retrieve",  # harness: the first stage answers the query
@@ -31,6 +29,12 @@ Stage = Literal[
     "order",  # sorting scores, assembling the ranking
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class Timed(Protocol):
+    """What can be charged with seconds, such as `rerankers.Cost`."""
+
+    stage_seconds: dict[Stage, float]
 
 
 class StageClock:
@@ -67,7 +71,7 @@ class StageClock:
         return StageClock(self._now, self._synchronise, workers)
 
     @contextmanager
-    def stage(self, name: Stage, *costs: Cost) -> Iterator[None]:
+    def stage(self, name: Stage, *costs: Timed) -> Iterator[None]:
         """Charge the time until the block ends to `name`, an equal share to each of `costs`.
 
         Entering a stage adds to what the stage already holds; stages of one request never overlap.

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import re
 import tomllib
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rerankers.errors import BackendError, InputError
+from pydantic import BaseModel, ConfigDict, Field
+
+from rerankers.errors import BackendError
 
 _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Dollars per million tokens, and the date of the list they are from."""
+class Price(BaseModel):
+    """Dollars per million tokens, and the date of the list they are from; None for a price given by hand."""
 
-    input: float
-    cached: float
-    output: float
-    as_of: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0)
+    cached: float = Field(ge=0)
+    output: float = Field(ge=0)
+    as_of: str | None = None
 
     def dollars(self, prompt_tokens: int, cached_tokens: int, generated_tokens: int) -> float:
         """The cost of some calls; cached tokens are a part of the prompt's, reasoning of the generated."""
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.input + cached_tokens * self.cached + generated_tokens * self.output) / 1e6
-
-    def describe(self) -> dict[str, object]:
-        """JSON values."""
-        return asdict(self)
 
 
 def find_price(model: str) -> Price | None:
@@ -42,49 +40,49 @@ def find_price(model: str) -> Price | None:
 
 
 class Budget:
-    """Dollars that calls may cost together.
+    """Dollars that calls may cost together, whichever reranker and process makes them.
 
-    A call reserves the most it can cost before it is made, and waits if only calls still under way stand in
-    its way; so the budget is never exceeded, and used as far as it goes.
+    What a call can cost at most is set aside before it is made, and corrected by what it did cost. Both go
+    into a ledger, one amount a line, so a call that a killed process had under way stays counted in full.
 
-    Raises:
-        InputError: no price is known for the model.
+    Args:
+        dollars: what may be spent, earlier runs with the same ledger included.
+        ledger: a file of amounts, made if it is not there; None keeps them in memory.
     """
 
-    def __init__(self, dollars: float, price: Price | None, model: str) -> None:
-        if price is None:
-            raise InputError(
-                f"no price is listed for {model!r}, so budget_dollars cannot be kept; leave it out"
-            )
-        self._dollars = dollars
-        self._price = price
+    def __init__(self, dollars: float, ledger: Path | None = None) -> None:
+        self.dollars = dollars
+        self._ledger = ledger
         self._spent = 0.0
-        self._reserved: list[float] = []
-        self._changed = asyncio.Condition()
+        if ledger is not None and ledger.exists():
+            lines = ledger.read_text(encoding="utf-8").splitlines(keepends=True)
+            self._spent = sum(json.loads(line)["dollars"] for line in lines if line.endswith("\n"))
 
-    async def reserve(self, prompt_tokens: int, generated_tokens: int) -> float:
-        """Set aside what a call can cost at most; the dollars set aside.
+    @property
+    def spent(self) -> float:
+        """Dollars spent or set aside."""
+        return self._spent
 
-        Raises:
-            BackendError: the budget could be exceeded.
-        """
-        most = self._price.dollars(prompt_tokens, 0, generated_tokens)
-        async with self._changed:
-            while self._spent + sum(self._reserved) + most > self._dollars:
-                if not self._reserved:
-                    raise BackendError(
-                        f"the next call could exceed the budget of ${self._dollars:.2f} (${self._spent:.4f} "
-                        "are spent); raise budget_dollars and run again to go on"
-                    )
-                await self._changed.wait()
-            self._reserved.append(most)
-        return most
+    def reserve(self, dollars: float) -> bool:
+        """Set dollars aside; False, and nothing changes, if there are not as many left."""
+        if self._spent + dollars > self.dollars:
+            return False
+        self._add(dollars)
+        return True
 
-    async def settle(
-        self, reserved: float, prompt_tokens: int, cached_tokens: int, generated_tokens: int
-    ) -> None:
+    def settle(self, reserved: float, dollars: float) -> None:
         """Book what a call did cost in place of what was set aside for it."""
-        async with self._changed:
-            self._reserved.remove(reserved)
-            self._spent += self._price.dollars(prompt_tokens, cached_tokens, generated_tokens)
-            self._changed.notify_all()
+        self._add(dollars - reserved)
+
+    def exhausted(self) -> BackendError:
+        """The error that ends a run."""
+        return BackendError(
+            f"the next call could exceed the budget of ${self.dollars:.2f} (${self._spent:.4f} are spent); "
+            "raise the budget and run again to go on"
+        )
+
+    def _add(self, dollars: float) -> None:
+        self._spent += dollars
+        if self._ledger is not None:
+            with self._ledger.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"dollars": dollars}) + "\n")

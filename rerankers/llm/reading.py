@@ -1,64 +1,133 @@
-"""Reads what an endpoint sent: who answered, why it stopped, and what it counted."""
+"""Reads what an endpoint sent: the text, why it stopped, who answered, and what it counted."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+from rerankers.http_retry import UnusableResponseError
+from rerankers.llm.recording import BY_ENDPOINT, Exchange
+
 if TYPE_CHECKING:
     from rerankers.llm.chat import ChatCall, End
-    from rerankers.llm.recording import Exchange
 
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where an endpoint reports no usage
 ESTIMATED = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
 
 
-def end_of(finish_reason: str | None, refusal: str | None) -> End:
+def read_completion(completion: Any, call: ChatCall) -> Exchange:
+    """The exchange that a whole answer amounts to, without its times.
+
+    Raises:
+        UnusableResponseError: it is no chat completion.
+    """
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"]
+        exchange = Exchange(text=message.get("content") or "")
+        exchange.end = _end(choice.get("finish_reason"), message.get("refusal"))
+        _identify(exchange, completion)
+        _count(exchange, call, completion.get("usage"))
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise UnusableResponseError(f"no chat completion in {str(completion)[:100]!r}") from error
+    return exchange
+
+
+class GrowingAnswer:
+    """An answer that comes in chunks.
+
+    Attributes:
+        exchange: what has come so far.
+        has_begun: whether any text has come, of the answer or of the reasoning before it.
+        is_known: whether all that the caller will read has come, though the answer goes on.
+    """
+
+    def __init__(self, call: ChatCall) -> None:
+        self.exchange = Exchange()
+        self.has_begun = False
+        self.is_known = False
+        self._call = call
+        self._usage: Any = None
+        self._finish: str | None = None
+        self._refusal: str | None = None
+        self._pieces = 0
+
+    def add(self, chunk: Any) -> None:
+        """Take the next chunk.
+
+        Raises:
+            UnusableResponseError: it is none, or says that the endpoint failed.
+        """
+        try:
+            if chunk.get("error"):
+                said = chunk["error"]
+                raise UnusableResponseError(str(said.get("message") if isinstance(said, dict) else said))
+            self._usage = chunk.get("usage") or self._usage
+            _identify(self.exchange, chunk)
+            for choice in chunk["choices"][:1]:
+                delta = choice.get("delta") or {}
+                text = delta.get("content") or ""
+                thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+                self._pieces += bool(text or thought)
+                self.has_begun = self.has_begun or bool(text or thought)
+                self.exchange.text += text
+                self._refusal = delta.get("refusal") or self._refusal
+                self._finish = choice.get("finish_reason") or self._finish
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UnusableResponseError(f"no chunk of a chat completion in {str(chunk)[:100]!r}") from error
+        self.is_known = self._finish is None and self._call.known(self.exchange.text)
+
+    def finish(self) -> Exchange:
+        """The exchange that all chunks amount to, without its times.
+
+        Raises:
+            UnusableResponseError: the answer was not over yet.
+        """
+        if self._finish is None and not self.is_known:
+            raise UnusableResponseError("the stream ended before the answer did")
+        self.exchange.end = "known" if self.is_known else _end(self._finish, self._refusal)
+        _count(self.exchange, self._call, self._usage, self._pieces)
+        return self.exchange
+
+
+def refused(call: ChatCall) -> Exchange:
+    """The exchange of a call whose content the endpoint did not accept."""
+    return Exchange(end="refused", prompt_tokens=_estimate_prompt(call), counted_by=ESTIMATED)
+
+
+def _end(finish_reason: str | None, refusal: str | None) -> End:
     """Why an answer stopped, from what the endpoint calls it."""
     if finish_reason == "content_filter" or refusal:
         return "refused"
     return "cut_off" if finish_reason == "length" else "done"
 
 
-def identify(exchange: Exchange, response: Any) -> None:
+def _identify(exchange: Exchange, response: Any) -> None:
     """Note which model answered."""
-    exchange.served_model = str(getattr(response, "model", "") or "")
-    exchange.fingerprint = str(getattr(response, "system_fingerprint", "") or "")
+    exchange.served_model = str(response.get("model") or "") or exchange.served_model
+    exchange.fingerprint = str(response.get("system_fingerprint") or "") or exchange.fingerprint
 
 
-def piece_of(chunk: Any) -> str:
-    """The text that a chunk adds, of the answer or of the reasoning before it."""
-    if not getattr(chunk, "choices", None):
-        return ""
-    delta = chunk.choices[0].delta
-    return (
-        delta.content or getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None) or ""
-    )
-
-
-def latest_of(chunk: Any, usage: Any, finish: str | None) -> tuple[Any, str | None]:
-    """The usage and the finish reason reported so far."""
-    choices = getattr(chunk, "choices", None)
-    return getattr(chunk, "usage", None) or usage, (choices and choices[0].finish_reason) or finish
-
-
-def count_tokens(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = None) -> None:
+def _count(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = None) -> None:
     """Tokens as reported; without a report, an estimate, in which each chunk of a stream is one token."""
-    if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
-        exchange.prompt_tokens = usage.prompt_tokens
-        exchange.generated_tokens = usage.completion_tokens
-        details = usage.prompt_tokens_details
-        exchange.cached_tokens = (details.cached_tokens or 0) if details else 0
+    usage = usage or {}
+    prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if prompt is not None and generated is not None:
+        exchange.counted_by = BY_ENDPOINT
+        exchange.prompt_tokens, exchange.generated_tokens = prompt, generated
+        exchange.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        exchange.reasoning_tokens = (usage.get("completion_tokens_details") or {}).get(
+            "reasoning_tokens"
+        ) or 0
         return
     exchange.counted_by = ESTIMATED
-    exchange.prompt_tokens = estimate_prompt(call)
+    exchange.prompt_tokens = _estimate_prompt(call)
     exchange.generated_tokens = _tokens(exchange.text) if pieces is None else pieces
 
 
-def estimate_prompt(call: ChatCall) -> int:
-    """Tokens of a prompt by rule of thumb."""
+def _estimate_prompt(call: ChatCall) -> int:
     return sum(_tokens(message["content"]) for message in call.messages)
 
 
 def _tokens(text: str) -> int:
-    return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
+    return math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)

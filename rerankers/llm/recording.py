@@ -3,6 +3,8 @@
 An answer is kept under a digest of its request: the endpoint's URL and the JSON body, never a header. Asking
 the same question again in one process gives the next recorded answer to it, so repeated runs stay repeated
 measurements. Times are kept with the answer: a replayed call takes as long as it took when it was recorded.
+A process that goes on where another was killed starts counting anew, so what it asks again is replayed; the
+usage of each ranking says how many of its calls were.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from typing import TYPE_CHECKING
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from rerankers.llm.chat import End
     from rerankers.stages import Stage
+
+BY_ENDPOINT = "the endpoint"
 
 
 @dataclass(slots=True)
@@ -33,10 +36,16 @@ class Exchange:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
-    counted_by: str = "the endpoint"
+    reasoning_tokens: int = 0
+    counted_by: str = BY_ENDPOINT
     served_model: str = ""
     fingerprint: str = ""
     stage_seconds: dict[Stage, float] = field(default_factory=dict)
+
+
+def canonical(value: object) -> str:
+    """JSON that does not depend on the order of keys; ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 class Recording:
@@ -50,6 +59,7 @@ class Recording:
         try:
             self._database = sqlite3.connect(path)
             self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")  # no wait for the disk: survives a kill
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS exchanges"
                 " (digest TEXT, occurrence INTEGER, exchange TEXT, PRIMARY KEY (digest, occurrence))"
@@ -58,11 +68,14 @@ class Recording:
             raise InputError(f"{path}: cannot be used as a recording of answers: {error}") from error
         self._asked: Counter[str] = Counter()
 
-    def next_key(self, url: str, body: Mapping[str, object]) -> tuple[str, int]:
-        """The key of a request: its digest, and how often this process has asked it before."""
-        body = {name: value for name, value in body.items() if name != "stream_options"}  # accounting only
-        canonical = json.dumps([url, body], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
+    def next_key(self, url: str, body: str) -> tuple[str, int]:
+        """The key of a request: its digest, and how often this process has asked it before.
+
+        Args:
+            url: where it goes, without credentials.
+            body: its `canonical` JSON, without what only concerns accounting.
+        """
+        digest = hashlib.sha256(f"[{canonical(url)},{body}]".encode()).hexdigest()
         self._asked[digest] += 1
         return digest, self._asked[digest] - 1
 
@@ -74,7 +87,7 @@ class Recording:
         return None if row is None else Exchange(**json.loads(row[0]))
 
     def add(self, key: tuple[str, int], exchange: Exchange) -> None:
-        """Keep an exchange; it is on disk when this returns."""
+        """Keep an exchange; it survives a kill of this process once this returns."""
         with self._database:
             self._database.execute(
                 "INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?)", (*key, json.dumps(asdict(exchange)))

@@ -2,11 +2,14 @@
 
 Prefill and decode are written out, because they are bound by different things and are measured apart: prefill
 reads all prompt tokens in one pass and is bound by arithmetic, decoding reads all weights once per token and
-is bound by memory bandwidth.
+is bound by memory bandwidth. Queries are answered in batches, one call of each, so that decoding reads the
+weights once for all of them. What prompts begin with in common is read once; see `SharedPrefix`.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,48 +17,63 @@ from jinja2 import TemplateError
 
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, ChatSettings, Message, T, Talk
+from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk
+from rerankers.llm.prefix import SharedPrefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.llm.options import ChatOptions
+    from rerankers.llm.prefix import Read
     from rerankers.stages import StageClock
 
 
 class TransformersChat(ChatBackend):
-    """Answers calls with a causal LM, one at a time.
+    """Answers calls with a causal LM.
 
     Raises:
         ModelError: the model does not load, or has no chat template.
     """
 
-    def __init__(self, settings: ChatSettings) -> None:
+    def __init__(self, options: ChatOptions) -> None:
         self._llm = CausalLM(
-            settings.model,
-            revision=settings.revision,
-            device=settings.device,
-            dtype=settings.dtype,
-            attention=settings.attention,
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
         )
         if not self._llm.tokenizer.chat_template:
-            raise ModelError(f"{settings.model!r} has no chat template; choose a chat or instruct model")
+            raise ModelError(f"{options.model!r} has no chat template; choose a chat or instruct model")
         self.device = str(self._llm.device)
+        self._at_once = options.concurrency
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._ends = self._end_tokens()
-        self._latest: tuple[Sequence[Message], list[int]] | None = None
+        self._counted: dict[int, tuple[Sequence[Message], list[int]]] = {}
 
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Drive the talks one after the other."""
-        results = []
-        for talk in talks:
+        """Drive up to `concurrency` talks at once, one call of each in a batch."""
+        prefix = SharedPrefix(self._llm)  # forgotten afterwards: a repeated query is not to find itself
+        results: dict[int, T] = {}
+        waiting = deque(range(len(talks)))
+        calls: dict[int, ChatCall] = {}
+
+        def go_on(number: int, answer: ChatAnswer | None) -> None:
+            calls.pop(number, None)
             try:
-                call = next(talk)
-                while True:
-                    call = talk.send(self._answer(call, clock))
+                calls[number] = next(talks[number]) if answer is None else talks[number].send(answer)
             except StopIteration as finished:
-                results.append(finished.value)
-        return results
+                results[number] = finished.value
+
+        while waiting or calls:
+            while waiting and len(calls) < self._at_once:
+                go_on(waiting.popleft(), None)
+            batch = list(islice(calls.items(), self._at_once))
+            answers = self._answer([call for _, call in batch], prefix, clock) if batch else []
+            for (number, _), answer in zip(batch, answers, strict=True):
+                go_on(number, answer)
+        return [results[number] for number in range(len(talks))]
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Whether prompt and answer fit the positions the model was trained with."""
@@ -63,55 +81,84 @@ class TransformersChat(ChatBackend):
 
     def describe(self) -> dict[str, object]:
         """Backend and model as loaded; tokens are counted here, so exactly."""
-        return {"backend": "transformers", **self._llm.describe(), "tokens_counted_by": "the tokenizer"}
+        return {
+            "backend": "transformers",
+            **self._llm.describe(),
+            "tokens_counted_by": "the tokenizer",
+            "concurrency": self._at_once,
+        }
 
     @torch.inference_mode()
-    def _answer(self, call: ChatCall, clock: StageClock) -> ChatAnswer:
-        usage = call.cost.usage
-        with clock.stage("prompt", call.cost):
-            tokens = self._tokens(call.messages)
-            if not self.fits(call.messages, call.max_new_tokens):
-                raise ModelError(
-                    f"a prompt of {len(tokens)} tokens and an answer of {call.max_new_tokens} exceed the "
-                    f"model's context of {self._context}; use a smaller window or fewer passage words"
-                )
-            prompt = torch.tensor([tokens], device=self._llm.device)  # (1, len(tokens))
-        with clock.stage("prefill", call.cost):
-            output = self._llm.model(input_ids=prompt, use_cache=True, logits_to_keep=1)
-            token = int(output.logits[0, -1].argmax())
-        generated = [token]
-        text = ""
-        with clock.stage("decode", call.cost):
-            while token not in self._ends:
-                text = self._llm.tokenizer.decode(generated, skip_special_tokens=True)
-                if len(generated) == call.max_new_tokens or call.known(text):
-                    break
-                output = self._llm.model(
-                    input_ids=torch.tensor([[token]], device=self._llm.device),
-                    past_key_values=output.past_key_values,
-                    use_cache=True,
-                )
-                token = int(output.logits[0, -1].argmax())  # the one wait for the device in each step
-                generated.append(token)
-        usage.llm_calls += 1
-        usage.prompt_tokens += len(tokens)
-        usage.generated_tokens += len(generated)
-        usage.decode_steps += len(generated) - 1
-        if token in self._ends:
+    def _answer(self, calls: Sequence[ChatCall], prefix: SharedPrefix, clock: StageClock) -> list[ChatAnswer]:
+        costs = [call.cost for call in calls]
+        with clock.stage("prompt", *costs):
+            prompts = [self._prompt(call) for call in calls]
+            self._counted.clear()
+        with clock.stage("prefill", *costs):
+            read = prefix.read(prompts)
+        with clock.stage("decode", *costs):
+            generated, answers = self._decode(calls, read)
+        if len(calls) == 1:
+            prefix.keep(prompts[0] + generated[0][:-1], read)
+        for call, prompt, reused, written in zip(calls, prompts, read.reused, generated, strict=True):
+            usage = call.cost.usage
+            usage.llm_calls += 1
+            usage.prompt_tokens += len(prompt)
+            usage.cached_tokens += reused
+            usage.generated_tokens += len(written)
+            usage.decode_steps += len(written) - 1
+        return answers
+
+    def _decode(self, calls: Sequence[ChatCall], read: Read) -> tuple[list[list[int]], list[ChatAnswer]]:
+        """Greedy tokens of each call, and its answer; a call that is over leaves the batch."""
+        generated: list[list[int]] = [[] for _ in calls]
+        answers: dict[int, ChatAnswer] = {}
+        rows = list(range(len(calls)))
+        while True:
+            for row, token in zip(rows, read.tokens.tolist(), strict=True):  # the one wait for the device
+                generated[row].append(token)
+                answer = self._answer_if_over(calls[row], generated[row])
+                if answer is not None:
+                    answers[row] = answer
+            places = [place for place, row in enumerate(rows) if row not in answers]
+            if not places:
+                return generated, [answers[row] for row in range(len(calls))]
+            if len(places) < len(rows):
+                rows = [rows[place] for place in places]
+                read.select(places)
+            read.step(self._llm)
+
+    def _answer_if_over(self, call: ChatCall, generated: list[int]) -> ChatAnswer | None:
+        has_ended = generated[-1] in self._ends
+        text = self._llm.tokenizer.decode(
+            generated[:-1] if has_ended else generated, skip_special_tokens=True
+        )
+        if has_ended:
             return ChatAnswer(text, "done")
-        return ChatAnswer(text, "known" if call.known(text) else "cut_off")
+        if call.known(text):
+            return ChatAnswer(text, "known")
+        return ChatAnswer(text, "cut_off") if len(generated) == call.max_new_tokens else None
+
+    def _prompt(self, call: ChatCall) -> list[int]:
+        tokens = self._tokens(call.messages)
+        if not self.fits(call.messages, call.max_new_tokens):
+            raise ModelError(
+                f"a prompt of {len(tokens)} tokens and an answer of {call.max_new_tokens} exceed the "
+                f"model's context of {self._context}; use a smaller window or fewer passage words"
+            )
+        return tokens
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the prompt; the latest are kept, because a call is first tried for size."""
-        if self._latest is None or self._latest[0] is not messages:
+        """Token ids of the prompt; kept until it is answered, because a call is first tried for size."""
+        if id(messages) not in self._counted:
             try:
                 encoded = self._llm.tokenizer.apply_chat_template(
                     list(messages), add_generation_prompt=True, return_dict=True
                 )
             except TemplateError as error:
                 raise ModelError(f"the model's chat template refuses the prompt: {error}") from error
-            self._latest = (messages, list(encoded["input_ids"]))
-        return self._latest[1]
+            self._counted[id(messages)] = (messages, list(encoded["input_ids"]))
+        return self._counted[id(messages)][1]
 
     def _end_tokens(self) -> frozenset[int]:
         """Ids that end a turn: the generation config's, one or several, and the tokenizer's."""

@@ -11,15 +11,15 @@ from __future__ import annotations
 import random
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
-from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import InputError
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
-from rerankers.llm.chat import BackendName, ChatAnswer, ChatCall, ChatSettings, Message, Talk, open_chat
+from rerankers.interface import Cost, Ranking, RerankRequest, Usage
+from rerankers.llm.chat import ChatAnswer, ChatCall, Message, Talk
+from rerankers.llm.chat_reranker import ChatReranker
+from rerankers.llm.options import ChatOptions
 from rerankers.rankgpt.permutation import Parsed, Parsing, is_known, parse
 from rerankers.rankgpt.prompt import PromptName, load_prompt, passage_words
 from rerankers.windows import WindowPolicy, sliding_windows
@@ -35,14 +35,11 @@ _TOKENS_PER_ID = 6  # "[20] > " by a tokenizer that splits every digit and sign
 _TOKENS_AROUND = 32  # for a model that says a sentence first
 
 
-class RankGPT(Reranker):
+class RankGPT(ChatReranker):
     """Listwise reranking by a chat model.
 
     Args:
-        model: the endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`).
-        backend: `openai` for any endpoint that speaks OpenAI's chat API, `transformers` for this process.
-        base_url: root of the API, such as `http://localhost:8000/v1`; the key is read from `OPENAI_API_KEY`.
-        revision: hub revision of a model in this process.
+        chat: the model and its backend; in experiment files these options stand beside the others.
         window: passages per call; 0 puts all candidates into one call.
         step: places the window moves.
         policy: `clipped` compares the head of the list always, `reference` as the published code.
@@ -54,24 +51,13 @@ class RankGPT(Reranker):
         parsing: `reference` or `strict`; see `rerankers.rankgpt.permutation`.
         passage_words: passages are cut after this many words.
         max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
-        temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
-        dtype, device, attention: of a model in this process.
-        stream: read an endpoint's answers as they grow: prefill and decode apart, ended once known.
-        recording: file of an endpoint's answers, replayed and added to; no answer is paid for twice.
-        budget_dollars: stop before calls to a model with a listed price could cost more.
-        concurrency: queries under way at once at an endpoint.
-        timeout_seconds: longest wait for one answer of an endpoint.
-        retries: further attempts after a failure of an endpoint that may pass.
     """
 
     @validate_call
     def __init__(
         self,
         *,
-        model: str,
-        backend: BackendName = "openai",
-        base_url: str | None = None,
-        revision: str | None = None,
+        chat: ChatOptions,
         window: Annotated[int, Field(ge=0)] = 20,
         step: Annotated[int, Field(ge=1)] = 10,
         policy: WindowPolicy = "clipped",
@@ -83,16 +69,6 @@ class RankGPT(Reranker):
         parsing: Parsing = "reference",
         passage_words: Annotated[int, Field(ge=1)] = 300,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
-        temperature: Annotated[float, Field(ge=0)] | None = 0.0,
-        dtype: DtypeName = "auto",
-        device: str = "auto",
-        attention: AttentionName = "auto",
-        stream: bool = False,
-        recording: Path | None = None,
-        budget_dollars: Annotated[float, Field(gt=0)] | None = None,
-        concurrency: Annotated[int, Field(ge=1)] = 8,
-        timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
-        retries: Annotated[int, Field(ge=0)] = 6,
     ) -> None:
         sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
         if top is not None and parsing == "strict":
@@ -111,39 +87,13 @@ class RankGPT(Reranker):
         self._ids = self._prompt.id_pattern if parsing == "strict" else None
         self._passage_words = passage_words
         self._max_new_tokens = max_new_tokens
-        self._chat = open_chat(
-            ChatSettings(
-                backend=backend,
-                model=model,
-                base_url=base_url,
-                concurrency=concurrency,
-                timeout_seconds=timeout_seconds,
-                retries=retries,
-                temperature=temperature,
-                stream=stream,
-                recording=recording,
-                budget_dollars=budget_dollars,
-                revision=revision,
-                dtype=dtype,
-                device=device,
-                attention=attention,
-            )
-        )
-        self.device = self._chat.device
-
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request; requests run side by side where the backend can, windows one after another."""
-        return self._chat.run([self._rank(request, clock) for request in requests], clock)
+        super().__init__(chat)
 
     def describe(self) -> dict[str, object]:
         """The backend as used, and where the prompt is from."""
-        return {**self._chat.describe(), "prompt": self._prompt_name, "prompt_source": self._prompt.source}
+        return {**super().describe(), "prompt": self._prompt_name, "prompt_source": self._prompt.source}
 
-    def close(self) -> None:
-        """Close the backend's connections."""
-        self._chat.close()
-
-    def _rank(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         """One query's conversation, window by window."""
         cost = Cost()
         with clock.stage("prompt", cost):
@@ -157,11 +107,16 @@ class RankGPT(Reranker):
                 messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
                 truncated.update(i for i in shown if len(words[i]) > longest)
             known = partial(is_known, count=len(shown), places=places) if self._ids is None else _never
+            generated = cost.usage.generated_tokens
             answer = yield ChatCall(messages, limit, cost, known)
             with clock.stage("parse", cost):
                 parsed = parse(answer.text, len(shown), self._ids)
                 order[start:end] = [shown[position] for position in parsed.order]
                 self._count_faults(cost.usage, parsed, answer)
+                if answer.end == "known":
+                    unwritten = parsed.faults.get("missing", 0)
+                    per_id = (cost.usage.generated_tokens - generated) / (len(shown) - unwritten)
+                    cost.usage.tokens_saved += round(unwritten * per_id)
             cost.usage.windows += 1
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)

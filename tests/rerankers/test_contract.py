@@ -123,6 +123,8 @@ def test_stages_and_usage_use_the_shared_vocabulary(
         assert set(ranking.usage.faults) <= set(FAULTS)
         counts = asdict(ranking.usage)
         del counts["faults"]
+        assert counts.pop("dollars") >= 0.0
+        assert all(isinstance(count, int) and count >= 0 for count in counts.pop("depths"))
         assert all(isinstance(count, int) and count >= 0 for count in counts.values())
 
 

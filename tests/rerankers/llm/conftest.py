@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rerankers.rankgpt.reranker import RankGPT
+from rerankers import create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rerankers import RerankRequest
+    from rerankers import Reranker, RerankRequest
 
 Body = dict[str, Any]
 
@@ -203,12 +203,12 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., RankGPT]]:
+def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., Reranker]]:
     """Makes RankGPT rerankers over the endpoint, and closes them."""
-    made: list[RankGPT] = []
+    made: list[Reranker] = []
 
-    def make(**options: Any) -> RankGPT:
-        made.append(RankGPT(**{"model": "m", "base_url": endpoint.base_url, **options}))
+    def make(**options: Any) -> Reranker:
+        made.append(create("rankgpt", {"model": "m", "base_url": endpoint.base_url, **options}))
         return made[-1]
 
     yield make

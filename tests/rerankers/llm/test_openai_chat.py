@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rerankers import http_retry
 from rerankers.errors import BackendError
-from rerankers.llm import failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerankers import RerankRequest, StageClock
-    from rerankers.rankgpt.reranker import RankGPT
+    from rerankers import Reranker, RerankRequest, StageClock
     from tests.rerankers.llm.conftest import Body, Endpoint, Reply
 
     MakeRequest = Callable[..., RerankRequest]
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def test_queries_run_side_by_side_up_to_the_concurrency(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
@@ -36,7 +35,7 @@ def test_queries_run_side_by_side_up_to_the_concurrency(
 
 
 def test_connections_are_kept_from_call_to_call(
-    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     reranker = rankgpt(concurrency=2)
     for _ in range(3):
@@ -47,13 +46,13 @@ def test_connections_are_kept_from_call_to_call(
 
 def test_faults_change_no_ranking_and_lose_no_query(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(http_retry, "FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = [ranking.doc_ids for ranking in rankgpt().rerank(requests, clock)]
     rng = random.Random(0)
@@ -86,6 +85,7 @@ def test_faults_change_no_ranking_and_lose_no_query(
     assert set(injected) == set(range(len(faults)))
     assert [ranking.doc_ids for ranking in rankings] == expected
     assert all(ranking.usage.llm_calls == 2 for ranking in rankings)
+    assert sum(ranking.usage.retries for ranking in rankings) == len(injected)
     assert not any(ranking.usage.faults for ranking in rankings)
 
 
@@ -101,7 +101,7 @@ def test_faults_change_no_ranking_and_lose_no_query(
 )
 def test_what_cannot_pass_ends_the_run_at_once_with_the_remedy(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
@@ -121,12 +121,12 @@ def test_what_cannot_pass_ends_the_run_at_once_with_the_remedy(
 
 
 def test_an_endpoint_that_never_recovers_is_given_up_by_name(
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(http_retry, "FIRST_WAIT_SECONDS", 0.01)
     reranker = rankgpt(base_url="http://127.0.0.1:9/v1", retries=2)
     with pytest.raises(BackendError, match=r"127.0.0.1.* failed 3 times"):
         reranker.rerank(requests, clock)
@@ -134,7 +134,7 @@ def test_an_endpoint_that_never_recovers_is_given_up_by_name(
 
 def test_a_wait_of_hours_is_not_waited_out(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
@@ -146,7 +146,7 @@ def test_a_wait_of_hours_is_not_waited_out(
 
 def test_tokens_are_counted_as_the_endpoint_reports_them(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
@@ -166,7 +166,7 @@ def test_tokens_are_counted_as_the_endpoint_reports_them(
 
 def test_tokens_an_endpoint_does_not_report_are_estimated_and_marked(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: MakeReply,
     clock: StageClock,
@@ -175,11 +175,12 @@ def test_tokens_an_endpoint_does_not_report_are_estimated_and_marked(
     reranker = rankgpt(window=0)
     usage = reranker.rerank(requests[:1], clock)[0].usage
     assert usage.generated_tokens == 3  # nine bytes, four to a token, rounded up
+    assert usage.calls_estimated == 1
     assert "estimate" in str(reranker.describe()["tokens_counted_by"])
 
 
 def test_the_key_stays_out_of_descriptions(
-    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     reranker = rankgpt()
     reranker.rerank(requests[:1], clock)
@@ -190,7 +191,7 @@ def test_the_key_stays_out_of_descriptions(
 
 
 def test_what_the_endpoint_says_it_served_is_kept(
-    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     reranker = rankgpt()
     reranker.rerank(requests[:1], clock)
@@ -199,7 +200,7 @@ def test_what_the_endpoint_says_it_served_is_kept(
 
 
 def test_the_whole_time_of_a_call_is_charged_to_generate(
-    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     ranking = rankgpt(concurrency=1).rerank(requests[:1], clock)[0]
     assert ranking.stage_seconds["generate"] == 2  # two calls, one tick of the fake clock each

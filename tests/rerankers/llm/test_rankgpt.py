@@ -7,13 +7,12 @@ import pytest
 
 from rerankers import create
 from rerankers.errors import InputError, ModelError
-from rerankers.rankgpt.reranker import RankGPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import RerankRequest, StageClock
+    from rerankers import Reranker, RerankRequest, StageClock
     from tests.rerankers.llm.conftest import Body, Endpoint, Reply
 
     MakeRequest = Callable[..., RerankRequest]
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def test_windows_and_rankings_are_those_of_the_published_loop(
     golden: Path,
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: MakeRequest,
     make_reply: MakeReply,
     clock: StageClock,
@@ -48,7 +47,7 @@ def test_windows_and_rankings_are_those_of_the_published_loop(
 
 
 def test_a_flawless_model_lifts_the_best_window_to_the_top(
-    rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
 ) -> None:
     values = [(i * 37) % 45 for i in range(45)]  # 45 is not aligned with the step: the head counts too
     ranking = rankgpt().rerank([make_request("query", [str(value) for value in values])], clock)[0]
@@ -58,7 +57,7 @@ def test_a_flawless_model_lifts_the_best_window_to_the_top(
 
 
 def test_a_window_of_zero_shows_all_candidates_at_once(
-    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
 ) -> None:
     ranking = rankgpt(window=0).rerank([make_request("query", [str(i) for i in range(45)])], clock)[0]
     assert ranking.doc_ids == tuple(f"d{i}" for i in reversed(range(45)))
@@ -67,7 +66,7 @@ def test_a_window_of_zero_shows_all_candidates_at_once(
 
 def test_what_an_answer_lacks_is_repaired_and_counted(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: MakeRequest,
     make_reply: MakeReply,
     clock: StageClock,
@@ -94,7 +93,7 @@ def test_what_an_answer_lacks_is_repaired_and_counted(
 
 def test_passages_are_cut_after_the_words_allowed_and_counted_once(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: MakeRequest,
     make_reply: MakeReply,
     clock: StageClock,
@@ -110,7 +109,7 @@ def test_passages_are_cut_after_the_words_allowed_and_counted_once(
 def test_a_window_larger_than_the_context_shrinks_its_passages(
     tiny_llm: str, make_request: MakeRequest, clock: StageClock
 ) -> None:
-    reranker = RankGPT(model=tiny_llm, backend="transformers", max_new_tokens=1)
+    reranker = create("rankgpt", {"model": tiny_llm, "backend": "transformers", "max_new_tokens": 1})
     request = make_request("query", ["word " * 300] * 20)  # 20 x 300 words; the context is 4,096 tokens
     usage = reranker.rerank([request], clock)[0].usage
     assert usage.passages_truncated == 20
@@ -120,7 +119,7 @@ def test_a_window_larger_than_the_context_shrinks_its_passages(
 def test_a_window_that_can_never_fit_says_what_to_change(
     tiny_llm: str, make_request: MakeRequest, clock: StageClock
 ) -> None:
-    reranker = RankGPT(model=tiny_llm, backend="transformers", window=0)
+    reranker = create("rankgpt", {"model": tiny_llm, "backend": "transformers", "window": 0})
     with pytest.raises(ModelError, match="smaller window"):
         reranker.rerank([make_request("query", ["word"] * 300)], clock)
 
@@ -151,7 +150,7 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("initial_order", ["given", "shuffled", "reversed"])
 def test_a_flawless_model_does_not_care_about_the_initial_order(
-    rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock, initial_order: str
+    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock, initial_order: str
 ) -> None:
     request = make_request("query", [str((i * 37) % 100) for i in range(100)])
     ranking = rankgpt(initial_order=initial_order).rerank([request], clock)[0]
@@ -161,7 +160,7 @@ def test_a_flawless_model_does_not_care_about_the_initial_order(
 
 def test_the_initial_order_is_what_the_model_sees_first(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: MakeRequest,
     make_reply: MakeReply,
     clock: StageClock,
@@ -177,7 +176,7 @@ def test_the_initial_order_is_what_the_model_sees_first(
 
 
 def test_each_pass_goes_over_the_list_again(
-    endpoint: Endpoint, rankgpt: Callable[..., RankGPT], make_request: MakeRequest, clock: StageClock
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
 ) -> None:
     request = make_request("query", [str((i * 37) % 45) for i in range(45)])
     ranking = rankgpt(passes=4).rerank([request], clock)[0]
@@ -189,7 +188,7 @@ def test_each_pass_goes_over_the_list_again(
 @pytest.mark.parametrize("prompt", ["rank-vicuna", "rank-zephyr", "lrl"])
 def test_other_prompts_rank_too(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: MakeRequest,
     make_reply: MakeReply,
     clock: StageClock,

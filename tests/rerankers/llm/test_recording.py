@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rerankers import StageClock
 from rerankers.errors import BackendError, InputError
-from rerankers.llm.prices import Price, find_price
-from rerankers.llm.recording import Recording
+from rerankers.llm.prices import Budget, Price, find_price
+from rerankers.llm.recording import Recording, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import RerankRequest
-    from rerankers.rankgpt.reranker import RankGPT
+    from rerankers import Reranker, RerankRequest
     from tests.rerankers.llm.conftest import Endpoint, Reply
+
+
+PRICE = {"input": 100.0, "cached": 50.0, "output": 1000.0}
 
 
 def test_recorded_answers_rebuild_the_rankings_without_a_call(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     clock: StageClock,
     tmp_path: Path,
@@ -36,12 +39,15 @@ def test_recorded_answers_rebuild_the_rankings_without_a_call(
     assert len(endpoint.bodies) == calls
     assert replaying.describe()["calls_replayed"] == calls
     assert [ranking.doc_ids for ranking in replayed] == [ranking.doc_ids for ranking in recorded]
-    assert [ranking.usage for ranking in replayed] == [ranking.usage for ranking in recorded]
+    assert [replace(ranking.usage, calls_replayed=0) for ranking in replayed] == [
+        ranking.usage for ranking in recorded
+    ]
+    assert all(ranking.usage.calls_replayed == ranking.usage.llm_calls for ranking in replayed)
 
 
 def test_a_killed_run_resumes_without_one_repeated_call(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: type[Reply],
     clock: StageClock,
@@ -74,7 +80,7 @@ def test_a_killed_run_resumes_without_one_repeated_call(
 
 def test_repeats_are_recorded_and_replayed_one_by_one(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: Callable[..., RerankRequest],
     make_reply: type[Reply],
     clock: StageClock,
@@ -91,7 +97,7 @@ def test_repeats_are_recorded_and_replayed_one_by_one(
 
 def test_a_replay_takes_the_time_it_took(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: Callable[..., RerankRequest],
     make_reply: type[Reply],
     tmp_path: Path,
@@ -109,7 +115,7 @@ def test_a_replay_takes_the_time_it_took(
 
 def test_waiting_for_an_endpoint_to_recover_is_no_latency(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: Callable[..., RerankRequest],
     make_reply: type[Reply],
 ) -> None:
@@ -125,7 +131,7 @@ def test_waiting_for_an_endpoint_to_recover_is_no_latency(
 
 
 def test_a_key_never_reaches_the_disk(
-    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock, tmp_path: Path
+    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock, tmp_path: Path
 ) -> None:
     rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
     assert all(b"secret-key" not in path.read_bytes() for path in tmp_path.iterdir())
@@ -133,9 +139,10 @@ def test_a_key_never_reaches_the_disk(
 
 def test_the_digest_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "a.sqlite")
-    first, _ = recording.next_key("http://host/v1/", {"model": "m", "temperature": 0.0})
-    again, occurrence = recording.next_key("http://host/v1/", {"temperature": 0.0, "model": "m"})
-    other, _ = recording.next_key("http://host/v1/", {"temperature": 0.1, "model": "m"})
+    url = "http://host/v1/"
+    first, _ = recording.next_key(url, canonical({"model": "m", "temperature": 0.0}))
+    again, occurrence = recording.next_key(url, canonical({"temperature": 0.0, "model": "m"}))
+    other, _ = recording.next_key(url, canonical({"temperature": 0.1, "model": "m"}))
     recording.close()
     assert first == again != other
     assert occurrence == 1
@@ -171,22 +178,61 @@ def test_a_model_nobody_lists_has_no_price() -> None:
     assert find_price("gpt-4o-audio-preview") is None
 
 
-def test_a_budget_needs_a_price(rankgpt: Callable[..., RankGPT]) -> None:
-    with pytest.raises(InputError, match="no price is listed"):
-        rankgpt(budget_dollars=1.0)
+def test_a_budget_needs_a_price(rankgpt: Callable[..., Reranker]) -> None:
+    with pytest.raises(InputError, match=r"no price is listed for 'm'.* option price"):
+        rankgpt().pay_from(Budget(1.0))
+    rankgpt(price=PRICE).pay_from(Budget(1.0))
 
 
-def test_a_budget_is_never_exceeded(
+def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     clock: StageClock,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    price = Price(input=100.0, cached=100.0, output=1000.0, as_of="2025-08-07")
-    monkeypatch.setattr("rerankers.llm.openai_chat.find_price", lambda model: price)
-    reranker = rankgpt(budget_dollars=0.5)
-    with pytest.raises(BackendError, match=r"budget of \$0.50"):
-        reranker.rerank(requests, clock)
-    spent = len(endpoint.bodies) * price.dollars(100, 0, 10)  # what the endpoint reports for each call
-    assert 0 < spent <= 0.5
+    price = Price.model_validate(PRICE)
+    of_a_call = price.dollars(100, 0, 10)  # what the endpoint reports for each call
+    spent = []
+    for dollars in (0.5, 0.5, 0.9):  # the second run finds nothing left, the third has been given more
+        reranker = rankgpt(price=PRICE)
+        reranker.pay_from(Budget(dollars, tmp_path / "spending.jsonl"))
+        with pytest.raises(BackendError, match=rf"budget of \${dollars:.2f} .* raise the budget"):
+            reranker.rerank(requests, clock)
+        spent.append(len(endpoint.bodies) * of_a_call)
+        assert spent[-1] <= dollars
+    assert 0 < spent[0] == spent[1] < spent[2]
+    assert Budget(9.0, tmp_path / "spending.jsonl").spent == pytest.approx(spent[2])
+
+
+def test_a_call_that_a_killed_process_had_under_way_stays_counted(tmp_path: Path) -> None:
+    budget = Budget(1.0, tmp_path / "spending.jsonl")
+    assert budget.reserve(0.25)
+    assert budget.reserve(0.5)
+    budget.settle(0.25, 0.125)
+    assert not budget.reserve(0.5)
+    assert Budget(1.0, tmp_path / "spending.jsonl").spent == 0.5 + 0.125
+
+
+def test_dollars_are_those_of_the_calls_paid_or_replayed(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    usage = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 70,
+        "prompt_tokens_details": {"cached_tokens": 600},
+        "completion_tokens_details": {"reasoning_tokens": 50},
+    }
+    endpoint.reply = lambda body: make_reply("[2] > [1]", usage=usage)
+    of_a_call = (400 * 100.0 + 600 * 50.0 + 70 * 1000.0) / 1e6
+    for replayed in (0, 2):  # two windows
+        ranking = rankgpt(price=PRICE, recording=tmp_path / "a.sqlite").rerank(requests[:1], clock)[0]
+        assert ranking.usage.dollars == pytest.approx(2 * of_a_call)
+        assert ranking.usage.reasoning_tokens == 100
+        assert ranking.usage.calls_replayed == replayed
+    assert not rankgpt().rerank(requests[:1], clock)[0].usage.dollars  # no price, no dollars

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rerankers import create
 from rerankers.models import find_model
-from rerankers.rankgpt.reranker import RankGPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,15 +56,16 @@ def serving(folder: str) -> Iterator[str]:
 
 def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
     """A served model ranks, writes and counts as the same model in this process."""
-    in_process = RankGPT(
-        model=folder, backend="transformers", device="cpu", dtype="float32", max_new_tokens=24
+    options: dict[str, object] = {"model": folder, "max_new_tokens": 24}
+    in_process = create(
+        "rankgpt", {**options, "backend": "transformers", "device": "cpu", "dtype": "float32"}
     )
     expected = in_process.rerank([request], clock)[0]
     with serving(folder) as base_url:
-        served = RankGPT(model=folder, base_url=base_url, max_new_tokens=24)
+        served = create("rankgpt", {**options, "base_url": base_url})
         ranking = served.rerank([request], clock)[0]
         served.close()
-        streaming = RankGPT(model=folder, base_url=base_url, max_new_tokens=24, stream=True)
+        streaming = create("rankgpt", {**options, "base_url": base_url, "stream": True})
         streamed = streaming.rerank([request], clock)[0]
         streaming.close()
     assert streamed.doc_ids == ranking.doc_ids

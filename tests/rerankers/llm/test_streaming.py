@@ -13,13 +13,12 @@ from rerankers.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerankers import RerankRequest
-    from rerankers.rankgpt.reranker import RankGPT
+    from rerankers import Reranker, RerankRequest
     from tests.rerankers.llm.conftest import Endpoint, Reply
 
 
 def test_a_streamed_answer_is_the_whole_answer(
-    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     whole = rankgpt().rerank(requests, clock)
     streamed = rankgpt(stream=True).rerank(requests, clock)
@@ -29,7 +28,7 @@ def test_a_streamed_answer_is_the_whole_answer(
 
 def test_prefill_ends_with_the_first_token(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: type[Reply],
 ) -> None:
@@ -41,20 +40,23 @@ def test_prefill_ends_with_the_first_token(
 
 
 def test_the_top_is_that_of_full_answers_for_at_least_40_percent_fewer_tokens(
-    rankgpt: Callable[..., RankGPT], make_request: Callable[..., RerankRequest], clock: StageClock
+    rankgpt: Callable[..., Reranker], make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
     request = make_request("query", [str((i * 37) % 100) for i in range(100)])
     full = rankgpt(stream=True).rerank([request], clock)[0]
     ended = rankgpt(stream=True, top=10).rerank([request], clock)[0]
     assert ended.doc_ids[:10] == full.doc_ids[:10]
     assert ended.usage.generated_tokens <= 0.6 * full.usage.generated_tokens
+    real_saving = full.usage.generated_tokens - ended.usage.generated_tokens
+    assert ended.usage.tokens_saved == pytest.approx(real_saving, rel=0.15)
+    assert full.usage.tokens_saved == 0
     assert not ended.usage.faults
 
 
 @pytest.mark.parametrize("top", [1, 5, 17, 20, 30, 45])
 @pytest.mark.parametrize("depth", [3, 20, 45, 100])
 def test_any_top_is_that_of_full_answers(
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     make_request: Callable[..., RerankRequest],
     clock: StageClock,
     top: int,
@@ -67,7 +69,7 @@ def test_any_top_is_that_of_full_answers(
 
 
 def test_usage_survives_ending_an_answer_early(
-    rankgpt: Callable[..., RankGPT], requests: list[RerankRequest], clock: StageClock
+    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
 ) -> None:
     reranker = rankgpt(stream=True, top=1, window=0)
     usage = reranker.rerank(requests[:1], clock)[0].usage
@@ -77,7 +79,7 @@ def test_usage_survives_ending_an_answer_early(
 
 def test_a_server_without_stream_options_is_asked_without(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: type[Reply],
     clock: StageClock,
@@ -93,13 +95,13 @@ def test_a_server_without_stream_options_is_asked_without(
 
 def test_a_stream_that_breaks_is_asked_for_again(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: type[Reply],
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rerankers.llm.failures.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("rerankers.http_retry.FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = rankgpt(stream=True).rerank(requests[:1], clock)[0]
     replies = iter([make_reply("[1] > [2] > [3]", cut=True), make_reply(raw="{}"), make_reply("")])
@@ -112,7 +114,7 @@ def test_a_stream_that_breaks_is_asked_for_again(
 
 def test_an_error_in_a_stream_is_a_failure(
     endpoint: Endpoint,
-    rankgpt: Callable[..., RankGPT],
+    rankgpt: Callable[..., Reranker],
     requests: list[RerankRequest],
     make_reply: type[Reply],
     clock: StageClock,

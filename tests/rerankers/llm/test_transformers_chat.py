@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,7 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
-from rerankers.llm.chat import ChatAnswer, ChatCall, ChatSettings, Message, Talk
+from rerankers.llm.chat import ChatAnswer, ChatCall, Message, Talk
+from rerankers.llm.options import ChatOptions
+from rerankers.llm.prefix import SharedPrefix
 from rerankers.llm.transformers_chat import TransformersChat
 
 if TYPE_CHECKING:
@@ -20,9 +23,17 @@ if TYPE_CHECKING:
 MESSAGES: list[Message] = [{"role": "user", "content": "Rank the passages about bees, hives and frost."}]
 
 
+def open_tiny(model: str, at_once: int = 8) -> TransformersChat:
+    return TransformersChat(
+        ChatOptions(backend="transformers", model=model, dtype="float32", device="cpu", concurrency=at_once)
+    )
+
+
 @pytest.fixture(scope="module")
 def chat(tiny_llm: str) -> TransformersChat:
-    return TransformersChat(ChatSettings("transformers", tiny_llm, dtype="float32", device="cpu"))
+    return TransformersChat(
+        ChatOptions(backend="transformers", model=tiny_llm, dtype="float32", device="cpu")
+    )
 
 
 def ask(
@@ -71,10 +82,68 @@ def test_prefill_and_decode_are_measured_apart(chat: TransformersChat, clock: St
     assert cost.stage_seconds == {"prompt": 1, "prefill": 1, "decode": 1}  # one tick of the fake clock each
 
 
+def prompts(count: int) -> list[list[Message]]:
+    """Prompts of very different lengths that begin alike."""
+    rng = random.Random(0)
+    words = ["bees", "hive", "frost", "glacier", "violin", "[3]", "lighthouse"]
+    texts = [" ".join(rng.choices(words, k=rng.choice([1, 9, 60]))) for _ in range(count)]
+    return [[{"role": "user", "content": f"Rank the passages about bees: {text}"}] for text in texts]
+
+
+def converse(chat: TransformersChat, clock: StageClock, rounds: int) -> tuple[list[str], list[Cost]]:
+    """Six talks of `rounds` calls each, of which the answers' lengths differ."""
+    costs = [Cost() for _ in range(6)]
+
+    def talk(number: int) -> Talk[str]:
+        said = []
+        for turn in range(rounds):
+            messages = prompts(6 * rounds)[number * rounds + turn]
+            answer = yield ChatCall(messages, 4 + 5 * ((number + turn) % 3), costs[number])
+            said.append(answer.text)
+        return " / ".join(said)
+
+    return chat.run([talk(number) for number in range(6)], clock), costs
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("at_once", [2, 4, 6])
+def test_a_batch_answers_as_one_by_one(tiny_llm: str, clock: StageClock, rounds: int, at_once: int) -> None:
+    fresh, _ = converse(open_tiny(tiny_llm, 1), clock, rounds)
+    batched, costs = converse(open_tiny(tiny_llm, at_once), clock, rounds)
+    assert batched == fresh
+    assert all(cost.usage.llm_calls == rounds for cost in costs)
+    assert len(set(fresh)) == 6
+
+
+def test_what_prompts_share_is_read_once(chat: TransformersChat, clock: StageClock) -> None:
+    _, costs = converse(chat, clock, rounds=2)
+    _, alone = converse(open_tiny(str(chat.describe()["model"]), 1), clock, rounds=2)
+    assert sum(cost.usage.cached_tokens for cost in costs) > 0
+    assert [cost.usage.prompt_tokens for cost in costs] == [cost.usage.prompt_tokens for cost in alone]
+    assert alone[0].usage.cached_tokens > 0  # its second prompt begins as the first did
+
+
+def test_answers_do_not_depend_on_what_was_read_before(
+    tiny_llm: str, clock: StageClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reused, _ = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
+    monkeypatch.setattr(SharedPrefix, "_can_reuse", lambda self: False)
+    whole, costs = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
+    in_batches, more_costs = converse(open_tiny(tiny_llm, 3), clock, rounds=3)
+    assert reused == whole == in_batches
+    assert not any(cost.usage.cached_tokens for cost in [*costs, *more_costs])
+
+
+def test_a_question_asked_again_is_read_again(chat: TransformersChat, clock: StageClock) -> None:
+    for _ in range(2):  # a repeat that finds its own prompt in the cache would measure nothing
+        _, cost = ask(chat, clock, limit=3)
+        assert cost.usage.cached_tokens == 0
+
+
 def test_a_model_without_a_chat_template_is_refused(tiny_llm: str, tmp_path: Path) -> None:
     AutoModelForCausalLM.from_pretrained(tiny_llm).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no chat template"):
-        TransformersChat(ChatSettings("transformers", str(tmp_path), device="cpu"))
+        TransformersChat(ChatOptions(backend="transformers", model=str(tmp_path), device="cpu"))

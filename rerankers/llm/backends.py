@@ -1,0 +1,38 @@
+"""Opens the backend that the options of a chat reranker name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from rerankers.llm.chat import ChatBackend
+    from rerankers.llm.options import ChatOptions
+
+_ENDPOINTS_ONLY = ("base_url", "recording", "price")
+
+
+def open_chat(options: ChatOptions) -> ChatBackend:
+    """The backend, loaded, or connected on its first call.
+
+    Raises:
+        InputError: an option does not belong to the backend, or a key is missing.
+        ModelError: the model does not load.
+    """
+    if options.backend == "openai":
+        if options.revision is not None:
+            raise InputError("the openai backend knows no revision; name the exact model instead")
+        from rerankers.llm.openai_chat import OpenAIChat
+
+        return OpenAIChat(options)
+    for name in _ENDPOINTS_ONLY:
+        if getattr(options, name) is not None:
+            raise InputError(f"the transformers backend has no {name}; use backend: openai")
+    if options.stream:
+        raise InputError("the transformers backend sees answers grow anyway; leave stream out")
+    if options.temperature != 0.0:
+        raise InputError("the transformers backend decodes greedily; leave temperature at 0")
+    from rerankers.llm.transformers_chat import TransformersChat
+
+    return TransformersChat(options)

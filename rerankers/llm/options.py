@@ -1,0 +1,54 @@
+"""Options that every reranker with a chat model has, declared once.
+
+In experiment files and on the command line they stand beside the reranker's own options; `registry.create`
+hands them on together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rerankers.devices import AttentionName, DtypeName
+from rerankers.llm.prices import Price
+
+BackendName = Literal["openai", "transformers"]
+
+
+class ChatOptions(BaseModel):
+    """Which chat model answers, and how it is asked.
+
+    Attributes:
+        model: the endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`).
+        backend: `openai` for any endpoint that speaks OpenAI's chat API, `transformers` for this process.
+        concurrency: queries under way at once: side by side at an endpoint, in one batch in this process.
+        temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
+        base_url: root of an endpoint's API, such as `http://localhost:8000/v1`; None is `$OPENAI_BASE_URL`,
+            else OpenAI itself. The key is read from `OPENAI_API_KEY`.
+        timeout_seconds: longest silence of an endpoint.
+        retries: further attempts after a failure of an endpoint that may pass.
+        stream: read an endpoint's answers as they grow: prefill and decode apart, ended once known.
+        recording: file of an endpoint's answers, replayed and added to; no answer is paid for twice.
+        price: dollars per million tokens, where `prices.toml` does not list the endpoint's model.
+        revision: hub revision of a model in this process.
+        dtype, device, attention: of a model in this process; see `rerankers.llm.causal`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    backend: BackendName = "openai"
+    concurrency: int = Field(default=8, ge=1)
+    temperature: float | None = Field(default=0.0, ge=0)
+    base_url: str | None = None
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    retries: int = Field(default=6, ge=0)
+    stream: bool = False
+    recording: Path | None = None
+    price: Price | None = None
+    revision: str | None = None
+    dtype: DtypeName = "auto"
+    device: str = "auto"
+    attention: AttentionName = "auto"

@@ -1,0 +1,138 @@
+"""Prefill of a batch of prompts whose common beginning is read once, and kept for the next batch.
+
+Layout of a batch: the common beginning, padding, the rest of each prompt. Padding stands where no attention
+goes, and positions count tokens only, so every row sees what it would see alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.llm.causal import CausalLM
+
+
+class Read:
+    """Prompts that the model has read, and the token it would write after each.
+
+    Attributes:
+        tokens: the most probable next token of each row, (rows,).
+        reused: tokens of each row that came from a cache.
+        cache: keys and values of all tokens so far.
+    """
+
+    def __init__(
+        self, tokens: torch.Tensor, reused: list[int], cache: Any, mask: torch.Tensor | None
+    ) -> None:
+        self.tokens = tokens
+        self.reused = reused
+        self.cache = cache
+        self._mask = mask  # (rows, tokens so far), 1 where there is a token; None without padding
+
+    def select(self, places: list[int]) -> None:
+        """Go on with these rows only."""
+        kept = torch.tensor(places, device=self.tokens.device)
+        self.tokens = self.tokens[kept]
+        self.cache.batch_select_indices(kept)
+        if self._mask is not None:
+            self._mask = self._mask[kept]
+
+    def step(self, llm: CausalLM) -> None:
+        """Read the tokens written last."""
+        extra: dict[str, torch.Tensor] = {}
+        if self._mask is not None:
+            ones = self._mask.new_ones(len(self._mask), 1)
+            self._mask = torch.cat([self._mask, ones], dim=1)
+            extra = {"attention_mask": self._mask, "position_ids": self._mask.sum(1, keepdim=True) - 1}
+        output = llm.model(
+            input_ids=self.tokens[:, None], past_key_values=self.cache, use_cache=True, **extra
+        )
+        self.tokens = output.logits[:, -1].argmax(-1)
+
+
+class SharedPrefix:
+    """Keys and values of a beginning that the next prompts may share.
+
+    Models whose caches forget (sliding windows, linear attention) read every prompt whole.
+    """
+
+    def __init__(self, llm: CausalLM) -> None:
+        self._llm = llm
+        self._tokens: list[int] = []
+        self._cache: Any = None  # of `_tokens`, one row
+
+    def read(self, prompts: Sequence[list[int]]) -> Read:
+        """Prefill; at least one token of each prompt is read anew."""
+        shared = _common([*prompts, self._tokens] if len(prompts) == 1 else prompts)
+        shared = shared[: min(map(len, prompts)) - 1]
+        known = len(_common([shared, self._tokens]))
+        self._forget_after(known)
+        if len(prompts) == 1:
+            return self._read_one(prompts[0], known)
+        if shared[known:]:
+            self._read_one(shared, known)
+            self._tokens = shared
+        if not self._can_reuse():
+            shared, known = [], 0
+            self._forget_after(0)
+        return self._read_rest(prompts, len(shared), known)
+
+    def keep(self, tokens: list[int], read: Read) -> None:
+        """Keep what was read and written of a single prompt."""
+        self._tokens, self._cache = tokens, read.cache
+        if not self._can_reuse():
+            self._forget_after(0)
+
+    def _read_one(self, prompt: list[int], known: int) -> Read:
+        rest = torch.tensor([prompt[known:]], device=self._llm.device)  # (1, tokens not read yet)
+        output = self._llm.model(
+            input_ids=rest, past_key_values=self._cache, use_cache=True, logits_to_keep=1
+        )
+        self._cache = output.past_key_values
+        return Read(output.logits[:, -1].argmax(-1), [known], self._cache, None)
+
+    def _read_rest(self, prompts: Sequence[list[int]], shared: int, known: int) -> Read:
+        rest = [prompt[shared:] for prompt in prompts]
+        width = max(map(len, rest))
+        padding = self._llm.tokenizer.pad_token_id
+        ids = torch.tensor([[padding] * (width - len(row)) + row for row in rest], device=self._llm.device)
+        cache = None
+        if shared:
+            cache = copy.deepcopy(self._cache)
+            cache.batch_repeat_interleave(len(prompts))
+        mask: torch.Tensor | None = None
+        extra: dict[str, torch.Tensor] = {}
+        if any(len(row) < width for row in rest):
+            ones = [[1] * shared + [0] * (width - len(row)) + [1] * len(row) for row in rest]
+            mask = torch.tensor(ones, device=self._llm.device)  # (rows, shared + width)
+            positions = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0)
+            extra = {"attention_mask": mask, "position_ids": positions}
+        output = self._llm.model(
+            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
+        )
+        reused = [known] + [shared] * (len(prompts) - 1)  # the first row pays for what all share
+        return Read(output.logits[:, -1].argmax(-1), reused, output.past_key_values, mask)
+
+    def _forget_after(self, count: int) -> None:
+        if count == 0:
+            self._cache = None
+        elif count < len(self._tokens):
+            self._cache.crop(count - len(self._tokens))
+        self._tokens = self._tokens[:count]
+
+    def _can_reuse(self) -> bool:
+        """Whether the cache keeps every token, so that any end of it can be cut off."""
+        return self._cache is None or all(type(layer) is DynamicLayer for layer in self._cache.layers)
+
+
+def _common(sequences: Sequence[list[int]]) -> list[int]:
+    """The tokens that all sequences begin with."""
+    columns = takewhile(lambda column: len(set(column)) == 1, zip(*sequences, strict=False))
+    return [column[0] for column in columns]
