@@ -1,9 +1,10 @@
 """What the query explorer of the page shows, one group at a time, packed small.
 
-A ranking is written as first-stage ranks, one character each, so that how far a passage moved is a
-subtraction in the page. Large reports keep fewer ranks, then fewer passage texts: those of the queries on
-which systems differ most stay. The packed form is gzip in base64; the page unpacks a group when a reader
-opens it.
+Columns, not rows: one list a system, so that like stands beside like when gzip comes over it. A ranking is
+written as first-stage ranks, one character each, so that how far a passage moved is a subtraction in the
+page. Numbers are kept as exactly as the page prints them. Large reports keep fewer ranks, then fewer document
+ids, then fewer passage texts: those of the queries on which systems differ most stay. The packed form is gzip
+in base64; the page unpacks a group when a reader comes near it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reports import quality
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reports.values import Group, SystemResult
 
@@ -24,31 +25,65 @@ RANKS = (quality.TOP, 10, 5)
 """Ranks shown per system: the first of these that keeps a page within `POSITIONS`, or else the last."""
 
 POSITIONS = 1_500_000
+ID_BUDGET = 1_600_000
+"""Characters of document ids that one page carries, about 1.2 MB packed."""
+
 TEXT_BUDGET = 2_400_000
 """Characters of passage text that one page carries, about 1.2 MB packed."""
 
 ZERO = 35  # "#": from here on come characters that JSON need not escape, but for one
+UNIT = 1e-4  # values are whole numbers of these
 
 
 def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """The explorer's data by group key, JSON values only; the groups share a page's budgets evenly."""
     positions = sum(len(_done(group)) * len(group.pool.queries) for group in groups)
     ranks = next((count for count in RANKS if count * positions <= POSITIONS), RANKS[-1])
-    budget = TEXT_BUDGET // max(1, len(groups))
-    return {group.key: payload(group, ranks, budget) for group in groups}
+    share = max(1, len(groups))
+    return {group.key: payload(group, ranks, ID_BUDGET // share, TEXT_BUDGET // share) for group in groups}
 
 
-def payload(group: Group, ranks: int, text_budget: int) -> dict[str, Any]:
-    """One group's data: so many ranks per system, and at most so many characters of passages."""
+def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[str, Any]:
+    """One group's data: so many ranks per system, and at most so many characters of ids and of passages.
+
+    `docs` and `texts` have an entry for a query where there was room: for each first-stage rank that any
+    system shows, in ascending order, the document's id and its text. `grades` always has one.
+    """
     systems = _done(group)
-    queries = [_query(query_id, group, systems, ranks) for query_id in group.pool.queries]
-    _add_texts(queries, group, systems, text_budget)
+    pool = group.pool
+    values = [system.per_query.get(group.headline, {}) for system in systems]
+    tops = [[system.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems]
+    passages = {
+        query_id: [
+            pool.candidates[query_id][rank]
+            for rank in sorted(set().union(*(by_query[place] for by_query in tops)))
+        ]
+        for place, query_id in enumerate(pool.queries)
+    }
+    divided = sorted(passages, key=lambda query_id: _spread(values, query_id), reverse=True)
+    ids = {query_id: [passage.doc_id for passage in passages[query_id]] for query_id in divided}
+    texts = {query_id: [passage.text for passage in passages[query_id]] for query_id in divided}
     return {
-        "measure": group.headline if group.pool.qrels else None,
+        "measure": group.headline if pool.qrels else None,
         "baseline": group.baseline,
         "zero": ZERO,
+        "unit": UNIT,
         "systems": [system.label for system in systems],
-        "queries": queries,
+        "ids": list(pool.queries),
+        "queries": list(pool.queries.values()),
+        "candidates": [len(pool.candidates[query_id]) for query_id in pool.queries],
+        "relevant": [
+            sum(grade > 0 for grade in pool.qrels.get(query_id, {}).values()) for query_id in pool.queries
+        ],
+        "values": [[_units(by_query.get(query_id)) for query_id in pool.queries] for by_query in values],
+        "ms": [[_milliseconds(s.query_seconds.get(query_id)) for query_id in pool.queries] for s in systems],
+        "tops": [" ".join("".join(chr(ZERO + rank) for rank in top) for top in row) for row in tops],
+        "grades": [
+            [pool.qrels.get(query_id, {}).get(passage.doc_id) for passage in found]
+            for query_id, found in passages.items()
+        ],
+        "docs": _within(id_budget, ids),
+        "texts": _within(text_budget, texts),
     }
 
 
@@ -62,47 +97,30 @@ def pack(value: object) -> str:
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
-def _query(query_id: str, group: Group, systems: Sequence[SystemResult], ranks: int) -> dict[str, Any]:
-    candidates = group.pool.candidates[query_id]
-    grades = group.pool.qrels.get(query_id, {})
-    tops = [s.tops.get(query_id, ())[:ranks] for s in systems]
-    shown = sorted({index for top in tops for index in top})
-    return {
-        "id": query_id,
-        "text": group.pool.queries[query_id],
-        "values": [_rounded(s.per_query.get(group.headline, {}).get(query_id)) for s in systems],
-        "ms": [_milliseconds(s.query_seconds.get(query_id)) for s in systems],
-        "tops": ["".join(chr(ZERO + rank) for rank in top) for top in tops],
-        "docs": {
-            str(index): [candidates[index].doc_id, grades.get(candidates[index].doc_id)] for index in shown
-        },
-        "candidates": len(candidates),
-        "relevant": sum(grade > 0 for grade in grades.values()),
-    }
+def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
+    """How far the systems lie apart on a query."""
+    found = [by_query[query_id] for by_query in values if query_id in by_query]
+    return max(found) - min(found) if found else 0.0
 
 
-def _add_texts(
-    queries: Sequence[dict[str, Any]], group: Group, systems: Sequence[SystemResult], budget: int
-) -> None:
-    """Put passage texts in, queries with the widest spread of values first, until the budget is spent."""
-
-    def spread(query: dict[str, Any]) -> float:
-        values = [value for value in query["values"] if value is not None]
-        return max(values) - min(values) if values else 0.0
-
-    for query in sorted(queries, key=spread, reverse=True):
-        candidates = group.pool.candidates[query["id"]]
-        texts = {index: candidates[int(index)].text for index in query["docs"]}
-        budget -= sum(map(len, texts.values()))
+def _within(budget: int, parts: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The first entries whose characters together stay within the budget; none that are all empty."""
+    kept = {}
+    for query_id, strings in parts.items():
+        budget -= sum(map(len, strings))
         if budget < 0:
-            return
-        for index, text in texts.items():
-            query["docs"][index].append(text)
+            break
+        if any(strings):
+            kept[query_id] = strings
+    return kept
 
 
 def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else float(f"{1e3 * seconds:.3g}")
+    if seconds is None:
+        return None
+    rounded = float(f"{1e3 * seconds:.3g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _units(value: float | None) -> int | None:
+    return None if value is None else round(value / UNIT)

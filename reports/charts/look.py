@@ -101,17 +101,21 @@ PAPER = Look(
 
 
 def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
-    """A whole specification: layers over the same values."""
+    """A whole specification: layers over the same values, which are drawn from six digits as from all."""
     return {
         "$schema": SCHEMA,
         "description": description,
         "width": look.width,
         "height": height,
         "autosize": {"type": "fit-x" if look.width == "container" else "pad", "contains": "padding"},
-        "data": {"values": list(values)},
+        "data": {"values": [{name: _drawn(value) for name, value in row.items()} for row in values]},
         "layer": list(layers),
         "config": look.config(),
     }
+
+
+def _drawn(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def names_axis(labels: Sequence[str]) -> Spec:

@@ -19,9 +19,17 @@
   const milliseconds = (value) => value === null ? "" : ` · ${Number(value.toPrecision(3)).toLocaleString("en")} ms`;
 
   const explore = (root, data) => {
-    for (const query of data.queries) {
-      query.tops = query.tops.map((top) => [...top].map((character) => character.codePointAt(0) - data.zero));
-    }
+    const ranked = data.tops.map((tops) => tops.split(" "));
+    const queries = data.ids.map((id, place) => ({ id, place, text: data.queries[place] }));
+    const value = (query, index) => data.values[index][query.place] === null ? null : data.values[index][query.place] * data.unit;
+    const top = (query, index) => [...ranked[index][query.place]].map((character) => character.codePointAt(0) - data.zero);
+    // What is known of a query's passages, by first-stage rank: they are listed for the ranks that any system shows.
+    const passages = (query) => {
+      const shown = [...new Set(data.systems.flatMap((_, index) => top(query, index)))].sort((a, b) => a - b);
+      const [ids, texts] = [data.docs[query.id], data.texts[query.id]];
+      return new Map(shown.map((rank, place) => [rank,
+        { id: ids?.[place] ?? `first-stage rank ${rank + 1}`, grade: data.grades[query.place][place], text: texts?.[place] }]));
+    };
     const part = (role) => root.querySelector(`[data-role="${role}"]`);
     const [system, against, filter, order] = ["system", "against", "filter", "order"].map(part);
     const others = data.systems.map((_, index) => index).filter((index) => data.systems[index] !== data.baseline);
@@ -33,12 +41,12 @@
     }
 
     const delta = (query) => {
-      const [a, b] = [query.values[system.value], query.values[against.value]];
+      const [a, b] = [value(query, system.value), value(query, against.value)];
       return a === null || b === null ? null : a - b;
     };
 
     const tally = () => {
-      const deltas = data.queries.map(delta).filter((value) => value !== null);
+      const deltas = queries.map(delta).filter((value) => value !== null);
       const counts = {
         win: deltas.filter((value) => value > TIE).length,
         tie: deltas.filter((value) => Math.abs(value) <= TIE).length,
@@ -57,12 +65,12 @@
 
     const list = () => {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const rows = data.queries.filter((query) => words.every((word) => `${query.id} ${query.text}`.toLowerCase().includes(word)));
+      const rows = queries.filter((query) => words.every((word) => `${query.id} ${query.text}`.toLowerCase().includes(word)));
       if (order.value !== "file") {
         const sign = order.value === "wins" ? -1 : 1;
         rows.sort((a, b) => sign * ((delta(a) ?? 0) - (delta(b) ?? 0)));
       }
-      const widest = Math.max(...data.queries.map((query) => Math.abs(delta(query) ?? 0)), TIE);
+      const widest = Math.max(...queries.map((query) => Math.abs(delta(query) ?? 0)), TIE);
       const items = rows.map((query) => {
         const change = delta(query);
         const button = make("button", { type: "button", "aria-pressed": query === state.query, "data-query": query.id },
@@ -83,8 +91,7 @@
     const mark = () => part("list").querySelectorAll("button").forEach((button) =>
       button.setAttribute("aria-pressed", button.dataset.query === state.query?.id));
 
-    const entry = (query, position, rank) => {
-      const [id, grade, text] = query.docs[position];
+    const entry = ({ id, grade, text }, position, rank) => {
       const moved = position - rank;
       const movement = moved === 0 ? ["", "="] : moved > 0 ? ["rose", `▲${moved}`] : ["fell", `▼${-moved}`];
       const item = make("li", {}, make("div", { className: "row" },
@@ -111,13 +118,14 @@
     };
 
     const column = (query, index) => {
-      const value = query.values[index];
-      const score = value === null ? "" : `${data.measure} ${value.toFixed(4)}`;
+      const scored = value(query, index);
+      const score = scored === null ? "" : `${data.measure} ${scored.toFixed(4)}`;
       const ranking = make("ol", { className: "ranking" });
-      query.tops[index].forEach((position, rank) => ranking.append(entry(query, position, rank)));
+      const known = passages(query);
+      top(query, index).forEach((position, rank) => ranking.append(entry(known.get(position), position, rank)));
       return make("section", { "aria-label": data.systems[index] },
         make("h4", { text: data.systems[index] }),
-        make("p", { className: "score", text: score + milliseconds(query.ms[index]) }), ranking);
+        make("p", { className: "score", text: score + milliseconds(data.ms[index][query.place]) }), ranking);
     };
 
     const detail = () => {
@@ -135,11 +143,10 @@
         });
         choose.append(make("label", {}, box, ` ${label}`));
       });
-      const about = `Query ${query.id} · ${query.candidates} candidates · ${query.relevant} passages known to be relevant`;
-      const texts = Object.values(query.docs).some((doc) => doc.length > 2);
+      const about = `Query ${query.id} · ${data.candidates[query.place]} candidates · ${data.relevant[query.place]} passages known to be relevant`;
       part("detail").replaceChildren(
         make("h3", { text: query.text, dir: "auto" }),
-        make("p", { className: "about", text: about + (texts ? "" : " · passage texts are not in this page") }),
+        make("p", { className: "about", text: about + (query.id in data.texts ? "" : " · passage texts are not in this page") }),
         choose,
         make("div", { className: "columns", tabindex: "0", role: "region", "aria-label": "Rankings side by side" },
           ...shown.map((index) => column(query, index))));

@@ -111,7 +111,7 @@ def example(folder: Folder) -> Path:
 
 
 def scroll_through(shown: Page | Locator) -> None:
-    """Bring every chart and explorer into view, and wait for each, since they are drawn when they come near."""
+    """Bring every chart and explorer into view, and wait for each: they are drawn when they come near."""
     for drawn, parts in (("data-drawn", "[data-chart]"), ("data-ready", "[data-explorer]")):
         for part in shown.locator(parts).all():
             part.scroll_into_view_if_needed()

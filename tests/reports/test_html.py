@@ -96,25 +96,34 @@ def test_every_script_that_runs_is_named_in_the_content_security_policy(page: st
 
 def test_the_explorer_holds_every_ranking_grade_and_text(page: str, hostile_texts: dict[str, str]) -> None:
     data = unpacked(page)
-    query = data["queries"][0]
-    assert (
-        query["tops"][data["systems"].index("First stage")] == "#$%&'()*"
-    )  # one character a rank, from "#" for the first
-    assert query["tops"][data["systems"].index("</td>")] == "*)('&%$#"
-    assert query["docs"]["7"][:2] == ["d7", 2]
-    assert query["docs"]["0"] == ["d0", None, hostile_texts["script"]]
-    assert len(query["docs"]["7"][2].split()) == 10_000
+    tops = dict(zip(data["systems"], data["tops"], strict=True))
+    assert tops["First stage"].split(" ")[0] == "#$%&'()*"  # one character a rank, from "#" for the first
+    assert tops["</td>"].split(" ")[0] == "*)('&%$#"
+    assert (data["docs"]["q0"][7], data["grades"][0][7]) == ("d7", 2)
+    assert (data["docs"]["q0"][0], data["grades"][0][0]) == ("d0", None)
+    assert data["texts"]["q0"][:7] == list(hostile_texts.values())
+    assert len(data["texts"]["q0"][7].split()) == 10_000
 
 
-def test_texts_of_the_queries_that_divide_the_systems_stay_when_room_is_short(folder: Folder) -> None:
+def test_ids_and_texts_of_the_queries_that_divide_the_systems_stay_when_room_is_short(folder: Folder) -> None:
     texts = {"same": ["x" * 100, "y" * 100], "divided": ["x" * 100, "y" * 100]}
     pool = folder.pool(texts, {"same": {}, "divided": {"d1": 1}})
     folder.cell(pool, "A", folder.kept)
     folder.cell(pool, "B", folder.turned)
     (group,) = build([read_results(folder.path)]).groups
-    by_id = {query["id"]: query for query in payload(group, ranks=20, text_budget=250)["queries"]}
-    assert len(by_id["divided"]["docs"]["0"]) == 3
-    assert len(by_id["same"]["docs"]["0"]) == 2
+    data = payload(group, ranks=20, id_budget=5, text_budget=250)
+    assert data["docs"] == {"divided": ["d0", "d1"]}
+    assert data["texts"] == {"divided": ["x" * 100, "y" * 100]}
+    assert data["grades"] == [[None, None], [None, 1]]
+
+
+def test_the_explorer_keeps_numbers_as_exactly_as_it_prints_them(folder: Folder) -> None:
+    pool = folder.pool({"q": ["x", "y"]}, {"q": {"d1": 1}})
+    folder.cell(pool, "A", folder.kept, seconds=lambda _: 0.123456)
+    (group,) = build([read_results(folder.path)]).groups
+    data = payload(group, ranks=20, id_budget=9, text_budget=9)
+    assert data["values"] == [[6309]]  # 1 / log2(2 + 1) = 0.63093, in units of 0.0001
+    assert data["ms"] == [[123]]
 
 
 def test_a_report_made_again_from_copied_records_is_byte_identical(hostile: Folder, tmp_path: Path) -> None:
