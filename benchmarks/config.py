@@ -19,6 +19,7 @@ from benchmarks.marked_yaml import Location, MarkedYaml
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
+from benchmarks.yaml_models import explained, located
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.registry import ROWS
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 READY = Path(__file__).parent / "configs"
-_NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
-_PATHS = {"folder", "candidates", "qrels", "path"}  # strings that always are
 
 
 def _as_list(value: Any) -> Any:
@@ -130,13 +129,13 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
     content = {**file.content}
     for section in ("datasets", "first_stages", "rerankers"):
         if section in content:
-            content[section] = _located(content[section], base, "")
+            content[section] = located(content[section], base, "")
     if isinstance(content.get("out"), str):
-        content["out"] = _located(content["out"], base, "path")
+        content["out"] = located(content["out"], base, "path")
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        raise _explained(file, error) from error
+        raise explained(file, error, Experiment) from error
     _check_rerankers(file, experiment)
     for index, name in enumerate(experiment.measures):
         try:
@@ -158,24 +157,6 @@ def find_experiment(name: str) -> Path:
         return READY / f"{name}.yaml"
     ready = ", ".join(sorted(path.stem for path in READY.glob("*.yaml")))
     raise InputError(f"{name}: no such file, and no ready experiment of that name; ready are {ready}")
-
-
-def _located(value: Any, base: Path, key: str) -> Any:
-    """The same values with paths that lead there from the working folder.
-
-    A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
-    """
-    if isinstance(value, dict):
-        return {name: _located(item, base, str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_located(item, base, key) for item in value]
-    if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
-        return value
-    path = base / Path(value).expanduser()
-    if key in _PATHS or value.startswith(("./", "../")) or path.exists():
-        here = Path.cwd()
-        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-    return value
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
@@ -202,48 +183,3 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
             if label in labels:
                 raise file.error(place, f"two systems are called {label!r}; give one of them another label")
             labels[label] = index
-
-
-def _explained(file: MarkedYaml, error: ValidationError) -> InputError:
-    # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    location: Location = first["loc"]
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        return file.error(location, str(UnknownNameError("key", str(location[-1]), known)))
-    if first["type"] == "union_tag_invalid":
-        tags = [tag.strip(" '") for tag in first["ctx"]["expected_tags"].split(",")]
-        return file.error(location, str(UnknownNameError("kind", first["ctx"]["tag"], tags)))
-    if first["type"] == "missing":
-        return file.error(location, f"the key {location[-1]!r} is missing; add it")
-    shown = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
-    where = ".".join(str(part) for part in location)
-    return file.error(location, f"{where}: {reason}{shown}")
-
-
-def _known_keys(location: Location) -> list[str]:
-    """Keys that may stand at a place, read from the JSON schema of an experiment."""
-    schema = Experiment.model_json_schema()
-    definitions = schema.get("$defs", {})
-
-    def branches(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if "$ref" in node:
-            yield from branches(definitions[node["$ref"].rpartition("/")[2]])
-        for branch in (*node.get("anyOf", ()), *node.get("oneOf", ())):
-            yield from branches(branch)
-        if "properties" in node or "items" in node:
-            yield node
-
-    nodes = [schema]
-    for part in location:
-        children: list[dict[str, Any]] = []
-        for node in nodes:
-            if isinstance(part, int) and "items" in node:
-                children += branches(node["items"])
-            elif part in node.get("properties", {}):
-                children += branches(node["properties"][part])
-            elif node.get("properties", {}).get("kind", {}).get("const") == part:
-                children.append(node)  # a union's tag
-        nodes = children or nodes
-    return sorted({name for node in nodes for name in node.get("properties", {})})

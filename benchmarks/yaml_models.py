@@ -1,0 +1,82 @@
+"""What every settings file has in common: paths that start at the file, and errors that point into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel, ValidationError
+
+    from benchmarks.marked_yaml import Location, MarkedYaml
+
+_NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
+_PATHS = {"folder", "candidates", "qrels", "path"}  # strings that always are
+
+
+def located(value: Any, base: Path, key: str) -> Any:
+    """The same values with paths that lead there from the working folder.
+
+    A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
+    """
+    if isinstance(value, dict):
+        return {name: located(item, base, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [located(item, base, key) for item in value]
+    if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
+        return value
+    path = base / Path(value).expanduser()
+    if key in _PATHS or value.startswith(("./", "../")) or path.exists():
+        here = Path.cwd()
+        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return value
+
+
+def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) -> InputError:
+    """What is wrong with a file, at the line where it is; `model` is what the file should have been."""
+    # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    location: Location = first["loc"]
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        return file.error(location, str(UnknownNameError("key", str(location[-1]), known)))
+    if first["type"] == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in first["ctx"]["expected_tags"].split(",")]
+        return file.error(location, str(UnknownNameError("kind", first["ctx"]["tag"], tags)))
+    if first["type"] == "missing":
+        return file.error(location, f"the key {location[-1]!r} is missing; add it")
+    shown = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
+    where = ".".join(str(part) for part in location)
+    return file.error(location, f"{where}: {reason}{shown}")
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    """Keys that may stand at a place, read from the model's JSON schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def branches(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if "$ref" in node:
+            yield from branches(definitions[node["$ref"].rpartition("/")[2]])
+        for branch in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+            yield from branches(branch)
+        if "properties" in node or "items" in node:
+            yield node
+
+    nodes = [schema]
+    for part in location:
+        children: list[dict[str, Any]] = []
+        for node in nodes:
+            if isinstance(part, int) and "items" in node:
+                children += branches(node["items"])
+            elif part in node.get("properties", {}):
+                children += branches(node["properties"][part])
+            elif node.get("properties", {}).get("kind", {}).get("const") == part:
+                children.append(node)  # a union's tag
+        nodes = children or nodes
+    return sorted({name for node in nodes for name in node.get("properties", {})})
