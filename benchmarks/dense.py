@@ -16,7 +16,10 @@ import torch
 
 from benchmarks.progress import Progress
 from rerankers.devices import synchroniser
+from rerankers.encoders.store import EmbeddingStore
+from rerankers.interface import Usage
 from rerankers.models import cache_folder
+from rerankers.pe_rank.passages import PassageEmbedder
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 _ENCODE_BLOCK = 1024  # passages encoded between two writes to disk
 _SEARCH_BLOCK = 1 << 20  # passages scored between two selections of the best
+_MOST_SHARED = 1 << 20  # passages; a larger collection would lie on disk twice
 
 
 def search(
@@ -94,14 +98,15 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
             Progress(what, dataset.passage_count or 0) as progress,
             (new / "embeddings.f32").open("wb") as file,
         ):
+            embedder = PassageEmbedder(encoder, _shared_store(encoder, dataset))
             for doc_id, text in dataset.documents():
                 doc_ids.append(doc_id)
                 texts.append(text)
                 if len(texts) == _ENCODE_BLOCK:
-                    file.write(encoder.encode(texts).cpu().numpy().tobytes())
+                    file.write(_vectors(embedder, texts))
                     progress.advance(len(texts))
                     texts = []
-            file.write(encoder.encode(texts).cpu().numpy().tobytes())
+            file.write(_vectors(embedder, texts))
             progress.advance(len(texts))
         (new / "doc_ids.json").write_text(json.dumps(doc_ids), encoding="utf-8")
         (new / "encoder.json").write_text(described, encoding="utf-8")
@@ -111,3 +116,18 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
             if not folder.is_dir():  # otherwise another process was faster
                 raise
     return folder
+
+
+def _shared_store(encoder: Encoder, dataset: Dataset) -> EmbeddingStore | None:
+    """Where rerankers keep their embeddings too, so that a passage is embedded once for both."""
+    if dataset.passage_count is None or dataset.passage_count > _MOST_SHARED:
+        return None
+    return EmbeddingStore(cache_folder() / "embeddings", encoder.describe(), encoder.dimension)
+
+
+def _vectors(embedder: PassageEmbedder, texts: list[str]) -> bytes:
+    """Rows of float32, one a text; equal texts are embedded once."""
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    different = list(row_of)
+    vectors = embedder.vectors(different, [Usage()] * len(different))
+    return vectors[[row_of[text] for text in texts]].cpu().numpy().tobytes()

@@ -1,0 +1,56 @@
+"""Settings files of training and of its data: found, read and checked like experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from benchmarks.marked_yaml import MarkedYaml
+from benchmarks.yaml_models import explained, located
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+READY = Path(__file__).parent / "configs" / "training"
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+
+def find_settings(name: str) -> Path:
+    """The file of that path, or the ready one of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if (READY / f"{name}.yaml").is_file():
+        return READY / f"{name}.yaml"
+    ready = ", ".join(sorted(path.stem for path in READY.glob("*.yaml")))
+    raise InputError(f"{name}: no such file, and no ready settings of that name; ready are {ready}")
+
+
+def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] = ()) -> _Settings:
+    """Read and check a settings file; its paths start at its folder, a ready file's at the working folder.
+
+    Args:
+        path: the file.
+        model: what it should hold.
+        overrides: `key=value` assignments, applied before validation.
+
+    Raises:
+        InputError: `file:line: what is wrong`.
+    """
+    file = MarkedYaml(path)
+    for assignment in overrides:
+        file.override(assignment)
+    if not isinstance(file.content, dict):
+        raise InputError.at(path, 1, f"expected a mapping of settings: {', '.join(model.model_fields)}")
+    base = Path.cwd() if path.parent == READY else path.resolve().parent
+    try:
+        return model.model_validate(located(file.content, base, ""))
+    except ValidationError as error:
+        raise explained(file, error, model) from error
