@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.train_cli import add_train
 from rerankers.errors import InputError, RerankbenchError
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _run(options: argparse.Namespace) -> int:
     overrides = list(options.set)
     if options.limit is not None:
         overrides.append(f"limit={options.limit}")
+    if options.budget is not None:
+        overrides.append(f"budget={options.budget}")
     experiment, config = load_experiment(find_experiment(options.config), overrides)
     options.out = folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
     if options.dry_run:
@@ -192,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the experiment"
     )
 
+    run.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
     run.add_argument("--dry-run", action="store_true", help="show what would be run, and run nothing")
 
     report = add(
@@ -249,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = add("doctor", _doctor, "find out what works here and what to install", "", "--offline")
     doctor.add_argument("--offline", action="store_true", help="do not try the network")
 
+    add_train(commands, common)
     add("selftest", _selftest, "check the harness on rerankers whose result is known", "")
     return parser
 

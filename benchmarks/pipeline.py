@@ -23,6 +23,7 @@ from benchmarks.progress import Progress
 from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timing, warm_up
 from benchmarks.record import Record, Session, System
 from rerankers.errors import RerankbenchError, StoreError
+from rerankers.llm.prices import Budget
 from rerankers.registry import create, load
 from rerankers.stages import StageClock
 
@@ -82,9 +83,11 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
             reranker = _construct(cell, pool)
             clock = StageClock(synchronise=_synchroniser(reranker))
             load_seconds = clock.now() - started
+            if experiment.budget is not None:
+                reranker.pay_from(Budget(experiment.budget, folder / "spending.jsonl"))
             seen = {**environment(), "timing": timing(clock)}  # once more: a loaded library tells more
             writer.update_session(load_seconds=load_seconds, environment=seen)
-            writer.update(system=writer.record.system.model_copy(update={"described": reranker.describe()}))
+            writer.update(system=_described(writer, reranker))
             seed_everything(cell.protocol.seed)
             reranker.prepare(requests)
             writer.update_session(warmup_seconds=warm_up(reranker, requests, cell.protocol, clock))
@@ -102,6 +105,8 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
             writer.update(status="failed", error=explain(error))
             return error
         finally:
+            if reranker is not None:  # an endpoint tells only with its answers what it runs
+                writer.update(system=_described(writer, reranker))
             writer.update_session(
                 peak_host_bytes=memory.host_bytes(), peak_device_bytes=memory.device_bytes()
             )
@@ -139,6 +144,10 @@ def explain(error: Exception) -> str:
     """An error as one line."""
     line = " ".join(str(error).split()) or "no reason given"
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
+
+
+def _described(writer: CellWriter, reranker: Reranker) -> System:
+    return writer.record.system.model_copy(update={"described": reranker.describe()})
 
 
 def _construct(cell: CellPlan, pool: Pool) -> Reranker:

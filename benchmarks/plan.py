@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets import BUNDLED
+from rerankers.llm.options import CHANGES_NO_RESULT
+from rerankers.models import find_model
 
 if TYPE_CHECKING:
     from benchmarks.config import Experiment
@@ -99,11 +101,16 @@ def _spec(spec: DatasetSpec | FirstStageSpec) -> Any:
 
 
 def _by_content(value: Any) -> Any:
-    """The same values with each existing file or folder replaced by a digest of what is in it."""
+    """What of these values defines results, with a digest of its content for each existing file or folder.
+
+    A recording of answers, which grows while it is used, is left out with all else that changes no result.
+    """
     if isinstance(value, dict):
-        return {name: _by_content(item) for name, item in value.items()}
+        return {name: _by_content(item) for name, item in value.items() if name not in CHANGES_NO_RESULT}
     if isinstance(value, list | tuple):
         return [_by_content(item) for item in value]
+    if isinstance(value, str) and value.startswith("bundled:"):
+        return find_model(value).fingerprint
     if isinstance(value, str) and ("/" in value or "." in value):
         path = Path(value).expanduser()
         if path.is_file():

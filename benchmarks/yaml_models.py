@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.marked_yaml import Location, MarkedYaml
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
-_PATHS = {"folder", "candidates", "qrels", "path"}  # strings that always are
+_PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
 
 
 def located(value: Any, base: Path, key: str) -> Any:

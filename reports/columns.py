@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from reports.cells import Head
-from reports.numbers import count, fixed, percent, significant, times
+from reports.numbers import count, dollars, fixed, percent, significant, times
 from reports.timing import STAGE_ORDER
 from reports.values import Estimate
 from rerankers.errors import UnknownNameError
@@ -114,6 +114,27 @@ def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate
     return read
 
 
+def _mean_stage(system: SystemResult, name: str) -> float | None:
+    return next((stage.seconds for stage in system.stages if stage.name == name), None)
+
+
+def _first_token(system: SystemResult) -> Estimate | None:
+    seconds, calls = _mean_stage(system, "prefill"), system.work.get("llm_calls")
+    return Estimate(seconds / calls * MILLISECONDS) if seconds and calls else None
+
+
+def _inter_token(system: SystemResult) -> Estimate | None:
+    seconds = _mean_stage(system, "decode")
+    steps = system.work.get("generated_tokens", 0.0) - system.work.get("llm_calls", 0.0)
+    return Estimate(seconds / steps * MILLISECONDS) if seconds and steps > 0 else None
+
+
+def _total_dollars(system: SystemResult) -> Estimate | None:
+    if system.latency is None or "dollars" not in system.work:
+        return None
+    return Estimate(system.work["dollars"] * system.latency.calls)
+
+
 def _faulty(system: SystemResult) -> Estimate | None:
     if system.role != "reranker" or not system.measured_queries or system.status != "done":
         return None
@@ -139,11 +160,25 @@ def _columns() -> Iterator[Column]:
         ("prompt_tokens", "prompt", "prompt tokens", False),
         ("cached_tokens", "cached", "prompt tokens that the backend had cached", False),
         ("generated_tokens", "generated", "generated tokens", False),
+        ("reasoning_tokens", "reasoning", "generated tokens that precede the answer", True),
+        ("tokens_saved", "saved", "tokens not generated because the answer was known, estimated", True),
+        ("calls_estimated", "estimated", "calls whose tokens are an estimate, for want of a report", True),
+        ("calls_replayed", "replayed", "calls answered from a recording, with the time they took then", True),
+        ("retries", "retries", "further attempts after calls that failed; in no latency", True),
         ("decode_steps", "decode steps", "forward passes that follow one another", False),
         ("passages_embedded", "embedded", "passages embedded on the spot", False),
         ("passages_truncated", "truncated", "passages that did not fit and were cut", False),
     ):
         yield Column(Head(name, title, work, meaning), _work(name), count, detail=detail)
+    for name, title, meaning, read in (
+        ("first_token", "first token", "mean time to an answer's first token", _first_token),
+        ("inter_token", "per token", "mean time from one generated token to the next", _inter_token),
+    ):
+        yield Column(Head(name, title, "Latency per call", meaning, "ms"), read, significant, "lower", True)
+    head = Head("dollars", "per query", "Cost", "mean cost per query at list price", "$")
+    yield Column(head, _work("dollars"), dollars, "lower")
+    meaning = "cost of all measured queries at list price; warm-up queries cost extra"
+    yield Column(Head("dollars_total", "in all", "Cost", meaning, "$"), _total_dollars, dollars, detail=True)
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
     yield Column(head, _faulty, percent, detail=True)
     head = Head("load", "load", cell, "time to construct the reranker, weights included", "s")

@@ -27,6 +27,13 @@ def significant(value: float) -> str:
     return _typographic(f"{value:,.{min(decimals, 6)}f}")
 
 
+def dollars(value: float) -> str:
+    """Two significant digits below a dollar, whole cents above: 0.0042, 0.12, 12.30."""
+    if 0.0 < value < 1.0:
+        return f"{value:.{1 - math.floor(math.log10(value))}f}"
+    return f"{value:,.2f}"
+
+
 def count(value: float) -> str:
     """A mean count: whole numbers without decimals, others with one; thousands grouped."""
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"

@@ -16,6 +16,9 @@ from rerankers.llm.prices import Price
 
 BackendName = Literal["openai", "transformers"]
 
+CHANGES_NO_RESULT = frozenset({"recording", "retries", "timeout_seconds"})
+"""Options of rerankers behind endpoints that a run may be resumed with another value of."""
+
 
 class ChatOptions(BaseModel):
     """Which chat model answers, and how it is asked.

@@ -67,6 +67,8 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.reply: Callable[[Body], Reply] = best_first
+        self.admits: Callable[[], bool] = lambda: True
+        """Called first, and never under a lock; a request that is not admitted is never answered or kept."""
         self.bodies: list[Body] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
@@ -106,6 +108,9 @@ class Endpoint:
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        if not self.admits():
+            handler.close_connection = True
+            return
         with self._lock:
             self.bodies.append(body)
             self.headers.append({name.lower(): value for name, value in handler.headers.items()})

@@ -1,0 +1,43 @@
+"""Columns of what calls of chat models cost, in dollars and in time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reports.columns import COLUMNS
+from reports.numbers import dollars
+from reports.values import Stage
+
+
+def system(**work: float) -> Any:
+    stages = (Stage("prefill", 1.8, 0.9), Stage("decode", 0.2, 0.1))
+    return SimpleNamespace(work=work, stages=stages, latency=SimpleNamespace(calls=86))
+
+
+def value(name: str, one: Any) -> float | None:
+    estimate = COLUMNS[name].read(one)
+    return None if estimate is None else estimate.value
+
+
+def test_dollars_are_shown_per_query_and_in_all() -> None:
+    assert value("dollars", system(dollars=0.02)) == 0.02
+    assert value("dollars_total", system(dollars=0.02)) == pytest.approx(0.02 * 86)
+    assert value("dollars_total", system()) is value("dollars", system()) is None
+
+
+def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:
+    one = system(llm_calls=9.0, generated_tokens=109.0)
+    assert value("first_token", one) == pytest.approx(1800 / 9)
+    assert value("inter_token", one) == pytest.approx(200 / (109 - 9))  # the first token ends prefill
+    assert value("inter_token", system(llm_calls=9.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.0, "0.00"), (0.0042, "0.0042"), (0.123, "0.12"), (12.3, "12.30"), (1234.5, "1,234.50")],
+)
+def test_small_amounts_keep_two_digits(amount: float, text: str) -> None:
+    assert dollars(amount) == text

@@ -1,0 +1,170 @@
+"""Whole experiments against an endpoint: killed and resumed, within a budget, and what their records say."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import run
+from benchmarks.store import read_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.executors.local import Outcome
+    from benchmarks.store import CellResult
+    from tests.rerankers.llm.conftest import Endpoint
+
+QUERIES, DEPTH, WINDOWS = 6, 8, 3
+PRICE = {"input": 100.0, "cached": 100.0, "output": 1000.0}
+OF_A_CALL = (100 * 100.0 + 10 * 1000.0) / 1e6  # dollars, for the usage that the endpoint reports
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path, endpoint: Endpoint) -> Callable[..., Path]:
+    """Writes an experiment of six queries with three windows each; keywords are RankGPT's options."""
+
+    def write(protocol: dict[str, Any], **options: Any) -> Path:
+        rng = random.Random(0)
+        with (tmp_path / "hits.jsonl").open("w") as hits, (tmp_path / "qrels.txt").open("w") as qrels:
+            for q in range(QUERIES):
+                values = rng.sample(range(100), DEPTH)
+                passages = [
+                    {"docid": f"q{q}-d{p}", "score": float(DEPTH - p), "content": str(value)}
+                    for p, value in enumerate(values)
+                ]
+                hits.write(
+                    json.dumps({"query": {"text": f"query {q}", "qid": f"q{q}"}, "hits": passages}) + "\n"
+                )
+                qrels.writelines(f"q{q} 0 q{q}-d{p} {value // 40}\n" for p, value in enumerate(values))
+        chat = {"model": "m", "base_url": endpoint.base_url, "window": 4, "step": 2}
+        content = {
+            "name": "test",
+            "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt"},
+            "first_stages": "given",
+            "depths": DEPTH,
+            "rerankers": {"name": "rankgpt", "options": {**chat, **options}},
+            "protocol": protocol,
+        }
+        path = tmp_path / "experiment.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def go(path: Path, folder: Path, *overrides: str) -> Outcome:
+    experiment, config = load_experiment(path, overrides)
+    return run(experiment, config, folder)
+
+
+def only_cell(folder: Path) -> CellResult:
+    (cell,) = read_results(folder).cells
+    return cell
+
+
+def paid(endpoint: Endpoint) -> Counter[str]:
+    """How often each question was answered, which is how often it was paid for."""
+    return Counter(json.dumps(body["messages"]) for body in endpoint.bodies)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "at_once"),
+    [
+        ({"mode": "latency", "warmup": 1}, 1),
+        ({"mode": "throughput", "batch_size": 6, "warmup": 0}, 3),
+    ],
+)
+@pytest.mark.parametrize("answered", [2, 5, 10])
+def test_a_killed_experiment_resumes_without_one_repeated_paid_call(
+    endpoint: Endpoint,
+    write_experiment: Callable[..., Path],
+    tmp_path: Path,
+    protocol: dict[str, Any],
+    at_once: int,
+    answered: int,
+) -> None:
+    uninterrupted = write_experiment(protocol, concurrency=at_once)
+    assert go(uninterrupted, tmp_path / "whole").exit_status == 0
+    expected = paid(endpoint)
+    endpoint.bodies.clear()
+
+    path = write_experiment(protocol, concurrency=at_once, recording="answers.sqlite")
+    command = [sys.executable, "-m", "benchmarks.cli", "run", str(path), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    held = threading.Barrier(at_once, action=process.kill)
+
+    def hold_until_all_wait() -> bool:
+        """Every query under way has asked again, so every answer given has arrived: now kill the process."""
+        if len(endpoint.bodies) < answered:
+            return True
+        held.wait(timeout=30)
+        process.wait(timeout=30)
+        return False
+
+    endpoint.admits = hold_until_all_wait
+    assert process.wait(timeout=120) == -9
+    endpoint.admits = lambda: True
+    assert answered <= len(endpoint.bodies) < sum(expected.values())
+
+    assert subprocess.run(command, check=True, capture_output=True).returncode == 0
+    assert paid(endpoint) == expected
+    assert [path.name for path in (tmp_path / "out").glob("*rankgpt*")] == [
+        only_cell(tmp_path / "out").record.cell
+    ]
+    resumed, whole = (only_cell(tmp_path / name).rankings for name in ("out", "whole"))
+    assert dict(resumed) == dict(whole)
+
+
+def test_a_run_stops_before_its_budget_is_exceeded_and_goes_on_with_more(
+    endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment({"warmup": 0}, price=PRICE)
+    outcome = go(path, tmp_path / "out", "budget=0.3")
+    assert outcome.exit_status == 1
+    assert "budget of $0.30" in str(only_cell(tmp_path / "out").record.error)
+    finished = len(only_cell(tmp_path / "out").rows)
+    assert 0 < finished < QUERIES
+    assert len(endpoint.bodies) * OF_A_CALL <= 0.3
+    assert go(path, tmp_path / "out", "budget=5").exit_status == 0
+    cell = only_cell(tmp_path / "out")
+    assert len(cell.rows) == QUERIES
+    assert sum(row.usage["dollars"] for row in cell.rows) == pytest.approx(QUERIES * WINDOWS * OF_A_CALL)
+    spending = (tmp_path / "out" / "spending.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["dollars"] for line in spending) == pytest.approx(
+        len(endpoint.bodies) * OF_A_CALL
+    )
+
+
+def test_the_record_says_what_the_endpoint_said_it_served(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    go(write_experiment({"warmup": 0}), tmp_path / "out")
+    described = only_cell(tmp_path / "out").record.system.described
+    assert described["system_fingerprints"] == ["fp_1"]
+    assert described["served_models"] == ["m-2024-01-01"]
+
+
+def test_a_table_is_rebuilt_without_a_key_or_a_call(
+    endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_experiment({"warmup": 0}, recording="answers.sqlite", price=PRICE)
+    go(path, tmp_path / "out")
+    calls = len(endpoint.bodies)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    go(path, tmp_path / "again")
+    assert len(endpoint.bodies) == calls
+    first, again = (only_cell(tmp_path / name) for name in ("out", "again"))
+    assert dict(again.rankings) == dict(first.rankings)
+    assert sum(row.usage["calls_replayed"] for row in again.rows) == calls
+    assert [row.usage["dollars"] for row in again.rows] == [row.usage["dollars"] for row in first.rows]
