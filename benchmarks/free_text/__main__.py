@@ -76,7 +76,7 @@ def build(out: Path, apt: Apt, seed: int) -> str:
         kept = sorted(order[: source.most], key=lambda passage: passage.passage_id)
         passages += kept
         rows.append((source.package, version, source.licence, len(found), len(kept)))
-    counts = _write(out, passages, seed)
+    counts = write_dataset(out, passages, seed)
     table = _table(rows, counts, seed)
     (out / "SOURCES.md").write_text(table, encoding="utf-8")
     return table
@@ -105,7 +105,7 @@ def _read(package: str, root: Path, seed: int) -> Iterable[Passage]:
             return manual_passages("anarchism", documents / "anarchism" / "html")
 
 
-def _write(out: Path, passages: list[Passage], seed: int) -> dict[str, int]:
+def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, int]:
     """Write corpus, queries and judgements; returns how many queries each split has."""
     (out / "qrels").mkdir(parents=True, exist_ok=True)
     judged: dict[str, list[str]] = {"train": [], "development": []}

@@ -28,13 +28,13 @@ def description_passages(stanzas: str) -> Iterator[Passage]:
         fields = re.match(
             r"Package: (\S+)\n(?:.*\n)*?Description-en: (.*)\n((?: .*\n?)*)", stanza.rstrip() + "\n"
         )
-        if not fields or _SUBPACKAGE.search(fields[1]):
-            continue
+        if not fields or _SUBPACKAGE.search(fields[1]) or fields[1] in seen:
+            continue  # an update describes a package a second time
         name, short, body = fields.groups()
         paragraphs = re.split(r"\n \.\n", body)
         text = cut_to_length(re.sub(r"\s+[*-]\s+", " ", squeeze(" ".join(paragraphs[:2]))))
         if text and text not in seen and "http" not in text and "transitional" not in text:
-            seen.add(text)
+            seen |= {text, name}
             yield Passage(f"debian:{name}", text, (name,), "program", short, examples=(short,))
 
 
