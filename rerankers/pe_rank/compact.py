@@ -4,6 +4,7 @@
     projector.safetensors       `0.weight`, `0.bias`, `2.weight`, ...; see `rerankers.pe_rank.projector`
     adapter_config.json         optional: a LoRA adapter in PEFT's format
     adapter_model.safetensors
+    llm/                        optional: a language model trained as a whole, `./llm` in the manifest
 
 `pe_rank.json` is validated strictly by `Manifest`. Weights may be float16; they are computed with in the
 language model's dtype.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,8 +32,6 @@ from rerankers.pe_rank.projector import load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from torch import nn
 
@@ -103,7 +103,10 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
         ModelError: the manifest does not validate, a file is missing, or the base model is another one.
     """
     manifest = read_manifest(files)
-    base_files = find_model(manifest.llm.model, manifest.llm.revision)
+    llm = manifest.llm.model
+    if llm.startswith("./"):  # it was trained as a whole and lies beside the manifest
+        llm = str(Path(files.location) / llm)
+    base_files = find_model(llm, manifest.llm.revision)
     if manifest.llm.fingerprint and base_files.fingerprint not in (None, manifest.llm.fingerprint):
         raise ModelError(
             f"{files.name!r} was trained on another {manifest.llm.model!r}: its files have changed since"
@@ -112,7 +115,7 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
     if path is None:
         raise ModelError(f"{files.name!r} has {MANIFEST} but no {_PROJECTOR}")
     base = CausalLM(
-        manifest.llm.model,
+        llm,
         revision=manifest.llm.revision,
         dtype=dtype,
         device=device,

@@ -67,19 +67,27 @@ def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -
 
 
 @torch.no_grad()
-def untrained_projector(encoder_dimension: int, token_embeddings: torch.Tensor, seed: int = 0) -> nn.Module:
-    """A random `mlp2x_gelu` whose output is as long as the language model's own token embeddings.
+def untrained_projector(
+    encoder_dimension: int,
+    token_embeddings: torch.Tensor,
+    seed: int = 0,
+    kind: str = "mlp2x_gelu",
+    scale: float = 1.0,
+) -> nn.Module:
+    """A random projector whose output is `scale` times as long as the language model's own token embeddings.
 
     The first layer has unit variance, so that unit vectors reach the GELU's curved part.
     """
     llm_dimension = token_embeddings.shape[1]
     random = torch.Generator().manual_seed(seed)
-    projector = build_projector("mlp2x_gelu", encoder_dimension, llm_dimension)
+    projector = build_projector(kind, encoder_dimension, llm_dimension)
+    if kind == "identity":
+        return projector
     for name, weight in projector.named_parameters():
         weight.zero_() if name.endswith("bias") else weight.normal_(generator=random)
     sample = torch.randn(256, encoder_dimension, generator=random)
     lengths = projector(sample / sample.norm(dim=1, keepdim=True)).norm(dim=1)
     target = token_embeddings[:4096].float().norm(dim=1).mean().cpu()
     last = [weight for name, weight in projector.named_parameters() if name.endswith("weight")][-1]
-    last.mul_(target / lengths.mean())
+    last.mul_(scale * target / lengths.mean())
     return projector

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PLACEHOLDER = "<PLACEHOLDER>"
 
@@ -98,10 +98,25 @@ class PromptWriter:
         """
         text = self.template.message(query, count, texts)
         if self._chat:
-            text = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
-        ids = self._tokenizer(text, add_special_tokens=not self._chat)["input_ids"]
+            return self.write_messages([{"role": "user", "content": text}], count)
+        return self._prompt(text, count, add_special_tokens=True)
+
+    def write_messages(self, messages: Sequence[Mapping[str, str]], count: int) -> Prompt:
+        """A conversation with `count` slots in it, in the model's chat template.
+
+        It ends where the model is to answer, unless its last turn is the model's own.
+
+        Raises:
+            ModelError: the tokenizer or its chat template lost a slot.
+        """
+        is_asked = messages[-1]["role"] != "assistant"
+        text = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=is_asked
+        )
+        return self._prompt(text, count, add_special_tokens=False)
+
+    def _prompt(self, text: str, count: int, *, add_special_tokens: bool) -> Prompt:
+        ids = self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         slots = tuple(position for position, token in enumerate(ids) if token == self._slot)
         if len(slots) != count:
             raise ModelError(

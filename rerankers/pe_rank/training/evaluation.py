@@ -1,0 +1,99 @@
+"""How well a model in training reproduces the gold order: nDCG@10 of greedy decoding on validation lists.
+
+The passage on gold place r (from 0) has the gain 10 - r, passages from place 10 on have none, and places are
+discounted by 1 / log2(place + 2) as usual. So 1.0 means that the first ten places are exactly the gold ones.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rerankers.pe_rank.decoding import WindowDecoder
+from rerankers.pe_rank.model import PassageLLM
+from rerankers.pe_rank.query_batch import lead_with
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.pe_rank.training.model import TrainableRanker
+
+_DEPTH = 10
+
+
+def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
+    """nDCG@10 of an order of passages against the gold order of the same passages; 1.0 for no passages.
+
+    Args:
+        order: passage numbers, best first.
+        ranking: the gold order.
+    """
+    gain = {passage: max(0, _DEPTH - place) for place, passage in enumerate(ranking)}
+    found = sum(gain[passage] / np.log2(place + 2) for place, passage in enumerate(order[:_DEPTH]))
+    ideal = sum(gain[passage] / np.log2(place + 2) for place, passage in enumerate(ranking[:_DEPTH]))
+    return float(found / ideal) if ideal else 1.0
+
+
+class Validation:
+    """Lists to decode while training goes on.
+
+    Args:
+        prompts: one a list, without text.
+        rows: passages of each list in input order, as rows of `vectors`.
+        rankings: gold order of each list, positions from 0, best first.
+        vectors: of the passages under the encoder, (passages, encoder dimension).
+        writer: of the prompts.
+        batch_size: lists decoded at once.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        rows: Sequence[npt.NDArray[np.int64]],
+        rankings: Sequence[Sequence[int]],
+        vectors: npt.NDArray[np.float32],
+        writer: PromptWriter,
+        batch_size: int,
+    ) -> None:
+        self._prompts, self._rows, self._rankings = prompts, rows, rankings
+        self._vectors, self._writer, self._batch_size = vectors, writer, batch_size
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    @torch.inference_mode()
+    def scores(self, model: TrainableRanker) -> npt.NDArray[np.float64]:
+        """nDCG@10 of each list; the model is left as it was."""
+        was_training = model.training
+        if model.merger is not None:
+            model.merger.merge()
+        # a copy of the projector: PassageLLM freezes and casts what it is given
+        reader = PassageLLM(model.causal_lm, deepcopy(model.projector), self._writer)
+        decoder = WindowDecoder(reader)
+        scores = np.empty(len(self))
+        for rows in self._batches():
+            vectors = torch.from_numpy(self._vectors[np.stack([self._rows[row] for row in rows])])
+            count = vectors.shape[1]
+            batch = decoder.prefill([self._prompts[row] for row in rows], reader.project(vectors))
+            places = decoder.steps(batch, max(1, min(_DEPTH, count - 1)))
+            for row, order in zip(rows, lead_with(places, count).tolist(), strict=True):
+                scores[row] = gold_ndcg(order, self._rankings[row])
+        model.train(was_training)
+        return scores
+
+    def _batches(self) -> list[list[int]]:
+        """Lists with as many passages as each other."""
+        by_count: dict[int, list[int]] = {}
+        for number, rows in enumerate(self._rows):
+            by_count.setdefault(len(rows), []).append(number)
+        return [
+            numbers[start : start + self._batch_size]
+            for numbers in by_count.values()
+            for start in range(0, len(numbers), self._batch_size)
+        ]

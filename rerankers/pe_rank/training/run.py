@@ -1,0 +1,393 @@
+"""One training from its settings: data, model, Trainer, checkpoints.
+
+The result folder:
+
+    settings.json      what is trained; the same command in the same folder goes on where it was
+    log.jsonl          one line a logging step and evaluation
+    states/            from which a killed training goes on: what learns, optimizer, schedule, random numbers
+    best/              the checkpoint with the best nDCG@10 on the validation lists, if there are some
+    last/              the checkpoint at the end
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import set_seed
+
+from rerankers.encoders.encoder import Encoder
+from rerankers.encoders.weights import read_weights
+from rerankers.errors import InputError, ModelError
+from rerankers.llm.causal import CausalLM
+from rerankers.models import cache_folder, find_model
+from rerankers.pe_rank.adapter import ADAPTER_CONFIG
+from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
+from rerankers.pe_rank.projector import load_projector, untrained_projector
+from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
+from rerankers.pe_rank.training.adapters import StepMerger, add_adapter
+from rerankers.pe_rank.training.batches import Collator, Visits, visits_of_epoch
+from rerankers.pe_rank.training.evaluation import Validation
+from rerankers.pe_rank.training.examples import AlignmentExamples, ListChoice, RankingExamples
+from rerankers.pe_rank.training.export import save_checkpoint
+from rerankers.pe_rank.training.model import Objective, TrainableRanker
+from rerankers.pe_rank.training.records import read_alignment, read_ranking
+from rerankers.pe_rank.training.trainer import PERankTrainer, training_arguments
+from rerankers.pe_rank.training.vectors import TextRows, embed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerankers.pe_rank.training.settings import Settings, Stage
+
+_FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training came to: the step it ended at, and the best nDCG@10 with its step, if evaluated."""
+
+    step: int
+    best_score: float | None
+    best_step: int | None
+    checkpoint: Path
+
+
+def train(
+    stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], *, use_cpu: bool = False
+) -> Outcome:
+    """Train, or go on with a training that was killed.
+
+    Raises:
+        InputError: the data cannot be read, or the folder holds another training.
+        ModelError: a model does not load, or does not fit the checkpoint to start from.
+    """
+    arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
+    say(f"training stage {stage} in {folder}")
+    _claim(folder, stage, settings)
+    set_seed(settings.seed)
+    device = str(arguments.device)
+    base = CausalLM(
+        settings.llm.model,
+        revision=settings.llm.revision,
+        dtype=settings.llm.dtype,
+        device=device,
+        attention=settings.llm.attention,
+    )
+    template = PromptTemplate(**settings.prompt.model_dump()) if settings.prompt else PromptTemplate()
+    writer = PromptWriter(base.tokenizer, template)
+    encoder = Encoder(
+        settings.encoder.model,
+        revision=settings.encoder.revision,
+        pooling=settings.encoder.pooling,
+        max_length=settings.encoder.max_length,
+        query_prefix=settings.encoder.query_prefix,
+        passage_prefix=settings.encoder.passage_prefix,
+        dtype=settings.encoder.dtype,
+        device=device,
+    )
+    with arguments.main_process_first(desc="embedding"):  # the others read its store
+        data = _prepare(stage, settings, writer, encoder, say)
+    model = _model(settings, base, encoder)
+    world = arguments.world_size
+    step_size = settings.optimizer.batch_size * settings.optimizer.accumulation * world
+    epoch = visits_of_epoch(len(data.examples.lengths), step_size)
+    steps = settings.optimizer.max_steps or max(1, round(settings.optimizer.epochs * epoch / step_size))
+    visits = Visits(
+        data.examples,
+        batch_size=settings.optimizer.batch_size,
+        step_size=step_size,
+        steps=steps,
+        seed=settings.seed,
+    )
+    keeper = _Keeper(folder, stage, settings, model, base, encoder, template)
+    trainer = PERankTrainer(
+        model,
+        arguments,
+        visits,
+        data.collator,
+        data.validation,
+        keeper.keep_best,
+        folder / "log.jsonl",
+        say,
+        settings.optimizer.max_seconds,
+    )
+    keeper.trainer = trainer
+    trainer.train(resume_from_checkpoint=_last_state(folder / "states"))
+    step = trainer.state.global_step
+    if data.validation is not None and keeper.last_scored != step:
+        trainer.evaluate()
+    if trainer.is_world_process_zero():
+        keeper.keep(folder / "last", keeper.scores.get(step))
+    best = folder / "best"
+    return Outcome(
+        step, keeper.best, keeper.best_step, best if keeper.best_step is not None else folder / "last"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    examples: RankingExamples | AlignmentExamples
+    collator: Collator
+    validation: Validation | None
+
+
+def _prepare(
+    stage: Stage, settings: Settings, writer: PromptWriter, encoder: Encoder, say: Callable[[str], None]
+) -> _Data:
+    """Read the data, write the prompts, embed what has to be embedded."""
+    passages, queries = TextRows(), TextRows()
+    first_step = settings.loss.first_step
+    distils = stage != "align" and first_step.weight > 0
+    examples: RankingExamples | AlignmentExamples
+    if stage == "align":
+        alignment = read_alignment(Path(settings.data.train))
+        examples = AlignmentExamples(alignment, writer, passages, settings.max_length)
+    else:
+        records = read_ranking(Path(settings.data.train))
+        if (distils or settings.prompt) and not all(record.query for record in records):
+            raise InputError.at(
+                settings.data.train,
+                None,
+                "a record has no query that can be told from its messages; add 'query'",
+            )
+        examples = RankingExamples(
+            records,
+            writer,
+            passages,
+            queries if distils else None,
+            ListChoice(settings.data.list_size, settings.data.shuffle),
+            with_text=settings.loss.with_text and stage == "rank",
+            without_passages=stage == "query",
+            own_messages=settings.prompt is None,
+            max_length=settings.max_length,
+        )
+    say(f"{len(examples.lengths)} records with {len(passages.texts)} different passages")
+    trained_on = len(passages.texts)
+    held_out = None
+    if settings.data.validation is not None:
+        lists = read_ranking(Path(settings.data.validation))[: settings.data.validation_limit]
+        rows = [passages.add(record.passages) for record in lists]
+        held_out = (lists, rows)
+    store = cache_folder() / "embeddings"
+    vectors = embed(encoder, passages.texts, "passage", store, say)
+    query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
+    collator = Collator(vectors[:trained_on], query_vectors, first_step.pool if distils else 0, settings.seed)
+    validation = None
+    if held_out is not None:
+        lists, rows = held_out
+        prompts = [writer.write(record.query, len(record.passages)) for record in lists]
+        rankings = [record.ranking for record in lists]
+        validation = Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
+    return _Data(examples, collator, validation)
+
+
+def _model(settings: Settings, base: CausalLM, encoder: Encoder) -> TrainableRanker:
+    """The model with the right parts set to learn."""
+    llm = base.model
+    start = None if settings.init_from is None else Path(settings.init_from)
+    adapter = None
+    if start is None:
+        projector = untrained_projector(
+            encoder.dimension,
+            llm.get_input_embeddings().weight,
+            settings.seed,
+            settings.projector.kind,
+            settings.projector.scale,
+        )
+    else:
+        projector = _started(start, settings, encoder)
+        adapter = start if (start / ADAPTER_CONFIG).is_file() else None
+    if adapter is not None and settings.tune != "lora":
+        raise InputError(f"{start} has an adapter, which only tune: lora can go on with")
+    merger = None
+    if settings.tune == "lora":
+        llm = add_adapter(llm, settings.lora, adapter)
+        if settings.lora.merge_per_step:
+            if settings.optimizer.bf16 or base.model.dtype != torch.float32:
+                raise InputError("lora.merge_per_step needs float32 weights and no bf16: merging rounds")
+            merger = StepMerger(llm)
+    elif settings.tune == "full":
+        llm.requires_grad_(True)
+        llm.get_output_embeddings().requires_grad_(_is_tied(llm))  # the vocabulary's logits are not learnt
+    if settings.llm.gradient_checkpointing:
+        base.model.gradient_checkpointing_enable({"use_reentrant": False})
+    loss = settings.loss
+    objective = Objective(
+        loss.reduction, loss.discount, loss.kl_weight, loss.first_step.weight, loss.first_step.temperature
+    )
+    return TrainableRanker(llm, projector.float().to(base.device).requires_grad_(True), objective, merger)
+
+
+def _is_tied(llm: Any) -> bool:
+    return llm.get_output_embeddings().weight is llm.get_input_embeddings().weight
+
+
+def _started(start: Path, settings: Settings, encoder: Encoder) -> torch.nn.Module:
+    """The projector of a checkpoint of ours, if its models are the settings' own."""
+    files = find_model(str(start))
+    manifest = read_manifest(files)
+    if manifest.llm.model.startswith("./"):
+        raise InputError(
+            f"{start} holds a language model that was trained as a whole; name {start}/llm as llm"
+        )
+    for kind, theirs, ours in (
+        ("language model", manifest.llm.model, _portable(settings.llm.model)),
+        ("encoder", manifest.encoder.model, _portable(settings.encoder.model)),
+    ):
+        if theirs != ours:
+            raise ModelError(f"{start} was trained with the {kind} {theirs!r}, not {ours!r}")
+    projector = load_projector(manifest.projector, read_weights(start / "projector.safetensors"), str(start))
+    if manifest.encoder.dimension != encoder.dimension:
+        raise ModelError(f"{start} has a projector for {manifest.encoder.dimension} dimensions")
+    return projector
+
+
+class _Keeper:
+    """Writes checkpoints, and remembers the best."""
+
+    def __init__(
+        self,
+        folder: Path,
+        stage: Stage,
+        settings: Settings,
+        model: TrainableRanker,
+        base: CausalLM,
+        encoder: Encoder,
+        template: PromptTemplate,
+    ) -> None:
+        self._folder, self._stage, self._settings = folder, stage, settings
+        self._model, self._base, self._encoder, self._template = model, base, encoder, template
+        self.trainer: PERankTrainer | None = None
+        self.scores: dict[int, float] = {}
+        self.last_scored: int | None = None
+        self.best: float | None = None
+        self.best_step: int | None = None
+        if (folder / "best").is_dir():  # left by a killed process
+            training = read_manifest(find_model(str(folder / "best"))).training
+            self.best, self.best_step = training["validation_ndcg@10"], training["step"]
+
+    def keep_best(self, step: int, score: float) -> None:
+        """Take in an evaluation; write the checkpoint if it is the best so far."""
+        self.scores[step], self.last_scored = score, step
+        if self.best is None or score > self.best:
+            self.best, self.best_step = score, step
+            self.keep(self._folder / "best", score)
+
+    def keep(self, folder: Path, score: float | None) -> None:
+        """Write the checkpoint as it is now."""
+        save_checkpoint(folder, self._model, self._base.tokenizer, self._manifest(score))
+
+    def _manifest(self, score: float | None) -> Manifest:
+        settings, described = self._settings, self._encoder.describe()
+        llm, encoder = find_model(settings.llm.model), find_model(settings.encoder.model)
+        llm_revision = settings.llm.revision or self._base.describe()["revision"]
+        encoder_revision = settings.encoder.revision or described["revision"]
+        return Manifest(
+            llm=LLMEntry(
+                model=_portable(settings.llm.model),
+                revision=None if llm.is_local else str(llm_revision),
+                fingerprint=llm.fingerprint,
+            ),
+            encoder=EncoderEntry(
+                model=_portable(settings.encoder.model),
+                revision=None if encoder.is_local else str(encoder_revision),
+                fingerprint=encoder.fingerprint,
+                pooling=self._encoder.pooling,
+                dimension=self._encoder.dimension,
+                passage_prefix=self._encoder.passage_prefix,
+                max_length=settings.encoder.inference_max_length,
+            ),
+            projector=settings.projector.kind,
+            prompt=PromptEntry(
+                prefix=self._template.prefix,
+                passage=self._template.passage,
+                passage_with_text=self._template.passage_with_text,
+                suffix=self._template.suffix,
+                chat=self._template.chat,
+            ),
+            training=self._story(score),
+        )
+
+    def _story(self, score: float | None) -> dict[str, Any]:
+        """How the checkpoint came about: recipe, data, losses, scores; and what it started from."""
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        state = self.trainer.state
+        losses = [line for line in state.log_history if "loss" in line]
+        settings = self._settings.model_dump(exclude={"out"})
+        start = settings.pop("init_from")
+        data = settings["data"]
+        digests = {}
+        for name in ("train", "validation"):
+            if data[name] is not None:
+                digests[name] = _digest(Path(data[name]))
+                data[name] = Path(data[name]).name
+        return {
+            "stage": self._stage,
+            "settings": settings,
+            "data_sha256": digests,
+            "step": state.global_step,
+            "steps": state.max_steps,
+            "examples_per_step": len(self.trainer.train_dataset) // state.max_steps,  # type: ignore[arg-type]
+            "losses": losses[-1] if losses else {},
+            "validation_ndcg@10": score,
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "started_from": None if start is None else read_manifest(find_model(start)).training,
+        }
+
+
+def _portable(name: str) -> str:
+    """A model's name that means the same from any folder."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _claim(folder: Path, stage: Stage, settings: Settings) -> None:
+    """Make the folder this training's own.
+
+    Raises:
+        InputError: it holds another training.
+    """
+    stated = settings.model_dump(exclude=_FREE)
+    stated["optimizer"].pop("max_seconds")
+    for name in ("train", "validation"):
+        if stated["data"][name] is not None:
+            stated["data"][name] = _digest(Path(stated["data"][name]))
+    if settings.init_from is not None:
+        stated["init_from"] = find_model(settings.init_from).fingerprint
+    text = json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
+    path = folder / "settings.json"
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError.at(path, None, f"cannot be read: {error.strerror}; check the path") from error
+
+
+def _last_state(folder: Path) -> str | None:
+    """The last state that was written whole; what a kill left half is passed over."""
+    states = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for _, path in sorted(states.items(), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None

@@ -1,0 +1,218 @@
+"""transformers' Trainer for PE-Rank: what to save, how to evaluate, what to log.
+
+Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. What is frozen is not saved.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from transformers import TrainerControl, TrainerState
+
+    from rerankers.pe_rank.training.batches import Collator, Visits
+    from rerankers.pe_rank.training.evaluation import Validation
+    from rerankers.pe_rank.training.model import TrainableRanker
+    from rerankers.pe_rank.training.settings import Settings
+
+
+def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = False) -> TrainingArguments:
+    """Settings in transformers' words; `folder` holds the states from which training goes on."""
+    optimizer = settings.optimizer
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=optimizer.batch_size,
+        gradient_accumulation_steps=optimizer.accumulation,
+        num_train_epochs=1,  # `Visits` holds all epochs
+        learning_rate=optimizer.learning_rate,
+        lr_scheduler_type=optimizer.schedule,
+        warmup_steps=optimizer.warmup,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        bf16=optimizer.bf16,
+        seed=settings.seed,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available() and not use_cpu,
+        ddp_find_unused_parameters=False,
+        logging_strategy="steps",
+        logging_steps=settings.log_every,
+        logging_first_step=True,
+        eval_strategy="steps" if settings.evaluate_every else "no",
+        eval_steps=settings.evaluate_every,
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=use_cpu,
+    )
+
+
+class PERankTrainer(Trainer):
+    """Trains a `TrainableRanker`.
+
+    Args:
+        model: what is trained.
+        arguments: see `training_arguments`.
+        visits: training data.
+        collator: makes batches of it.
+        validation: lists to evaluate on; None for none.
+        on_score: called with the step and the mean nDCG@10 after every evaluation, on the main process.
+        log: JSONL file, one line a logging step.
+        say: shows one line to a person.
+        max_seconds: end after so many seconds.
+    """
+
+    def __init__(
+        self,
+        model: TrainableRanker,
+        arguments: TrainingArguments,
+        visits: Visits,
+        collator: Collator,
+        validation: Validation | None,
+        on_score: Callable[[int, float], None],
+        log: Path,
+        say: Callable[[str], None],
+        max_seconds: float | None = None,
+    ) -> None:
+        self.validation, self._on_score = validation, on_score
+        self._sums: dict[str, torch.Tensor] = {}
+        self._summed = 0
+        super().__init__(
+            model=model,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=visits,
+            eval_dataset=[] if validation is not None else None,
+            callbacks=[_Log(log, say, len(visits)), *([_Deadline(max_seconds)] if max_seconds else [])],
+        )
+        self.remove_callback(PrinterCallback)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss; its parts are summed on the device until the next line of the log."""
+        outputs = model(**inputs)
+        for name, part in outputs["parts"].items():
+            self._sums[name] = part + self._sums[name] if name in self._sums else part
+        self._summed += 1
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log with the loss's parts, on average since the last line."""
+        if "loss" in logs and self._summed:
+            logs |= {name: float(total) / self._summed for name, total in self._sums.items()}
+            self._sums, self._summed = {}, 0
+        super().log(logs, start_time)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Mean nDCG@10 on the validation lists; see `evaluation`."""
+        if self.validation is None:
+            return {}
+        score = float(self.validation.scores(self.model).mean())  # type: ignore[arg-type]
+        metrics = {"eval_ndcg@10": score}
+        self.log(dict(metrics))
+        if self.is_world_process_zero():
+            self._on_score(self.state.global_step, score)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save what learns."""
+        model: Any = self.model
+        held = model.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: held[name] for name in trained_names(model) if name in held})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        missing = set(load_result.missing_keys) & set(trained_names(self.model))
+        if missing or load_result.unexpected_keys:
+            raise ModelError("the saved state is of another training; use another folder")
+
+    def num_examples(self, dataloader: Any) -> int:
+        """Visits in all."""
+        return len(dataloader.dataset)
+
+
+def trained_names(model: Any) -> list[str]:
+    """Names of the parameters that learn."""
+    return [name for name, weight in model.named_parameters() if weight.requires_grad]
+
+
+class _Deadline(TrainerCallback):
+    """Ends training after some seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if time.monotonic() >= self._end:
+            control.should_training_stop = True
+
+
+class _Log(TrainerCallback):
+    """Writes the JSONL file, and a line for people."""
+
+    def __init__(self, path: Path, say: Callable[[str], None], visits: int) -> None:
+        self._path, self._say, self._visits = path, say, visits
+        self._step, self._time = 0, 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._step, self._time = state.global_step, time.monotonic()
+        self._begun = (self._step, self._time)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        line: dict[str, object] = {"step": state.global_step, **logs}
+        if "loss" in logs:
+            now, steps = time.monotonic(), state.global_step - self._step
+            line["lists_per_second"] = round(steps * self._visits / state.max_steps / (now - self._time), 3)
+            line["peak_memory_bytes"] = _peak_memory()
+            self._step, self._time = state.global_step, now
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._say(self._sentence(line, state))
+
+    def _sentence(self, line: dict[str, object], state: TrainerState) -> str:
+        named = {
+            name: value for name, value in line.items() if name not in ("step", "peak_memory_bytes", "epoch")
+        }
+        told = ", ".join(f"{name} {value:.4g}" for name, value in named.items() if isinstance(value, float))
+        return f"step {state.global_step} of {state.max_steps}: {told}"
+
+
+def _peak_memory() -> int:
+    """Bytes: of the device if it is CUDA, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,58 @@
+"""Encoder vectors of all texts of a training, made once before it: the encoder is frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rerankers.encoders.store import EmbeddingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from rerankers.encoders.encoder import Encoder, Kind
+
+_CHUNK = 4096  # texts between two writes to the store
+
+
+class TextRows:
+    """Numbers different texts in the order of their first appearance."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+
+    def add(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The row of each text."""
+        rows = self._rows
+        return np.array([rows.setdefault(text, len(rows)) for text in texts], dtype=np.int64)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, by row."""
+        return list(self._rows)
+
+
+def embed(
+    encoder: Encoder, texts: Sequence[str], kind: Kind, folder: Path, say: Callable[[str], None]
+) -> npt.NDArray[np.float32]:
+    """Vectors (len(texts), dimension), from the store in `folder` or put there.
+
+    Passages share their store with `pe-rank`'s precomputed embeddings.
+    """
+    about = encoder.describe() if kind == "passage" else {**encoder.describe(), "kind": kind}
+    store = EmbeddingStore(folder, about, encoder.dimension)
+    vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+    for start in range(0, len(texts), _CHUNK):
+        chunk = list(texts[start : start + _CHUNK])
+        held, found = store.get(chunk)
+        missing = np.nonzero(~found)[0]
+        if len(missing):
+            say(f"embedding {kind} {start + 1} to {start + len(chunk)} of {len(texts)}")
+            held[missing] = encoder.encode([chunk[row] for row in missing], kind=kind).cpu().numpy()
+            store.put([chunk[row] for row in missing], held[missing])
+        vectors[start : start + len(chunk)] = held
+    return vectors
