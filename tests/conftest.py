@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from rerankers import Candidate, RerankRequest, StageClock
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a broken test
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("nightly", max_examples=20_000, deadline=None)
+if "RERANKBENCH_HYPOTHESIS" in os.environ:  # RERANKBENCH_HYPOTHESIS=nightly
+    settings.load_profile(os.environ["RERANKBENCH_HYPOTHESIS"])
 
 GOLDEN = Path(__file__).parent / "golden"
 

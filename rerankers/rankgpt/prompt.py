@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PromptName = Literal["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"]
 LetterPromptName = Literal["first"]
 
+_BRACKETED = re.compile(r"\[(\d+)\]")
+
 
 @dataclass(frozen=True, slots=True)
 class ListwisePrompt:
@@ -27,6 +29,7 @@ class ListwisePrompt:
     passage_turns: list[dict[str, str]]
     passage: str
     name: str
+    escapes_ids: bool = False
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
@@ -37,6 +40,8 @@ class ListwisePrompt:
         self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
     ) -> list[Message]:
         """The conversation for a query and its passages, with ids from 1 or the labels given."""
+        if self.escapes_ids:
+            passages = [_BRACKETED.sub(r"(\1)", passage) for passage in passages]
         numbered = list(zip(labels or range(1, len(passages) + 1), passages, strict=False))
         values = {
             "count": len(passages),

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankers.rankgpt.permutation import is_known, parse
@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BRACKETED = load_prompt("rankgpt").id_pattern
+# Digits of many scripts (decimal or not), signs that change the direction of writing or have no width, halves
+# of a pair that UTF-8 cannot write, and what the parser itself looks for.
+ADVERSARIAL = "[]［］>< 0189²①½๓٣۴१𝟙\u200b\u202e\ufeff\ufffd\0\x1b\n\r\u2028\ud800\udfff<think></think>"
+LISTED = st.lists(st.integers(-3, 30)).map(lambda ids: " > ".join(f"[{i}]" for i in ids))
 ANSWERS = st.one_of(
-    st.text(),  # any unicode, digits of every script among it
-    st.text(alphabet="[]>< 0123456789²①๓\n"),
-    st.lists(st.integers(-3, 30)).map(lambda ids: " > ".join(f"[{i}]" for i in ids)),
+    st.text(st.characters()),  # any unicode, surrogates among it
+    st.text(alphabet=ADVERSARIAL),
+    LISTED,
+    st.tuples(LISTED, st.text(alphabet=ADVERSARIAL), LISTED).map("".join),
+    st.sampled_from(["<think>", "</think>", "PASSAGE", "20 passages have been provided. "]).flatmap(
+        lambda words: LISTED.map(lambda ids: words + ids)
+    ),
 )
+NOISE_BYTES = 100_000
 
 
 def test_parses_are_those_of_the_published_code(golden: Path) -> None:
@@ -32,6 +41,16 @@ def test_parses_are_those_of_the_published_code(golden: Path) -> None:
 @given(ANSWERS, st.integers(0, 25), st.sampled_from([None, BRACKETED]))
 def test_any_text_gives_a_permutation(text: str, count: int, ids: re.Pattern[str] | None) -> None:
     assert sorted(parse(text, count, ids).order) == list(range(count))
+
+
+@settings(max_examples=min(200, settings.default.max_examples), deadline=None)
+@given(st.text(alphabet=ADVERSARIAL, min_size=1, max_size=40), LISTED, st.sampled_from([None, BRACKETED]))
+def test_a_hundred_kilobytes_of_any_noise_give_a_permutation(
+    noise: str, answer: str, ids: re.Pattern[str] | None
+) -> None:
+    text = noise * (NOISE_BYTES // len(noise.encode(errors="surrogatepass")) + 1) + answer
+    assert sorted(parse(text, 20, ids).order) == list(range(20))
+    is_known(text, 20, 20)
 
 
 @pytest.mark.parametrize(
