@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchmarks.marked_yaml import MarkedYaml
+from benchmarks.plan import slug
 from benchmarks.progress import say
+from benchmarks.training_files import base_of, find_settings
 from benchmarks.yaml_models import explained, located
 from rerankers.errors import InputError
 from rerankers.pe_rank.training.settings import STAGES
@@ -19,13 +21,22 @@ from rerankers.pe_rank.training.settings import STAGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.pe_rank.training.settings import Settings, Stage
+    from rerankers.pe_rank.training.settings import EncoderSettings, Settings, Stage
 
 
-def load_settings(stage: Stage, path: Path, overrides: Sequence[str] = ()) -> list[Settings]:
-    """Read and check a settings file; one training for each encoder it lists.
+def load_settings(
+    stage: Stage, path: Path, overrides: Sequence[str] = (), out: Path | None = None
+) -> list[Settings]:
+    """Read and check a settings file; one training for each encoder it lists, in a folder of its own.
 
-    Relative paths start at the file's folder.
+    Relative paths start at the file's folder, those of a ready file at the working folder. `{encoder}` in
+    `init_from` stands for the encoder's name, as the folders of an ablation have it.
+
+    Args:
+        stage: which settings these are.
+        path: the file.
+        overrides: `key=value` assignments, applied before validation.
+        out: result folder; None is the file's own, or `runs/train-<name of the file>`.
 
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
@@ -35,26 +46,54 @@ def load_settings(stage: Stage, path: Path, overrides: Sequence[str] = ()) -> li
         file.override(assignment)
     if not isinstance(file.content, dict):
         raise InputError.at(path, 1, "a training is a mapping: llm, encoder, data, ...")
-    base = path.resolve().parent
-    content = {**file.content}
-    for section in ("llm", "encoder"):
-        if section in content:
-            content[section] = located(content[section], base, "")
-    for key in ("init_from", "out"):
-        if isinstance(content.get(key), str):
-            content[key] = located(content[key], base, "path")
-    if isinstance(content.get("data"), dict):
-        paths = {"train", "validation"}
-        content["data"] = {
-            key: located(value, base, "path") if key in paths else value
-            for key, value in content["data"].items()
-        }
+    content = _located(file.content, base_of(path))
     encoders = content.get("encoder")
-    if not isinstance(encoders, list):
-        return [_checked(stage, file, content)]
-    if not encoders:
+    if encoders == []:
         raise file.error(("encoder",), "a list of encoders needs at least one")
-    return [_checked(stage, file, {**content, "encoder": encoder}) for encoder in encoders]
+    is_ablation = isinstance(encoders, list)
+    each = encoders if isinstance(encoders, list) else [encoders]
+    trainings = [
+        _checked(stage, file, {**content, "encoder": encoder} if is_ablation else content) for encoder in each
+    ]
+    names = encoder_names([settings.encoder for settings in trainings])
+    if len(set(names)) < len(names):
+        raise file.error(("encoder",), "the same encoder stands here twice; keep one of them")
+    found = []
+    for settings, name in zip(trainings, names, strict=True):
+        folder = out or Path(settings.out or f"runs/train-{path.stem}")
+        start = settings.init_from and settings.init_from.replace("{encoder}", name)
+        whole = str(folder / name if is_ablation else folder)
+        found.append(settings.model_copy(update={"out": whole, "init_from": start}))
+    return found
+
+
+def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
+    """A folder's name for each encoder: its model's, with the options that tell it from the others."""
+    models = [slug(encoder.model.rstrip("/").rpartition("/")[2]) for encoder in encoders]
+    options = [encoder.model_dump() for encoder in encoders]
+    names = []
+    for model, own in zip(models, options, strict=True):
+        alike = [other for other, name in zip(options, models, strict=True) if name == model]
+        told = [str(value) for key, value in own.items() if any(other[key] != value for other in alike)]
+        names.append("-".join([model, *map(slug, told)]))
+    return names
+
+
+def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
+    paths = {"train", "validation"}
+    placed = {**content}
+    for section in ("llm", "encoder"):
+        if section in placed:
+            placed[section] = located(placed[section], base, "")
+    for key in ("init_from", "out"):
+        if isinstance(placed.get(key), str):
+            placed[key] = located(placed[key], base, "path")
+    if isinstance(placed.get("data"), dict):
+        placed["data"] = {
+            key: located(value, base, "path") if key in paths else value
+            for key, value in placed["data"].items()
+        }
+    return placed
 
 
 def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Settings:
@@ -69,12 +108,9 @@ def train(stage: Stage, path: Path, overrides: Sequence[str], out: Path | None) 
     """Run the trainings of a settings file one after the other; a line about each."""
     from rerankers.pe_rank.training import run
 
-    trainings = load_settings(stage, path, overrides)
     told = []
-    for settings in trainings:
-        folder = out or Path(settings.out or f"runs/train-{path.stem}")
-        if len(trainings) > 1:
-            folder = folder / settings.encoder.model.rstrip("/").rpartition("/")[2].replace(":", "-")
+    for settings in load_settings(stage, find_settings(str(path)), overrides, out):
+        folder = Path(settings.out or "")
         outcome = run.train(stage, settings, folder, say)
         scored = "" if outcome.best_score is None else f", best nDCG@10 {outcome.best_score:.4f}"
         told.append(

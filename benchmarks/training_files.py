@@ -33,8 +33,13 @@ def find_settings(name: str) -> Path:
     raise InputError(f"{name}: no such file, and no ready settings of that name; ready are {ready}")
 
 
+def base_of(path: Path) -> Path:
+    """Where a settings file's relative paths start: its folder, or the working folder for a ready one."""
+    return Path.cwd() if path.resolve().parent == READY else path.resolve().parent
+
+
 def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] = ()) -> _Settings:
-    """Read and check a settings file; its paths start at its folder, a ready file's at the working folder.
+    """Read and check a settings file.
 
     Args:
         path: the file.
@@ -49,8 +54,7 @@ def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] =
         file.override(assignment)
     if not isinstance(file.content, dict):
         raise InputError.at(path, 1, f"expected a mapping of settings: {', '.join(model.model_fields)}")
-    base = Path.cwd() if path.parent == READY else path.resolve().parent
     try:
-        return model.model_validate(located(file.content, base, ""))
+        return model.model_validate(located(file.content, base_of(path), ""))
     except ValidationError as error:
         raise explained(file, error, model) from error
