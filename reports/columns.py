@@ -135,6 +135,12 @@ def _total_dollars(system: SystemResult) -> Estimate | None:
     return Estimate(system.work["dollars"] * system.latency.calls)
 
 
+def _well_formed(system: SystemResult) -> Estimate | None:
+    if "well_formed" not in system.work and not system.faults:
+        return None  # a method that parses no output
+    return Estimate(system.work.get("well_formed", 0.0) / system.work["llm_calls"])
+
+
 def _faulty(system: SystemResult) -> Estimate | None:
     if system.role != "reranker" or not system.measured_queries or system.status != "done":
         return None
@@ -179,6 +185,8 @@ def _columns() -> Iterator[Column]:
     yield Column(head, _work("dollars"), dollars, "lower")
     meaning = "cost of all measured queries at list price; warm-up queries cost extra"
     yield Column(Head("dollars_total", "in all", "Cost", meaning, "$"), _total_dollars, dollars, detail=True)
+    head = Head("well_formed", "well-formed", work, "answers that were just what was asked for")
+    yield Column(head, _well_formed, percent, "higher", detail=True)
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
     yield Column(head, _faulty, percent, detail=True)
     head = Head("load", "load", cell, "time to construct the reranker, weights included", "s")

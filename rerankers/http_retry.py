@@ -7,6 +7,7 @@ wrong key, model or request) ends the run at once, and the message says what to 
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +55,7 @@ class Endpoint:
         Raises:
             BackendError: asking again is useless, or was tried `retries` times.
         """
-        why = reason(error)
+        why = reason(error).replace(os.environ.get(self.key) or "\0", f"${self.key}")
         if isinstance(error, httpx.HTTPStatusError):
             status = error.response.status_code
             if error_code(error) == "insufficient_quota":

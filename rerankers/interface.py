@@ -68,6 +68,7 @@ class Usage:
     calls_replayed: int = 0  # calls answered from a recording
     calls_estimated: int = 0  # calls whose tokens are an estimate, because the endpoint reports none
     retries: int = 0  # further attempts after calls that failed
+    well_formed: int = 0  # answers that were just what was asked for; the others are in `faults`
     decode_steps: int = 0  # forward passes that must follow one another, prefill not counted
     passages_embedded: int = 0
     passages_from_store: int = 0

@@ -7,16 +7,15 @@ sort (3.2). Deviation: the heap settles the first places only, as later work doe
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
 from rerankers.interface import Cost, Ranking, RerankRequest
+from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
 from rerankers.llm.options import ChatOptions
-from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.sorting import bubble_order, heap_order
 
 if TYPE_CHECKING:
@@ -26,10 +25,8 @@ if TYPE_CHECKING:
 
 _PROMPT = (
     'Given a query "{query}", which of the following two passages is more relevant to the query?\n\n'
-    "Passage A: {first}\n\nPassage B: {second}\n\nOutput Passage A or Passage B:"
+    "{passages}\n\nOutput Passage A or Passage B:"
 )
-# "Passage A" anywhere, or a letter that is all of the answer or set off by a sign; "A glacier" is no label.
-_LABEL = re.compile(r"(?i:passage)\s+([AB])\b|\A\W*([AB])(?=\W*\Z|[.:)\]])")
 
 
 class Pairwise(ChatReranker):
@@ -62,23 +59,17 @@ class Pairwise(ChatReranker):
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
-            words = [words_of(candidate.text) for candidate in request.candidates]
-            texts = [" ".join(each[: self._passage_words]) for each in words]
-            cost.usage.passages_truncated = sum(len(each) > self._passage_words for each in words)
+            texts = cut_passages(request, self._passage_words, cost.usage)
 
         def asked(first: int, second: int) -> Generator[ChatCall, ChatAnswer, int | None]:
             """Which of the two the model prefers, shown in this order; None if it does not say."""
             with clock.stage("prompt", cost):
-                text = _PROMPT.format(query=request.query, first=texts[first], second=texts[second])
-            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, _is_said)
+                shown = labelled([texts[first], texts[second]])
+                text = _PROMPT.format(query=request.query, passages=shown)
+            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, is_said)
             with clock.stage("parse", cost):
-                label = _LABEL.search(answer.text)
-                if label is None:
-                    cost.usage.fault("malformed")
-                    if answer.end in ("cut_off", "refused"):
-                        cost.usage.fault(answer.end)
-                    return None
-                return first if (label[1] or label[2]) == "A" else second
+                position = chosen(answer, 2, cost.usage)
+                return None if position is None else (first, second)[position]
 
         def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
             leader = 0
@@ -94,9 +85,3 @@ class Pairwise(ChatReranker):
             order = yield from bubble_order(len(texts), self._top, 2, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)
-
-
-def _is_said(text: str) -> bool:
-    """Whether a label stands in the text and its word is over."""
-    label = _LABEL.search(text)
-    return label is not None and label.end() < len(text)

@@ -6,16 +6,15 @@ ways to read a pick, this is the generated label; an answer without one keeps th
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
 from rerankers.interface import Cost, Ranking, RerankRequest
+from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
 from rerankers.llm.options import ChatOptions
-from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.sorting import bubble_order, heap_order
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ _PROMPT = (
     'Given a query "{query}", which of the following passages is the most relevant one to the query?\n\n'
     "{passages}\n\nOutput only the passage label of the most relevant passage:"
 )
-_LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# "Passage A" anywhere, or a letter that is all of the answer or set off by a sign; "A glacier" is no label.
-_LABEL = re.compile(r"(?i:passage)\s+([A-Z])\b|\A\W*([A-Z])(?=\W*\Z|[.:)\]])")
 
 
 class Setwise(ChatReranker):
@@ -65,28 +61,15 @@ class Setwise(ChatReranker):
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
-            words = [words_of(candidate.text) for candidate in request.candidates]
-            texts = [" ".join(each[: self._passage_words]) for each in words]
-            cost.usage.passages_truncated = sum(len(each) > self._passage_words for each in words)
+            texts = cut_passages(request, self._passage_words, cost.usage)
 
         def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
             with clock.stage("prompt", cost):
-                shown = [
-                    f"Passage {label}: {texts[item]}" for label, item in zip(_LABELS, items, strict=False)
-                ]
-                text = _PROMPT.format(query=request.query, passages="\n\n".join(shown))
-            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, _is_said)
+                shown = labelled([texts[item] for item in items])
+                text = _PROMPT.format(query=request.query, passages=shown)
+            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, is_said)
             with clock.stage("parse", cost):
-                label = _LABEL.search(answer.text)
-                chosen = _LABELS.index(label[1] or label[2]) if label else None
-                if chosen is not None and chosen < len(items):
-                    return chosen
-                cost.usage.fault("malformed")
-                if chosen is not None:
-                    cost.usage.fault("out_of_range")
-                elif answer.end in ("cut_off", "refused"):
-                    cost.usage.fault(answer.end)
-                return 0
+                return chosen(answer, len(items), cost.usage) or 0
 
         if self._method == "heap":
             order = yield from heap_order(len(texts), self._top, self._children, best)
@@ -94,9 +77,3 @@ class Setwise(ChatReranker):
             order = yield from bubble_order(len(texts), self._top, self._children + 1, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)
-
-
-def _is_said(text: str) -> bool:
-    """Whether a label stands in the text and its word is over."""
-    label = _LABEL.search(text)
-    return label is not None and label.end() < len(text)

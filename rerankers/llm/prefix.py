@@ -67,11 +67,12 @@ class SharedPrefix:
         self._llm = llm
         self._tokens: list[int] = []
         self._cache: Any = None  # of `_tokens`, one row
+        self._keeps = True
 
     def read(self, prompts: Sequence[list[int]]) -> Read:
         """Prefill; at least one token of each prompt is read anew."""
         shared = _common([*prompts, self._tokens] if len(prompts) == 1 else prompts)
-        shared = shared[: min(map(len, prompts)) - 1]
+        shared = shared[: min(map(len, prompts)) - 1] if self._keeps else []
         known = len(_common([shared, self._tokens]))
         self._forget_after(known)
         if len(prompts) == 1:
@@ -79,16 +80,14 @@ class SharedPrefix:
         if shared[known:]:
             self._read_one(shared, known)
             self._tokens = shared
-        if not self._can_reuse():
-            shared, known = [], 0
-            self._forget_after(0)
+            self._forget_unless_whole()
+        shared = shared if self._keeps else []
         return self._read_rest(prompts, len(shared), known)
 
     def keep(self, tokens: list[int], read: Read) -> None:
         """Keep what was read and written of a single prompt."""
         self._tokens, self._cache = tokens, read.cache
-        if not self._can_reuse():
-            self._forget_after(0)
+        self._forget_unless_whole()
 
     def _read_one(self, prompt: list[int], known: int) -> Read:
         rest = torch.tensor([prompt[known:]], device=self._llm.device)  # (1, tokens not read yet)
@@ -127,9 +126,15 @@ class SharedPrefix:
             self._cache.crop(count - len(self._tokens))
         self._tokens = self._tokens[:count]
 
-    def _can_reuse(self) -> bool:
-        """Whether the cache keeps every token, so that any end of it can be cut off."""
-        return self._cache is None or all(type(layer) is DynamicLayer for layer in self._cache.layers)
+    def _forget_unless_whole(self) -> None:
+        """Forget a cache that does not keep every token, so that not any end of it can be cut off."""
+        if not _is_whole(self._cache):
+            self._keeps = False
+            self._forget_after(0)
+
+
+def _is_whole(cache: Any) -> bool:
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _common(sequences: Sequence[list[int]]) -> list[int]:

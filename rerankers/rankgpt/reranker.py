@@ -142,9 +142,12 @@ class RankGPT(ChatReranker):
     @staticmethod
     def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:
         """Count what was repaired; an answer that was ended here is missing nothing."""
-        for kind, times in parsed.faults.items():
-            if kind != "missing" or answer.end != "known":
-                usage.fault(kind, times)
+        faults = {**parsed.faults}
+        if answer.end == "known":
+            faults.pop("missing", None)
+        for kind, times in faults.items():
+            usage.fault(kind, times)
+        usage.well_formed += not faults
         incomplete = "missing" in parsed.faults or "malformed" in parsed.faults
         if incomplete and answer.end in ("cut_off", "refused"):
             usage.fault(answer.end)

@@ -15,6 +15,7 @@ import yaml
 
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
+from benchmarks.plan import plan
 from benchmarks.store import read_results
 
 if TYPE_CHECKING:
@@ -144,6 +145,36 @@ def test_a_run_stops_before_its_budget_is_exceeded_and_goes_on_with_more(
     assert sum(json.loads(line)["dollars"] for line in spending) == pytest.approx(
         len(endpoint.bodies) * OF_A_CALL
     )
+
+
+def test_everything_about_a_prompt_can_be_swept(write_experiment: Callable[..., Path]) -> None:
+    sweeps: dict[str, list[Any]] = {
+        "window": [4, 6],
+        "step": [1, 2],
+        "passes": [1, 2],
+        "passage_words": [100, 300],
+        "initial_order": ["given", "shuffled", "reversed"],
+        "prompt": ["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"],
+        "parsing": ["reference", "strict"],
+        "model": ["one", "another"],
+        "temperature": [0.0, None],
+    }
+    for option, values in sweeps.items():
+        experiment, _ = load_experiment(write_experiment({"warmup": 0}, **{option: values}))
+        cells = plan(experiment)
+        assert [cell.options[option] for cell in cells] == values
+        assert len({cell.name for cell in cells}) == len(values)
+
+
+def test_what_changes_no_result_changes_no_cell(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = set()
+    for options in ({}, {"recording": "a.sqlite"}, {"retries": 9}, {"timeout_seconds": 5.0}):
+        experiment, _ = load_experiment(write_experiment({"warmup": 0}, **options))
+        names |= {cell.name for cell in plan(experiment)}
+        (tmp_path / "a.sqlite").write_text("a recording that grows")
+    assert len(names) == 1
 
 
 def test_the_record_says_what_the_endpoint_said_it_served(

@@ -89,6 +89,7 @@ def test_what_an_answer_lacks_is_repaired_and_counted(
         {},
     ]
     assert [ranking.doc_ids[0] for ranking in rankings] == ["d1", "d0", "d0", "d0", "d1"]
+    assert [ranking.usage.well_formed for ranking in rankings] == [0, 0, 0, 0, 1]
 
 
 def test_passages_are_cut_after_the_words_allowed_and_counted_once(

@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
+from rerankers.llm import prefix
 from rerankers.llm.chat import ChatAnswer, ChatCall, Message, Talk
 from rerankers.llm.options import ChatOptions
-from rerankers.llm.prefix import SharedPrefix
 from rerankers.llm.transformers_chat import TransformersChat
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_answers_do_not_depend_on_what_was_read_before(
     tiny_llm: str, clock: StageClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reused, _ = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
-    monkeypatch.setattr(SharedPrefix, "_can_reuse", lambda self: False)
+    monkeypatch.setattr(prefix, "_is_whole", lambda cache: False)
     whole, costs = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
     in_batches, more_costs = converse(open_tiny(tiny_llm, 3), clock, rounds=3)
     assert reused == whole == in_batches
