@@ -67,7 +67,6 @@ class Validation:
     def __len__(self) -> int:
         return len(self._prompts)
 
-    @torch.inference_mode()
     def scores(self, model: TrainableRanker) -> npt.NDArray[np.float64]:
         """nDCG@10 of each list; the model is left as it was."""
         was_training = model.training
@@ -75,6 +74,12 @@ class Validation:
             model.merger.merge()
         # a copy of the projector: PassageLLM freezes and casts what it is given
         reader = PassageLLM(model.causal_lm, deepcopy(model.projector), self._writer)
+        scores = self._decode(reader)
+        model.train(was_training)
+        return scores
+
+    @torch.inference_mode()
+    def _decode(self, reader: PassageLLM) -> npt.NDArray[np.float64]:
         decoder = WindowDecoder(reader)
         scores = np.empty(len(self))
         for rows in self._batches():
@@ -84,14 +89,13 @@ class Validation:
             places = decoder.steps(batch, max(1, min(_DEPTH, count - 1)))
             for row, order in zip(rows, lead_with(places, count).tolist(), strict=True):
                 scores[row] = gold_ndcg(order, self._rankings[row])
-        model.train(was_training)
         return scores
 
     def _batches(self) -> list[list[int]]:
-        """Lists with as many passages as each other."""
+        """Lists with as many passages as each other, and prompts about as long."""
         by_count: dict[int, list[int]] = {}
-        for number, rows in enumerate(self._rows):
-            by_count.setdefault(len(rows), []).append(number)
+        for number in sorted(range(len(self)), key=lambda number: len(self._prompts[number].token_ids)):
+            by_count.setdefault(len(self._rows[number]), []).append(number)
         return [
             numbers[start : start + self._batch_size]
             for numbers in by_count.values()

@@ -51,6 +51,7 @@ def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = Fals
         logging_strategy="steps",
         logging_steps=settings.log_every,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # it would wait for the device at every step
         eval_strategy="steps" if settings.evaluate_every else "no",
         eval_steps=settings.evaluate_every,
         save_strategy="steps",
