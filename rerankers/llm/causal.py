@@ -51,8 +51,7 @@ class CausalLM:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 files.location, revision=files.revision or "main", **source
             )
-            loaded: Any
-            loaded, report = AutoModelForCausalLM.from_pretrained(
+            made: Any = AutoModelForCausalLM.from_pretrained(
                 files.location,
                 revision=files.revision or "main",
                 dtype=resolve_dtype(dtype, self.device),
@@ -60,6 +59,7 @@ class CausalLM:
                 **source,
                 **how,
             )
+            loaded, report = made
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"cannot load the language model {model!r}: {reason}") from error

