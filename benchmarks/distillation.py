@@ -23,6 +23,7 @@ from benchmarks.training_files import find_settings, read_settings
 from rerankers import registry
 from rerankers.errors import InputError
 from rerankers.interface import Candidate, RerankRequest
+from rerankers.llm.prices import Budget
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Distillation(_Strict):
             there are any.
         limit: how many lists; the first lists of a longer file are those of a shorter one.
         batch: lists given to the teacher at once.
+        budget: dollars that the teacher's calls of endpoints may cost, earlier runs into the same file
+            included; the ledger lies beside the file, `FILE.jsonl.spending`.
         seed: of the order of queries, of the draws and of the shuffling.
     """
 
@@ -99,6 +102,7 @@ class Distillation(_Strict):
     queries: Literal["judged", "all"] | None = None
     limit: int | None = Field(default=None, ge=1)
     batch: int = Field(default=16, ge=1)
+    budget: float | None = Field(default=None, gt=0)
     seed: int = 0
 
 
@@ -123,6 +127,8 @@ def distill(settings: Distillation, out: Path) -> int:
     queries = _queries(settings, dataset)
     teacher = _teacher(settings, dataset)
     try:
+        if settings.budget is not None:
+            teacher.pay_from(Budget(settings.budget, out.with_name(f"{out.name}.spending")))
         about = _about(settings, dataset, teacher)
         with FolderLock(out.parent):
             done = _resume(out, about)
@@ -161,8 +167,8 @@ def _teacher(settings: Distillation, dataset: Dataset) -> Reranker:
 
 
 def _about(settings: Distillation, dataset: Dataset, teacher: Reranker) -> dict[str, Any]:
-    """Where the lists come from; the digest leaves out how many are asked for and how they are batched."""
-    chosen = settings.model_dump(exclude={"limit", "batch", "dataset"})
+    """Where the lists come from; the digest leaves out what changes no list."""
+    chosen = settings.model_dump(exclude={"limit", "batch", "budget", "dataset"})
     about = {
         "teacher": {"name": settings.teacher.name, "described": teacher.describe()},
         "dataset": {"name": dataset.name, "passages": dataset.fingerprint, "split": settings.dataset.split},

@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.cli import main
 from benchmarks.distillation import Distillation, distill, draw, load_distillation
+from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError
-from rerankers.pe_rank.training.records import read_ranking
+from rerankers.pe_rank.training.records import read_alignment, read_ranking
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    import torch
+
+    from rerankers.encoders.encoder import Kind
 
 QUERIES = {f"q{number}": f"query {number}" for number in range(6)}
 PASSAGES = {f"d{number}": f"passage {number}" for number in range(9)}
@@ -111,6 +118,43 @@ def test_judged_passages_come_first_and_the_teacher_orders_the_rest(folder: Path
         ranked = [line["doc_ids"][place] for place in line["ranking"]]
         assert ranked[0] == line["query_id"].replace("q", "d")
         assert ranked[1:] == sorted(ranked[1:], reverse=True)
+
+
+def test_first_stage_and_teacher_embed_a_passage_once(
+    folder: Path, tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RERANKBENCH_CACHE", str(folder / "cache"))
+    embedded: list[str] = []
+    encode = Encoder.encode
+
+    def counted(encoder: Encoder, texts: Sequence[str], *, kind: Kind = "passage") -> torch.Tensor:
+        embedded.extend(texts if kind == "passage" else [])
+        return encode(encoder, texts, kind=kind)
+
+    monkeypatch.setattr(Encoder, "encode", counted)
+    spec = settings(
+        folder,
+        f"first_stage={{kind: dense, encoder: {tiny_encoder}}}",
+        f"teacher={{name: embedding, options: {{model: {tiny_encoder}, embeddings: precomputed}}}}",
+    )
+    assert distill(spec, folder / "lists.jsonl") == 5
+    assert sorted(embedded) == sorted(PASSAGES.values())
+
+
+def test_a_teacher_that_costs_nothing_needs_no_budget_and_leaves_no_ledger(folder: Path) -> None:
+    out = folder / "lists.jsonl"
+    assert distill(settings(folder, "budget=0.01"), out) == 5
+    assert not out.with_name("lists.jsonl.spending").exists()
+
+
+def test_the_commands_write_what_the_trainer_reads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lists, pairs = folder / "lists.jsonl", folder / "pairs.jsonl"
+    assert main(["distill", str(folder / "distill.yaml"), "--limit", "3", "--out", str(lists)]) == 0
+    assert main(["train", "align-data", str(folder / "text"), "--out", str(pairs)]) == 0
+    assert (len(read_ranking(lists)), len(read_alignment(pairs))) == (3, len(PASSAGES))
+    assert "3 lists in" in capsys.readouterr().out
+    assert main(["distill", "no-such-settings", "--out", str(lists)]) == 2
+    assert "ready are distill-embedding" in capsys.readouterr().err
 
 
 def test_unjudged_queries_are_used_when_asked_for(folder: Path) -> None:
