@@ -68,7 +68,10 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     outcome = run(experiment, config, folder)
     done = outcome.cells - len(outcome.failures)
-    print(f"{done} of {outcome.cells} cells done; results in {folder}; next: rerankbench report {folder}")
+    cost = f" for ${outcome.dollars:.4f} at list price" if outcome.dollars else ""
+    print(
+        f"{done} of {outcome.cells} cells done{cost}; results in {folder}; next: rerankbench report {folder}"
+    )
     return outcome.exit_status
 
 
@@ -89,7 +92,8 @@ def _table(options: argparse.Namespace) -> int:
 def _rerank(options: argparse.Namespace) -> int:
     from benchmarks.rerank import rerank_file
 
-    rerank_file(options.reranker, _assignments(options.option), options.candidates, options.output)
+    chosen = _assignments(options.option)
+    rerank_file(options.reranker, chosen, options.candidates, options.output, options.budget)
     return 0
 
 
@@ -232,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
         help='lines {"query": ..., "hits": [{"content", "qid", "docid", "score"}, ...]}',
     )
     rerank.add_argument("--output", required=True, type=Path, metavar="RUN.trec")
+    rerank.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
 
     imported = add(
         "import-run",

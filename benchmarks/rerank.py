@@ -10,6 +10,7 @@ from benchmarks.progress import Progress, say
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Candidate, RerankRequest
+from rerankers.llm.prices import Budget
 from rerankers.registry import ROWS, create, load
 from rerankers.stages import StageClock
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def rerank_file(name: str, options: Mapping[str, object], candidates: Path, output: Path) -> None:
-    """Rerank every query of a candidates file.
+def rerank_file(
+    name: str, options: Mapping[str, object], candidates: Path, output: Path, budget: float | None = None
+) -> None:
+    """Rerank every query of a candidates file; calls of endpoints cost at most `budget` dollars.
 
     The run is written to `OUTPUT.part` and renamed when it is whole.
 
@@ -43,6 +46,8 @@ def rerank_file(name: str, options: Mapping[str, object], candidates: Path, outp
     clock = StageClock()
     partial = output.with_name(f"{output.name}.part")
     try:
+        if budget is not None:
+            reranker.pay_from(Budget(budget))
         with partial.open("wb") as run, Progress(name, len(file.queries)) as progress:
             for query_id, query in file.queries.items():
                 hits = file.hits[query_id]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmarks.cell import read_record, write_record
+from benchmarks.cell import committed, read_record, write_record
 from benchmarks.lock import FolderLock
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cell
 from benchmarks.plan import plan
@@ -30,10 +30,12 @@ class Outcome:
 
     Attributes:
         cells: how many cells the experiment has.
+        dollars: what all rankings in the folder cost at list price, replayed answers included.
         failures: why a cell failed, by its name.
     """
 
     cells: int
+    dollars: float = 0.0
     failures: dict[str, Exception] = field(default_factory=dict)
 
     @property
@@ -62,6 +64,7 @@ def run(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> Outc
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
         for pool_plan, group in groupby(todo, key=lambda cell: cell.pool):
             outcome.failures |= _run_pool(experiment, pool_plan, list(group), folder)
+        outcome.dollars = sum(_dollars(folder / cell.name) for cell in cells)
     return outcome
 
 
@@ -124,3 +127,10 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
     if changed != record:
         write_record(folder / cell.name, changed)
     return True
+
+
+def _dollars(cell: Path) -> float:
+    record = read_record(cell)
+    if record is None or record.system.described.get("dollars_per_million_tokens") is None:
+        return 0.0  # without reading what was ranked
+    return sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from benchmarks.cli import main
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
 from benchmarks.plan import plan
@@ -133,11 +134,14 @@ def test_a_run_stops_before_its_budget_is_exceeded_and_goes_on_with_more(
     path = write_experiment({"warmup": 0}, price=PRICE)
     outcome = go(path, tmp_path / "out", "budget=0.3")
     assert outcome.exit_status == 1
+    assert 0 < outcome.dollars <= 0.3
     assert "budget of $0.30" in str(only_cell(tmp_path / "out").record.error)
     finished = len(only_cell(tmp_path / "out").rows)
     assert 0 < finished < QUERIES
     assert len(endpoint.bodies) * OF_A_CALL <= 0.3
-    assert go(path, tmp_path / "out", "budget=5").exit_status == 0
+    outcome = go(path, tmp_path / "out", "budget=5")
+    assert outcome.exit_status == 0
+    assert outcome.dollars == pytest.approx(QUERIES * WINDOWS * OF_A_CALL)
     cell = only_cell(tmp_path / "out")
     assert len(cell.rows) == QUERIES
     assert sum(row.usage["dollars"] for row in cell.rows) == pytest.approx(QUERIES * WINDOWS * OF_A_CALL)
@@ -145,6 +149,27 @@ def test_a_run_stops_before_its_budget_is_exceeded_and_goes_on_with_more(
     assert sum(json.loads(line)["dollars"] for line in spending) == pytest.approx(
         len(endpoint.bodies) * OF_A_CALL
     )
+
+
+def test_the_command_line_keeps_a_budget_and_says_what_was_spent(
+    endpoint: Endpoint,
+    write_experiment: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write_experiment({"warmup": 0}, price=PRICE)
+    command = ["run", str(path), "--out", str(tmp_path / "out"), "--budget"]
+    assert main([*command, "0.3"]) == 1
+    assert main([*command, "5"]) == 0
+    assert f"for ${QUERIES * WINDOWS * OF_A_CALL:.4f} at list price" in capsys.readouterr().out
+    endpoint.bodies.clear()
+    given = [f"model=m base_url={endpoint.base_url} window=4 step=2", f"price={json.dumps(PRICE)}"]
+    options = ["--reranker", "rankgpt", "--option", *given[0].split(), given[1]]
+    files = ["--candidates", str(tmp_path / "hits.jsonl"), "--output", str(tmp_path / "run.trec")]
+    assert main(["rerank", *options, *files, "--budget", "0.3"]) == 1
+    assert "budget of $0.30" in capsys.readouterr().err
+    assert 0 < len(endpoint.bodies) * OF_A_CALL <= 0.3
+    assert not (tmp_path / "run.trec").exists()
 
 
 def test_everything_about_a_prompt_can_be_swept(write_experiment: Callable[..., Path]) -> None:

@@ -89,6 +89,33 @@ def test_faults_change_no_ranking_and_lose_no_query(
     assert not any(ranking.usage.faults for ranking in rankings)
 
 
+def test_a_content_filter_loses_no_query_and_is_counted(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    flawless = endpoint.reply
+    rng = random.Random(1)
+    banned = json.dumps({"error": {"code": "content_filter", "message": "no"}})
+    filtered = [make_reply(status=400, raw=banned), make_reply(None, finish_reason="content_filter")]
+    injected: list[Reply] = []
+
+    def filtering(body: Body) -> Reply:
+        if rng.random() >= 0.3:
+            return flawless(body)
+        injected.append(filtered[len(injected) % 2])
+        return injected[-1]
+
+    endpoint.reply = filtering
+    rankings = rankgpt().rerank(requests, clock)
+    assert len(injected) > 4
+    assert sum(ranking.usage.faults.get("refused", 0) for ranking in rankings) == len(injected)
+    assert len(endpoint.bodies) == 2 * len(requests)  # a refusal is an answer: nobody is asked again
+    assert [len(ranking.doc_ids) for ranking in rankings] == [30] * len(requests)
+
+
 @pytest.mark.parametrize(
     ("status", "error", "remedy"),
     [
