@@ -19,7 +19,7 @@ from benchmarks.marked_yaml import Location, MarkedYaml
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
-from benchmarks.yaml_models import explained, located
+from benchmarks.yaml_models import explained, found, located
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.registry import ROWS
 
@@ -154,12 +154,7 @@ def find_experiment(name: str) -> Path:
     Raises:
         InputError: there is neither.
     """
-    if Path(name).is_file():
-        return Path(name)
-    if (READY / f"{name}.yaml").is_file():
-        return READY / f"{name}.yaml"
-    ready = ", ".join(sorted(path.stem for path in READY.glob("*.yaml")))
-    raise InputError(f"{name}: no such file, and no ready experiment of that name; ready are {ready}")
+    return found(name, READY, "experiment")
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:

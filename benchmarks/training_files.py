@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from benchmarks.marked_yaml import MarkedYaml
-from benchmarks.yaml_models import explained, located
+from benchmarks.yaml_models import explained, found, located
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,12 +25,7 @@ def find_settings(name: str) -> Path:
     Raises:
         InputError: there is neither.
     """
-    if Path(name).is_file():
-        return Path(name)
-    if (READY / f"{name}.yaml").is_file():
-        return READY / f"{name}.yaml"
-    ready = ", ".join(sorted(path.stem for path in READY.glob("*.yaml")))
-    raise InputError(f"{name}: no such file, and no ready settings of that name; ready are {ready}")
+    return found(name, READY, "settings")
 
 
 def base_of(path: Path) -> Path:

@@ -18,6 +18,20 @@ _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
 _PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
 
 
+def found(name: str, ready: Path, what: str) -> Path:
+    """The file of that path, or the one of that name in the folder `ready`.
+
+    Raises:
+        InputError: there is neither; the message lists the ready ones.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if (ready / f"{name}.yaml").is_file():
+        return ready / f"{name}.yaml"
+    names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
+    raise InputError(f"{name}: no such file, and no ready {what} of that name; ready are {names}")
+
+
 def located(value: Any, base: Path, key: str) -> Any:
     """The same values with paths that lead there from the working folder.
 
