@@ -107,13 +107,13 @@ class Collator:
             random = np.random.default_rng([self._seed, 2, visits[0][0]])
             used.append(random.integers(len(self._passages), size=self._pool))
         rows = np.unique(np.concatenate(used))
-        batch = {"vectors": self._passages[rows], **_stack([each.sequence for each in examples], rows)}
+        batch = {"vectors": self._passages[rows], **stack([each.sequence for each in examples], rows)}
         if examples[0].gold is not None:
             golds = [example.gold for example in examples if example.gold is not None]
             batch["gold"] = _pad([np.searchsorted(rows, gold) for gold in golds], 0)
             batch["lengths"] = np.array([len(gold) for gold in golds], dtype=np.int64)
         if examples[0].with_text is not None:
-            with_text = _stack([each.with_text for each in examples if each.with_text is not None], rows)
+            with_text = stack([each.with_text for each in examples if each.with_text is not None], rows)
             batch |= {f"text_{name}": array for name, array in with_text.items()}
         if self._queries is not None:
             batch["query_vectors"] = self._queries[
@@ -122,7 +122,7 @@ class Collator:
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
-def _stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
+def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
     """Sequences padded on the right; sources become positions among `rows`."""
     sources = _pad([sequence.sources for sequence in sequences], -1)
     stacked: dict[str, npt.NDArray[np.generic]] = {

@@ -15,6 +15,8 @@ import torch
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.query_batch import lead_with
+from rerankers.pe_rank.training.batches import stack
+from rerankers.pe_rank.training.examples import sequenced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +77,41 @@ class Validation:
         # a copy of the projector: PassageLLM freezes and casts what it is given
         reader = PassageLLM(model.causal_lm, deepcopy(model.projector), self._writer)
         scores = self._decode(reader)
+        model.train(was_training)
+        return scores
+
+    @torch.no_grad()
+    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+        """The same, by whole forward passes of a model whose weights are spread over devices.
+
+        Such a model can be called in no other way; without keys and values kept it takes as many times longer
+        as places are decoded.
+
+        Args:
+            model: a `TrainableRanker`, wrapped by FSDP or DeepSpeed.
+            device: where batches go.
+        """
+        was_training = model.training
+        model.eval()
+        scores = np.empty(len(self))
+        for numbers in self._batches():
+            rows, back = np.unique(np.stack([self._rows[number] for number in numbers]), return_inverse=True)
+            shown = back.reshape(len(numbers), -1)  # (lists, passages), positions among `rows`
+            placed = np.empty((len(numbers), 0), dtype=np.int64)
+            each = np.arange(len(numbers))
+            for _ in range(max(1, min(_DEPTH, shown.shape[1] - 1))):
+                sequences = [
+                    sequenced(self._prompts[number], rows[shown[row]], rows[shown[row, placed[row]]])
+                    for row, number in enumerate(numbers)
+                ]
+                batch = {"vectors": self._vectors[rows], **stack(sequences, rows), "candidates": shown}
+                tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+                found = model(**tensors)["scores"].cpu().numpy()
+                found[each[:, None], placed] = -np.inf
+                placed = np.concatenate([placed, found.argmax(axis=1)[:, None]], axis=1)
+            for order, number in zip(placed.tolist(), numbers, strict=True):
+                rest = [place for place in range(shown.shape[1]) if place not in order]
+                scores[number] = gold_ndcg(order + rest, self._rankings[number])
         model.train(was_training)
         return scores
 

@@ -128,12 +128,12 @@ class RankingExamples:
         query = None if self._queries is None else int(self._queries[record])
         prompt = self._prompts[record]
         if self._without_passages:
-            return Example(_sequenced(prompt, rows[:0], rows[:0]), rows, query=query)
+            return Example(_taught(prompt, rows[:0], rows[:0]), rows, query=query)
         gold = rows[np.argsort(self._places[record][shown])]
         with_text = None
         if self._with_text:
-            with_text = _sequenced(self._text_prompt(record, shown), rows, gold)
-        return Example(_sequenced(prompt, rows, gold), rows, gold, query, with_text)
+            with_text = _taught(self._text_prompt(record, shown), rows, gold)
+        return Example(_taught(prompt, rows, gold), rows, gold, query, with_text)
 
     def _prompt(self, number: int, record: RankingRecord) -> Prompt:
         count = 0 if self._without_passages else self._choice.count(len(record.passages))
@@ -190,15 +190,21 @@ class AlignmentExamples:
         return Example(Sequenced(ids, sources[: len(ids)], end, labels), rows)
 
 
-def _sequenced(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
-    """A prompt with `rows` in its slots, followed by `gold`; its last place is never an input."""
-    token_ids = np.zeros(len(prompt.token_ids) + max(0, len(gold) - 1), dtype=np.int64)
+def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
+    """A prompt with `rows` in its slots, followed by the passages `placed`; its end is the last column."""
+    token_ids = np.zeros(len(prompt.token_ids) + len(placed), dtype=np.int64)
     token_ids[: len(prompt.token_ids)] = prompt.token_ids
     sources = np.full(len(token_ids), -1, dtype=np.int64)
     sources[list(prompt.slots)] = rows
-    sources[len(prompt.token_ids) :] = gold[:-1]
+    sources[len(prompt.token_ids) :] = placed
     token_ids[sources >= 0] = 0
-    return Sequenced(token_ids, sources, len(prompt.token_ids) - 1)
+    return Sequenced(token_ids, sources, len(token_ids) - 1)
+
+
+def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
+    """A prompt followed by the gold order, whose last passage is never an input; it ends before the gold."""
+    whole = sequenced(prompt, rows, gold[:-1])
+    return Sequenced(whole.token_ids, whole.sources, len(prompt.token_ids) - 1)
 
 
 def _asked(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:

@@ -15,40 +15,63 @@ from rerankers.errors import InputError
 from rerankers.models import find_model
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG
 from rerankers.pe_rank.compact import MANIFEST, LLMEntry, read_manifest, save_compact
+from rerankers.pe_rank.projector import build_projector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rerankers.pe_rank.compact import Manifest
     from rerankers.pe_rank.training.model import TrainableRanker
 
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-def save_checkpoint(folder: Path, model: TrainableRanker, tokenizer: Any, manifest: Manifest) -> None:
-    """Write a compact checkpoint in float32, whole or not at all; one that is there is replaced."""
+def save_checkpoint(
+    folder: Path,
+    model: TrainableRanker,
+    state: Mapping[str, torch.Tensor],
+    tokenizer: Any,
+    manifest: Manifest,
+) -> None:
+    """Write a compact checkpoint in float32, whole or not at all; one that is there is replaced.
+
+    Args:
+        folder: of the checkpoint.
+        model: what was trained.
+        state: its weights, which it may not hold itself where they are spread over devices.
+        tokenizer: of the language model.
+        manifest: what belongs together.
+    """
     scratch = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     adapter = None
     if hasattr(model.llm, "peft_config"):
         adapter = scratch / "adapter"
-        _save_adapter(adapter, model.llm, manifest.llm.model)
+        _save_adapter(adapter, model.llm, _inside(state, "llm."), manifest.llm.model)
     elif any(weight.requires_grad for weight in model.llm.parameters()):
-        model.llm.save_pretrained(scratch / "llm")
+        model.llm.save_pretrained(scratch / "llm", state_dict=_inside(state, "llm."))
         tokenizer.save_pretrained(scratch / "llm")
         manifest = manifest.model_copy(update={"llm": LLMEntry(model="./llm")})
-    save_compact(scratch, manifest, model.projector, torch.float32, adapter)
+    projector = build_projector(manifest.projector, manifest.encoder.dimension, model.dimension)
+    projector.load_state_dict(_inside(state, "projector."))
+    save_compact(scratch, manifest, projector, torch.float32, adapter)
     if adapter is not None:
         shutil.rmtree(adapter)
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
 
 
-def _save_adapter(folder: Path, llm: Any, base: str) -> None:
+def _inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
+
+
+def _save_adapter(folder: Path, llm: Any, state: dict[str, torch.Tensor], base: str) -> None:
     """PEFT's files of an adapter; they name the base model as the user did."""
     for config in llm.peft_config.values():
         config.base_model_name_or_path = base
     # nothing was added to the vocabulary, and PEFT would ask the hub about it
-    llm.save_pretrained(folder, save_embedding_layers=False)
+    llm.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
 
 
 def export_published(checkpoint: Path, folder: Path) -> None:

@@ -63,6 +63,12 @@ class TrainableRanker(nn.Module):
         """The causal LM of transformers, its linear layers wrapped where there is an adapter."""
         return self.llm.get_base_model() if hasattr(self.llm, "peft_config") else self.llm
 
+    @property
+    def dimension(self) -> int:
+        """Of the language model's input space."""
+        size: int = self.causal_lm.get_input_embeddings().embedding_dim
+        return size
+
     def forward(
         self,
         vectors: torch.Tensor,
@@ -76,8 +82,9 @@ class TrainableRanker(nn.Module):
         text_sources: torch.Tensor | None = None,
         text_ends: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        candidates: torch.Tensor | None = None,
     ) -> dict[str, Any]:
-        """The loss of one batch, and its parts.
+        """The loss of one batch, and its parts; or scores, where candidates are given.
 
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).
@@ -91,21 +98,25 @@ class TrainableRanker(nn.Module):
             text_sources: its sources.
             text_ends: its last tokens.
             labels: the next token where it is to be predicted, else -100, (batch, columns), for `align`.
+            candidates: rows of `vectors` to be scored for the next place, (batch, n).
 
         Returns:
-            `loss` (a scalar) and `parts` (detached scalars by name).
+            `loss` (a scalar) and `parts` (detached scalars by name); or `scores`, (batch, n) float32.
         """
         if self.merger is not None:
             self.merger.merge()
         projected = self.projector(vectors)
         hidden = self._hidden(token_ids, sources, projected)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        if candidates is not None:
+            last = hidden[rows, ends].float()
+            return {"scores": (projected[candidates].float() @ last[:, :, None])[:, :, 0]}
         parts: dict[str, torch.Tensor] = {}
         if labels is not None:
             wanted = labels != -100
             logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
             parts["cross_entropy"] = loss = F.cross_entropy(logits.float(), labels[wanted])
             return {"loss": loss, "parts": {name: part.detach() for name, part in parts.items()}}
-        rows = torch.arange(len(hidden), device=hidden.device)
         total = hidden.new_zeros((), dtype=torch.float32)
         if gold is not None and lengths is not None:
             in_order = projected[gold]  # (batch, n, dimension)

@@ -118,12 +118,13 @@ def train(
         settings.optimizer.max_seconds,
     )
     keeper.trainer = trainer
+    if trainer.is_sharded and model.merger is not None:
+        raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
     trainer.train(resume_from_checkpoint=_last_state(folder / "states"))
     step = trainer.state.global_step
     if data.validation is not None and keeper.last_scored != step:
         trainer.evaluate()
-    if trainer.is_world_process_zero():
-        keeper.keep(folder / "last", keeper.scores.get(step))
+    keeper.keep(folder / "last", keeper.scores.get(step))
     best = folder / "best"
     return Outcome(
         step, keeper.best, keeper.best_step, best if keeper.best_step is not None else folder / "last"
@@ -239,6 +240,7 @@ def _started(start: Path, settings: Settings, encoder: Encoder) -> torch.nn.Modu
     for kind, theirs, ours in (
         ("language model", manifest.llm.model, _portable(settings.llm.model)),
         ("encoder", manifest.encoder.model, _portable(settings.encoder.model)),
+        ("projector", manifest.projector, settings.projector.kind),
     ):
         if theirs != ours:
             raise ModelError(f"{start} was trained with the {kind} {theirs!r}, not {ours!r}")
@@ -280,8 +282,11 @@ class _Keeper:
             self.keep(self._folder / "best", score)
 
     def keep(self, folder: Path, score: float | None) -> None:
-        """Write the checkpoint as it is now."""
-        save_checkpoint(folder, self._model, self._base.tokenizer, self._manifest(score))
+        """Write the checkpoint as it is now; to be called on all processes."""
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        state = self.trainer.full_state()
+        if self.trainer.is_world_process_zero():
+            save_checkpoint(folder, self._model, state, self._base.tokenizer, self._manifest(score))
 
     def _manifest(self, score: float | None) -> Manifest:
         settings, described = self._settings, self._encoder.describe()

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from rerankers.errors import ModelError
@@ -72,7 +73,7 @@ class PERankTrainer(Trainer):
         visits: training data.
         collator: makes batches of it.
         validation: lists to evaluate on; None for none.
-        on_score: called with the step and the mean nDCG@10 after every evaluation, on the main process.
+        on_score: called with the step and the mean nDCG@10 after every evaluation, on all processes.
         log: JSONL file, one line a logging step.
         say: shows one line to a person.
         max_seconds: end after so many seconds.
@@ -128,13 +129,32 @@ class PERankTrainer(Trainer):
         """Mean nDCG@10 on the validation lists; see `evaluation`."""
         if self.validation is None:
             return {}
-        score = float(self.validation.scores(self.model).mean())  # type: ignore[arg-type]
+        if self.is_sharded:
+            scores = self.validation.scores_by_forward(self.model_wrapped, self.args.device)
+        else:
+            scores = self.validation.scores(self.model)  # type: ignore[arg-type]
+        told = broadcast(torch.tensor(scores.mean(), dtype=torch.float64, device=self.args.device))
+        score = float(told)  # the same on all processes, which decide on it
         metrics = {"eval_ndcg@10": score}
         self.log(dict(metrics))
-        if self.is_world_process_zero():
-            self._on_score(self.state.global_step, score)
+        self._on_score(self.state.global_step, score)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        """All weights by name; to be called on all processes, complete on the main one."""
+        whole: dict[str, torch.Tensor]
+        if self.is_sharded:
+            whole = self.accelerator.get_state_dict(self.model_wrapped)
+        else:
+            model: Any = self.model
+            whole = model.state_dict()
+        return whole
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights are spread over devices."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save what learns."""
