@@ -107,6 +107,7 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
         finally:
             if reranker is not None:  # an endpoint tells only with its answers what it runs
                 writer.update(system=_described(writer, reranker))
+                writer.update_session(described=reranker.describe())
             writer.update_session(
                 peak_host_bytes=memory.host_bytes(), peak_device_bytes=memory.device_bytes()
             )

@@ -72,6 +72,7 @@ class Session(_Frozen):
         warmup_seconds: total of each warm-up query, in order.
         peak_device_bytes: largest GPU memory in use during this session; None without a GPU.
         peak_host_bytes: largest resident memory of the process during this session.
+        described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
     """
 
     started_at: str
@@ -80,6 +81,7 @@ class Session(_Frozen):
     warmup_seconds: tuple[float, ...] = ()
     peak_device_bytes: int | None = None
     peak_host_bytes: int | None = None
+    described: dict[str, Any] = {}
 
 
 class Record(_Frozen):

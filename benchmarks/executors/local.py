@@ -133,4 +133,4 @@ def _dollars(cell: Path) -> float:
     record = read_record(cell)
     if record is None or record.system.described.get("dollars_per_million_tokens") is None:
         return 0.0  # without reading what was ranked
-    return sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1])
+    return float(sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1]))

@@ -142,6 +142,17 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], reason: st
         create("rankgpt", {"model": "m", **options})
 
 
+def test_options_of_the_model_are_written_beside_the_others() -> None:
+    with pytest.raises(InputError, match="rankgpt needs the option 'model'"):
+        create("rankgpt", {"window": 20})
+    with pytest.raises(InputError, match="did you mean base_url"):
+        create("setwise", {"model": "m", "base_ulr": "http://localhost/v1"})
+    with pytest.raises(InputError, match=r"option 'price\.input' of pairwise"):
+        create("pairwise", {"model": "m", "price": {"input": -1, "cached": 0, "output": 0}})
+    with pytest.raises(InputError, match="unknown option of rankgpt 'chat'"):
+        create("rankgpt", {"chat": {"model": "m"}})
+
+
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
