@@ -1,6 +1,6 @@
 """Fetch the sources, and write the dataset folder.
 
-    python -m benchmarks.free_text --out FOLDER [--seed 1] [--cache FOLDER]
+    python -m benchmarks.free_text --out FOLDER [--seed 1] [--share 1.0] [--cache FOLDER]
 
 writes the BEIR layout: `corpus.jsonl`, `queries.jsonl` (each query names its passage and kind under
 `metadata`), and `qrels/train.tsv` and `qrels/development.tsv`, which judge a query's own passage relevant.
@@ -50,7 +50,7 @@ class Source:
 
 SOURCES = (
     Source("wordnet-base", "WordNet 3.0 licence (like BSD)", 48_000),
-    Source("dict-gcide", "GPL-3+", 24_000),
+    Source("dict-gcide", "GPL-2+", 24_000),
     Source("dict-foldoc", "GFDL-1.1+", 10_000),
     Source("dict-jargon", "public domain", 3_000),
     Source("dict-elements", "public domain", 200),
@@ -62,8 +62,8 @@ SOURCES = (
 DESCRIPTIONS = Source("(descriptions of all packages)", "each package's own, most GPL or BSD", 10_000)
 
 
-def build(out: Path, apt: Apt, seed: int) -> str:
-    """Write the folder; returns the table of sources, as it stands in `SOURCES.md`."""
+def build(out: Path, apt: Apt, seed: int, share: float = 1.0) -> str:
+    """Write the folder with a share of every source; returns the table that stands in `SOURCES.md`."""
     rows = []
     passages: list[Passage] = []
     for source in (*SOURCES, DESCRIPTIONS):
@@ -73,11 +73,13 @@ def build(out: Path, apt: Apt, seed: int) -> str:
             package = apt.fetch(source.package)
             version, found = package.version, list(_read(source.package, package.root, seed))
         order = sorted(found, key=lambda passage: chance(seed, passage.passage_id).random())
-        kept = sorted(order[: source.most], key=lambda passage: passage.passage_id)
+        kept = sorted(
+            order[: round(share * min(source.most, len(order)))], key=lambda passage: passage.passage_id
+        )
         passages += kept
         rows.append((source.package, version, source.licence, len(found), len(kept)))
     counts = write_dataset(out, passages, seed)
-    table = _table(rows, counts, seed)
+    table = _table(rows, counts, seed, share)
     (out / "SOURCES.md").write_text(table, encoding="utf-8")
     return table
 
@@ -142,11 +144,13 @@ def _split(passage: Passage, seed: int) -> str:
     return "development" if int.from_bytes(digest[:4]) % 100 < _DEVELOPMENT_PERCENT else "train"
 
 
-def _table(rows: list[tuple[str, str, str, int, int]], counts: dict[str, int], seed: int) -> str:
+def _table(
+    rows: list[tuple[str, str, str, int, int]], counts: dict[str, int], seed: int, share: float
+) -> str:
     lines = [
         "# Sources of this text",
         "",
-        f"Made by `python -m benchmarks.free_text --seed {seed}` from packages of Debian.",
+        f"Made by `python -m benchmarks.free_text --seed {seed} --share {share}` from packages of Debian.",
         "",
         "| package | version | licence | passages found | passages kept |",
         "|---|---|---|---|---|",
@@ -169,11 +173,12 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=1, help="of every draw (default 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="of every source (default 1: all of it)")
     parser.add_argument("--cache", type=Path, help="keep the fetched packages here, and use those found")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            print(build(options.out, Apt(options.cache or Path(scratch)), options.seed))
+            print(build(options.out, Apt(options.cache or Path(scratch)), options.seed, options.share))
         except RerankbenchError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_status
