@@ -64,7 +64,7 @@ def test_divergence_is_summed_over_steps(tensors: tuple[torch.Tensor, torch.Tens
 
 def test_padding_changes_neither_loss_nor_gradient(tensors: tuple[torch.Tensor, torch.Tensor]) -> None:
     hidden, passages = tensors
-    grads = []
+    found: list[tuple[float, torch.Tensor]] = []
     for padding in (0.0, 1e4):
         padded = hidden.clone()
         padded[1, 2:] = padding
@@ -74,10 +74,11 @@ def test_padding_changes_neither_loss_nor_gradient(tensors: tuple[torch.Tensor, 
         log_probabilities = losses.step_log_probabilities(padded, others, LENGTHS)
         loss = losses.list_mle(log_probabilities, LENGTHS, "paper")
         total = loss + losses.context_divergence(log_probabilities, log_probabilities.detach() * 0.5)
-        grads.append((float(loss.detach()), *torch.autograd.grad(total, padded)))
-    assert grads[0][0] == grads[1][0]
-    assert torch.equal(grads[0][1], grads[1][1])
-    assert torch.isfinite(grads[0][1]).all()
+        (gradient,) = torch.autograd.grad(total, padded)
+        found.append((float(loss.detach()), gradient))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.isfinite(found[0][1]).all()
 
 
 def test_a_model_that_scores_like_its_encoder_has_no_first_step_loss() -> None:
