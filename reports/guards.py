@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reports.numbers import percent
 from reports.provenance import is_dirty
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"{system.label} was resumed on another machine: its latencies mix "
                 f"{' and '.join(system.hardware)}."
             )
+        found += about_calls(system)
+    found += drift(cells)
     machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
     if len(machines) > 1:
         found.append(
@@ -59,6 +62,36 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     if empty:
         found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
     return tuple(found)
+
+
+def about_calls(system: SystemResult) -> list[str]:
+    """Warnings about a system's calls that were not made, or not counted, when it was measured."""
+    calls = system.work.get("llm_calls")
+    said = {
+        "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
+        "calls_estimated": "calls have tokens that are an estimate, because their endpoint reports none",
+    }
+    found = {name: system.work.get(name, 0.0) for name in said}
+    return [
+        f"{system.label}: {percent(found[name] / calls)} of its {meaning}."
+        for name, meaning in said.items()
+        if calls and found[name]
+    ]
+
+
+def drift(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about cells whose endpoint ran more than one version of its model."""
+    found = []
+    for record in (cell.record for cell in cells):
+        for name in ("served_models", "system_fingerprints"):
+            seen = {version for session in record.sessions for version in session.described.get(name, ())}
+            if len(seen) > 1:
+                found.append(
+                    f"{record.system.label} was answered by {len(seen)} versions of its model "
+                    f"({', '.join(sorted(seen))}): its rankings mix them."
+                )
+                break
+    return found
 
 
 def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ...]:

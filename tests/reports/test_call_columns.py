@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reports.columns import COLUMNS
+from reports.guards import about_calls, drift
 from reports.numbers import dollars
 from reports.values import Stage
 
@@ -41,3 +42,24 @@ def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:
 )
 def test_small_amounts_keep_two_digits(amount: float, text: str) -> None:
     assert dollars(amount) == text
+
+
+def test_calls_that_were_not_made_or_not_counted_are_said() -> None:
+    one = system(llm_calls=8.0, calls_replayed=2.0, calls_estimated=8.0)
+    one.label = "RankGPT"
+    replayed, estimated = about_calls(one)
+    assert replayed.startswith("RankGPT: 25\u202f% of its calls were answered from a recording")
+    assert estimated.startswith("RankGPT: 100\u202f% of its calls have tokens that are an estimate")
+    plain = system(llm_calls=8.0)
+    assert about_calls(plain) == about_calls(system()) == []
+
+
+def test_an_endpoint_that_changed_its_model_is_said() -> None:
+    def cell(*fingerprints: list[str]) -> Any:
+        sessions = [SimpleNamespace(described={"system_fingerprints": each}) for each in fingerprints]
+        named = SimpleNamespace(label="RankGPT")
+        return SimpleNamespace(record=SimpleNamespace(sessions=sessions, system=named))
+
+    assert drift([cell(["fp_1"], ["fp_1"], [])]) == []
+    (warning,) = drift([cell(["fp_1"], ["fp_1", "fp_2"])])
+    assert "2 versions of its model (fp_1, fp_2)" in warning
