@@ -31,7 +31,7 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        value: in the column's unit; None where there is none.
+        value: in the column's unit; None where there is none, or the cell is a word.
         mark: best or second of the systems that compete in this column.
         change: whether the value is significantly above or below the baseline's.
         p_value, p_holm: of the test against the baseline, as it is and corrected.
@@ -49,6 +49,11 @@ class Cell:
     p_holm: float | None = None
     interval: str = ""
     hint: str = ""
+
+    @property
+    def is_word(self) -> bool:
+        """Whether the cell says something that is no number."""
+        return self.value is None and self.text not in ("", ABSENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,17 +71,25 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     labelled = dict(zip(_labels(keyed), keyed, strict=True))
     values: dict[str, quality.PerQuery] = {}
     tops: dict[str, quality.Tops] = {}
+    by_depth: dict[str, dict[int, float]] = {}
     rankings = quality.Rankings(pool, measures)
     for label, (_, cell) in labelled.items():
         if cell.record.status == "done":
-            found, tops[label] = rankings.read(cell.rankings.orders())  # parsed here, and not kept
+            orders = cell.rankings.orders()  # parsed here, and not kept
+            found, tops[label] = rankings.read(orders)
             if pool.qrels:
                 values[label] = found
+                if cell.record.is_imported and role(cell.record.system.reranker) == "reranker":
+                    by_depth[label] = rankings.by_depth(orders)
     baseline = _baseline(labelled, values, wanted)
     against = quality.compare(values, baseline) if baseline else {}
     systems = [
-        _system(label, one, cell, tops.get(label, {}), values.get(label, {}), against.get(label, {}))
-        for label, (one, cell) in labelled.items()
+        dataclasses.replace(
+            _system(label, one, cell, tops.get(label, {}), values.get(label, {}), against.get(label, {})),
+            place=place,
+            by_depth=by_depth.get(label, {}),
+        )
+        for place, (label, (one, cell)) in enumerate(labelled.items())
     ]
     slowest = max(
         (system for system in systems if system.role == "reranker" and system.latency),
@@ -124,6 +132,7 @@ def _system(
     counts, faulty = timing.faults(rows)
     sessions = record.sessions
     return SystemResult(
+        place=0,
         label=label,
         name=record.system.label,
         reranker=record.system.reranker,
@@ -145,6 +154,7 @@ def _system(
         measured_queries=len({row.query_id for row in cell.rows}),
         unstable=len(cell.unstable_queries()),
         tops=tops,
+        by_depth={},
         query_seconds=timing.query_seconds(rows),
         load_seconds=max((s.load_seconds for s in sessions if s.load_seconds is not None), default=None),
         peak_device_bytes=max((s.peak_device_bytes for s in sessions if s.peak_device_bytes), default=None),

@@ -47,6 +47,8 @@ def _line(one: Table, row: Row) -> Line:
         name = _text(head.name)
         if head.unit and head.unit != "×":
             name += f"_{head.unit}"
+        if cell.is_word:
+            line[name] = _text(cell.text)
         numbers = {
             "": cell.value,
             "_low": cell.low,

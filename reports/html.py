@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.store import read_results
+from reports import ablation, explorer, grouped, latex, markdown, matrices, numbers, published
 from reports import csv as csv_table
-from reports import explorer, grouped, latex, markdown, matrices, numbers
+from reports.charts.curves import latency_curve, quality_curve
+from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
 from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
 from reports.charts.trade_off import trade_off
 from reports.context import build
-from reports.tables import LAYOUTS
+from reports.tables import LAYOUTS, tables
 from rerankers.interface import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from reports.charts.look import Look, Spec
     from reports.values import Context, Group
+
+    Drawn = dict[str, Spec | None]
 
 PAIRED_SYSTEMS = 12
 """Up to so many systems the page compares every pair; more make a matrix that nobody reads."""
@@ -89,7 +93,9 @@ def render(context: Context) -> str:
             for group in context.groups
             if 2 < len(group.systems) <= PAIRED_SYSTEMS
         },
+        published={group.key: table for group in context.groups for table in published.tables(group)},
         datasets=matrices.datasets(context) if len(context.groups) > 1 else [],
+        ablations=_ablations(context),
         charts={group.key: _charts(group) for group in context.groups},
         packed={key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
         style=_source("style.css") + _source("explorer.css"),
@@ -99,12 +105,21 @@ def render(context: Context) -> str:
     )
 
 
-def _charts(group: Group) -> dict[str, dict[str, Spec | None]]:
-    """Every chart twice, for wide and for narrow columns; None where there is nothing to draw."""
-    looks = {"wide": PAGE, "narrow": PHONE}
-    return {
-        name: {width: draw(group, look) for width, look in looks.items()} for name, draw in _DRAWINGS.items()
-    }
+def _charts(group: Group) -> dict[str, Drawn]:
+    return {name: _drawn(draw, group) for name, draw in _DRAWINGS.items()}
+
+
+def _drawn(draw: Callable[[Any, Look], Spec | None], shown: object) -> Drawn:
+    """A chart twice, for wide and for narrow columns; None where there is nothing to draw."""
+    return {"wide": draw(shown, PAGE), "narrow": draw(shown, PHONE)}
+
+
+def _ablations(context: Context) -> list[dict[str, Any]]:
+    """By factor its table and its curves."""
+    return [
+        {"table": table, "quality": _drawn(quality_curve, factor), "latency": _drawn(latency_curve, factor)}
+        for factor, table in zip(ablation.factors(context), ablation.tables(context), strict=True)
+    ]
 
 
 def _absolute(group: Group, look: Look) -> Spec | None:
@@ -115,7 +130,13 @@ def _share(group: Group, look: Look) -> Spec | None:
     return stage_bars(group, share=True, look=look)
 
 
-_DRAWINGS = {"trade-off": trade_off, "stages": _absolute, "stage-shares": _share, "latency": distribution}
+_DRAWINGS = {
+    "trade-off": trade_off,
+    "depth": depth_trade_off,
+    "stages": _absolute,
+    "stage-shares": _share,
+    "latency": distribution,
+}
 
 
 def _source(name: str) -> str:
@@ -141,7 +162,7 @@ def _policy(scripts: Sequence[str]) -> str:
 def _write_tables(context: Context, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
-    for layout in LAYOUTS:
+    for layout in (layout for layout in LAYOUTS if tables(context, layout)):
         for suffix, write in writers.items():
             (folder / f"{layout}.{suffix}").write_text(write(context, layout), encoding="utf-8")
 
@@ -150,12 +171,16 @@ def _write_figures(context: Context, folder: Path) -> None:
     import vl_convert
 
     folder.mkdir(exist_ok=True)
-    for group in context.groups:
-        for name, draw in _DRAWINGS.items():
-            specification = draw(group, PAPER)
-            if specification is not None:
-                stem = folder / f"{name}-{group.key}"
-                stem.with_suffix(".svg").write_text(
-                    vl_convert.vegalite_to_svg(specification), encoding="utf-8"
-                )
-                stem.with_suffix(".pdf").write_bytes(vl_convert.vegalite_to_pdf(specification))
+    drawn = {
+        f"{name}-{group.key}": draw(group, PAPER)
+        for group in context.groups
+        for name, draw in _DRAWINGS.items()
+    }
+    for number, factor in enumerate(ablation.factors(context), 1):
+        drawn[f"ablation-quality-{number}"] = quality_curve(factor, PAPER)
+        drawn[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
+    for name, specification in drawn.items():
+        if specification is not None:
+            svg = vl_convert.vegalite_to_svg(specification)
+            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+            (folder / f"{name}.pdf").write_bytes(vl_convert.vegalite_to_pdf(specification))

@@ -21,6 +21,9 @@ Tops = dict[str, tuple[int, ...]]  # by query id, the first `TOP` passages as 0-
 TOP = 20
 """Ranks of each ranking that reports show."""
 
+DEPTHS = (10, 20, 30, 50, 75)
+"""Numbers of candidates at which an imported run is looked at, up to its pool's own."""
+
 # Two systems tie on a query when their values differ by less than evaluation tools print.
 TIE = 5e-5
 
@@ -35,6 +38,8 @@ class Rankings:
 
     def __init__(self, pool: Pool, measures: Sequence[str]) -> None:
         self._evaluator = Evaluator(pool.qrels, measures) if pool.qrels else None
+        self._headline = Evaluator(pool.qrels, measures[:1])
+        self._depth = pool.depth
         self._ranks = {
             query_id: {candidate.doc_id: rank for rank, candidate in enumerate(candidates)}
             for query_id, candidates in pool.candidates.items()
@@ -51,6 +56,23 @@ class Rankings:
             for query_id, doc_ids in orders.items()
         }
         return self._evaluator.evaluate(orders) if self._evaluator else {}, tops
+
+    def by_depth(self, orders: Mapping[str, Sequence[str]]) -> dict[int, float]:
+        """The headline measure had only the first so many candidates been reranked, by their number.
+
+        The ranking's order is kept among them, and the rest follows as the first stage had it. That is what
+        a pointwise method gives at that depth; of a listwise one, which sees other lists then, an estimate.
+        """
+        found = {}
+        for depth in (*(depth for depth in DEPTHS if depth < self._depth), self._depth):
+            cut = {
+                query_id: [doc_id for doc_id in doc_ids if self._ranks[query_id][doc_id] < depth]
+                + [doc_id for doc_id, rank in self._ranks[query_id].items() if rank >= depth]
+                for query_id, doc_ids in orders.items()
+            }
+            (by_query,) = self._headline.evaluate(cut).values()
+            found[depth] = mean(by_query.values())
+        return found
 
 
 def estimates(values: PerQuery) -> dict[str, Estimate]:

@@ -1,7 +1,9 @@
 """Tables by name, from a context or straight from result folders.
 
 Layouts: `headline` and `stages` make a table for each group, as does a list of column names; `datasets` puts
-the headline measure of all groups side by side; `significance` compares every pair of systems of a group.
+the headline measure of all groups side by side; `significance` compares every pair of systems of a group;
+`ablation` makes a table for each setting that takes several values; `published` lists others' figures on the
+same data, `reproduction` those that a system here reproduces, or should.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measures import parse
 from benchmarks.store import read_results
-from reports import grouped, matrices
+from reports import ablation, grouped, matrices, published
 from reports.columns import COLUMNS
 from reports.context import build
 from rerankers.errors import InputError, UnknownNameError
@@ -23,8 +25,14 @@ if TYPE_CHECKING:
     from reports.cells import Table
     from reports.values import Context
 
-LAYOUTS = (*grouped.LAYOUTS, "datasets", "significance")
+LAYOUTS = (*grouped.LAYOUTS, "datasets", "significance", "ablation", "published", "reproduction")
 FORMATS = ("latex", "markdown", "csv")
+
+_NEEDED = {
+    "ablation": "no option, first stage or depth takes two values while all else stays",
+    "published": "no published figures are known for these datasets; see reports/published/",
+    "reproduction": "no system here is one whose figures on these datasets are known; see reports/published/",
+}
 
 
 def table(folders: Sequence[Path], format: str, layout: str = "headline", baseline: str | None = None) -> str:  # noqa: A002 - the command line's own word
@@ -42,6 +50,10 @@ def table(folders: Sequence[Path], format: str, layout: str = "headline", baseli
     if format not in FORMATS:
         raise UnknownNameError("table format", format, FORMATS)
     context = build([read_results(folder) for folder in folders], baseline, _measures(layout))
+    if not tables(context, layout):
+        raise InputError(
+            f"nothing here for the layout {layout!r}: {_NEEDED.get(layout, 'no judged queries')}"
+        )
     text: str = importlib.import_module(f"reports.{format}").render(context, layout)
     return text
 
@@ -56,6 +68,10 @@ def tables(context: Context, layout: str, *, narrow: bool = False) -> list[Table
         return matrices.datasets(context)
     if layout == "significance":
         return [matrices.significance(group) for group in context.groups if group.pool.qrels]
+    if layout == "ablation":
+        return ablation.tables(context)
+    if layout in ("published", "reproduction"):
+        return [one for group in context.groups for one in published.tables(group, layout)]
     return [grouped.table(group, layout, narrow=narrow) for group in context.groups]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates import Pool
 
-Role = Literal["reranker", "first_stage", "control"]
+Role = Literal["reranker", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
 
 
@@ -81,6 +81,7 @@ class SystemResult:
     """One cell of a group.
 
     Attributes:
+        place: position in the folders, so that what an experiment names first comes first.
         label: unique in the group; `name` is the experiment's own, which several folders may share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
         unstable: queries that a later repeat ranked differently.
@@ -88,10 +89,12 @@ class SystemResult:
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
         speedup: the group's slowest p50 divided by this one; None for controls and the first stage.
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.
+        by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
         query_seconds: by query id, the mean over repeats.
         hardware: one line for each machine that measured this cell.
     """
 
+    place: int
     label: str
     name: str
     reranker: str
@@ -113,6 +116,7 @@ class SystemResult:
     measured_queries: int
     unstable: int
     tops: Mapping[str, tuple[int, ...]]
+    by_depth: Mapping[int, float]
     query_seconds: Mapping[str, float]
     load_seconds: float | None
     peak_device_bytes: int | None

@@ -42,18 +42,8 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
     }
     layers = [
-        *_level(level, look),
-        {
-            "transform": [{"filter": "datum.front"}],
-            "mark": {
-                "type": "line",
-                "interpolate": "step-after",
-                "stroke": look.muted,
-                "strokeDash": [1, 3],
-                "strokeWidth": 1.5,
-            },
-            "encoding": {"x": x, "y": y, "order": {"field": "x", "type": "quantitative"}},
-        },
+        *level_line(level, look),
+        front_line(x, y, look),
         {
             "mark": {"type": "rule", "stroke": look.muted, "opacity": 0.45},
             "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
@@ -69,10 +59,17 @@ def trade_off(group: Group, look: Look) -> Spec | None:
 
 def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
     """The systems that no other beats in both the measure and p50, fastest first."""
-    front: list[SystemResult] = []
-    for system in sorted(systems, key=lambda s: (_p50(s), -s.quality[measure].value)):
-        if not front or system.quality[measure].value > front[-1].quality[measure].value:
-            front.append(system)
+    front = pareto_points([(_p50(system), system.quality[measure].value) for system in systems])
+    by_point = {(_p50(system), system.quality[measure].value): system for system in reversed(systems)}
+    return [by_point[point] for point in front]
+
+
+def pareto_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, gain) points that no other beats in both, cheapest first."""
+    front: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or gain > front[-1][1]:
+            front.append((cost, gain))
     return front
 
 
@@ -99,7 +96,7 @@ def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
     }
 
 
-def _level(values: list[Spec], look: Look) -> list[Spec]:
+def level_line(values: list[Spec], look: Look) -> list[Spec]:
     """The first stage's value as a line across, named at its left end."""
     y = {"y": {"field": "y", "type": "quantitative"}}
     line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
@@ -109,6 +106,21 @@ def _level(values: list[Spec], look: Look) -> list[Spec]:
         {"data": {"values": values}, "mark": line, "encoding": y},
         {"data": {"values": values}, "mark": name, "encoding": text},
     ]
+
+
+def front_line(x: Spec, y: Spec, look: Look) -> Spec:
+    """Steps along the points that have `front`."""
+    return {
+        "transform": [{"filter": "datum.front"}],
+        "mark": {
+            "type": "line",
+            "interpolate": "step-after",
+            "stroke": look.muted,
+            "strokeDash": [1, 3],
+            "strokeWidth": 1.5,
+        },
+        "encoding": {"x": x, "y": y, "order": {"field": "x", "type": "quantitative"}},
+    }
 
 
 def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:

@@ -16,7 +16,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     const rows = [...body.rows].sort((a, b) => {
       const [x, y] = [key(a), key(b)];
       if (x === "" || y === "") return (x === "") - (y === "");
-      return sign * (column === 0 ? x.localeCompare(y) : Number(x) - Number(y));
+      return sign * (column > 0 && !isNaN(x) && !isNaN(y) ? Number(x) - Number(y) : x.localeCompare(y));
     });
     body.append(...rows);
   }));

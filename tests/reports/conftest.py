@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,11 +45,12 @@ class Folder:
         qrels: Mapping[str, Mapping[str, int]],
         dataset: str = "tiny",
         queries: Mapping[str, str] | None = None,
+        first_stage: Mapping[str, Any] | None = None,
     ) -> Pool:
         """A saved pool: passages d0, d1, ... per query, in first-stage order."""
         pool = Pool.freeze(
             dataset=dataset,
-            first_stage={"kind": "bm25", "k1": 0.9, "b": 0.4},
+            first_stage=first_stage or {"kind": "bm25", "k1": 0.9, "b": 0.4},
             depth=max(len(passages) for passages in texts.values()),
             queries=queries or {query_id: f"what is {query_id}" for query_id in texts},
             qrels=qrels,
@@ -80,6 +82,7 @@ class Folder:
         mode: str = "latency",
         environment: Mapping[str, Any] | None = None,
         described: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         only: int | None = None,
         repeats: int = 1,
     ) -> None:
@@ -91,7 +94,12 @@ class Folder:
                 "experiment": self.name,
                 "status": status,
                 "error": error,
-                "system": System(label=label, reranker=reranker, described=dict(described or {})),
+                "system": System(
+                    label=label,
+                    reranker=reranker,
+                    options=dict(options or {}),
+                    described=dict(described or {}),
+                ),
                 "dataset": pool.dataset,
                 "first_stage": pool.first_stage,
                 "depth": pool.depth,
@@ -114,6 +122,14 @@ class Folder:
                     writer.add([Ranking.of(request, order(request), cost)], repeat, seconds(position))
         self.cells.append(name)
         write_experiment(self.path, self.name, self.cells, {"name": self.name, "datasets": [pool.dataset]})
+
+    def imported(self, pool: Pool, label: str, order: Order) -> None:
+        """Another's run on a pool: rankings, and nothing measured."""
+        self.cell(pool, label, order, reranker="imported")
+        path = self.path / self.cells[-1]
+        (path / "queries.jsonl").unlink()
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        (path / "record.json").write_text(json.dumps({**record, "is_imported": True}), encoding="utf-8")
 
     @staticmethod
     def kept(request: RerankRequest) -> list[int]:

@@ -1,0 +1,213 @@
+"""Ablations: what changes when one setting takes another value and everything else stays.
+
+Settings are read from the records: a reranker's options, the first stage, the depth. A setting that takes two
+values or more while all others agree is a *factor*; the value that comes first in the experiment is its
+baseline level, which the other levels are compared with, query by query.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.statistics import holm, paired_t_test
+from reports.cells import Cell, Head, Row, Table
+from reports.numbers import fixed, p_value, signed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.cells import Change
+    from reports.values import Context, Group, SystemResult
+
+# Settings beside a reranker's options, which are Python names and so never have a space in them.
+FIRST_STAGE, DEPTH = "first stage", "candidate depth"
+_DATASET, _RERANKER = "of dataset", "of reranker"  # no factors: tables compare methods
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A system at one level of a factor."""
+
+    level: Any
+    group: Group
+    system: SystemResult
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The levels of a factor while all other settings agree, the baseline level first."""
+
+    points: tuple[Point, ...]
+    column: str
+    """The pool's settings but the factor itself, as a column's heading."""
+
+    @property
+    def label(self) -> str:
+        """What the systems of the series have in common."""
+        return self.points[0].system.label
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One setting with all its series; `name` is the option's, `first stage` or `candidate depth`."""
+
+    name: str
+    mode: str
+    series: tuple[Series, ...]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the levels are numbers, so that there is a curve to draw."""
+        levels = [point.level for one in self.series for point in one.points]
+        return all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
+
+
+def factors(context: Context) -> list[Factor]:
+    """Every factor of the experiments, by mode, options before first stage and depth."""
+    found = []
+    for mode in dict.fromkeys(group.mode for group in context.groups):
+        groups = [group for group in context.groups if group.mode == mode]
+        observed = [
+            (_settings(group, system), Point(None, group, system))
+            for group in groups
+            for system in sorted(group.systems, key=lambda one: one.place)
+            if system.role == "reranker" and group.headline in system.quality
+        ]
+        names = dict.fromkeys(name for settings, _ in observed for name in settings)
+        for name in sorted(names.keys() - {_DATASET, _RERANKER}, key=[*names].index):
+            series = _series(name, observed, len({group.dataset for group in groups}) > 1)
+            if series:
+                found.append(Factor(name, mode, tuple(series)))
+    return found
+
+
+def _settings(group: Group, system: SystemResult) -> dict[str, Any]:
+    pool = {FIRST_STAGE: group.first_stage, DEPTH: group.depth}
+    return {**system.options, **pool, _DATASET: group.dataset, _RERANKER: system.reranker}
+
+
+def _series(name: str, observed: list[tuple[dict[str, Any], Point]], many: bool) -> list[Series]:
+    """The series of one factor; a system that says nothing about it stands at the level `default`."""
+    fixed_settings: dict[str, dict[str, Point]] = {}
+    columns: dict[str, str] = {}
+    for settings, point in observed:
+        others = {key: value for key, value in settings.items() if key != name}
+        level = settings.get(name, "default")
+        key = json.dumps(others, sort_keys=True, default=str)
+        levels = fixed_settings.setdefault(key, {})
+        levels.setdefault(json.dumps(level, default=str), Point(level, point.group, point.system))
+        pool = [str(settings[_DATASET])] if many else []
+        pool += [settings[FIRST_STAGE]] if name != FIRST_STAGE else []
+        pool += [f"top {settings[DEPTH]}"] if name != DEPTH else []
+        columns[key] = ", ".join(pool)
+    return [
+        Series(tuple(levels.values()), columns[key])
+        for key, levels in fixed_settings.items()
+        if len(levels) > 1
+    ]
+
+
+def tables(context: Context) -> list[Table]:
+    """A matrix for each factor: its levels, by what else the pools differ in."""
+    return [_table(factor, number) for number, factor in enumerate(factors(context), 1)]
+
+
+def _table(factor: Factor, number: int) -> Table:
+    measure = factor.series[0].points[0].group.headline
+    columns = list(dict.fromkeys(series.column for series in factor.series))
+    p_values = {
+        f"{place} {level}": _p(point, series.points[0])
+        for place, series in enumerate(factor.series)
+        for level, point in enumerate(series.points)
+        if level and _is_paired(point, series.points[0])
+    }
+    corrected = holm(p_values)
+    cells: dict[str, dict[str, tuple[Cell, Cell]]] = {}
+    systems: dict[str, SystemResult] = {}
+    for place, series in enumerate(factor.series):
+        base = series.points[0]
+        for level, point in enumerate(series.points):
+            label = _label(factor, point)
+            key = f"{place} {level}"
+            tests = (p_values[key], corrected[key]) if key in p_values else None
+            systems.setdefault(label, point.system)
+            cells.setdefault(label, {})[series.column] = _pair(point, base, tests)
+    heads = [
+        head
+        for column in columns
+        for head in (
+            Head(f"{measure}:{column}", measure, column, f"{measure} on {column}"),
+            Head(f"change:{column}", "change", column, "difference to the level that comes first"),
+        )
+    ]
+    rows = tuple(
+        Row(
+            label=label,
+            role="reranker",
+            reranker=systems[label].reranker,
+            status=systems[label].status,
+            notes=(),
+            cells=tuple(cell for column in columns for cell in by_column.get(column, (Cell(), Cell()))),
+        )
+        for label, by_column in cells.items()
+    )
+    bases = dict.fromkeys(_level(series.points[0].level) for series in factor.series)
+    return Table(
+        name=f"ablation-{number}",
+        caption=f"Ablation of {_words(factor.name)}: {measure} at each level.",
+        about={"factor": factor.name, "mode": factor.mode, "measure": measure},
+        columns=tuple(heads),
+        rows=rows,
+        footnotes=(),
+        legend=(
+            f"Change to {_words(factor.name)} {' or '.join(bases)}, all other settings alike",
+            f"▲ ▼ significant at 5 % (paired t-test, Holm-corrected over the {len(p_values)} changes)",
+        ),
+        warnings=(),
+    )
+
+
+def _label(factor: Factor, point: Point) -> str:
+    """A row: the system, and the level where its own name cannot say it."""
+    if factor.name in (FIRST_STAGE, DEPTH):
+        return f"{point.system.label}, {factor.name} {_level(point.level)}"
+    level = f"{factor.name}={_level(point.level)}"
+    label = point.system.label
+    return label if str(point.level) in label else f"{label} ({level})"
+
+
+def _pair(point: Point, base: Point, tests: tuple[float, float] | None) -> tuple[Cell, Cell]:
+    estimate = point.system.quality[point.group.headline]
+    value = Cell(value=estimate.value, text=fixed(estimate.value, 4), low=estimate.low, high=estimate.high)
+    if tests is None:
+        return value, Cell()
+    p, p_holm = tests
+    difference = estimate.value - base.system.quality[base.group.headline].value
+    change: Change = "" if p_holm >= 0.05 else "better" if difference > 0 else "worse"
+    hint = f"{p_value(p_holm)} (Holm), {p_value(p)} alone"
+    return value, Cell(difference, signed(difference, 4), change=change, p_value=p, p_holm=p_holm, hint=hint)
+
+
+def _per_query(point: Point) -> Mapping[str, float]:
+    return point.system.per_query[point.group.headline]
+
+
+def _is_paired(point: Point, base: Point) -> bool:
+    """Whether both were measured alike on the same judged queries."""
+    same = _per_query(point).keys() == _per_query(base).keys()
+    return same and point.group.headline == base.group.headline
+
+
+def _p(point: Point, base: Point) -> float:
+    ours, theirs = _per_query(point), _per_query(base)
+    return paired_t_test(list(ours.values()), [theirs[query_id] for query_id in ours])
+
+
+def _level(level: Any) -> str:
+    return level if isinstance(level, str) else json.dumps(level, default=str)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

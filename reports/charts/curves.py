@@ -1,0 +1,96 @@
+"""What a number that is varied does: depth, window, step, and whatever option takes several numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis
+from reports.numbers import fixed, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.ablation import Factor, Point
+
+
+def quality_curve(factor: Factor, look: Look) -> Spec | None:
+    """The headline measure against the levels of a numeric factor, a line for each system and pool."""
+    measure = factor.series[0].points[0].group.headline
+    values = [
+        {**_named(factor, point, name), "y": estimate.value, "low": estimate.low, "high": estimate.high}
+        for name, point in _points(factor)
+        if (estimate := point.system.quality.get(measure))
+    ]
+    written = [{**value, "written": fixed(value["y"], 4)} for value in values]
+    return _lines(factor, f"{measure} by {factor.name}", measure, written, look, is_log=False)
+
+
+def latency_curve(factor: Factor, look: Look) -> Spec | None:
+    """Median latency against the levels of a numeric factor; None without latencies."""
+    values = [
+        {**_named(factor, point, name), "y": milliseconds, "written": f"{significant(milliseconds)} ms"}
+        for name, point in _points(factor)
+        if point.system.latency
+        for milliseconds in [MILLISECONDS * point.system.latency.p50.value]
+    ]
+    title = "Median latency per query (ms, log scale)"
+    return _lines(factor, f"Median latency by {factor.name}", title, values, look, is_log=True)
+
+
+def _points(factor: Factor) -> list[tuple[str, Point]]:
+    """Each point with the name of its line: the first system's, and the pool where lines differ in it."""
+    many = len({series.column for series in factor.series}) > 1
+    return [
+        (f"{series.label}, {series.column}" if many else series.label, point)
+        for series in factor.series
+        for point in series.points
+    ]
+
+
+def _named(factor: Factor, point: Point, line: str) -> Spec:
+    return {"line": line, "name": point.system.label, "x": point.level}
+
+
+def _lines(
+    factor: Factor, title: str, y_title: str, values: Sequence[Spec], look: Look, *, is_log: bool
+) -> Spec | None:
+    if not factor.is_numeric or not values:
+        return None
+    names = list(dict.fromkeys(value["line"] for value in values))
+    levels = sorted({value["x"] for value in values})
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "title": factor.name.replace("_", " "),
+        "scale": {"zero": False, "nice": False, "padding": 12},
+        "axis": {"values": levels, "grid": False, "format": ",~r"},
+    }
+    if is_log:
+        y = log_axis("y", y_title, [value["y"] for value in values])
+    else:
+        y = {
+            "field": "y",
+            "type": "quantitative",
+            "title": y_title,
+            "scale": {"zero": False},
+            "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
+        }
+    kind = {
+        "field": "line",
+        "type": "nominal",
+        "scale": {"domain": names},
+        "legend": {"columns": 1, "labelLimit": look.room},
+    }
+    hover = [
+        {"field": "name", "title": "System"},
+        {"field": "x", "title": factor.name.replace("_", " ")},
+        {"field": "written", "title": y_title},
+    ]
+    layers = [
+        {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
+        {
+            "mark": {"type": "point", "opacity": 1, "filled": True, "size": look.point},
+            "encoding": {"x": x, "y": y, "color": kind, "shape": kind, "tooltip": hover},
+        },
+    ]
+    return chart(title, look, round(0.7 * look.height), values, layers)

@@ -1,0 +1,72 @@
+"""Quality against depth, where nobody measured a latency: how few candidates buy how much."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.charts.look import Look, Spec, chart
+from reports.charts.trade_off import front_line, level_line, pareto_points
+from reports.numbers import fixed
+
+if TYPE_CHECKING:
+    from reports.values import Group
+
+
+def depth_trade_off(group: Group, look: Look) -> Spec | None:
+    """Quality against the number of candidates reranked, for imported runs, whose latency nobody measured."""
+    shown = [system for system in group.systems if system.by_depth]
+    if not shown:
+        return None
+    measure = group.headline
+    points: list[Spec] = [
+        {"name": system.label, "x": depth, "y": value, "written": fixed(value, 4)}
+        for system in shown
+        for depth, value in system.by_depth.items()
+    ]
+    front = pareto_points([(point["x"], point["y"]) for point in points])
+    for point in points:
+        point["front"] = (point["x"], point["y"]) in front
+        point["place"] = "on the Pareto front" if point["front"] else "another is as cheap and better"
+    level = [
+        {"y": system.quality[measure].value, "written": system.label}
+        for system in group.systems
+        if system.role == "first_stage" and measure in system.quality
+    ]
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "title": "Candidates reranked",
+        "scale": {"zero": False, "nice": False, "padding": 12},
+        "axis": {"values": sorted({point["x"] for point in points}), "grid": False},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "title": measure,
+        "scale": {"zero": False},
+        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
+    }
+    kind = {"field": "name", "type": "nominal", "scale": {"domain": [system.label for system in shown]}}
+    layers = [
+        *level_line(level, look),
+        front_line(x, y, look),
+        {"mark": {"type": "line", "strokeWidth": 1}, "encoding": {"x": x, "y": y, "color": kind}},
+        {
+            "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": look.point},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": kind,
+                "shape": kind,
+                "fill": kind,
+                "fillOpacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0},
+                "tooltip": [
+                    {"field": "name", "title": "System"},
+                    {"field": "x", "title": "Candidates reranked"},
+                    {"field": "written", "title": measure},
+                    {"field": "place", "title": "Trade-off"},
+                ],
+            },
+        },
+    ]
+    return chart(f"{measure} against candidates reranked on {group.title}", look, look.height, points, layers)
