@@ -64,7 +64,9 @@ class Endpoint:
                 remedy = self._remedy(status)
                 raise BackendError(f"{self.name} refuses with {why}; {remedy}") from error
         if failures > self.retries:
-            raise BackendError(f"{self.name} failed {failures} times in a row: {why}") from error
+            has_answered = isinstance(error, httpx.HTTPStatusError)
+            remedy = "run again later" if has_answered else f"see whether it is up, and check {self.settings}"
+            raise BackendError(f"{self.name} failed {failures} times in a row: {why}; {remedy}") from error
         asked = _asked_wait(error)
         if asked is None:
             doubled = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (failures - 1))

@@ -39,7 +39,7 @@ class OpenAIChat(ChatBackend):
     """Answers calls through an endpoint; the key is read from `OPENAI_API_KEY` and never leaves the client.
 
     Raises:
-        InputError: neither a key nor a base URL nor a recording is set.
+        InputError: neither a key nor a base URL nor a recording is set, or the URL is none.
     """
 
     def __init__(self, options: ChatOptions) -> None:
@@ -49,8 +49,7 @@ class OpenAIChat(ChatBackend):
             raise InputError(f"set {_KEY}, or give the base_url of an endpoint that needs no key")
         self._options = options
         self._is_openai = base_url is None
-        url = httpx.URL(base_url or _OPENAI_URL)
-        url = url.copy_with(path=url.path.rstrip("/") + "/")
+        url = _parsed(base_url or _OPENAI_URL)
         at_once = options.concurrency
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key or 'none'}", "Content-Type": "application/json"},
@@ -277,6 +276,17 @@ class OpenAIChat(ChatBackend):
         """What the call costs, or did when it was recorded; 0 where no price is known."""
         counts = exchange.prompt_tokens, exchange.cached_tokens, exchange.generated_tokens
         return self._price.dollars(*counts) if self._price else 0.0
+
+
+def _parsed(base_url: str) -> httpx.URL:
+    """The root of an API, with a slash at its end."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise InputError(f"base_url {base_url!r} is no URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InputError(f"base_url {base_url!r} has no scheme or host; write it as http://localhost:8000/v1")
+    return url.copy_with(path=url.path.rstrip("/") + "/")
 
 
 async def _next_chunk(lines: Any, answer: GrowingAnswer) -> bool:

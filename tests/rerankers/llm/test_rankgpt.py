@@ -133,6 +133,8 @@ def test_a_window_that_can_never_fit_says_what_to_change(
         ({"backend": "transformers", "temperature": 0.7}, "greedily"),
         ({"backend": "openai", "revision": "main"}, "revision"),
         ({"backend": "vllm"}, "backend"),
+        ({"base_url": "localhost:8000/v1"}, "write it as http://localhost:8000/v1"),
+        ({"base_url": "http://localhost:port/v1"}, "no URL"),
         ({"top": 3, "parsing": "strict"}, "leave one of them out"),
         ({"passage_words": 0}, "passage_words"),
     ],
