@@ -28,6 +28,10 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         "rank rank.yaml --set init_from=runs/warm-up/best optimizer.max_steps=2000",
         "shrink runs/rank/best --rank 4 --out pe-rank-small",
     )
+    train.epilog = (
+        f"{train.epilog}\n\non several devices (DDP, FSDP, DeepSpeed: as `accelerate config` says):\n"
+        "  accelerate launch -m benchmarks.cli train rank rank.yaml"
+    )
     train.set_defaults(command=lambda _: _help(train))
     tools = train.add_subparsers(metavar="WHAT", title="what to do")
     for stage, what in STAGES.items():

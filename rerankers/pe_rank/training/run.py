@@ -68,8 +68,11 @@ def train(
         ModelError: a model does not load, or does not fit the checkpoint to start from.
     """
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
+    if arguments.process_index:
+        say = _say_nothing
     say(f"training stage {stage} in {folder}")
-    _claim(folder, stage, settings)
+    with arguments.main_process_first(desc="claiming the folder"):
+        _claim(folder, stage, settings)
     set_seed(settings.seed)
     device = str(arguments.device)
     base = CausalLM(
@@ -129,6 +132,10 @@ def train(
     return Outcome(
         step, keeper.best, keeper.best_step, best if keeper.best_step is not None else folder / "last"
     )
+
+
+def _say_nothing(line: str) -> None:
+    """All processes but the main one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +374,9 @@ def _claim(folder: Path, stage: Stage, settings: Settings) -> None:
         stated["init_from"] = find_model(settings.init_from).fingerprint
     text = json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
     path = folder / "settings.json"
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
+    if path.is_file():
+        if path.read_text(encoding="utf-8") == text:
+            return
         raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

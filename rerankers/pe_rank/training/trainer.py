@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = False) -> TrainingArguments:
     """Settings in transformers' words; `folder` holds the states from which training goes on."""
     optimizer = settings.optimizer
+    use_cpu = use_cpu or not torch.accelerator.is_available()  # several processes need to be told
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=optimizer.batch_size,
@@ -47,7 +48,7 @@ def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = Fals
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
         dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available() and not use_cpu,
+        dataloader_pin_memory=not use_cpu,
         ddp_find_unused_parameters=False,
         logging_strategy="steps",
         logging_steps=settings.log_every,
