@@ -136,9 +136,10 @@ def _total_dollars(system: SystemResult) -> Estimate | None:
 
 
 def _well_formed(system: SystemResult) -> Estimate | None:
-    if "well_formed" not in system.work and not system.faults:
-        return None  # a method that parses no output
-    return Estimate(system.work.get("well_formed", 0.0) / system.work["llm_calls"])
+    calls, good = system.work.get("llm_calls"), system.work.get("well_formed", 0.0)
+    if not calls or not (good or (system.faults and system.work.get("generated_tokens"))):
+        return None  # a method that parses no text
+    return Estimate(good / calls)
 
 
 def _faulty(system: SystemResult) -> Estimate | None:

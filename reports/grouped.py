@@ -68,8 +68,9 @@ def about(group: Group) -> dict[str, str | int]:
 
 def _names(group: Group, layout: str) -> list[str]:
     if layout == "headline":
-        work = ["windows", "llm_calls", "prompt_tokens", "generated_tokens", "faulty"]
-        return [*group.measures, "p50", "p95", "p99", "mean", "speedup", *work]
+        time = ["p50", "p95", "p99", "mean", "speedup", "first_token", "inter_token"]
+        work = ["windows", "llm_calls", "calls_replayed", "prompt_tokens", "generated_tokens", "tokens_saved"]
+        return [*group.measures, *time, *work, "well_formed", "faulty", "dollars", "dollars_total"]
     if layout == "stages":
         return [*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50"]
     names = [name.strip() for name in layout.split(",")]

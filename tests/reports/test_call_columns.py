@@ -36,6 +36,18 @@ def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:
     assert value("inter_token", system(llm_calls=9.0)) is None
 
 
+def test_well_formed_answers_are_a_share_of_the_calls() -> None:
+    def share(faults: dict[str, int], **work: float) -> float | None:
+        one = system(**work)
+        one.faults = faults
+        return value("well_formed", one)
+
+    assert share({}, llm_calls=9.0, well_formed=9.0, generated_tokens=900.0) == 1.0
+    assert share({"malformed": 3}, llm_calls=9.0, generated_tokens=900.0) == 0.0
+    assert share({"malformed": 3}, llm_calls=1.0) is None  # scores, not text
+    assert share({}) is None
+
+
 @pytest.mark.parametrize(
     ("amount", "text"),
     [(0.0, "0.00"), (0.0042, "0.0042"), (0.123, "0.12"), (12.3, "12.30"), (1234.5, "1,234.50")],
