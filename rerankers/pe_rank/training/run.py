@@ -11,10 +11,7 @@ The result folder:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +24,17 @@ from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.models import cache_folder, find_model
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG
-from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
+from rerankers.pe_rank.compact import read_manifest
 from rerankers.pe_rank.projector import load_projector, untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
 from rerankers.pe_rank.training.adapters import StepMerger, add_adapter
 from rerankers.pe_rank.training.batches import Collator, Visits, visits_of_epoch
 from rerankers.pe_rank.training.evaluation import Validation
 from rerankers.pe_rank.training.examples import AlignmentExamples, ListChoice, RankingExamples
-from rerankers.pe_rank.training.export import save_checkpoint
+from rerankers.pe_rank.training.keeper import Keeper, portable
 from rerankers.pe_rank.training.model import Objective, TrainableRanker
 from rerankers.pe_rank.training.records import read_alignment, read_ranking
+from rerankers.pe_rank.training.result_folder import claim, last_state
 from rerankers.pe_rank.training.trainer import PERankTrainer, training_arguments
 from rerankers.pe_rank.training.vectors import TextRows, embed
 
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rerankers.pe_rank.training.settings import Settings, Stage
-
-_FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ def train(
         say = _say_nothing
     say(f"training stage {stage} in {folder}")
     with arguments.main_process_first(desc="claiming the folder"):
-        _claim(folder, stage, settings)
+        claim(folder, stage, settings)
     set_seed(settings.seed)
     device = str(arguments.device)
     base = CausalLM(
@@ -108,7 +104,7 @@ def train(
         steps=steps,
         seed=settings.seed,
     )
-    keeper = _Keeper(folder, stage, settings, model, base, encoder, template)
+    keeper = Keeper(folder, stage, settings, model, base, encoder, template)
     trainer = PERankTrainer(
         model,
         arguments,
@@ -123,7 +119,7 @@ def train(
     keeper.trainer = trainer
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
-    trainer.train(resume_from_checkpoint=_last_state(folder / "states"))
+    trainer.train(resume_from_checkpoint=last_state(folder / "states"))
     step = trainer.state.global_step
     if data.validation is not None and keeper.last_scored != step:
         trainer.evaluate()
@@ -245,8 +241,8 @@ def _started(start: Path, settings: Settings, encoder: Encoder) -> torch.nn.Modu
             f"{start} holds a language model that was trained as a whole; name {start}/llm as llm"
         )
     for kind, theirs, ours in (
-        ("language model", manifest.llm.model, _portable(settings.llm.model)),
-        ("encoder", manifest.encoder.model, _portable(settings.encoder.model)),
+        ("language model", manifest.llm.model, portable(settings.llm.model)),
+        ("encoder", manifest.encoder.model, portable(settings.encoder.model)),
         ("projector", manifest.projector, settings.projector.kind),
     ):
         if theirs != ours:
@@ -255,153 +251,3 @@ def _started(start: Path, settings: Settings, encoder: Encoder) -> torch.nn.Modu
     if manifest.encoder.dimension != encoder.dimension:
         raise ModelError(f"{start} has a projector for {manifest.encoder.dimension} dimensions")
     return projector
-
-
-class _Keeper:
-    """Writes checkpoints, and remembers the best."""
-
-    def __init__(
-        self,
-        folder: Path,
-        stage: Stage,
-        settings: Settings,
-        model: TrainableRanker,
-        base: CausalLM,
-        encoder: Encoder,
-        template: PromptTemplate,
-    ) -> None:
-        self._folder, self._stage, self._settings = folder, stage, settings
-        self._model, self._base, self._encoder, self._template = model, base, encoder, template
-        self.trainer: PERankTrainer | None = None
-        self.scores: dict[int, float] = {}
-        self.last_scored: int | None = None
-        self.best: float | None = None
-        self.best_step: int | None = None
-        if (folder / "best").is_dir():  # left by a killed process
-            training = read_manifest(find_model(str(folder / "best"))).training
-            self.best, self.best_step = training["validation_ndcg@10"], training["step"]
-
-    def keep_best(self, step: int, score: float) -> None:
-        """Take in an evaluation; write the checkpoint if it is the best so far."""
-        self.scores[step], self.last_scored = score, step
-        if self.best is None or score > self.best:
-            self.best, self.best_step = score, step
-            self.keep(self._folder / "best", score)
-
-    def keep(self, folder: Path, score: float | None) -> None:
-        """Write the checkpoint as it is now; to be called on all processes."""
-        assert self.trainer is not None  # noqa: S101 - set before training starts
-        state = self.trainer.full_state()
-        if self.trainer.is_world_process_zero():
-            save_checkpoint(folder, self._model, state, self._base.tokenizer, self._manifest(score))
-
-    def _manifest(self, score: float | None) -> Manifest:
-        settings, described = self._settings, self._encoder.describe()
-        llm, encoder = find_model(settings.llm.model), find_model(settings.encoder.model)
-        llm_revision = settings.llm.revision or self._base.describe()["revision"]
-        encoder_revision = settings.encoder.revision or described["revision"]
-        return Manifest(
-            llm=LLMEntry(
-                model=_portable(settings.llm.model),
-                revision=None if llm.is_local else str(llm_revision),
-                fingerprint=llm.fingerprint,
-            ),
-            encoder=EncoderEntry(
-                model=_portable(settings.encoder.model),
-                revision=None if encoder.is_local else str(encoder_revision),
-                fingerprint=encoder.fingerprint,
-                pooling=self._encoder.pooling,
-                dimension=self._encoder.dimension,
-                passage_prefix=self._encoder.passage_prefix,
-                max_length=settings.encoder.inference_max_length,
-            ),
-            projector=settings.projector.kind,
-            prompt=PromptEntry(
-                prefix=self._template.prefix,
-                passage=self._template.passage,
-                passage_with_text=self._template.passage_with_text,
-                suffix=self._template.suffix,
-                chat=self._template.chat,
-            ),
-            training=self._story(score),
-        )
-
-    def _story(self, score: float | None) -> dict[str, Any]:
-        """How the checkpoint came about: recipe, data, losses, scores; and what it started from."""
-        assert self.trainer is not None  # noqa: S101 - set before training starts
-        state = self.trainer.state
-        losses = [line for line in state.log_history if "loss" in line]
-        settings = self._settings.model_dump(exclude={"out"})
-        start = settings.pop("init_from")
-        data = settings["data"]
-        digests = {}
-        for name in ("train", "validation"):
-            if data[name] is not None:
-                digests[name] = _digest(Path(data[name]))
-                data[name] = Path(data[name]).name
-        return {
-            "stage": self._stage,
-            "settings": settings,
-            "data_sha256": digests,
-            "step": state.global_step,
-            "steps": state.max_steps,
-            "examples_per_step": len(self.trainer.train_dataset) // state.max_steps,  # type: ignore[arg-type]
-            "losses": losses[-1] if losses else {},
-            "validation_ndcg@10": score,
-            "versions": {name: version(name) for name in ("torch", "transformers")},
-            "started_from": None if start is None else read_manifest(find_model(start)).training,
-        }
-
-
-def _portable(name: str) -> str:
-    """A model's name that means the same from any folder."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
-
-
-def _claim(folder: Path, stage: Stage, settings: Settings) -> None:
-    """Make the folder this training's own.
-
-    Raises:
-        InputError: it holds another training.
-    """
-    stated = settings.model_dump(exclude=_FREE)
-    stated["optimizer"].pop("max_seconds")
-    for name in ("train", "validation"):
-        if stated["data"][name] is not None:
-            stated["data"][name] = _digest(Path(stated["data"][name]))
-    if settings.init_from is not None:
-        stated["init_from"] = find_model(settings.init_from).fingerprint
-    text = json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
-    path = folder / "settings.json"
-    if path.is_file():
-        if path.read_text(encoding="utf-8") == text:
-            return
-        raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def _digest(path: Path) -> str:
-    """sha256 of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError.at(path, None, f"cannot be read: {error.strerror}; check the path") from error
-
-
-def _last_state(folder: Path) -> str | None:
-    """The last state that was written whole; what a kill left half is passed over."""
-    states = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    for _, path in sorted(states.items(), reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-        except (OSError, ValueError):
-            continue
-        return str(path)
-    return None
