@@ -78,14 +78,14 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from reports.html import report
 
-    print(report(options.folders, options.out))
+    print(report(options.folders, options.out, options.baseline))
     return 0
 
 
 def _table(options: argparse.Namespace) -> int:
     from reports.tables import table
 
-    print(table(options.folders, options.format, options.layout))
+    print(table(options.folders, options.format, options.layout, options.baseline))
     return 0
 
 
@@ -207,6 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
     report.add_argument("--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")
+    report.add_argument(
+        "--baseline", metavar="NAME", help="system that tests refer to (default: first stage)"
+    )
 
     table = add(
         "table", _table, "print a table of results", "runs/demo --format latex", "runs/demo --format csv"
@@ -214,8 +217,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
     table.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
     table.add_argument(
-        "--layout", default="headline", metavar="NAME", help="which columns (default: headline)"
+        "--layout",
+        default="headline",
+        metavar="NAME",
+        help="headline, stages, datasets, significance, ablation, published, reproduction, or columns such "
+        "as nDCG@10,p50,stage:decode (default: headline)",
     )
+    table.add_argument("--baseline", metavar="NAME", help="system that tests refer to (default: first stage)")
 
     rerank = add(
         "rerank",

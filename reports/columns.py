@@ -159,7 +159,7 @@ def _columns() -> Iterator[Column]:
         ("mean", "mean", "mean latency", True),
     ):
         yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
-    head = Head("speedup", "speed-up", time, "the slowest p50 divided by this p50", "×")
+    head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
     yield Column(head, _plain("speedup"), times, "higher")
     for name, title, meaning, detail in (
         ("windows", "windows", "windows ranked", True),

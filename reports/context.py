@@ -36,8 +36,8 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
 
     Args:
         results: folders as read, in the order to show them.
-        baseline: label of the system that tests and differences refer to; by default the first stage, or
-            else the group's first system.
+        baseline: label of the system that tests, differences and speed-ups refer to; by default the first
+            stage, or else the group's first system, and for speed-ups the slowest.
         measures: measures beside those that the experiments asked for.
 
     Raises:
@@ -91,13 +91,12 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         )
         for place, (label, (one, cell)) in enumerate(labelled.items())
     ]
-    slowest = max(
-        (system for system in systems if system.role == "reranker" and system.latency),
-        key=_p50,
-        default=None,
+    timed = [system for system in systems if system.role == "reranker" and system.latency]
+    reference = next(
+        (system for system in timed if system.name == wanted), max(timed, key=_p50, default=None)
     )
-    if slowest:
-        systems = [_with_speedup(system, _p50(slowest)) for system in systems]
+    if reference:
+        systems = [_with_speedup(system, _p50(reference)) for system in systems]
     described = describe_first_stage(record.first_stage)
     group = Group(
         key=f"g{number}",
@@ -110,7 +109,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         measures=measures,
         systems=tuple(sorted(systems, key=lambda system: _place(system, measures[0]))),
         baseline=baseline,
-        slowest=slowest.label if slowest else None,
+        reference=reference.label if reference else None,
         before=timing.before_reranking(pool),
         warnings=guards.within([cell for _, cell in keyed], systems, pool),
         findings=(),
@@ -210,10 +209,10 @@ def _p50(system: SystemResult) -> float:
     return system.latency.p50.value if system.latency else 0.0
 
 
-def _with_speedup(system: SystemResult, slowest: float) -> SystemResult:
+def _with_speedup(system: SystemResult, reference: float) -> SystemResult:
     if system.role != "reranker" or not _p50(system):
         return system
-    return dataclasses.replace(system, speedup=slowest / _p50(system))
+    return dataclasses.replace(system, speedup=reference / _p50(system))
 
 
 def _place(system: SystemResult, headline: str) -> tuple[bool, bool, float, str]:

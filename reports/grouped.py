@@ -144,8 +144,8 @@ def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tup
         parts.append(
             f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5 %)"
         )
-    if any(one.head.name == "speedup" for one in columns) and group.slowest:
-        parts.append(f"Speed-up by p50 over {group.slowest}, the slowest")
+    if any(one.head.name == "speedup" for one in columns) and group.reference:
+        parts.append(f"Speed-up by p50 over {group.reference}")
     if any(one.head.name in ("p50", "mean") for one in columns) and group.before:
         shared = " and ".join(
             f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"

@@ -1,16 +1,24 @@
-"""Tables as LaTeX for papers: booktabs, with caption, label and a legend of the marks.
+"""Tables as LaTeX for papers: booktabs, numbers aligned by siunitx, with caption, label and a legend.
 
-The text compiles with pdfLaTeX and needs `\\usepackage{booktabs}` only. Characters beyond Latin letters and
-common punctuation, which pdfLaTeX has no glyphs for, are written by their code point.
+The text compiles with pdfLaTeX and needs
+
+    \\usepackage{booktabs,graphicx,siunitx}
+
+with siunitx 3 or later; graphicx shrinks a table that is wider than its column. Characters that pdfLaTeX has
+no glyphs for in its default encoding are written by their code point.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from reports.tables import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.cells import Cell, Row, Table
     from reports.values import Context
 
@@ -28,7 +36,9 @@ _WRITTEN = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    "[": "{[}",  # at the start of a row it would be an argument of the line break before it, as would a star
+    "*": "{*}",
+    '"': r"\textquotedblright{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "\u2212": "$-$",
@@ -41,7 +51,12 @@ _WRITTEN = {
     "\u25b2": r"$^{\uparrow}$",
     "\u25bc": r"$^{\downarrow}$",
 }
+_ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0304\u0307\u0308\u030a\u030b\u030c")
+_LETTERS = frozenset("ÆæŒœØøßŁł")
 _CHANGE = {"": "", "better": r"$^{\uparrow}$", "worse": r"$^{\downarrow}$"}
+_PERCENT = "\u202f%"
+_SETUP = r"\sisetup{mode=text, reset-text-series=false, retain-explicit-plus, group-minimum-digits=9}"
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # \width: of what is in it
 
 
 def render(context: Context, layout: str = "headline") -> str:
@@ -55,19 +70,30 @@ def escape(text: str) -> str:
 
 
 def _character(character: str) -> str:
-    if " " <= character <= "~" or "\u00c0" <= character <= "\u017e":
+    letter, *accents = list(unicodedata.normalize("NFD", character))
+    is_latin = (
+        character <= "\u017f"
+        and letter.isascii()
+        and letter.isalpha()
+        and _ACCENTS.issuperset(accents)
+        and len(accents) < 2
+    )
+    if " " <= character <= "~" or is_latin or character in _LETTERS:
         return character
-    return f"[U+{ord(character):04X}]"
+    return f"{{[}}U+{ord(character):04X}]"
 
 
 def _render(one: Table) -> str:
-    heads = [" & ".join(["System", *(escape(column.title) for column in one.columns)])]
-    units = [f"({escape(column.unit)})" if column.unit else "" for column in one.columns]
+    columns = [_Column([row.cells[place] for row in one.rows]) for place in range(len(one.columns))]
+    heads = [" & ".join(["System", *(f"{{{escape(head.title)}}}" for head in one.columns)])]
+    units = [
+        r"\%" if column.is_percent else escape(h.unit) for column, h in zip(columns, one.columns, strict=True)
+    ]
     if any(units):
-        heads.append(" & ".join(["", *units]))
-    body = [_row(row) for row in one.rows if row.role != "control"]
-    controls = [_row(row) for row in one.rows if row.role == "control"]
-    notes = [f"$^{letter}$ {escape(text)}" for letter, text in one.footnotes]
+        heads.append(" & ".join(["", *(f"{{({unit})}}" if unit else "" for unit in units)]))
+    body = [_row(row, columns) for row in one.rows if row.role != "control"]
+    controls = [_row(row, columns) for row in one.rows if row.role == "control"]
+    notes = [f"$^{{{letter}}}$ {escape(text)}" for letter, text in one.footnotes]
     warnings = [escape(warning) for warning in one.warnings]
     legend = [escape(". ".join(one.legend)) + "."] if one.legend else []
     return "\n".join(
@@ -76,22 +102,68 @@ def _render(one: Table) -> str:
             r"\centering",
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
+            _SETUP,
             rf"\caption{{{escape(one.caption)}}}",
             rf"\label{{tab:{one.name}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(one.columns)}}}",
+            _FITTED,
+            rf"\begin{{tabular}}{{l{''.join(column.kind for column in columns)}}}",
             r"\toprule",
             *_sections(one),
             *(rf"{head} \\" for head in heads),
             r"\midrule",
             *body,
-            *([r"\midrule", *controls] if controls else []),
+            *([r"\midrule", *controls] if body and controls else controls),
             r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\smallskip{{\footnotesize {note}\par}}" for note in [*legend, *notes, *warnings]),
+            r"\end{tabular}}",
+            *(
+                rf"\par\smallskip{{\footnotesize\raggedright {note}\par}}"
+                for note in [*legend, *notes, *warnings]
+            ),
             r"\end{table}",
             "",
         ]
     )
+
+
+class _Column:
+    """How a column of cells is aligned: on the decimal point where there are numbers, else to the left."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        texts = [cell.text for cell in cells if cell.value is not None]
+        self.is_percent = bool(texts) and all(text.endswith(_PERCENT) for text in texts)
+        numbers = [_number(text) for text in texts]
+        parts = [number.lstrip("+-").partition(".") for number in numbers]
+        self.whole = max((len(whole) for whole, _, _ in parts), default=0)
+        self.decimals = max((len(decimals) for _, _, decimals in parts), default=0)
+        self.post = next(
+            (_CHANGE[cell.change] for cell in cells if cell.change and cell.value is not None), ""
+        )
+        sign = "+" if any(number.startswith(("+", "-")) for number in numbers) else ""
+        after = f"{{{self.post}}}" if self.post else ""
+        self.kind = f"S[table-format={{{sign}{self.whole}.{self.decimals}{after}}}]" if numbers else "l"
+
+    def cell(self, cell: Cell) -> str:
+        """A number as siunitx reads it, a word in braces; what is underlined padded to the same width."""
+        change = _CHANGE[cell.change]
+        if cell.value is None:
+            return f"{{{escape(cell.text)}{change}}}"
+        number = _number(cell.text)
+        if cell.mark == "best":
+            return rf"\bfseries {number}{change}"
+        if cell.mark != "second":
+            return f"{number}{change}"
+        whole, point, decimals = number.lstrip("+-").partition(".")
+        before = "0" * (self.whole - len(whole))
+        behind = "0" * (self.decimals - len(decimals))
+        behind = f".{behind}" if behind and not point else behind
+        pads = [rf"\phantom{{{pad}}}" if pad else "" for pad in (before, behind)]
+        post = change or (rf"\phantom{{{self.post}}}" if self.post else "")
+        return rf"{{{pads[0]}\underline{{{number}}}{pads[1]}{post}}}"
+
+
+def _number(text: str) -> str:
+    """A printed number without what is there for the eye."""
+    return re.sub(f"{_PERCENT}|,", "", text).replace("\u2212", "-")
 
 
 def _sections(one: Table) -> list[str]:
@@ -106,15 +178,7 @@ def _sections(one: Table) -> list[str]:
     return [rf"{' & '.join(heads)} \\", "".join(rules)]
 
 
-def _row(row: Row) -> str:
+def _row(row: Row, columns: Sequence[_Column]) -> str:
     notes = f"$^{{{','.join(row.notes)}}}$" if row.notes else ""
-    return rf"{' & '.join([escape(row.label) + notes, *map(_cell, row.cells)])} \\"
-
-
-def _cell(cell: Cell) -> str:
-    text = escape(cell.text)
-    if cell.mark == "best":
-        text = rf"\textbf{{{text}}}"
-    elif cell.mark == "second":
-        text = rf"\underline{{{text}}}"
-    return text + _CHANGE[cell.change]
+    cells = [column.cell(cell) for column, cell in zip(columns, row.cells, strict=True)]
+    return rf"{' & '.join([escape(row.label) + notes, *cells])} \\"

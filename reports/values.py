@@ -87,7 +87,7 @@ class SystemResult:
         unstable: queries that a later repeat ranked differently.
         work: mean count per query of windows, LLM calls, tokens and the like.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
-        speedup: the group's slowest p50 divided by this one; None for controls and the first stage.
+        speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.
         by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
         query_seconds: by query id, the mean over repeats.
@@ -133,7 +133,7 @@ class Group:
     Attributes:
         systems: best headline measure first; controls after them; failed cells last.
         baseline: label that differences and tests refer to; None where nothing can be compared.
-        slowest: label that speed-ups refer to; None without latencies.
+        reference: label that speed-ups refer to, by default the slowest; None without latencies.
         before: mean seconds per query of `retrieve` and `fetch`, shared by all systems, in no latency.
         warnings: what a reader must know before comparing rows.
     """
@@ -148,7 +148,7 @@ class Group:
     measures: tuple[str, ...]
     systems: tuple[SystemResult, ...]
     baseline: str | None
-    slowest: str | None
+    reference: str | None
     before: tuple[Stage, ...]
     warnings: tuple[str, ...]
     findings: tuple[Sentence, ...]

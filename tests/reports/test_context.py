@@ -64,9 +64,20 @@ def test_speed_ups_refer_to_the_slowest_reranker(folder: Folder) -> None:
     folder.cell(pool, "Slow", folder.kept, seconds=lambda _: 0.44)
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
     group = only_group(folder)
-    assert group.slowest == "Slow"
+    assert group.reference == "Slow"
     assert group.system("Fast").speedup == pytest.approx(4.4)
     assert group.system("First stage").speedup is None
+
+
+def test_a_chosen_baseline_is_what_tests_and_speed_ups_refer_to(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
+    folder.cell(pool, "Fast", folder.kept, seconds=lambda _: 0.1)
+    folder.cell(pool, "Slow", folder.turned, seconds=lambda _: 0.4)
+    (group,) = build([read_results(folder.path)], baseline="Fast").groups
+    assert (group.baseline, group.reference) == ("Fast", "Fast")
+    assert group.system("Slow").speedup == pytest.approx(0.1 / 0.4)
+    assert group.system("Slow").against["RR@10"].difference == pytest.approx((0 + 1 / 3 - 1) / 2)
 
 
 def test_work_is_a_mean_per_query_and_faults_are_counted_once_whatever_the_repeats(folder: Folder) -> None:
