@@ -103,14 +103,24 @@ class Pool:
         timings of its first writer; texts that it lacks are added if `store_text` asks for them.
 
         Raises:
-            StoreError: the pool was read without its texts, so that it cannot be written again.
+            StoreError: the pool was read without its texts, so that it cannot be written again; or the disk
+                is full or refuses to write.
         """
         folder = pools_folder / self.digest
-        pools_folder.mkdir(parents=True, exist_ok=True)
         lines = list(_lines(self.queries, self.qrels, self.candidates))
         if _digest(lines) != self.digest:
             raise StoreError(f"pool {self.digest} was read without its texts; copy its folder instead")
-        with tempfile.TemporaryDirectory(dir=pools_folder, prefix=f".{self.digest}-") as scratch:
+        try:
+            self._write(folder, lines, store_text)
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: cannot write ({error.strerror}); make room, then run again"
+            ) from error
+        return folder
+
+    def _write(self, folder: Path, lines: list[bytes], store_text: bool) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{self.digest}-") as scratch:
             new = Path(scratch) / self.digest
             new.mkdir()
             if store_text and not (folder / "texts.jsonl.gz").exists():
@@ -118,7 +128,7 @@ class Pool:
                 if folder.exists():
                     (new / "texts.jsonl.gz").replace(folder / "texts.jsonl.gz")
             if folder.exists():
-                return folder
+                return
             _write(new / "pool.jsonl.gz", lines)
             about = {
                 "format_version": FORMAT_VERSION,
@@ -134,7 +144,6 @@ class Pool:
             except OSError:
                 if not folder.exists():  # otherwise another process was faster, with the same pool
                     raise
-        return folder
 
     def _text_lines(self) -> Iterator[bytes]:
         seen: set[tuple[str, str]] = set()

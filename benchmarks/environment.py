@@ -91,16 +91,19 @@ def _run_git(folder: str, *arguments: str) -> str:
 
 
 def _libraries() -> dict[str, str]:
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    versions = {name: version for name in LIBRARIES if (version := _version(name))}
     torch = sys.modules.get("torch")
     if torch is not None and torch.version.cuda:
         versions["cuda"] = torch.version.cuda
     return versions
+
+
+@cache
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _threads() -> dict[str, Any]:

@@ -17,7 +17,7 @@ class FolderLock:
     """Holds `FOLDER/.lock` from `with` to its end; a killed process leaves nothing that needs cleaning.
 
     Raises:
-        StoreError: another process holds it.
+        StoreError: another process holds it, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,9 +25,15 @@ class FolderLock:
         self._file: int | None = None
 
     def __enter__(self) -> FolderLock:
+        try:
+            return self._lock()
+        except OSError as error:
+            reason = f"cannot write ({error.strerror}); make room or check its permissions, then run again"
+            raise StoreError(f"{self._folder}: {reason}") from error
+
+    def _lock(self) -> FolderLock:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / ".lock"
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         if not _try_lock(file):
             holder = os.pread(file, 32, 0).decode(errors="replace").strip() if os.name == "posix" else "?"
             os.close(file)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
-import random
-import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -223,85 +218,6 @@ def test_the_collector_is_off_in_timed_calls_and_on_again_after_any_end(
 def test_modes_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="one query at a time"):
         Protocol(mode="latency", batch_size=4)
-
-
-SLOW = """
-import random, sys, time
-from rerankers.interface import Cost, Ranking, Reranker
-from rerankers.registry import ROWS, Row
-
-class Slow(Reranker):
-    def rerank(self, requests, clock):
-        time.sleep(0.03)
-        return [self.shuffled(request, len(request.candidates)) for request in requests]
-
-    def shuffled(self, request, n):
-        return Ranking.of(request, random.Random(request.query_id).sample(range(n), n), Cost())
-
-if __name__ == "__main__":
-    import benchmarks.executors.local
-    from benchmarks.cli import main
-    ROWS["slow"] = Row("slow_reranker:Slow", "sleeps")
-    print("started", flush=True)
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_run_killed_at_any_instant_ends_with_the_rankings_of_an_uninterrupted_one(
-    write_experiment: Callable[..., Path], tmp_path: Path
-) -> None:
-    (tmp_path / "slow_reranker.py").write_text(SLOW)
-    protocol = {"mode": "throughput", "batch_size": 3, "repeats": 2}
-    path = write_experiment(queries=40, depth=10, rerankers=["slow", "reverse"], protocol=protocol)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            str(tmp_path / "slow_reranker.py"),
-            "run",
-            str(path),
-            "--out",
-            str(tmp_path / out),
-        ]
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path
-        )
-
-    def contents(out: str) -> dict[str, Any]:
-        return {
-            cell.record.cell: (
-                (tmp_path / out / cell.record.cell / "ranking.trec").read_bytes(),
-                [(row.query_id, row.repeat) for row in cell.rows],
-            )
-            for cell in read_results(tmp_path / out).cells
-        }
-
-    def finish(out: str) -> None:
-        with start(out) as process:
-            process.communicate()
-        assert process.returncode == 0
-
-    def measured() -> list[str]:
-        rows = (tmp_path / "killed").glob("*slow*/queries.jsonl")
-        return [line for path in rows for line in path.read_text().splitlines()]
-
-    finish("whole")
-    delays = random.Random(7)
-    for kill in range(8):
-        with start("killed") as victim:
-            assert victim.stdout is not None
-            victim.stdout.readline()
-            before = measured()
-            while kill % 2 and measured() == before and victim.poll() is None:
-                time.sleep(
-                    0.005
-                )  # every other one dies while it measures, the rest wherever it happens to be
-            time.sleep(delays.uniform(0.0, 0.1 if kill % 2 else 0.6))
-            victim.kill()
-    finish("killed")
-    assert contents("killed") == contents("whole")
-    assert len({json.loads(line)["session"] for line in measured()}) > 1  # it was interrupted while measuring
 
 
 def test_a_store_is_filled_before_any_query_is_timed(
