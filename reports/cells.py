@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pandas import DataFrame
+
     from reports.values import Role
 
 Mark = Literal["", "best", "second"]
@@ -88,6 +90,22 @@ class Table:
     footnotes: tuple[tuple[str, str], ...]
     legend: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the table."""
+        from reports.notebook import as_html
+
+        return as_html([self])
+
+    def to_frame(self) -> DataFrame:
+        """The table as a pandas DataFrame, numbers in full precision.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        from reports.notebook import as_frame
+
+        return as_frame(self)
 
     @property
     def sections(self) -> tuple[tuple[str, int], ...]:

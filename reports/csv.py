@@ -22,14 +22,19 @@ Line = dict[str, str | int | float]
 
 def render(context: Context, layout: str = "headline") -> str:
     """All tables of a layout, one under the other."""
-    lines = [_line(one, row) for one in tables(context, layout) for row in one.rows]
+    found = [line for one in tables(context, layout) for line in lines(one)]
     out = io.StringIO()
     writer = csv.DictWriter(
-        out, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n"
+        out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"
     )
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(found)
     return out.getvalue()
+
+
+def lines(one: Table) -> list[Line]:
+    """A table's rows by column name."""
+    return [_line(one, row) for row in one.rows]
 
 
 def _line(one: Table, row: Row) -> Line:

@@ -26,7 +26,11 @@ def escape(text: str) -> str:
 
 
 def _render(one: Table) -> str:
-    heads = [f"{escape(c.title)} ({escape(c.unit)})" if c.unit else escape(c.title) for c in one.columns]
+    titles = [column.title for column in one.columns]
+    if len(set(titles)) < len(titles):  # there is no heading over headings in Markdown
+        titles = [f"{column.section}: {column.title}" for column in one.columns]
+    units = [f" ({escape(column.unit)})" if column.unit else "" for column in one.columns]
+    heads = [escape(title) + unit for title, unit in zip(titles, units, strict=True)]
     lines = [
         f"**{escape(one.caption)}**",
         "",

@@ -183,3 +183,10 @@ class Context:
     experiments: tuple[Experiment, ...]
     warnings: tuple[str, ...]
     version: str
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows results, and folders compared: the headline table of each group."""
+        from reports.notebook import as_html
+        from reports.tables import tables
+
+        return as_html(tables(self, "headline"))

@@ -1,6 +1,6 @@
 "use strict";
-// Draws each chart when it comes near the view. Expressions are interpreted, never compiled: the page's
-// content-security policy forbids eval.
+// Draws each chart when it comes near the view, and before printing all that can be seen. Expressions are
+// interpreted, never compiled: the page's content-security policy forbids eval.
 {
   const narrow = (plot) => plot.clientWidth < 560;
   const draw = (plot) => {
@@ -23,6 +23,12 @@
     }
   }, { rootMargin: "600px" });
   plots.forEach((plot) => near.observe(plot));
+  // The specifications hold their data, so that a chart is drawn before the print of this event begins.
+  addEventListener("beforeprint", () => plots.forEach((plot) => {
+    if (plot.dataset.drawn || !plot.clientWidth) return;
+    near.unobserve(plot);
+    draw(plot);
+  }));
   let waiting;
   addEventListener("resize", () => {
     clearTimeout(waiting);

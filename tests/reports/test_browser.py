@@ -247,3 +247,21 @@ def test_hostile_texts_run_nothing_and_stay_readable(opened: Callable[..., Page]
     assert page.locator(".columns img, .columns script").count() == 0
     assert page.get_by_text("</script><img src=x onerror=alert(1)>").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="poppler's pdftotext is not installed")
+def test_charts_are_printed_though_nobody_ever_scrolled_to_them(
+    opened: Callable[..., Page], example: Path, tmp_path: Path
+) -> None:
+    page = opened(example)
+    page.evaluate(
+        "addEventListener('beforeprint', () => Promise.resolve().then(() => { window.printing = true; }))"
+    )
+    page.pdf(path=tmp_path / "page.pdf")
+    assert page.evaluate("window.printing")
+    assert page.locator("[data-chart] svg").count() == page.locator("[data-chart]").count() == 4
+    text = subprocess.run(
+        ["pdftotext", tmp_path / "page.pdf", "-"], capture_output=True, text=True, check=True
+    ).stdout
+    for drawn in ("Median latency per query", "Share of the mean total", "Latency per query (ms, log scale)"):
+        assert drawn in text

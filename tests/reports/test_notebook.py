@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reports.notebook import open_results
+from reports.tables import tables
+
+if TYPE_CHECKING:
+    from tests.reports.conftest import Folder
+
+TEXTS = {"a": ["x", "y"], "b": ["x", "y"]}
+QRELS = {"a": {"d1": 1}, "b": {"d1": 1}}
+
+
+def test_results_and_tables_show_themselves_with_every_text_escaped(hostile: Folder) -> None:
+    results = open_results(hostile.path)
+    for shown in (results._repr_html_(), tables(results, "stages")[0]._repr_html_()):
+        assert shown.count("<table>") == 1
+        assert "<script" not in shown
+        assert "&lt;/td&gt;" in shown
+
+
+def test_folders_opened_together_are_compared(folder: Folder) -> None:
+    later = type(folder)(folder.path.with_name("later"))
+    for one in (folder, later):
+        one.cell(one.pool(TEXTS, QRELS), "S", one.kept)
+    shown = open_results(folder.path, later.path)._repr_html_()
+    assert "S (results)" in shown
+    assert "S (later)" in shown
+
+
+def test_a_table_is_a_data_frame_in_full_precision(folder: Folder) -> None:
+    pytest.importorskip("pandas")
+    folder.cell(folder.pool(TEXTS, QRELS), "S", folder.turned, seconds=lambda _: 0.25)
+    frame = tables(open_results(folder.path), "headline")[0].to_frame()
+    assert frame.loc[0, "system"] == "S"
+    assert frame.loc[0, "nDCG@10"] == 1.0
+    assert frame.loc[0, "p50_ms"] == pytest.approx(250)
