@@ -11,9 +11,12 @@ import asyncio
 import itertools
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+import httpx2
+import openai
 
 from rerankers.errors import BackendError, InputError
 from rerankers.http_retry import PASSING, Endpoint, error_code, reason
@@ -24,13 +27,14 @@ from rerankers.llm.reading import GrowingAnswer, read_completion, refused
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, Recording, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rerankers.llm.options import ChatOptions
     from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
 
 _OPENAI_URL = "https://api.openai.com/v1"
+_PATH = "/chat/completions"  # the client's own method for it checks each message again, which costs most
 _KEY = "OPENAI_API_KEY"
 _TOKENS_PER_MESSAGE = 8  # more than chat templates put around a message
 
@@ -51,13 +55,14 @@ class OpenAIChat(ChatBackend):
         self._is_openai = base_url is None
         url = _parsed(base_url or _OPENAI_URL)
         at_once = options.concurrency
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key or 'none'}", "Content-Type": "application/json"},
+        limits = httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once)
+        self._client = openai.AsyncOpenAI(
+            base_url=str(url),
+            api_key=key or "none",
+            max_retries=0,
             timeout=options.timeout_seconds,
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            follow_redirects=True,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
-        self._asked_url = url.copy_with(path=url.path + "chat/completions")
         self._url = str(url.copy_with(userinfo=b"", query=None))
         name = f"{url.host} (model {options.model!r})"
         where = "the model's name and base_url (it usually ends in /v1)"
@@ -111,8 +116,8 @@ class OpenAIChat(ChatBackend):
 
     def close(self) -> None:
         """Close connections, the event loop and the recording."""
-        if not self._client.is_closed:
-            self._runner.run(self._client.aclose())
+        if not self._client.is_closed():
+            self._runner.run(self._client.close())
             self._runner.close()
             if self._recording:
                 self._recording.close()
@@ -194,7 +199,8 @@ class OpenAIChat(ChatBackend):
             asks_usage = self._options.stream and self._reports_stream_usage
             try:
                 ask = self._stream if self._options.stream else self._complete
-                return await ask(call, body, clock)
+                with _known_errors():
+                    return await ask(call, body, clock)
             except PASSING as error:
                 if error_code(error) == "content_filter":
                     break
@@ -219,8 +225,7 @@ class OpenAIChat(ChatBackend):
     async def _complete(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:
         measured = Cost()
         with clock.stage("generate", measured):
-            response = await self._client.post(self._asked_url, content=body)
-            response.raise_for_status()
+            response = await self._client.post(_PATH, content=body.encode(), cast_to=httpx2.Response)
         exchange = read_completion(response.json(), call)
         exchange.stage_seconds = measured.stage_seconds
         return exchange
@@ -233,12 +238,12 @@ class OpenAIChat(ChatBackend):
             continuous = {} if self._is_openai else {"continuous_usage_stats": True}
             body = json.dumps({**json.loads(body), "stream_options": {"include_usage": True, **continuous}})
         with clock.stage("prefill", measured):
-            request = self._client.build_request("POST", self._asked_url, content=body)
-            response = await self._client.send(request, stream=True)
+            streaming: bool = True  # the response as it is, not the client's stream of checked objects
+            response = await self._client.post(
+                _PATH, content=body.encode(), cast_to=httpx2.Response, stream=streaming
+            )
+            assert isinstance(response, httpx2.Response)  # noqa: S101 - what was asked for
             try:
-                if response.is_error:
-                    await response.aread()
-                response.raise_for_status()
                 lines = response.aiter_lines()
                 while not answer.has_begun and await _next_chunk(lines, answer):
                     pass
@@ -287,6 +292,22 @@ def _parsed(base_url: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise InputError(f"base_url {base_url!r} has no scheme or host; write it as http://localhost:8000/v1")
     return url.copy_with(path=url.path.rstrip("/") + "/")
+
+
+@contextmanager
+def _known_errors() -> Iterator[None]:
+    """Errors of the client, which has an HTTP library of its own, as `rerankers.http_retry` knows them."""
+    try:
+        yield
+    except openai.APIStatusError as error:
+        answer = error.response
+        wait = {name: value for name, value in answer.headers.items() if name.lower() == "retry-after"}
+        known = httpx.Response(answer.status_code, headers=wait, content=answer.content)
+        request = httpx.Request(answer.request.method, str(answer.request.url))
+        raise httpx.HTTPStatusError(str(error), request=request, response=known) from error
+    except (openai.APIConnectionError, httpx2.HTTPError) as error:
+        cause = error.__cause__ or error
+        raise httpx.TransportError(str(cause) or type(cause).__name__) from error
 
 
 async def _next_chunk(lines: Any, answer: GrowingAnswer) -> bool:
