@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from benchmarks.migrations import migrate
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
 from benchmarks.trec import trec_lines
 from rerankers.errors import StoreError
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 
 
 def read_record(cell: Path) -> Record | None:
-    """The record of a cell; None if the cell was never begun.
+    """The record of a cell, in the present schema; None if the cell was never begun.
 
     Raises:
         StoreError: it is damaged, or written by a newer version.
     """
     path = cell / "record.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = migrate(json.loads(path.read_text(encoding="utf-8")))
         version = raw["schema_version"]
     except FileNotFoundError:
         return None
@@ -105,8 +106,16 @@ class CellWriter:
         self._rankings.close()
         self._rows.close()
 
-    def add(self, rankings: Sequence[Ranking], repeat: int, total_seconds: float) -> int:
+    def add(
+        self,
+        rankings: Sequence[Ranking],
+        repeat: int,
+        total_seconds: float,
+        control_seconds: float | None = None,
+    ) -> int:
         """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
+
+        The control ran once after all of them: its time is noted with the first.
 
         Returns:
             how many of them are new.
@@ -115,14 +124,16 @@ class CellWriter:
             StoreError: the disk is full or refuses to write.
             InputError: an id cannot stand in a TREC run.
         """
-        blocks, rows = [], []
+        blocks: list[bytes] = []
+        rows: list[bytes] = []
         for ranking in rankings:
             if (ranking.query_id, repeat) in self.done:
                 continue
             lines = trec_lines(ranking, self.record.cell)
             if ranking.query_id not in self._ranked:
                 blocks.append(lines)
-            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines)))
+            control = None if rows else control_seconds
+            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines), control))
             self.done.add((ranking.query_id, repeat))
             self._ranked.add(ranking.query_id)
         try:
@@ -150,7 +161,7 @@ def _recover(cell: Path) -> list[QueryRow]:
     blocks, rows = committed(cell)
     kept = {
         "ranking.trec": b"".join(blocks.values()),
-        "queries.jsonl": b"".join(row.model_dump_json().encode() + b"\n" for row in rows),
+        "queries.jsonl": b"".join(row.line() for row in rows),
     }
     for name, content in kept.items():
         path = cell / name
@@ -205,7 +216,9 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
-def _row(ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str) -> bytes:
+def _row(
+    ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str, control: float | None
+) -> bytes:
     row = QueryRow(
         query_id=ranking.query_id,
         repeat=repeat,
@@ -214,8 +227,9 @@ def _row(ranking: Ranking, repeat: int, session: int, total_seconds: float, dige
         stage_seconds=dict(ranking.stage_seconds),
         usage=_nonzero(ranking),
         ranking=digest,
+        control_seconds=control,
     )
-    return row.model_dump_json().encode() + b"\n"
+    return row.line()
 
 
 def _nonzero(ranking: Ranking) -> dict[str, Any]:

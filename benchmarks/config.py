@@ -82,6 +82,8 @@ class Experiment(BaseModel):
         measures: ir_measures' names; the first is the headline.
         protocol: how time is measured.
         limit: use the first queries only.
+        count_operations: rank so many queries once more, untimed, to count FLOPs and bytes by stage; 0 does
+            not. Asked for later, it only counts: nothing is measured again.
         budget: dollars that calls of endpoints may cost, earlier runs into the same folder with a budget
             included; the run stops before it is exceeded.
         store_text: keep the passages' texts in the result folder; false where a licence forbids it.
@@ -104,6 +106,7 @@ class Experiment(BaseModel):
     measures: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
     protocol: Protocol = Protocol()
     limit: int | None = Field(default=None, ge=1)
+    count_operations: int = Field(default=0, ge=0)
     budget: float | None = Field(default=None, gt=0)
     store_text: bool = True
     out: str | None = None

@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
         "git": _git(),
         "libraries": _libraries(),
         "threads": _threads(),
-        "state": _state(),
+        "state": machine_state(),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -115,7 +115,8 @@ def _threads() -> dict[str, Any]:
     return found
 
 
-def _state() -> dict[str, Any]:
+def machine_state() -> dict[str, Any]:
+    """Load average (1, 5, 15 minutes), CPU frequency, and each GPU's state, now."""
     import psutil
 
     state: dict[str, Any] = {"load_average": [round(load, 2) for load in psutil.getloadavg()]}

@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_SLOWED_BY = {  # nvmlClocksEventReasons in nvml.h
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal limit",
+    0x40: "hardware thermal limit",
+    0x80: "power brake",
+}
+
 
 def models() -> list[dict[str, Any]]:
     """Model, memory, driver and power cap of each GPU; empty where there is none."""
@@ -45,6 +53,23 @@ def state() -> list[dict[str, Any]]:
             }
             for gpu in _handles(nvml)
         ]
+
+
+def energy_joules() -> float | None:
+    """Sum of the GPUs' energy counters; None without a GPU, or where one does not count."""
+    with _driver() as nvml:
+        counts = (
+            [_ask(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, gpu) for gpu in _handles(nvml)]
+            if nvml
+            else []
+        )
+    known = [count for count in counts if count is not None]
+    return sum(known) / 1000 if known and len(known) == len(counts) else None
+
+
+def slowed_by(throttle_reasons: int | None) -> list[str]:
+    """The driver's bits as reasons, those left out that mean no loss: idling, and clocks that someone set."""
+    return [name for bit, name in _SLOWED_BY.items() if (throttle_reasons or 0) & bit]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     dataset -> first-stage run -> frozen candidate pool -> reranker -> ranking + stage times + usage
             -> measures -> result record -> report
 
-`freeze_pool` is the sentence up to the pool, `run_cell` from there to the record. Measures and reports are
+`freeze_pool` is the sentence up to the pool, `run_cells` from there to the record. Measures and reports are
 computed from records when they are read.
 """
 
@@ -18,22 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, build_pool, load_pool
 from benchmarks.cell import CellWriter, replace_file, write_record
+from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
-from benchmarks.progress import Progress
+from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timing, warm_up
-from benchmarks.record import Record, Session, System
+from benchmarks.record import Operations, Record, Session, System
 from rerankers.errors import RerankbenchError, StoreError
 from rerankers.llm.prices import Budget
 from rerankers.registry import create, load
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from benchmarks.config import Experiment
     from benchmarks.plan import CellPlan, PoolPlan
-    from rerankers.interface import Reranker
+    from rerankers.interface import Reranker, RerankRequest
+
+    Steps = Generator[None, None, Exception | None]
 
 log = logging.getLogger("rerankbench")
 
@@ -61,21 +64,53 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     return pool
 
 
-def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -> Exception | None:
-    """Measure one system on one pool, or what an earlier run left to measure.
+def run_cells(
+    experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
+) -> list[Exception | None]:
+    """Measure systems on one pool, or what an earlier run left to measure: query by query in turn.
 
-    Whatever the reranker raises is the cell's result: it is recorded, what was ranked before is kept, and a
-    later run goes on from there.
+    Whatever a reranker raises is its cell's result: it is recorded, what was ranked before is kept, a later
+    run goes on from there, and the other cells go on now.
 
     Returns:
-        why the cell failed, or None.
+        why each cell failed, or None.
 
     Raises:
         StoreError: the results cannot be written.
     """
+    budget = None if experiment.budget is None else Budget(experiment.budget, folder / "spending.jsonl")
+    alone = len(cells) == 1
+    running = {cell.name: _measuring(experiment, cell, pool, folder, budget, alone) for cell in cells}
+    failures: dict[str, Exception | None] = {}
+    try:
+        _next_query(running, failures)  # load and warm up
+        with collector_off():
+            while running:
+                _next_query(running, failures)
+    finally:
+        for steps in running.values():
+            steps.close()
+        _release_memory()
+    return [failures[cell.name] for cell in cells]
+
+
+def _next_query(running: dict[str, Steps], failures: dict[str, Exception | None]) -> None:
+    for name, steps in list(running.items()):
+        try:
+            next(steps)
+        except StopIteration as end:
+            failures[name] = end.value
+            del running[name]
+
+
+def _measuring(
+    experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path, budget: Budget | None, alone: bool
+) -> Steps:
+    """Measure one cell: a step to load and warm up, one for each call, one to end; returns why it failed."""
     requests = pool.requests()
     memory = PeakMemory()
     reranker: Reranker | None = None
+    conditions: Conditions | None = None
     record = _record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
         try:
@@ -83,36 +118,73 @@ def run_cell(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -
             reranker = _construct(cell, pool)
             clock = StageClock(synchronise=_synchroniser(reranker))
             load_seconds = clock.now() - started
-            if experiment.budget is not None:
-                reranker.pay_from(Budget(experiment.budget, folder / "spending.jsonl"))
-            seen = {**environment(), "timing": timing(clock)}  # once more: a loaded library tells more
+            if budget is not None:
+                reranker.pay_from(budget)
+            threads = pin_threads(cell.protocol.threads)
+            costs = timing(clock)
+            seen = environment()  # once more: a loaded library tells more
+            seen |= {"timing": costs, "threads": {**seen.get("threads", {}), "pinned": threads}}
             writer.update_session(load_seconds=load_seconds, environment=seen)
             writer.update(system=_described(writer, reranker))
             seed_everything(cell.protocol.seed)
             reranker.prepare(requests)
-            writer.update_session(warmup_seconds=warm_up(reranker, requests, cell.protocol, clock))
+            warmup_seconds, ended = warm_up(reranker, requests, cell.protocol, clock)
+            writer.update_session(warmup_seconds=warmup_seconds, warmup_ended=ended)
+            yield
+            conditions = Conditions(requests, clock, has_control=str(reranker.device) == "cpu")
+            controls: list[float] = []
             total = len(requests) * cell.protocol.repeats
-            with collector_off(), Progress(cell.label, total, len(writer.done)) as progress:
-                for rankings, repeat, seconds in measure(
-                    reranker, requests, cell.protocol, clock, writer.done
-                ):
-                    progress.advance(writer.add(rankings, repeat, seconds))
+            with Progress(cell.label, total, len(writer.done)) as progress:
+                for call in measure(reranker, requests, cell.protocol, clock, writer.done):
+                    if call is not None:
+                        control = conditions.between_calls()
+                        controls += [] if control is None else [control]
+                        progress.advance(writer.add(*call, control))
+                    yield
+            _say_conditions(cell.label, costs, controls, conditions)
+            if experiment.count_operations:
+                writer.update(operations=_count(reranker, requests[: experiment.count_operations]))
             writer.update(status="done", error=None)
         except StoreError:
             raise
         except Exception as error:
             log.debug("%s failed", cell.label, exc_info=True)
             writer.update(status="failed", error=explain(error))
-            return error
+            return _without_frames(error)
         finally:
             if reranker is not None:  # an endpoint tells only with its answers what it runs
                 writer.update(system=_described(writer, reranker))
                 writer.update_session(described=reranker.describe())
-            writer.update_session(
-                peak_host_bytes=memory.host_bytes(), peak_device_bytes=memory.device_bytes()
-            )
-            _release(reranker)
+            if conditions is not None:
+                writer.update_session(device_joules=conditions.joules(), samples=tuple(conditions.samples))
+            if alone:
+                writer.update_session(
+                    peak_host_bytes=memory.host_bytes(), peak_device_bytes=memory.device_bytes()
+                )
+            if reranker is not None:
+                reranker.close()
     return None
+
+
+def _say_conditions(
+    label: str, costs: dict[str, Any], controls: Sequence[float], conditions: Conditions
+) -> None:
+    said = f"{label}: the timing itself takes {1e6 * costs['stage_overhead_seconds']:.1f} µs a stage"
+    spread = noise(controls)
+    if spread is not None:
+        said += f", and the identity control's p95 was {100 * spread:.0f} % above its median"
+    say(said)
+    for reason in throttling(conditions.samples):
+        say(f"{label}: a GPU was slowed down while it measured: {reason}")
+
+
+def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations | None:
+    """None for endpoints, whose operations are theirs (and cost money), and where torch does nothing."""
+    if "endpoint" in reranker.describe() or "torch" not in sys.modules:
+        return None
+    from benchmarks.operations import count_operations
+
+    return count_operations(reranker, requests)
 
 
 def record_failure(experiment: Experiment, cell: CellPlan, error: Exception, folder: Path) -> None:
@@ -164,11 +236,17 @@ def _synchroniser(reranker: Reranker) -> Callable[[], None]:
     return synchroniser(reranker.device)
 
 
-def _release(reranker: Reranker | None) -> None:
-    """Give the memory back before the next system loads."""
-    if reranker is not None:
-        reranker.close()
-    del reranker
+def _without_frames(error: Exception) -> Exception:
+    """An error that holds on to no frame: theirs hold the model, which has to leave before the next loads."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def _release_memory() -> None:
+    """Give memory back before the next system loads."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

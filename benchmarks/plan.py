@@ -87,7 +87,7 @@ def plan(experiment: Experiment) -> list[CellPlan]:
         for spec in experiment.rerankers:
             for label, options in spec.variants():
                 protocol = experiment.protocol
-                digest = _digest([pool.key, spec.name, _by_content(options), protocol.model_dump()])
+                digest = _digest([pool.key, spec.name, _by_content(options), protocol.identity()])
                 name = f"{pool.name}-{spec.name}-{digest[:8]}"
                 cells.append(CellPlan(name, pool, label, spec.name, options, protocol))
     return cells

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -19,25 +20,43 @@ from rerankers.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-    from benchmarks.record import Protocol
+    from benchmarks.record import Protocol, WarmupEnd
     from rerankers.interface import Ranking, Reranker, RerankRequest
     from rerankers.stages import StageClock
+
+STABLE_CALLS = 5
+STABLE_TOLERANCE = 0.1
+STABLE_MAXIMUM = 30
 
 
 def warm_up(
     reranker: Reranker, requests: Sequence[RerankRequest], protocol: Protocol, clock: StageClock
-) -> tuple[float, ...]:
-    """Rank the first requests that have candidates and throw the result away.
+) -> tuple[tuple[float, ...], WarmupEnd]:
+    """Rank requests that have candidates and throw the result away.
+
+    A number of warm-up queries takes the first ones. `stable` takes one and the same call again and again,
+    until the last 5 lie within 10 % of their median, or for 30 calls.
 
     Returns:
-        seconds per request, one value for each request.
+        seconds per request, one value for each request; and why the warm-up ended.
     """
-    chosen = [request for request in requests if request.candidates][: protocol.warmup]
+    answerable = [request for request in requests if request.candidates]
     seconds: list[float] = []
-    for batch in _batches(chosen, protocol.batch_size):
-        _, each = _timed(reranker, batch, clock)
-        seconds += [each] * len(batch)
-    return tuple(seconds)
+    if protocol.warmup != "stable":
+        for batch in _batches(answerable[: protocol.warmup], protocol.batch_size):
+            seconds += [_timed(reranker, batch, clock)[1]] * len(batch)
+        return tuple(seconds), "fixed"
+    first = answerable[: protocol.batch_size]
+    while first and not _is_stable(seconds):
+        if len(seconds) == STABLE_MAXIMUM:
+            return tuple(seconds), "maximum"
+        seconds.append(_timed(reranker, first, clock)[1])
+    return tuple(seconds), "stable"
+
+
+def _is_stable(seconds: Sequence[float]) -> bool:
+    last = seconds[-STABLE_CALLS:]
+    return len(last) == STABLE_CALLS and max(last) - min(last) <= STABLE_TOLERANCE * median(last)
 
 
 def measure(
@@ -46,18 +65,20 @@ def measure(
     protocol: Protocol,
     clock: StageClock,
     done: Container[tuple[str, int]],
-) -> Iterator[tuple[list[Ranking], int, float]]:
+) -> Iterator[tuple[list[Ranking], int, float] | None]:
     """Rank all requests, `protocol.repeats` times.
 
     Batches are cut from all requests whatever is done, so that a resumed run forms the same ones; a batch
     whose (query id, repeat) pairs are all in `done` is skipped.
 
     Yields:
-        the rankings of one call, the repeat (from 0), and the call's wall time divided by its requests.
+        the rankings of one call, the repeat (from 0), and the call's wall time divided by its requests;
+        None for a batch that is skipped, so that systems measured in turn stay at the same query.
     """
     for repeat in range(protocol.repeats):
         for batch in _batches(requests, protocol.batch_size):
             if all((request.query_id, repeat) in done for request in batch):
+                yield None
                 continue
             rankings, seconds = _timed(reranker, batch, clock)
             yield rankings, repeat, seconds
@@ -80,14 +101,25 @@ def collector_off() -> Iterator[None]:
 
 
 def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
-    """What the timing itself does, for the record: the median cost of one stage, the collector's state."""
-    seconds = []
+    """What the timing itself does, for the record.
+
+    Median costs of reading the clock (the device is asked whether it is idle) and of one stage, the smallest
+    step of the clock, and the garbage collector's state.
+    """
+    reads, stages = [], []
     for _ in range(samples):
+        started = clock.now()
+        reads.append(clock.now() - started)
         started = clock.now()
         with clock.stage("order"):
             pass
-        seconds.append(clock.now() - started)
-    return {"stage_overhead_seconds": median(seconds), "garbage_collector": "off in timed calls"}
+        stages.append(clock.now() - started)
+    return {
+        "clock_read_seconds": median(reads),
+        "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
+        "stage_overhead_seconds": median(stages),
+        "garbage_collector": "off in timed calls",
+    }
 
 
 def seed_everything(seed: int) -> None:

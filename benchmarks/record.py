@@ -6,14 +6,16 @@ A cell is one reranker on one candidate pool. Its record holds everything but th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Each older version has its migration in `benchmarks.migrations`."""
 
 Mode = Literal["latency", "throughput", "served"]
 Status = Literal["running", "done", "failed"]
+WarmupEnd = Literal["fixed", "stable", "maximum"]
 
 
 class _Frozen(BaseModel):
@@ -41,17 +43,31 @@ class Protocol(_Frozen):
 
     Attributes:
         mode: `latency` one query at a time, `throughput` queries in batches, `served` fixed concurrency.
-        warmup: queries run and thrown away before measuring.
+        warmup: queries run and thrown away before measuring; or `stable`: the first query again and again
+            until its time is, see `benchmarks.protocol`.
         repeats: times each query is measured.
         batch_size: requests per call; 1 in latency mode.
         seed: given to Python's, numpy's and torch's generators before each cell.
+        threads: what torch, OpenMP and BLAS libraries are held to; None for OMP_NUM_THREADS or, without it,
+            the physical cores.
+        interleave: measure the systems of a pool query by query in turn, so that a machine that slows down
+            slows them all; they must fit into memory together.
     """
 
     mode: Mode = "latency"
-    warmup: int = Field(default=2, ge=0)
+    warmup: Annotated[int, Field(ge=0)] | Literal["stable"] = 2
     repeats: int = Field(default=1, ge=1)
     batch_size: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int | None = Field(default=None, ge=1)
+    interleave: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What of it defines a result. What version 2 added counts where it is used only, so that cells
+        which were finished before stay finished.
+        """
+        added = {"threads", "interleave"}
+        return {**self.model_dump(exclude=added), **self.model_dump(include=added, exclude_defaults=True)}
 
     @model_validator(mode="after")
     def _modes_are_not_mixed(self) -> Protocol:
@@ -70,8 +86,12 @@ class Session(_Frozen):
         environment: git revision, library and driver versions, CPU, GPU, clocks; `benchmarks.environment`.
         load_seconds: constructing the reranker, weights included.
         warmup_seconds: total of each warm-up query, in order.
-        peak_device_bytes: largest GPU memory in use during this session; None without a GPU.
-        peak_host_bytes: largest resident memory of the process during this session.
+        warmup_ended: why it ended: a `fixed` number, times were `stable`, or the `maximum` was reached.
+        peak_device_bytes: largest GPU memory in use during this session; None without a GPU, or where
+            systems were interleaved, whose memory cannot be told apart.
+        peak_host_bytes: largest resident memory of the process during this session; likewise.
+        device_joules: what the GPUs drew while it measured, by their own counters; None without one.
+        samples: the machine's state while it measured: `benchmarks.conditions`.
         described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
     """
 
@@ -79,9 +99,26 @@ class Session(_Frozen):
     environment: dict[str, Any]
     load_seconds: float | None = None
     warmup_seconds: tuple[float, ...] = ()
+    warmup_ended: WarmupEnd | None = None
     peak_device_bytes: int | None = None
     peak_host_bytes: int | None = None
+    device_joules: float | None = None
+    samples: tuple[dict[str, Any], ...] = ()
     described: dict[str, Any] = {}
+
+
+class Operations(_Frozen):
+    """What ranking some queries takes on any hardware, counted in a pass of its own that is not timed.
+
+    Attributes:
+        queries: how many were ranked.
+        flops: floating point operations of all of them, by stage; a multiplication and an addition are two.
+        bytes: sizes of what the operators read and wrote, by stage, as if nothing were fused or cached.
+    """
+
+    queries: int
+    flops: dict[str, int]
+    bytes: dict[str, int]
 
 
 class Record(_Frozen):
@@ -104,6 +141,8 @@ class Record(_Frozen):
     sessions: tuple[Session, ...] = ()
     is_imported: bool = False
     """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
+    operations: Operations | None = None
+    """None where nobody asked for them (`count_operations` in the experiment file)."""
 
 
 class QueryRow(_Frozen):
@@ -115,6 +154,7 @@ class QueryRow(_Frozen):
         stage_seconds: by stage; the total minus their sum is `untracked`.
         usage: the non-zero counts of `rerankers.Usage`.
         ranking: first 16 hex digits of the sha256 of the ranking's lines in `ranking.trec`.
+        control_seconds: what the identity control took right after this call, if it ran then.
     """
 
     query_id: str
@@ -124,3 +164,9 @@ class QueryRow(_Frozen):
     stage_seconds: dict[str, float]
     usage: dict[str, Any]
     ranking: str
+    control_seconds: float | None = None
+
+    def line(self) -> bytes:
+        """As it stands in the file."""
+        without = {"control_seconds"} if self.control_seconds is None else None
+        return self.model_dump_json(exclude=without).encode() + b"\n"

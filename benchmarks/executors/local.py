@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cell import committed, read_record, write_record
 from benchmarks.lock import FolderLock
-from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cell
+from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
 from benchmarks.store import write_experiment
@@ -100,15 +100,19 @@ def _run_pool(
         return {cell.name: error for cell in cells}
     say(f"{pool_plan.name}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
     failures: dict[str, Exception] = {}
-    for number, cell in enumerate(cells, 1):
+    together = len(cells) if experiment.protocol.interleave else 1
+    for first in range(0, len(cells), together):
+        some = cells[first : first + together]
         started = clock.now()
-        failure = run_cell(experiment, cell, pool, folder)
-        took = duration(clock.now() - started)
-        if failure is None:
-            say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label}, {took}")
-        else:
-            say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
-            failures[cell.name] = failure
+        for number, (cell, failure) in enumerate(
+            zip(some, run_cells(experiment, some, pool, folder), strict=True), first + 1
+        ):
+            took = duration(clock.now() - started)
+            if failure is None:
+                say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label}, {took}")
+            else:
+                say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
+                failures[cell.name] = failure
     return failures
 
 
@@ -117,6 +121,8 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
     record = read_record(folder / cell.name)
     if record is None or record.status != "done":
         return False
+    if experiment.count_operations and record.operations is None:
+        return False  # measured, but not counted
     system = record.system.model_copy(update={"label": cell.label})
     changes = {
         "system": system,

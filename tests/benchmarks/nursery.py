@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def main(kind: str, *arguments: str) -> None:
             before = bytes_measured(folder)
             child = start()
             if kill % 2:  # every other one while it measures, the rest wherever they happen to be
-                wait_until(lambda before=before: bytes_measured(folder) > before)
+                wait_until(partial(has_progressed, folder, before))
             time.sleep(delays.expovariate(1 / (0.08 if kill % 2 else 0.3)))
             os.kill(child, signal.SIGKILL)
             say_end(child)
@@ -91,6 +92,11 @@ def main(kind: str, *arguments: str) -> None:
 def bytes_measured(folder: Path) -> int:
     """How much has been written about queries."""
     return sum(path.stat().st_size for path in folder.glob("*/queries.jsonl"))
+
+
+def has_progressed(folder: Path, before: int) -> bool:
+    """Whether a query was measured since."""
+    return bytes_measured(folder) > before
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import gpu
+from benchmarks.conditions import Conditions, throttling
 from benchmarks.environment import environment
+from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
     import pytest
@@ -58,6 +61,9 @@ class FakeDriver(SimpleNamespace):
         def refuse(*_: object) -> None:
             raise self.NVMLError
 
+        if name == "nvmlDeviceGetTotalEnergyConsumption" and "energy" in self.__dict__:
+            return lambda *_: next(self.__dict__["energy"])
+
         answers: dict[str, Any] = {
             "nvmlDeviceGetCount": 1,
             "nvmlDeviceGetHandleByIndex": "handle",
@@ -74,7 +80,7 @@ class FakeDriver(SimpleNamespace):
 
 def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FakeDriver()
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", driver)
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
     assert gpu.models() == [
         {"model": "NVIDIA H100", "memory_bytes": 80 * 2**30, "driver": "570.1", "power_cap_watts": 700.0}
     ]
@@ -82,3 +88,14 @@ def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> No
         {"clock_mhz": 1980, "temperature_celsius": 41, "power_watts": None, "throttle_reasons": 4}
     ]
     assert not driver.is_open
+
+
+def test_throttling_energy_and_clocks_of_a_gpu_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeDriver(energy=iter([1_000, 61_500])))
+    watched = Conditions([], StageClock(), has_control=False)
+    assert watched.joules() == 60.5
+    assert watched.samples[0]["gpu"][0]["clock_mhz"] == 1980
+    assert throttling(watched.samples) == ["power cap"]
+    assert gpu.slowed_by(0x1 | 0x2) == []  # idle, and clocks that someone set
+    assert gpu.slowed_by(0x8 | 0x40) == ["hardware slowdown", "hardware thermal limit"]
+    assert gpu.slowed_by(None) == []

@@ -172,7 +172,9 @@ def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
     [
         ("record.json", "{", r"record.json: damaged"),
         ("record.json", '{"schema_version": 99}', "schema version 99"),
+        ("record.json", '{"schema_version": 2}', "Field required"),
         ("record.json", '{"schema_version": 1}', "Field required"),
+        ("record.json", '{"schema_version": "1"}', "schema version 1, this is 2"),
         ("queries.jsonl", "not json\n", r"queries.jsonl:1: not a row"),
         ("../experiment.json", "[]", "experiment.json: damaged"),
     ],
@@ -216,5 +218,5 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
 def test_records_are_plain_json(tmp_path: Path) -> None:
     write(tmp_path, ["q1"])
     record = json.loads((tmp_path / "cell" / "record.json").read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert record["system"]["label"] == "first stage"

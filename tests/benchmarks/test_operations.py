@@ -1,0 +1,109 @@
+"""FLOPs and bytes are what arithmetic says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import run
+from benchmarks.operations import CountingClock, count_operations, peak_flops_per_second, utilisation
+from benchmarks.record import Operations
+from benchmarks.store import read_results
+from rerankers.controls import Reverse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rerankers.interface import RerankRequest
+
+FLOAT = 4  # bytes
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_matrix_product_is_two_operations_an_element_and_reads_and_writes_each_once(
+    mode: Callable[[], torch.no_grad],
+) -> None:
+    layer = torch.nn.Linear(5, 7, bias=False)
+    clock = CountingClock()
+    with mode(), clock.stage("forward"):
+        layer(torch.ones(3, 5))
+    assert clock.flops == {"forward": 2 * 3 * 5 * 7}
+    made, product = 3 * 5, 3 * 5 + 5 * 7 + 3 * 7
+    assert clock.bytes["forward"] == FLOAT * (made + product)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_attention_is_counted_on_a_cpu_too(mode: Callable[[], torch.no_grad]) -> None:
+    heads, length, size = 2, 16, 8
+    query = torch.randn(1, heads, length, size)
+    clock = CountingClock()
+    with mode(), clock.stage("prefill"):
+        torch.nn.functional.scaled_dot_product_attention(query, query, query)
+    assert clock.flops == {"prefill": 2 * (2 * heads * length * length * size)}
+
+
+def test_views_move_nothing_and_a_lookup_reads_what_it_returns() -> None:
+    table = torch.nn.Embedding(1000, 4)
+    ids = torch.arange(3)
+    clock = CountingClock()
+    with torch.no_grad(), clock.stage("embed"):
+        table(ids).view(2, 6).transpose(0, 1)
+    assert clock.flops == {}
+    assert clock.bytes == {"embed": 2 * 3 * 4 * FLOAT}
+
+
+def test_stages_are_counted_apart_and_add_up() -> None:
+    a = torch.ones(4, 4)
+    clock = CountingClock()
+    for stage in ("prefill", "decode", "decode"):
+        with clock.stage(stage):
+            a @ a
+    assert clock.flops == {"prefill": 2 * 4**3, "decode": 2 * 2 * 4**3}
+
+
+def test_what_torch_does_nothing_for_has_no_operations(make_request: Callable[..., RerankRequest]) -> None:
+    counted = count_operations(Reverse(), [make_request("q", ["a", "b"])])
+    assert counted == Operations(queries=1, flops={}, bytes={})
+
+
+def test_operations_are_counted_when_asked_for_and_measure_nothing_again(
+    write_experiment: Callable[..., Path], tmp_path: Path, tiny_classifier: str
+) -> None:
+    system = {"name": "cross-encoder", "options": {"model": tiny_classifier}}
+    path = write_experiment(rerankers=system, protocol={"warmup": 0})
+    experiment, config = load_experiment(path)
+    run(experiment, config, tmp_path / "out")
+    (before,) = read_results(tmp_path / "out").cells
+    assert before.record.operations is None
+    for _ in range(2):
+        experiment, config = load_experiment(path, ["count_operations=2"])
+        assert run(experiment, config, tmp_path / "out").exit_status == 0
+    (after,) = read_results(tmp_path / "out").cells
+    assert after.rows == before.rows
+    counted = after.record.operations
+    assert counted is not None
+    assert counted.queries == 2
+    assert set(counted.flops) == set(counted.bytes) == {"forward"}
+    assert counted.flops["forward"] > 0
+
+
+def test_a_known_gpus_peak_is_found_by_its_drivers_name() -> None:
+    assert peak_flops_per_second("NVIDIA H100 80GB HBM3", "bfloat16") == pytest.approx(989.4e12)
+    assert peak_flops_per_second("NVIDIA L40S", "float32") == pytest.approx(91.6e12)
+    assert peak_flops_per_second("NVIDIA L4", "float32") == pytest.approx(30.3e12)
+    assert peak_flops_per_second("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bfloat16") is None
+    assert peak_flops_per_second("Tesla T4", "bfloat16") is None  # it has none
+    assert peak_flops_per_second("Somebody's GPU", "bfloat16") is None
+
+
+def test_utilisation_is_the_share_of_the_peak() -> None:
+    operations = Operations(queries=2, flops={"prefill": 40, "decode": 6}, bytes={})
+    seconds = {"prefill": 0.5, "decode": 3.0, "parse": 1.0}
+    assert utilisation(operations, seconds, 100.0) == {
+        "prefill": pytest.approx(40 / 2 / 0.5 / 100),
+        "decode": pytest.approx(6 / 2 / 3 / 100),
+    }
