@@ -46,7 +46,12 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
         "scale": {"zero": False},
         "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
     }
-    kind = {"field": "name", "type": "nominal", "scale": {"domain": [system.label for system in shown]}}
+    kind = {
+        "field": "name",
+        "type": "nominal",
+        "scale": {"domain": [system.label for system in shown]},
+        "legend": {"columns": max(1, look.legend_columns // 3), "labelLimit": look.room},
+    }
     layers = [
         *level_line(level, look),
         front_line(x, y, look),

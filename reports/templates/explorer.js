@@ -20,7 +20,7 @@
 
   const explore = (root, data) => {
     const ranked = data.tops.map((tops) => tops.split(" "));
-    const queries = data.ids.map((id, place) => ({ id, place, text: data.queries[place] }));
+    const queries = data.ids.map((id, place) => ({ id, place, text: data.queries[place] || `query ${id}` })); // runs come without texts
     const value = (query, index) => data.values[index][query.place] === null ? null : data.values[index][query.place] * data.unit;
     const top = (query, index) => [...ranked[index][query.place]].map((character) => character.codePointAt(0) - data.zero);
     // What is known of a query's passages, by first-stage rank: they are listed for the ranks that any system shows.
