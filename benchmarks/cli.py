@@ -115,6 +115,14 @@ def _import_run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    from benchmarks.export import export
+
+    for path in export(options.folder, options.format, options.out):
+        print(path)
+    return 0
+
+
 def _list(options: argparse.Namespace) -> int:
     from benchmarks import listing
 
@@ -259,6 +267,22 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("--dataset", default="imported", metavar="NAME", help="how tables call the data")
     imported.add_argument("--pool", metavar="DIGEST", help="candidates that DIR holds already, instead")
     imported.add_argument("--out", required=True, type=Path, metavar="DIR", help="result folder")
+
+    exported = add(
+        "export",
+        _export,
+        "write results in formats that others read",
+        "runs/demo --format trec --out trec",
+        "runs/demo --format parquet --out tables",
+    )
+    exported.add_argument("folder", type=Path, metavar="DIR", help="a result folder")
+    exported.add_argument(
+        "--format",
+        choices=("trec", "parquet"),
+        required=True,
+        help="TREC runs headed with ir_metadata, or one row for each query and repeat",
+    )
+    exported.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
 
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))

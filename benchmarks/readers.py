@@ -59,7 +59,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
     """Doc ids and scores by query id, best first, from a TREC run: `query_id Q0 doc_id rank score tag`.
 
-    Sorted by score, highest first; equal scores by rank.
+    Sorted by score, highest first; equal scores by rank. Comments (`# `) may stand before the first line.
 
     Raises:
         InputError: as `read_lines`; or a wrong number of columns, a rank or score that is no number, or a
@@ -67,6 +67,8 @@ def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
     """
     found: dict[str, dict[str, tuple[float, int]]] = {}
     for number, line in read_lines(path):
+        if not found and line.startswith("# "):
+            continue  # such as the header that ir_metadata puts there
         fields = line.split()
         if len(fields) != 6:
             reason = f"expected 6 columns (query_id Q0 doc_id rank score tag), found {len(fields)}"
