@@ -123,6 +123,14 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _merge(options: argparse.Namespace) -> int:
+    from benchmarks.merge import merge
+
+    cells = merge(options.folders, options.out)
+    print(f"{len(cells)} cells in {options.out}; next: rerankbench report {options.out}")
+    return 0
+
+
 def _list(options: argparse.Namespace) -> int:
     from benchmarks import listing
 
@@ -283,6 +291,15 @@ def _parser() -> argparse.ArgumentParser:
         help="TREC runs headed with ir_metadata, or one row for each query and repeat",
     )
     exported.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
+
+    merged = add(
+        "merge",
+        _merge,
+        "put result folders of several machines into one",
+        "runs/machine-a runs/machine-b --out runs/all",
+    )
+    merged.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
+    merged.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to put them into")
 
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))

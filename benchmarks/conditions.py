@@ -48,7 +48,7 @@ def pin_threads(threads: int | None) -> int:
     if torch is not None:
         torch.set_num_threads(pinned)
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+        from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:  # comes with scikit-learn
         return pinned
     threadpool_limits(pinned)

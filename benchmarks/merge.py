@@ -1,0 +1,97 @@
+"""Puts result folders of several machines into one.
+
+Cells are named by what defines them, so that the same name is the same experiment. A cell that is finished in
+one folder and not in another comes from where it is finished. One that was measured twice is not merged, for
+whose latencies should stand? Such folders are read side by side (`rerankbench report A B`), which tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cell import read_record, replace_file
+from benchmarks.lock import FolderLock
+from benchmarks.store import read_results, write_experiment
+from rerankers.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RAW = ("ranking.trec", "queries.jsonl")
+
+
+def merge(folders: Sequence[Path], out: Path) -> list[str]:
+    """Copy the cells of several result folders, and their pools, into one; what is there already stays.
+
+    Budgets are not merged: the ledger of what was spent stays with each folder.
+
+    Returns:
+        the names of all cells, in the folders' order.
+
+    Raises:
+        InputError: a folder has no results, or a cell was measured in two of them; nothing is written then.
+        StoreError: a folder is damaged or in use, or the new one cannot be written.
+    """
+    existing = [out] if (out / "experiment.json").exists() else []
+    sources: dict[str, Path] = {}
+    for folder in [*existing, *folders]:
+        for cell in read_results(folder).cells:
+            name = cell.record.cell
+            sources[name] = _chosen(sources[name], folder / name) if name in sources else folder / name
+    try:
+        with FolderLock(out):
+            _copy_all(folders, sources, out)
+            about = json.loads((Path(folders[0]) / "experiment.json").read_text(encoding="utf-8"))
+            write_experiment(out, about["experiment"], list(sources), about["config"])
+    except OSError as error:
+        raise StoreError(f"{out}: cannot write ({error.strerror}); make room, then run again") from error
+    return list(sources)
+
+
+def _chosen(one: Path, other: Path) -> Path:
+    """Which of two cells of the same name to keep: the finished one, or either if they are the same."""
+    is_done = [record is not None and record.status == "done" for record in map(read_record, (one, other))]
+    if is_done[0] != is_done[1]:
+        return one if is_done[0] else other
+    if all(_content(one / name) == _content(other / name) for name in RAW):
+        return one
+    raise InputError(
+        f"{one} and {other} are the same cell, measured twice; delete one of them, or compare them side by "
+        f"side: rerankbench report {one.parent} {other.parent}"
+    )
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> None:
+    index: dict[str, Any] = {}
+    for folder in [*folders, out]:
+        path = folder / "pools" / "index.json"
+        index |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for pool in sorted(folder.glob("pools/*/pool.jsonl.gz")):
+            target = out / "pools" / pool.parent.name
+            has_texts = (target / "texts.jsonl.gz").exists() or not (pool.parent / "texts.jsonl.gz").exists()
+            if not (target.exists() and has_texts):
+                _copy(pool.parent, target)
+    if index:
+        replace_file(out / "pools" / "index.json", json.dumps(index, indent=1))
+    for name, source in sources.items():
+        if source.parent != out:
+            _copy(source, out / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder so that it appears complete or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        new = Path(scratch) / "new"
+        shutil.copytree(source, new)
+        if target.exists():
+            target.rename(Path(scratch) / "old")
+        new.rename(target)

@@ -1,0 +1,87 @@
+"""Folders of several machines become one, and nothing is mixed unnoticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import run
+from benchmarks.merge import merge
+from benchmarks.store import read_results
+from rerankers.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def go(path: Path, folder: Path, *overrides: str) -> None:
+    run(*load_experiment(path, overrides), folder)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (".lock", "experiment.json")
+    }
+
+
+def test_cells_of_two_machines_stand_in_one_folder_and_are_not_run_again(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment(rerankers=["random", "reverse"])
+    go(path, tmp_path / "a", "rerankers=random")
+    go(path, tmp_path / "b", "rerankers=reverse")
+    assert len(merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")) == 2
+    before = files(tmp_path / "all")
+    assert {**files(tmp_path / "b"), **files(tmp_path / "a")} == before  # the first one's pool, and all cells
+    go(path, tmp_path / "all")
+    assert [cell.record.system.label for cell in read_results(tmp_path / "all").cells] == [
+        "random",
+        "reverse",
+    ]
+    assert {name for name, content in files(tmp_path / "all").items() if before[name] != content} == set()
+
+
+def test_merging_again_changes_nothing(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    go(write_experiment(rerankers="reverse"), tmp_path / "a")
+    merge([tmp_path / "a"], tmp_path / "all")
+    before = files(tmp_path / "all")
+    assert main(["merge", str(tmp_path / "a"), "--out", str(tmp_path / "all")]) == 0
+    assert files(tmp_path / "all") == before
+
+
+def test_a_cell_measured_twice_is_refused_and_nothing_is_written(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        go(write_experiment(rerankers="reverse"), tmp_path / folder)
+    with pytest.raises(InputError, match=r"the same cell, measured twice.*rerankbench report"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_finished_cell_stands_for_an_unfinished_one(
+    write_experiment: Callable[..., Path], tmp_path: Path, order: str
+) -> None:
+    for folder in ("a", "b"):
+        go(write_experiment(rerankers="reverse"), tmp_path / folder)
+    (record,) = (tmp_path / "a").glob("*/record.json")
+    record.write_text(record.read_text().replace('"done"', '"running"'))
+    merge([tmp_path / folder for folder in order], tmp_path / "all")
+    (cell,) = read_results(tmp_path / "all").cells
+    assert cell.record.status == "done"
+    assert cell.rows == read_results(tmp_path / "b").cells[0].rows
+
+
+def test_a_folder_in_use_is_not_written(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    from benchmarks.lock import FolderLock
+
+    go(write_experiment(rerankers="reverse"), tmp_path / "a")
+    with FolderLock(tmp_path / "all"), pytest.raises(StoreError, match="is writing here"):
+        merge([tmp_path / "a"], tmp_path / "all")
