@@ -2,7 +2,8 @@
 
 Cells are named by what defines them, so that the same name is the same experiment. A cell that is finished in
 one folder and not in another comes from where it is finished. One that was measured twice is not merged, for
-whose latencies should stand? Such folders are read side by side (`rerankbench report A B`), which tells them apart.
+whose latencies should stand? Such folders are read side by side (`rerankbench report A B`), which tells them
+apart.
 """
 
 from __future__ import annotations
