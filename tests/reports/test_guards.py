@@ -1,0 +1,112 @@
+"""Every guard fires where it must, and is silent where nothing is wrong; some fire in `test_context`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cell import CellWriter, read_record
+from benchmarks.record import Session
+from benchmarks.store import read_results
+from reports.context import build
+from rerankers.interface import Cost, Ranking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rerankers import RerankRequest
+    from tests.reports.conftest import Folder
+
+TEXTS = {"a": ["x", "y", "z"], "b": ["x", "y"]}
+QRELS = {"a": {"d0": 1}, "b": {"d1": 1}}
+
+
+def warnings(folder: Folder) -> list[str]:
+    """All of a report's warnings, of its groups and of the whole."""
+    context = build([read_results(folder.path)])
+    return [*context.warnings, *(warning for group in context.groups for warning in group.warnings)]
+
+
+def change_record(path: Path, **changes: Any) -> None:
+    record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        record[name] = {**record[name], **value} if isinstance(value, dict) else value
+    (path / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_nothing_is_said_where_nothing_is_wrong(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept)
+    folder.cell(pool, "T", folder.turned, repeats=2)
+    assert warnings(folder) == []
+
+
+def test_a_ranking_that_changes_between_repeats_is_said(folder: Folder) -> None:
+    turn = iter(range(4))
+
+    def unstable(request: RerankRequest) -> list[int]:
+        return folder.kept(request) if next(turn) < 3 else folder.turned(request)  # query b in repeat 1
+
+    folder.cell(folder.pool(TEXTS, QRELS), "S", unstable, repeats=2)
+    expected = "S ranked 1 query differently in another repeat; the first repeat is evaluated."
+    assert warnings(folder) == [expected]
+
+
+def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, only=1)
+    path = folder.path / folder.cells[0]
+    record = read_record(path)
+    assert record is not None
+    other = Session(started_at="2025-03-02T10:00:00Z", environment={"cpu": {"model": "Other CPU"}})
+    with CellWriter(path, record.model_copy(update={"sessions": (*record.sessions, other)})) as writer:
+        request = pool.requests()[1]
+        writer.add([Ranking.of(request, folder.kept(request), Cost())], 0, 0.1)
+    (mixed, different) = warnings(folder)
+    assert mixed.startswith("S was resumed on another machine: its latencies mix Example CPU")
+    assert "Other CPU" in mixed
+    assert different.startswith("Latencies come from different hardware")
+
+
+def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    for label, size in (("S", 2), ("T", 8)):
+        folder.cell(pool, label, folder.kept, mode="throughput")
+        change_record(folder.path / folder.cells[-1], protocol={"batch_size": size})
+    expected = "Systems were measured with different batch sizes (batch size 2, batch size 8)."
+    assert warnings(folder) == [expected]
+
+
+def test_queries_for_which_nothing_was_found_are_said(folder: Folder) -> None:
+    folder.cell(folder.pool({**TEXTS, "c": []}, {**QRELS, "c": {"d9": 1}}), "S", folder.kept)
+    expected = "The first stage found nothing for 1 query; each counts 0 for every system."
+    assert warnings(folder) == [expected]
+
+
+def test_uncommitted_changes_are_said(folder: Folder) -> None:
+    dirty = {"cpu": {"model": "Example CPU"}, "git": {"revision": "0123abcd", "is_dirty": True}}
+    folder.cell(folder.pool(TEXTS, QRELS), "S", folder.kept, environment=dirty)
+    expected = f"{folder.path.name} was measured from a checkout with uncommitted changes."
+    assert warnings(folder) == [expected]
+
+
+def test_pools_that_look_alike_and_differ_are_said_and_stand_apart(folder: Folder) -> None:
+    pools = [folder.pool(TEXTS, QRELS), folder.pool({**TEXTS, "a": ["x", "y", "other"]}, QRELS)]
+    for pool in pools:
+        folder.cell(pool, "S", folder.kept)
+    (warning,) = warnings(folder)
+    assert "appears with 2 different candidate pools" in warning
+    assert all(pool.digest in warning for pool in pools)
+    assert len(build([read_results(folder.path)]).groups) == 2
+
+
+def test_query_sets_depths_and_modes_stand_apart(folder: Folder) -> None:
+    whole = folder.pool(TEXTS, QRELS)
+    fewer_queries = folder.pool({"a": TEXTS["a"]}, {"a": QRELS["a"]})
+    shallower = folder.pool({query_id: texts[:1] for query_id, texts in TEXTS.items()}, QRELS)
+    for pool in (whole, fewer_queries, shallower):
+        folder.cell(pool, "S", folder.kept)
+    folder.cell(whole, "S", folder.kept, mode="throughput")
+    groups = build([read_results(folder.path)]).groups
+    assert len(groups) == 4
+    assert all(len(group.systems) == 1 for group in groups)
