@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _OPENAI_URL = "https://api.openai.com/v1"
 _PATH = "/chat/completions"  # the client's own method for it checks each message again, which costs most
 _KEY = "OPENAI_API_KEY"
+_FILTER_RETRIES = 2  # of a prompt that a content filter refused, which costs nothing
 _TOKENS_PER_MESSAGE = 8  # more than chat templates put around a message
 
 
@@ -195,6 +196,7 @@ class OpenAIChat(ChatBackend):
         return exchange
 
     async def _ask_until_answered(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:
+        filtered = 0
         for failures in itertools.count(1):
             asks_usage = self._options.stream and self._reports_stream_usage
             try:
@@ -202,15 +204,19 @@ class OpenAIChat(ChatBackend):
                 with _known_errors():
                     return await ask(call, body, clock)
             except PASSING as error:
-                if error_code(error) == "content_filter":
-                    break
+                if error_code(error) == "content_filter":  # filters are models too: they waver
+                    filtered += 1
+                    if filtered > _FILTER_RETRIES:
+                        return refused(call)
+                    call.cost.usage.retries += 1
+                    continue
                 if asks_usage and "stream_options" in reason(error):
                     self._reports_stream_usage = False  # the server does not know the option: ask without
                     continue
                 wait = self._endpoint.wait_before_retry(error, failures)
             call.cost.usage.retries += 1
             await asyncio.sleep(wait)
-        return refused(call)
+        raise AssertionError  # the loop has no end
 
     def _body(self, call: ChatCall) -> dict[str, Any]:
         # OpenAI's own newer models refuse `max_tokens`; many other servers know nothing else.

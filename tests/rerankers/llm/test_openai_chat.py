@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     MakeReply = type[Reply]
 
 
+BANNED = json.dumps({"error": {"code": "content_filter", "message": "no"}})
+
+
 def test_queries_run_side_by_side_up_to_the_concurrency(
     endpoint: Endpoint,
     rankgpt: Callable[..., Reranker],
@@ -70,6 +73,7 @@ def test_faults_change_no_ranking_and_lose_no_query(
         lambda: make_reply(raw='[1, "two"]'),
         lambda: make_reply(raw="<html>gateway</html>"),
         lambda: make_reply(raw='{"choices": [{}]}'),
+        lambda: make_reply(status=400, raw=BANNED),
     ]
     injected: list[int] = []
 
@@ -98,22 +102,36 @@ def test_a_content_filter_loses_no_query_and_is_counted(
 ) -> None:
     flawless = endpoint.reply
     rng = random.Random(1)
-    banned = json.dumps({"error": {"code": "content_filter", "message": "no"}})
-    filtered = [make_reply(status=400, raw=banned), make_reply(None, finish_reason="content_filter")]
     injected: list[Reply] = []
 
     def filtering(body: Body) -> Reply:
         if rng.random() >= 0.3:
             return flawless(body)
-        injected.append(filtered[len(injected) % 2])
+        injected.append(make_reply(None, finish_reason="content_filter"))
         return injected[-1]
 
     endpoint.reply = filtering
     rankings = rankgpt().rerank(requests, clock)
     assert len(injected) > 4
     assert sum(ranking.usage.faults.get("refused", 0) for ranking in rankings) == len(injected)
-    assert len(endpoint.bodies) == 2 * len(requests)  # a refusal is an answer: nobody is asked again
+    assert len(endpoint.bodies) == 2 * len(
+        requests
+    )  # an answer that was filtered is paid for: none is asked again
     assert [len(ranking.doc_ids) for ranking in rankings] == [30] * len(requests)
+
+
+def test_a_prompt_that_a_filter_always_refuses_is_asked_three_times(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply(status=400, raw=BANNED)
+    [ranking] = rankgpt().rerank(requests[:1], clock)
+    assert len(endpoint.bodies) == 3 * 2  # windows
+    assert ranking.usage.faults["refused"] == 2
+    assert list(ranking.doc_ids) == [candidate.doc_id for candidate in requests[0].candidates]
 
 
 @pytest.mark.parametrize(
