@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class Pool:
         """Write the pool to `pools_folder/<digest>` and return that folder.
 
         The folder appears complete or not at all. One that is there already is kept as it is, with the
-        timings of its first writer; texts that it lacks are added if `store_text` asks for them.
+        timings of its first writer; texts that it lacks are added if `store_text` asks for them. One process
+        at a time may write into a result folder (`benchmarks.lock`).
 
         Raises:
             StoreError: the pool was read without its texts, so that it cannot be written again; or the disk
@@ -120,6 +122,8 @@ class Pool:
 
     def _write(self, folder: Path, lines: list[bytes], store_text: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{self.digest}-*"):  # by a process that was killed here
+            shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{self.digest}-") as scratch:
             new = Path(scratch) / self.digest
             new.mkdir()

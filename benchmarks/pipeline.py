@@ -111,6 +111,7 @@ def _measuring(
     memory = PeakMemory()
     reranker: Reranker | None = None
     conditions: Conditions | None = None
+    failure: Exception | None = None
     record = _record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
         try:
@@ -141,29 +142,33 @@ def _measuring(
                         controls += [] if control is None else [control]
                         progress.advance(writer.add(*call, control))
                     yield
+            if alone:
+                writer.update_session(device_joules=conditions.joules())
             _say_conditions(cell.label, costs, controls, conditions)
             if experiment.count_operations:
                 writer.update(operations=_count(reranker, requests[: experiment.count_operations]))
-            writer.update(status="done", error=None)
         except StoreError:
             raise
         except Exception as error:
             log.debug("%s failed", cell.label, exc_info=True)
-            writer.update(status="failed", error=explain(error))
-            return _without_frames(error)
+            failure = error
         finally:
-            if reranker is not None:  # an endpoint tells only with its answers what it runs
-                writer.update(system=_described(writer, reranker))
-                writer.update_session(described=reranker.describe())
-            if conditions is not None:
-                writer.update_session(device_joules=conditions.joules(), samples=tuple(conditions.samples))
+            noted: dict[str, Any] = {"samples": tuple(conditions.samples) if conditions else ()}
             if alone:
-                writer.update_session(
-                    peak_host_bytes=memory.host_bytes(), peak_device_bytes=memory.device_bytes()
-                )
-            if reranker is not None:
+                noted |= {
+                    "peak_host_bytes": memory.host_bytes(),
+                    "peak_device_bytes": memory.device_bytes(),
+                }
+            if reranker is not None:  # an endpoint tells only with its answers what it runs
+                noted["described"] = reranker.describe()
+                writer.update(system=_described(writer, reranker))
                 reranker.close()
-    return None
+            writer.update_session(**noted)
+        if failure is None:  # last of all: what is marked as done is whole
+            writer.update(status="done", error=None)
+            return None
+        writer.update(status="failed", error=explain(failure))
+        return _without_frames(failure)
 
 
 def _say_conditions(

@@ -90,7 +90,8 @@ class Session(_Frozen):
         peak_device_bytes: largest GPU memory in use during this session; None without a GPU, or where
             systems were interleaved, whose memory cannot be told apart.
         peak_host_bytes: largest resident memory of the process during this session; likewise.
-        device_joules: what the GPUs drew while it measured, by their own counters; None without one.
+        device_joules: what the GPUs drew while it measured, by their own counters; None without one, or where
+            systems were interleaved.
         samples: the machine's state while it measured: `benchmarks.conditions`.
         described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
     """

@@ -23,7 +23,9 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
             f"the id {wrong!r} is empty or has a space in it, which a TREC run cannot hold; rename it in the "
             "collection"
         )
-    scored = enumerate(zip(ranking.doc_ids, ranking.scores, strict=True), 1)
-    return "".join(
-        f"{ranking.query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n" for rank, (doc_id, score) in scored
-    ).encode()
+    count = len(ranking.doc_ids)
+    values: list[object] = [None] * (3 * count)
+    values[0::3], values[1::3], values[2::3] = ranking.doc_ids, range(1, count + 1), ranking.scores
+    query_id, tag = ranking.query_id.replace("%", "%%"), tag.replace("%", "%%")
+    lines = f"{query_id} Q0 %s %d %.9g {tag}\n" * count  # one format for all takes half the time
+    return (lines % tuple(values)).encode()

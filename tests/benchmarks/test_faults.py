@@ -67,7 +67,7 @@ def assert_complete_and_equal(folder: Path, whole: Path, queries: int) -> None:
         counts = Counter((row["query_id"], row["repeat"]) for row in map(json.loads, lines))
         assert counts == {(f"q{q}", repeat): 1 for q in range(queries) for repeat in range(REPEATS)}
     assert [cell.record.status for cell in read_results(folder).cells] == ["done", "done"]
-    assert not list(folder.rglob(".*.new"))
+    assert [path.name for path in folder.rglob(".*")] == [".lock"]
 
 
 def test_a_run_killed_thirty_times_at_random_ends_with_the_rankings_of_an_uninterrupted_one(

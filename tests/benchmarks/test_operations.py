@@ -87,8 +87,9 @@ def test_operations_are_counted_when_asked_for_and_measure_nothing_again(
     counted = after.record.operations
     assert counted is not None
     assert counted.queries == 2
-    assert set(counted.flops) == set(counted.bytes) == {"forward"}
+    assert set(counted.flops) == {"forward"}  # a stage that only moves data has bytes
     assert counted.flops["forward"] > 0
+    assert counted.bytes["forward"] > 0
 
 
 def test_a_known_gpus_peak_is_found_by_its_drivers_name() -> None:
