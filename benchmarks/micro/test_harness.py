@@ -1,0 +1,120 @@
+"""What the harness itself costs: an identity reranker over 6,980 queries x 100 candidates, and hot functions.
+
+    pytest benchmarks/micro/test_harness.py --benchmark-only --benchmark-save=NAME
+
+`extra_info` of the first one holds milliseconds per query: all of them, those inside the timed calls, and the
+rest, which is the harness's overhead; then by stage. Saved runs are compared with `pytest-benchmark compare`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cell import committed
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import run
+from benchmarks.pipeline import freeze_pool, run_cells
+from benchmarks.plan import plan
+from benchmarks.statistics import bootstrap_interval, bootstrap_ratio_interval, permutation_test
+from benchmarks.trec import trec_lines
+from rerankers import Ranking
+from rerankers.interface import Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.config import Experiment
+
+QUERIES, DEPTH = 6980, 100
+EXPERIMENT = """
+name: harness
+datasets: {candidates: hits.jsonl, qrels: qrels.txt}
+first_stages: given
+depths: 100
+rerankers: first-stage
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, dict[str, Any], Path]:
+    """The experiment, its file's values, and its folder, with the pool frozen in `out`."""
+    folder = tmp_path_factory.mktemp("harness")
+    with (folder / "hits.jsonl").open("w") as hits, (folder / "qrels.txt").open("w") as qrels:
+        for q in range(QUERIES):
+            passages = [
+                {"docid": f"d{q}-{p}", "score": float(DEPTH - p), "content": f"passage {p}"}
+                for p in range(DEPTH)
+            ]
+            query = {"text": f"query {q}", "qid": f"q{q}"}
+            hits.write(json.dumps({"query": query, "hits": passages}) + "\n")
+            qrels.write(f"q{q} 0 d{q}-1 1\n")
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
+    loaded, values = load_experiment(folder / "experiment.yaml")
+    freeze_pool(plan(loaded)[0].pool, folder / "out", store_text=True)
+    return loaded, values, folder
+
+
+def test_identity_over_6980_queries(
+    benchmark: Any, experiment: tuple[Experiment, dict[str, Any], Path]
+) -> None:
+    loaded, _, folder = experiment
+    (cell,) = plan(loaded)
+    pool = freeze_pool(cell.pool, folder / "out", store_text=True)
+
+    def afresh() -> None:
+        shutil.rmtree(folder / "out" / cell.name, ignore_errors=True)
+
+    def measure() -> None:
+        assert run_cells(loaded, [cell], pool, folder / "out") == [None]
+
+    benchmark.pedantic(measure, setup=afresh, rounds=3)
+    _, rows = committed(folder / "out" / cell.name)
+    whole = 1e3 * benchmark.stats.stats.median / QUERIES
+    timed = 1e3 * statistics.mean(row.total_seconds for row in rows)
+    benchmark.extra_info |= {
+        "ms_per_query": whole,
+        "timed_ms_per_query": timed,
+        "overhead_ms_per_query": whole - timed,
+        "order_ms_per_query": 1e3 * statistics.mean(row.stage_seconds["order"] for row in rows),
+    }
+
+
+def test_a_finished_experiment_again(
+    benchmark: Any, experiment: tuple[Experiment, dict[str, Any], Path]
+) -> None:
+    loaded, values, folder = experiment
+    assert run(loaded, values, folder / "out").exit_status == 0
+    assert benchmark(run, loaded, values, folder / "out").exit_status == 0
+
+
+def test_lines_of_a_run(benchmark: Any) -> None:
+    doc_ids = tuple(f"d{p}" for p in range(DEPTH))
+    scores = tuple(float(np.float32(1.0 - p / 7)) for p in range(DEPTH))
+    benchmark(trec_lines, Ranking("q", doc_ids, scores, {}, Usage()), "cell")
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Any, Any]:
+    """nDCG@10 of two systems, or as well their latencies, by query."""
+    draw = np.random.default_rng(0)
+    values = draw.beta(2, 3, QUERIES)
+    return values, np.clip(values + draw.normal(0.005, 0.1, QUERIES), 0.01, 1)
+
+
+def test_permutation_of_6980_pairs(benchmark: Any, pair: tuple[Any, Any]) -> None:
+    benchmark(permutation_test, *pair)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "p95"])
+def test_bootstrap_of_6980_queries(benchmark: Any, pair: tuple[Any, Any], statistic: Any) -> None:
+    benchmark(bootstrap_interval, pair[0], statistic)
+
+
+def test_bootstrap_of_a_ratio_of_6980_queries(benchmark: Any, pair: tuple[Any, Any]) -> None:
+    benchmark.pedantic(bootstrap_ratio_interval, pair, rounds=2)
