@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks.cell import replace_file
 from benchmarks.measures import Evaluator
 from benchmarks.store import read_results
+from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
 from rerankers.registry import ROWS
 
@@ -143,6 +144,7 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
     pool = results.pool(record.pool)
     values = Evaluator(pool.qrels, record.measures).evaluate(cell.rankings.orders())
     factors = _factors(record)
+    factors |= {f"utilisation.{stage}": share for stage, share in cell_utilisation(cell).items()}
 
     def quality(query_id: str) -> Row:
         return {measure: by_query.get(query_id) for measure, by_query in values.items()}

@@ -9,9 +9,7 @@ wait for memory, as in the roofline model (Williams, Waterman and Patterson, CAC
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -93,28 +91,3 @@ def _sizes(values: Any) -> int:
     return sum(
         min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()) for tensor in tensors
     )
-
-
-def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
-    """A GPU's published dense peak by its driver's name for it; None where none is listed.
-
-    "NVIDIA L40S" is no "NVIDIA L4": a listed name has to be a run of whole words. Slices of a GPU have none.
-    """
-    listed = json.loads((Path(__file__).parent / "gpu_peaks.json").read_text(encoding="utf-8"))["gpus"]
-    names = [name for name in listed if f" {name} " in f" {gpu} " and "MIG" not in gpu]
-    return listed[names[0]]["tflops"].get(dtype, 0.0) * 1e12 or None if names else None
-
-
-def utilisation(operations: Operations, stage_seconds: dict[str, float], peak: float) -> dict[str, float]:
-    """Model FLOPs utilisation by stage (Chowdhery et al., PaLM, 2022, appendix B).
-
-    Args:
-        operations: what was counted.
-        stage_seconds: mean seconds per query by stage, of the same system.
-        peak: what the hardware can do, in FLOPs per second.
-    """
-    return {
-        stage: count / operations.queries / stage_seconds[stage] / peak
-        for stage, count in operations.flops.items()
-        if stage_seconds.get(stage)
-    }

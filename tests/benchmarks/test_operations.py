@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
-from benchmarks.operations import CountingClock, count_operations, peak_flops_per_second, utilisation
+from benchmarks.operations import CountingClock, count_operations
 from benchmarks.record import Operations
 from benchmarks.store import read_results
+from benchmarks.utilisation import cell_utilisation, peak_flops_per_second, utilisation
 from rerankers.controls import Reverse
 
 if TYPE_CHECKING:
@@ -108,3 +110,23 @@ def test_utilisation_is_the_share_of_the_peak() -> None:
         "prefill": pytest.approx(40 / 2 / 0.5 / 100),
         "decode": pytest.approx(6 / 2 / 3 / 100),
     }
+
+
+def test_utilisation_of_a_cell_needs_a_count_and_one_gpu_that_is_known(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    run(*load_experiment(write_experiment(rerankers="reverse")), tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out").cells
+    assert cell_utilisation(cell) == {}
+    order = sum(row.stage_seconds["order"] for row in cell.rows) / len(cell.rows)
+    known = {"gpu": [{"model": "NVIDIA H100 80GB HBM3"}]}
+    session = cell.record.sessions[0].model_copy(update={"environment": known})
+    changes = {
+        "sessions": (session,),
+        "operations": Operations(queries=2, flops={"order": 2 * 10**6}, bytes={}),
+        "system": cell.record.system.model_copy(update={"described": {"dtype": "bfloat16"}}),
+    }
+    counted = replace(cell, record=cell.record.model_copy(update=changes))
+    assert cell_utilisation(counted) == {"order": pytest.approx(1e6 / order / 989.4e12)}
+    elsewhere = cell.record.model_copy(update={**changes, "sessions": (*cell.record.sessions, session)})
+    assert cell_utilisation(replace(cell, record=elsewhere)) == {}  # measured with a GPU and without
