@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ def test_bootstrap_intervals_agree_with_scipy(statistic: Statistic, function: An
         (A,), function, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
     ).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
+
+
+def test_bootstrap_means_agree_with_all_resamples_there_are() -> None:
+    sample = np.array([0.0, 0.2, 0.5, 1.0, 0.7])
+    means = np.array([sample[list(drawn)].mean() for drawn in product(range(5), repeat=5)])
+    expected = np.quantile(means, [0.1, 0.9])
+    assert bootstrap_interval(sample, "mean", 0.8, 40_000) == pytest.approx(expected, abs=0.011)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 42, 43])
@@ -100,6 +108,13 @@ def test_equivalence_is_two_one_sided_tests(margin: float) -> None:
     assert equivalence_test(A, B, margin) == pytest.approx(max(lower, upper))
 
 
+@pytest.mark.parametrize("margin", [0.02, 0.05, 0.06, 0.07, 0.1])
+def test_equivalence_is_the_ninety_percent_interval_inside_the_margin(margin: float) -> None:
+    interval = scipy.stats.ttest_rel(A, B).confidence_interval(0.9)
+    is_inside = -margin < interval.low and interval.high < margin
+    assert (equivalence_test(A, B, margin) < 0.05) == is_inside
+
+
 def test_not_significant_is_not_equivalent() -> None:
     a, b = np.array([0.1, 0.9, 0.4, 0.6]), np.array([0.9, 0.1, 0.6, 0.4])
     assert paired_t_test(a, b) > 0.9
@@ -114,7 +129,7 @@ def test_equivalence_at_its_limits() -> None:
         equivalence_test(A, B, 0.0)
 
 
-@pytest.mark.parametrize("size", [2, 5, 12])
+@pytest.mark.parametrize("size", [2, 3, 5, 8, 12, 14])
 def test_permutation_p_values_agree_with_scipys_exact_enumeration(size: int) -> None:
     test: Any = scipy.stats.permutation_test
     differences = (A[:size] - B[:size],)
