@@ -41,21 +41,27 @@ class Series:
 
     points: tuple[Point, ...]
     column: str
-    """The pool's settings but the factor itself, as a column's heading."""
+    """What the pool has that other series' pools have not, as a column's heading; "" where they agree."""
 
     @property
     def label(self) -> str:
-        """What the systems of the series have in common."""
-        return self.points[0].system.label
+        """The words that the names of all its systems begin with, or else their method."""
+        words = [point.system.label.split() for point in self.points]
+        shared = [first for first, *others in zip(*words, strict=False) if {first} == {first, *others}]
+        return " ".join(shared).rstrip(" ,;:-(=") or self.points[0].system.reranker
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One setting with all its series; `name` is the option's, `first stage` or `candidate depth`."""
+    """One setting with all its series; `name` is the option's, `first stage` or `candidate depth`.
+
+    `shared` is what the pools of all series have in common.
+    """
 
     name: str
     mode: str
     series: tuple[Series, ...]
+    shared: str
 
     @property
     def is_numeric(self) -> bool:
@@ -77,9 +83,9 @@ def factors(context: Context) -> list[Factor]:
         ]
         names = dict.fromkeys(name for settings, _ in observed for name in settings)
         for name in sorted(names.keys() - {_DATASET, _RERANKER}, key=[*names].index):
-            series = _series(name, observed, len({group.dataset for group in groups}) > 1)
+            series, shared = _series(name, observed)
             if series:
-                found.append(Factor(name, mode, tuple(series)))
+                found.append(Factor(name, mode, tuple(series), shared))
     return found
 
 
@@ -88,25 +94,30 @@ def _settings(group: Group, system: SystemResult) -> dict[str, Any]:
     return {**system.options, **pool, _DATASET: group.dataset, _RERANKER: system.reranker}
 
 
-def _series(name: str, observed: list[tuple[dict[str, Any], Point]], many: bool) -> list[Series]:
-    """The series of one factor; a system that says nothing about it stands at the level `default`."""
+def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[list[Series], str]:
+    """The series of one factor, and what their pools share; a system without the setting is at `default`."""
     fixed_settings: dict[str, dict[str, Point]] = {}
-    columns: dict[str, str] = {}
+    pools: dict[str, list[str]] = {}
     for settings, point in observed:
         others = {key: value for key, value in settings.items() if key != name}
         level = settings.get(name, "default")
         key = json.dumps(others, sort_keys=True, default=str)
         levels = fixed_settings.setdefault(key, {})
         levels.setdefault(json.dumps(level, default=str), Point(level, point.group, point.system))
-        pool = [str(settings[_DATASET])] if many else []
-        pool += [settings[FIRST_STAGE]] if name != FIRST_STAGE else []
-        pool += [f"top {settings[DEPTH]}"] if name != DEPTH else []
-        columns[key] = ", ".join(pool)
-    return [
-        Series(tuple(levels.values()), columns[key])
-        for key, levels in fixed_settings.items()
-        if len(levels) > 1
+        parts = {_DATASET: "{}", FIRST_STAGE: "{}", DEPTH: "top {}"}
+        pools[key] = [words.format(settings[part]) for part, words in parts.items() if part != name]
+    several = {key: levels for key, levels in fixed_settings.items() if len(levels) > 1}
+    alike = [len(set(values)) == 1 for values in zip(*(pools[key] for key in several), strict=True)]
+    series = [
+        Series(tuple(levels.values()), ", ".join(_chosen(pools[key], alike, False)))
+        for key, levels in several.items()
     ]
+    shared = ", ".join(part for key in [*several][:1] for part in _chosen(pools[key], alike, True))
+    return series, shared
+
+
+def _chosen(parts: list[str], alike: list[bool], wanted: bool) -> list[str]:
+    return [part for part, is_alike in zip(parts, alike, strict=True) if is_alike == wanted]
 
 
 def tables(context: Context) -> list[Table]:
@@ -138,8 +149,10 @@ def _table(factor: Factor, number: int) -> Table:
         head
         for column in columns
         for head in (
-            Head(f"{measure}:{column}", measure, column, f"{measure} on {column}"),
-            Head(f"change:{column}", "change", column, "difference to the level that comes first"),
+            Head(f"{measure}:{column}".rstrip(":"), measure, column, f"{measure} {column}".strip()),
+            Head(
+                f"change:{column}".rstrip(":"), "change", column, "difference to the level that comes first"
+            ),
         )
     ]
     rows = tuple(
@@ -157,11 +170,12 @@ def _table(factor: Factor, number: int) -> Table:
     return Table(
         name=f"ablation-{number}",
         caption=f"Ablation of {_words(factor.name)}: {measure} at each level.",
-        about={"factor": factor.name, "mode": factor.mode, "measure": measure},
+        about={"factor": factor.name, "mode": factor.mode, "measure": measure, "pool": factor.shared},
         columns=tuple(heads),
         rows=rows,
         footnotes=(),
         legend=(
+            *([f"All on {factor.shared}"] if factor.shared else []),
             f"Change to {_words(factor.name)} {' or '.join(bases)}, all other settings alike",
             f"▲ ▼ significant at 5 % (paired t-test, Holm-corrected over the {len(p_values)} changes)",
         ),

@@ -19,13 +19,17 @@ ABSENT = "–"
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A column's heading; `section` is the heading that neighbouring columns share."""
+    """A column's heading; `section` is the heading that neighbouring columns share.
+
+    `number` names a column that stands for the row of the same title, where there is no room for the title.
+    """
 
     name: str
     title: str
     section: str
     meaning: str
     unit: str = ""
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
     return read
 
 
-def _work(name: str) -> Callable[[SystemResult], Estimate | None]:
-    return lambda system: Estimate(system.work[name]) if name in system.work else None
+def _work(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
+    return lambda system: Estimate(system.work[name] / divisor) if name in system.work else None
 
 
 def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
@@ -186,6 +186,13 @@ def _columns() -> Iterator[Column]:
     yield Column(head, _work("dollars"), dollars, "lower")
     meaning = "cost of all measured queries at list price; warm-up queries cost extra"
     yield Column(Head("dollars_total", "in all", "Cost", meaning, "$"), _total_dollars, dollars, detail=True)
+    for name, title, unit, divisor, meaning in (
+        ("joules", "energy", "J", 1.0, "mean energy of the GPUs per query, by their own counters"),
+        ("flops", "operations", "GFLOP", 1e9, "mean floating point operations per query, counted untimed"),
+        ("bytes", "traffic", "GB", 1e9, "mean bytes that operators read and wrote per query, nothing cached"),
+    ):
+        head = Head(name, title, "Energy and operations per query", meaning, unit)
+        yield Column(head, _work(name, divisor), significant, "lower", detail=name == "bytes")
     head = Head("well_formed", "well-formed", work, "answers that were just what was asked for")
     yield Column(head, _well_formed, percent, "higher", detail=True)
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")

@@ -147,7 +147,7 @@ def _system(
         latency=timing.latency(rows),
         speedup=None,
         stages=timing.stages(rows),
-        work=timing.work(rows),
+        work=timing.work(rows) | timing.operations(record, rows),
         faults=counts,
         faulty_queries=faulty,
         measured_queries=len({row.query_id for row in cell.rows}),

@@ -22,7 +22,7 @@ Line = dict[str, str | int | float]
 
 def render(context: Context, layout: str = "headline") -> str:
     """All tables of a layout, one under the other."""
-    found = [line for one in tables(context, layout) for line in lines(one)]
+    found = [_defused(line) for one in tables(context, layout) for line in lines(one)]
     out = io.StringIO()
     writer = csv.DictWriter(
         out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"
@@ -33,27 +33,25 @@ def render(context: Context, layout: str = "headline") -> str:
 
 
 def lines(one: Table) -> list[Line]:
-    """A table's rows by column name."""
+    """A table's rows by column name, every text as it is."""
     return [_line(one, row) for row in one.rows]
 
 
 def _line(one: Table, row: Row) -> Line:
-    line: Line = {
-        name: _text(value) if isinstance(value, str) else value for name, value in one.about.items()
-    }
+    line: Line = dict(one.about)
     notices = dict(one.footnotes)
     line |= {
-        "system": _text(row.label),
-        "reranker": _text(row.reranker),
+        "system": row.label,
+        "reranker": row.reranker,
         "status": row.status,
-        "notice": _text(" ".join(notices[letter] for letter in row.notes)),
+        "notice": " ".join(notices[letter] for letter in row.notes),
     }
     for head, cell in zip(one.columns, row.cells, strict=True):
-        name = _text(head.name)
+        name = head.name
         if head.unit and head.unit != "×":
             name += f"_{head.unit}"
         if cell.is_word:
-            line[name] = _text(cell.text)
+            line[name] = cell.text
         numbers = {
             "": cell.value,
             "_low": cell.low,
@@ -63,6 +61,10 @@ def _line(one: Table, row: Row) -> Line:
         }
         line |= {f"{name}{suffix}": number for suffix, number in numbers.items() if number is not None}
     return line
+
+
+def _defused(line: Line) -> Line:
+    return {_text(name): _text(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
 def _text(value: str) -> str:

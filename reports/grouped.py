@@ -70,7 +70,8 @@ def _names(group: Group, layout: str) -> list[str]:
     if layout == "headline":
         time = ["p50", "p95", "p99", "mean", "speedup", "first_token", "inter_token"]
         work = ["windows", "llm_calls", "calls_replayed", "prompt_tokens", "generated_tokens", "tokens_saved"]
-        return [*group.measures, *time, *work, "well_formed", "faulty", "dollars", "dollars_total"]
+        spent = ["dollars", "dollars_total", "joules", "flops", "bytes"]
+        return [*group.measures, *time, *work, "well_formed", "faulty", *spent]
     if layout == "stages":
         return [*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50"]
     names = [name.strip() for name in layout.split(",")]

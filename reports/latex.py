@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reports.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reports.cells import Cell, Row, Table
     from reports.values import Context
@@ -54,6 +54,8 @@ _WRITTEN = {
 _ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0304\u0307\u0308\u030a\u030b\u030c")
 _LETTERS = frozenset("ÆæŒœØøßŁł")
 _CHANGE = {"": "", "better": r"$^{\uparrow}$", "worse": r"$^{\downarrow}$"}
+_LINE = 14  # characters of a heading's line
+_LABEL = 20  # characters of a name that still fits beside a matrix
 _PERCENT = "\u202f%"
 _SETUP = r"\sisetup{mode=text, reset-text-series=false, retain-explicit-plus, group-minimum-digits=9}"
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # \width: of what is in it
@@ -85,17 +87,25 @@ def _character(character: str) -> str:
 
 def _render(one: Table) -> str:
     columns = [_Column([row.cells[place] for row in one.rows]) for place in range(len(one.columns))]
-    heads = [" & ".join(["System", *(f"{{{escape(head.title)}}}" for head in one.columns)])]
+    numbers = {head.title: head.number for head in one.columns if head.number}
+    heads = [" & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in one.columns)])]
     units = [
         r"\%" if column.is_percent else escape(h.unit) for column, h in zip(columns, one.columns, strict=True)
     ]
     if any(units):
         heads.append(" & ".join(["", *(f"{{({unit})}}" if unit else "" for unit in units)]))
-    body = [_row(row, columns) for row in one.rows if row.role != "control"]
-    controls = [_row(row, columns) for row in one.rows if row.role == "control"]
+    is_long = any(len(label) > _LABEL for label in numbers)
+    names = {label: number if is_long else f"{number} {escape(label)}" for label, number in numbers.items()}
+    body = [_row(row, columns, names) for row in one.rows if row.role != "control"]
+    controls = [_row(row, columns, names) for row in one.rows if row.role == "control"]
     notes = [f"$^{{{letter}}}$ {escape(text)}" for letter, text in one.footnotes]
     warnings = [escape(warning) for warning in one.warnings]
-    legend = [escape(". ".join(one.legend)) + "."] if one.legend else []
+    explained = [*one.legend]
+    if is_long:
+        explained.append("; ".join(f"{number} {label}" for label, number in numbers.items()))
+    elif numbers:
+        explained.append("Columns are numbered like the rows")
+    legend = [escape(". ".join(explained)) + "."] if explained else []
     return "\n".join(
         [
             r"\begin{table}[t]",
@@ -178,7 +188,18 @@ def _sections(one: Table) -> list[str]:
     return [rf"{' & '.join(heads)} \\", "".join(rules)]
 
 
-def _row(row: Row, columns: Sequence[_Column]) -> str:
+def _row(row: Row, columns: Sequence[_Column], names: Mapping[str, str]) -> str:
     notes = f"$^{{{','.join(row.notes)}}}$" if row.notes else ""
     cells = [column.cell(cell) for column, cell in zip(columns, row.cells, strict=True)]
-    return rf"{' & '.join([escape(row.label) + notes, *cells])} \\"
+    return rf"{' & '.join([names.get(row.label, escape(row.label)) + notes, *cells])} \\"
+
+
+def _stacked(title: str) -> str:
+    """A heading in lines of up to `_LINE` characters where its words and slashes let it break."""
+    lines = [""]
+    for part in re.findall(r"[^\s/]+/?\s*|/\s*", title):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > _LINE:
+            lines.append("")
+        lines[-1] += part
+    written = r"\\".join(map(escape, lines))
+    return rf"\shortstack{{{written}}}" if len(lines) > 1 else written

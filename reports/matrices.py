@@ -148,7 +148,10 @@ def significance(group: Group) -> Table:
             )
         rows.append(Row(system.label, system.role, system.reranker, system.status, (), tuple(cells)))
     heads = [Head(measure, measure, "", f"{measure}, mean over all judged queries")]
-    heads += [Head(f"minus:{s.label}", s.label, "Difference to", f"row minus {s.label}") for s in systems]
+    heads += [
+        Head(f"minus:{s.label}", s.label, "Difference to", f"row minus {s.label}", number=f"({place})")
+        for place, s in enumerate(systems, 1)
+    ]
     count = len(list(combinations(systems, 2)))
     return Table(
         name=f"significance-{group.key}",

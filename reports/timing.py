@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.candidates import Pool
-    from benchmarks.record import QueryRow
+    from benchmarks.record import QueryRow, Record
 
 UNTRACKED = "untracked"
 STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
@@ -60,6 +60,22 @@ def work(rows: Sequence[QueryRow]) -> dict[str, float]:
             if isinstance(count, int | float):
                 sums[name] = sums.get(name, 0.0) + count
     return {name: total / len(rows) for name, total in sums.items()}
+
+
+def operations(record: Record, rows: Sequence[QueryRow]) -> dict[str, float]:
+    """Mean joules, FLOPs and bytes per query, where they were measured or counted.
+
+    Joules need a counter in every process that measured a query, else some of them would be missing.
+    """
+    found: dict[str, float] = {}
+    joules = [record.sessions[place].device_joules for place in {row.session for row in rows}]
+    if joules and all(joules):
+        found["joules"] = sum(filter(None, joules)) / len(rows)
+    counted = record.operations
+    if counted and counted.queries:
+        found["flops"] = sum(counted.flops.values()) / counted.queries
+        found["bytes"] = sum(counted.bytes.values()) / counted.queries
+    return {name: value for name, value in found.items() if value}
 
 
 def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:

@@ -85,7 +85,7 @@ class SystemResult:
         label: unique in the group; `name` is the experiment's own, which several folders may share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
         unstable: queries that a later repeat ranked differently.
-        work: mean count per query of windows, LLM calls, tokens and the like.
+        work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
         speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.

@@ -38,12 +38,12 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
 
 
 def _points(factor: Factor) -> list[tuple[str, Point]]:
-    """Each point with the name of its line: the first system's, and the pool where lines differ in it."""
-    many = len({series.column for series in factor.series}) > 1
+    """Each point with the name of its line: what its systems' names share, and the pool."""
+    lines = [", ".join(filter(None, [series.label, series.column])) for series in factor.series]
+    if len(set(lines)) < len(lines):  # other settings tell them apart, which the full names say
+        lines = [", ".join(filter(None, [one.points[0].system.label, one.column])) for one in factor.series]
     return [
-        (f"{series.label}, {series.column}" if many else series.label, point)
-        for series in factor.series
-        for point in series.points
+        (line, point) for line, series in zip(lines, factor.series, strict=True) for point in series.points
     ]
 
 

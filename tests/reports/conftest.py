@@ -179,3 +179,59 @@ def hostile(folder: Folder) -> Folder:
 def hostile_texts() -> dict[str, str]:
     """The texts of `hostile`, by what they try."""
     return HOSTILE
+
+
+@pytest.fixture
+def swept(folder: Folder) -> Folder:
+    """Windows and encoders varied, on two datasets and at two depths, with costs and a failure."""
+    return swept_into(folder)
+
+
+def swept_into(folder: Folder) -> Folder:
+    """What `swept` is, in any folder."""
+    for dataset, depth in (("dl19", 20), ("dl19", 100), ("dl20", 100)):
+        texts = {f"q{i}": [f"passage {n} of query {i}" for n in range(depth)] for i in range(8)}
+        pool = folder.pool(texts, {query_id: {"d9": 2, "d3": 1, "d0": 0} for query_id in texts}, dataset)
+        folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
+        for window in (5, 10, 20):
+            folder.cell(
+                pool,
+                f"RankGPT gpt-4o-mini, window {window}",
+                _found_by(window),
+                reranker="rankgpt",
+                options={"model": "gpt-4o-mini", "window": window},
+                seconds=lambda i, window=window: window * (0.1 + i / 100),  # type: ignore[misc]
+                stages={"generate": 0.4},
+                usage=lambda: Usage(llm_calls=9, prompt_tokens=19_506, dollars=0.0042, faults={"missing": 1}),
+            )
+        for encoder, order in (("MiniLM", _found_by(3)), ("BGE", _found_by(8))):
+            folder.cell(
+                pool,
+                f"Similarity, {encoder}",
+                order,
+                options={"encoder": encoder},
+                seconds=lambda i: 0.02 + i / 1000,
+                stages={"embed": 0.015},
+            )
+        model = "BAAI/bge-reranker-large"
+        folder.cell(
+            pool,
+            "bge-reranker-large",
+            _found_by(10),
+            reranker="cross-encoder",
+            options={"model": model},
+            stages={"forward": 0.09},
+        )
+    folder.cell(pool, "Out of memory", folder.kept, status="failed", error="no memory left", only=0)
+    return folder
+
+
+def _found_by(reach: int) -> Order:
+    """Finds the relevant passages d9 and d3 in the first `reach`, for each query a little differently."""
+
+    def order(request: RerankRequest) -> list[int]:
+        luck = int(request.candidates[0].query_id[1:]) % 4
+        first = [n for n in (9, 3) if n < reach + luck]
+        return first + [n for n in range(len(request.candidates)) if n not in first]
+
+    return order

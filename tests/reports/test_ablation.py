@@ -45,10 +45,10 @@ def test_a_setting_that_varies_alone_is_a_factor_and_its_first_level_the_baselin
 def test_the_matrix_has_a_column_for_each_pool_with_changes_and_corrected_tests(swept: Context) -> None:
     one = ablation.tables(swept)[0]
     assert [title for title, _ in one.sections] == [
-        "easy, BM25, top 3",
-        "easy, dense (model mini), top 3",
-        "hard, BM25, top 3",
-        "hard, dense (model mini), top 3",
+        "easy, BM25",
+        "easy, dense (model mini)",
+        "hard, BM25",
+        "hard, dense (model mini)",
     ]
     assert [row.label for row in one.rows] == ["A (encoder=a)", "B (encoder=b)"]
     value, change = one.rows[1].cells[:2]
@@ -56,7 +56,8 @@ def test_the_matrix_has_a_column_for_each_pool_with_changes_and_corrected_tests(
     assert change.value == pytest.approx(1 - LAST)
     assert (change.text, change.change) == ("+0.5000", "better")
     assert one.rows[0].cells[1].value is None
-    assert "over the 4 changes" in one.legend[1]
+    assert one.legend[0] == "All on top 3"
+    assert "over the 4 changes" in one.legend[2]
 
 
 def test_numbers_that_vary_have_a_curve_of_quality_and_one_of_latency(folder: Folder) -> None:
@@ -69,6 +70,21 @@ def test_numbers_that_vary_have_a_curve_of_quality_and_one_of_latency(folder: Fo
     assert latency is not None
     assert [(row["x"], row["y"]) for row in quality["data"]["values"]] == [(2, LAST), (3, 1.0)]
     assert [row["y"] for row in latency["data"]["values"]] == [500.0, 500.0]
+
+
+def test_a_line_is_named_by_what_its_systems_and_pools_do_not_share(folder: Folder) -> None:
+    for dataset in ("easy", "hard"):
+        pool = folder.pool(TEXTS, QRELS, dataset)
+        for window in (2, 3):
+            folder.cell(pool, f"RankGPT, window {window}", folder.turned, options={"window": window})
+    (factor,) = ablation.factors(build([read_results(folder.path)]))
+    drawn = quality_curve(factor, PAGE)
+    assert drawn is not None
+    assert {row["line"] for row in drawn["data"]["values"]} == {
+        "RankGPT, window, easy",
+        "RankGPT, window, hard",
+    }
+    assert factor.shared == "BM25 (k1 0.9, b 0.4), top 3"
 
 
 def test_depth_is_a_factor_compared_on_the_same_queries(folder: Folder) -> None:

@@ -135,6 +135,32 @@ def test_every_section_renders(opened: Callable[..., Page], example: Path) -> No
     assert "Slow ranks best" in page.locator(".finding").first.inner_text()
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_ablations_curves_costs_and_published_figures_show_themselves(
+    opened: Callable[..., Page], swept: Folder, axe: str, width: int, scheme: str
+) -> None:
+    page = opened(report([swept.path]), width, scheme)
+    page.get_by_label("Results on").select_option("g2")
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    scroll_through(page.locator("section.group:not([hidden])"))
+    scroll_through(page.locator("#ablations"))
+    assert page.locator(".lead .where").count() == 3  # a finding for each pool, before any table
+    assert page.locator("#ablations h3").all_inner_texts() == ["Window", "Candidate depth", "Encoder"]
+    assert page.locator("#ablations [data-chart] svg").count() == 2 * 2  # quality and latency by numbers
+    legend = page.locator("#ablations [data-chart]").first.inner_text()
+    assert "RankGPT gpt-4o-mini, window, dl20" in legend.replace("\u2026", "")
+    assert "All on BM25" in page.locator("#ablations .notes").first.inner_text()
+    assert "dl20: Out of memory failed" in page.locator(".overview .warning").inner_text()
+    shown = page.locator("section.group:visible")
+    assert shown.locator('th[title="mean cost per query at list price"]').inner_text().endswith("$")
+    assert "0.0042" in shown.locator("table").first.inner_text()
+    reproduced = shown.get_by_role("row").filter(has_text="0.7311")
+    assert reproduced.locator("td").last.inner_text().startswith("no")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate(axe)
+    assert [violation["id"] for violation in page.evaluate("axe.run()")["violations"]] == []
+
+
 def test_a_heading_sorts_its_column_and_says_so(opened: Callable[..., Page], example: Path) -> None:
     page = opened(example)
     table = page.locator("table").first

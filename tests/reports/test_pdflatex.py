@@ -74,6 +74,30 @@ def test_every_layout_compiles_without_a_warning(everything: Folder, layout: str
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_long_names_of_systems_and_datasets_leave_tables_legible(folder: Folder, tmp_path: Path) -> None:
+    for dataset in (
+        "msmarco-passage/trec-dl-2019/judged",
+        "msmarco-passage/trec-dl-2020/judged",
+        "beir/fiqa",
+    ):
+        pool = folder.pool({"a": ["x", "y"], "b": ["x", "y"]}, {"a": {"d1": 1}, "b": {"d1": 1}}, dataset)
+        for number in range(7):
+            name = f"A method with a long name, model {number}"
+            folder.cell(pool, name, folder.turned if number % 2 else folder.kept)
+    context = build([read_results(folder.path)])
+    for layout in ("significance", "datasets"):
+        measured = latex.render(context, layout).replace(r"\resizebox{", r"\measured{")
+        measuring = (
+            r"\newcommand\measured[3]{\setbox0\hbox{#3}"
+            r"\typeout{WIDTH \the\numexpr\wd0 * 100 / \linewidth\relax}\resizebox{#1}{#2}{#3}}"
+        )
+        log = compiled(measuring + measured, tmp_path / layout)
+        percents = [int(percent) for percent in re.findall(r"WIDTH (\d+)", log)]
+        assert percents
+        assert max(percents) < 125, layout  # of the line: \small shrinks to \footnotesize at worst
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
 def test_hostile_texts_compile_too(hostile: Folder, tmp_path: Path) -> None:
     log = compiled(latex.render(build([read_results(hostile.path)])), tmp_path / "latex")
     assert re.findall(r".*Warning.*", log) == []
