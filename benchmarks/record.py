@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmarks.shown import as_html
+
 SCHEMA_VERSION = 2
 """Each older version has its migration in `benchmarks.migrations`."""
 
@@ -144,6 +146,10 @@ class Record(_Frozen):
     """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
     operations: Operations | None = None
     """None where nobody asked for them (`count_operations` in the experiment file)."""
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the record."""
+        return as_html([(self, ())])
 
 
 class QueryRow(_Frozen):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.cell import blocks_of, committed, read_record, replace_file
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
+from benchmarks.shown import as_html
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class CellResult:
     rows: list[QueryRow]
     rankings: StoredRankings
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows the cell."""
+        return as_html([(self.record, self.rows)])
+
     def unstable_queries(self) -> list[str]:
         """Queries whose ranking differs between repeats."""
         seen: dict[str, set[str]] = {}
@@ -73,6 +78,10 @@ class Results:
     folder: Path
     cells: list[CellResult]
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the folder: a row for each cell."""
+        return as_html((cell.record, cell.rows) for cell in self.cells)
 
     def pool(self, digest: str) -> Pool:
         """The candidate pool of that digest, read once; of "", which cells name that got none, an empty one.
