@@ -183,10 +183,10 @@ def _say_conditions(
         say(f"{label}: a GPU was slowed down while it measured: {reason}")
 
 
-def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations | None:
-    """None for endpoints, whose operations are theirs (and cost money), and where torch does nothing."""
+def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
+    """Of no query for endpoints, whose operations are theirs (and cost money), and where torch is not in use."""
     if "endpoint" in reranker.describe() or "torch" not in sys.modules:
-        return None
+        return Operations(queries=0, flops={}, bytes={})
     from benchmarks.operations import count_operations
 
     return count_operations(reranker, requests)

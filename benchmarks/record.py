@@ -114,7 +114,7 @@ class Operations(_Frozen):
     """What ranking some queries takes on any hardware, counted in a pass of its own that is not timed.
 
     Attributes:
-        queries: how many were ranked.
+        queries: how many were ranked; 0 for an endpoint, whose operations nobody sees.
         flops: floating point operations of all of them, by stage; a multiplication and an addition are two.
         bytes: sizes of what the operators read and wrote, by stage, as if nothing were fused or cached.
     """

@@ -17,10 +17,11 @@ from benchmarks.utilisation import cell_utilisation, peak_flops_per_second, util
 from rerankers.controls import Reverse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from rerankers.interface import RerankRequest
+    from rerankers.interface import Ranking, RerankRequest
+    from rerankers.stages import StageClock
 
 FLOAT = 4  # bytes
 
@@ -130,3 +131,23 @@ def test_utilisation_of_a_cell_needs_a_count_and_one_gpu_that_is_known(
     assert cell_utilisation(counted) == {"order": pytest.approx(1e6 / order / 989.4e12)}
     elsewhere = cell.record.model_copy(update={**changes, "sessions": (*cell.record.sessions, session)})
     assert cell_utilisation(replace(cell, record=elsewhere)) == {}  # measured with a GPU and without
+
+
+def test_an_endpoint_is_never_asked_once_more_to_count(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    right = Reverse.rerank
+
+    def counted(self: Reverse, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        calls.append(len(requests))
+        return right(self, requests, clock)
+
+    monkeypatch.setattr(Reverse, "rerank", counted)
+    monkeypatch.setattr(Reverse, "describe", lambda self: {"endpoint": "http://example.org"})
+    path = write_experiment(rerankers="reverse", protocol={"warmup": 0})
+    for _ in range(2):
+        assert run(*load_experiment(path, ["count_operations=2"]), tmp_path / "out").exit_status == 0
+    assert calls == [1, 1, 1]  # measured once, and finished
+    (cell,) = read_results(tmp_path / "out").cells
+    assert cell.record.operations == Operations(queries=0, flops={}, bytes={})
