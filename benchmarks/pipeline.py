@@ -184,7 +184,7 @@ def _say_conditions(
 
 
 def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
-    """Of no query for endpoints, whose operations are theirs (and cost money), and where torch is not used."""
+    """Of no query for endpoints, which do them elsewhere (and cost money), and where torch is not in use."""
     if "endpoint" in reranker.describe() or "torch" not in sys.modules:
         return Operations(queries=0, flops={}, bytes={})
     from benchmarks.operations import count_operations
