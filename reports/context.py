@@ -174,6 +174,8 @@ def role(reranker: str) -> Role:
 def describe_first_stage(described: Mapping[str, Any]) -> str:
     """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
     kind = str(described.get("kind", "first stage"))
+    if kind == "run":  # another's, known by its name alone
+        kind = str(described.get("name", kind))
     shown = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
     name = {"bm25": "BM25"}.get(kind, kind)
     return f"{name} ({', '.join(shown)})" if shown else name

@@ -128,12 +128,14 @@ def _interval(one: Column, estimate: Estimate) -> str:
 
 
 def _caption(group: Group, layout: str) -> str:
+    is_timed = any(system.latency for system in group.systems)
     what = {
-        "headline": "Effectiveness and latency",
+        "headline": "Effectiveness and latency" if is_timed else "Effectiveness",
         "stages": "Mean time per query by stage",
     }.get(layout, "Results")
     judged = len(group.pool.qrels) or len(group.pool.queries)
-    return f"{what} on {group.title} ({judged} queries, {group.mode} mode)."
+    mode = f", {group.mode} mode" if is_timed else ""
+    return f"{what} on {group.title} ({judged} queries{mode})."
 
 
 def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.record import Operations
 from reports.columns import COLUMNS
 from reports.guards import about_calls, drift
 from reports.numbers import dollars
+from reports.timing import operations
 from reports.values import Stage
 
 
@@ -27,6 +29,22 @@ def test_dollars_are_shown_per_query_and_in_all() -> None:
     assert value("dollars", system(dollars=0.02)) == 0.02
     assert value("dollars_total", system(dollars=0.02)) == pytest.approx(0.02 * 86)
     assert value("dollars_total", system()) is value("dollars", system()) is None
+
+
+def test_energy_and_operations_are_shown_per_query_where_they_are_known() -> None:
+    rows: Any = [SimpleNamespace(session=place) for place in (0, 0, 1, 1)]
+    sessions = [
+        SimpleNamespace(device_joules=joules) for joules in (30.0, 50.0, None)
+    ]  # the last measured none
+    counted = Operations(queries=2, flops={"prefill": 3 * 10**9, "decode": 10**9}, bytes={"prefill": 10**9})
+    record: Any = SimpleNamespace(sessions=sessions, operations=counted)
+    one = system(**operations(record, rows))
+    assert value("joules", one) == (30 + 50) / 4
+    assert value("flops", one) == (3 + 1) / 2
+    assert value("bytes", one) == 1 / 2
+    rows[3].session = 2
+    record.operations = None
+    assert operations(record, rows) == operations(record, []) == {}
 
 
 def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:

@@ -70,6 +70,7 @@ def test_published_runs_of_three_datasets_become_one_page_and_the_tables_of_a_pa
     assert page.count("<h2>Quality against depth</h2>") == len(DATASETS)
     assert "Quality against latency" not in page  # nobody measured any
     assert "for listwise methods they are estimates" in page
+    assert "touche, BM25 top 100 · 3 queries · no latencies" in page
 
     def table(layout: str) -> list[dict[str, str]]:
         capsys.readouterr()
