@@ -209,8 +209,9 @@ def test_interleaving_and_threads_make_another_cell_and_their_absence_the_same_a
 
 
 def test_a_failed_system_leaves_the_memory_before_the_next_one_loads(
-    write_experiment: Callable[..., Path], tmp_path: Path
+    write_experiment: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "rerankbench")  # captured tracebacks would hold it as well
     both = systems({"name": "a", "fail_on": "q1"}, {"name": "b"})
     outcome = go(write_experiment(rerankers=both, protocol={"warmup": 0}), tmp_path / "out")
     assert len(outcome.failures) == 1  # kept, and with it nothing of what failed
