@@ -171,3 +171,15 @@ def test_a_folder_without_any_finished_cell_still_makes_a_page(folder: Folder) -
     pool = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
     folder.cell(pool, "S", folder.kept, status="failed", error="no weights", only=0)
     assert "S failed: no weights" in report([folder.path]).read_text(encoding="utf-8")
+
+
+def test_a_warning_stands_above_the_results_it_concerns_and_below_the_overview(folder: Folder) -> None:
+    for dataset in ("fine", "broken"):
+        pool = folder.pool({"a": ["x", "y"]}, {"a": {"d1": 1}}, dataset)
+        folder.cell(pool, "S", folder.kept)
+    folder.cell(pool, "T", folder.kept, status="failed", error="no memory left", only=0)
+    text = report([folder.path]).read_text(encoding="utf-8")
+    overview, fine, broken = text.split('<section class="group"')
+    assert 'role="note">broken: T failed: no memory left</p>' in overview
+    assert "no memory left" not in fine
+    assert broken.index('role="note">T failed: no memory left</p>') < broken.index("<h2>Results</h2>")
