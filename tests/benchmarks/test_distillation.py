@@ -154,7 +154,7 @@ def test_the_commands_write_what_the_trainer_reads(folder: Path, capsys: pytest.
     assert (len(read_ranking(lists)), len(read_alignment(pairs))) == (3, len(PASSAGES))
     assert "3 lists in" in capsys.readouterr().out
     assert main(["distill", "no-such-settings", "--out", str(lists)]) == 2
-    assert "ready are distill-embedding" in capsys.readouterr().err
+    assert "distill-embedding" in capsys.readouterr().err
 
 
 def test_unjudged_queries_are_used_when_asked_for(folder: Path) -> None:

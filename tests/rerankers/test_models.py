@@ -91,6 +91,12 @@ def test_a_folder_that_is_not_there_is_refused(name: str) -> None:
         find_model(name)
 
 
+@pytest.mark.parametrize("name", ["bundled:nothing", "bundled:", "bundled:..", "bundled:../llm"])
+def test_a_model_that_does_not_come_with_the_package_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="comes with rerankbench; there is bundled:pe-rank"):
+        find_model(name)
+
+
 def test_a_hub_id_keeps_its_revision() -> None:
     files = find_model("BAAI/bge-base-en-v1.5", "a5beb1e3e68b9ab74eb54cfd186867f64f240e1a")
     assert files.location == "BAAI/bge-base-en-v1.5"
