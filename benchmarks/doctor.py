@@ -93,6 +93,8 @@ def _extras() -> Iterator[Finding]:
     for extra, module, what in (
         ("bm25", "pyserini", "BM25 through Lucene"),
         ("openai", "openai", "chat models behind a URL"),
+        ("export", "pyarrow", "Parquet tables"),
+        ("train", "peft", "PE-Rank training"),
     ):
         works = importlib.util.find_spec(module) is not None
         remedy = "" if works else f'python -m pip install "rerankbench[{extra}]"'
