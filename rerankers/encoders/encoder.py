@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, validate_call
 
+from rerankers.batching import length_sorted_batches
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.encoders.backbone import load_backbone
 from rerankers.encoders.recipe import Pooling, find_recipe
@@ -19,7 +20,7 @@ from rerankers.errors import ModelError
 from rerankers.models import find_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 Kind = Literal["query", "passage"]
 
@@ -112,7 +113,7 @@ class Encoder:
         vectors = torch.empty(len(row_of), self.dimension, device=self.device)
         tokens, cut = self._tokenize([prefix + text for text in row_of])
         self.cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
-        for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
+        for rows in length_sorted_batches([len(ids) for ids in tokens], self._batch_tokens):
             vectors[to_device(torch.tensor(rows), self.device)] = self._forward([tokens[row] for row in rows])
         if len(row_of) == len(texts):
             return vectors
@@ -172,18 +173,6 @@ class Encoder:
             return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
         weights = mask.to(hidden.dtype)[:, :, None]
         return (hidden * weights).sum(1) / weights.sum(1)
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows from long to short, as many at a time as their padded tokens fit into the budget."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _has_no_position_table(config: Any) -> bool:
