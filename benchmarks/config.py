@@ -15,16 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmarks.constructors import Option, constructor_options
 from benchmarks.datasets import DatasetSpec
-from benchmarks.marked_yaml import Location, MarkedYaml
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
-from benchmarks.yaml_models import explained, found, located
+from benchmarks.yaml_models import explained, found, located, opened
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.marked_yaml import Location, MarkedYaml
 
 READY = Path(__file__).parent / "configs"
 
@@ -126,13 +127,10 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
     """
-    file = MarkedYaml(path)
-    for assignment in overrides:
-        file.override(assignment)
-    if not isinstance(file.content, dict):
-        raise InputError.at(path, 1, "an experiment is a mapping: name, datasets, first_stages, rerankers")
+    expected = "an experiment is a mapping: name, datasets, first_stages, rerankers"
+    file, written = opened(path, overrides, expected)
     base = path.resolve().parent
-    content = {**file.content}
+    content = {**written}
     for section in ("datasets", "first_stages", "rerankers"):
         if section in content:
             content[section] = located(content[section], base, "")

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from benchmarks.marked_yaml import MarkedYaml
 from benchmarks.plan import slug
 from benchmarks.progress import say
 from benchmarks.training_files import base_of, find_settings
-from benchmarks.yaml_models import explained, located
-from rerankers.errors import InputError
+from benchmarks.yaml_models import explained, located, opened
 from rerankers.pe_rank.training.settings import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.marked_yaml import MarkedYaml
     from rerankers.pe_rank.training.settings import EncoderSettings, Settings, Stage
 
 
@@ -41,12 +40,8 @@ def load_settings(
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
     """
-    file = MarkedYaml(path)
-    for assignment in overrides:
-        file.override(assignment)
-    if not isinstance(file.content, dict):
-        raise InputError.at(path, 1, "a training is a mapping: llm, encoder, data, ...")
-    content = _located(file.content, base_of(path))
+    file, written = opened(path, overrides, "a training is a mapping: llm, encoder, data, ...")
+    content = _located(written, base_of(path))
     encoders = content.get("encoder")
     if encoders == []:
         raise file.error(("encoder",), "a list of encoders needs at least one")

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmarks.marked_yaml import MarkedYaml
-from benchmarks.yaml_models import explained, found, located
-from rerankers.errors import InputError
+from benchmarks.yaml_models import explained, found, located, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +42,9 @@ def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] =
     Raises:
         InputError: `file:line: what is wrong`.
     """
-    file = MarkedYaml(path)
-    for assignment in overrides:
-        file.override(assignment)
-    if not isinstance(file.content, dict):
-        raise InputError.at(path, 1, f"expected a mapping of settings: {', '.join(model.model_fields)}")
+    expected = f"expected a mapping of settings: {', '.join(model.model_fields)}"
+    file, written = opened(path, overrides, expected)
     try:
-        return model.model_validate(located(file.content, base_of(path), ""))
+        return model.model_validate(located(written, base_of(path), ""))
     except ValidationError as error:
         raise explained(file, error, model) from error

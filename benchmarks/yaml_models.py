@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.marked_yaml import MarkedYaml
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pydantic import BaseModel, ValidationError
 
-    from benchmarks.marked_yaml import Location, MarkedYaml
+    from benchmarks.marked_yaml import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
 _PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
@@ -30,6 +31,20 @@ def found(name: str, ready: Path, what: str) -> Path:
         return ready / f"{name}.yaml"
     names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
     raise InputError(f"{name}: no such file, and no ready {what} of that name; ready are {names}")
+
+
+def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedYaml, dict[str, Any]]:
+    """A settings file with `key=value` assignments applied, and its content.
+
+    Raises:
+        InputError: it cannot be read, or is no mapping; `expected` says what it should be.
+    """
+    file = MarkedYaml(path)
+    for assignment in overrides:
+        file.override(assignment)
+    if not isinstance(file.content, dict):
+        raise InputError.at(path, 1, expected)
+    return file, file.content
 
 
 def located(value: Any, base: Path, key: str) -> Any:
