@@ -20,7 +20,6 @@ from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
 from benchmarks.yaml_models import explained, found, located, opened
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -162,10 +161,10 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
     labels: dict[str, int] = {}
     for index, spec in enumerate(experiment.rerankers):
         place: Location = ("rerankers", index)
-        if spec.name not in ROWS:
-            error = UnknownNameError("reranker", spec.name, ROWS)
-            raise file.error((*place, "name"), str(error))
-        options = constructor_options(spec.name)
+        try:
+            options = constructor_options(spec.name)
+        except InputError as problem:
+            raise file.error((*place, "name"), str(problem)) from problem
         for option in spec.options:
             if option not in options:
                 error = UnknownNameError(f"option of {spec.name}", option, options)

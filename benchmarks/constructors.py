@@ -7,8 +7,9 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerankers.errors import InputError
 from rerankers.llm.options import ChatOptions
-from rerankers.registry import ROWS
+from rerankers.registry import find_row, no_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +26,43 @@ class Option:
 
 
 def constructor_options(name: str) -> dict[str, Option]:
-    """Options that an experiment may give to a registered reranker, by name.
+    """Options that an experiment may give to a reranker, by name.
 
     `qrels` is left out: the harness gives it to the rerankers that need it.
+
+    Raises:
+        UnknownNameError: nobody registered the reranker.
+        InputError: the module of a reranker of your own is not there or is not valid Python.
     """
-    module, _, class_name = ROWS[name].target.partition(":")
-    specification = importlib.util.find_spec(module)
-    if specification is None or specification.origin is None:
-        raise ModuleNotFoundError(f"no module {module}", name=module)
-    tree = ast.parse(Path(specification.origin).read_text(encoding="utf-8"))
+    class_name = find_row(name).target.partition(":")[2]
+    path = source_of(name)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise InputError.at(path, error.lineno, f"is not valid Python ({error.msg}); correct it") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             for member in node.body:
                 if isinstance(member, ast.FunctionDef) and member.name == "__init__":
                     return _options(member.args)
     return {}  # a class without a constructor takes no options
+
+
+def source_of(name: str) -> Path:
+    """The file that a reranker is written in.
+
+    Raises:
+        UnknownNameError: nobody registered the reranker.
+        InputError: there is no such file.
+    """
+    module = find_row(name).target.partition(":")[0]
+    try:
+        specification = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a package above it is not there
+        specification = None
+    if specification is None or specification.origin is None:
+        raise no_module(module)
+    return Path(specification.origin)
 
 
 def _options(arguments: ast.arguments) -> dict[str, Option]:

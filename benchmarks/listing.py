@@ -21,6 +21,7 @@ def rerankers() -> Iterator[str]:
         if options:
             named = [f"{option} (needed)" if how.is_needed else option for option, how in options.items()]
             yield f"{'':18}options: {', '.join(named)}"
+    yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
 
 
 def encoders() -> Iterator[str]:

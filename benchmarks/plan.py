@@ -1,9 +1,9 @@
 """What an experiment comes down to: candidate pools, and cells to measure on each.
 
 A cell's folder is a readable slug and a digest of everything that defines its results: the data by content,
-the first stage, the depth, the reranker's options with local models by content, and the protocol. A changed
-option is therefore a new cell, and a finished cell is never measured again. Labels and measures define
-nothing: changing them changes no folder.
+the first stage, the depth, the options with local models by content, the file of a reranker that is
+your own, and the protocol. A changed option is therefore a new cell, and a finished cell is never measured
+again. Labels and measures define nothing: changing them changes no folder.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.constructors import source_of
 from benchmarks.datasets import BUNDLED
 from rerankers.llm.options import CHANGES_NO_RESULT
 from rerankers.models import find_model
+from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
     from benchmarks.config import Experiment
@@ -87,8 +89,9 @@ def plan(experiment: Experiment) -> list[CellPlan]:
         for spec in experiment.rerankers:
             for label, options in spec.variants():
                 protocol = experiment.protocol
-                digest = _digest([pool.key, spec.name, _by_content(options), protocol.identity()])
-                name = f"{pool.name}-{spec.name}-{digest[:8]}"
+                own = [] if spec.name in ROWS else [_content_digest(source_of(spec.name))]
+                digest = _digest([pool.key, spec.name, _by_content(options), protocol.identity(), *own])
+                name = f"{pool.name}-{slug(spec.name)}-{digest[:8]}"
                 cells.append(CellPlan(name, pool, label, spec.name, options, protocol))
     return cells
 

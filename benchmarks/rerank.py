@@ -11,7 +11,7 @@ from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
-from rerankers.registry import ROWS, create, load
+from rerankers.registry import create, load
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def rerank_file(
     Raises:
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
     """
-    if name not in ROWS:
-        raise UnknownNameError("reranker", name, ROWS)
     known = constructor_options(name)
     for option in options:
         if option not in known:

@@ -2,13 +2,19 @@
 
 To add a method, write `rerankers/<method>.py` with one `Reranker` subclass and add its row here; the contract
 suite then tests it, the command line lists it, and experiments can name it.
+
+A reranker of your own needs no row: name it `package.module:Class`, in a package that is installed or a file
+in the working folder.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rerankers.errors import InputError, MissingExtraError, UnknownNameError
@@ -77,23 +83,64 @@ ROWS: dict[str, Row] = {
 }
 
 
+def find_row(name: str) -> Row:
+    """The row of a registered name, or one made for `package.module:Class`.
+
+    Raises:
+        UnknownNameError: it is neither.
+    """
+    if name in ROWS:
+        return ROWS[name]
+    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is None:
+        raise UnknownNameError("reranker", name, ROWS)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that no file here replaces a package
+    return Row(name, "your own")
+
+
 def load(name: str) -> type[Reranker]:
-    """The class behind a registered name.
+    """The class behind a name.
 
     Raises:
         UnknownNameError: nobody registered it.
         MissingExtraError: it needs packages that are not installed.
+        InputError: it names a class of your own that cannot be imported, or is no reranker.
     """
-    if name not in ROWS:
-        raise UnknownNameError("reranker", name, ROWS)
-    row = ROWS[name]
+    row = find_row(name)
     module, _, attribute = row.target.partition(":")
+    if name not in ROWS:
+        return _load_own(module, attribute)
     try:
         return cast("type[Reranker]", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
         if row.extra is None:
             raise
         raise MissingExtraError(f"reranker {name!r}", row.extra) from error
+
+
+def _load_own(module: str, attribute: str) -> type[Reranker]:
+    from rerankers.interface import Reranker
+
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise InputError(f"{module} needs the package {error.name!r}; install it") from error
+        raise no_module(module) from error
+    if not (inspect.isclass(found) and issubclass(found, Reranker)):
+        raise InputError(
+            f"{module} has no class {attribute!r} that is a rerankers.Reranker; correct the name"
+        )
+    return found
+
+
+def no_module(module: str) -> InputError:
+    """The error for a module of a reranker's that is not there."""
+    return InputError(
+        f"no module {module!r}; start rerankbench in the folder of {module.partition('.')[0]}.py, "
+        "or install its package"
+    )
 
 
 def create(name: str, options: Mapping[str, object]) -> Reranker:
