@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.starting_cli import add_completion, add_init
 from benchmarks.train_cli import add_train
 from rerankers.errors import InputError, RerankbenchError
 
@@ -20,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 done, 1 some cells failed, 2 bad input."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    options.again = shlex.join(["rerankbench", *(sys.argv[1:] if arguments is None else arguments)])
     if options.command is None:
         parser.print_help()
         return 0
@@ -53,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.config import find_experiment, load_experiment
-    from benchmarks.executors.local import outlook, run
+    from benchmarks.executors.local import run
+    from benchmarks.outlook import outlook
 
     overrides = list(options.set)
     if options.limit is not None:
@@ -157,10 +161,9 @@ def _selftest(options: argparse.Namespace) -> int:
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
-    if options.command is not _run:
-        return "nothing was changed"
-    out = f" --out {options.out}" if options.out else ""
-    return f"finished queries are kept; the same command resumes: rerankbench run {options.config}{out}"
+    if options.command is _run:
+        return f"finished queries are kept; the same command resumes: {options.again}"
+    return f"to do it again: {options.again}"
 
 
 def _quieten() -> None:
@@ -200,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
+    add_init(add)
     run = add(
         "run",
         _run,
@@ -308,6 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--offline", action="store_true", help="do not try the network")
 
     add_train(commands, common)
+    add_completion(add, parser)
     add("selftest", _selftest, "check the harness on rerankers whose result is known", "")
     return parser
 

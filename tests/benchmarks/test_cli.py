@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     Captured = pytest.CaptureFixture[str]
 
-COMMANDS = ["run", "report", "table", "rerank", "import-run", "list", "doctor", "selftest"]
+COMMANDS = [
+    "init",
+    "run",
+    "report",
+    "table",
+    "rerank",
+    "import-run",
+    "list",
+    "doctor",
+    "completion",
+    "selftest",
+]
 
 
 def error_of(capsys: Captured) -> str:
@@ -69,9 +80,9 @@ def test_a_dry_run_shows_the_cells_and_touches_nothing(
 ) -> None:
     arguments = ["run", str(write_experiment()), "--out", str(tmp_path / "out")]
     assert main([*arguments, "--dry-run"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "to do         hits-given-4  first-stage",
-        "to do         hits-given-4  reverse",
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "to do         hits-given-4  first-stage  3 queries",
+        "to do         hits-given-4  reverse  3 queries",
         f"2 of 2 cells to run, results in {tmp_path / 'out'}",
     ]
     assert not (tmp_path / "out").exists()
@@ -182,7 +193,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
     path = write_experiment(rerankers=["reverse", "endless"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     with subprocess.Popen(
-        [sys.executable, "-c", code, "run", str(path), "--out", str(out)],
+        [sys.executable, "-c", code, "run", str(path), "--out", str(out), "--limit", "2"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -194,7 +205,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130
-    assert f"the same command resumes: rerankbench run {path} --out {out}" in errors
+    assert f"the same command resumes: rerankbench run {path} --out {out} --limit 2\n" in errors
     assert "Traceback" not in errors
     assert json.loads((next(out.glob("*reverse*")) / "record.json").read_text())["status"] == "done"
     assert json.loads((next(out.glob("*endless*")) / "record.json").read_text())["status"] == "running"
