@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -111,11 +111,14 @@ class CellWriter:
         rankings: Sequence[Ranking],
         repeat: int,
         total_seconds: float,
+        arrived_seconds: float | None = None,
+        queued_seconds: float | None = None,
         control_seconds: float | None = None,
     ) -> int:
         """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
 
-        The control ran once after all of them: its time is noted with the first.
+        The control ran once after all of them: its time is noted with the first. The other times are
+        `QueryRow`'s.
 
         Returns:
             how many of them are new.
@@ -132,8 +135,19 @@ class CellWriter:
             lines = trec_lines(ranking, self.record.cell)
             if ranking.query_id not in self._ranked:
                 blocks.append(lines)
-            control = None if rows else control_seconds
-            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines), control))
+            row = QueryRow(
+                query_id=ranking.query_id,
+                repeat=repeat,
+                session=self.session,
+                total_seconds=total_seconds,
+                stage_seconds=dict(ranking.stage_seconds),
+                usage=ranking.usage.nonzero(),
+                ranking=_digest(lines),
+                control_seconds=None if rows else control_seconds,
+                arrived_seconds=arrived_seconds,
+                queued_seconds=queued_seconds,
+            )
+            rows.append(row.line())
             self.done.add((ranking.query_id, repeat))
             self._ranked.add(ranking.query_id)
         try:
@@ -205,7 +219,10 @@ def blocks_of(cell: Path) -> dict[str, bytes]:
     path = cell / "ranking.trec"
     found: dict[str, bytes] = {}
     for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
-        query_id = block[1].decode()
+        try:
+            query_id = block[1].decode()
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{path}: holds what is no text; delete {cell} and run again") from error
         found[query_id] = found.get(query_id, b"") + block[0]
     return found
 
@@ -214,27 +231,6 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
     if path.exists():
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _row(
-    ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str, control: float | None
-) -> bytes:
-    row = QueryRow(
-        query_id=ranking.query_id,
-        repeat=repeat,
-        session=session,
-        total_seconds=total_seconds,
-        stage_seconds=dict(ranking.stage_seconds),
-        usage=_nonzero(ranking),
-        ranking=digest,
-        control_seconds=control,
-    )
-    return row.line()
-
-
-def _nonzero(ranking: Ranking) -> dict[str, Any]:
-    counts = {name: getattr(ranking.usage, name) for name in ranking.usage.__dataclass_fields__}
-    return {name: count for name, count in counts.items() if count}
 
 
 def _digest(lines: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, validate_call
 
 from rerankers.interface import Cost, Ranking, RerankRequest
-from rerankers.parts import Composite, Part, charge
+from rerankers.parts import Composite, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,16 +38,16 @@ class Cascade(Composite):
         self._depths = [step.depth for step in steps]
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank step by step; rank n scores 1, and stage times are the sums of the steps'."""
+        """Rank step by step; rank n scores 1; stage times are sums, and `usage.parts` keeps each step's."""
         costs = [Cost() for _ in requests]
         orders = [list(request.candidates) for request in requests]
-        for step, depth in zip(self._rerankers, self._depths, strict=True):
+        for i, (step, depth) in enumerate(zip(self._rerankers, self._depths, strict=True)):
             tops = [
                 RerankRequest(request.query_id, request.query, tuple(order[:depth]))
                 for request, order in zip(requests, orders, strict=True)
             ]
             for top, order, cost, ranking in zip(tops, orders, costs, step.rerank(tops, clock), strict=True):
-                charge(cost, ranking)
+                self._charge(cost, i, ranking)
                 by_id = {candidate.doc_id: candidate for candidate in top.candidates}
                 order[: len(by_id)] = [by_id[doc_id] for doc_id in ranking.doc_ids]
         rankings = []

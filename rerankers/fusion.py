@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, validate_call
 
 from rerankers.interface import Cost, Ranking, RerankRequest
-from rerankers.parts import Composite, Part, charge
+from rerankers.parts import Composite, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,13 @@ class Fusion(Composite):
         self._k = k
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by fused reciprocal ranks; stage times are the sums of the parts'."""
+        """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""
         by_part = [part.rerank(requests, clock) for part in self._rerankers]
         rankings = []
         for request, *asked in zip(requests, *by_part, strict=True):
             cost = Cost()
-            for ranking in asked:
-                charge(cost, ranking)
+            for part, ranking in enumerate(asked):
+                self._charge(cost, part, ranking)
             with clock.stage("order", cost):
                 fused = {candidate.doc_id: 0.0 for candidate in request.candidates}
                 for ranking in asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -53,6 +53,14 @@ class RerankRequest:
             seen.add(candidate.doc_id)
 
 
+class PartCost(TypedDict):
+    """What one part of a fusion or a cascade took of a request; the whole's stages and counts include it."""
+
+    reranker: str
+    stage_seconds: dict[Stage, float]
+    usage: dict[str, Any]  # the non-zero counts; a part made of parts has `parts` of its own
+
+
 @dataclass(slots=True)
 class Usage:
     """Counts of what a ranking consumed, and of the output faults that had to be repaired."""
@@ -75,6 +83,12 @@ class Usage:
     passages_truncated: int = 0
     depths: list[int] = field(default_factory=list)  # places decoded in each window, in the order they ran
     faults: dict[Fault, int] = field(default_factory=dict)
+    parts: list[PartCost] = field(default_factory=list)  # of a fusion or a cascade, in its order
+
+    def nonzero(self) -> dict[str, Any]:
+        """The counts that are not zero, by name: what a result row keeps."""
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: count for name, count in counts.items() if count}
 
     def fault(self, kind: Fault, count: int = 1) -> None:
         """Count `count` more output faults of one kind."""

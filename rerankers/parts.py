@@ -28,7 +28,7 @@ class Part(BaseModel):
 
 
 class Composite(Reranker):
-    """A reranker that asks others; its costs are the sums of theirs and its own."""
+    """A reranker that asks others; its costs are sums, and `usage.parts` keeps each one's."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._names = [part.reranker for part in parts]
@@ -46,6 +46,24 @@ class Composite(Reranker):
             for name, part in zip(self._names, self._rerankers, strict=True)
         ]
 
+    def _charge(self, cost: Cost, part: int, ranking: Ranking) -> None:
+        """Add what a part's ranking cost, seconds stage by stage and every count, and keep it apart too."""
+        for stage, seconds in ranking.stage_seconds.items():
+            cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
+        for field in fields(Usage):
+            if field.name not in ("faults", "parts"):
+                total = getattr(cost.usage, field.name) + getattr(ranking.usage, field.name)
+                setattr(cost.usage, field.name, total)
+        for kind, count in ranking.usage.faults.items():
+            cost.usage.fault(kind, count)
+        cost.usage.parts.append(
+            {
+                "reranker": self._names[part],
+                "stage_seconds": dict(ranking.stage_seconds),
+                "usage": ranking.usage.nonzero(),
+            }
+        )
+
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Let every part prepare for all candidates."""
         for part in self._rerankers:
@@ -60,15 +78,3 @@ class Composite(Reranker):
         """Close every part."""
         for part in self._rerankers:
             part.close()
-
-
-def charge(cost: Cost, ranking: Ranking) -> None:
-    """Add what a part's ranking cost: seconds stage by stage, and every count."""
-    for stage, seconds in ranking.stage_seconds.items():
-        cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
-    for field in fields(Usage):
-        if field.name != "faults":
-            total = getattr(cost.usage, field.name) + getattr(ranking.usage, field.name)
-            setattr(cost.usage, field.name, total)
-    for kind, count in ranking.usage.faults.items():
-        cost.usage.fault(kind, count)

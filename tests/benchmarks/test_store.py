@@ -15,7 +15,7 @@ from benchmarks.lock import FolderLock
 from benchmarks.record import Protocol, Record, Session, System
 from benchmarks.store import read_results, write_experiment
 from rerankers.errors import InputError, StoreError
-from rerankers.interface import Candidate, Cost, Ranking, RerankRequest
+from rerankers.interface import Candidate, Cost, PartCost, Ranking, RerankRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +59,17 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert cell.rows[0].stage_seconds == {"forward": 0.25}
     assert cell.rows[0].usage == {"windows": 1, "faults": {"missing": 2}}
     assert cell.rows[0].total_seconds == 0.5
+
+
+def test_what_each_part_of_a_fusion_took_is_kept(tmp_path: Path) -> None:
+    ranking = make_ranking("q")
+    inner: PartCost = {"reranker": "reverse", "stage_seconds": {"order": 0.25}, "usage": {"windows": 2}}
+    outer: PartCost = {"reranker": "fusion", "stage_seconds": {"order": 0.5}, "usage": {"parts": [inner]}}
+    ranking.usage.parts = [outer, inner]
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        writer.add([ranking], 0, 0.5)
+    (cell,) = read_results(tmp_path).cells
+    assert cell.rows[0].usage["parts"] == [outer, inner]
 
 
 def test_a_query_without_candidates_is_ranked_with_nothing(tmp_path: Path) -> None:
@@ -158,7 +169,7 @@ def test_cells_come_in_the_order_of_the_experiment_and_strangers_stay_out(tmp_pa
         with CellWriter(tmp_path / name, make_record(name)):
             pass
     assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["a", "b", "c"]
-    write_experiment(tmp_path, "test", ["c", "a", "not begun"], {})
+    write_experiment(tmp_path, "test", ["c", "a", "not-begun"], {})
     assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["c", "a"]
 
 

@@ -37,6 +37,11 @@ def test_the_steps_pay_into_one_account(
     (ranking,) = cascade.rerank([make_request("q", ["a", "b", "c"])], clock)
     assert ranking.stage_seconds == {"embed": 2.0, "order": 3.0}
     assert ranking.usage.passages_embedded == 3 + 2
+    assert [part["usage"] for part in ranking.usage.parts] == [
+        {"passages_embedded": 3},
+        {"passages_embedded": 2},
+    ]
+    assert [part["stage_seconds"] for part in ranking.usage.parts] == [{"embed": 1.0, "order": 1.0}] * 2
 
 
 def test_a_misspelt_step_is_refused() -> None:

@@ -33,6 +33,24 @@ def test_the_parts_pay_into_one_account(
     assert ranking.usage.passages_embedded == 4
 
 
+def test_what_each_part_took_is_kept_apart_and_explains_the_sums(
+    tiny_encoder: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    inner = {"reranker": "fusion", "options": {"parts": [FIRST, REVERSE]}}
+    parts = [{"reranker": "embedding", "options": {"model": tiny_encoder}}, inner]
+    (ranking,) = create("fusion", {"parts": parts}).rerank([make_request("q", ["a", "b"])], clock)
+    embedding, fusion = ranking.usage.parts
+    assert embedding == {
+        "reranker": "embedding",
+        "stage_seconds": {"embed": 1.0, "order": 1.0},
+        "usage": {"passages_embedded": 2},
+    }
+    assert fusion["stage_seconds"] == {"order": 3.0}  # its two parts' and its own
+    assert [part["reranker"] for part in fusion["usage"]["parts"]] == ["first-stage", "reverse"]
+    # The whole's own sort is what the parts leave unexplained.
+    assert ranking.stage_seconds == {"embed": 1.0, "order": 1.0 + 3.0 + 1.0}
+
+
 def test_one_part_is_no_fusion() -> None:
     with pytest.raises(InputError, match="option 'parts' of fusion"):
         create("fusion", {"parts": [FIRST]})
