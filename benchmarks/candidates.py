@@ -21,7 +21,9 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from rerankers.errors import StoreError
 from rerankers.interface import Candidate, RerankRequest
@@ -34,6 +36,29 @@ if TYPE_CHECKING:
     from benchmarks.retrieval import FirstStageSpec
 
 FORMAT_VERSION = 1
+
+
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class _Row(BaseModel):
+    """A line of `pool.jsonl.gz`."""
+
+    query_id: str
+    query: str
+    qrels: dict[str, int] | None
+    candidates: list[tuple[str, float, str]]
+
+
+class _About(BaseModel):
+    """`about.json`."""
+
+    format_version: int
+    dataset: str
+    first_stage: dict[str, Any]
+    depth: int
+    retrieve_seconds: dict[str, float]
+    fetch_seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -168,12 +193,14 @@ def load_pool(folder: Path) -> Pool:
     remedy = "delete the folder and run the experiment again"
     try:
         lines = _read(folder / "pool.jsonl.gz")
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        rows = [_Row.model_validate_json(line) for line in lines]
+        about = _About.model_validate_json((folder / "about.json").read_bytes())
         stored = (folder / "texts.jsonl.gz").exists()
         texts = {_text_hash(text): text for text in _read_texts(folder)} if stored else None
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{folder}: the candidate pool cannot be read ({error}); {remedy}") from error
-    if not isinstance(about, dict) or about.get("format_version") != FORMAT_VERSION:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error
+    if about.format_version != FORMAT_VERSION:
         raise StoreError(f"{folder}: unknown format of a candidate pool; read it with a newer rerankbench")
     digest = _digest(lines)
     if digest != folder.resolve().name:
@@ -181,33 +208,44 @@ def load_pool(folder: Path) -> Pool:
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
     candidates: dict[str, tuple[Candidate, ...]] = {}
-    for line in lines:
-        row = json.loads(line)
-        query_id = row["query_id"]
-        queries[query_id] = row["query"]
-        if row["qrels"] is not None:
-            qrels[query_id] = row["qrels"]
+    for row in rows:
+        query_id = row.query_id
+        queries[query_id] = row.query
+        if row.qrels is not None:
+            qrels[query_id] = row.qrels
         hits = []
-        for doc_id, score, text_hash in row["candidates"]:
+        for doc_id, score, text_hash in row.candidates:
             text = "" if texts is None else texts.get(text_hash)
             if text is None:
                 raise StoreError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
             hits.append(Candidate(query_id, doc_id, text, score))
         candidates[query_id] = tuple(hits)
+    return Pool(
+        digest=digest,
+        dataset=about.dataset,
+        first_stage=about.first_stage,
+        depth=about.depth,
+        queries=queries,
+        qrels=qrels,
+        candidates=candidates,
+        retrieve_seconds=about.retrieve_seconds,
+        fetch_seconds=about.fetch_seconds,
+    )
+
+
+def read_index(pools_folder: Path) -> dict[str, str]:
+    """Digests of the pools in a folder by what they were planned as; none where there is no index.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = pools_folder / "index.json"
     try:
-        return Pool(
-            digest=digest,
-            dataset=about["dataset"],
-            first_stage=about["first_stage"],
-            depth=about["depth"],
-            queries=queries,
-            qrels=qrels,
-            candidates=candidates,
-            retrieve_seconds=about["retrieve_seconds"],
-            fetch_seconds=about["fetch_seconds"],
-        )
-    except KeyError as error:
-        raise StoreError(f"{folder}: about.json lacks {error}; {remedy}") from error
+        return TypeAdapter(dict[str, _Digest]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{path}: damaged; delete it, and run the experiment again") from error
 
 
 def build_pool(

@@ -80,16 +80,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from benchmarks.store import trusted
     from reports.html import report
 
-    print(report(options.folders, options.out, options.baseline))
+    with trusted(options.folders):
+        print(report(options.folders, options.out, options.baseline))
     return 0
 
 
 def _table(options: argparse.Namespace) -> int:
+    from benchmarks.store import trusted
     from reports.tables import table
 
-    print(table(options.folders, options.format, options.layout, options.baseline))
+    with trusted(options.folders):
+        print(table(options.folders, options.format, options.layout, options.baseline))
     return 0
 
 
@@ -121,9 +125,11 @@ def _import_run(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from benchmarks.export import export
+    from benchmarks.store import trusted
 
-    for path in export(options.folder, options.format, options.out):
-        print(path)
+    with trusted([options.folder]):
+        for path in export(options.folder, options.format, options.out):
+            print(path)
     return 0
 
 
@@ -336,17 +342,14 @@ def _assignments(pairs: Sequence[str]) -> dict[str, object]:
     Raises:
         InputError: a pair has no `=`, or its value is no YAML.
     """
-    import yaml
+    from benchmarks.marked_yaml import read_value
 
     values: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InputError(f"--option {pair}: write it as key=value")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"--option {pair}: the value is not valid YAML; quote it") from error
+        values[key] = read_value(f"--option {pair}", text)
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Location = tuple[str | int, ...]
+
+_MOST_NODES = 100_000  # aliases of aliases can stand for more than any memory holds
+
+
+def read_value(flag: str, text: str) -> Any:
+    """A value of the command line, read as YAML, so that 20 is a number and true a boolean.
+
+    Raises:
+        InputError: it is no YAML; the message begins with `flag`.
+    """
+    try:
+        value = yaml.safe_load(text)
+        json.dumps(value, default=str)  # refuses what contains itself, and keys that are no names
+    except Exception as error:  # PyYAML raises whatever it meets
+        raise InputError(f"{flag}: the value is not valid YAML; quote it") from error
+    return value
 
 
 class MarkedYaml:
@@ -35,17 +52,26 @@ class MarkedYaml:
             raise InputError.at(path, None, "is not UTF-8 text; save it as UTF-8") from error
         except OSError as error:
             raise InputError.at(path, None, f"cannot be read: {error.strerror}; check the path") from error
+        self._lines: dict[Location, int] = {}
         try:
             loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
-            self._lines = {} if node is None else dict(_lines(path, node, ()))
+            for location, line in () if node is None else _lines(path, node, ()):
+                self._lines[location] = line
+                if len(self._lines) > _MOST_NODES:
+                    raise InputError.at(path, line, "its aliases stand for too much; write it out")
             self.content: Any = None if node is None else loader.construct_document(node)
+        except InputError:
+            raise
         except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise InputError.at(path, line, f"not valid YAML: {error.problem}") from error
+            mark = error.problem_mark
+            problem = " ".join(str(error.problem).split())
+            raise InputError.at(
+                path, mark.line + 1 if mark else None, f"not valid YAML: {problem}"
+            ) from error
         except RecursionError as error:
             raise InputError.at(path, None, "a part of it contains itself; write it out") from error
-        except (yaml.YAMLError, ValueError) as error:
+        except Exception as error:  # such as a KeyError for `!!bool 3`: PyYAML raises whatever it meets
             raise InputError.at(path, None, f"not valid YAML: {' '.join(str(error).split())}") from error
 
     def override(self, assignment: str) -> None:
@@ -58,10 +84,7 @@ class MarkedYaml:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise InputError(f"{flag}: write it as key=value, for example --set protocol.repeats=3")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{flag}: the value is not valid YAML; quote it") from error
+        value = read_value(flag, text)
         keys = name.split(".")
         if not isinstance(self.content, dict):
             self.content = {}
@@ -70,7 +93,7 @@ class MarkedYaml:
         for position, key in enumerate(keys):
             step: str | int = key
             if isinstance(holder, list):
-                if not key.isdigit() or int(key) >= len(holder):
+                if not key.isdecimal() or int(key) >= len(holder):
                     raise InputError(f"{flag}: {key!r} is not one of the list's places 0-{len(holder) - 1}")
                 step = int(key)
             elif not isinstance(holder, dict):

@@ -12,11 +12,12 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks.candidates import read_index
 from benchmarks.cell import read_record, replace_file
 from benchmarks.lock import FolderLock
-from benchmarks.store import read_results, write_experiment
+from benchmarks.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def merge(folders: Sequence[Path], out: Path) -> list[str]:
     try:
         with FolderLock(out):
             _copy_all(folders, sources, out)
-            about = json.loads((Path(folders[0]) / "experiment.json").read_text(encoding="utf-8"))
-            write_experiment(out, about["experiment"], list(sources), about["config"])
+            about = read_about(folders[0])
+            name, config = (about.experiment, about.config) if about else ("merged", {})
+            write_experiment(out, name, list(sources), config)
     except OSError as error:
         raise StoreError(f"{out}: cannot write ({error.strerror}); make room, then run again") from error
     return list(sources)
@@ -71,10 +73,9 @@ def _content(path: Path) -> bytes:
 
 
 def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> None:
-    index: dict[str, Any] = {}
+    index: dict[str, str] = {}
     for folder in [*folders, out]:
-        path = folder / "pools" / "index.json"
-        index |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        index |= read_index(folder / "pools")
         for pool in sorted(folder.glob("pools/*/pool.jsonl.gz")):
             target = out / "pools" / pool.parent.name
             has_texts = (target / "texts.jsonl.gz").exists() or not (pool.parent / "texts.jsonl.gz").exists()

@@ -16,7 +16,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates import Pool, build_pool, load_pool
+from benchmarks.candidates import Pool, build_pool, load_pool, read_index
 from benchmarks.cell import CellWriter, replace_file, write_record
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
@@ -48,8 +48,7 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
         InputError: the dataset or the first stage is wrong.
         StoreError: the folder's pool has other candidates than the data give now.
     """
-    index_path = folder / "pools" / "index.json"
-    index: dict[str, str] = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
+    index = read_index(folder / "pools")
     frozen = folder / "pools" / index.get(plan.key, "none")
     if (frozen / "texts.jsonl.gz").exists():
         return load_pool(frozen)
@@ -60,7 +59,7 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
             "use a new result folder"
         )
     pool.save(folder / "pools", store_text)
-    replace_file(index_path, json.dumps({**index, plan.key: pool.digest}, indent=1))
+    replace_file(folder / "pools" / "index.json", json.dumps({**index, plan.key: pool.digest}, indent=1))
     return pool
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.cell import blocks_of, committed, read_record, replace_file
-from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
+from benchmarks.measures import parse
+from benchmarks.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
 from benchmarks.shown import as_html
 from rerankers.errors import InputError, StoreError
 
@@ -36,15 +40,22 @@ class StoredRankings(Mapping[str, Hits]):
         fields = self._blocks[query_id].decode().split()  # six a line, none of them with a space in it
         return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
 
-    def orders(self) -> dict[str, list[str]]:
-        """Doc ids by query id, best first: all that measures need, in half the time."""
-        return {query_id: block.decode().split()[2::6] for query_id, block in self._blocks.items()}
+    def orders(self, limit: int | None = None) -> dict[str, list[str]]:
+        """Doc ids by query id, best first, the first `limit` or all: all that measures need, in less time."""
+        return {
+            query_id: (block if limit is None else _first_lines(block, limit)).decode().split()[2::6]
+            for query_id, block in self._blocks.items()
+        }
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._blocks)
 
     def __len__(self) -> int:
         return len(self._blocks)
+
+
+def _first_lines(block: bytes, count: int) -> bytes:
+    return b"\n".join(block.split(b"\n", count)[:count])
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,33 @@ def read_results(folder: Path | str) -> Results:
     cells = [folder / name for name in _cell_names(folder)]
     if not cells:
         raise InputError(f"{folder}: no results here; `rerankbench run CONFIG --out {folder}` makes some")
-    return Results(folder, [_read_cell(cell) for cell in cells])
+    results = Results(folder, [_read_cell(cell) for cell in cells])
+    for measure in {measure for cell in results.cells for measure in cell.record.measures}:
+        try:
+            parse(measure)
+        except InputError as error:
+            raise StoreError(f"{folder}: a record asks for what no one computes: {error}") from error
+    return results
+
+
+@contextmanager
+def trusted(folders: Sequence[Path]) -> Iterator[None]:
+    """What only changed or damaged files can cause while results are read and shown becomes one line.
+
+    Records hold values that no schema describes, such as the environment and what a reranker says of itself.
+
+    Raises:
+        StoreError: such a value is not what this program wrote.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        where = ", ".join(map(str, folders))
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StoreError(
+            f"{where}: holds a value that cannot be read ({reason}); --debug shows which; delete its cell "
+            "and run again"
+        ) from error
 
 
 def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapping[str, Any]) -> None:
@@ -127,23 +164,45 @@ def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapp
 
 def list_cells(folder: Path, cells: Sequence[str]) -> None:
     """Add cells to those that belong to the folder's experiment."""
-    path = folder / "experiment.json"
-    if not path.exists():
+    about = read_about(folder)
+    if about is None:
         return write_experiment(folder, "imported", cells, {})
     listed = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
-    about = {**json.loads(path.read_text(encoding="utf-8")), "cells": listed}
-    return replace_file(path, json.dumps(about, indent=2, ensure_ascii=False))
+    changed = about.model_copy(update={"cells": listed})
+    return replace_file(folder / "experiment.json", changed.model_dump_json(indent=2))
+
+
+class About(BaseModel):
+    """`experiment.json`: which cells belong to the experiment, in which order, and what its file said."""
+
+    schema_version: int
+    experiment: str
+    cells: list[Annotated[str, Field(pattern=FOLDER_NAME)]]
+    config: dict[str, Any]
+
+
+def read_about(folder: Path) -> About | None:
+    """What a result folder says about itself; None where it says nothing.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = folder / "experiment.json"
+    try:
+        return About.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        remedy = "delete it, and run the experiment again to write it anew"
+        raise StoreError(f"{path}: damaged ({reason}); {remedy}") from error
 
 
 def _cell_names(folder: Path) -> list[str]:
-    path = folder / "experiment.json"
-    if not path.exists():
+    about = read_about(folder)
+    if about is None:
         return sorted(record.parent.name for record in folder.glob("*/record.json"))
-    try:
-        names: list[str] = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: damaged ({error}); run the experiment again to write it anew") from error
-    return [name for name in names if (folder / name / "record.json").exists()]
+    return [name for name in about.cells if (folder / name / "record.json").exists()]
 
 
 def _read_cell(cell: Path) -> CellResult:

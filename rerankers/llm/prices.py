@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rerankers.errors import BackendError
+from rerankers.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
@@ -39,6 +44,24 @@ def find_price(model: str) -> Price | None:
     return None
 
 
+def _amounts(ledger: Path) -> Iterator[float]:
+    """Every amount of a ledger; a last line that was torn by a kill was never booked.
+
+    Raises:
+        InputError: a line is no amount, so that nobody knows what was spent.
+    """
+    for number, line in enumerate(ledger.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            dollars = float(json.loads(line)["dollars"]) if line.endswith(b"\n") else 0.0
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+            dollars, why = math.nan, error
+        else:
+            why = None
+        if not math.isfinite(dollars):
+            raise InputError.at(ledger, number, "this is no amount of dollars; correct the line") from why
+        yield dollars
+
+
 class Budget:
     """Dollars that calls may cost together, whichever reranker and process makes them.
 
@@ -48,6 +71,9 @@ class Budget:
     Args:
         dollars: what may be spent, earlier runs with the same ledger included.
         ledger: a file of amounts, made if it is not there; None keeps them in memory.
+
+    Raises:
+        InputError: the ledger holds a line that is no amount.
     """
 
     def __init__(self, dollars: float, ledger: Path | None = None) -> None:
@@ -55,8 +81,7 @@ class Budget:
         self._ledger = ledger
         self._spent = 0.0
         if ledger is not None and ledger.exists():
-            lines = ledger.read_text(encoding="utf-8").splitlines(keepends=True)
-            self._spent = sum(json.loads(line)["dollars"] for line in lines if line.endswith("\n"))
+            self._spent = sum(_amounts(ledger))
 
     @property
     def spent(self) -> float:
