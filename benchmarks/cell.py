@@ -205,7 +205,10 @@ def blocks_of(cell: Path) -> dict[str, bytes]:
     path = cell / "ranking.trec"
     found: dict[str, bytes] = {}
     for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
-        query_id = block[1].decode()
+        try:
+            query_id = block[1].decode()
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{path}: holds what is no text; delete {cell} and run again") from error
         found[query_id] = found.get(query_id, b"") + block[0]
     return found
 

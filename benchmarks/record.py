@@ -15,6 +15,9 @@ from benchmarks.shown import as_html
 SCHEMA_VERSION = 2
 """Each older version has its migration in `benchmarks.migrations`."""
 
+FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Cells and pools are folders of these names, so that no record leads out of its result folder."""
+
 Mode = Literal["latency", "throughput", "served"]
 Status = Literal["running", "done", "failed"]
 WarmupEnd = Literal["fixed", "stable", "maximum"]
@@ -128,7 +131,7 @@ class Record(_Frozen):
     """`record.json` of one cell."""
 
     schema_version: int = SCHEMA_VERSION
-    cell: str
+    cell: str = Field(pattern=FOLDER_NAME)
     experiment: str
     status: Status
     error: str | None = None
@@ -136,7 +139,7 @@ class Record(_Frozen):
     dataset: str
     first_stage: dict[str, Any]
     depth: int
-    pool: str
+    pool: str = Field(pattern=rf"{FOLDER_NAME}|^$")
     """Digest of the candidate pool, the name of its folder under `pools/`."""
     measures: tuple[str, ...]
     """Measures the experiment asked for, in ir_measures' names; the first is the headline."""
