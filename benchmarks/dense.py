@@ -16,10 +16,10 @@ import torch
 
 from benchmarks.progress import Progress
 from rerankers.devices import synchroniser
+from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.interface import Usage
 from rerankers.models import cache_folder
-from rerankers.pe_rank.passages import PassageEmbedder
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.encoder import Encoder
+from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.models import cache_folder
-from rerankers.pe_rank.passages import PassageEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class EmbeddingReranker(Reranker):
         max_length: Annotated[int, Field(ge=8)] = 512,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
-        batch_tokens: Annotated[int, Field(ge=1)] = 16384,
+        batch_tokens: Annotated[int, Field(ge=1)] | None = None,
         device: str = "auto",
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",

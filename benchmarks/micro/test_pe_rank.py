@@ -27,10 +27,10 @@ from benchmarks.micro.reference_pe_rank import ReferencePERank
 from benchmarks.protocol import PeakMemory
 from benchmarks.retrieval import FirstStageSpec
 from rerankers import Candidate, RerankRequest, StageClock
+from rerankers.encoders.passages import PassageEmbedder
 from rerankers.interface import Cost
 from rerankers.models import find_model
 from rerankers.pe_rank.decoding import WindowDecoder
-from rerankers.pe_rank.passages import PassageEmbedder
 from rerankers.pe_rank.projector import build_projector
 from rerankers.pe_rank.reranker import PERank
 from rerankers.pe_rank.workers import Workers

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
+from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.encoders.transfer import to_device
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
@@ -22,7 +23,6 @@ from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
-from rerankers.pe_rank.passages import EmbeddingMode, PassageEmbedder
 from rerankers.pe_rank.plain import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
 from rerankers.pe_rank.workers import Workers
