@@ -7,17 +7,19 @@ count (`predict` sorts by characters) and cut by a token budget instead of a fix
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
-from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch_tokens
-from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import InputError, ModelError
 from rerankers.jina_reranker import renamed
 from rerankers.models import ModelFiles, find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.remote_code import check_pinned, loading
+from rerankers.remote_code import check_pinned
+from rerankers.sentence_model import Features, batches_of, lengths_and_cuts, load_sentence_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     import torch
 
 _USUAL_LENGTH = 512  # for tokenizers that state no maximum
-
-Features = Any
-"""`CrossEncoder.preprocess` output: tensors of shape (pairs, longest pair), and settings."""
 
 
 class CrossEncoderReranker(PointwiseReranker[Features]):
@@ -71,32 +70,21 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         files = find_model(model, revision)
         if not trust_remote_code:
             files = renamed(files)
-        target = resolve_device(device)
-        how: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
-        if attention != "auto":
-            how["attn_implementation"] = attention
-        with loading("cross-encoder", model, trust_remote_code):
-            self._encoder: Any = CrossEncoder(
-                files.location,
-                revision=files.revision,
-                device=str(target),
-                max_length=max_length,
-                trust_remote_code=trust_remote_code,
-                model_kwargs=how,
-            )
-        self._encoder.eval()
+        self._encoder, self._described = load_sentence_model(
+            partial(CrossEncoder, max_length=max_length),
+            "cross-encoder",
+            files,
+            trust_remote_code=trust_remote_code,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+        )
         self._check_head(files, label)
         if self._encoder.max_seq_length > 1_000_000:
             self._encoder.max_seq_length = _USUAL_LENGTH
-        self._encoder[0].unpad_inputs = False  # rows are sliced into batches, so they must stay rows
         self._label = label
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, target)
-        self.device = str(target)
-        self._described = {
-            "model": model,
-            "revision": getattr(self._encoder.config, "_commit_hash", None) or files.fingerprint,
-            "remote_code": trust_remote_code,
-        }
+        self.device = str(self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._encoder.device)
 
     def _check_head(self, files: ModelFiles, label: int | None) -> None:
         """Refuse what would load but score at random: transformers fills a missing head with noise."""
@@ -124,32 +112,19 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         name = self._encoder.default_prompt_name
         prompt = self._encoder.prompts[name] if name else None
         features = self._encoder.preprocess(list(pairs), prompt=prompt)
-        lengths = features["attention_mask"].sum(dim=1).tolist()
-        if features.encodings is None:  # a slow tokenizer; then a pair that fits exactly is counted too
-            limit = self._encoder.max_seq_length
-            return Tokenized(features, lengths, [length >= limit for length in lengths])
-        return Tokenized(features, lengths, [bool(encoding.overflowing) for encoding in features.encodings])
+        return Tokenized(features, *lengths_and_cuts(self._encoder, features))
 
     def score(self, tokenized: Tokenized[Features]) -> list[float]:
         """The activated output, or the log-probability of `label`."""
         import torch
 
         scores = torch.empty(len(tokenized.lengths), device=self.device)
+        batches = batches_of(self._encoder, tokenized.inputs, tokenized.lengths, self._batch_tokens)
         with torch.inference_mode():
-            for batch in length_sorted_batches(tokenized.lengths, self._batch_tokens):
-                longest = tokenized.lengths[batch[0]]
-                scores[batch] = self._forward(self._slice(tokenized.inputs, batch, longest))
+            for rows, features in batches:
+                scores[rows] = self._forward(features)
         values: list[float] = scores.tolist()
         return values
-
-    def _slice(self, features: Features, rows: list[int], width: int) -> Features:
-        """These rows without the padding that all of them share, on the model's device."""
-        left = self._encoder.tokenizer.padding_side == "left"
-        columns = slice(-width, None) if left else slice(0, width)
-        return {
-            name: value[rows, columns].to(self.device) if getattr(value, "ndim", 0) == 2 else value
-            for name, value in features.items()
-        }
 
     def _forward(self, features: Features) -> torch.Tensor:
         """(pairs,) scores in float32."""

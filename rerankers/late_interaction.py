@@ -7,18 +7,22 @@ Stanford's ColBERT.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from pydantic import Field, validate_call
+from pydantic import validate_call
 
-from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.models import ModelFiles, find_model
-from rerankers.remote_code import check_pinned, loading
+from rerankers.remote_code import check_pinned
+from rerankers.sentence_model import batches_of, lengths_and_cuts, load_sentence_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
     from rerankers.stages import StageClock
 
@@ -31,7 +35,7 @@ class LateInteraction(Reranker):
         revision: hub revision (branch, tag or commit).
         trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
             full commit hash.
-        batch_size: passages in one forward pass.
+        batch_tokens: tokens of passages in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
 
     Raises:
@@ -46,7 +50,7 @@ class LateInteraction(Reranker):
         model: str,
         revision: str | None = None,
         trust_remote_code: bool = False,
-        batch_size: Annotated[int, Field(ge=1)] = 32,
+        batch_tokens: BatchTokens = "auto",
         device: str = "auto",
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
@@ -56,27 +60,18 @@ class LateInteraction(Reranker):
         if trust_remote_code:
             check_pinned(model, revision)
         files = find_model(model, revision)
-        target = resolve_device(device)
-        how: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
-        if attention != "auto":
-            how["attn_implementation"] = attention
-        with loading("multi-vector model", model, trust_remote_code):
-            self._encoder: Any = MultiVectorEncoder(
-                files.location,
-                revision=files.revision,
-                device=str(target),
-                trust_remote_code=trust_remote_code,
-                model_kwargs=how,
-            )
+        self._encoder, self._described = load_sentence_model(
+            MultiVectorEncoder,
+            "multi-vector model",
+            files,
+            trust_remote_code=trust_remote_code,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+        )
         self._check_projection(files)
-        self._encoder.eval()
-        self._batch_size = batch_size
-        self._described = {
-            "model": model,
-            "revision": getattr(self._encoder[0].config, "_commit_hash", None) or files.fingerprint,
-            "remote_code": trust_remote_code,
-        }
-        self.device = str(target)
+        self.device = str(self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._encoder.device)
 
     def _check_projection(self, files: ModelFiles) -> None:
         """Refuse a bare encoder: it would get a random projection, and a warning nobody reads."""
@@ -99,15 +94,34 @@ class LateInteraction(Reranker):
         texts = list(dict.fromkeys(asked))  # equal texts score equal to the last bit
         with clock.stage("embed", cost):
             query = self._encoder.encode_query([request.query], show_progress_bar=False)
-            passages = self._encoder.encode_document(
-                texts, batch_size=self._batch_size, show_progress_bar=False
-            )
+            passages, cut = self._embed(texts)
         cost.usage.passages_embedded = len(texts)
+        cost.usage.passages_truncated = sum(cut)
         with clock.stage("forward", cost):
             similarity = self._encoder.similarity(query, passages)[0].tolist()
         with clock.stage("order", cost):
             scores = dict(zip(texts, similarity, strict=True))
             return Ranking.by_score(request, [scores[text] for text in asked], cost)
+
+    def _embed(self, texts: list[str]) -> tuple[list[torch.Tensor], list[bool]]:
+        """For each passage (tokens that count, dimension), and whether it was cut.
+
+        As `encode_document`, which does not tell what it cut.
+        """
+        import torch
+
+        prompts = self._encoder.prompts
+        names = [name for name in ("document", "passage", "corpus") if name in prompts]
+        prompt = prompts.get(names[0] if names else self._encoder.default_prompt_name)
+        features = self._encoder.preprocess(texts, prompt=prompt, task="document")
+        lengths, cut = lengths_and_cuts(self._encoder, features)
+        found: dict[int, torch.Tensor] = {}
+        with torch.inference_mode():
+            for rows, batch in batches_of(self._encoder, features, lengths, self._batch_tokens):
+                out = self._encoder(batch, task="document")
+                vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
+                found |= {row: tokens[counts] for row, tokens, counts in vectors}
+        return [found[row] for row in range(len(texts))], cut
 
     def describe(self) -> dict[str, object]:
         """Model, revision or fingerprint, dtype, attention, lengths and similarity."""
@@ -122,6 +136,6 @@ class LateInteraction(Reranker):
             "document_length": transformer.document_length,
             "query_expansion": transformer.query_expansion,
             "similarity": self._encoder.similarity_fn_name,
-            "batch_size": self._batch_size,
+            "batch_tokens": self._batch_tokens,
             "device": self.device,
         }

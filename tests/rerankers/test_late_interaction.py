@@ -38,6 +38,18 @@ def test_embedding_and_matching_are_separate_stages(
     assert ranking.usage.passages_embedded == len(PASSAGES)  # the fifth is the first again
 
 
+def test_cut_passages_are_counted_and_batches_change_nothing(
+    tiny_multi_vector: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    request = make_request("sea", [*PASSAGES, "moon and sea " * 300])
+    (whole,) = create("late-interaction", {"model": tiny_multi_vector}).rerank([request], clock)
+    small = create("late-interaction", {"model": tiny_multi_vector, "batch_tokens": 1})
+    (one_by_one,) = small.rerank([request], clock)
+    assert whole.usage.passages_truncated == 1
+    assert one_by_one.doc_ids == whole.doc_ids
+    assert one_by_one.scores == pytest.approx(whole.scores, abs=1e-4)
+
+
 def test_an_encoder_without_a_token_projection_is_refused_instead_of_scored_at_random(
     tiny_encoder: str,
 ) -> None:

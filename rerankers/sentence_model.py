@@ -1,0 +1,89 @@
+"""Loads a model of sentence-transformers and runs it on length-sorted batches under a token budget.
+
+`preprocess` tokenises all texts of a call at once; a batch takes its rows without the padding they share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerankers.batching import length_sorted_batches
+from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.remote_code import loading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rerankers.models import ModelFiles
+
+Features = Any
+"""`preprocess` output: tensors of shape (texts, longest text), and settings."""
+
+
+def load_sentence_model(
+    make: Callable[..., Any],
+    kind: str,
+    files: ModelFiles,
+    *,
+    trust_remote_code: bool,
+    device: str,
+    dtype: DtypeName,
+    attention: AttentionName,
+) -> tuple[Any, dict[str, object]]:
+    """The model in evaluation mode, and what its record has to say of where it came from.
+
+    Args:
+        make: `CrossEncoder` or a class like it.
+        kind: what an error calls such a model.
+        files: where the model is.
+        trust_remote_code, device, dtype, attention: the reranker's options.
+
+    Raises:
+        InputError: no such device.
+        ModelError: the model does not load.
+    """
+    target = resolve_device(device)
+    how: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
+    if attention != "auto":
+        how["attn_implementation"] = attention
+    with loading(kind, files.name, trust_remote_code):
+        model = make(
+            files.location,
+            revision=files.revision,
+            device=str(target),
+            trust_remote_code=trust_remote_code,
+            model_kwargs=how,
+        )
+    model[0].unpad_inputs = False  # rows are sliced into batches, so they must stay rows
+    described = {
+        "model": files.name,
+        "revision": getattr(model[0].config, "_commit_hash", None) or files.fingerprint,
+        "remote_code": trust_remote_code,
+    }
+    return model.eval(), described
+
+
+def lengths_and_cuts(model: Any, features: Features) -> tuple[list[int], list[bool]]:
+    """Tokens of each text, and whether it had to be cut."""
+    lengths: list[int] = features["attention_mask"].sum(dim=1).tolist()
+    if features.encodings is None:  # a slow tokenizer; then a text that fits exactly is counted too
+        limit = model.max_seq_length
+        return lengths, [length >= limit for length in lengths]
+    return lengths, [bool(encoding.overflowing) for encoding in features.encodings]
+
+
+def batches_of(
+    model: Any, features: Features, lengths: Sequence[int], batch_tokens: int
+) -> Iterator[tuple[list[int], Features]]:
+    """Positions of a batch's texts, and their features on the model's device."""
+    left = model.tokenizer.padding_side == "left"
+    for rows in length_sorted_batches(lengths, batch_tokens):
+        longest = lengths[rows[0]]
+        columns = slice(-longest, None) if left else slice(0, longest)
+        yield (
+            rows,
+            {
+                name: value[rows, columns].to(model.device) if getattr(value, "ndim", 0) == 2 else value
+                for name, value in features.items()
+            },
+        )
