@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerankers.errors import InputError
-from rerankers.llm.options import ChatOptions
+from rerankers.llm.options import options_beside
 from rerankers.registry import find_row, no_module
 
 
@@ -69,8 +69,8 @@ def _options(arguments: ast.arguments) -> dict[str, Option]:
     found = {}
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         written = ast.unparse(argument.annotation) if argument.annotation else ""
-        if written == ChatOptions.__name__:  # written beside a method's own options
-            for name, field in ChatOptions.model_fields.items():
+        if beside := options_beside(written):  # declared once, written beside a method's own options
+            for name, field in beside.model_fields.items():
                 found[name] = Option(is_needed=field.is_required(), is_list=False)
             continue
         is_list = written.removeprefix("Annotated[").startswith(("list[", "tuple[", "Sequence["))

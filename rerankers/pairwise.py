@@ -7,15 +7,15 @@ sort (3.2). Deviation: the heap settles the first places only, as later work doe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, validate_call
+from pydantic import validate_call
 
 from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
-from rerankers.llm.options import ChatOptions
+from rerankers.llm.options import ComparisonOptions
 from rerankers.sorting import bubble_order, heap_order
 
 if TYPE_CHECKING:
@@ -33,40 +33,35 @@ class Pairwise(ChatReranker):
     """Pairwise ranking prompting (PRP) with a chat model.
 
     Args:
-        chat: the model and its backend; in experiment files these options stand beside the others.
+        chat: the model, its backend, and how much is compared; in experiment files these options stand beside
+            the others.
         method: `sliding` passes from the tail to the head, each of which settles one place, or `heap`.
-        top: places that are settled: sliding passes, ten in the paper, or places taken from the heap.
-        passage_words: passages are cut after this many words.
-        max_new_tokens: longest answer.
     """
 
     @validate_call
     def __init__(
         self,
         *,
-        chat: ChatOptions,
+        chat: ComparisonOptions,
         method: Literal["sliding", "heap"] = "sliding",
-        top: Annotated[int, Field(ge=1)] = 10,
-        passage_words: Annotated[int, Field(ge=1)] = 100,
-        max_new_tokens: Annotated[int, Field(ge=1)] = 8,
     ) -> None:
         self._method = method
-        self._top = top
-        self._passage_words = passage_words
-        self._max_new_tokens = max_new_tokens
+        self._options = chat
         super().__init__(chat)
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
-            texts = cut_passages(request, self._passage_words, cost.usage)
+            texts = cut_passages(request, self._options.passage_words, cost.usage)
 
         def asked(first: int, second: int) -> Generator[ChatCall, ChatAnswer, int | None]:
             """Which of the two the model prefers, shown in this order; None if it does not say."""
             with clock.stage("prompt", cost):
                 shown = labelled([texts[first], texts[second]])
                 text = _PROMPT.format(query=request.query, passages=shown)
-            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, is_said)
+            answer = yield ChatCall(
+                [{"role": "user", "content": text}], self._options.max_new_tokens, cost, is_said
+            )
             with clock.stage("parse", cost):
                 position = chosen(answer, 2, cost.usage)
                 return None if position is None else (first, second)[position]
@@ -80,8 +75,8 @@ class Pairwise(ChatReranker):
             return leader
 
         if self._method == "heap":
-            order = yield from heap_order(len(texts), self._top, 2, best)
+            order = yield from heap_order(len(texts), self._options.top, 2, best)
         else:
-            order = yield from bubble_order(len(texts), self._top, 2, best)
+            order = yield from bubble_order(len(texts), self._options.top, 2, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

@@ -152,8 +152,9 @@ def create(name: str, options: Mapping[str, object]) -> Reranker:
     import pydantic
 
     constructor = load(name)
-    own = [parameter for parameter in inspect.signature(constructor).parameters if parameter != "self"]
-    chat = _chat_options() if "chat" in own else []  # declared once, written beside a method's own
+    parameters = inspect.signature(constructor).parameters
+    own = [parameter for parameter in parameters if parameter != "self"]
+    chat = _chat_options(parameters["chat"].annotation) if "chat" in own else []  # written beside its own
     known = [option for option in own if option != "chat"] + chat
     for option in options:
         if option not in known:
@@ -172,7 +173,8 @@ def create(name: str, options: Mapping[str, object]) -> Reranker:
         raise InputError(message) from error
 
 
-def _chat_options() -> list[str]:
-    from rerankers.llm.options import ChatOptions
+def _chat_options(annotation: object) -> list[str]:
+    from rerankers.llm.options import options_beside
 
-    return list(ChatOptions.model_fields)
+    beside = options_beside(annotation)
+    return [] if beside is None else list(beside.model_fields)

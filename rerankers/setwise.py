@@ -1,7 +1,8 @@
 """Setwise prompting: a chat model picks the best of a few passages (arXiv 2310.09497).
 
 The picks drive a heap sort or a bubble sort (section 3), which settle the first places. Of the paper's two
-ways to read a pick, this is the generated label; an answer without one keeps the current order.
+ways to read a pick, this is the generated label; an answer without one keeps the current order. It cuts
+passages after 128 tokens; here they are cut after words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
-from rerankers.llm.options import ChatOptions
+from rerankers.llm.options import ComparisonOptions
 from rerankers.sorting import bubble_order, heap_order
 
 if TYPE_CHECKING:
@@ -32,48 +33,43 @@ class Setwise(ChatReranker):
     """Setwise prompting with a chat model.
 
     Args:
-        chat: the model and its backend; in experiment files these options stand beside the others.
+        chat: the model, its backend, and how much is compared; in experiment files these options stand beside
+            the others.
         method: `heap` or `bubble`.
-        top: places that are settled.
         children: passages compared with one more at a time; the paper's c.
-        passage_words: passages are cut after this many words; the paper cuts after 128 tokens.
-        max_new_tokens: longest answer.
     """
 
     @validate_call
     def __init__(
         self,
         *,
-        chat: ChatOptions,
+        chat: ComparisonOptions,
         method: Literal["heap", "bubble"] = "heap",
-        top: Annotated[int, Field(ge=1)] = 10,
         children: Annotated[int, Field(ge=1, le=25)] = 3,
-        passage_words: Annotated[int, Field(ge=1)] = 100,
-        max_new_tokens: Annotated[int, Field(ge=1)] = 8,
     ) -> None:
         self._method = method
-        self._top = top
         self._children = children
-        self._passage_words = passage_words
-        self._max_new_tokens = max_new_tokens
+        self._options = chat
         super().__init__(chat)
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
-            texts = cut_passages(request, self._passage_words, cost.usage)
+            texts = cut_passages(request, self._options.passage_words, cost.usage)
 
         def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
             with clock.stage("prompt", cost):
                 shown = labelled([texts[item] for item in items])
                 text = _PROMPT.format(query=request.query, passages=shown)
-            answer = yield ChatCall([{"role": "user", "content": text}], self._max_new_tokens, cost, is_said)
+            answer = yield ChatCall(
+                [{"role": "user", "content": text}], self._options.max_new_tokens, cost, is_said
+            )
             with clock.stage("parse", cost):
                 return chosen(answer, len(items), cost.usage) or 0
 
         if self._method == "heap":
-            order = yield from heap_order(len(texts), self._top, self._children, best)
+            order = yield from heap_order(len(texts), self._options.top, self._children, best)
         else:
-            order = yield from bubble_order(len(texts), self._top, self._children + 1, best)
+            order = yield from bubble_order(len(texts), self._options.top, self._children + 1, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

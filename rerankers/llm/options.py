@@ -55,3 +55,23 @@ class ChatOptions(BaseModel):
     dtype: DtypeName = "auto"
     device: str = "auto"
     attention: AttentionName = "auto"
+
+
+class ComparisonOptions(ChatOptions):
+    """Options of rerankers that show a chat model a few passages at a time and sort by its answers.
+
+    Attributes:
+        top: places that are settled: passes, ten in the papers, or places taken from a heap.
+        passage_words: passages are cut after this many words.
+        max_new_tokens: longest answer.
+    """
+
+    top: int = Field(default=10, ge=1)
+    passage_words: int = Field(default=100, ge=1)
+    max_new_tokens: int = Field(default=8, ge=1)
+
+
+def options_beside(annotation: object) -> type[ChatOptions] | None:
+    """The options that a constructor's parameter stands for, by its annotation; None for any other."""
+    name = getattr(annotation, "__name__", annotation)  # a string, where annotations are not evaluated
+    return next((kind for kind in (ChatOptions, ComparisonOptions) if kind.__name__ == name), None)
