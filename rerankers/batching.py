@@ -16,9 +16,15 @@ BatchTokens = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int:
-    """`auto` is 32768 on CUDA, which large batches fill, and 2048 on a CPU, whose caches they would leave."""
+    """`auto` is 32768 on CUDA, which large batches fill, and 512 for each of torch's threads on a CPU.
+
+    On a CPU more only brings padding, and activations that leave the caches: 2048 tokens on one thread took
+    up to 1.4 times as long as 512.
+    """
     if batch_tokens == "auto":
-        return 32768 if device.type == "cuda" else 2048
+        import torch
+
+        return 32768 if device.type == "cuda" else 512 * torch.get_num_threads()
     return batch_tokens
 
 

@@ -15,7 +15,7 @@ from rerankers.batching import BatchTokens, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, last_logits
+from rerankers.llm.readout import cut_to_tokens, last_logits, read_only
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import YesNoPrompt, as_user_message, fill, prompt_named
 
@@ -60,7 +60,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         self._text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
         self._special_tokens = not wording.chat  # a chat template writes its own
         words = [wording.yes] if wording.no is None else [wording.yes, wording.no]
-        self._answers = self._first_tokens(words)
+        self._described = self._llm.describe()  # before the vocabulary's projection is cut to the answers
+        read_only(self._llm.model, self._first_tokens(words))
         self._prompt = prompt
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
@@ -91,8 +92,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         for asked in by_query.values():
             prompts = [tokenized.inputs[i][1] for i in asked]
             for batch, logits in last_logits(self._llm, prompts, [1] * len(prompts), self._batch_tokens):
-                answers = logits[:, -1, self._answers].float()  # (rows, answers)
-                if len(self._answers) > 1:
+                answers = logits[:, -1].float()  # (rows, answers)
+                if answers.shape[1] > 1:
                     answers = answers.log_softmax(dim=-1)
                 for position, value in zip(batch, answers[:, 0].tolist(), strict=True):
                     scores[asked[position]] = value
@@ -101,7 +102,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
     def describe(self) -> dict[str, object]:
         """The model as loaded, the wording, and the limits."""
         return {
-            **self._llm.describe(),
+            **self._described,
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
             "batch_tokens": self._batch_tokens,

@@ -94,13 +94,13 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         asked = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
         if not asked:
             return scores
-        prompts = [tokenized.inputs[i][0] for i in asked]
-        counts = [tokenized.inputs[i][1] for i in asked]
-        # The last token predicts nothing here, but a position's prediction stands one before it.
-        keep = [count + 1 for count in counts]
+        # The last token predicts nothing, and the first one cannot be predicted.
+        prompts = [tokenized.inputs[i][0][:-1] for i in asked]
+        queries = [tokenized.inputs[i][0][1:][-tokenized.inputs[i][1] :] for i in asked]
+        keep = [len(query) for query in queries]
         for batch, logits in last_logits(self._llm, prompts, keep, self._batch_tokens):
             means = [
-                _mean_log_probability(row, prompts[position][-counts[position] :])
+                _mean_log_probability(row, queries[position])
                 for row, position in zip(logits, batch, strict=True)
             ]
             for position, mean in zip(batch, torch.stack(means).tolist(), strict=True):
@@ -118,12 +118,12 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
 
 def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-    """Of `tokens`, predicted by the positions before them at the end of `logits` (positions, vocabulary).
+    """Of `tokens`, predicted by the positions at the end of `logits` (positions, vocabulary).
 
     Row by row, because in float32 a batch of them would not fit beside a large model.
     """
     import torch
 
-    log_probabilities = logits[-len(tokens) - 1 : -1].float().log_softmax(dim=-1)
+    log_probabilities = logits[-len(tokens) :].float().log_softmax(dim=-1)
     targets = torch.tensor(tokens, device=logits.device)[:, None]
     return log_probabilities.gather(1, targets).mean()

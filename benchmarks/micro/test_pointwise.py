@@ -1,14 +1,21 @@
-"""Pointwise rerankers against the plain way of asking the same model; ratios are the `group` columns.
+"""Pointwise rerankers against the plain way of asking the same model, in one process, in turns.
+
+    pytest benchmarks/micro/test_pointwise.py --benchmark-only
+
+prints, for each method, the plain way's time over the reranker's: the median over rounds, and the spread. The
+same weights and threads, tokenising included, and the same scores to 1e-4.
 
 `cross-encoder`: `CrossEncoder.predict` called query by query, against the reranker query by query (latency)
-and over all queries in one call (throughput), with the same weights and threads: a random classifier of
-MiniLM-L6's shape. The language-model methods: a loop over pairs without batches, without a shared beginning,
-with logits at every position, against the reranker; a random Llama small enough for a CPU.
+and over all queries in one call (throughput); a random classifier of MiniLM-L6's shape. The others: a loop
+over pairs without batches, without a shared beginning, with logits at every position and token; a random
+Llama small enough for a CPU, and a random T5 of T5-small's shape.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-QUERIES, DEPTH = 3, 100
+    from rerankers import Ranking
+
+QUERIES, DEPTH, TOP, ROUNDS = 3, 100, 20, 5
 WORDS = [a + b for a in ("ta", "ke", "mi", "no", "lu", "ra", "so", "ven") for b in ("lo", "rin", "da", "th")]
 
 
@@ -46,7 +55,7 @@ def save_tokenizer(folder: Path) -> int:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no", "\u2581true", "\u2581false"]
     vocabulary = {word: i for i, word in enumerate(special + sorted(set(WORDS)))}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -104,71 +113,157 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def one_by_one(reranker: Any, requests: list[RerankRequest]) -> None:
-    for request in requests:
-        reranker.rerank([request], StageClock())
+@pytest.fixture(scope="module")
+def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("sequence-to-sequence")
+    save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = T5Config(decoder_start_token_id=0)  # the defaults are T5-small's shape
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
 
 
-@pytest.mark.benchmark(group="cross-encoder, top-100 of 3 queries")
-@pytest.mark.parametrize("how", ["predict", "latency", "throughput"])
+@pytest.fixture(scope="module")
+def top(requests: list[RerankRequest]) -> list[RerankRequest]:
+    """The first candidates of each query."""
+    return [RerankRequest(r.query_id, r.query, r.candidates[:TOP]) for r in requests]
+
+
 def test_cross_encoder(
-    how: str, classifier: str, requests: list[RerankRequest], benchmark: Callable[..., Any]
+    classifier: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if how == "predict":
-        from sentence_transformers import CrossEncoder
+    from sentence_transformers import CrossEncoder
 
-        encoder = CrossEncoder(classifier, device="cpu")
-
-        def predict() -> None:
-            for request in requests:
-                encoder.predict([(request.query, candidate.text) for candidate in request.candidates])
-
-        run_rounds(benchmark, predict)
-        return
+    encoder = CrossEncoder(classifier, device="cpu")
     reranker = create("cross-encoder", {"model": classifier, "device": "cpu"})
-    if how == "latency":
-        run_rounds(benchmark, lambda: one_by_one(reranker, requests))
-    else:
-        run_rounds(benchmark, lambda: reranker.rerank(requests, StageClock()))
+
+    def predict() -> list[float]:
+        return [
+            float(score)
+            for request in requests
+            for score in encoder.predict([(request.query, c.text) for c in request.candidates])
+        ]
+
+    ways = {
+        "CrossEncoder.predict": predict,
+        "latency": lambda: scores_of(requests, [ask(reranker, [request])[0] for request in requests]),
+        "throughput": lambda: scores_of(requests, ask(reranker, requests)),
+    }
+    compare(f"cross-encoder, top-{DEPTH} of {QUERIES} queries", ways, benchmark, capsys)
 
 
-@pytest.mark.benchmark(group="language model asked for yes or no, top-20 of 3 queries")
-@pytest.mark.parametrize("how", ["plain loop", "causal-yes-no"])
 def test_causal_yes_no(
-    how: str, language_model: str, requests: list[RerankRequest], benchmark: Callable[..., Any]
+    language_model: str, top: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    top = [RerankRequest(r.query_id, r.query, r.candidates[:20]) for r in requests]
     reranker: Any = create("causal-yes-no", {"model": language_model, "prompt": "qwen3", "device": "cpu"})
-    if how == "causal-yes-no":
-        run_rounds(benchmark, lambda: one_by_one(reranker, top))
-        return
-    pairs = [(request.query, candidate.text) for request in top for candidate in request.candidates]
-    prompts = [ids for _, ids in reranker.tokenize(pairs).inputs]
-    run_rounds(benchmark, lambda: loop_over(reranker, prompts))
+    whole = whole_model("AutoModelForCausalLM", language_model)
+    answers = reranker._llm.tokenizer.convert_tokens_to_ids(["yes", "no"])
+
+    def plain(query: str, text: str) -> float:
+        ((_, ids),) = reranker.tokenize([(query, text)]).inputs
+        return float(whole(torch.tensor([ids])).logits[0, -1, answers].log_softmax(dim=-1)[0])
+
+    against_a_loop("causal-yes-no", reranker, plain, top, benchmark, capsys)
 
 
-@pytest.mark.benchmark(group="query likelihood, top-20 of 3 queries")
-@pytest.mark.parametrize("how", ["plain loop", "query-likelihood"])
 def test_query_likelihood(
-    how: str, language_model: str, requests: list[RerankRequest], benchmark: Callable[..., Any]
+    language_model: str, top: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    top = [RerankRequest(r.query_id, r.query, r.candidates[:20]) for r in requests]
     reranker: Any = create("query-likelihood", {"model": language_model, "device": "cpu"})
-    if how == "query-likelihood":
-        run_rounds(benchmark, lambda: one_by_one(reranker, top))
-        return
-    pairs = [(request.query, candidate.text) for request in top for candidate in request.candidates]
-    prompts = [ids for ids, _ in reranker.tokenize(pairs).inputs]
-    run_rounds(benchmark, lambda: loop_over(reranker, prompts))
+    whole = whole_model("AutoModelForCausalLM", language_model)
+
+    def plain(query: str, text: str) -> float:
+        ((ids, count),) = reranker.tokenize([(query, text)]).inputs
+        table = whole(torch.tensor([ids])).logits[0].log_softmax(dim=-1)  # (tokens, vocabulary)
+        return float(table[range(len(ids) - count - 1, len(ids) - 1), ids[-count:]].mean())
+
+    against_a_loop("query-likelihood", reranker, plain, top, benchmark, capsys)
 
 
-def loop_over(reranker: Any, prompts: list[list[int]]) -> None:
-    """One forward pass a pair, logits everywhere, turned into log-probabilities."""
-    with torch.inference_mode():
-        for ids in prompts:
-            reranker._llm.model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+def test_mono_t5(
+    sequence_to_sequence: str, top: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reranker: Any = create("mono-t5", {"model": sequence_to_sequence, "device": "cpu"})
+    whole = whole_model("AutoModelForSeq2SeqLM", sequence_to_sequence)
+    answers = reranker._tokenizer.convert_tokens_to_ids(["\u2581true", "\u2581false"])
+
+    def plain(query: str, text: str) -> float:
+        (ids,) = reranker.tokenize([(query, text)]).inputs
+        logits = whole(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0]])).logits
+        return float(logits[0, 0, answers].log_softmax(dim=-1)[0])
+
+    against_a_loop("mono-t5", reranker, plain, top, benchmark, capsys)
 
 
-def run_rounds(benchmark: Any, work: Callable[[], object]) -> None:
-    """One round to warm up, three to measure."""
-    benchmark.pedantic(work, rounds=3, warmup_rounds=1)
+def whole_model(kind: str, folder: str) -> Any:
+    """The model with all of its vocabulary."""
+    import transformers
+
+    return getattr(transformers, kind).from_pretrained(folder).eval()
+
+
+def against_a_loop(
+    name: str,
+    reranker: Any,
+    plain: Callable[[str, str], float],
+    requests: list[RerankRequest],
+    benchmark: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Compare a reranker, query by query, with a function that scores one pair."""
+
+    def loop() -> list[float]:
+        with torch.inference_mode():
+            return [plain(request.query, c.text) for request in requests for c in request.candidates]
+
+    def ours() -> list[float]:
+        return scores_of(requests, [ask(reranker, [request])[0] for request in requests])
+
+    compare(
+        f"{name}, top-{TOP} of {QUERIES} queries", {"loop over pairs": loop, name: ours}, benchmark, capsys
+    )
+
+
+def ask(reranker: Any, requests: list[RerankRequest]) -> list[Ranking]:
+    rankings: list[Ranking] = reranker.rerank(requests, StageClock())
+    return rankings
+
+
+def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[float]:
+    """Scores in the candidates' order."""
+    found = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
+    return [
+        scores[candidate.doc_id]
+        for request, scores in zip(requests, found, strict=True)
+        for candidate in request.candidates
+    ]
+
+
+def compare(
+    title: str, ways: dict[str, Callable[[], list[float]]], benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run all ways in turn, `ROUNDS` times, and print the first one's time over the others'."""
+    scores = [way() for way in ways.values()]
+    assert all(each == pytest.approx(scores[0], abs=1e-4) for each in scores[1:])
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+
+    def in_turn() -> None:
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+
+    benchmark.pedantic(in_turn, rounds=ROUNDS)
+    first, *others = seconds
+    lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} s"]
+    for name in others:
+        ratios = [a / b for a, b in zip(seconds[first], seconds[name], strict=True)]
+        benchmark.extra_info[name] = statistics.median(ratios)
+        lines.append(
+            f"{name:>24} {statistics.median(seconds[name]):.3f} s, "
+            f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    with capsys.disabled():
+        print("\n".join(lines))

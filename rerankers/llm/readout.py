@@ -95,6 +95,22 @@ def _forward(llm: CausalLM, rows: list[list[int]], shared: int, past: Any, count
     return logits
 
 
+def read_only(model: Any, tokens: Sequence[int]) -> None:
+    """Make a model's logits those of a few tokens, in this order: the rest of the projection is never run.
+
+    Each logit is a product of its own, so the scores stay what they were; whatever the model does to its
+    logits afterwards (a scale, a cap) it goes on doing.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    rows = torch.nn.Linear(head.in_features, len(tokens), bias=head.bias is not None, device="meta")
+    rows.weight = torch.nn.Parameter(head.weight[list(tokens)].clone(), requires_grad=False)
+    if head.bias is not None:
+        rows.bias = torch.nn.Parameter(head.bias[list(tokens)].clone(), requires_grad=False)
+    model.set_output_embeddings(rows)
+
+
 def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
     """Each text's beginning of at most `limit` tokens, and whether anything was cut.
 

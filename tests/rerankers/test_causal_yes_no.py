@@ -102,6 +102,14 @@ def _with_ids(llm: CausalLM, ids: list[int]) -> float:
     return float(logits[answers].log_softmax(dim=-1)[0])
 
 
+def test_only_the_answers_are_projected_and_the_model_is_still_described_whole(
+    llm: CausalLM, tiny_llm: str
+) -> None:
+    reranker: Any = create("causal-yes-no", {"model": tiny_llm, "prompt": "qwen3"})
+    assert reranker._llm.model.get_output_embeddings().out_features == 2
+    assert reranker.describe()["parameters"] == llm.describe()["parameters"]
+
+
 def test_cut_passages_are_counted(
     tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:

@@ -105,6 +105,14 @@ def test_long_passages_are_cut_in_tokens_and_counted(
     assert first == pytest.approx(second, abs=1e-6)
 
 
+def test_a_passage_of_nothing_leaves_a_query_that_can_be_predicted(
+    llm: CausalLM, tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    reranker = create("query-likelihood", {"model": tiny_llm, "batch_tokens": 1})
+    (score,) = scores_of(reranker, make_request("deep", [""]), clock)
+    assert score == pytest.approx(plain_loop(llm, "Passage: \nQuery:", " deep"), abs=1e-4)
+
+
 def test_an_empty_query_keeps_the_first_stage_order(
     tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
