@@ -154,6 +154,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
     for finding in examine(use_network=not options.offline):
         print(finding)
+    if options.quick:
+        return 0
+    from benchmarks.proofs import prove
+    from reports.html import report
+
+    for finding in prove(report, may_fetch=options.fetch):
+        print(finding, flush=True)
     return 0
 
 
@@ -314,8 +321,10 @@ def _parser() -> argparse.ArgumentParser:
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))
 
-    doctor = add("doctor", _doctor, "find out what works here and what to install", "", "--offline")
+    doctor = add("doctor", _doctor, "find out what works here and what to install", "", "--fetch", "--quick")
     doctor.add_argument("--offline", action="store_true", help="do not try the network")
+    doctor.add_argument("--quick", action="store_true", help="look only, try nothing")
+    doctor.add_argument("--fetch", action="store_true", help="fetch the small models that are tried (180 MB)")
 
     add_train(commands, common)
     add_completion(add, parser)

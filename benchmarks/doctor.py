@@ -1,4 +1,4 @@
-"""What works on this machine, and what to install for the rest."""
+"""What is on this machine, and what to install for the rest; `benchmarks.proofs` then tries it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Finding:
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "--", None: "  "}[self.works]
-        return f"{mark}  {self.what:12}{self.found}" + (f"; {self.remedy}" if self.remedy else "")
+        return f"{mark}  {self.what:16}{self.found}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 def examine(*, use_network: bool = True) -> Iterator[Finding]:
