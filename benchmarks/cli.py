@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.config import find_experiment, load_experiment
     from benchmarks.executors.local import run
+    from benchmarks.executors.ray import on_cluster
     from benchmarks.outlook import outlook
 
     overrides = list(options.set)
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         for line in outlook(experiment, folder):
             print(line)
         return 0
-    outcome = run(experiment, config, folder)
+    outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)
     done = outcome.cells - len(outcome.failures)
     cost = f" for ${outcome.dollars:.4f} at list price" if outcome.dollars else ""
     print(
@@ -232,6 +233,12 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the experiment"
     )
 
+    run.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="measure here, or on the Ray cluster that $RAY_ADDRESS names (extra `ray`)",
+    )
     run.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
     run.add_argument("--dry-run", action="store_true", help="show what would be run, and run nothing")
 

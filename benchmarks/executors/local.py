@@ -16,12 +16,15 @@ from rerankers.errors import StoreError
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from benchmarks.candidates import Pool
     from benchmarks.config import Experiment
     from benchmarks.plan import CellPlan, PoolPlan
+
+    Execute = Callable[[Experiment, Sequence[CellPlan], Path], dict[str, Exception]]
 
 
 @dataclass
@@ -44,13 +47,16 @@ class Outcome:
         return max((getattr(error, "exit_status", 1) for error in self.failures.values()), default=0)
 
 
-def run(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> Outcome:
+def run(
+    experiment: Experiment, config: Mapping[str, Any], folder: Path, execute: Execute | None = None
+) -> Outcome:
     """Run an experiment, or what is left of it; failed cells are tried again.
 
     Args:
         experiment: what to run.
         config: the experiment file's values, for the record.
         folder: where the results go.
+        execute: measures the cells that are left; `here` by default.
 
     Raises:
         StoreError: the folder is in use, damaged, or cannot be written.
@@ -62,30 +68,25 @@ def run(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> Outc
         todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
-        for pool_plan, group in groupby(todo, key=lambda cell: cell.pool):
-            outcome.failures |= _run_pool(experiment, pool_plan, list(group), folder)
+        outcome.failures |= (execute or here)(experiment, todo, folder)
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in cells)
     return outcome
 
 
-def outlook(experiment: Experiment, folder: Path) -> list[str]:
-    """What a run would do, a line a cell; nothing is loaded, fetched or written."""
-    lines = []
-    for cell in plan(experiment):
-        record = read_record(folder / cell.name)
-        state = {None: "to do", "done": "finished", "running": "unfinished", "failed": "failed, again"}[
-            record.status if record else None
-        ]
-        models = [str(cell.options[name]) for name in ("model", "encoder") if cell.options.get(name)]
-        lines.append("  ".join([f"{state:14}{cell.pool.name}", cell.label, *models]))
-    todo = sum(not line.startswith("finished") for line in lines)
-    return [*lines, f"{todo} of {len(lines)} cells to run, results in {folder}"]
+def here(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dict[str, Exception]:
+    """Measure cells in this process, pool by pool; returns why cells failed, by name."""
+    failures: dict[str, Exception] = {}
+    for pool_plan, group in groupby(cells, key=lambda cell: cell.pool):
+        some = list(group)
+        pool = pool_or_failures(experiment, pool_plan, some, folder)
+        failures |= pool if isinstance(pool, dict) else _run_pool(experiment, some, pool, folder)
+    return failures
 
 
-def _run_pool(
-    experiment: Experiment, pool_plan: PoolPlan, cells: list[CellPlan], folder: Path
-) -> dict[str, Exception]:
-    """Measure the cells of one pool; returns why cells failed, by name."""
+def pool_or_failures(
+    experiment: Experiment, pool_plan: PoolPlan, cells: Sequence[CellPlan], folder: Path
+) -> Pool | dict[str, Exception]:
+    """The candidates of these cells; or, where there are none, why the cells failed, which is recorded."""
     clock = StageClock()
     started = clock.now()
     try:
@@ -99,6 +100,13 @@ def _run_pool(
             record_failure(experiment, cell, error, folder)
         return {cell.name: error for cell in cells}
     say(f"{pool_plan.name}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
+    return pool
+
+
+def _run_pool(
+    experiment: Experiment, cells: list[CellPlan], pool: Pool, folder: Path
+) -> dict[str, Exception]:
+    clock = StageClock()
     failures: dict[str, Exception] = {}
     together = len(cells) if experiment.protocol.interleave else 1
     for first in range(0, len(cells), together):
@@ -107,11 +115,11 @@ def _run_pool(
         for number, (cell, failure) in enumerate(
             zip(some, run_cells(experiment, some, pool, folder), strict=True), first + 1
         ):
-            took = duration(clock.now() - started)
+            said = f"{cell.pool.name}: {number} of {len(cells)}: {cell.label}"
             if failure is None:
-                say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label}, {took}")
+                say(f"{said}, {duration(clock.now() - started)}")
             else:
-                say(f"{pool_plan.name}: {number} of {len(cells)}: {cell.label} failed: {explain(failure)}")
+                say(f"{said} failed: {explain(failure)}")
                 failures[cell.name] = failure
     return failures
 

@@ -1,0 +1,188 @@
+"""On a Ray cluster of two nodes an experiment gives what it gives here, whatever becomes of a worker."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.config import load_experiment
+from benchmarks.executors.local import Outcome, run
+from benchmarks.executors.ray import Gathering, _device, _shards, on_cluster
+from benchmarks.pipeline import freeze_pool
+from benchmarks.plan import plan
+from benchmarks.store import read_results
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+QUERIES = 8
+MINE = '''
+import json, os, signal, time
+from pathlib import Path
+
+from rerankers.controls import Random
+
+
+class Mine(Random):
+    """Shuffles and notes when and where; with `dies` its process is killed at query q5, once."""
+
+    def __init__(self, *, seed: int = 0, dies: bool = False, fails: bool = False) -> None:
+        super().__init__(seed=seed)
+        self.dies, self.fails = dies, fails
+
+    def rerank(self, requests, clock):
+        started = time.time()
+        ids = [request.query_id for request in requests]
+        if self.dies and "q5" in ids and not Path("died").exists():
+            Path("died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails and "q5" in ids:
+            raise ValueError("no\\nway")
+        time.sleep(0.02)
+        rankings = super().rerank(requests, clock)
+        note = [os.environ.get("RAY_NODE_ID"), os.getpid(), self.seed, started, time.time()]
+        with Path("notes.jsonl").open("a") as file:
+            file.write(json.dumps(note) + "\\n")
+        return rankings
+'''
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Any]:
+    """A cluster of two nodes with one CPU each, on this machine."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a reranker of its own in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path
+
+
+def go(path: Path, folder: Path, *, is_local: bool = False) -> Outcome:
+    experiment, config = load_experiment(path)
+    return run(experiment, config, folder, None if is_local else on_cluster)
+
+
+def rankings(folder: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in folder.glob("*/ranking.trec")}
+
+
+def mine(**options: Any) -> dict[str, Any]:
+    return {"name": "mine:Mine", "label": f"{options}", "options": options}
+
+
+@pytest.mark.filterwarnings("default")
+def test_two_nodes_give_the_rankings_of_a_local_run_bit_for_bit_and_a_lost_shard_is_run_again(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path], tiny_classifier: str
+) -> None:
+    systems = [
+        {"name": "cross-encoder", "options": {"model": tiny_classifier, "device": "cpu"}},
+        mine(seed=1, dies=True),
+        mine(seed=2, fails=True),
+    ]
+    protocol = {"mode": "throughput", "batch_size": 2, "repeats": 2, "warmup": 0, "threads": 1}
+    path = write_experiment(queries=QUERIES, depth=10, rerankers=systems, protocol=protocol)
+    assert go(path, here / "ray").exit_status == 1
+    assert (here / "died").exists()
+    assert go(path, here / "local", is_local=True).exit_status == 1
+    results = read_results(here / "ray")
+    split, lost, failed = results.cells
+    for cell in (split, lost):
+        assert cell.record.status == "done"
+        counts = Counter((row.query_id, row.repeat) for row in cell.rows)
+        assert counts == {(f"q{q}", repeat): 1 for q in range(QUERIES) for repeat in range(2)}
+        assert len(cell.record.sessions) == 2  # two shards
+    local = rankings(here / "local")
+    assert {cell.record.cell: rankings(here / "ray")[cell.record.cell] for cell in (split, lost)} == {
+        cell.record.cell: local[cell.record.cell] for cell in (split, lost)
+    }
+    assert (failed.record.status, failed.record.error) == ("failed", "ValueError: no way")
+    assert set(failed.rankings) == {"q0", "q1", "q2", "q3"}  # what was ranked before is kept
+    write_experiment(queries=QUERIES, depth=10, rerankers=systems[:1], protocol=protocol)
+    (here / "ray" / split.record.cell / "queries.jsonl").write_bytes(
+        b"".join(row.line() for row in split.rows[:5])
+    )
+    record = here / "ray" / split.record.cell / "record.json"
+    record.write_text(record.read_text().replace('"done"', '"running"'))
+    assert go(path, here / "ray").exit_status == 0  # what is missing is measured, in the order of the queries
+    assert rankings(here / "ray")[split.record.cell] == local[split.record.cell]
+
+
+@pytest.mark.filterwarnings("default")
+def test_latency_cells_own_their_node(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    path = write_experiment(
+        queries=QUERIES, rerankers=[mine(seed=seed) for seed in range(3)], protocol={"warmup": 0}
+    )
+    assert go(path, here / "ray").exit_status == 0
+    assert all(len(cell.record.sessions) == 1 for cell in read_results(here / "ray").cells)
+    notes = [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
+    by_node: dict[str, list[list[Any]]] = {}
+    for note in notes:
+        by_node.setdefault(note[0], []).append(note)
+    assert len(by_node) <= 2
+    for notes in by_node.values():  # cells of one node follow one another
+        seeds = [seed for seed, _ in groupby(note[2] for note in sorted(notes, key=lambda note: note[3]))]
+        assert len(seeds) == len(set(seeds))
+
+
+def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
+    write_experiment: Callable[..., Path], tmp_path: Path, tiny_encoder: str
+) -> None:
+    def shards(reranker: Any, *overrides: str) -> list[tuple[str, ...]]:
+        path = write_experiment(queries=QUERIES, rerankers=reranker)
+        experiment, _ = load_experiment(path, [f"protocol.{each}" for each in overrides])
+        (cell,) = plan(experiment)
+        pool = freeze_pool(cell.pool, tmp_path / "pools", store_text=True)
+        return list(_shards([Gathering(experiment, cell, pool, tmp_path / "pools")], pool, 2))
+
+    whole = tuple(f"q{q}" for q in range(QUERIES))
+    batched = ["mode=throughput", "batch_size=3"]
+    assert shards("reverse", *batched) == [whole[:3], whole[3:]]
+    assert shards("reverse") == [whole]  # latency is measured on one device
+    prepares = {"name": "embedding", "options": {"model": tiny_encoder, "device": "cpu"}}
+    assert shards(prepares, *batched) == [whole]
+
+
+def test_a_task_owns_a_gpu_or_a_node(write_experiment: Callable[..., Path], tiny_encoder: str) -> None:
+    nodes = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0}, {"CPU": 4.0}]
+
+    def device(name: str, **options: Any) -> tuple[dict[str, int], int]:
+        path = write_experiment(rerankers=[{"name": name, "options": options}])
+        return _device(plan(load_experiment(path)[0]), nodes)
+
+    a_gpu, a_node = ({"num_gpus": 1, "num_cpus": 4}, 4), ({"num_cpus": 16}, 2)
+    assert device("embedding", model=tiny_encoder) == a_gpu
+    assert device("embedding", model=tiny_encoder, device="cpu") == a_node
+    assert device("rankgpt", model="m", backend="transformers") == a_gpu
+    assert device("rankgpt", model="m") == a_node  # an endpoint has its own
+    assert device("first-stage") == a_node
+    nodes[:] = [{}]
+    with pytest.raises(InputError, match="no node of the Ray cluster has CPUs"):
+        device("first-stage")
+
+
+def test_a_budget_and_a_cluster_exclude_each_other(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with pytest.raises(InputError, match="only one process can keep a budget"):
+        go(write_experiment(budget=1.0), tmp_path / "out")
