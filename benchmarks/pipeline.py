@@ -111,7 +111,7 @@ def _measuring(
     reranker: Reranker | None = None
     conditions: Conditions | None = None
     failure: Exception | None = None
-    record = _record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
+    record = new_record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
         try:
             started = StageClock().now()
@@ -193,14 +193,15 @@ def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
 
 def record_failure(experiment: Experiment, cell: CellPlan, error: Exception, folder: Path) -> None:
     """Note that a cell could not begin, because it got no candidates; its record names no pool."""
-    record = _record(experiment, cell, cell.pool.dataset_name, cell.pool.first_stage.model_dump(), "")
+    record = new_record(experiment, cell, cell.pool.dataset_name, cell.pool.first_stage.model_dump(), "")
     (folder / cell.name).mkdir(exist_ok=True)
     write_record(folder / cell.name, record.model_copy(update={"status": "failed", "error": explain(error)}))
 
 
-def _record(
+def new_record(
     experiment: Experiment, cell: CellPlan, dataset: str, first_stage: dict[str, Any], pool: str
 ) -> Record:
+    """A record of a cell that begins now, in this process."""
     session = Session(started_at=datetime.now(UTC).isoformat(timespec="seconds"), environment=environment())
     return Record(
         cell=cell.name,

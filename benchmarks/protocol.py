@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rerankers.errors import ModelError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from benchmarks.record import Protocol, WarmupEnd
     from rerankers.interface import Ranking, Reranker, RerankRequest
     from rerankers.stages import StageClock
+
+_Item = TypeVar("_Item")
 
 STABLE_CALLS = 5
 STABLE_TOLERANCE = 0.1
@@ -43,7 +45,7 @@ def warm_up(
     answerable = [request for request in requests if request.candidates]
     seconds: list[float] = []
     if protocol.warmup != "stable":
-        for batch in _batches(answerable[: protocol.warmup], protocol.batch_size):
+        for batch in batches(answerable[: protocol.warmup], protocol.batch_size):
             seconds += [_timed(reranker, batch, clock)[1]] * len(batch)
         return tuple(seconds), "fixed"
     first = answerable[: protocol.batch_size]
@@ -76,7 +78,7 @@ def measure(
         None for a batch that is skipped, so that systems measured in turn stay at the same query.
     """
     for repeat in range(protocol.repeats):
-        for batch in _batches(requests, protocol.batch_size):
+        for batch in batches(requests, protocol.batch_size):
             if all((request.query_id, repeat) in done for request in batch):
                 yield None
                 continue
@@ -178,6 +180,7 @@ def _timed(
     return rankings, seconds
 
 
-def _batches(requests: Sequence[RerankRequest], size: int) -> Iterator[Sequence[RerankRequest]]:
+def batches(requests: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """Cut into calls of `size`; the last one may be smaller."""
     for start in range(0, len(requests), size):
         yield requests[start : start + size]
