@@ -2,7 +2,10 @@
 
     {"query": {"text": ..., "qid": ...}, "hits": [{"content", "qid", "docid", "rank", "score"}, ...]}
 
-The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`.
+The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`. This is how
+RankGPT and older rank_llm write; newer rank_llm says `candidates`, each with its passage in `doc`:
+
+    {"query": {...}, "candidates": [{"docid", "score", "doc": {"title": ..., "text": ...}}, ...]}
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def read_candidates(path: Path) -> CandidatesFile:
         row.add(queries, "query", query_id, text)
         found: dict[str, float] = {}
         for hit in hits:
-            doc_id, content = hit.identifier("docid"), hit.text("content")
+            doc_id, content = hit.identifier("docid"), _content(hit)
             if passages.setdefault(doc_id, content) != content:
                 hit.fail(f"passage {doc_id!r} had another content before; give the two different ids")
             hit.add(found, "passage", doc_id, hit.number("score"))
@@ -62,9 +65,10 @@ def query_text(row: Row, key: str) -> str:
 
 def _hits(row: Row) -> list[Row]:
     """The hits of one line in file order, which must be the order of their ranks where they have any."""
-    values = row.get("hits")
+    key = "candidates" if "candidates" in row.values and "hits" not in row.values else "hits"
+    values = row.get(key)
     if not isinstance(values, list):
-        row.fail(f"'hits' must be a list, not {type(values).__name__}")
+        row.fail(f"{key!r} must be a list, not {type(values).__name__}")
     hits = []
     last = float("-inf")
     for position, value in enumerate(values, start=1):
@@ -77,6 +81,23 @@ def _hits(row: Row) -> list[Row]:
             last = hit.number("rank")
         hits.append(hit)
     return hits
+
+
+_TEXTS = ("text", "segment", "contents", "content", "body", "passage")
+"""What rank_llm calls a passage's text, in the order in which it looks."""
+
+
+def _content(hit: Row) -> str:
+    """A hit's text: `content`, or the title and the text of its `doc` joined by a space."""
+    if "content" in hit.values or "doc" not in hit.values:
+        return hit.text("content")
+    value = hit.get("doc")
+    if not isinstance(value, dict):
+        hit.fail(f"'doc' must be an object, not {type(value).__name__}")
+    doc = Row(hit.path, hit.line, value, f"{hit.where}, doc")
+    title = doc.text("title") if value.get("title") is not None else ""
+    key = next((name for name in _TEXTS if name in value), "text")
+    return f"{title} {doc.text(key)}".strip()
 
 
 def _query(row: Row, hits: list[Row]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.starting_cli import add_completion, add_init
+from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.train_cli import add_train
 from rerankers.errors import InputError, RerankbenchError
 
@@ -218,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     add_init(add)
+    add_convert(add)
     run = add(
         "run",
         _run,
@@ -310,9 +311,9 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("folder", type=Path, metavar="DIR", help="a result folder")
     exported.add_argument(
         "--format",
-        choices=("trec", "parquet"),
+        choices=("trec", "jsonl", "beir", "parquet"),
         required=True,
-        help="TREC runs headed with ir_metadata, or one row for each query and repeat",
+        help="TREC runs with ir_metadata, rank_llm's JSONL, BEIR folders, or a row for each query and repeat",
     )
     exported.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
 

@@ -1,4 +1,4 @@
-"""Results in formats that others read: TREC runs with an ir_metadata header, and one tidy Parquet table.
+"""Results in formats that others read: TREC runs with ir_metadata, JSONL, BEIR, and one tidy Parquet table.
 
 A run's header is the YAML comment of ir_metadata (Breuer, Keller and Schaer, "ir_metadata: An Extensible
 Metadata Schema for IR Experiments", SIGIR 2022): platform, research goal, implementation, method, actor and
@@ -12,7 +12,9 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.cell import replace_file
+from benchmarks.interchange import write_beir, write_ranked
 from benchmarks.measures import Evaluator
+from benchmarks.served import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
     from benchmarks.store import CellResult, Results
 
-Format = Literal["trec", "parquet"]
+Format = Literal["trec", "jsonl", "beir", "parquet"]
 Row = dict[str, Any]
 
 _GB = 1e9
@@ -36,7 +38,9 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
 
     Args:
         folder: a result folder.
-        format: `trec` writes `<cell>.trec` for each cell, `parquet` writes `queries.parquet`.
+        format: `trec` writes `<cell>.trec` for each cell, `jsonl` writes `<cell>.jsonl` with the texts, as
+            rank_llm and RankGPT read them; `beir` writes a folder for each candidate pool, and `parquet`
+            writes `queries.parquet`.
         out: made if it is not there; files of the same names are replaced.
 
     Returns:
@@ -57,6 +61,14 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
         raise StoreError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
     if format == "parquet":
         return [_write_parquet(results, finished, out / "queries.parquet")]
+    if format == "beir":
+        pools = dict.fromkeys(cell.record.pool for cell in finished)
+        return [write_beir(results.pool(digest), out / digest) for digest in pools]
+    if format == "jsonl":
+        return [
+            write_ranked(results.pool(cell.record.pool), cell.rankings, out / f"{cell.record.cell}.jsonl")
+            for cell in finished
+        ]
     files = []
     for cell in finished:
         files.append(out / f"{cell.record.cell}.trec")
@@ -145,6 +157,7 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
     values = Evaluator(pool.qrels, record.measures).evaluate(cell.rankings.orders())
     factors = _factors(record)
     factors |= {f"utilisation.{stage}": share for stage, share in cell_utilisation(cell).items()}
+    factors |= {"requests_per_second": requests_per_second(cell.rows)}
 
     def quality(query_id: str) -> Row:
         return {measure: by_query.get(query_id) for measure, by_query in values.items()}
@@ -166,6 +179,8 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
             "session": row.session,
             "total_seconds": row.total_seconds,
             "control_seconds": row.control_seconds,
+            "arrived_seconds": row.arrived_seconds,
+            "queued_seconds": row.queued_seconds,
             **{f"seconds.{stage}": seconds for stage, seconds in row.stage_seconds.items()},
             **{f"usage.{name}": count for name, count in usage.items()},
             **{f"faults.{kind}": count for kind, count in row.usage.get("faults", {}).items()},

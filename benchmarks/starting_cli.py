@@ -1,4 +1,4 @@
-"""The commands of the first mile: `rerankbench init` and `rerankbench completion`."""
+"""The commands of the first mile: `rerankbench init`, `convert` and `completion`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def add_init(add: Add) -> None:
     init.add_argument("--out", type=Path, default=Path("experiment.yaml"), metavar="FILE.yaml")
 
 
+def add_convert(add: Add) -> None:
+    """Add `convert` to the commands."""
+    convert = add(
+        "convert",
+        _convert,
+        "turn MTEB-style reranking data into candidates and judgements",
+        "askubuntu.jsonl --out askubuntu",
+    )
+    convert.add_argument(
+        "file", type=Path, metavar="FILE.jsonl", help='lines {"query", "positive": [...], "negative": [...]}'
+    )
+    convert.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
+
+
 def add_completion(add: Add, parser: argparse.ArgumentParser) -> None:
     """Add `completion` to the commands of a parser."""
     completion = add("completion", lambda options: _completion(parser, options), "print shell completion")
@@ -57,6 +71,15 @@ def _init(options: argparse.Namespace) -> int:
 
     write_starter(ask(options.data, options.rerankers, options.machine, options.budget), options.out)
     print(f"{options.out} written; next: rerankbench run {options.out} --dry-run")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from benchmarks.interchange import convert_mteb
+
+    queries, passages = convert_mteb(options.file, options.out)
+    files = f"{options.out / 'candidates.jsonl'} {options.out / 'qrels.txt'}"
+    print(f"{queries} queries, {passages} passages; next: rerankbench init --data {files}")
     return 0
 
 

@@ -52,6 +52,16 @@ class RerankRequest:
                 )
             seen.add(candidate.doc_id)
 
+    @classmethod
+    def of(cls, query: str, passages: Mapping[str, str], query_id: str = "q") -> RerankRequest:
+        """A request from passages by doc id, best first; their scores descend by one to 1."""
+        count = len(passages)
+        candidates = (
+            Candidate(query_id, doc_id, text, float(count - rank))
+            for rank, (doc_id, text) in enumerate(passages.items())
+        )
+        return cls(query_id, query, tuple(candidates))
+
 
 class PartCost(TypedDict):
     """What one part of a fusion or a cascade took of a request; the whole's stages and counts include it."""

@@ -65,3 +65,12 @@ def test_faults_are_counted_by_kind() -> None:
     usage.fault("missing")
     usage.fault("duplicate", 0)
     assert usage.faults == {"missing": 4}
+
+
+def test_a_request_is_made_of_texts_by_id_in_their_order() -> None:
+    request = RerankRequest.of("query", {"b": "first", "a": "second"}, query_id="q7")
+    assert [(c.query_id, c.doc_id, c.text, c.score) for c in request.candidates] == [
+        ("q7", "b", "first", 2.0),
+        ("q7", "a", "second", 1.0),
+    ]
+    assert RerankRequest.of("query", {}).candidates == ()

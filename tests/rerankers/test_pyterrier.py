@@ -1,0 +1,56 @@
+"""Rerankers are PyTerrier transformers."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+from rerankers.errors import InputError, MissingExtraError
+
+needs_pyterrier = pytest.mark.skipif(
+    importlib.util.find_spec("pyterrier") is None,
+    reason='PyTerrier is not installed: python -m pip install "rerankbench[pyterrier]"',
+)
+
+
+def test_without_pyterrier_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "rerankers.pyterrier", raising=False)
+    monkeypatch.setitem(sys.modules, "pyterrier", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "rerankbench\[pyterrier\]"'):
+        importlib.import_module("rerankers.pyterrier")
+
+
+@needs_pyterrier
+def test_a_frame_comes_back_ranked_with_its_other_columns() -> None:
+    import pandas as pd
+
+    from rerankers.pyterrier import RerankTransformer
+
+    rows = [
+        ("q2", "two", "d3", "c", 5.0, "kept 3"),
+        ("q1", "one", "d1", "a", 1.0, "kept 1"),
+        ("q1", "one", "d2", "b", 2.0, "kept 2"),
+    ]
+    frame = pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "score", "url"])
+    rerank = RerankTransformer("reverse")
+    found = rerank.transform(frame)
+    assert found[["qid", "docno", "rank", "url"]].to_numpy().tolist() == [
+        ["q2", "d3", 0, "kept 3"],
+        ["q1", "d1", 0, "kept 1"],  # the given order was d2, d1
+        ["q1", "d2", 1, "kept 2"],
+    ]
+    assert found["score"].tolist() == [1.0, 2.0, 1.0]
+    assert rerank.stage_seconds["q1"].keys() == {"order"}
+
+
+@needs_pyterrier
+def test_a_frame_without_texts_is_refused() -> None:
+    import pandas as pd
+
+    from rerankers.pyterrier import RerankTransformer
+
+    frame = pd.DataFrame([("q", "query", "d")], columns=["qid", "query", "docno"])
+    with pytest.raises(InputError, match=r"no column 'text'; text comes from pt.text.get_text"):
+        RerankTransformer("reverse").transform(frame)
