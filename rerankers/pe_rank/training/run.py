@@ -220,7 +220,7 @@ def _model(settings: Settings, base: CausalLM, encoder: Encoder) -> TrainableRan
         llm.requires_grad_(True)
         llm.get_output_embeddings().requires_grad_(_is_tied(llm))  # the vocabulary's logits are not learnt
     if settings.llm.gradient_checkpointing:
-        base.model.gradient_checkpointing_enable({"use_reentrant": False})
+        base.model.activation_checkpointing_enable({"use_reentrant": False})
     loss = settings.loss
     objective = Objective(
         loss.reduction, loss.discount, loss.kl_weight, loss.first_step.weight, loss.first_step.temperature
