@@ -120,7 +120,8 @@ def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("sequence-to-sequence")
     save_tokenizer(folder)
     torch.manual_seed(0)
-    config = T5Config(decoder_start_token_id=0)  # the defaults are T5-small's shape
+    config = T5Config()  # the defaults are T5-small's shape
+    config.decoder_start_token_id = 0
     T5ForConditionalGeneration(config).save_pretrained(folder)
     return str(folder)
 
