@@ -111,11 +111,14 @@ class CellWriter:
         rankings: Sequence[Ranking],
         repeat: int,
         total_seconds: float,
+        arrived_seconds: float | None = None,
+        queued_seconds: float | None = None,
         control_seconds: float | None = None,
     ) -> int:
         """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
 
-        The control ran once after all of them: its time is noted with the first.
+        The control ran once after all of them: its time is noted with the first. The other times are
+        `QueryRow`'s.
 
         Returns:
             how many of them are new.
@@ -132,8 +135,19 @@ class CellWriter:
             lines = trec_lines(ranking, self.record.cell)
             if ranking.query_id not in self._ranked:
                 blocks.append(lines)
-            control = None if rows else control_seconds
-            rows.append(_row(ranking, repeat, self.session, total_seconds, _digest(lines), control))
+            row = QueryRow(
+                query_id=ranking.query_id,
+                repeat=repeat,
+                session=self.session,
+                total_seconds=total_seconds,
+                stage_seconds=dict(ranking.stage_seconds),
+                usage=ranking.usage.nonzero(),
+                ranking=_digest(lines),
+                control_seconds=None if rows else control_seconds,
+                arrived_seconds=arrived_seconds,
+                queued_seconds=queued_seconds,
+            )
+            rows.append(row.line())
             self.done.add((ranking.query_id, repeat))
             self._ranked.add(ranking.query_id)
         try:
@@ -217,22 +231,6 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
     if path.exists():
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _row(
-    ranking: Ranking, repeat: int, session: int, total_seconds: float, digest: str, control: float | None
-) -> bytes:
-    row = QueryRow(
-        query_id=ranking.query_id,
-        repeat=repeat,
-        session=session,
-        total_seconds=total_seconds,
-        stage_seconds=dict(ranking.stage_seconds),
-        usage=ranking.usage.nonzero(),
-        ranking=digest,
-        control_seconds=control,
-    )
-    return row.line()
 
 
 def _digest(lines: bytes) -> str:

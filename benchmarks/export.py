@@ -15,6 +15,7 @@ from benchmarks.cell import replace_file
 from benchmarks.interchange import write_beir, write_ranked
 from benchmarks.measures import Evaluator
 from benchmarks.served import requests_per_second
+from benchmarks.served import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
@@ -158,6 +159,7 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
     factors = _factors(record)
     factors |= {f"utilisation.{stage}": share for stage, share in cell_utilisation(cell).items()}
     factors |= {"requests_per_second": requests_per_second(cell.rows)}
+    factors |= {"requests_per_second": requests_per_second(cell.rows)}
 
     def quality(query_id: str) -> Row:
         return {measure: by_query.get(query_id) for measure, by_query in values.items()}
@@ -179,6 +181,8 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
             "session": row.session,
             "total_seconds": row.total_seconds,
             "control_seconds": row.control_seconds,
+            "arrived_seconds": row.arrived_seconds,
+            "queued_seconds": row.queued_seconds,
             "arrived_seconds": row.arrived_seconds,
             "queued_seconds": row.queued_seconds,
             **{f"seconds.{stage}": seconds for stage, seconds in row.stage_seconds.items()},

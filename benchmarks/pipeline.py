@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, build_pool, load_pool, read_index
-from benchmarks.cell import CellWriter, replace_file, write_record
+from benchmarks.cell import CellWriter, committed, replace_file, write_record
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
-from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timing, warm_up
+from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timed, timing, warm_up
 from benchmarks.record import Operations, Record, Session, System
-from rerankers.errors import RerankbenchError, StoreError
+from benchmarks.served import requests_per_second, serve
+from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.llm.prices import Budget
 from rerankers.registry import create, load
 from rerankers.stages import StageClock
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     Steps = Generator[None, None, Exception | None]
 
 log = logging.getLogger("rerankbench")
+
+SERVED_AT_ONCE = 64  # requests that an endpoint gets at once, unless the experiment says
 
 
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
@@ -109,6 +112,7 @@ def _measuring(
     requests = pool.requests()
     memory = PeakMemory()
     reranker: Reranker | None = None
+    connections: list[Reranker] = []
     conditions: Conditions | None = None
     failure: Exception | None = None
     record = new_record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
@@ -118,8 +122,10 @@ def _measuring(
             reranker = _construct(cell, pool)
             clock = StageClock(synchronise=_synchroniser(reranker))
             load_seconds = clock.now() - started
+            connections = _connections(reranker, cell, pool)
             if budget is not None:
-                reranker.pay_from(budget)
+                for connection in connections:
+                    connection.pay_from(budget)
             threads = pin_threads(cell.protocol.threads)
             costs = timing(clock)
             seen = environment()  # once more: a loaded library tells more
@@ -135,15 +141,20 @@ def _measuring(
             controls: list[float] = []
             total = len(requests) * cell.protocol.repeats
             with Progress(cell.label, total, len(writer.done)) as progress:
-                for call in measure(reranker, requests, cell.protocol, clock, writer.done):
+                asked = requests, cell.protocol, clock, writer.done
+                is_served = cell.protocol.served is not None
+                for call in serve(connections, *asked, timed) if is_served else measure(reranker, *asked):
                     if call is not None:
                         control = conditions.between_calls()
                         controls += [] if control is None else [control]
-                        progress.advance(writer.add(*call, control))
+                        progress.advance(writer.add(*call, control_seconds=control))
                     yield
             if alone:
                 writer.update_session(device_joules=conditions.joules())
             _say_conditions(cell.label, costs, controls, conditions)
+            if is_served:
+                rate = requests_per_second(committed(folder / cell.name)[1])
+                say(f"{cell.label}: answered {rate or 0.0:.3g} requests a second")
             if experiment.count_operations:
                 writer.update(operations=_count(reranker, requests[: experiment.count_operations]))
         except StoreError:
@@ -161,7 +172,8 @@ def _measuring(
             if reranker is not None:  # an endpoint tells only with its answers what it runs
                 noted["described"] = reranker.describe()
                 writer.update(system=_described(writer, reranker))
-                reranker.close()
+                for connection in connections or [reranker]:
+                    connection.close()
             writer.update_session(**noted)
         if failure is None:  # last of all: what is marked as done is whole
             writer.update(status="done", error=None)
@@ -231,6 +243,17 @@ def _described(writer: CellWriter, reranker: Reranker) -> System:
 def _construct(cell: CellPlan, pool: Pool) -> Reranker:
     qrels = {"qrels": pool.qrels} if load(cell.reranker).needs_qrels else {}
     return create(cell.reranker, {**cell.options, **qrels})
+
+
+def _connections(reranker: Reranker, cell: CellPlan, pool: Pool) -> list[Reranker]:
+    """The reranker; and, for a served endpoint, as many more as requests may be under way at once."""
+    served = cell.protocol.served
+    if served is None or "endpoint" not in reranker.describe():
+        return [reranker]
+    if cell.options.get("recording"):
+        raise InputError("a served endpoint is measured, not replayed; leave recording out")
+    count = served.concurrency or SERVED_AT_ONCE
+    return [reranker, *(_construct(cell, pool) for _ in range(count - 1))]
 
 
 def _synchroniser(reranker: Reranker) -> Callable[[], None]:

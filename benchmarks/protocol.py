@@ -11,10 +11,12 @@ import random
 import sys
 import time
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
+from benchmarks.served import Call
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -42,17 +44,17 @@ def warm_up(
     Returns:
         seconds per request, one value for each request; and why the warm-up ended.
     """
-    answerable = [request for request in requests if request.candidates]
+    answerable = (request for request in requests if request.candidates)
     seconds: list[float] = []
     if protocol.warmup != "stable":
-        for batch in batches(answerable[: protocol.warmup], protocol.batch_size):
-            seconds += [_timed(reranker, batch, clock)[1]] * len(batch)
+        for batch in batches(list(islice(answerable, protocol.warmup)), protocol.batch_size):
+            seconds += [timed(reranker, batch, clock)[1]] * len(batch)
         return tuple(seconds), "fixed"
-    first = answerable[: protocol.batch_size]
+    first = list(islice(answerable, protocol.batch_size))
     while first and not _is_stable(seconds):
         if len(seconds) == STABLE_MAXIMUM:
             return tuple(seconds), "maximum"
-        seconds.append(_timed(reranker, first, clock)[1])
+        seconds.append(timed(reranker, first, clock)[1])
     return tuple(seconds), "stable"
 
 
@@ -67,23 +69,23 @@ def measure(
     protocol: Protocol,
     clock: StageClock,
     done: Container[tuple[str, int]],
-) -> Iterator[tuple[list[Ranking], int, float] | None]:
-    """Rank all requests, `protocol.repeats` times.
+) -> Iterator[Call | None]:
+    """Rank all requests, `protocol.repeats` times, for modes `latency` and `throughput`.
 
     Batches are cut from all requests whatever is done, so that a resumed run forms the same ones; a batch
     whose (query id, repeat) pairs are all in `done` is skipped.
 
     Yields:
-        the rankings of one call, the repeat (from 0), and the call's wall time divided by its requests;
-        None for a batch that is skipped, so that systems measured in turn stay at the same query.
+        what was measured of one call, its wall time divided by its requests; None for a batch that is
+        skipped, so that systems measured in turn stay at the same query.
     """
     for repeat in range(protocol.repeats):
         for batch in batches(requests, protocol.batch_size):
             if all((request.query_id, repeat) in done for request in batch):
                 yield None
                 continue
-            rankings, seconds = _timed(reranker, batch, clock)
-            yield rankings, repeat, seconds
+            rankings, seconds = timed(reranker, batch, clock)
+            yield Call(rankings, repeat, seconds)
             gc.collect(1)
 
 
@@ -163,9 +165,14 @@ class PeakMemory:
         return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
 
 
-def _timed(
+def timed(
     reranker: Reranker, batch: Sequence[RerankRequest], clock: StageClock
 ) -> tuple[list[Ranking], float]:
+    """Rankings of one call, and its wall time divided by its requests.
+
+    Raises:
+        ModelError: what comes back are no rankings of what was asked.
+    """
     started = clock.now()
     rankings = reranker.rerank(batch, clock)
     seconds = (clock.now() - started) / len(batch)

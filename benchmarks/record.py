@@ -43,20 +43,50 @@ class System(_Frozen):
     described: dict[str, Any] = {}
 
 
+class Served(_Frozen):
+    """How requests arrive in mode `served`: see `benchmarks.served`.
+
+    Attributes:
+        rate: requests a second that arrive on their own; None for clients that wait for their answers.
+        arrivals: of such requests, `poisson` at random or `fixed` at equal distances.
+        concurrency: clients that each send a request once the last one is answered; with a rate, requests
+            that an endpoint gets at once at most, 64 unless given.
+    """
+
+    rate: float | None = Field(default=None, gt=0)
+    arrivals: Literal["poisson", "fixed"] = "poisson"
+    concurrency: int | None = Field(default=None, ge=1)
+
+    @property
+    def load(self) -> str:
+        """In words."""
+        if self.rate is not None:
+            return f"{self.rate:g} requests a second, {self.arrivals}"
+        return f"{self.concurrency} clients"
+
+    @model_validator(mode="after")
+    def _something_arrives(self) -> Served:
+        if self.rate is None and self.concurrency is None:
+            raise ValueError("say how requests arrive: rate, in requests a second, or concurrency")
+        return self
+
+
 class Protocol(_Frozen):
     """How time was measured.
 
     Attributes:
-        mode: `latency` one query at a time, `throughput` queries in batches, `served` fixed concurrency.
+        mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as
+            they arrive, in which case `served` says how.
         warmup: queries run and thrown away before measuring; or `stable`: the first query again and again
             until its time is, see `benchmarks.protocol`.
         repeats: times each query is measured.
-        batch_size: requests per call; 1 in latency mode.
+        batch_size: requests per call; 1 in latency mode; in served mode the most that are taken at once.
         seed: given to Python's, numpy's and torch's generators before each cell.
         threads: what torch, OpenMP and BLAS libraries are held to; None for OMP_NUM_THREADS or, without it,
             the physical cores.
         interleave: measure the systems of a pool query by query in turn, so that a machine that slows down
             slows them all; they must fit into memory together.
+        served: how requests arrive in served mode.
     """
 
     mode: Mode = "latency"
@@ -66,18 +96,21 @@ class Protocol(_Frozen):
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1)
     interleave: bool = False
+    served: Served | None = None
 
     def identity(self) -> dict[str, Any]:
         """What of it defines a result. What version 2 added counts where it is used only, so that cells
         which were finished before stay finished.
         """
-        added = {"threads", "interleave"}
+        added = {"threads", "interleave", "served"}
         return {**self.model_dump(exclude=added), **self.model_dump(include=added, exclude_defaults=True)}
 
     @model_validator(mode="after")
     def _modes_are_not_mixed(self) -> Protocol:
-        if self.mode == "served":
-            raise ValueError("served mode is not there yet; use mode: throughput")
+        if (self.mode == "served") != (self.served is not None):
+            raise ValueError("mode: served goes with served: {rate: ...} or served: {concurrency: ...}")
+        if self.served is not None and self.interleave:
+            raise ValueError("served systems are measured one after the other; leave interleave out")
         if self.mode == "latency" and self.batch_size > 1:
             raise ValueError("latency mode measures one query at a time; for batches use mode: throughput")
         return self
@@ -166,6 +199,9 @@ class QueryRow(_Frozen):
             or cascade, in the order in which `described` lists them.
         ranking: first 16 hex digits of the sha256 of the ranking's lines in `ranking.trec`.
         control_seconds: what the identity control took right after this call, if it ran then.
+        arrived_seconds: in served mode, when the request arrived, counted from the start of its repeat in its
+            session; the total then runs from there to the answer.
+        queued_seconds: what of the total passed before the request was taken.
     """
 
     query_id: str
@@ -176,8 +212,11 @@ class QueryRow(_Frozen):
     usage: dict[str, Any]
     ranking: str
     control_seconds: float | None = None
+    arrived_seconds: float | None = None
+    queued_seconds: float | None = None
 
     def line(self) -> bytes:
         """As it stands in the file."""
-        without = {"control_seconds"} if self.control_seconds is None else None
+        optional = ("control_seconds", "arrived_seconds", "queued_seconds")
+        without = {name for name in optional if getattr(self, name) is None}
         return self.model_dump_json(exclude=without).encode() + b"\n"

@@ -15,6 +15,7 @@ Ray runs a task again whose worker or machine is lost. A task's results come bac
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -75,7 +76,7 @@ def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) 
         raise InputError("only one process can keep a budget; leave it out, or use --executor local")
     is_ours = not ray.is_initialized()
     if is_ours:
-        ray.init(log_to_driver=False, logging_level="warning")
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
     try:
         return _run(experiment, cells, folder, ray)
     finally:

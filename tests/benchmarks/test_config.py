@@ -127,7 +127,7 @@ def test_overrides_reach_any_place(tmp_path: Path) -> None:
         ("depths: twenty\nrerankers: reverse", 4, "valid integer, got 'twenty'"),
         ("protocol:\n  warmupp: 3\nrerankers: reverse", 5, "unknown key 'warmupp'; did you mean warmup"),
         ("protocol:\n  batch_size: 8\nrerankers: reverse", 4, "mode: throughput"),
-        ("protocol: {mode: served}\nrerankers: reverse", 4, "use mode: throughput"),
+        ("protocol: {mode: served}\nrerankers: reverse", 4, "goes with served: {rate"),
         ("measures: [AP,\n nDGC@10]\nrerankers: reverse", 5, "did you mean nDCG"),
         ("name: again\nrerankers: reverse", 4, "'name' is given twice"),
         ("rerankers: [reverse", 4, "not valid YAML"),
