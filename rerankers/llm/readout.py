@@ -1,9 +1,9 @@
 """Reads a causal LM's logits at the end of many prompts, with as little computation as exactness allows.
 
-Prompts are batched by length under a token budget and padded on the left, so that the positions asked for are
-the last ones of every row: the vocabulary projection, often a third of a small model, runs nowhere else. What
-all prompts begin with (a system message, an instruction, the query) is read once and its keys and values are
-repeated over the rows.
+Prompts are batched by length under a token budget and padded on the right, where causal attention never
+looks, so that no mask is needed. The vocabulary projection, often a third of a small model, runs at the
+positions asked for alone. What all prompts begin with (a system message, an instruction, the query) is read
+once and its keys and values are repeated over the rows.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def last_logits(
         past = _read(llm, list(prompts[0][:shared])) if shared else None
         for batch in length_sorted_batches([len(ids) for ids in rest], batch_tokens):
             count = max(keep[position] for position in batch)
-            yield batch, _forward(llm, [rest[position] for position in batch], shared, past, count)
+            yield batch, _forward(llm, [rest[position] for position in batch], past, count)
 
 
 def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
@@ -68,30 +68,27 @@ def _read(llm: CausalLM, ids: list[int]) -> Any:
     return llm.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
 
 
-def _forward(llm: CausalLM, rows: list[list[int]], shared: int, past: Any, count: int) -> torch.Tensor:
+def _forward(llm: CausalLM, rows: list[list[int]], past: Any, count: int) -> torch.Tensor:
+    """Logits of the last `count` positions of each row, (rows, count, vocabulary)."""
     import torch
 
-    width = max(len(row) for row in rows)
-    tokens = torch.full((len(rows), width), llm.tokenizer.pad_token_id)
-    mask = torch.ones((len(rows), shared + width), dtype=torch.long)
-    positions = torch.zeros((len(rows), width), dtype=torch.long)
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.full((len(rows), int(lengths.max())), llm.tokenizer.pad_token_id)
     for i, row in enumerate(rows):
-        padding = width - len(row)
-        tokens[i, padding:] = torch.tensor(row)
-        mask[i, shared : shared + padding] = 0
-        positions[i, padding:] = torch.arange(shared, shared + len(row))
+        tokens[i, : len(row)] = torch.tensor(row)
+    wanted = (lengths[:, None] - count + torch.arange(count)).clamp(min=0).to(llm.device)  # (rows, count)
+    every = torch.arange(len(rows), device=llm.device)[:, None]
     cache = None
     if past is not None:
         cache = copy.deepcopy(past)
         cache.batch_repeat_interleave(len(rows))
-    logits: torch.Tensor = llm.model(
-        input_ids=tokens.to(llm.device),
-        attention_mask=mask.to(llm.device),
-        position_ids=positions.to(llm.device),
-        past_key_values=cache,
-        use_cache=cache is not None,
-        logits_to_keep=count,
-    ).logits
+    picking = llm.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: (inputs[0][every, wanted],)  # of hidden states (rows, longest, d_llm)
+    )
+    with picking:
+        logits: torch.Tensor = llm.model(
+            input_ids=tokens.to(llm.device), past_key_values=cache, use_cache=cache is not None
+        ).logits
     return logits
 
 
