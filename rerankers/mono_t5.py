@@ -14,7 +14,7 @@ from pydantic import Field, validate_call
 from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
-from rerankers.llm.readout import cut_to_tokens
+from rerankers.llm.readout import cut_to_tokens, read_only
 from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
@@ -67,7 +67,8 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
             )
         self._model: Any = network.to(target).eval().requires_grad_(False)
         self._text = wording.text
-        self._answers = [self._token(wording.yes), self._token(wording.no)]
+        self._parameters = sum(weight.numel() for weight in network.parameters())
+        read_only(self._model, [self._token(wording.yes), self._token(wording.no)])
         self._prompt = prompt
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, target)
@@ -107,8 +108,8 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
                     attention_mask=padded["attention_mask"].to(self.device),
                     decoder_input_ids=torch.full((len(batch), 1), start, device=self.device),
                     use_cache=False,
-                ).logits  # (rows, 1, vocabulary)
-                answers = logits[:, 0, self._answers].float().log_softmax(dim=-1)
+                ).logits  # (rows, 1, answers)
+                answers = logits[:, 0].float().log_softmax(dim=-1)
                 scores[batch] = answers[:, 0].cpu()
         values: list[float] = scores.tolist()
         return values
@@ -118,7 +119,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return {
             **self._described,
             "architecture": type(self._model).__name__,
-            "parameters": sum(weight.numel() for weight in self._model.parameters()),
+            "parameters": self._parameters,
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "attention": self._model.config._attn_implementation,
             "prompt": self._prompt,
