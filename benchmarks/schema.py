@@ -1,0 +1,113 @@
+"""Describes the result schema in Markdown, from the code that writes it.
+
+python -m benchmarks.schema > docs/result-schema.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from benchmarks import record
+from rerankers import stages
+from rerankers.interface import FAULTS, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+HEAD = """\
+# What a result folder holds
+
+Written by `python -m benchmarks.schema`; a test keeps it true. Schema version {version}.
+
+    DIR/experiment.json             the experiment as written, and its cells in order
+    DIR/<cell>/record.json          a `Record`
+    DIR/<cell>/queries.jsonl        a `QueryRow` for each query and repeat
+    DIR/<cell>/ranking.trec         the first repeat's rankings, as a TREC run
+    DIR/pools/<digest>/             candidates, judgements and texts, once for all cells that share them
+
+Raw values only: measures, percentiles and tests are computed when a folder is read. Older schemas are read by
+`benchmarks.migrations`; a newer one is refused.
+"""
+
+
+def described() -> str:
+    """The whole page."""
+    models: list[type[BaseModel]] = [
+        value
+        for value in vars(record).values()
+        if inspect.isclass(value)
+        and issubclass(value, BaseModel)
+        and value.__module__ == record.__name__
+        and value.__name__[0] != "_"
+    ]
+    models.sort(key=lambda model: (model is not record.Record, model is not record.QueryRow, model.__name__))
+    parts = [HEAD.format(version=record.SCHEMA_VERSION)]
+    parts += ["\n".join(_model(model)) for model in models]
+    parts += ["\n".join(_usage()), "\n".join(_stages())]
+    return "\n".join(parts)
+
+
+def _model(model: type[BaseModel]) -> Iterator[str]:
+    told = _attributes(model)
+    yield f"## {model.__name__}\n"
+    yield f"{_first_line(model)}\n"
+    yield "| field | type | default | |\n|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        default = "" if field.is_required() else f"`{_default(field)}`"
+        yield f"| `{name}` | {_type(model, name)} | {default} | {_cell(told.get(name, ''))} |"
+    yield ""
+
+
+def _usage() -> Iterator[str]:
+    comments = dict(re.findall(r"^    (\w+): .*?(?:  # (.*))?$", inspect.getsource(Usage), re.MULTILINE))
+    yield "## usage\n\nCounts of one ranking; zeros are left out.\n\n| count | |\n|---|---|"
+    for field in fields(Usage):
+        told = f"by kind: {', '.join(FAULTS)}" if field.name == "faults" else comments[field.name]
+        yield f"| `{field.name}` | {_cell(told)} |"
+    yield ""
+
+
+def _stages() -> Iterator[str]:
+    comments = re.findall(r'^    "(\w+)",  # (.*)$', inspect.getsource(stages), re.MULTILINE)
+    assert [name for name, _ in comments] == list(stages.STAGES)  # noqa: S101 - every stage is explained
+    yield "## stage_seconds\n\n| stage | |\n|---|---|"
+    for name, told in comments:
+        yield f"| `{name}` | {_cell(told)} |"
+
+
+def _attributes(model: type[BaseModel]) -> dict[str, str]:
+    """What a model says about its fields: in `Attributes:` of its docstring, or in a string below one."""
+    _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
+    told = dict(re.findall(r"^    (\w+): ((?:.|\n(?=        ))*)", section, re.MULTILINE))
+    below = re.findall(r'^    (\w+): [^\n]*\n    """((?:.|\n)*?)"""', inspect.getsource(model), re.MULTILINE)
+    return told | dict(below)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    paragraph = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _type(model: type[BaseModel], name: str) -> str:
+    written = re.search(rf"^    {name}: (.*?)(?: = .*)?$", inspect.getsource(model), re.MULTILINE)
+    return f"`{_cell(written[1])}`" if written else ""
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    return f"{type(value).__name__}()" if hasattr(value, "model_fields") else repr(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(described())
