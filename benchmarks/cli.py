@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.redaction import redacted, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.train_cli import add_train
 from rerankers.errors import InputError, RerankbenchError
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     is_debug: bool = getattr(options, "debug", False)
     if is_debug:
-        logging.basicConfig()
-        logging.getLogger("rerankbench").setLevel(logging.DEBUG)
+        show_debugging()
     else:
         _quieten()
     command: Callable[[argparse.Namespace], int] = options.command
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_debug:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"rerankbench: unexpected {reason}; --debug shows where", file=sys.stderr)
+        print(f"rerankbench: unexpected {redacted(reason)}; --debug shows where", file=sys.stderr)
         return 1
 
 

@@ -22,6 +22,7 @@ from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timed, timing, warm_up
+from benchmarks.redaction import redacted
 from benchmarks.record import Operations, Record, Session, System
 from benchmarks.served import requests_per_second, serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
@@ -232,7 +233,7 @@ def new_record(
 
 def explain(error: Exception) -> str:
     """An error as one line."""
-    line = " ".join(str(error).split()) or "no reason given"
+    line = redacted(" ".join(str(error).split())) or "no reason given"
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
 
 

@@ -29,8 +29,8 @@ class UnusableResponseError(Exception):
     """An endpoint reported success but sent something else than what was asked for."""
 
 
-PASSING = (httpx.HTTPError, UnusableResponseError, ValueError)
-"""What a call may raise; `ValueError` is JSON cut short."""
+PASSING = (httpx.HTTPError, UnusableResponseError, ValueError, RecursionError)
+"""What a call may raise; `ValueError` is JSON cut short, `RecursionError` JSON nested beyond measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _said(response: httpx.Response) -> dict[str, Any]:
     """The error object in an answer: `{"error": {...}}`, or the object itself."""
     try:
         decoded = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     inner = decoded.get("error", decoded) if isinstance(decoded, dict) else None
     return inner if isinstance(inner, dict) else {"message": inner}

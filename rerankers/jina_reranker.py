@@ -43,7 +43,8 @@ def renamed(files: ModelFiles) -> ModelFiles:
         ModelError: the files call for the same code but are not that architecture.
     """
     config = _config(files)
-    if config.get("auto_map", {}).get("AutoConfig", "").rpartition(".")[2] != _CODE:
+    code = config.get("auto_map")
+    if not isinstance(code, dict) or str(code.get("AutoConfig")).rpartition(".")[2] != _CODE:
         return files
     if config.get("architectures") != ["XLMRobertaForSequenceClassification"]:
         raise ModelError(f"{files.name!r} is a {config.get('architectures')}, not a sequence classifier")
@@ -65,8 +66,11 @@ def _config(files: ModelFiles) -> dict[str, Any]:
         path = cached_file(files.location, "config.json", revision=files.revision)
     except OSError:
         return {}
-    config: dict[str, Any] = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-    return config
+    try:
+        config = json.loads(Path(str(path)).read_bytes())
+    except (ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _folder(files: ModelFiles) -> Path:

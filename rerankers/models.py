@@ -166,8 +166,10 @@ def _dequantise(folder: Path, gguf_file: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with redirect_stderr(StringIO()):  # its progress bars would tear the harness's own
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=gguf_file, dtype=torch.float32, trust_remote_code=False
+        )
     del model.config.quantization_config  # the weights are plain now; save_pretrained refuses what
     model.hf_quantizer = None  # still calls itself quantised
     model.save_pretrained(folder)

@@ -60,10 +60,16 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         target = resolve_device(device)
         how = {"attn_implementation": attention} if attention != "auto" else {}
         hub_revision = files.revision or "main"
-        with loading("sequence-to-sequence model", model, trust_remote_code=False):
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(files.location, revision=hub_revision)
+        with loading("sequence-to-sequence model", model):
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                files.location, revision=hub_revision, trust_remote_code=False
+            )
             network: Any = AutoModelForSeq2SeqLM.from_pretrained(
-                files.location, revision=hub_revision, dtype=resolve_dtype(dtype, target), **how
+                files.location,
+                revision=hub_revision,
+                trust_remote_code=False,
+                dtype=resolve_dtype(dtype, target),
+                **how,
             )
         self._model: Any = network.to(target).eval().requires_grad_(False)
         self._text = wording.text

@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rerankers.errors import InputError, ModelError
+from rerankers.errors import InputError, ModelError, RerankbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,13 @@ def check_pinned(model: str, revision: str | None) -> None:
 
 
 @contextmanager
-def loading(kind: str, model: str, trust_remote_code: bool) -> Iterator[None]:
-    """Turn what loaders raise into one line; anything may come out of remote code.
+def loading(kind: str, model: str, trust_remote_code: bool | None = None) -> Iterator[None]:
+    """Turn what loaders raise into one line; anything may come out of remote code and of damaged files.
+
+    Args:
+        kind: what is loaded, for the message.
+        model: its name.
+        trust_remote_code: None where a method has no such option.
 
     Raises:
         ModelError: the model did not load.
@@ -39,8 +44,15 @@ def loading(kind: str, model: str, trust_remote_code: bool) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except RerankbenchError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if "trust_remote_code" in str(error) and trust_remote_code is None:
+            raise ModelError(
+                f"{model!r} brings its own code, which is never run here; use a model that transformers "
+                "supports itself"
+            ) from error
         if "trust_remote_code" in str(error) and not trust_remote_code:
             raise ModelError(
                 f"{model!r} brings its own code; set trust_remote_code: true and revision: <commit>"

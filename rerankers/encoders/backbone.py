@@ -51,13 +51,14 @@ def load_backbone(
 def _from_files(files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str]) -> Any:
     from transformers import AutoModel
 
-    try:
-        model, report = AutoModel.from_pretrained(
-            files.location, revision=files.revision or "main", dtype=dtype, output_loading_info=True, **how
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"cannot load the encoder {files.name!r}: {reason}") from error
+    model, report = AutoModel.from_pretrained(
+        files.location,
+        revision=files.revision or "main",
+        trust_remote_code=False,
+        dtype=dtype,
+        output_loading_info=True,
+        **how,
+    )
     refuse_misfits(files.name, report["missing_keys"], report["unexpected_keys"])
     return model
 
@@ -67,8 +68,10 @@ def _from_weights(
 ) -> Any:
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.from_pretrained(files.location, revision=files.revision or "main")
-    model: Any = AutoModel.from_config(config, dtype=dtype, **how)  # type: ignore[no-untyped-call]
+    config = AutoConfig.from_pretrained(
+        files.location, revision=files.revision or "main", trust_remote_code=False
+    )
+    model: Any = AutoModel.from_config(config, trust_remote_code=False, dtype=dtype, **how)  # type: ignore[no-untyped-call]
     _fill(model, weights, files.name)
     return model
 

@@ -16,8 +16,8 @@ from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_
 from rerankers.encoders.backbone import load_backbone
 from rerankers.encoders.recipe import Pooling, find_recipe
 from rerankers.encoders.transfer import to_device
-from rerankers.errors import ModelError
 from rerankers.models import find_model
+from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,16 +74,13 @@ class Encoder:
         files = find_model(model, revision)
         recipe = find_recipe(files)
         self.device = resolve_device(device)
-        self._model = load_backbone(files, resolve_dtype(dtype, self.device), attention, weights).to(
-            self.device
-        )
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                files.location, revision=files.revision or "main"
+        with loading("encoder", model):
+            self._model = load_backbone(files, resolve_dtype(dtype, self.device), attention, weights).to(
+                self.device
             )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"cannot load the tokenizer of {model!r}: {reason}") from error
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                files.location, revision=files.revision or "main", trust_remote_code=False
+            )
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         config = self._model.config

@@ -11,7 +11,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
@@ -56,16 +56,28 @@ def find_recipe(files: ModelFiles) -> Recipe:
     if preset is not None:
         return Recipe(**{key: value for key, value in preset.items() if key != "source"})
     length = read_json(files, "sentence_bert_config.json").get("max_seq_length")
+    if not (length is None or (isinstance(length, int) and length > 0)):
+        raise ModelError(f"{files.name!r}: max_seq_length is {length!r}, which is no length; correct it")
     pooling = _stated_pooling(files.name, read_json(files, "1_Pooling/config.json"))
     return Recipe(pooling=pooling, max_length=length)
 
 
 def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
-    """One of a model's JSON files; empty where the model has none."""
+    """One of a model's JSON files; empty where the model has none.
+
+    Raises:
+        ModelError: it is no JSON object.
+    """
     path = find_file(files, name)
     if path is None:
         return {}
-    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged ({error}); download {files.name!r} again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: no JSON object; download {files.name!r} again")
+    return value
 
 
 def _stated_pooling(name: str, config: dict[str, Any]) -> Pooling:

@@ -49,6 +49,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, which lie beside it.
+
+    Raises:
+        ModelError: it is no index, or names a file elsewhere.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        strangers = [name for name in names if Path(name).name != name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index}: no index of weights ({error}); download it again") from error
+    if strangers:
+        raise ModelError(f"{index}: names {strangers[0]!r}, which is not beside it; do not trust this model")
+    return names
+
+
 def read_model_weights(files: ModelFiles) -> dict[str, torch.Tensor]:
     """All tensors of a whole model, from one file or its shards.
 
@@ -63,7 +79,7 @@ def read_model_weights(files: ModelFiles) -> dict[str, torch.Tensor]:
         if index is None:
             continue
         weights: dict[str, torch.Tensor] = {}
-        for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+        for shard in _shards(index):
             path = find_file(files, shard)
             if path is None:
                 raise ModelError(f"{files.name!r} lacks its shard {shard}; download it again")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
 from rerankers.models import find_model
+from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
     import torch
@@ -47,22 +48,20 @@ class CausalLM:
         self.device: torch.device = resolve_device(device)
         source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
         how = {"attn_implementation": attention} if attention != "auto" else {}
-        try:
+        with loading("language model", model):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                files.location, revision=files.revision or "main", **source
+                files.location, revision=files.revision or "main", trust_remote_code=False, **source
             )
             made: Any = AutoModelForCausalLM.from_pretrained(
                 files.location,
                 revision=files.revision or "main",
+                trust_remote_code=False,
                 dtype=resolve_dtype(dtype, self.device),
                 output_loading_info=True,
                 **source,
                 **how,
             )
-            loaded, report = made
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"cannot load the language model {model!r}: {reason}") from error
+        loaded, report = made
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if report[kind]:
                 names = ", ".join(sorted(map(str, report[kind]))[:3])

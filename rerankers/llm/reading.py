@@ -24,7 +24,7 @@ def read_completion(completion: Any, call: ChatCall) -> Exchange:
     try:
         choice = completion["choices"][0]
         message = choice["message"]
-        exchange = Exchange(text=message.get("content") or "")
+        exchange = Exchange(text=_text(message.get("content")))
         exchange.end = _end(choice.get("finish_reason"), message.get("refusal"))
         _identify(exchange, completion)
         _count(exchange, call, completion.get("usage"))
@@ -66,7 +66,7 @@ class GrowingAnswer:
             _identify(self.exchange, chunk)
             for choice in chunk["choices"][:1]:
                 delta = choice.get("delta") or {}
-                text = delta.get("content") or ""
+                text = _text(delta.get("content"))
                 thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
                 self._pieces += bool(text or thought)
                 self.has_begun = self.has_begun or bool(text or thought)
@@ -86,7 +86,10 @@ class GrowingAnswer:
         if self._finish is None and not self.is_known:
             raise UnusableResponseError("the stream ended before the answer did")
         self.exchange.end = "known" if self.is_known else _end(self._finish, self._refusal)
-        _count(self.exchange, self._call, self._usage, self._pieces)
+        try:
+            _count(self.exchange, self._call, self._usage, self._pieces)
+        except (AttributeError, TypeError) as error:
+            raise UnusableResponseError(f"no usage in {str(self._usage)[:100]!r}") from error
         return self.exchange
 
 
@@ -111,18 +114,32 @@ def _identify(exchange: Exchange, response: Any) -> None:
 def _count(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = None) -> None:
     """Tokens as reported; without a report, an estimate, in which each chunk of a stream is one token."""
     usage = usage or {}
-    prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if prompt is not None and generated is not None:
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
         exchange.counted_by = BY_ENDPOINT
-        exchange.prompt_tokens, exchange.generated_tokens = prompt, generated
-        exchange.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        exchange.reasoning_tokens = (usage.get("completion_tokens_details") or {}).get(
-            "reasoning_tokens"
-        ) or 0
+        exchange.prompt_tokens = _tokens_reported(usage, "prompt_tokens")
+        exchange.generated_tokens = _tokens_reported(usage, "completion_tokens")
+        exchange.cached_tokens = _tokens_reported(usage.get("prompt_tokens_details") or {}, "cached_tokens")
+        details = usage.get("completion_tokens_details") or {}
+        exchange.reasoning_tokens = _tokens_reported(details, "reasoning_tokens")
         return
     exchange.counted_by = ESTIMATED
     exchange.prompt_tokens = _estimate_prompt(call)
     exchange.generated_tokens = _tokens(exchange.text) if pieces is None else pieces
+
+
+def _text(value: Any) -> str:
+    """Text that may be left out; a `TypeError` if it is something else."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError("no text")
+    return value or ""
+
+
+def _tokens_reported(counts: Any, name: str) -> int:
+    """A count that may be left out; a `TypeError` if it is none."""
+    count = counts.get(name) or 0
+    if not isinstance(count, int) or count < 0:
+        raise TypeError("no count")
+    return int(count)
 
 
 def _estimate_prompt(call: ChatCall) -> int:

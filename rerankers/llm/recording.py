@@ -56,6 +56,7 @@ class Recording:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._database = sqlite3.connect(path)
             self._database.execute("PRAGMA journal_mode=WAL")
@@ -81,10 +82,13 @@ class Recording:
 
     def find(self, key: tuple[str, int]) -> Exchange | None:
         """The recorded exchange, if there is one."""
-        row = self._database.execute(
-            "SELECT exchange FROM exchanges WHERE digest = ? AND occurrence = ?", key
-        ).fetchone()
-        return None if row is None else Exchange(**json.loads(row[0]))
+        try:
+            row = self._database.execute(
+                "SELECT exchange FROM exchanges WHERE digest = ? AND occurrence = ?", key
+            ).fetchone()
+            return None if row is None else Exchange(**json.loads(row[0]))
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise InputError(f"{self._path}: holds what is no answer ({error}); record it anew") from error
 
     def add(self, key: tuple[str, int], exchange: Exchange) -> None:
         """Keep an exchange; it survives a kill of this process once this returns."""

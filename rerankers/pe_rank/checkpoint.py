@@ -29,6 +29,7 @@ from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector, untrained_projector
 from rerankers.pe_rank.prompt import PromptWriter
 from rerankers.pe_rank.released import FAMILY, named_encoder, read_released
+from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
     from rerankers.devices import AttentionName, DtypeName
@@ -70,7 +71,8 @@ def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention:
         ModelError: weights are missing, surplus or of the wrong shape, or the encoder is not the projector's.
     """
     files = find_model(source.model, source.revision)
-    parts = _read(files, source, dtype=dtype, device=device, attention=attention)
+    with loading("checkpoint", source.model):
+        parts = _read(files, source, dtype=dtype, device=device, attention=attention)
     encoder, notices = _encoder(parts, source, dtype=dtype, device=device, attention=attention)
     projector = parts.projector
     if projector is None:

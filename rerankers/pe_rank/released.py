@@ -77,7 +77,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
     return Parts(
         llm=llm.to(where).eval().requires_grad_(False),
         tokenizer=AutoTokenizer.from_pretrained(
-            files.location, revision=files.revision or "main", config=config
+            files.location, revision=files.revision or "main", config=config, trust_remote_code=False
         ),
         projector=load_projector(stated.get("projector_type", "mlp2x_gelu"), projector, files.name),
         encoder=named_encoder(files, stated, encoder or None),

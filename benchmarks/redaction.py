@@ -1,0 +1,44 @@
+"""Keeps keys out of what is shown or written: endpoints repeat them in errors, tracebacks repeat those."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_SECRET = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SHORTEST = 8  # shorter values are words that stand in texts for other reasons
+
+
+def redacted(text: str) -> str:
+    """The text with the value of each secret of the environment replaced by its variable's name."""
+    for name, value in os.environ.items():
+        if name.upper().endswith(_SECRET) and len(value) >= _SHORTEST:
+            text = text.replace(value, f"${name}")
+    return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats log records without secrets, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
+        return redacted(super().format(record))
+
+
+def show_debugging() -> None:
+    """Let the program's log records, and the traceback it may end with, be shown, without secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger("rerankbench").setLevel(logging.DEBUG)
+    sys.excepthook = _show
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

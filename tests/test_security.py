@@ -1,0 +1,286 @@
+"""What no file, model or endpoint may do: run code, lead out of a folder, or get a key written down."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from benchmarks.cli import main
+from benchmarks.export import export
+from benchmarks.merge import merge
+from rerankers.errors import InputError, RerankbenchError, StoreError
+from rerankers.models import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("rerankers", "benchmarks", "reports")
+OWN_SCRATCH = (
+    "benchmarks/scratch.py"  # marshal, for a nameless file that it writes itself and no one else can
+)
+FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "yaml.load",
+    "yaml.unsafe_load",
+}
+CANARY = "sk-canary-7f3a9e51c2"
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call in a file, with the dotted name of what is called."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield ast.unparse(node.func), node
+
+
+def keyword(call: ast.Call, name: str) -> Any:
+    return next((ast.unparse(given.value) for given in call.keywords if given.arg == name), None)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_unpickles_evaluates_or_starts_a_shell(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        where = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            used = {name.partition(".")[0] for name in names} & FORBIDDEN_MODULES
+            assert not used or (where, used) == (OWN_SCRATCH, {"marshal"}), where
+        for name, call in calls(path):
+            assert name not in FORBIDDEN_CALLS, f"{where}:{call.lineno}"
+            assert keyword(call, "shell") in (None, "False"), f"{where}:{call.lineno}"
+            assert keyword(call, "allow_pickle") in (None, "False"), f"{where}:{call.lineno}"
+            if name.endswith("torch.load"):
+                assert keyword(call, "weights_only") == "True", f"{where}:{call.lineno}"
+            if name in ("np.load", "numpy.load"):
+                assert keyword(call, "allow_pickle") == "False", f"{where}:{call.lineno}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_model_is_loaded_with_a_word_about_remote_code(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        if path.parent.name == "micro":
+            continue  # timings on models that they make themselves
+        for name, call in calls(path):
+            if re.fullmatch(r"Auto\w+\.(from_pretrained|from_config)", name):
+                said = keyword(call, "trust_remote_code")
+                assert said in ("False", "trust_remote_code"), f"{path.relative_to(ROOT)}:{call.lineno}"
+
+
+EVIL = ["../evil", "/evil", "..", ".", "", "a/b", "a\\b", "~", ".hidden", "a\x00b", "C:\\evil", "-rf"]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A finished run in a folder of its own."""
+    line = {"query": {"text": "query", "qid": "q1"}, "hits": [{"content": "a", "docid": "d1", "score": 1.0}]}
+    (tmp_path / "hits.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 d1 1\n")
+    experiment = {
+        "name": "test",
+        "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt"},
+        "first_stages": "given",
+        "rerankers": "first-stage",
+    }
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    assert main(["run", str(tmp_path / "experiment.yaml"), "--out", str(tmp_path / "results")]) == 0
+    return tmp_path / "results"
+
+
+def tree(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_forged_result_folder_leads_nowhere_else(results: Path, name: str) -> None:
+    """Whoever reads, merges or exports a folder from a stranger writes into no other place."""
+    record = next(results.glob("*/record.json"))
+    original = record.read_text()
+    record.write_text(json.dumps({**json.loads(original), "cell": name}))
+    before = tree(results.parent)
+    for use in (lambda out: export(results, "trec", out), lambda out: merge([results], out)):
+        with pytest.raises(StoreError):
+            use(results.parent / "deep" / "out")
+    record.write_text(json.dumps({**json.loads(original), "pool": name or "../x"}))
+    with pytest.raises(RerankbenchError):
+        merge([results], results.parent / "deep" / "out")
+    record.write_text(original)
+    about = json.loads((results / "experiment.json").read_text())
+    (results / "experiment.json").write_text(json.dumps({**about, "cells": [name]}))
+    with pytest.raises(RerankbenchError):
+        merge([results], results.parent / "deep" / "out")
+    assert tree(results.parent) == before
+
+
+@pytest.mark.parametrize("name", [name for name in EVIL if name])
+def test_names_from_outside_become_harmless_folder_names(tmp_path: Path, name: str) -> None:
+    """Query ids, doc ids, names of datasets and of systems come from files that strangers write."""
+    ids = re.sub(r"\s", "_", name)
+    line = {"query": {"text": "query", "qid": ids}, "hits": [{"content": "a", "docid": ids, "score": 1.0}]}
+    (tmp_path / "hits.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "qrels.txt").write_text(f"{ids} 0 {ids} 1\n")
+    experiment = {
+        "name": "test",
+        "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": name},
+        "first_stages": "given",
+        "rerankers": {"name": "first-stage", "label": name},
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    before = tree(tmp_path)
+    assert main(["run", str(path), "--out", str(tmp_path / "results")]) == 0
+    assert main(["report", str(tmp_path / "results")]) == 0
+    written = tree(tmp_path) - before
+    assert {entry.partition("/")[0] for entry in written} == {"results"}
+    assert all(re.fullmatch(r"[A-Za-z0-9._/-]+", entry) for entry in written)
+    assert not Path("/evil").exists()
+
+
+def test_a_wheel_unpacks_into_its_own_folder_only(tmp_path: Path) -> None:
+    """`zipfile` drops what leads out of the folder; nothing here unpacks in any other way."""
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            assert "tarfile" not in path.read_text(encoding="utf-8")
+            assert "unpack_archive" not in path.read_text(encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "evil.whl", "w") as archive:
+        for name in ("../../evil", "/evil", "model/../../evil", "good"):
+            archive.writestr(name, "x")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "evil.whl") as archive:
+        archive.extractall(tmp_path / "deep" / "er")
+    outside = {path for path in tmp_path.rglob("*evil*") if "er" not in path.parts}
+    assert outside == {tmp_path / "evil.whl"}
+
+
+@pytest.mark.parametrize(
+    "name", ["pypi:../x==1", "pypi:a/b==1", "pypi:a==../1", "pypi:a==1#sha256=../", "bundled:../x"]
+)
+def test_a_models_name_leads_to_no_folder_of_the_cache_but_its_own(name: str) -> None:
+    with pytest.raises(InputError):
+        find_model(name)
+
+
+STUB = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_POST(self):
+        Handler.asked += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        key = self.headers["Authorization"]
+        message = {"role": "assistant", "content": "[2] > [1] > [3]"}
+        good = {"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}
+        said = json.dumps({"error": {"message": f"Incorrect API key provided: {key}", "code": key}})
+        status, body = {
+            1: (429, said),
+            2: (500, said),
+            3: (200, said),
+            4: (200, json.dumps(good)),
+        }.get(Handler.asked, (401, said))
+        data = body.encode()
+        self.send_response(status)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def echoing_endpoint(tmp_path: Path) -> Iterator[str]:
+    """An endpoint that fails in several ways and repeats the key in each answer."""
+    (tmp_path / "stub.py").write_text(STUB)
+    process = subprocess.Popen([sys.executable, tmp_path / "stub.py"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_key_is_in_no_file_log_report_or_traceback(tmp_path: Path, echoing_endpoint: str) -> None:
+    hits = [{"content": f"text {p}", "docid": f"d{p}", "score": -p} for p in range(3)]
+    lines = [{"query": {"text": f"query {q}", "qid": f"q{q}"}, "hits": hits} for q in range(3)]
+    (tmp_path / "hits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "qrels.txt").write_text("q0 0 d1 1\nq1 0 d1 1\nq2 0 d1 1\n")
+    options = {"model": "m", "recording": "answers.sqlite", "retries": 3}
+    with_user = echoing_endpoint.replace("://", f"://user:{CANARY}@")
+    experiment = {
+        "name": "test",
+        "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt"},
+        "first_stages": "given",
+        "protocol": {"warmup": 0},
+        "rerankers": [
+            {"name": "rankgpt", "label": "chat", "options": {**options, "base_url": echoing_endpoint}},
+            {
+                "name": "rerank-api",
+                "label": "api",
+                "options": {"api": "jina", "model": "m", "base_url": with_user},
+            },
+        ],
+    }
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment).replace(CANARY, "KEY"))
+    variables = ("OPENAI_API_KEY", "JINA_API_KEY", "CO_API_KEY", "VOYAGE_API_KEY")
+    environment = {**os.environ, **dict.fromkeys(variables, CANARY)}
+    said = []
+    for arguments in (
+        ["run", "experiment.yaml", "--out", "results"],
+        ["--debug", "run", "experiment.yaml", "--out", "results"],
+        ["report", "results"],
+        [
+            *(
+                "--debug",
+                "rerank",
+                "--reranker",
+                "rankgpt",
+                "--candidates",
+                "hits.jsonl",
+                "--output",
+                "out.trec",
+            ),
+            *("--option", "model=m", f"base_url={echoing_endpoint}", "retries=0"),
+        ],
+        ["doctor", "--offline"],
+    ):
+        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        said.append(done.stdout + done.stderr)
+    assert "Traceback" in said[3]  # the command that failed for good, and showed where
+    assert "401" in "".join(said)
+    assert not [text for text in said if CANARY in text]
+    written = [path for path in (tmp_path).rglob("*") if path.is_file()]
+    assert len(written) > 8
+    assert not [path for path in written if CANARY.encode() in path.read_bytes()]
