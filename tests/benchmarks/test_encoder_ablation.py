@@ -13,6 +13,7 @@ import yaml
 from benchmarks.config import load_experiment
 from benchmarks.distillation import Distillation
 from benchmarks.executors.local import run
+from benchmarks.train_cross_encoder import Settings as CrossEncoderSettings
 from benchmarks.training import load_settings, train
 from benchmarks.training_files import READY, read_settings
 from reports.tables import table
@@ -96,6 +97,9 @@ def test_one_encoder_twice_is_refused(recipe: Path) -> None:
 def test_ready_settings_are_valid_and_start_at_the_working_folder(path: Path) -> None:
     if path.stem.startswith("distill"):
         assert read_settings(path, Distillation).dataset.folder == "free-text"
+        return
+    if path.stem.endswith("cross-encoder"):
+        assert read_settings(path, CrossEncoderSettings).dev == "lists-dev.jsonl"
         return
     stage: Any = path.stem.rpartition("-")[2]
     for settings in load_settings(stage, path):
