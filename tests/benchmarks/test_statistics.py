@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from benchmarks.pairwise import TIE, compare_all
 from benchmarks.statistics import (
     Statistic,
     bonferroni,
@@ -169,3 +170,45 @@ def test_holm_multiplies_the_smallest_by_their_number_and_never_decreases() -> N
     }
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
     assert holm({}) == {}
+
+
+@pytest.mark.parametrize("size", [2, 9, 43])
+def test_all_pairs_at_once_are_the_tests_one_by_one(size: int) -> None:
+    systems = {
+        name: A[:size] + GENERATOR.normal(shift, 0.1, size)
+        for name, shift in zip("abcd", (0, 0.01, 0.05, 0.2), strict=True)
+    }
+    systems["like a"] = systems["a"].copy()
+    systems["all above a"] = systems["a"] + 0.25
+    pairs = compare_all(systems)
+    assert list(pairs) == list(combinations(systems, 2))
+    for (one, other), pair in pairs.items():
+        first, second = systems[one], systems[other]
+        assert pair.difference == pytest.approx(first.mean() - second.mean())
+        assert pair.t_test == pytest.approx(paired_t_test(first, second), abs=1e-12)
+        assert pair.permutation == pytest.approx(permutation_test(first, second), abs=2e-4)
+        assert pair.effect_size == pytest.approx(effect_size(first, second))
+        assert (pair.wins, pair.losses) == ((first > second + TIE).sum(), (first < second - TIE).sum())
+    assert pairs["a", "all above a"].effect_size == -np.inf
+    for name in ("t_test", "permutation"):
+        expected = holm({str(place): getattr(pair, name) for place, pair in enumerate(pairs.values())})
+        assert [getattr(pair, f"{name}_holm") for pair in pairs.values()] == list(expected.values())
+
+
+def test_all_pairs_agree_with_scipys_exact_enumeration() -> None:
+    test: Any = scipy.stats.permutation_test
+    theirs = test((A[:8] - B[:8],), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert compare_all({"a": A[:8], "b": B[:8]})["a", "b"].permutation == pytest.approx(theirs.pvalue)
+
+
+def test_wins_ties_and_losses_are_counted_by_query_as_printed() -> None:
+    pair = compare_all({"a": [0.5, 0.5, 0.30001, 0.1], "b": [0.4, 0.5, 0.3, 0.9]})["a", "b"]
+    assert (pair.wins, pair.ties, pair.losses) == (1, 2, 1)
+
+
+def test_pairs_of_nothing_are_none_and_unlike_queries_are_refused() -> None:
+    assert compare_all({}) == compare_all({"a": A}) == {}
+    with pytest.raises(ValueError, match="same queries"):
+        compare_all({"a": A, "b": B[:3]})
+    with pytest.raises(ValueError, match="same queries"):
+        compare_all({"a": [], "b": []})
