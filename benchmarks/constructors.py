@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerankers.errors import InputError
-from rerankers.llm.options import options_beside
+from rerankers.option_groups import option_group
 from rerankers.registry import find_row, no_module
 
 
@@ -69,8 +69,8 @@ def _options(arguments: ast.arguments) -> dict[str, Option]:
     found = {}
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         written = ast.unparse(argument.annotation) if argument.annotation else ""
-        if beside := options_beside(written):  # declared once, written beside a method's own options
-            for name, field in beside.model_fields.items():
+        if group := option_group(written):  # declared once, written beside a method's own options
+            for name, field in group.model_fields.items():
                 found[name] = Option(is_needed=field.is_required(), is_list=False)
             continue
         is_list = written.removeprefix("Annotated[").startswith(("list[", "tuple[", "Sequence["))

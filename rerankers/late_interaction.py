@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import validate_call
 
-from rerankers.batching import BatchTokens, resolve_batch_tokens
-from rerankers.devices import AttentionName, DtypeName
+from rerankers.batching import resolve_batch_tokens
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.models import ModelFiles, find_model
-from rerankers.remote_code import check_pinned
-from rerankers.sentence_model import batches_of, lengths_and_cuts, load_sentence_model
+from rerankers.sentence_model import (
+    SentenceModelOptions,
+    batches_of,
+    lengths_and_cuts,
+    load_sentence_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
+    from rerankers.models import ModelFiles
     from rerankers.stages import StageClock
 
 
@@ -31,12 +34,8 @@ class LateInteraction(Reranker):
     """Ranks by MaxSim: the sum over query tokens of the largest cosine to any passage token.
 
     Args:
-        model: multi-vector checkpoint; hub id or folder, see `rerankers.models`.
-        revision: hub revision (branch, tag or commit).
-        trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
-            full commit hash.
-        batch_tokens: tokens of passages in one forward pass, padding included.
-        device, dtype, attention: as everywhere; see `rerankers.devices`.
+        loaded: the multi-vector checkpoint, and how it is loaded; in experiment files these options stand
+            by themselves.
 
     Raises:
         InputError: no such folder or device.
@@ -44,34 +43,16 @@ class LateInteraction(Reranker):
     """
 
     @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
+    def __init__(self, *, loaded: SentenceModelOptions) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        if trust_remote_code:
-            check_pinned(model, revision)
-        files = find_model(model, revision)
+        files = loaded.files()
         self._encoder, self._described = load_sentence_model(
-            MultiVectorEncoder,
-            "multi-vector model",
-            files,
-            trust_remote_code=trust_remote_code,
-            device=device,
-            dtype=dtype,
-            attention=attention,
+            MultiVectorEncoder, "multi-vector model", files, loaded
         )
         self._check_projection(files)
         self.device = str(self._encoder.device)
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
 
     def _check_projection(self, files: ModelFiles) -> None:
         """Refuse a bare encoder: it would get a random projection, and a warning nobody reads."""

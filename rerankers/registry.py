@@ -15,7 +15,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.errors import InputError, MissingExtraError, UnknownNameError
 
@@ -152,29 +152,24 @@ def create(name: str, options: Mapping[str, object]) -> Reranker:
     import pydantic
 
     constructor = load(name)
+    from rerankers.option_groups import option_group
+
     parameters = inspect.signature(constructor).parameters
-    own = [parameter for parameter in parameters if parameter != "self"]
-    chat = _chat_options(parameters["chat"].annotation) if "chat" in own else []  # written beside its own
-    known = [option for option in own if option != "chat"] + chat
-    for option in options:
+    groups = {name: group for name, of in parameters.items() if (group := option_group(of.annotation))}
+    group_of = {option: name for name, group in groups.items() for option in group.model_fields}
+    known = [name for name in parameters if name != "self" and name not in groups] + list(group_of)
+    given: dict[str, Any] = {name: {} for name in groups}
+    for option, value in options.items():
         if option not in known:
             raise UnknownNameError(f"option of {name}", option, known)
-    given: dict[str, object] = {option: value for option, value in options.items() if option not in chat}
-    if chat:
-        given["chat"] = {option: value for option, value in options.items() if option in chat}
+        (given[group_of[option]] if option in group_of else given)[option] = value
     try:
         return constructor(**given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]).removeprefix("chat.")
+        place = [str(part) for part in first["loc"]]
+        where = ".".join(place[1:] if place[0] in groups else place)
         if first["type"] in ("missing_keyword_only_argument", "missing"):
             raise InputError(f"{name} needs the option {where!r}") from error
         message = f"option {where!r} of {name}: {first['msg']}, got {first['input']!r}"
         raise InputError(message) from error
-
-
-def _chat_options(annotation: object) -> list[str]:
-    from rerankers.llm.options import options_beside
-
-    beside = options_beside(annotation)
-    return [] if beside is None else list(beside.model_fields)

@@ -7,28 +7,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerankers.batching import length_sorted_batches
+from pydantic import BaseModel, ConfigDict
+
+from rerankers.batching import BatchTokens, length_sorted_batches
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.remote_code import loading
+from rerankers.models import ModelFiles, find_model
+from rerankers.remote_code import check_pinned, loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from rerankers.models import ModelFiles
 
 Features = Any
 """`preprocess` output: tensors of shape (texts, longest text), and settings."""
 
 
+class SentenceModelOptions(BaseModel):
+    """Which model of sentence-transformers is loaded, and how.
+
+    Attributes:
+        model: hub id, folder or wheel; see `rerankers.models`.
+        revision: hub revision (branch, tag or commit).
+        trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
+            full commit hash.
+        batch_tokens: tokens in one forward pass, padding included.
+        device, dtype, attention: as everywhere; see `rerankers.devices`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    batch_tokens: BatchTokens = "auto"
+    device: str = "auto"
+    dtype: DtypeName = "auto"
+    attention: AttentionName = "auto"
+
+    def files(self) -> ModelFiles:
+        """Where the model is.
+
+        Raises:
+            InputError: no such folder, or code that is trusted without a pinned commit.
+        """
+        if self.trust_remote_code:
+            check_pinned(self.model, self.revision)
+        return find_model(self.model, self.revision)
+
+
 def load_sentence_model(
-    make: Callable[..., Any],
-    kind: str,
-    files: ModelFiles,
-    *,
-    trust_remote_code: bool,
-    device: str,
-    dtype: DtypeName,
-    attention: AttentionName,
+    make: Callable[..., Any], kind: str, files: ModelFiles, options: SentenceModelOptions
 ) -> tuple[Any, dict[str, object]]:
     """The model in evaluation mode, and what its record has to say of where it came from.
 
@@ -36,29 +63,29 @@ def load_sentence_model(
         make: `CrossEncoder` or a class like it.
         kind: what an error calls such a model.
         files: where the model is.
-        trust_remote_code, device, dtype, attention: the reranker's options.
+        options: how it is loaded.
 
     Raises:
         InputError: no such device.
         ModelError: the model does not load.
     """
-    target = resolve_device(device)
-    how: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
-    if attention != "auto":
-        how["attn_implementation"] = attention
-    with loading(kind, files.name, trust_remote_code):
+    target = resolve_device(options.device)
+    how: dict[str, Any] = {"dtype": resolve_dtype(options.dtype, target)}
+    if options.attention != "auto":
+        how["attn_implementation"] = options.attention
+    with loading(kind, files.name, options.trust_remote_code):
         model = make(
             files.location,
             revision=files.revision,
             device=str(target),
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=options.trust_remote_code,
             model_kwargs=how,
         )
     model[0].unpad_inputs = False  # rows are sliced into batches, so they must stay rows
     described = {
         "model": files.name,
         "revision": getattr(model[0].config, "_commit_hash", None) or files.fingerprint,
-        "remote_code": trust_remote_code,
+        "remote_code": options.trust_remote_code,
     }
     return model.eval(), described
 

@@ -69,9 +69,3 @@ class ComparisonOptions(ChatOptions):
     top: int = Field(default=10, ge=1)
     passage_words: int = Field(default=100, ge=1)
     max_new_tokens: int = Field(default=8, ge=1)
-
-
-def options_beside(annotation: object) -> type[ChatOptions] | None:
-    """The options that a constructor's parameter stands for, by its annotation; None for any other."""
-    name = getattr(annotation, "__name__", annotation)  # a string, where annotations are not evaluated
-    return next((kind for kind in (ChatOptions, ComparisonOptions) if kind.__name__ == name), None)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rerankers import RerankRequest, StageClock, create
-from rerankers.cross_encoder import CrossEncoderReranker
 from rerankers.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -257,7 +256,11 @@ def test_remote_code_needs_a_pinned_commit(tiny_classifier: str) -> None:
 
 
 def test_what_was_loaded_is_described(tiny_classifier: str) -> None:
-    described = CrossEncoderReranker(model=tiny_classifier, max_length=64, batch_tokens=99).describe()
+    described = create(
+        "cross-encoder",
+        {"model": tiny_classifier, "max_length": 64, "batch_tokens": 99, "attention": "eager"},
+    ).describe()
     assert described["architecture"] == "BertForSequenceClassification"
     assert (described["dtype"], described["max_length"], described["batch_tokens"]) == ("float32", 64, 99)
+    assert described["attention"] == "eager"
     assert str(described["revision"]).startswith("sha256:")
