@@ -176,6 +176,8 @@ def _selftest(options: argparse.Namespace) -> int:
 def _how_to_go_on(options: argparse.Namespace) -> str:
     if options.command is _run:
         return f"finished queries are kept; the same command resumes: {options.again}"
+    if any(f" {command} " in f"{options.again} " for command in ("train", "distill")):
+        return f"what was saved is kept; the same command resumes: {options.again}"
     return f"to do it again: {options.again}"
 
 

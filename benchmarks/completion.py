@@ -69,7 +69,7 @@ def _fish(parser: argparse.ArgumentParser) -> Iterator[str]:
         tests = [f"__fish_seen_subcommand_from {name}" for name in path] or ["__fish_use_subcommand"]
         where = f"complete -c rerankbench -n '{'; and '.join(tests)}'"
         for action in command._actions:
-            says = (action.help or "").replace("'", "").replace("%", "%%")
+            says = (action.help or "").replace("'", "").replace("%%", "%")
             known = " ".join(_values(path, action))
             for option in action.option_strings:
                 flag = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"

@@ -58,7 +58,8 @@ def blocks(page: Path) -> list[Block]:
 def commands(block: Block) -> list[list[str]]:
     """The calls of rerankbench in a block, continued lines joined and comments left out."""
     lines = block.text.replace("\\\n", " ").splitlines() if block.language == "sh" else []
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("rerankbench ")]
+    calls = [match[1] for line in lines if (match := re.match(r"(?:[A-Z_]+=\S+ )*(rerankbench .*)", line))]
+    return [shlex.split(call, comments=True) for call in calls]
 
 
 def anchors(page: Path) -> set[str]:

@@ -211,6 +211,28 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
     assert json.loads((next(out.glob("*endless*")) / "record.json").read_text())["status"] == "running"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "stopped", "says"),
+    [
+        (
+            ["train", "rank", "mine.yaml", "--out", "a b"],
+            "benchmarks.training.train",
+            "what was saved is kept; the same command resumes: rerankbench train rank mine.yaml --out 'a b'",
+        ),
+        (["report", "runs/x"], "reports.html.report", "to do it again: rerankbench report runs/x"),
+    ],
+)
+def test_ctrl_c_prints_the_command_to_go_on_with(
+    arguments: list[str], stopped: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stopped, stop)
+    assert main(arguments) == 130
+    assert error_of(capsys) == f"rerankbench: interrupted; {says}"
+
+
 def test_rerank_writes_a_trec_run(
     write_candidates: Callable[..., dict[str, str]], tmp_path: Path, capsys: Captured
 ) -> None:
