@@ -9,6 +9,7 @@ import pytest
 
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
+from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,6 +240,34 @@ def test_weights_that_are_missing_under_their_jina_names_are_not_invented(
     save_file(weights, f"{jina}/model.safetensors")
     with pytest.raises(ModelError, match="does not hold a Jina reranker v2"):
         create("cross-encoder", {"model": jina})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"position_embedding_type": "rotary"}, "has rotary positions; use the reranker rerank-api"),
+        ({"architectures": ["XLMRobertaForMaskedLM"]}, "not a sequence classifier"),
+    ],
+)
+def test_what_calls_for_jinas_code_but_is_another_model_says_what_to_do(
+    change: dict[str, Any], message: str, tmp_path: Path, tiny_encoder: str
+) -> None:
+    make_checkpoint("xlm-roberta", tmp_path / "source", Path(tiny_encoder))
+    jina = Path(as_jina_reranker_v2(tmp_path / "source", tmp_path / "jina"))
+    config = json.loads((jina / "config.json").read_text(encoding="utf-8"))
+    (jina / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        create("cross-encoder", {"model": str(jina)})
+
+
+def test_remote_code_that_no_longer_runs_is_told_in_one_line() -> None:
+    moved = "cannot import name 'create_position_ids_from_input_ids'\nfrom transformers.models"
+    with (
+        pytest.raises(ModelError, match=r"fails under transformers .* use a revision or a model") as raised,
+        loading("cross-encoder", "org/name", trust_remote_code=True),
+    ):
+        raise ImportError(moved)
+    assert "\n" not in str(raised.value)
 
 
 def test_an_architecture_that_would_load_as_another_one_is_refused(tmp_path: Path, tiny_encoder: str) -> None:
