@@ -19,12 +19,14 @@ import json
 import shutil
 import tempfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from benchmarks.scratch import ScratchCandidates, ScratchTexts
 from rerankers.errors import StoreError
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.stages import StageClock
@@ -72,7 +74,8 @@ class Pool:
         depth: most candidates a query has.
         queries: text by query id, in the dataset's order.
         qrels: grade by doc id by query id; empty for a dataset without judgements.
-        candidates: best first, by query id; every query has an entry, perhaps an empty one.
+        candidates: best first, by query id; every query has an entry, perhaps an empty one. They are read
+            when asked for, so that memory does not grow with their number.
         retrieve_seconds: what the first stage took, by query id; empty where nobody measured it.
         fetch_seconds: what looking up the texts took, by query id.
     """
@@ -83,7 +86,7 @@ class Pool:
     depth: int
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
-    candidates: dict[str, tuple[Candidate, ...]]
+    candidates: ScratchCandidates
     retrieve_seconds: dict[str, float]
     fetch_seconds: dict[str, float]
 
@@ -101,7 +104,7 @@ class Pool:
         fetch_seconds: Mapping[str, float] | None = None,
     ) -> Pool:
         """Make a pool and compute its digest; queries that `candidates` lacks get none."""
-        frozen = {query_id: tuple(candidates.get(query_id, ())) for query_id in queries}
+        frozen = ScratchCandidates((query_id, candidates.get(query_id, ())) for query_id in queries)
         grades = {query_id: dict(qrels[query_id]) for query_id in queries if query_id in qrels}
         return cls(
             digest=_digest(_lines(queries, grades, frozen)),
@@ -115,12 +118,9 @@ class Pool:
             fetch_seconds=dict(fetch_seconds or {}),
         )
 
-    def requests(self) -> list[RerankRequest]:
-        """One request per query, in order, queries without candidates included."""
-        return [
-            RerankRequest(query_id, query, self.candidates[query_id])
-            for query_id, query in self.queries.items()
-        ]
+    def requests(self) -> Sequence[RerankRequest]:
+        """One request per query, in order, queries without candidates included; made when asked for."""
+        return _Requests(self)
 
     def save(self, pools_folder: Path, store_text: bool = True) -> Path:
         """Write the pool to `pools_folder/<digest>` and return that folder.
@@ -134,18 +134,20 @@ class Pool:
                 is full or refuses to write.
         """
         folder = pools_folder / self.digest
-        lines = list(_lines(self.queries, self.qrels, self.candidates))
-        if _digest(lines) != self.digest:
+        if _digest(self._lines()) != self.digest:
             raise StoreError(f"pool {self.digest} was read without its texts; copy its folder instead")
         try:
-            self._write(folder, lines, store_text)
+            self._write(folder, store_text)
         except OSError as error:
             raise StoreError(
                 f"{folder}: cannot write ({error.strerror}); make room, then run again"
             ) from error
         return folder
 
-    def _write(self, folder: Path, lines: list[bytes], store_text: bool) -> None:
+    def _lines(self) -> Iterator[bytes]:
+        return _lines(self.queries, self.qrels, self.candidates)
+
+    def _write(self, folder: Path, store_text: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob(f".{self.digest}-*"):  # by a process that was killed here
             shutil.rmtree(left)
@@ -158,7 +160,7 @@ class Pool:
                     (new / "texts.jsonl.gz").replace(folder / "texts.jsonl.gz")
             if folder.exists():
                 return
-            _write(new / "pool.jsonl.gz", lines)
+            _write(new / "pool.jsonl.gz", self._lines())
             about = {
                 "format_version": FORMAT_VERSION,
                 "dataset": self.dataset,
@@ -175,13 +177,36 @@ class Pool:
                     raise
 
     def _text_lines(self) -> Iterator[bytes]:
-        seen: set[tuple[str, str]] = set()
+        seen: set[bytes] = set()
         for candidates in self.candidates.values():
             for candidate in candidates:
-                passage = (candidate.doc_id, candidate.text)
-                if passage not in seen:
-                    seen.add(passage)
-                    yield _json({"doc_id": candidate.doc_id, "text": candidate.text})
+                line = _json({"doc_id": candidate.doc_id, "text": candidate.text})
+                known = hashlib.sha256(line).digest()[:12]  # of a passage, instead of all of it
+                if known not in seen:
+                    seen.add(known)
+                    yield line
+
+
+class _Requests(Sequence[RerankRequest]):
+    """A pool's requests; each is read when it is its turn."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self._ids = pool, list(pool.queries)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, place: int) -> RerankRequest: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[RerankRequest]: ...
+
+    def __getitem__(self, place: int | slice) -> RerankRequest | list[RerankRequest]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        query_id = self._ids[place]
+        return RerankRequest(query_id, self._pool.queries[query_id], self._pool.candidates[query_id])
 
 
 def load_pool(folder: Path) -> Pool:
@@ -191,35 +216,40 @@ def load_pool(folder: Path) -> Pool:
         StoreError: a file is missing, damaged, or not what the digest in the folder's name promises.
     """
     remedy = "delete the folder and run the experiment again"
-    try:
-        lines = _read(folder / "pool.jsonl.gz")
-        rows = [_Row.model_validate_json(line) for line in lines]
-        about = _About.model_validate_json((folder / "about.json").read_bytes())
-        stored = (folder / "texts.jsonl.gz").exists()
-        texts = {_text_hash(text): text for text in _read_texts(folder)} if stored else None
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise StoreError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error
-    if about.format_version != FORMAT_VERSION:
-        raise StoreError(f"{folder}: unknown format of a candidate pool; read it with a newer rerankbench")
-    digest = _digest(lines)
-    if digest != folder.resolve().name:
-        raise StoreError(f"{folder}: the candidate pool was changed, its digest is now {digest}; {remedy}")
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
-    candidates: dict[str, tuple[Candidate, ...]] = {}
-    for row in rows:
-        query_id = row.query_id
-        queries[query_id] = row.query
-        if row.qrels is not None:
-            qrels[query_id] = row.qrels
-        hits = []
-        for doc_id, score, text_hash in row.candidates:
-            text = "" if texts is None else texts.get(text_hash)
-            if text is None:
-                raise StoreError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
-            hits.append(Candidate(query_id, doc_id, text, score))
-        candidates[query_id] = tuple(hits)
+
+    def rows() -> Iterator[tuple[str, list[Candidate]]]:
+        for row in map(_Row.model_validate_json, _read(folder / "pool.jsonl.gz")):
+            queries[row.query_id] = row.query
+            if row.qrels is not None:
+                qrels[row.query_id] = row.qrels
+            hashes = [int(text_hash, 16) for _, _, text_hash in row.candidates]
+            found = [""] * len(hashes) if texts is None else texts.find(hashes)
+            hits = []
+            for (doc_id, score, _), text in zip(row.candidates, found, strict=True):
+                if text is None:
+                    raise StoreError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
+                hits.append(Candidate(row.query_id, doc_id, text, score))
+            yield row.query_id, hits
+
+    try:
+        about = _About.model_validate_json((folder / "about.json").read_bytes())
+        if about.format_version != FORMAT_VERSION:
+            raise StoreError(
+                f"{folder}: unknown format of a candidate pool; read it with a newer rerankbench"
+            )
+        digest = _digest(_read(folder / "pool.jsonl.gz"))
+        if digest != folder.resolve().name:
+            raise StoreError(
+                f"{folder}: the candidate pool was changed, its digest is now {digest}; {remedy}"
+            )
+        stored = (folder / "texts.jsonl.gz").exists()
+        texts = ScratchTexts(_read_texts(folder)) if stored else None
+        candidates = ScratchCandidates(rows())
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error
     return Pool(
         digest=digest,
         dataset=about.dataset,
@@ -267,16 +297,17 @@ def build_pool(
     queries = {query_id: dataset.queries[query_id] for query_id in asked[:limit]}
     found = retrieve(first_stage_spec, dataset, queries, depth)
     clock = StageClock()
-    candidates: dict[str, tuple[Candidate, ...]] = {}
     fetch_seconds: dict[str, float] = {}
-    for query_id in queries:
-        hits = found.hits.get(query_id, [])
-        started = clock.now()
-        texts = dataset.texts([doc_id for doc_id, _ in hits])
-        fetch_seconds[query_id] = clock.now() - started
-        candidates[query_id] = tuple(
-            Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in hits
-        )
+
+    def fetched() -> Iterator[tuple[str, list[Candidate]]]:
+        for query_id in queries:
+            hits = found.hits.get(query_id, [])
+            started = clock.now()
+            texts = dataset.texts([doc_id for doc_id, _ in hits])
+            fetch_seconds[query_id] = clock.now() - started
+            yield query_id, [Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in hits]
+
+    candidates = ScratchCandidates(fetched())
     return Pool.freeze(
         dataset=dataset.name,
         first_stage=found.described,
@@ -292,7 +323,7 @@ def build_pool(
 def _lines(
     queries: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
-    candidates: Mapping[str, tuple[Candidate, ...]],
+    candidates: ScratchCandidates,
 ) -> Iterator[bytes]:
     for query_id, query in queries.items():
         grades = dict(sorted(qrels[query_id].items())) if query_id in qrels else None
@@ -325,11 +356,13 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
         file.writelines(lines)
 
 
-def _read(path: Path) -> list[bytes]:
+def _read(path: Path) -> Iterator[bytes]:
     with gzip.open(path, "rb") as file:
-        return list(file)
+        yield from file
 
 
-def _read_texts(folder: Path) -> Iterator[str]:
+def _read_texts(folder: Path) -> Iterator[tuple[int, str]]:
+    """Each text after the number that its hash writes."""
     for line in _read(folder / "texts.jsonl.gz"):
-        yield json.loads(line)["text"]
+        text = json.loads(line)["text"]
+        yield int(_text_hash(text), 16), text

@@ -1,0 +1,143 @@
+"""A pool's candidates in a scratch file instead of in memory: a query's are read when it is its turn.
+
+6,980 queries x 100 passages of the usual length take 400 MB as objects. Here a query takes some 200 bytes of
+memory, however long its passages are. The file has no name and is gone with its owner, or with the process.
+"""
+
+from __future__ import annotations
+
+import marshal
+import tempfile
+import weakref
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from rerankers.errors import StoreError
+from rerankers.interface import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO
+
+
+def _opened(owner: object) -> IO[bytes]:
+    try:
+        file = tempfile.TemporaryFile(prefix="rerankbench-")  # noqa: SIM115 - closed with its owner
+    except OSError as error:
+        _fail(error)
+    weakref.finalize(owner, _close, file)
+    return file
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what could not be written is not needed any more
+        file.close()
+
+
+def _append(file: IO[bytes], content: bytes | None = None) -> None:
+    """Write; without content, all that is still to be written."""
+    try:
+        file.flush() if content is None else file.write(content)
+    except OSError as error:
+        _fail(error)
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise StoreError(
+        f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); set TMPDIR to a larger disk"
+    ) from error
+
+
+class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
+    """Candidates, best first, by query id.
+
+    Args:
+        candidates: query id and candidates, which are taken one by one.
+
+    Attributes:
+        counts: how many candidates a query has, by query id; nothing is read for it.
+
+    Raises:
+        StoreError: the disk for temporary files is full.
+    """
+
+    def __init__(self, candidates: Iterable[tuple[str, Iterable[Candidate]]]) -> None:
+        self._file = _opened(self)
+        self._places: dict[str, tuple[int, int]] = {}
+        self._last: tuple[str | None, tuple[Candidate, ...]] = (None, ())
+        self.counts: dict[str, int] = {}
+        end = 0
+        for query_id, given in candidates:
+            fields = [(str(each.doc_id), str(each.text), float(each.score)) for each in given]
+            block = marshal.dumps(fields)
+            _append(self._file, block)
+            self._places[query_id] = end, len(block)
+            self.counts[query_id] = len(fields)
+            end += len(block)
+        _append(self._file)
+
+    def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
+        if not self.counts[query_id]:
+            return ()
+        if self._last[0] != query_id:
+            start, size = self._places[query_id]
+            self._file.seek(start)
+            fields = marshal.loads(self._file.read(size))  # noqa: S302 - this process wrote the file
+            self._last = query_id, tuple(Candidate(query_id, *each) for each in fields)
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __reduce__(self) -> tuple[type[ScratchCandidates], tuple[list[tuple[str, tuple[Candidate, ...]]]]]:
+        return ScratchCandidates, ([*self.items()],)  # to another process, with all that is in it
+
+
+class ScratchTexts:
+    """Texts by a 64-bit hash of each: 32 bytes of memory a text.
+
+    Args:
+        texts: hash and text, taken one by one.
+
+    Raises:
+        StoreError: the disk for temporary files is full.
+    """
+
+    def __init__(self, texts: Iterable[tuple[int, str]]) -> None:
+        self._file = _opened(self)
+        hashes, starts, sizes = array("Q"), array("Q"), array("Q")
+        end = 0
+        for text_hash, text in texts:
+            content = text.encode()
+            _append(self._file, content)
+            hashes.append(text_hash)
+            starts.append(end)
+            sizes.append(len(content))
+            end += len(content)
+        _append(self._file)
+        unsorted = np.frombuffer(hashes, dtype=np.uint64) if hashes else np.zeros(0, np.uint64)
+        order = np.argsort(unsorted, kind="stable")
+        self._hashes = unsorted[order]
+        self._starts, self._sizes = (np.array(values, dtype=np.uint64)[order] for values in (starts, sizes))
+
+    def find(self, hashes: Sequence[int]) -> list[str | None]:
+        """The text of each hash; None where there is none."""
+        wanted = np.array(hashes, dtype=np.uint64)
+        if not self._hashes.size:
+            return [None] * len(hashes)
+        places = np.minimum(np.searchsorted(self._hashes, wanted), self._hashes.size - 1)
+        found: list[str | None] = []
+        for place, is_there in zip(places.tolist(), (self._hashes[places] == wanted).tolist(), strict=True):
+            if is_there:
+                self._file.seek(int(self._starts[place]))
+                found.append(self._file.read(int(self._sizes[place])).decode())
+            else:
+                found.append(None)
+        return found
