@@ -8,9 +8,10 @@ from reports.numbers import percent
 from reports.provenance import is_dirty
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.candidates import Pool
+    from benchmarks.record import Record
     from benchmarks.store import CellResult, Results
     from reports.values import Group, SystemResult
 
@@ -29,7 +30,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 "its numbers are left out. Run the experiment again to finish it."
             )
         unranked = sum(
-            bool(pool.candidates[query_id]) and not system.tops.get(query_id) for query_id in pool.qrels
+            pool.candidates.counts[query_id] > 0 and not system.tops.get(query_id) for query_id in pool.qrels
         )
         if unranked and system.status == "done":
             found.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
@@ -51,17 +52,60 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
             f"Latencies come from different hardware ({'; '.join(machines)}): "
             "do not compare them across systems."
         )
-    protocols = dict.fromkeys(
-        f"batch size {cell.record.protocol.batch_size}"
-        for cell in cells
-        if cell.record.protocol.mode != "latency"
-    )
-    if len(protocols) > 1:
-        found.append(f"Systems were measured with different batch sizes ({', '.join(protocols)}).")
-    empty = sum(not candidates for candidates in pool.candidates.values())
+    found += unlike_conditions(cells)
+    found += lone_seeds(cells)
+    empty = sum(not count for count in pool.candidates.counts.values())
     if empty:
         found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
     return tuple(found)
+
+
+def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about what a difference between systems may come from, other than the systems."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.rows:
+            for what, how in _conditions(cell.record):
+                found.setdefault(what, {})[how] = None
+    return [
+        f"Systems were measured {what} ({', '.join(values)})."
+        for what, values in found.items()
+        if len(values) > 1
+    ]
+
+
+def _conditions(record: Record) -> Iterator[tuple[str, str]]:
+    protocol = record.protocol
+    if protocol.mode != "latency":
+        yield "with different batch sizes", f"batch size {protocol.batch_size}"
+    if protocol.served is not None:
+        yield "under different load", protocol.served.load
+    yield (
+        "in turn only in part",
+        "query by query in turn" if protocol.interleave else "one system after the other",
+    )
+    if record.system.described.get("dtype"):
+        yield "in different dtypes", str(record.system.described["dtype"]).removeprefix("torch.")
+    for session in record.sessions:
+        threads = session.environment.get("threads", {}).get("pinned")
+        if threads and not session.environment.get("gpu"):
+            yield "on different numbers of threads", str(threads)
+
+
+def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about systems that draw at random and were run once: one seed is not the truth."""
+    labels: dict[str, list[str]] = {}
+    for cell in cells:
+        system, options = cell.record.system, cell.record.system.options
+        is_random = options.get("initial_order") == "shuffled" or (options.get("temperature") or 0) > 0
+        if is_random and not cell.record.is_imported:
+            others = sorted((name, str(value)) for name, value in options.items() if name != "seed")
+            labels.setdefault(f"{system.reranker} {others}", []).append(system.label)
+    return [
+        f"{label} draws at random and was run with one seed: how far it strays is not known."
+        for (label, *more) in labels.values()
+        if not more
+    ]
 
 
 def about_calls(system: SystemResult) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from benchmarks.cell import CellWriter, read_record
 from benchmarks.record import Session
 from benchmarks.store import read_results
@@ -75,6 +77,65 @@ def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:
         change_record(folder.path / folder.cells[-1], protocol={"batch_size": size})
     expected = "Systems were measured with different batch sizes (batch size 2, batch size 8)."
     assert warnings(folder) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (
+            {"described": {"dtype": "torch.float32"}},
+            {"described": {"dtype": "bfloat16"}},
+            "in different dtypes (float32, bfloat16)",
+        ),
+        (
+            {"environment": {"threads": {"pinned": 1}}},
+            {"environment": {"threads": {"pinned": 8}}},
+            "on different numbers of threads (1, 8)",
+        ),
+    ],
+)
+def test_systems_that_ran_under_unlike_conditions_are_said(
+    folder: Folder, one: dict[str, Any], other: dict[str, Any], expected: str
+) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "First stage", folder.kept, reranker="first-stage")  # has no dtype: says nothing
+    folder.cell(pool, "S", folder.kept, **one)
+    folder.cell(pool, "T", folder.turned, **one)
+    assert not [warning for warning in warnings(folder) if "Systems were measured" in warning]
+    folder.cell(pool, "U", folder.turned, **other)
+    assert f"Systems were measured {expected}." in warnings(folder)
+
+
+def test_systems_of_which_only_some_were_interleaved_are_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept)
+    folder.cell(pool, "T", folder.turned)
+    change_record(folder.path / folder.cells[-1], protocol={"interleave": True})
+    expected = "in turn only in part (one system after the other, query by query in turn)"
+    assert warnings(folder) == [f"Systems were measured {expected}."]
+
+
+def test_served_systems_stand_apart_and_another_load_is_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    for label, load in (("S", {"rate": 2.0}), ("T", {"concurrency": 4}), ("U", None)):
+        folder.cell(pool, label, folder.kept)
+        if load:
+            change_record(folder.path / folder.cells[-1], protocol={"mode": "served", "served": load})
+    expected = "Systems were measured under different load (2 requests a second, poisson, 4 clients)."
+    assert warnings(folder) == [expected]
+    modes = [group.mode for group in build([read_results(folder.path)]).groups]
+    assert sorted(modes) == ["latency", "served"]
+
+
+def test_one_seed_of_a_system_that_draws_at_random_is_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    shuffled = {"initial_order": "shuffled", "seed": 1}
+    folder.cell(pool, "S", folder.kept, reranker="rankgpt", options=shuffled)
+    folder.cell(pool, "T", folder.kept, reranker="rankgpt", options={"temperature": 0.0})
+    expected = "S draws at random and was run with one seed: how far it strays is not known."
+    assert warnings(folder) == [expected]
+    folder.cell(pool, "S again", folder.turned, reranker="rankgpt", options={**shuffled, "seed": 2})
+    assert warnings(folder) == []
 
 
 def test_queries_for_which_nothing_was_found_are_said(folder: Folder) -> None:
