@@ -22,8 +22,8 @@ from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timed, timing, warm_up
-from benchmarks.redaction import redacted
 from benchmarks.record import Operations, Record, Session, System
+from benchmarks.redaction import redacted
 from benchmarks.served import requests_per_second, serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.llm.prices import Budget
