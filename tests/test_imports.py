@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,14 +32,32 @@ LAUNCHERS = {"benchmarks/cli.py", "benchmarks/micro/large_report.py"}
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of this project that a file imports, wherever in it."""
+    """Modules of this project that a file imports, wherever in it, also by `import_module`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return {name for name in found if name.partition(".")[0] in MAY_IMPORT}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import, which this test cannot follow"
+            is_package = node.module in MAY_IMPORT  # whose names are modules
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if is_package else {node.module or ""}
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = re.fullmatch(r"((?:rerankers|benchmarks|reports|tests)(?:\.\w+)+)(?::\w+)?", node.value)
+            found |= {named[1]} if named else set()  # a row of a registry, or what `import_module` is given
+    return {name for name in found if name.partition(".")[0] in {*MAY_IMPORT, "tests"}}
+
+
+def imports_at_the_top(path: Path) -> set[str]:
+    """Modules that are imported whenever this file is, with the names taken from them."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -53,6 +72,15 @@ def test_reports_see_results_only() -> None:
     for path in (ROOT / "reports").rglob("*.py"):
         wrong = {name for name in imports(path) if not name.startswith("reports")} - READABLE
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    files = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+    left = {name: imports_at_the_top(path) & modules.keys() - {name} for name, path in modules.items()}
+    while free := {name for name, needed in left.items() if not needed & left.keys()}:
+        left = {name: needed for name, needed in left.items() if name not in free}
+    assert not left
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], []])
