@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmarks.scratch import ScratchCandidates, ScratchTexts
 from rerankers.errors import StoreError
@@ -45,6 +45,8 @@ _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 class _Row(BaseModel):
     """A line of `pool.jsonl.gz`."""
+
+    model_config = ConfigDict(cache_strings="keys")  # ids and hashes hardly ever come twice
 
     query_id: str
     query: str

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+COLLECT_EVERY_SECONDS = 0.005  # of calls: after each one of a model, after some of a trivial one
 STABLE_CALLS = 5
 STABLE_TOLERANCE = 0.1
 STABLE_MAXIMUM = 30
@@ -79,6 +80,7 @@ def measure(
         what was measured of one call, its wall time divided by its requests; None for a batch that is
         skipped, so that systems measured in turn stay at the same query.
     """
+    uncollected = 0.0
     for repeat in range(protocol.repeats):
         for batch in batches(requests, protocol.batch_size):
             if all((request.query_id, repeat) in done for request in batch):
@@ -86,7 +88,10 @@ def measure(
                 continue
             rankings, seconds = timed(reranker, batch, clock)
             yield Call(rankings, repeat, seconds)
-            gc.collect(1)
+            uncollected += seconds * len(batch)
+            if uncollected > COLLECT_EVERY_SECONDS:
+                uncollected = 0.0
+                gc.collect(1)
 
 
 @contextmanager

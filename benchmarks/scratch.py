@@ -52,6 +52,22 @@ def _fail(error: OSError) -> NoReturn:
     ) from error
 
 
+_new = object.__new__
+_set_query_id, _set_doc_id, _set_text, _set_score = (
+    vars(Candidate)[name].__set__ for name in ("query_id", "doc_id", "text", "score")
+)
+
+
+def _candidate(query_id: str, doc_id: str, text: str, score: float) -> Candidate:
+    """What the constructor gives, in half the time: a frozen class's own looks each attribute up by name."""
+    candidate = _new(Candidate)
+    _set_query_id(candidate, query_id)
+    _set_doc_id(candidate, doc_id)
+    _set_text(candidate, text)
+    _set_score(candidate, score)
+    return candidate
+
+
 class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
     """Candidates, best first, by query id.
 
@@ -87,7 +103,7 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
             start, size = self._places[query_id]
             self._file.seek(start)
             fields = marshal.loads(self._file.read(size))  # noqa: S302 - this process wrote the file
-            self._last = query_id, tuple(Candidate(query_id, *each) for each in fields)
+            self._last = query_id, tuple([_candidate(query_id, *each) for each in fields])
         return self._last[1]
 
     def __iter__(self) -> Iterator[str]:
