@@ -312,9 +312,9 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("folder", type=Path, metavar="DIR", help="a result folder")
     exported.add_argument(
         "--format",
-        choices=("trec", "jsonl", "beir", "parquet"),
+        choices=("trec", "rank-llm", "rankgpt", "beir", "parquet"),
         required=True,
-        help="TREC runs with ir_metadata, rank_llm's JSONL, BEIR folders, or a row for each query and repeat",
+        help="TREC runs with ir_metadata, others' JSONL or folders, or a row for each query and repeat",
     )
     exported.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
 

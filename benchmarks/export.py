@@ -15,7 +15,6 @@ from benchmarks.cell import replace_file
 from benchmarks.interchange import write_beir, write_ranked
 from benchmarks.measures import Evaluator
 from benchmarks.served import requests_per_second
-from benchmarks.served import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
     from benchmarks.store import CellResult, Results
 
-Format = Literal["trec", "jsonl", "beir", "parquet"]
+Format = Literal["trec", "rank-llm", "rankgpt", "beir", "parquet"]
 Row = dict[str, Any]
 
 _GB = 1e9
@@ -39,9 +38,9 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
 
     Args:
         folder: a result folder.
-        format: `trec` writes `<cell>.trec` for each cell, `jsonl` writes `<cell>.jsonl` with the texts, as
-            rank_llm and RankGPT read them; `beir` writes a folder for each candidate pool, and `parquet`
-            writes `queries.parquet`.
+        format: `trec` writes `<cell>.trec` for each cell, `rank-llm` and `rankgpt` write
+            `<cell>.jsonl` with the texts, as those programs read them, `beir` a folder for each candidate
+            pool, and `parquet` `queries.parquet`.
         out: made if it is not there; files of the same names are replaced.
 
     Returns:
@@ -65,9 +64,11 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
     if format == "beir":
         pools = dict.fromkeys(cell.record.pool for cell in finished)
         return [write_beir(results.pool(digest), out / digest) for digest in pools]
-    if format == "jsonl":
+    if format in ("rank-llm", "rankgpt"):
         return [
-            write_ranked(results.pool(cell.record.pool), cell.rankings, out / f"{cell.record.cell}.jsonl")
+            write_ranked(
+                format, results.pool(cell.record.pool), cell.rankings, out / f"{cell.record.cell}.jsonl"
+            )
             for cell in finished
         ]
     files = []
@@ -159,7 +160,6 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
     factors = _factors(record)
     factors |= {f"utilisation.{stage}": share for stage, share in cell_utilisation(cell).items()}
     factors |= {"requests_per_second": requests_per_second(cell.rows)}
-    factors |= {"requests_per_second": requests_per_second(cell.rows)}
 
     def quality(query_id: str) -> Row:
         return {measure: by_query.get(query_id) for measure, by_query in values.items()}
@@ -181,8 +181,6 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
             "session": row.session,
             "total_seconds": row.total_seconds,
             "control_seconds": row.control_seconds,
-            "arrived_seconds": row.arrived_seconds,
-            "queued_seconds": row.queued_seconds,
             "arrived_seconds": row.arrived_seconds,
             "queued_seconds": row.queued_seconds,
             **{f"seconds.{stage}": seconds for stage, seconds in row.stage_seconds.items()},

@@ -1,6 +1,6 @@
 """Other programs' JSON and folders: what rank_llm, RankGPT, BEIR and MTEB read and write.
 
-- `candidate_line` is the field's line of a query with its hits, as rank_llm and RankGPT read it.
+- `candidate_line` is a query with its hits, as rank_llm or RankGPT read it.
 - `write_beir` makes a BEIR folder of a candidate pool.
 - `convert_mteb` makes candidates and judgements of MTEB-style reranking data.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.candidates_file import query_text
 from benchmarks.cell import replace_file
@@ -22,20 +22,28 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates import Pool
 
+Program = Literal["rank-llm", "rankgpt"]
 Hit = tuple[str, float, str]
 """Doc id, score and text."""
 
 
-def candidate_line(query_id: str, query: str, hits: Iterable[Hit]) -> str:
-    """A query with its hits, best first, as `benchmarks.candidates_file` shows it."""
+def candidate_line(program: Program, query_id: str, query: str, hits: Iterable[Hit]) -> str:
+    """A query with its hits, best first, as a program reads it; `benchmarks.candidates_file` reads both."""
+    if program == "rank-llm":
+        candidates = [
+            {"docid": doc_id, "score": score, "doc": {"text": text}} for doc_id, score, text in hits
+        ]
+        return _line({"query": {"text": query, "qid": query_id}, "candidates": candidates})
     listed = [
         {"content": text, "qid": query_id, "docid": doc_id, "rank": rank, "score": score}
         for rank, (doc_id, score, text) in enumerate(hits, 1)
     ]
-    return _line({"query": {"text": query, "qid": query_id}, "hits": listed})
+    return _line({"query": query, "hits": listed})
 
 
-def write_ranked(pool: Pool, rankings: Mapping[str, Iterable[tuple[str, float]]], path: Path) -> Path:
+def write_ranked(
+    program: Program, pool: Pool, rankings: Mapping[str, Iterable[tuple[str, float]]], path: Path
+) -> Path:
     """A cell's rankings with their texts, a `candidate_line` a query.
 
     Raises:
@@ -44,6 +52,7 @@ def write_ranked(pool: Pool, rankings: Mapping[str, Iterable[tuple[str, float]]]
     texts = _texts(pool)
     lines = [
         candidate_line(
+            program,
             query_id,
             pool.queries[query_id],
             ((doc_id, score, texts[doc_id]) for doc_id, score in rankings[query_id]),
@@ -103,7 +112,7 @@ def convert_mteb(source: Path, folder: Path) -> tuple[int, int]:
                     row.fail(f"a passage is both positive and negative: {text[:40]!r}; keep one of them")
         order = sorted(grades, key=lambda text: _hash(f"{query}\n{text}"))
         hits = [(f"p{_hash(text)}", float(len(order) - rank), text) for rank, text in enumerate(order)]
-        lines.append(candidate_line(query_id, query, hits))
+        lines.append(candidate_line("rank-llm", query_id, query, hits))
         judged += [f"{query_id} 0 p{_hash(text)} {grade}\n" for text, grade in grades.items()]
         seen |= grades.keys()
     try:

@@ -37,7 +37,13 @@ def add_init(add: Add) -> None:
         "--machine", choices=("cpu", "gpu", "offline"), help="offline: models from PyPI, no model hub"
     )
     init.add_argument("--budget", type=float, metavar="DOLLARS", help="what endpoints may cost")
-    init.add_argument("--out", type=Path, default=Path("experiment.yaml"), metavar="FILE.yaml")
+    init.add_argument(
+        "--out",
+        type=Path,
+        default=Path("experiment.yaml"),
+        metavar="FILE.yaml",
+        help="default: experiment.yaml",
+    )
 
 
 def add_convert(add: Add) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from benchmarks.interchange import Program
+
 
 @pytest.fixture
 def pool() -> Pool:
@@ -73,13 +75,19 @@ def test_a_candidate_without_a_text_is_refused(
         read_candidates(written(tmp_path / "requests.jsonl", line))
 
 
-def test_a_ranking_written_is_a_candidates_file_again(pool: Pool, tmp_path: Path) -> None:
-    path = write_ranked(pool, {"q1": [("d2", 0.9), ("d1", 0.1)]}, tmp_path / "ranked.jsonl")
+@pytest.mark.parametrize("program", ["rank-llm", "rankgpt"])
+def test_a_ranking_written_is_a_candidates_file_again(program: Program, pool: Pool, tmp_path: Path) -> None:
+    path = write_ranked(program, pool, {"q1": [("d2", 0.9), ("d1", 0.1)]}, tmp_path / "ranked.jsonl")
     again = read_candidates(path)
     assert again.queries == {"q1": "which?"}
     assert again.hits == {"q1": [("d2", 0.9), ("d1", 0.1)]}
     assert again.passages == {"d1": "é one", "d2": "two"}
-    assert [hit["rank"] for hit in json.loads(path.read_text())["hits"]] == [1, 2]
+    line = json.loads(path.read_text())
+    if program == "rankgpt":
+        assert line["query"] == "which?"
+        assert [hit["rank"] for hit in line["hits"]] == [1, 2]
+    else:
+        assert line["candidates"][0] == {"docid": "d2", "score": 0.9, "doc": {"text": "two"}}
 
 
 def test_a_pool_written_is_a_beir_folder(pool: Pool, tmp_path: Path) -> None:
@@ -140,11 +148,11 @@ def test_results_go_out_in_every_format(
 ) -> None:
     out = tmp_path / "out"
     assert main(["run", str(write_experiment(queries=2, depth=3)), "--out", str(out)]) == 0
-    for name in ("jsonl", "beir", "trec"):
+    for name in ("rank-llm", "rankgpt", "beir", "trec"):
         capsys.readouterr()
         assert main(["export", str(out), "--format", name, "--out", str(tmp_path / name)]) == 0
         assert len(capsys.readouterr().out.splitlines()) == (1 if name == "beir" else 2)
-    [reverse] = (tmp_path / "jsonl").glob("*reverse*")
+    [reverse] = (tmp_path / "rankgpt").glob("*reverse*")
     [run] = (tmp_path / "trec").glob("*reverse*")
     assert {query_id: [doc_id for doc_id, _ in hits] for query_id, hits in read_run(run).items()} == {
         query_id: [doc_id for doc_id, _ in hits] for query_id, hits in read_candidates(reverse).hits.items()
