@@ -29,6 +29,7 @@ from benchmarks.executors.local import pool_or_failures
 from benchmarks.pipeline import explain, new_record, run_cells
 from benchmarks.progress import say
 from benchmarks.protocol import batches
+from benchmarks.scratch import ScratchCandidates
 from rerankers.errors import InputError, MissingExtraError, ModelError
 from rerankers.interface import Reranker
 from rerankers.registry import load
@@ -272,5 +273,5 @@ def _part(pool: Pool, query_ids: tuple[str, ...]) -> Pool:
     return replace(
         pool,
         queries={query_id: pool.queries[query_id] for query_id in query_ids},
-        candidates={query_id: pool.candidates[query_id] for query_id in query_ids},
+        candidates=ScratchCandidates((query_id, pool.candidates[query_id]) for query_id in query_ids),
     )

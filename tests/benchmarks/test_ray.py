@@ -27,6 +27,8 @@ MINE = '''
 import json, os, signal, time
 from pathlib import Path
 
+import ray
+
 from rerankers.controls import Random
 
 
@@ -47,7 +49,7 @@ class Mine(Random):
             raise ValueError("no\\nway")
         time.sleep(0.02)
         rankings = super().rerank(requests, clock)
-        note = [os.environ.get("RAY_NODE_ID"), os.getpid(), self.seed, started, time.time()]
+        note = [ray.get_runtime_context().get_node_id(), self.seed, started, time.time()]
         with Path("notes.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\\n")
         return rankings
@@ -136,12 +138,12 @@ def test_latency_cells_own_their_node(
     assert go(path, here / "ray").exit_status == 0
     assert all(len(cell.record.sessions) == 1 for cell in read_results(here / "ray").cells)
     notes = [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
-    by_node: dict[str, list[list[Any]]] = {}
-    for note in notes:
-        by_node.setdefault(note[0], []).append(note)
+    by_node: dict[str, list[tuple[float, float]]] = {}
+    for node, seed, started, _ in notes:
+        by_node.setdefault(node, []).append((started, seed))
     assert len(by_node) <= 2
-    for notes in by_node.values():  # cells of one node follow one another
-        seeds = [seed for seed, _ in groupby(note[2] for note in sorted(notes, key=lambda note: note[3]))]
+    for calls in by_node.values():  # cells of one node follow one another
+        seeds = [seed for seed, _ in groupby(seed for _, seed in sorted(calls))]
         assert len(seeds) == len(set(seeds))
 
 
