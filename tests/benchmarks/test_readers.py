@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +13,10 @@ from hypothesis import strategies as st
 from benchmarks.candidates_file import read_candidates
 from benchmarks.readers import read_qrels, read_run
 from rerankers.errors import InputError
-from rerankers.json_lines import read_json_lines, read_lines
+from rerankers.json_lines import Row, read_json_lines, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 reuse_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 ids = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=8)
@@ -236,3 +236,38 @@ def test_readers_answer_any_bytes_with_a_result_or_one_readable_line(
         said = str(error)
     assert said.startswith(str(path))
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["query-id", "query_id", "qid", "Query-ID"])
+def test_a_beir_header_is_known_under_each_of_its_names(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, f"{name}\tcorpus-id\tscore\nq1\td1\t1\n")
+    assert read_qrels(path) == {"q1": {"d1": 1}}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"b": 1, "c": 2}, ":1: the key 'a' is missing; found 'b', 'c'"),
+        ({}, ":1: the key 'a' is missing; found no key"),
+        ({"a": 10**400}, f":1: 'a' must be a finite number, not {str(10**400)[:20]}"),
+        ({"a": -(10**400)}, f":1: 'a' must be a finite number, not {str(-(10**400))[:20]}"),
+        ({"a": True}, ":1: 'a' must be a number, not bool"),
+        ({"a": "1"}, ":1: 'a' must be a number, not str"),
+    ],
+)
+def test_a_number_that_is_none_is_shown(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Row(Path("file"), 1, values).number("a")
+    assert str(caught.value) == f"file{says}"
+
+
+@pytest.mark.parametrize("identifier", [" q", "q ", "a b", "", "\t", "a\u2003b"])
+def test_an_id_with_white_space_around_or_in_it_is_refused(identifier: str) -> None:
+    with pytest.raises(InputError, match="must be an id without white space"):
+        Row(Path("file"), 1, {"_id": identifier}).identifier("_id")
+
+
+def test_a_part_of_a_line_is_named_in_its_error() -> None:
+    with pytest.raises(InputError, match=r"^file:3: hit 2: 'docid' must be a string, not list"):
+        Row(Path("file"), 3, {"docid": []}, "hit 2").identifier("docid")
+    assert Row(Path("file"), 3, {"docid": 7}).identifier("docid") == "7"

@@ -122,6 +122,13 @@ def test_not_significant_is_not_equivalent() -> None:
     assert equivalence_test(a, b, 0.01) > 0.4
 
 
+def test_two_pairs_are_enough_for_a_test() -> None:
+    a, b = [0.5, 0.7], [0.4, 0.5]
+    assert 0 < equivalence_test(a, b, 5.0) < 0.05
+    assert 0 < paired_t_test(a, b) < 1
+    assert paired_t_test(a[:1], b[:1]) == equivalence_test(a[:1], b[:1], 5.0) == 1.0
+
+
 def test_equivalence_at_its_limits() -> None:
     assert equivalence_test(A, A, 0.01) == 0.0
     assert equivalence_test([0.5, 0.6], [0.3, 0.4], 0.01) == 1.0

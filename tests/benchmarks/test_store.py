@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.cell import CellWriter
+from benchmarks.cell import CellWriter, write_record
 from benchmarks.lock import FolderLock
-from benchmarks.record import Protocol, Record, Session, System
-from benchmarks.store import read_results, write_experiment
+from benchmarks.record import SCHEMA_VERSION, Protocol, Record, Session, System
+from benchmarks.store import list_cells, read_about, read_results, trusted, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.interface import Candidate, Cost, PartCost, Ranking, RerankRequest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def make_record(cell: str = "cell", host: str = "one") -> Record:
@@ -171,6 +168,65 @@ def test_cells_come_in_the_order_of_the_experiment_and_strangers_stay_out(tmp_pa
     assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["a", "b", "c"]
     write_experiment(tmp_path, "test", ["c", "a", "not-begun"], {})
     assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["c", "a"]
+
+
+def test_imported_cells_stay_listed_behind_a_new_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there yet"
+    write_experiment(folder, "test", [], {})
+    for name in ("own", "old", "theirs"):
+        record = make_record(name).model_copy(update={"is_imported": name == "theirs"})
+        (folder / name).mkdir()
+        write_record(folder / name, record)
+    write_experiment(folder, "test", ["old", "theirs"], {})
+    write_experiment(folder, "again", ["own"], {"name": "again", "é": 1})
+    about = json.loads((folder / "experiment.json").read_bytes())
+    assert about == {
+        "schema_version": SCHEMA_VERSION,
+        "experiment": "again",
+        "cells": ["own", "theirs"],
+        "config": {"name": "again", "é": 1},
+    }
+    write_experiment(folder, "again", ["theirs", "own"], {})
+    assert [cell.record.cell for cell in read_results(folder).cells] == ["theirs", "own"]
+
+
+def test_cells_are_added_to_a_list_once_and_at_its_end(tmp_path: Path) -> None:
+    list_cells(tmp_path, ["a"])
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        write_record(tmp_path / name, make_record(name))
+    write_experiment(tmp_path, "mine", ["a", "b"], {"key": [1]})
+    list_cells(tmp_path, ["c", "a"])
+    about = read_about(tmp_path)
+    assert about is not None
+    assert (about.experiment, about.cells, about.config) == ("mine", ["b", "c", "a"], {"key": [1]})
+    assert read_about(tmp_path / "a") is None
+
+
+def test_a_record_that_asks_for_no_measure_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    write_record(tmp_path / "a", make_record("a").model_copy(update={"measures": ("nDGC@10",)}))
+    with pytest.raises(StoreError, match=rf"{tmp_path}: a record asks for .*did you mean nDCG"):
+        read_results(tmp_path)
+
+
+def test_what_only_damage_can_cause_is_said_of_the_folders_and_what_is_not_passes(tmp_path: Path) -> None:
+    said = r"^a, b: holds a value that cannot be read \('gpu'\); --debug"
+    with pytest.raises(StoreError, match=said), trusted([Path("a"), Path("b")]):
+        raise KeyError("gpu")
+    with pytest.raises(StoreError, match=r"\(ValueError\)"), trusted([tmp_path]):
+        raise ValueError
+    with pytest.raises(InputError, match=r"^mine$"), trusted([tmp_path]):
+        raise InputError("mine")
+
+
+def test_rankings_are_parsed_when_asked_for_and_their_order_costs_less(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell", make_record()) as writer:
+        writer.add([make_ranking("q1"), make_ranking("q2", ())], 0, 1.0)
+    rankings = read_results(tmp_path).cells[0].rankings
+    assert dict(rankings) == {"q1": (("d0", 3.0), ("d1", 2.0), ("d2", 1.0)), "q2": ()}
+    assert rankings.orders() == {"q1": ["d0", "d1", "d2"], "q2": []}
+    assert len(rankings) == 2
 
 
 def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:

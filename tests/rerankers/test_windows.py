@@ -40,6 +40,16 @@ def test_window_zero_takes_all_at_once() -> None:
     assert sliding_windows(73, 0, 10) == [(0, 73)]
 
 
+def test_the_smallest_lists_get_the_smallest_windows() -> None:
+    assert sliding_windows(2, 0, 10) == [(0, 2)]
+    assert sliding_windows(1, 0, 10) == []
+    assert sliding_windows(2, 2, 1) == [(0, 2)]
+
+
+def test_a_head_of_one_is_no_window() -> None:
+    assert sliding_windows(5, 2, 2) == [(3, 5), (1, 3)]  # what is left is passage 0 alone
+
+
 @pytest.mark.parametrize(("window", "step"), [(1, 1), (20, 0), (20, 21), (-3, 1)])
 def test_windows_that_cannot_work_are_refused(window: int, step: int) -> None:
     with pytest.raises(InputError, match="need window >= 2"):
