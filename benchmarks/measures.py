@@ -87,6 +87,9 @@ class Evaluator:
         qrels: grade by doc id by query id; its queries are the queries averaged over.
         measures: names as ir_measures prints them.
 
+    Attributes:
+        reach: ranks that matter to the measures, from the first; None for all.
+
     Raises:
         InputError: a measure is unknown.
     """
@@ -96,6 +99,10 @@ class Evaluator:
         self._measures = measures
         self._plain = {name: measure for name in measures if is_plain(measure := parse(name))}
         self._judged = JudgedQueries(qrels)
+        cutoffs = [
+            self._plain[name].params.get("cutoff") if name in self._plain else None for name in measures
+        ]
+        self.reach = None if None in cutoffs else max(cutoffs, default=0)
 
     def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
         """Each measure for each judged query, from doc ids by query id, best first.

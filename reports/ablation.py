@@ -8,6 +8,7 @@ baseline level, which the other levels are compared with, query by query.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from reports.cells import Cell, Head, Row, Table
 from reports.numbers import fixed, p_value, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reports.cells import Change
     from reports.values import Context, Group, SystemResult
@@ -127,7 +128,6 @@ def tables(context: Context) -> list[Table]:
 
 def _table(factor: Factor, number: int) -> Table:
     measure = factor.series[0].points[0].group.headline
-    columns = list(dict.fromkeys(series.column for series in factor.series))
     p_values = {
         f"{place} {level}": _p(point, series.points[0])
         for place, series in enumerate(factor.series)
@@ -135,25 +135,27 @@ def _table(factor: Factor, number: int) -> Table:
         if level and _is_paired(point, series.points[0])
     }
     corrected = holm(p_values)
-    cells: dict[str, dict[str, tuple[Cell, Cell]]] = {}
+    of_pool = factor.name in (FIRST_STAGE, DEPTH)
+    found: dict[str, dict[Head, Cell]] = {}
     systems: dict[str, SystemResult] = {}
     for place, series in enumerate(factor.series):
         base = series.points[0]
         for level, point in enumerate(series.points):
-            label = _label(factor, point)
+            label = point.system.label if of_pool else _label(factor, point)
             key = f"{place} {level}"
             tests = (p_values[key], corrected[key]) if key in p_values else None
             systems.setdefault(label, point.system)
-            cells.setdefault(label, {})[series.column] = _pair(point, base, tests)
-    heads = [
+            heads = _heads(measure, series.column, _level(point.level) if of_pool else "")
+            found.setdefault(label, {}).update(zip(heads, _pair(point, base, tests), strict=True))
+    columns = _in_order(
+        [(series.column, _level(point.level) if of_pool else "") for point in series.points]
+        for series in factor.series
+    )
+    shown = [
         head
-        for column in columns
-        for head in (
-            Head(f"{measure}:{column}".rstrip(":"), measure, column, f"{measure} {column}".strip()),
-            Head(
-                f"change:{column}".rstrip(":"), "change", column, "difference to the level that comes first"
-            ),
-        )
+        for column, level in columns
+        for head in _heads(measure, column, level)
+        if any(cells.get(head, Cell()) != Cell() for cells in found.values())
     ]
     rows = tuple(
         Row(
@@ -162,16 +164,16 @@ def _table(factor: Factor, number: int) -> Table:
             reranker=systems[label].reranker,
             status=systems[label].status,
             notes=(),
-            cells=tuple(cell for column in columns for cell in by_column.get(column, (Cell(), Cell()))),
+            cells=tuple(cells.get(head, Cell()) for head in shown),
         )
-        for label, by_column in cells.items()
+        for label, cells in found.items()
     )
     bases = dict.fromkeys(_level(series.points[0].level) for series in factor.series)
     return Table(
         name=f"ablation-{number}",
         caption=f"Ablation of {_words(factor.name)}: {measure} at each level.",
         about={"factor": factor.name, "mode": factor.mode, "measure": measure, "pool": factor.shared},
-        columns=tuple(heads),
+        columns=tuple(shown),
         rows=rows,
         footnotes=(),
         legend=(
@@ -183,13 +185,30 @@ def _table(factor: Factor, number: int) -> Table:
     )
 
 
+def _in_order(found: Iterable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Columns as they come, those of one pool beside one another."""
+    columns = list(dict.fromkeys(column for some in found for column in some))
+    sections = list(dict.fromkeys(section for section, _ in columns))
+    return sorted(columns, key=lambda column: sections.index(column[0]))
+
+
+def _heads(measure: str, column: str, level: str) -> tuple[Head, Head]:
+    """Of a value and its change: columns are pools, and levels where the pool is what varies."""
+    pool = ", ".join(filter(None, [column, level]))
+    section = column or (measure if level else "")
+    return (
+        Head(f"{measure}:{pool}".rstrip(":"), level or measure, section, f"{measure} {pool}".strip()),
+        Head(f"change:{pool}".rstrip(":"), "change", section, "difference to the level that comes first"),
+    )
+
+
 def _label(factor: Factor, point: Point) -> str:
-    """A row: the system, and the level where its own name cannot say it."""
-    if factor.name in (FIRST_STAGE, DEPTH):
-        return f"{point.system.label}, {factor.name} {_level(point.level)}"
-    level = f"{factor.name}={_level(point.level)}"
-    label = point.system.label
-    return label if str(point.level) in label else f"{label} ({level})"
+    """A row: the system, and the level where its own name does not say it."""
+    label, level = point.system.label, _level(point.level)
+    short = level.rpartition("/")[2]
+    if re.search(rf"(?<!\w){re.escape(short)}(?!\w)", label):
+        return label
+    return f"{label} ({short})" if isinstance(point.level, str) else f"{label} ({factor.name}={level})"
 
 
 def _pair(point: Point, base: Point, tests: tuple[float, float] | None) -> tuple[Cell, Cell]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, Literal
+
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 Mark = Literal["", "best", "second"]
 Change = Literal["", "better", "worse"]
 ABSENT = "–"
+Line = dict[str, str | int | float]
+CHANGES = {"": "", "better": " ▲", "worse": " ▼"}
+"""How plain text says that a value is significantly above or below the baseline's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Cell:
         change: whether the value is significantly above or below the baseline's.
         p_value, p_holm: of the test against the baseline, as it is and corrected.
         interval: `low–high` as text.
+        spread: standard deviation over replicates, as text; "" without replicates.
+        deviation: the same as a number.
         hint: the interval and the test, in words.
     """
 
@@ -54,6 +62,8 @@ class Cell:
     p_value: float | None = None
     p_holm: float | None = None
     interval: str = ""
+    spread: str = ""
+    deviation: float | None = None
     hint: str = ""
 
     @property
@@ -64,7 +74,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system; `notes` are the letters of the footnotes that concern it."""
+    """One system; `notes` are the letters of the footnotes that concern it, `replicates` its seeds."""
 
     label: str
     role: Role
@@ -72,6 +82,12 @@ class Row:
     status: str
     notes: tuple[str, ...]
     cells: tuple[Cell, ...]
+    replicates: int = 1
+
+    @property
+    def name(self) -> str:
+        """The label, and how many seeds there are if there are several."""
+        return self.label if self.replicates == 1 else f"{self.label} ({self.replicates} seeds)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +113,49 @@ class Table:
 
     def _repr_html_(self) -> str:
         """How a notebook shows the table."""
-        from reports.notebook import as_html
-
         return as_html([self])
 
+    def lines(self) -> list[Line]:
+        """A mapping a row, by column name: full precision, an interval and p-values beside each measure."""
+        return [self._line(row) for row in self.rows]
+
+    def _line(self, row: Row) -> Line:
+        notices = dict(self.footnotes)
+        line: Line = {
+            **self.about,
+            "system": row.label,
+            "reranker": row.reranker,
+            "status": row.status,
+            "notice": " ".join(notices[letter] for letter in row.notes),
+        }
+        if any(one.replicates > 1 for one in self.rows):
+            line["replicates"] = row.replicates
+        for head, cell in zip(self.columns, row.cells, strict=True):
+            name = f"{head.name}_{head.unit}" if head.unit and head.unit != "×" else head.name
+            if cell.is_word:
+                line[name] = cell.text
+            numbers = {
+                "": cell.value,
+                "_low": cell.low,
+                "_high": cell.high,
+                "_spread": cell.deviation,
+                "_p": cell.p_value,
+                "_p_holm": cell.p_holm,
+            }
+            line |= {f"{name}{suffix}": number for suffix, number in numbers.items() if number is not None}
+        return line
+
     def to_frame(self) -> DataFrame:
-        """The table as a pandas DataFrame, numbers in full precision.
+        """The table as a pandas DataFrame: the columns of its CSV, every text as it is.
 
         Raises:
             InputError: pandas is not installed.
         """
-        from reports.notebook import as_frame
-
-        return as_frame(self)
+        try:
+            import pandas
+        except ImportError as error:
+            raise InputError("a DataFrame needs pandas; pip install pandas") from error
+        return pandas.DataFrame(self.lines())
 
     @property
     def sections(self) -> tuple[tuple[str, int], ...]:
@@ -126,6 +172,35 @@ class Table:
     def changes(self) -> tuple[bool, ...]:
         """For each column, whether any cell of it has a `change`."""
         return tuple(any(row.cells[place].change for row in self.rows) for place in range(len(self.columns)))
+
+
+def as_html(tables: Sequence[Table]) -> str:
+    """Tables as plain HTML, which a notebook gives its own look; every text escaped."""
+    return "\n".join(map(_html, tables))
+
+
+def _html(table: Table) -> str:
+    named = [f"{head.title} ({head.unit})" if head.unit else head.title for head in table.columns]
+    heads = "".join(
+        f'<th title="{escape(head.meaning)}">{escape(name)}</th>'
+        for name, head in zip(named, table.columns, strict=True)
+    )
+    body = "".join(
+        f"<tr><th>{escape(row.name)}</th>{''.join(map(_html_cell, row.cells))}</tr>" for row in table.rows
+    )
+    said = [*table.legend, *table.warnings, *(text for _, text in table.footnotes)]
+    return (
+        f"<table><caption>{escape(table.caption)}</caption><thead><tr><th>System</th>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table><p>{escape('. '.join(said))}</p>"
+    )
+
+
+def _html_cell(cell: Cell) -> str:
+    text = escape(cell.text)
+    if cell.mark:
+        text = f"<b>{text}</b>" if cell.mark == "best" else f"<u>{text}</u>"
+    spread = f" ± {escape(cell.spread)}" if cell.spread else ""
+    return f'<td title="{escape(cell.hint)}">{text}{spread}{CHANGES[cell.change]}</td>'
 
 
 def marked(

@@ -1,7 +1,8 @@
 """Every column a table may have: its name, unit, direction, meaning, and how to read it off a system.
 
 Names are what a user's own column list says: a measure as ir_measures prints it, one of `COLUMNS`,
-`stage:<name>` (mean milliseconds) or `share:<name>` (of the mean total).
+`stage:<name>` (mean milliseconds), `share:<name>` (of the mean total), or `flops:<name>`, `bytes:<name>` and
+`utilisation:<name>` of a stage whose operations were counted.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def column(name: str, group: Group) -> Column:
         return COLUMNS[name]
     if family in ("stage", "share") and stage in STAGE_ORDER:
         return _stage(family, stage)
+    if family in _OPERATIONS and stage in STAGE_ORDER:
+        return _operations(family, stage)
     if name in group.measures:
         return _measure(name)
     raise UnknownNameError("column", name, known_columns(group))
@@ -60,7 +63,8 @@ def column(name: str, group: Group) -> Column:
 
 def known_columns(group: Group) -> list[str]:
     """Every column name that means something for a group."""
-    stages = [f"{family}:{stage}" for family in ("stage", "share") for stage in STAGE_ORDER]
+    by_stage = ("stage", "share", *_OPERATIONS)
+    stages = [f"{family}:{stage}" for family in by_stage for stage in STAGE_ORDER]
     return [*group.measures, *COLUMNS, *stages]
 
 
@@ -85,6 +89,17 @@ def _stage(family: str, stage: str) -> Column:
         return Column(head, milliseconds, significant)
     head = Head(f"share:{stage}", stage, "Share of the mean total", f"{stage}'s share of the mean total")
     return Column(head, share, percent)
+
+
+def _operations(family: str, stage: str) -> Column:
+    title, unit, divisor, meaning = _OPERATIONS[family]
+
+    def read(system: SystemResult) -> Estimate | None:
+        found = next((getattr(one, family) for one in system.operations if one.name == stage), None)
+        return None if found is None else Estimate(found / divisor)
+
+    head = Head(f"{family}:{stage}", stage, title, f"{meaning} in {stage}", unit)
+    return Column(head, read, percent if family == "utilisation" else significant)
 
 
 def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
@@ -150,6 +165,13 @@ def _faulty(system: SystemResult) -> Estimate | None:
     return Estimate(system.faulty_queries / system.measured_queries)
 
 
+_OPERATIONS = {  # heading over the stages, unit, divisor, meaning
+    "flops": ("Operations per query", "GFLOP", 1e9, "mean floating point operations"),
+    "bytes": ("Traffic per query", "GB", 1e9, "mean bytes that operators read and wrote"),
+    "utilisation": ("Utilisation of the GPU", "", 1.0, "share of the GPU's published peak"),
+}
+
+
 def _columns() -> Iterator[Column]:
     time, work, cell = "Latency per query", "Work per query", "System"
     for name, title, meaning, detail in (
@@ -174,6 +196,7 @@ def _columns() -> Iterator[Column]:
         ("retries", "retries", "further attempts after calls that failed; in no latency", True),
         ("decode_steps", "decode steps", "forward passes that follow one another", False),
         ("passages_embedded", "embedded", "passages embedded on the spot", False),
+        ("passages_from_store", "stored", "passages whose embeddings came from the store", True),
         ("passages_truncated", "truncated", "passages that did not fit and were cut", False),
     ):
         yield Column(Head(name, title, work, meaning), _work(name), count, detail=detail)
@@ -193,6 +216,9 @@ def _columns() -> Iterator[Column]:
     ):
         head = Head(name, title, "Energy and operations per query", meaning, unit)
         yield Column(head, _work(name, divisor), significant, "lower", detail=name == "bytes")
+    meaning = "share of the GPU's published peak that the counted stages reached"
+    head = Head("utilisation", "utilisation", "Energy and operations per query", meaning)
+    yield Column(head, _work("utilisation"), percent, "higher", detail=True)
     head = Head("well_formed", "well-formed", work, "answers that were just what was asked for")
     yield Column(head, _well_formed, percent, "higher", detail=True)
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
@@ -201,6 +227,8 @@ def _columns() -> Iterator[Column]:
     yield Column(head, _plain("load_seconds"), significant)
     head = Head("device_memory", "GPU memory", cell, "peak GPU memory", "GiB")
     yield Column(head, _plain("peak_device_bytes", 2**30), significant)
+    meaning = "p95 over median, less one, of an identity control between the calls: the machine's noise"
+    yield Column(Head("noise", "noise", cell, meaning), _plain("noise"), percent, detail=True)
     head = Head("host_memory", "host memory", cell, "peak resident memory", "GiB")
     yield Column(head, _plain("peak_host_bytes", 2**30), significant)
 

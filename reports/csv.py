@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 from reports.tables import tables
 
 if TYPE_CHECKING:
-    from reports.cells import Row, Table
+    from reports.cells import Line
     from reports.values import Context
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-Line = dict[str, str | int | float]
-
 
 def render(context: Context, layout: str = "headline") -> str:
     """All tables of a layout, one under the other."""
-    found = [_defused(line) for one in tables(context, layout) for line in lines(one)]
+    found = [_defused(line) for one in tables(context, layout) for line in one.lines()]
     out = io.StringIO()
     writer = csv.DictWriter(
         out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"
@@ -30,37 +28,6 @@ def render(context: Context, layout: str = "headline") -> str:
     writer.writeheader()
     writer.writerows(found)
     return out.getvalue()
-
-
-def lines(one: Table) -> list[Line]:
-    """A table's rows by column name, every text as it is."""
-    return [_line(one, row) for row in one.rows]
-
-
-def _line(one: Table, row: Row) -> Line:
-    line: Line = dict(one.about)
-    notices = dict(one.footnotes)
-    line |= {
-        "system": row.label,
-        "reranker": row.reranker,
-        "status": row.status,
-        "notice": " ".join(notices[letter] for letter in row.notes),
-    }
-    for head, cell in zip(one.columns, row.cells, strict=True):
-        name = head.name
-        if head.unit and head.unit != "×":
-            name += f"_{head.unit}"
-        if cell.is_word:
-            line[name] = cell.text
-        numbers = {
-            "": cell.value,
-            "_low": cell.low,
-            "_high": cell.high,
-            "_p": cell.p_value,
-            "_p_holm": cell.p_holm,
-        }
-        line |= {f"{name}{suffix}": number for suffix, number in numbers.items() if number is not None}
-    return line
 
 
 def _defused(line: Line) -> Line:

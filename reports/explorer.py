@@ -28,8 +28,11 @@ POSITIONS = 1_500_000
 ID_BUDGET = 1_600_000
 """Characters of document ids that one page carries, about 1.2 MB packed."""
 
-TEXT_BUDGET = 2_400_000
-"""Characters of passage text that one page carries, about 1.2 MB packed."""
+TEXT_BUDGET = 6_000_000
+"""Characters of passage text that one page carries at most, about 3 MB packed; ranks may need the room."""
+
+TEXT_AND_RANKS = 9_000_000
+POSITION = 5.5  # characters of passages that take the room of one position of a ranking
 
 ZERO = 35  # "#": from here on come characters that JSON need not escape, but for one
 UNIT = 1e-4  # values are whole numbers of these
@@ -40,7 +43,8 @@ def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     positions = sum(len(_done(group)) * len(group.pool.queries) for group in groups)
     ranks = next((count for count in RANKS if count * positions <= POSITIONS), RANKS[-1])
     share = max(1, len(groups))
-    return {group.key: payload(group, ranks, ID_BUDGET // share, TEXT_BUDGET // share) for group in groups}
+    text = max(0, min(TEXT_BUDGET, TEXT_AND_RANKS - round(POSITION * ranks * positions)))
+    return {group.key: payload(group, ranks, ID_BUDGET // share, text // share) for group in groups}
 
 
 def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[str, Any]:
@@ -53,10 +57,11 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     pool = group.pool
     values = [system.per_query.get(group.headline, {}) for system in systems]
     tops = [[system.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems]
+    letters = [chr(ZERO + rank) for rank in range(max(map(len, pool.candidates.values()), default=0))]
     passages = {
         query_id: [
             pool.candidates[query_id][rank]
-            for rank in sorted(set().union(*(by_query[place] for by_query in tops)))
+            for rank in sorted(set().union(*[by_query[place] for by_query in tops]))
         ]
         for place, query_id in enumerate(pool.queries)
     }
@@ -77,7 +82,7 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         ],
         "values": [[_units(by_query.get(query_id)) for query_id in pool.queries] for by_query in values],
         "ms": [[_milliseconds(s.query_seconds.get(query_id)) for query_id in pool.queries] for s in systems],
-        "tops": [" ".join("".join(chr(ZERO + rank) for rank in top) for top in row) for row in tops],
+        "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
             [pool.qrels.get(query_id, {}).get(passage.doc_id) for passage in found]
             for query_id, found in passages.items()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports.cells import Cell, Row, Table, lettered, marked
 from reports.columns import column, known_columns
-from reports.numbers import p_value, signed
+from reports.numbers import fixed, p_value, signed
 from reports.timing import STAGE_ORDER
 from rerankers.errors import UnknownNameError
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from reports.columns import Column
     from reports.values import Estimate, Group, SystemResult
 
-LAYOUTS = ("headline", "stages")
+LAYOUTS = ("headline", "stages", "costs", "operations")
+_TIMED = LAYOUTS[1:]  # of rerankers alone
 
 
 def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
-    """A group's systems in `headline`, `stages`, or columns named in a list.
+    """A group's systems in one of `LAYOUTS`, or under columns named in a list.
 
     Raises:
         UnknownNameError: an unknown layout or column.
     """
-    systems = [system for system in group.systems if layout != "stages" or system.role == "reranker"]
+    systems = [system for system in group.systems if layout not in _TIMED or system.role == "reranker"]
     wanted = [column(name, group) for name in _names(group, layout)]
     if layout in LAYOUTS:
         wanted = [one for one in wanted if not (narrow and one.detail) and any(map(one.read, systems))]
@@ -40,6 +41,7 @@ def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
             status=system.status,
             notes=(letters[system.notice],) if system.notice else (),
             cells=tuple(cells[place] for cells in columns),
+            replicates=system.replicates,
         )
         for place, system in enumerate(systems)
     )
@@ -68,12 +70,18 @@ def about(group: Group) -> dict[str, str | int]:
 
 def _names(group: Group, layout: str) -> list[str]:
     if layout == "headline":
-        time = ["p50", "p95", "p99", "mean", "speedup", "first_token", "inter_token"]
-        work = ["windows", "llm_calls", "calls_replayed", "prompt_tokens", "generated_tokens", "tokens_saved"]
-        spent = ["dollars", "dollars_total", "joules", "flops", "bytes"]
-        return [*group.measures, *time, *work, "well_formed", "faulty", *spent]
+        return [*group.measures, "p50", "p95", "speedup", "dollars", "joules", "flops"]
+    if layout == "costs":
+        time = ["p99", "mean", "first_token", "inter_token"]
+        work = ["windows", "llm_calls", "calls_replayed", "calls_estimated", "retries", "prompt_tokens"]
+        work += ["cached_tokens", "generated_tokens", "reasoning_tokens", "tokens_saved", "decode_steps"]
+        work += ["passages_embedded", "passages_from_store", "passages_truncated", "well_formed", "faulty"]
+        spent = ["dollars", "dollars_total", "joules", "flops", "bytes", "utilisation"]
+        return [*time, *work, *spent, "load", "device_memory", "host_memory", "noise"]
     if layout == "stages":
         return [*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50"]
+    if layout == "operations":
+        return [f"{family}:{name}" for family in ("flops", "bytes", "utilisation") for name in STAGE_ORDER]
     names = [name.strip() for name in layout.split(",")]
     known = known_columns(group)
     if len(names) == 1 and layout not in known:
@@ -96,6 +104,7 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
     if estimate is None:
         return Cell()
     comparison = system.against.get(one.head.name)
+    deviation = None if one.head.name.startswith("Judged") else system.spread.get(one.head.name)
     change: Change = ""
     interval = _interval(one, estimate)
     unit = f" {one.head.unit}" if one.head.unit else ""
@@ -117,6 +126,8 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
         p_value=comparison.p_value if comparison else None,
         p_holm=comparison.p_holm if comparison else None,
         interval=interval,
+        spread=fixed(deviation, 4) if deviation is not None else "",
+        deviation=deviation,
         hint=". ".join(hints),
     )
 
@@ -132,6 +143,8 @@ def _caption(group: Group, layout: str) -> str:
     what = {
         "headline": "Effectiveness and latency" if is_timed else "Effectiveness",
         "stages": "Mean time per query by stage",
+        "costs": "Cost, energy and work per query",
+        "operations": "Mean operations per query by stage, counted in a pass that is not timed",
     }.get(layout, "Results")
     judged = len(group.pool.qrels) or len(group.pool.queries)
     mode = f", {group.mode} mode" if is_timed else ""
@@ -147,6 +160,8 @@ def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tup
         parts.append(
             f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5 %)"
         )
+    if any(row.replicates > 1 for row in rows) and any(one.head.name in group.measures for one in columns):
+        parts.append("± standard deviation over seeds")
     if any(one.head.name == "speedup" for one in columns) and group.reference:
         parts.append(f"Speed-up by p50 over {group.reference}")
     if any(one.head.name in ("p50", "mean") for one in columns) and group.before:

@@ -44,6 +44,11 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"{system.label} was resumed on another machine: its latencies mix "
                 f"{' and '.join(system.hardware)}."
             )
+        if system.slowed_by:
+            found.append(
+                f"{system.label} was measured while the GPU ran slower than it could "
+                f"({', '.join(system.slowed_by)})."
+            )
         found += about_calls(system)
     found += drift(cells)
     machines = dict.fromkeys(machine for system in systems for machine in system.hardware)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.store import read_results
-from reports import ablation, explorer, grouped, latex, markdown, matrices, numbers, published
+from reports import ablation, explorer, grouped, latex, markdown, matrices, numbers, published, timing
 from reports import csv as csv_table
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.depth import depth_trade_off
@@ -63,8 +64,6 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
 
 def render(context: Context) -> str:
     """The whole page as text."""
-    import vl_convert
-
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -81,13 +80,16 @@ def render(context: Context) -> str:
         "significant": numbers.significant,
     }
     scripts = [
-        _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        _vega(),
         _safe_script("\n".join(map(_source, SCRIPTS))),
     ]
     return environment.get_template("page.html.j2").render(
         context=context,
         headline={group.key: grouped.table(group, "headline") for group in context.groups},
         stages={group.key: grouped.table(group, "stages") for group in context.groups},
+        costs={group.key: grouped.table(group, "costs") for group in context.groups},
+        operations={group.key: grouped.table(group, "operations") for group in context.groups},
+        quiet={group.key: timing.about_noise(group.systems) for group in context.groups},
         significance={
             group.key: matrices.significance(group)
             for group in context.groups
@@ -137,6 +139,15 @@ _DRAWINGS = {
     "stage-shares": _share,
     "latency": distribution,
 }
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed, bundled for the page."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return _safe_script(bundle)
 
 
 def _source(name: str) -> str:

@@ -43,6 +43,7 @@ _WRITTEN = {
     "`": r"\textasciigrave{}",
     "\u2212": "$-$",
     "\u00d7": r"$\times$",
+    "\u00b1": r"$\pm$",
     "\u2013": "--",
     "\u2014": "---",
     "\u2019": "'",
@@ -145,16 +146,16 @@ class _Column:
         parts = [number.lstrip("+-").partition(".") for number in numbers]
         self.whole = max((len(whole) for whole, _, _ in parts), default=0)
         self.decimals = max((len(decimals) for _, _, decimals in parts), default=0)
-        self.post = next(
-            (_CHANGE[cell.change] for cell in cells if cell.change and cell.value is not None), ""
-        )
+        spread = max((_spread(cell) for cell in cells), key=len, default="")
+        change = next((_CHANGE[cell.change] for cell in cells if cell.change and cell.value is not None), "")
+        self.post = spread + change
         sign = "+" if any(number.startswith(("+", "-")) for number in numbers) else ""
         after = f"{{{self.post}}}" if self.post else ""
         self.kind = f"S[table-format={{{sign}{self.whole}.{self.decimals}{after}}}]" if numbers else "l"
 
     def cell(self, cell: Cell) -> str:
         """A number as siunitx reads it, a word in braces; what is underlined padded to the same width."""
-        change = _CHANGE[cell.change]
+        change = _spread(cell) + _CHANGE[cell.change]
         if cell.value is None:
             return f"{{{escape(cell.text)}{change}}}"
         number = _number(cell.text)
@@ -169,6 +170,10 @@ class _Column:
         pads = [rf"\phantom{{{pad}}}" if pad else "" for pad in (before, behind)]
         post = change or (rf"\phantom{{{self.post}}}" if self.post else "")
         return rf"{{{pads[0]}\underline{{{number}}}{pads[1]}{post}}}"
+
+
+def _spread(cell: Cell) -> str:
+    return rf"$\,\pm\,${_number(cell.spread)}" if cell.spread else ""
 
 
 def _number(text: str) -> str:
@@ -191,7 +196,7 @@ def _sections(one: Table) -> list[str]:
 def _row(row: Row, columns: Sequence[_Column], names: Mapping[str, str]) -> str:
     notes = f"$^{{{','.join(row.notes)}}}$" if row.notes else ""
     cells = [column.cell(cell) for column, cell in zip(columns, row.cells, strict=True)]
-    return rf"{' & '.join([names.get(row.label, escape(row.label)) + notes, *cells])} \\"
+    return rf"{' & '.join([names.get(row.label, escape(row.name)) + notes, *cells])} \\"
 
 
 def _stacked(title: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from reports.cells import CHANGES
 from reports.tables import tables
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from reports.values import Context
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
-_CHANGE = {"": "", "better": " ▲", "worse": " ▼"}
 
 
 def render(context: Context, layout: str = "headline") -> str:
@@ -48,7 +48,7 @@ def _render(one: Table) -> str:
 
 
 def _row(row: Row) -> str:
-    label = escape(row.label) + "".join(f"<sup>{letter}</sup>" for letter in row.notes)
+    label = escape(row.name) + "".join(f"<sup>{letter}</sup>" for letter in row.notes)
     if row.role == "control":
         label = f"*{label}*"
     return "| " + " | ".join([label, *map(_cell, row.cells)]) + " |"
@@ -60,4 +60,6 @@ def _cell(cell: Cell) -> str:
         text = f"**{text}**"
     elif cell.mark == "second":
         text = f"<ins>{text}</ins>"
-    return text + _CHANGE[cell.change]
+    if cell.spread:
+        text += f" ± {cell.spread}"
+    return text + CHANGES[cell.change]

@@ -14,7 +14,7 @@ from reports.numbers import fixed, p_value, signed
 
 if TYPE_CHECKING:
     from reports.cells import Change
-    from reports.values import Context, Group, SystemResult
+    from reports.values import Context, Group
 
 
 def datasets(context: Context) -> list[Table]:
@@ -30,17 +30,21 @@ def _datasets(groups: list[Group], mode: str) -> Table:
     measure = groups[0].headline
     systems = {system.label: system for group in reversed(groups) for system in group.systems}
     averages = {label: _average(label, groups, measure) for label in systems}
-    order = sorted(systems, key=lambda label: _place(systems[label], averages[label]))
+    order = sorted(systems, key=lambda label: _place(label, groups, averages[label]))
     competing = [systems[label].role != "control" for label in order]
     columns = [_column(order, competing, group, measure) for group in groups]
     if len(groups) > 1:
         means = [Cell() if averages[label] is None else _mean(averages[label] or 0.0) for label in order]
         columns.append(marked(means, competing, "higher"))
-    plain = len({group.dataset for group in groups}) == len(groups)
-    titles = [group.dataset if plain else group.title for group in groups]
+    titles = _titles(groups)
     heads = [
-        Head(title, title, measure, f"{measure} on {group.title}")
-        for title, group in zip(titles, groups, strict=True)
+        Head(
+            f"{section}, {title}" if title else section, title or section, section if title else measure, said
+        )
+        for section, title, said in (
+            (group.dataset, title, f"{measure} on {group.title}")
+            for title, group in zip(titles, groups, strict=True)
+        )
     ]
     if len(groups) > 1:
         heads.append(Head("average", "average", "", f"mean of the {len(groups)} columns before"))
@@ -53,6 +57,7 @@ def _datasets(groups: list[Group], mode: str) -> Table:
             status=systems[label].status,
             notes=tuple(letters[notice] for notice in [systems[label].notice] if notice),
             cells=tuple(cells[place] for cells in columns),
+            replicates=max(s.replicates for group in groups for s in group.systems if s.label == label),
         )
         for place, label in enumerate(order)
     )
@@ -72,6 +77,18 @@ def _datasets(groups: list[Group], mode: str) -> Table:
     )
 
 
+def _titles(groups: list[Group]) -> list[str]:
+    """What tells each group from the others of its dataset: its first stage, its depth, or nothing."""
+    parts = [(group.first_stage, f"top {group.depth}") for group in groups]
+    differ = [len({part[place] for part in parts}) > 1 for place in (0, 1)]
+    titles = [" ".join(p for p, is_told in zip(part, differ, strict=True) if is_told) for part in parts]
+    alike = len({(g.dataset, title) for g, title in zip(groups, titles, strict=True)}) < len(groups)
+    return [
+        f"{title} pool {group.pool.digest[:4]}".lstrip() if alike else title
+        for title, group in zip(titles, groups, strict=True)
+    ]
+
+
 def _column(order: list[str], competing: list[bool], group: Group, measure: str) -> list[Cell]:
     by_label = {system.label: system for system in group.systems}
     cells = []
@@ -81,6 +98,7 @@ def _column(order: list[str], competing: list[bool], group: Group, measure: str)
             cells.append(Cell())
             continue
         comparison = by_label[label].against.get(measure)
+        deviation = by_label[label].spread.get(measure)
         significant = comparison is not None and comparison.significant
         cells.append(
             Cell(
@@ -88,6 +106,8 @@ def _column(order: list[str], competing: list[bool], group: Group, measure: str)
                 text=fixed(estimate.value, 4),
                 low=estimate.low,
                 high=estimate.high,
+                spread=fixed(deviation, 4) if deviation is not None else "",
+                deviation=deviation,
                 change=("better" if comparison.difference > 0 else "worse")
                 if comparison and significant
                 else "",
@@ -98,14 +118,18 @@ def _column(order: list[str], competing: list[bool], group: Group, measure: str)
     return marked(cells, competing, "higher")
 
 
-def _average(label: str, groups: list[Group], measure: str) -> float | None:
-    """Over all groups; a system that lacks one has no average, since it would be another average."""
-    values = [
+def _values(label: str, groups: list[Group], measure: str) -> list[float]:
+    return [
         system.quality[measure].value
         for group in groups
         for system in group.systems
         if system.label == label and measure in system.quality
     ]
+
+
+def _average(label: str, groups: list[Group], measure: str) -> float | None:
+    """Over all groups; a system that lacks one has no average, since it would be another average."""
+    values = _values(label, groups, measure)
     return fmean(values) if len(values) == len(groups) else None
 
 
@@ -113,8 +137,11 @@ def _mean(value: float) -> Cell:
     return Cell(value=value, text=fixed(value, 4))
 
 
-def _place(system: SystemResult, average: float | None) -> tuple[bool, bool, float]:
-    return system.role == "control", average is None, -(average or 0.0)
+def _place(label: str, groups: list[Group], average: float | None) -> tuple[bool, bool, float]:
+    """Best average first; then systems that lack a group, by what they have."""
+    is_control = any(one.role == "control" for group in groups for one in group.systems if one.label == label)
+    values = _values(label, groups, groups[0].headline)
+    return is_control, average is None, -(fmean(values) if values else -1.0)
 
 
 def significance(group: Group) -> Table:

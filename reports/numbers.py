@@ -40,8 +40,8 @@ def count(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    """`p = 0.012`, or `p < 0.001`, which no line breaks."""
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 
 def percent(share: float) -> str:

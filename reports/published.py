@@ -75,9 +75,15 @@ def figures() -> tuple[Figure, ...]:
 def tables(group: Group, layout: str = "published") -> list[Table]:
     """The figures on a group's dataset; in `reproduction` those that a system of the group should give."""
     dataset = _dataset(group.dataset)
-    known = [(figure, _reproduction(figure, group)) for figure in figures() if figure.dataset == dataset]
-    if layout == "reproduction":
-        known = [(figure, system) for figure, system in known if system]
+    known: list[tuple[Figure, SystemResult | None]] = []
+    alone: list[tuple[Figure, SystemResult | None]] = []
+    for figure in figures():
+        if figure.dataset == dataset:
+            systems = _reproductions(figure, group)
+            known += [(figure, system) for system in systems]
+            alone += [] if systems else [(figure, None)]
+    if layout != "reproduction":
+        known += alone
     return [_table(group, known, layout)] if known else []
 
 
@@ -91,20 +97,20 @@ def _dataset(name: str) -> str:
     return _aliases().get(name.lower(), name)
 
 
-def _reproduction(figure: Figure, group: Group) -> SystemResult | None:
-    """The group's system that should give the figure."""
+def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
+    """The group's systems that should give the figure; of one model under several settings, all of them."""
     same_place = figure.depth in (group.depth, None) and _plain(figure.first_stage) == _first_stage(group)
     if not same_place or MEASURE not in group.measures:
-        return None
+        return []
     names = {_plain(name) for name in (figure.model, *figure.names)}
-    for system in group.systems:
-        if figure.method == "first-stage":
-            is_same = system.role == "first_stage"  # it has the figure's name already
-        else:
-            is_same = system.reranker in (figure.method, "imported") and bool(names & _names(system))
-        if is_same and MEASURE in system.quality:
-            return system
-    return None
+    measured = [system for system in group.systems if MEASURE in system.quality]
+    if figure.method == "first-stage":  # it has the figure's name already
+        return [system for system in measured if system.role == "first_stage"]
+    return [
+        system
+        for system in measured
+        if system.reranker in (figure.method, "imported") and names & _names(system)
+    ]
 
 
 def _first_stage(group: Group) -> str:
@@ -133,6 +139,7 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
         "first_stage": ("first stage", "what proposed the candidates"),
         "depth": ("depth", "candidates reranked"),
         "published": ("published", f"{MEASURE} as published"),
+        "our_system": ("our system", "what was measured here under the same model"),
         "ours": ("ours", f"{MEASURE} as measured here"),
         "difference": ("difference", "ours minus published"),
         "tolerance": ("tolerance", "how far a reproduction may lie from the published figure"),
@@ -168,12 +175,13 @@ def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
         Cell(figure.value, fixed(figure.value, 4)),
     )
     if system is None:
-        return (*known, Cell(), Cell(), Cell(), Cell())
+        return (*known, Cell(), Cell(), Cell(), Cell(), Cell())
     ours = system.quality[MEASURE].value
     difference = ours - figure.value
     is_inside = round(abs(difference), 4) <= figure.tolerance  # published figures have four digits
     return (
         *known,
+        Cell(text=system.label),
         Cell(ours, fixed(ours, 4)),
         Cell(difference, signed(difference, 4)),
         Cell(figure.tolerance, str(figure.tolerance)),

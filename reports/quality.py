@@ -6,6 +6,8 @@ from itertools import combinations
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.measures import Evaluator
 from benchmarks.statistics import bootstrap_interval, holm, paired_t_test
 from reports.values import Comparison, Estimate
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.candidates import Pool
+    from benchmarks.store import StoredRankings
 
 PerQuery = dict[str, dict[str, float]]
 Tops = dict[str, tuple[int, ...]]  # by query id, the first `TOP` passages as 0-based ranks of the first stage
@@ -44,6 +47,11 @@ class Rankings:
             query_id: {candidate.doc_id: rank for rank, candidate in enumerate(candidates)}
             for query_id, candidates in pool.candidates.items()
         }
+
+    def parse(self, stored: StoredRankings) -> dict[str, list[str]]:
+        """Doc ids by query id, best first, as many as a report needs: all where a measure looks at all."""
+        reach = self._evaluator.reach if self._evaluator else 0
+        return stored.orders(None if reach is None else max(TOP, reach))
 
     def read(self, orders: Mapping[str, Sequence[str]]) -> tuple[PerQuery, Tops]:
         """Each measure for each judged query, empty without judgements; and the head of each ranking.
@@ -95,18 +103,19 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
     for measure, reference in values[baseline].items():
         if measure.startswith("Judged"):
             continue  # how much is known about a ranking, not how good it is
-        base = list(reference.values())
-        p_values = {label: paired_t_test(list(values[label][measure].values()), base) for label in others}
+        base = np.array([*reference.values()])
+        samples = {label: np.array([*values[label][measure].values()]) for label in others}
+        p_values = {label: paired_t_test(sample, base) for label, sample in samples.items()}
         corrected = holm(p_values)
-        for label in others:
-            differences = [value - reference[query_id] for query_id, value in values[label][measure].items()]
+        for label, sample in samples.items():
+            differences = sample - base
             found[label][measure] = Comparison(
-                difference=mean(differences),
+                difference=float(differences.mean()),
                 p_value=p_values[label],
                 p_holm=corrected[label],
-                wins=sum(difference > TIE for difference in differences),
-                ties=sum(abs(difference) <= TIE for difference in differences),
-                losses=sum(difference < -TIE for difference in differences),
+                wins=int((differences > TIE).sum()),
+                ties=int((np.abs(differences) <= TIE).sum()),
+                losses=int((differences < -TIE).sum()),
             )
     return found
 

@@ -1,9 +1,9 @@
 """Tables by name, from a context or straight from result folders.
 
-Layouts: `headline` and `stages` make a table for each group, as does a list of column names; `datasets` puts
-the headline measure of all groups side by side; `significance` compares every pair of systems of a group;
-`ablation` makes a table for each setting that takes several values; `published` lists others' figures on the
-same data, `reproduction` those that a system here reproduces, or should.
+Layouts: `headline`, `stages`, `costs` and `operations` make a table for each group, as does a list of column
+names; `datasets` puts the headline measure of all groups side by side; `significance` compares every pair of
+systems of a group; `ablation` makes a table for each setting that takes several values; `published` lists
+others' figures on the same data, `reproduction` those that a system here reproduces, or should.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ LAYOUTS = (*grouped.LAYOUTS, "datasets", "significance", "ablation", "published"
 FORMATS = ("latex", "markdown", "csv")
 
 _NEEDED = {
+    "stages": "nobody measured a latency",
+    "costs": "nobody measured what a query takes",
+    "operations": "nobody counted operations; set count_operations in the experiment file",
     "ablation": "no option, first stage or depth takes two values while all else stays",
     "published": "no published figures are known for these datasets; see reports/published/",
     "reproduction": "no system here is one whose figures on these datasets are known; see reports/published/",
@@ -72,7 +75,8 @@ def tables(context: Context, layout: str, *, narrow: bool = False) -> list[Table
         return ablation.tables(context)
     if layout in ("published", "reproduction"):
         return [one for group in context.groups for one in published.tables(group, layout)]
-    return [grouped.table(group, layout, narrow=narrow) for group in context.groups]
+    found = [grouped.table(group, layout, narrow=narrow) for group in context.groups]
+    return [one for one in found if one.columns or layout == "headline"]
 
 
 def _measures(layout: str) -> list[str]:

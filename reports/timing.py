@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.statistics import bootstrap_interval
-from reports.values import Estimate, Latency, Stage
+from benchmarks.utilisation import cell_utilisation
+from reports.numbers import percent
+from reports.values import Estimate, Latency, Stage, StageOperations
 from rerankers.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.candidates import Pool
-    from benchmarks.record import QueryRow, Record
+    from benchmarks.record import QueryRow
+    from benchmarks.store import CellResult
+    from reports.values import SystemResult
 
 UNTRACKED = "untracked"
 STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
@@ -62,20 +66,46 @@ def work(rows: Sequence[QueryRow]) -> dict[str, float]:
     return {name: total / len(rows) for name, total in sums.items()}
 
 
-def operations(record: Record, rows: Sequence[QueryRow]) -> dict[str, float]:
-    """Mean joules, FLOPs and bytes per query, where they were measured or counted.
+def operations(cells: Sequence[CellResult]) -> dict[str, float]:
+    """Mean joules, FLOPs, bytes and utilisation per query of one system, where they were measured or counted.
 
     Joules need a counter in every process that measured a query, else some of them would be missing.
     """
     found: dict[str, float] = {}
-    joules = [record.sessions[place].device_joules for place in {row.session for row in rows}]
+    rows = sum(len(cell.rows) for cell in cells)
+    joules = [
+        cell.record.sessions[place].device_joules
+        for cell in cells
+        for place in {row.session for row in cell.rows}
+    ]
     if joules and all(joules):
-        found["joules"] = sum(filter(None, joules)) / len(rows)
-    counted = record.operations
-    if counted and counted.queries:
-        found["flops"] = sum(counted.flops.values()) / counted.queries
-        found["bytes"] = sum(counted.bytes.values()) / counted.queries
+        found["joules"] = sum(filter(None, joules)) / rows
+    stages = stage_operations(cells)
+    found["flops"] = sum(stage.flops for stage in stages)
+    found["bytes"] = sum(stage.bytes for stage in stages)
+    seconds = sum(stage.flops / stage.utilisation for stage in stages if stage.utilisation)  # at the peak
+    if seconds:
+        found["utilisation"] = sum(stage.flops for stage in stages if stage.utilisation) / seconds
     return {name: value for name, value in found.items() if value}
+
+
+def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:
+    """FLOPs, bytes and utilisation by stage of the first cell of a system in which they were counted."""
+    for cell in cells:
+        counted = cell.record.operations
+        if counted and counted.queries:
+            used = cell_utilisation(cell)
+            return tuple(
+                StageOperations(
+                    name=name,
+                    flops=counted.flops.get(name, 0) / counted.queries,
+                    bytes=counted.bytes.get(name, 0) / counted.queries,
+                    utilisation=used.get(name),
+                )
+                for name in STAGE_ORDER
+                if counted.flops.get(name) or counted.bytes.get(name)
+            )
+    return ()
 
 
 def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
@@ -96,6 +126,20 @@ def query_seconds(rows: Sequence[QueryRow]) -> dict[str, float]:
     for row in rows:
         totals.setdefault(row.query_id, []).append(row.total_seconds)
     return {query_id: sum(values) / len(values) for query_id, values in totals.items()}
+
+
+def about_noise(systems: Sequence[SystemResult]) -> str:
+    """How quiet the machine was, by the identity control; "" where none ran."""
+    noises = {system.label: system.noise for system in systems if system.noise is not None}
+    if not noises:
+        return ""
+    quiet, loud = min(noises, key=noises.__getitem__), max(noises, key=noises.__getitem__)
+    said = f"{percent(noises[quiet])} above its median during {quiet}"
+    said += f", {percent(noises[loud])} during {loud}" if quiet != loud else ""
+    return (
+        "An identity control, the same trivial call again and again, ran between the calls that were "
+        f"measured: its p95 lay {said}. What it strays is the machine's noise, not the system's."
+    )
 
 
 def before_reranking(pool: Pool) -> tuple[Stage, ...]:

@@ -77,13 +77,30 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class StageOperations:
+    """What one stage takes on any hardware, means per query; and how much of the GPU's peak it reached.
+
+    Attributes:
+        flops: a multiplication and an addition are two.
+        bytes: read and written, nothing fused or cached.
+        utilisation: share of the published peak; None on a GPU that nothing is published of, or on a CPU.
+    """
+
+    name: str
+    flops: float
+    bytes: float
+    utilisation: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SystemResult:
-    """One cell of a group.
+    """One system of a group: one cell, or one for each of several seeds.
 
     Attributes:
         place: position in the folders, so that what an experiment names first comes first.
         label: unique in the group; `name` is the experiment's own, which several folders may share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
+        replicates: the number of its seeds; `spread` is the standard deviation of each measure over them.
         unstable: queries that a later repeat ranked differently.
         work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
@@ -91,6 +108,8 @@ class SystemResult:
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.
         by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
         query_seconds: by query id, the mean over repeats.
+        noise: how far the slow calls of the identity control that ran alongside lay above its usual ones.
+        slowed_by: why GPUs ran slower than they could.
         hardware: one line for each machine that measured this cell.
     """
 
@@ -104,13 +123,16 @@ class SystemResult:
     status: str
     error: str | None
     notice: str | None
+    replicates: int
     quality: Mapping[str, Estimate]
+    spread: Mapping[str, float]
     against: Mapping[str, Comparison]
     per_query: Mapping[str, Mapping[str, float]]
     latency: Latency | None
     speedup: float | None
     stages: tuple[Stage, ...]
     work: Mapping[str, float]
+    operations: tuple[StageOperations, ...]
     faults: Mapping[str, int]
     faulty_queries: int
     measured_queries: int
@@ -121,6 +143,8 @@ class SystemResult:
     load_seconds: float | None
     peak_device_bytes: int | None
     peak_host_bytes: int | None
+    noise: float | None
+    slowed_by: tuple[str, ...]
     hardware: tuple[str, ...]
     options: Mapping[str, Any]
     described: Mapping[str, Any]
@@ -183,10 +207,3 @@ class Context:
     experiments: tuple[Experiment, ...]
     warnings: tuple[str, ...]
     version: str
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows results, and folders compared: the headline table of each group."""
-        from reports.notebook import as_html
-        from reports.tables import tables
-
-        return as_html(tables(self, "headline"))

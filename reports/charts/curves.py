@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis
+from reports.charts.look import (
+    MILLISECONDS,
+    Look,
+    Spec,
+    chart,
+    level_axis,
+    log_axis,
+    quality_axis,
+)
 from reports.numbers import fixed, significant
 
 if TYPE_CHECKING:
@@ -57,24 +65,8 @@ def _lines(
     if not factor.is_numeric or not values:
         return None
     names = list(dict.fromkeys(value["line"] for value in values))
-    levels = sorted({value["x"] for value in values})
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "title": factor.name.replace("_", " "),
-        "scale": {"zero": False, "nice": False, "padding": 12},
-        "axis": {"values": levels, "grid": False, "format": ",~r"},
-    }
-    if is_log:
-        y = log_axis("y", y_title, [value["y"] for value in values])
-    else:
-        y = {
-            "field": "y",
-            "type": "quantitative",
-            "title": y_title,
-            "scale": {"zero": False},
-            "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
-        }
+    x = level_axis(factor.name.replace("_", " "), [value["x"] for value in values])
+    y = log_axis("y", y_title, [value["y"] for value in values]) if is_log else quality_axis(y_title)
     kind = {
         "field": "line",
         "type": "nominal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import Look, Spec, chart
+from reports.charts.look import Look, Spec, chart, level_axis, quality_axis
 from reports.charts.trade_off import front_line, level_line, pareto_points
 from reports.numbers import fixed
 
@@ -32,20 +32,8 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
         for system in group.systems
         if system.role == "first_stage" and measure in system.quality
     ]
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "title": "Candidates reranked",
-        "scale": {"zero": False, "nice": False, "padding": 12},
-        "axis": {"values": sorted({point["x"] for point in points}), "grid": False},
-    }
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "title": measure,
-        "scale": {"zero": False},
-        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
-    }
+    x = level_axis("Candidates reranked", [point["x"] for point in points])
+    y = quality_axis(measure)
     kind = {
         "field": "name",
         "type": "nominal",

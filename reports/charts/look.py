@@ -124,6 +124,29 @@ def names_axis(labels: Sequence[str]) -> Spec:
     return {"field": "name", "type": "nominal", "title": None, "sort": list(labels), "axis": axis}
 
 
+def level_axis(title: str, levels: Sequence[float]) -> Spec:
+    """A horizontal axis for numbers that were varied, with a tick at each of them and no room wasted."""
+    return {
+        "field": "x",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"zero": False, "nice": False, "padding": 12},
+        "axis": {"values": sorted(set(levels)), "grid": False, "format": ",~r"},
+    }
+
+
+def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
+    """A vertical axis for a measure, cut to `domain` or to the values."""
+    scale: Spec = {"zero": False} if domain is None else {"zero": False, "nice": False, "domain": [*domain]}
+    return {
+        "field": "y",
+        "type": "quantitative",
+        "title": measure,
+        "scale": scale,
+        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
+    }
+
+
 def log_axis(field: str, title: str, values: Sequence[float]) -> Spec:
     """A log axis around positive values, with ticks at 1, 2 and 5 or, over many decades, at 1 alone."""
     low, high = min(values) / 1.8, max(values) * 1.8

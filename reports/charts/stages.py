@@ -41,7 +41,7 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     x = {
         "type": "quantitative",
         "title": title,
-        "scale": {"domain": [0, 1] if share else [0, max(part["end"] for part in parts)], "nice": False},
+        "scale": {"domain": [0, 1 if share else 1.09 * max(part["end"] for part in parts)], "nice": False},
         "axis": {"format": ".0%" if share else ",~r", "tickCount": 5, "grid": False},
     }
     colour = {
@@ -54,6 +54,11 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
         {"field": "stage", "title": "Stage"},
         {"field": "time", "title": "Mean"},
         {"field": "share", "title": "Share"},
+    ]
+    totals = [
+        {"name": system.label, "end": part["end"], "written": part["total"]}
+        for system in ([] if share else shown)
+        for part in [next(part for part in reversed(parts) if part["name"] == system.label)]
     ]
     layers = [
         {
@@ -76,6 +81,18 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
             },
         },
     ]
+    if totals:
+        layers.append(
+            {
+                "data": {"values": totals},
+                "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 5, "fill": look.muted},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "end", "type": "quantitative"},
+                    "text": {"field": "written"},
+                },
+            }
+        )
     return chart(f"{title} by stage on {group.title}", look, look.row * len(shown), parts, layers)
 
 
@@ -83,7 +100,7 @@ def _parts(systems: Sequence[SystemResult], share: bool, look: Look) -> list[Spe
     longest = max(stage.seconds / stage.share for s in systems for stage in s.stages if stage.share)
     parts: list[Spec] = []
     for system in systems:
-        end = 0.0
+        end, total = 0.0, sum(stage.seconds for stage in system.stages)
         for stage in system.stages:
             start, end = end, end + (stage.share if share else stage.seconds * MILLISECONDS)
             pixels = look.room * 0.7 * (stage.share if share else stage.seconds / longest)
@@ -96,6 +113,7 @@ def _parts(systems: Sequence[SystemResult], share: bool, look: Look) -> list[Spe
                     "middle": (start + end) / 2,
                     "time": f"{significant(stage.seconds * MILLISECONDS)} ms",
                     "share": percent(stage.share),
+                    "total": f"{significant(total * MILLISECONDS)} ms",
                     "written": stage.name if pixels > 0.62 * look.text * (len(stage.name) + 1) else "",
                     "light": COLOURS[stage.name][1],
                 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.charts.labels import SIDES, place_labels, shortened
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis
+from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis, quality_axis
 from reports.numbers import fixed, significant
 
 if TYPE_CHECKING:
@@ -34,13 +34,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
     ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
     place_labels(points, x["scale"]["domain"], y_domain, look)
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "title": measure,
-        "scale": {"domain": y_domain, "nice": False, "zero": False},
-        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
-    }
+    y = quality_axis(measure, y_domain)
     layers = [
         *level_line(level, look),
         front_line(x, y, look),

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.candidates import Pool
 from benchmarks.cell import CellWriter
-from benchmarks.record import Protocol, Record, Session, System
+from benchmarks.record import Operations, Protocol, Record, Session, System
 from benchmarks.store import write_experiment
 from rerankers import Candidate, Ranking
 from rerankers.interface import Cost, Usage
@@ -85,9 +85,16 @@ class Folder:
         options: Mapping[str, Any] | None = None,
         only: int | None = None,
         repeats: int = 1,
+        seed: int = 0,
+        session: Mapping[str, Any] | None = None,
+        operations: Operations | None = None,
+        control: Callable[[int], float] | None = None,
     ) -> None:
-        """One system on a pool; `seconds` is the total by query position, `stages` a part of each total."""
-        name = f"{len(self.cells):02d}-{pool.dataset}"
+        """One system on a pool; `seconds` is the total by query position, `stages` a part of each total.
+
+        `session` are more fields of its session, `control` the identity control's seconds by query position.
+        """
+        name = f"cell-{len(self.cells):02d}"
         record = Record.model_validate(
             {
                 "cell": name,
@@ -105,12 +112,14 @@ class Folder:
                 "depth": pool.depth,
                 "pool": pool.digest,
                 "measures": ("nDCG@10", "RR@10"),
-                "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats}),
+                "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats, "seed": seed}),
+                "operations": operations,
                 "sessions": (
                     Session(
                         started_at="2025-03-01T10:00:00Z",
                         environment=dict(environment or MACHINE),
                         load_seconds=1.5,
+                        **(session or {}),
                     ),
                 ),
             }
@@ -119,7 +128,12 @@ class Folder:
             for repeat in range(repeats):
                 for position, request in enumerate(pool.requests()[:only]):
                     cost = Cost(dict(stages or {}), usage())
-                    writer.add([Ranking.of(request, order(request), cost)], repeat, seconds(position))
+                    writer.add(
+                        [Ranking.of(request, order(request), cost)],
+                        repeat,
+                        seconds(position),
+                        control_seconds=control(position) if control else None,
+                    )
         self.cells.append(name)
         write_experiment(self.path, self.name, self.cells, {"name": self.name, "datasets": [pool.dataset]})
 

@@ -127,6 +127,7 @@ def test_every_section_renders(opened: Callable[..., Page], example: Path) -> No
         "Quality against latency",
         "Where the time goes",
         "How latency is distributed",
+        "Cost, energy and work",
         "Output faults",
         "Query by query",
         "Provenance",
@@ -152,7 +153,7 @@ def test_ablations_curves_costs_and_published_figures_show_themselves(
     assert "All on BM25" in page.locator("#ablations .notes").first.inner_text()
     assert "dl20: Out of memory failed" in page.locator(".overview .warning").inner_text()
     shown = page.locator("section.group:visible")
-    assert shown.locator('th[title="mean cost per query at list price"]').inner_text().endswith("$")
+    assert shown.locator('th[title="mean cost per query at list price"]').first.inner_text().endswith("$")
     assert "0.0042" in shown.locator("table").first.inner_text()
     reproduced = shown.get_by_role("row").filter(has_text="0.7311")
     assert reproduced.locator("td").last.inner_text().startswith("no")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks.record import Operations
-from reports.columns import COLUMNS
+from reports.columns import COLUMNS, column
 from reports.guards import about_calls, drift
 from reports.numbers import dollars
-from reports.timing import operations
-from reports.values import Stage
+from reports.timing import operations, stage_operations
+from reports.values import Estimate, Stage
 
 
 def system(**work: float) -> Any:
@@ -32,19 +32,33 @@ def test_dollars_are_shown_per_query_and_in_all() -> None:
 
 
 def test_energy_and_operations_are_shown_per_query_where_they_are_known() -> None:
-    rows: Any = [SimpleNamespace(session=place) for place in (0, 0, 1, 1)]
+    rows = [SimpleNamespace(session=place, stage_seconds={"prefill": 0.5}) for place in (0, 0, 1, 1)]
     sessions = [
-        SimpleNamespace(device_joules=joules) for joules in (30.0, 50.0, None)
+        SimpleNamespace(device_joules=joules, environment={"gpu": [{"model": "NVIDIA H200"}]})
+        for joules in (30.0, 50.0, None)
     ]  # the last measured none
     counted = Operations(queries=2, flops={"prefill": 3 * 10**9, "decode": 10**9}, bytes={"prefill": 10**9})
-    record: Any = SimpleNamespace(sessions=sessions, operations=counted)
-    one = system(**operations(record, rows))
+    described = SimpleNamespace(described={"dtype": "bfloat16"})
+    record: Any = SimpleNamespace(sessions=sessions, operations=counted, system=described)
+    cell: Any = SimpleNamespace(record=record, rows=rows)
+    one = system(**operations([cell]))
+    one.operations = stage_operations([cell])
     assert value("joules", one) == (30 + 50) / 4
     assert value("flops", one) == (3 + 1) / 2
     assert value("bytes", one) == 1 / 2
+    used = 3e9 / 2 / 0.5 / 989.4e12  # the H200's published peak; decode took no time
+    assert value("utilisation", one) == pytest.approx(used)
+    group: Any = SimpleNamespace(measures=())
+    prefill = column("utilisation:prefill", group).read(one)
+    assert prefill is not None
+    assert prefill.value == pytest.approx(used)
+    assert column("flops:prefill", group).read(one) == Estimate(3 / 2)
+    assert column("utilisation:decode", group).read(one) is None
     rows[3].session = 2
     record.operations = None
-    assert operations(record, rows) == operations(record, []) == {}
+    assert operations([cell]) == {}
+    cell.rows = []
+    assert operations([cell]) == {}
 
 
 def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:

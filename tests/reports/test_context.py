@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.store import read_results
 from reports.context import build
+from reports.timing import about_noise
 from rerankers.errors import UnknownNameError
 from rerankers.interface import Usage
 
@@ -169,8 +170,8 @@ def test_a_system_measured_again_says_what_changed_with_a_test_for_each(folder: 
     (group,) = build([read_results(folder.path), read_results(later.path)]).groups
     change = 1 / math.log2(3 + 1) - 1
     assert "".join(group.findings[-1]) == (
-        f"S in later against results: −{-change:.3f} nDCG@10 (significant, p < 0.001), "
-        "3.0 times slower by p50 (significant, p < 0.001)."
+        f"S in later against results: −{-change:.3f} nDCG@10 (significant, p\u00a0<\u00a00.001), "
+        "3.0 times slower by p50 (significant, p\u00a0<\u00a00.001)."
     )
 
 
@@ -201,3 +202,17 @@ def test_without_judgements_there_is_no_measure_and_the_rest_remains(folder: Fol
     assert not group.system("S").quality
     assert group.system("S").latency is not None
     assert any("not judged" in warning for warning in group.warnings)
+
+
+def test_the_identity_control_says_how_quiet_the_machine_was(folder: Folder) -> None:
+    pool = folder.pool({f"q{i}": ["x", "y"] for i in range(40)}, {"q0": {"d0": 1}})
+    folder.cell(pool, "Quiet", folder.kept, control=lambda _: 1e-5)
+    folder.cell(pool, "Loud", folder.kept, control=lambda i: 1e-5 if i < 30 else 3e-5)
+    folder.cell(pool, "Unknown", folder.kept)
+    group = only_group(folder)
+    assert group.system("Quiet").noise == pytest.approx(0.0)
+    assert group.system("Loud").noise == pytest.approx(3 - 1)
+    assert group.system("Unknown").noise is None
+    said = about_noise(group.systems)
+    assert "0\u202f% above its median during Quiet, 200\u202f% during Loud" in said
+    assert about_noise([group.system("Unknown")]) == ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.reports.conftest import Folder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reports"
-LAYOUTS = ("headline", "stages", "datasets", "significance", "ablation")
+LAYOUTS = ("headline", "stages", "costs", "datasets", "significance", "ablation")
 
 
 @pytest.fixture

@@ -171,3 +171,14 @@ def test_query_sets_depths_and_modes_stand_apart(folder: Folder) -> None:
     groups = build([read_results(folder.path)]).groups
     assert len(groups) == 4
     assert all(len(group.systems) == 1 for group in groups)
+
+
+def test_a_gpu_that_was_slowed_down_is_said(folder: Folder) -> None:
+    power_cap, idle = 0x4, 0x1
+    samples = [
+        {"elapsed_seconds": 0.0, "gpu": [{"throttle_reasons": reasons}]} for reasons in (idle, power_cap)
+    ]
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, session={"samples": samples[:1]})
+    folder.cell(pool, "T", folder.kept, session={"samples": samples})
+    assert warnings(folder) == ["T was measured while the GPU ran slower than it could (power cap)."]

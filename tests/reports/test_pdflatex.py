@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.record import Operations
 from benchmarks.store import read_results
 from reports import latex
 from reports.context import build
@@ -60,7 +61,11 @@ def everything(folder: Folder) -> Folder:
                 reranker="rankgpt",
                 options={"window": window, "model": "gpt-4"},
                 described={"notice": "temperature 0"},
+                operations=Operations(queries=1, flops={"prefill": 10**12}, bytes={"prefill": 10**9}),
             )
+        for seed in range(3):
+            order = [98 + seed % 2, *range(98), 99 - seed % 2]
+            folder.cell(pool, f"S, seed {seed}", lambda _, order=order: order, options={"seed": seed})  # type: ignore[misc]
     return folder
 
 
