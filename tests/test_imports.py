@@ -19,6 +19,7 @@ MAY_IMPORT = {
 # Reports see result folders, never a model or a dataset.
 READABLE = {
     "benchmarks.candidates",
+    "benchmarks.conditions",
     "benchmarks.measures",
     "benchmarks.record",
     "benchmarks.statistics",
