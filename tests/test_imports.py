@@ -24,6 +24,7 @@ READABLE = {
     "benchmarks.record",
     "benchmarks.statistics",
     "benchmarks.store",
+    "benchmarks.utilisation",
     "rerankers.errors",
     "rerankers.interface",
     "rerankers.stages",
