@@ -1,18 +1,24 @@
-"""Describes the result schema in Markdown, from the code that writes it.
+"""Describes experiment files and result folders in Markdown, from the code that reads and writes them.
 
-python -m benchmarks.schema > docs/result-schema.md
+`python -m benchmarks.schema results > docs/result-schema.md`, and likewise `experiments` for
+`docs/experiment-files.md`.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from benchmarks import record
+from benchmarks.config import Experiment, RerankerSpec
+from benchmarks.datasets import DatasetSpec
+from benchmarks.retrieval import Bm25, Dense, Given, Run
 from rerankers import stages
 from rerankers.interface import FAULTS, Usage
 
@@ -21,10 +27,10 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-HEAD = """\
+RESULTS = """\
 # What a result folder holds
 
-Written by `python -m benchmarks.schema`; a test keeps it true. Schema version {version}.
+Written by `python -m benchmarks.schema results`; a test keeps it true. Schema version {version}.
 
     DIR/experiment.json             the experiment as written, and its cells in order
     DIR/<cell>/record.json          a `Record`
@@ -37,8 +43,24 @@ Raw values only: measures, percentiles and tests are computed when a folder is r
 """
 
 
-def described() -> str:
-    """The whole page."""
+EXPERIMENTS = """\
+# Experiment files
+
+Written by `python -m benchmarks.schema experiments`; a test keeps it true. An experiment is a YAML file of
+these keys; unknown ones are refused with the line and a near miss. Relative paths start at the file's folder.
+What takes a list takes a single value, too. `--set KEY=VALUE` changes any of them for one run, as in
+`--set protocol.repeats=3 'depths=[20,100]'`.
+"""
+
+
+def experiments() -> str:
+    """The page on experiment files."""
+    models = (Experiment, DatasetSpec, Bm25, Dense, Run, Given, RerankerSpec, record.Protocol, record.Served)
+    return "\n".join([EXPERIMENTS, *("\n".join(_model(model)) for model in models)]).rstrip("\n")
+
+
+def results() -> str:
+    """The page on result folders."""
     models: list[type[BaseModel]] = [
         value
         for value in vars(record).values()
@@ -48,7 +70,7 @@ def described() -> str:
         and value.__name__[0] != "_"
     ]
     models.sort(key=lambda model: (model is not record.Record, model is not record.QueryRow, model.__name__))
-    parts = [HEAD.format(version=record.SCHEMA_VERSION)]
+    parts = [RESULTS.format(version=record.SCHEMA_VERSION)]
     parts += ["\n".join(_model(model)) for model in models]
     parts += ["\n".join(_usage()), "\n".join(_stages())]
     return "\n".join(parts)
@@ -96,13 +118,27 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _type(model: type[BaseModel], name: str) -> str:
-    written = re.search(rf"^    {name}: (.*?)(?: = .*)?$", inspect.getsource(model), re.MULTILINE)
-    return f"`{_cell(written[1])}`" if written else ""
+    """A field's type as the class writes it, without what only checks it."""
+    [written] = ast.parse(inspect.getsource(model)).body
+    for line in written.body if isinstance(written, ast.ClassDef) else ():
+        if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:
+            return f"`{_cell(ast.unparse(_Plain().visit(line.annotation)))}`"
+    return ""
+
+
+class _Plain(ast.NodeTransformer):
+    """Replaces `Annotated[X, ...]` by `X`."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
 
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    return f"{type(value).__name__}()" if hasattr(value, "model_fields") else repr(value)
+    return f"{type(value).__name__}()" if isinstance(value, BaseModel) else repr(value)
 
 
 def _cell(text: str) -> str:
@@ -110,4 +146,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(described())
+    print({"results": results, "experiments": experiments}[sys.argv[1]]())

@@ -158,9 +158,12 @@ def test_the_quick_start_is_five_lines() -> None:
     assert len(first.text.splitlines()) == len(readme.text.splitlines()) == 5
 
 
-def test_the_result_schema_is_the_code_s() -> None:
-    page = (ROOT / "docs" / "result-schema.md").read_text(encoding="utf-8")
-    assert page == schema.described() + "\n", "run: python -m benchmarks.schema > docs/result-schema.md"
+@pytest.mark.parametrize(
+    ("name", "what"), [("result-schema.md", "results"), ("experiment-files.md", "experiments")]
+)
+def test_what_is_generated_is_the_code_s(name: str, what: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert page == getattr(schema, what)() + "\n", f"run: python -m benchmarks.schema {what} > docs/{name}"
 
 
 def test_the_faq_quotes_messages_that_exist() -> None:
