@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,26 @@ def _driver() -> Iterator[Any]:
 
 
 def _handles(nvml: Any) -> list[Any]:
-    return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    """The GPUs that this process may use: all, or those that `CUDA_VISIBLE_DEVICES` names, as Ray has it.
+
+    A number is taken for the driver's own, which is CUDA's where all GPUs are alike, and everywhere under
+    `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    found = []
+    for name in (part.strip() for part in visible.split(",")):
+        try:
+            by_number = name.isdigit()
+            found.append(
+                nvml.nvmlDeviceGetHandleByIndex(int(name))
+                if by_number
+                else nvml.nvmlDeviceGetHandleByUUID(name)
+            )
+        except nvml.NVMLError:
+            break  # CUDA, too, sees those before a wrong one only
+    return found
 
 
 def _ask(nvml: Any, question: Callable[..., int], *arguments: Any) -> int | None:

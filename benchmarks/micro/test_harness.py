@@ -3,7 +3,8 @@
     pytest benchmarks/micro/test_harness.py --benchmark-only --benchmark-save=NAME
 
 `extra_info` of the first one holds milliseconds per query: all of them, those inside the timed calls, and the
-rest, which is the harness's overhead; then by stage. Saved runs are compared with `pytest-benchmark compare`.
+rest, which is the harness's overhead; the largest memory of the process; then by stage. Saved runs are
+compared with `pytest-benchmark compare`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchmarks.cell import committed
+from benchmarks.cell import committed, read_record
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
 from benchmarks.pipeline import freeze_pool, run_cells
@@ -74,6 +75,9 @@ def test_identity_over_6980_queries(
         assert run_cells(loaded, [cell], pool, folder / "out") == [None]
 
     benchmark.pedantic(measure, setup=afresh, rounds=3)
+    record = read_record(folder / "out" / cell.name)
+    assert record is not None
+    peak = record.sessions[0].peak_host_bytes
     _, rows = committed(folder / "out" / cell.name)
     whole = 1e3 * benchmark.stats.stats.median / QUERIES
     timed = 1e3 * statistics.mean(row.total_seconds for row in rows)
@@ -81,6 +85,7 @@ def test_identity_over_6980_queries(
         "ms_per_query": whole,
         "timed_ms_per_query": timed,
         "overhead_ms_per_query": whole - timed,
+        "peak_mib": None if peak is None else peak / 2**20,
         "order_ms_per_query": 1e3 * statistics.mean(row.stage_seconds["order"] for row in rows),
     }
 

@@ -7,15 +7,14 @@ import json
 import platform
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from benchmarks import gpu
 from benchmarks.conditions import Conditions, throttling
 from benchmarks.environment import environment
 from rerankers.stages import StageClock
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_the_environment_is_json_and_says_what_was_used() -> None:
@@ -88,6 +87,27 @@ def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> No
         {"clock_mhz": 1980, "temperature_celsius": 41, "power_watts": None, "throttle_reasons": 4}
     ]
     assert not driver.is_open
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked"),
+    [(None, [0, 1]), ("1", [1]), ("1, 0", [1, 0]), ("GPU-5a", ["GPU-5a"]), ("", []), ("0,-1,1", [0])],
+)
+def test_only_the_gpus_that_a_process_may_use_are_its_own(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, asked: list[int | str]
+) -> None:
+    seen: list[int | str] = []
+    driver = FakeDriver(nvmlDeviceGetCount=lambda: 2)
+    driver.nvmlDeviceGetHandleByIndex = seen.append
+    driver.nvmlDeviceGetHandleByUUID = lambda name: (
+        seen.append(name) if name[:3] == "GPU" else driver.refuse()
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert len(gpu.models()) == len(asked)
+    assert seen == asked
 
 
 def test_throttling_energy_and_clocks_of_a_gpu_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
