@@ -95,6 +95,7 @@ def _extras() -> Iterator[Finding]:
         ("openai", "openai", "chat models behind a URL"),
         ("export", "pyarrow", "Parquet tables"),
         ("train", "peft", "PE-Rank training"),
+        ("ray", "ray", "experiments on a Ray cluster"),
     ):
         works = importlib.util.find_spec(module) is not None
         remedy = "" if works else f'python -m pip install "rerankbench[{extra}]"'
