@@ -51,12 +51,11 @@ def _amounts(ledger: Path) -> Iterator[float]:
         InputError: a line is no amount, so that nobody knows what was spent.
     """
     for number, line in enumerate(ledger.read_bytes().splitlines(keepends=True), start=1):
+        why: Exception | None = None
         try:
             dollars = float(json.loads(line)["dollars"]) if line.endswith(b"\n") else 0.0
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             dollars, why = math.nan, error
-        else:
-            why = None
         if not math.isfinite(dollars):
             raise InputError.at(ledger, number, "this is no amount of dollars; correct the line") from why
         yield dollars
