@@ -118,7 +118,7 @@ def _by_content(value: Any) -> Any:
         path = Path(value).expanduser()
         if path.is_file():
             return _content_digest(path)
-        if path.is_dir():
+        if path.is_dir() and path.resolve().parent != path.resolve():  # "/" is no data and no model
             files = sorted(file for file in path.rglob("*") if file.is_file())
             return [[str(file.relative_to(path)), _content_digest(file)] for file in files]
     return value

@@ -1,6 +1,6 @@
 """Hostile input: whatever is in a file, the command line answers in one line that says where and what to do.
 
-`RERANKBENCH_HYPOTHESIS=nightly` tries a hundred times as many inputs, and insists on a thousand bad ones.
+`RERANKBENCH_HYPOTHESIS=nightly` tries some hundred times as many inputs, and insists on a thousand bad ones.
 """
 
 from __future__ import annotations
@@ -150,13 +150,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     return tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
 
 
-settings.register_profile(
-    "faults",
-    max_examples=2000 if NIGHTLY else 6,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=False,
-)
+for name, quick, thorough in (("faults", 6, 2000), ("slow-faults", 1, 200)):
+    settings.register_profile(
+        name,
+        max_examples=thorough if NIGHTLY else quick,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

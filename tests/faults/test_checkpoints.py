@@ -22,7 +22,7 @@ from rerankers.pe_rank.checkpoint import Source, load_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-trial = settings(settings.get_profile("faults"))
+trial = settings(settings.get_profile("slow-faults"))
 
 RELEASED = Path(__file__).parents[1] / "golden" / "pe_rank" / "mistral"
 JINA = Path(__file__).parents[1] / "golden" / "jina_bert"
@@ -146,7 +146,7 @@ class Payload:
         return (Path.touch, (self.path,))
 
 
-@pytest.mark.parametrize("form", ["torch.save", "pickle", "nested"])
+@pytest.mark.parametrize("form", ["torch.save", "pickle"])
 @pytest.mark.parametrize(
     "name",
     ["pytorch_model.bin", "projector.bin", "non_lora_trainables.bin", "adapter_model.bin", "encoder", "llm"],
@@ -155,9 +155,7 @@ def test_no_loader_of_bin_files_runs_what_is_pickled_in_them(
     tmp_path: Path, tiny_llm: str, name: str, form: str
 ) -> None:
     executed = tmp_path / "executed"
-    content: dict[str, Any] = {"model.projector.0.weight": Payload(executed)}
-    if form == "nested":
-        content = {"model.projector.0.weight": torch.zeros(2, 2), "more": [{"deep": Payload(executed)}]}
+    content = {"model.projector.0.weight": torch.zeros(2, 2), "more": [{"deep": Payload(executed)}]}
 
     def plant(path: Path) -> None:
         if form == "pickle":

@@ -86,7 +86,7 @@ def test_an_experiment_with_wrong_values_is_refused_at_its_line(
     content = yaml.dump(data.draw(broken.value_of(EXPERIMENT)), sort_keys=False).encode()
     path = files / "changed.yaml"
     path.write_bytes(content)
-    judge(["run", path, "--dry-run"], content, path)
+    judge(["run", path, "--dry-run"], content, path, files)
 
 
 @given(data=st.data())
@@ -97,7 +97,7 @@ def test_an_experiment_that_is_no_yaml_is_refused_at_its_line(
     content = data.draw(broken.bytes_of(yaml.safe_dump(EXPERIMENT, sort_keys=False).encode()))
     path = files / "mutated.yaml"
     path.write_bytes(content)
-    judge(["run", path, "--dry-run"], content, path)
+    judge(["run", path, "--dry-run"], content, path, files)
 
 
 @given(

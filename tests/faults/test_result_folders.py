@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-trial = settings(settings.get_profile("faults"))
+trial = settings(settings.get_profile("slow-faults"))
 
 VALUES = ["experiment.json", "*/record.json", "pools/index.json", "pools/*/about.json"]
 LINES = [

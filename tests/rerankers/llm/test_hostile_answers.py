@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 trial = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    max_examples=5000 if settings().max_examples > 1000 else 60,
+    max_examples=5000 if settings().max_examples > 1000 else 40,
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -116,7 +116,7 @@ def test_a_rerank_endpoint_may_answer_anything_and_no_passage_is_lost(answer: An
     assert cost.usage.prompt_tokens >= 0
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
+@pytest.mark.parametrize("status", [200, 401, 500])
 @pytest.mark.parametrize(
     "raw",
     [
