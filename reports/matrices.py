@@ -6,7 +6,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from reports import quality
+from benchmarks.pairwise import Pair, compare_all
 from reports.cells import Cell, Head, Row, Table, lettered, marked
 from reports.columns import column
 from reports.grouped import about
@@ -144,6 +144,16 @@ def _place(label: str, groups: list[Group], average: float | None) -> tuple[bool
     return is_control, average is None, -(fmean(values) if values else -1.0)
 
 
+def _tests(pair: Pair, sign: int) -> str:
+    """What is known of a pair, on hover; seen from the second system where the sign is -1."""
+    wins, losses = (pair.wins, pair.losses)[::sign]
+    return (
+        f"paired t-test {p_value(pair.t_test_holm)} (Holm), {p_value(pair.t_test)} alone; "
+        f"randomisation test {p_value(pair.permutation_holm)} (Holm), {p_value(pair.permutation)} alone; "
+        f"Cohen's d {sign * pair.effect_size:.2f}; {wins} wins, {pair.ties} ties, {losses} losses"
+    )
+
+
 def significance(group: Group) -> Table:
     """Row minus column on the headline measure, for every pair of finished systems of a judged group.
 
@@ -151,26 +161,27 @@ def significance(group: Group) -> Table:
     """
     measure = group.headline
     systems = [system for system in group.systems if measure in system.quality and system.role != "control"]
-    pairs = quality.pairs({system.label: system.per_query[measure] for system in systems})
+    pairs = compare_all({system.label: list(system.per_query[measure].values()) for system in systems})
     text = column(measure, group).text
     rows = []
     for system in systems:
         cells = [Cell(value=system.quality[measure].value, text=text(system.quality[measure].value))]
         for other in systems:
-            pair = pairs.get((system.label, other.label))
-            if pair is None:
+            if system is other:
                 cells.append(Cell(text=""))
                 continue
-            difference, p, corrected = pair
-            change: Change = "" if corrected >= 0.05 else "better" if difference > 0 else "worse"
+            sign = 1 if (system.label, other.label) in pairs else -1
+            pair = pairs[(system.label, other.label) if sign > 0 else (other.label, system.label)]
+            difference = sign * pair.difference
+            change: Change = "" if pair.t_test_holm >= 0.05 else "better" if difference > 0 else "worse"
             cells.append(
                 Cell(
                     value=difference,
                     text=signed(difference),
                     change=change,
-                    p_value=p,
-                    p_holm=corrected,
-                    hint=f"{p_value(corrected)} (Holm), {p_value(p)} alone",
+                    p_value=pair.t_test,
+                    p_holm=pair.t_test_holm,
+                    hint=_tests(pair, sign),
                 )
             )
         rows.append(Row(system.label, system.role, system.reranker, system.status, (), tuple(cells)))

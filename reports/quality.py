@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.measures import Evaluator
+from benchmarks.pairwise import TIE
 from benchmarks.statistics import bootstrap_interval, holm, paired_t_test
 from reports.values import Comparison, Estimate
 
@@ -26,9 +26,6 @@ TOP = 20
 
 DEPTHS = (10, 20, 30, 50, 75)
 """Numbers of candidates at which an imported run is looked at, up to its pool's own."""
-
-# Two systems tie on a query when their values differ by less than evaluation tools print.
-TIE = 5e-5
 
 
 class Rankings:
@@ -117,19 +114,4 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
                 ties=int((np.abs(differences) <= TIE).sum()),
                 losses=int((differences < -TIE).sum()),
             )
-    return found
-
-
-def pairs(values: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """By ordered pair of labels: mean difference, p-value, p-value corrected by Holm over all pairs."""
-    samples = {label: list(by_query.values()) for label, by_query in values.items()}
-    both = list(combinations(samples, 2))
-    p_values = {str(place): paired_t_test(samples[a], samples[b]) for place, (a, b) in enumerate(both)}
-    corrected = holm(p_values)
-    found = {}
-    for place, (a, b) in enumerate(both):
-        difference = mean(samples[a]) - mean(samples[b])
-        tests = p_values[str(place)], corrected[str(place)]
-        found[a, b] = (difference, *tests)
-        found[b, a] = (-difference, *tests)
     return found

@@ -21,6 +21,7 @@ READABLE = {
     "benchmarks.candidates",
     "benchmarks.conditions",
     "benchmarks.measures",
+    "benchmarks.pairwise",
     "benchmarks.record",
     "benchmarks.statistics",
     "benchmarks.store",
