@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.statistics import holm, is_constant, random_signs
+from benchmarks.statistics import bonferroni, holm, is_constant, random_signs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Pair:
 
     Attributes:
         difference: mean of the per-query differences.
-        t_test, t_test_holm: two-sided paired t-test, and with Holm's correction over all pairs.
+        t_test, t_test_holm, t_test_bonferroni: two-sided paired t-test, and corrected over all pairs.
         permutation, permutation_holm: the paired randomisation test on the mean, likewise.
         effect_size: Cohen's d of the differences.
         wins: queries where the first one is better; `ties`, `losses` likewise.
@@ -40,6 +40,7 @@ class Pair:
     difference: float
     t_test: float
     t_test_holm: float
+    t_test_bonferroni: float
     permutation: float
     permutation_holm: float
     effect_size: float
@@ -71,9 +72,9 @@ def compare_all(
     matrix = np.stack(samples)
     t_tests, effects, counts = _one_by_one(matrix, first, second)
     permutations = _permutations(matrix, first, second, resamples, seed)
-    t_holm, permutation_holm = (
-        list(holm({str(place): p for place, p in enumerate(p_values.tolist())}).values())
-        for p_values in (t_tests, permutations)
+    t_holm, t_bonferroni, permutation_holm = (
+        list(correct({str(place): p for place, p in enumerate(p_values.tolist())}).values())
+        for correct, p_values in ((holm, t_tests), (bonferroni, t_tests), (holm, permutations))
     )
     means = matrix.mean(axis=1)
     return {
@@ -81,6 +82,7 @@ def compare_all(
             difference=float(means[first[place]] - means[second[place]]),
             t_test=float(t_tests[place]),
             t_test_holm=t_holm[place],
+            t_test_bonferroni=t_bonferroni[place],
             permutation=float(permutations[place]),
             permutation_holm=permutation_holm[place],
             effect_size=float(effects[place]),

@@ -148,7 +148,8 @@ def _tests(pair: Pair, sign: int) -> str:
     """What is known of a pair, on hover; seen from the second system where the sign is -1."""
     wins, losses = (pair.wins, pair.losses)[::sign]
     return (
-        f"paired t-test {p_value(pair.t_test_holm)} (Holm), {p_value(pair.t_test)} alone; "
+        f"paired t-test {p_value(pair.t_test_holm)} (Holm), {p_value(pair.t_test_bonferroni)} (Bonferroni), "
+        f"{p_value(pair.t_test)} alone; "
         f"randomisation test {p_value(pair.permutation_holm)} (Holm), {p_value(pair.permutation)} alone; "
         f"Cohen's d {sign * pair.effect_size:.2f}; {wins} wins, {pair.ties} ties, {losses} losses"
     )

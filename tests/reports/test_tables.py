@@ -119,6 +119,10 @@ def test_every_pair_is_compared_and_corrected_over_all_pairs(results: Folder) ->
     assert ahead.value == pytest.approx(1 - 1 / math.log2(2 + 1))
     assert behind.value == pytest.approx(-(1 - 1 / math.log2(2 + 1)))
     assert (ahead.change, behind.change) == ("better", "worse")
+    for told in ("(Holm)", "(Bonferroni)", "randomisation test", "Cohen's d", " wins, ", " losses"):
+        assert told in ahead.hint
+    assert "8 wins, 0 ties, 0 losses" in ahead.hint
+    assert "0 wins, 0 ties, 8 losses" in behind.hint
     assert cell(one, "Turned", "minus:Turned").value is None
 
 
