@@ -99,10 +99,8 @@ class Evaluator:
         self._measures = measures
         self._plain = {name: measure for name in measures if is_plain(measure := parse(name))}
         self._judged = JudgedQueries(qrels)
-        cutoffs = [
-            self._plain[name].params.get("cutoff") if name in self._plain else None for name in measures
-        ]
-        self.reach = None if None in cutoffs else max(cutoffs, default=0)
+        cutoffs: list[int] = [one.params["cutoff"] for one in self._plain.values() if "cutoff" in one.params]
+        self.reach = max(cutoffs, default=0) if len(cutoffs) == len(measures) else None
 
     def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
         """Each measure for each judged query, from doc ids by query id, best first.
