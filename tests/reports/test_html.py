@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from benchmarks.store import read_results
 from reports.context import build
@@ -165,6 +166,15 @@ def test_hostile_names_come_through_latex_and_csv_as_text(
     assert "'=HYPERLINK(1)" in labels
     assert set(hostile_texts.values()) - {"=HYPERLINK(1)"} <= set(labels)
     assert not [value for row in rows for value in row.values() if value.startswith(("=", "@", "+"))]
+
+
+def test_hostile_names_come_through_markdown_as_text(hostile: Folder, hostile_texts: dict[str, str]) -> None:
+    page = Page(MarkdownIt("commonmark").enable("table").render(table([hostile.path], "markdown")))
+    known = {"p", "strong", "em", "ins", "sup", "table", "thead", "tbody", "tr", "th", "td", "blockquote"}
+    assert {name for name, _ in page.elements} <= known
+    shown = " ".join("".join(page.words).split())
+    for text in hostile_texts.values():
+        assert " ".join(text.split()) in shown
 
 
 def test_a_folder_without_any_finished_cell_still_makes_a_page(folder: Folder) -> None:
