@@ -45,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if is_debug or error.filename is None:
+            raise
+        print(f"rerankbench: {error.filename}: {error.strerror}; check this path", file=sys.stderr)
+        return 1
     except Exception as error:
         if is_debug:
             raise

@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,11 +18,14 @@ from benchmarks.candidates_file import query_text, read_candidates
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.json_lines import Row, read_json_lines
+from rerankers.paths import existing_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUNDLED = Path(__file__).parent / "bundled"
+
+_Named = Annotated[str | None, Field(min_length=1)]
 
 
 class DatasetSpec(BaseModel):
@@ -39,12 +42,12 @@ class DatasetSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    id: str | None = None
-    folder: str | None = None
-    split: str | None = None
-    candidates: str | None = None
-    qrels: str | None = None
-    name: str | None = Field(default=None, min_length=1)
+    id: _Named = None
+    folder: _Named = None
+    split: _Named = None
+    candidates: _Named = None
+    qrels: _Named = None
+    name: _Named = None
 
     @model_validator(mode="before")
     @classmethod
@@ -53,7 +56,7 @@ class DatasetSpec(BaseModel):
             return value
         if value.endswith((".jsonl", ".jsonl.gz")):
             return {"candidates": value}
-        is_path = value.startswith((".", "/", "~")) or (value != "bundled" and Path(value).is_dir())
+        is_path = value.startswith((".", "/", "~")) or (existing_path(value) or Path()).is_dir()
         return {"folder": value} if is_path else {"id": value}
 
     @model_validator(mode="after")
@@ -214,9 +217,9 @@ def open_dataset(spec: DatasetSpec | str) -> Dataset:
     if isinstance(spec, str):
         spec = DatasetSpec.model_validate(spec)
     if spec.candidates is not None:
-        return _open_candidates(Path(spec.candidates).expanduser(), spec)
+        return _open_candidates(user_path(spec.candidates), spec)
     if spec.folder is not None:
-        folder = Path(spec.folder).expanduser()
+        folder = user_path(spec.folder)
         return _open_folder(folder, spec.name or folder.resolve().name, spec.split)
     assert spec.id is not None  # noqa: S101 - the specification's own validator
     if spec.id == "bundled":
@@ -297,6 +300,6 @@ def _read_corpus(path: Path) -> dict[str, str]:
 
 def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
     queries, passages, given = read_candidates(path)
-    qrels = {} if spec.qrels is None else _qrels_of(queries, Path(spec.qrels).expanduser(), path)
+    qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
     name = spec.name or path.name.removesuffix(".gz").removesuffix(".jsonl")
     return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)

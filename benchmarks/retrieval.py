@@ -7,13 +7,13 @@ candidates file's own order. A plain string stands for a kind without options.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.readers import read_run
 from rerankers.errors import InputError
+from rerankers.paths import user_path
 
 if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
@@ -147,7 +147,7 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int) -
 
 
 def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
-    path = Path(spec.path).expanduser()
+    path = user_path(spec.path)
     found = read_run(path)
     for query_id in found:
         if query_id not in dataset.queries:

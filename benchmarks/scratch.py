@@ -48,7 +48,8 @@ def _append(file: IO[bytes], content: bytes | None = None) -> None:
 
 def _fail(error: OSError) -> NoReturn:
     raise StoreError(
-        f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); set TMPDIR to a larger disk"
+        f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); "
+        "make room, or set TMPDIR to a larger disk"
     ) from error
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from benchmarks.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.paths import user_path
 from rerankers.registry import find_row
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ protocol:
 def _data(answers: Answers, base: Path) -> str:
     data = answers.data
     if data.endswith((".jsonl", ".jsonl.gz")):
-        path = Path(data).expanduser()
-        qrels = Path(answers.qrels).expanduser() if answers.qrels else _qrels_beside(path)
+        path = user_path(data)
+        qrels = user_path(answers.qrels) if answers.qrels else _qrels_beside(path)
         if qrels is None:
             judged = "  # qrels: qrels.txt # add judgements here: without them only time is measured"
         else:
@@ -156,7 +157,7 @@ def _data(answers: Answers, base: Path) -> str:
         return f"datasets:\n  candidates: {_scalar(_from(base, path))} # queries with their hits\n{judged}"
     if answers.qrels is not None:
         raise InputError("judgements go with a candidates file; a folder or an id brings its own")
-    path = Path(data).expanduser()
+    path = user_path(data)
     if data != "bundled" and path.is_dir():
         return f"datasets: {_scalar(_from(base, path))} # corpus.jsonl, queries.jsonl, qrels/test.tsv"
     if data.startswith((".", "/", "~")):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.marked_yaml import MarkedYaml
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.paths import existing_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,9 @@ def found(name: str, ready: Path, what: str) -> Path:
     Raises:
         InputError: there is neither; the message lists the ready ones.
     """
-    if Path(name).is_file():
-        return Path(name)
+    path = existing_path(name)
+    if path is not None and path.is_file():
+        return path
     if (ready / f"{name}.yaml").is_file():
         return ready / f"{name}.yaml"
     names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
@@ -58,9 +60,9 @@ def located(value: Any, base: Path, key: str) -> Any:
         return [located(item, base, key) for item in value]
     if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
         return value
-    path = base / Path(value).expanduser()
-    if key in _PATHS or value.startswith(("./", "../")) or path.exists():
-        here = Path.cwd()
+    name = value if value.startswith("~") else str(base / value)
+    if key in _PATHS or value.startswith(("./", "../")) or existing_path(name):
+        path, here = user_path(name), Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
     return value
 

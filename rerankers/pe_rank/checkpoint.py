@@ -13,7 +13,6 @@ asked for, and then it is labelled; another dimension is always refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rerankers.encoders.encoder import Encoder
@@ -22,6 +21,7 @@ from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.models import find_model
+from rerankers.paths import existing_path, user_path
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, read_adapter_run
 from rerankers.pe_rank.compact import MANIFEST, read_compact
 from rerankers.pe_rank.model import PassageLLM
@@ -32,6 +32,8 @@ from rerankers.pe_rank.released import FAMILY, named_encoder, read_released
 from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rerankers.devices import AttentionName, DtypeName
     from rerankers.models import ModelFiles
 
@@ -115,7 +117,7 @@ def _base_and_projector(
     base = CausalLM(source.model, revision=source.revision, dtype=dtype, device=device, attention=attention)
     projector, identity = None, None
     if source.projector is not None:
-        path = source.projector.expanduser()
+        path = user_path(source.projector)
         path = path / "projector.bin" if path.is_dir() else path
         if not path.is_file():
             raise InputError(f"no projector {str(path)!r}; give projector.bin or the folder it is in")
@@ -195,8 +197,8 @@ def _same_model(name: str, trained: EncoderIdentity) -> bool:
     """Whether a name means the projector's own encoder: the same name, folder or content."""
     if name == trained.model:
         return True
-    ours, theirs = Path(name).expanduser(), Path(trained.model).expanduser()
-    if ours.is_dir() and theirs.is_dir() and ours.resolve() == theirs.resolve():
+    ours, theirs = existing_path(name), existing_path(trained.model)
+    if ours and theirs and ours.samefile(theirs):
         return True
-    content = trained.fingerprint or (find_model(trained.model).fingerprint if theirs.is_dir() else None)
+    content = trained.fingerprint or (find_model(trained.model).fingerprint if theirs else None)
     return content is not None and find_model(name).fingerprint == content

@@ -154,13 +154,15 @@ for name, quick, thorough in (("faults", 6, 2000), ("slow-faults", 1, 200)):
     settings.register_profile(
         name,
         max_examples=thorough if NIGHTLY else quick,
+        derandomize=not NIGHTLY,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"{len(_JUDGE.refused)} distinct bad inputs refused in one line each")
+    if _JUDGE.refused:  # in this process: with -n each worker has its own
+        terminalreporter.write_line(f"{len(_JUDGE.refused)} distinct bad inputs refused in one line each")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

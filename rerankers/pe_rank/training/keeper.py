@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerankers.models import find_model
+from rerankers.paths import existing_path
 from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
 from rerankers.pe_rank.training.export import save_checkpoint
 from rerankers.pe_rank.training.result_folder import digest
@@ -118,5 +119,5 @@ class Keeper:
 
 def portable(name: str) -> str:
     """A model's name that means the same from any folder."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
+    folder = existing_path(name)
+    return name if folder is None else str(folder.resolve())

@@ -1,0 +1,32 @@
+"""Paths as people write them: `~` is a home, and no text, however odd, ends in a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rerankers.errors import InputError
+
+
+def user_path(name: str | Path) -> Path:
+    """The path that a name means, whether or not anything is there.
+
+    Raises:
+        InputError: no file can have that name, or this user may not look there.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        shown = str(name) if len(str(name)) < 80 else f"{str(name)[:60]} ..."
+        raise InputError(f"{shown!r} cannot be read as a path: {reason}; check it") from error
+    return path
+
+
+def existing_path(text: str) -> Path | None:
+    """The file or folder that a text names, or None if it names none."""
+    try:
+        path = user_path(text)
+    except InputError:
+        return None
+    return path if path.exists() else None
