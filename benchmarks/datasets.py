@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUNDLED = Path(__file__).parent / "bundled"
-
-_Named = Annotated[str | None, Field(min_length=1)]
 
 
 class DatasetSpec(BaseModel):
@@ -42,12 +40,12 @@ class DatasetSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    id: _Named = None
-    folder: _Named = None
-    split: _Named = None
-    candidates: _Named = None
-    qrels: _Named = None
-    name: _Named = None
+    id: str | None = Field(default=None, min_length=1)
+    folder: str | None = Field(default=None, min_length=1)
+    split: str | None = Field(default=None, min_length=1)
+    candidates: str | None = Field(default=None, min_length=1)
+    qrels: str | None = Field(default=None, min_length=1)
+    name: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -56,7 +54,8 @@ class DatasetSpec(BaseModel):
             return value
         if value.endswith((".jsonl", ".jsonl.gz")):
             return {"candidates": value}
-        is_path = value.startswith((".", "/", "~")) or (existing_path(value) or Path()).is_dir()
+        path = None if value in ("", "bundled") else existing_path(value)
+        is_path = value.startswith((".", "/", "~")) or (path is not None and path.is_dir())
         return {"folder": value} if is_path else {"id": value}
 
     @model_validator(mode="after")

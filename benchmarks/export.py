@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks.cell import replace_file
 from benchmarks.interchange import write_beir, write_ranked
 from benchmarks.measures import Evaluator
-from benchmarks.served import requests_per_second
+from benchmarks.record import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError

@@ -22,9 +22,9 @@ from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timed, timing, warm_up
-from benchmarks.record import Operations, Record, Session, System
+from benchmarks.record import Operations, Record, Session, System, requests_per_second
 from benchmarks.redaction import redacted
-from benchmarks.served import requests_per_second, serve
+from benchmarks.served import serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.llm.prices import Budget
 from rerankers.registry import create, load

@@ -6,11 +6,14 @@ A cell is one reranker on one candidate pool. Its record holds everything but th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.shown import as_html
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA_VERSION = 2
 """Each older version has its migration in `benchmarks.migrations`."""
@@ -220,3 +223,18 @@ class QueryRow(_Frozen):
         optional = ("control_seconds", "arrived_seconds", "queued_seconds")
         without = {name for name in optional if getattr(self, name) is None}
         return self.model_dump_json(exclude=without).encode() + b"\n"
+
+
+def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
+    """How many requests were answered a second while there were any, over sessions and repeats.
+
+    None where nothing was served.
+    """
+    spans: dict[tuple[int, int], tuple[float, float]] = {}
+    for row in rows:
+        if row.arrived_seconds is not None:
+            ends = row.arrived_seconds, row.arrived_seconds + row.total_seconds
+            start, end = spans.get((row.session, row.repeat), ends)
+            spans[row.session, row.repeat] = min(start, ends[0]), max(end, ends[1])
+    seconds = sum(end - start for start, end in spans.values())
+    return len(rows) / seconds if seconds else None

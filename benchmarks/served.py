@@ -26,7 +26,7 @@ from rerankers.stages import StageClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from benchmarks.record import Protocol, QueryRow, Served
+    from benchmarks.record import Protocol, Served
     from rerankers.interface import Ranking, Reranker, RerankRequest
     from rerankers.stages import Stage
 
@@ -81,21 +81,6 @@ def serve(
             yield from _one_by_one(
                 rerankers[0], requests, left, arrivals, repeat, size, clients, clock, timed, wait
             )
-
-
-def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
-    """How many requests were answered a second while there were any, over sessions and repeats.
-
-    None where nothing was served.
-    """
-    spans: dict[tuple[int, int], tuple[float, float]] = {}
-    for row in rows:
-        if row.arrived_seconds is not None:
-            ends = row.arrived_seconds, row.arrived_seconds + row.total_seconds
-            start, end = spans.get((row.session, row.repeat), ends)
-            spans[row.session, row.repeat] = min(start, ends[0]), max(end, ends[1])
-    seconds = sum(end - start for start, end in spans.values())
-    return len(rows) / seconds if seconds else None
 
 
 def _schedule(served: Served, count: int, seed: str) -> list[float]:

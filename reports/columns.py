@@ -183,6 +183,12 @@ def _columns() -> Iterator[Column]:
         yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
     head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
     yield Column(head, _plain("speedup"), times, "higher")
+    head = Head("queued", "in the queue", time, "mean wait of a request before it was taken", "ms")
+    yield Column(head, _work("queued_seconds", 1 / MILLISECONDS), significant, "lower")
+    head = Head(
+        "requests_per_second", "answered", "Throughput", "requests answered per second of serving", "1/s"
+    )
+    yield Column(head, _work("requests_per_second"), significant, "higher")
     for name, title, meaning, detail in (
         ("windows", "windows", "windows ranked", True),
         ("llm_calls", "LLM calls", "calls of a language model", False),

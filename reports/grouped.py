@@ -70,9 +70,9 @@ def about(group: Group) -> dict[str, str | int]:
 
 def _names(group: Group, layout: str) -> list[str]:
     if layout == "headline":
-        return [*group.measures, "p50", "p95", "speedup", "dollars", "joules", "flops"]
+        return [*group.measures, "p50", "p95", "speedup", "requests_per_second", "dollars", "joules", "flops"]
     if layout == "costs":
-        time = ["p99", "mean", "first_token", "inter_token"]
+        time = ["p99", "mean", "queued", "first_token", "inter_token"]
         work = ["windows", "llm_calls", "calls_replayed", "calls_estimated", "retries", "prompt_tokens"]
         work += ["cached_tokens", "generated_tokens", "reasoning_tokens", "tokens_saved", "decode_steps"]
         work += ["passages_embedded", "passages_from_store", "passages_truncated", "well_formed", "faulty"]

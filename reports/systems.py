@@ -141,6 +141,7 @@ def system(
     record = first.record
     rows = [row for _, cell in family for row in cell.rows] if record.status == "done" else []
     sessions = [session for _, cell in family for session in cell.record.sessions]
+    cells = [cell for _, cell in family] if rows else []
     counts, faulty = timing.faults(rows)
     samples = [sample for session in sessions for sample in session.samples]
     noise = conditions.noise([row.control_seconds for row in rows if row.control_seconds is not None])
@@ -167,8 +168,8 @@ def system(
         latency=timing.latency(rows),
         speedup=None,
         stages=timing.stages(rows),
-        work=timing.work(rows) | timing.operations([cell for _, cell in family]),
-        operations=timing.stage_operations([cell for _, cell in family]),
+        work=timing.work(rows) | timing.operations(cells) | timing.served(cells),
+        operations=timing.stage_operations(cells),
         faults=counts,
         faulty_queries=faulty,
         measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),

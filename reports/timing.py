@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.record import requests_per_second
 from benchmarks.statistics import bootstrap_interval
 from benchmarks.utilisation import cell_utilisation
 from reports.numbers import percent
@@ -87,6 +89,14 @@ def operations(cells: Sequence[CellResult]) -> dict[str, float]:
     if seconds:
         found["utilisation"] = sum(stage.flops for stage in stages if stage.utilisation) / seconds
     return {name: value for name, value in found.items() if value}
+
+
+def served(cells: Sequence[CellResult]) -> dict[str, float]:
+    """Mean rate of answers and mean wait before a request was taken; empty where nothing was served."""
+    rates = [rate for cell in cells if (rate := requests_per_second(cell.rows))]
+    waits = [row.queued_seconds for cell in cells for row in cell.rows if row.queued_seconds is not None]
+    means = {"requests_per_second": rates, "queued_seconds": waits}
+    return {name: fmean(values) for name, values in means.items() if values}
 
 
 def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:

@@ -14,8 +14,8 @@ from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
 from benchmarks.plan import plan
 from benchmarks.protocol import timed
-from benchmarks.record import Protocol, Served
-from benchmarks.served import _schedule, requests_per_second, serve
+from benchmarks.record import Protocol, Served, requests_per_second
+from benchmarks.served import _schedule, serve
 from benchmarks.store import read_results
 from rerankers.controls import Reverse
 from rerankers.errors import InputError

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,17 @@ def test_latencies_are_printed_in_milliseconds_and_speed_ups_as_factors(results:
     one = only_table(results)
     assert cell(one, "Turned", "p50").text == "600"
     assert cell(one, "Middle", "speedup").text == "3.0"
+
+
+def test_what_was_served_has_a_rate_and_a_wait(folder: Folder) -> None:
+    folder.cell(folder.pool(TEXTS, QRELS), "S", folder.kept, seconds=lambda position: 1.0 + position)
+    path = folder.path / folder.cells[-1] / "queries.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for place, row in enumerate(rows):  # they arrive together and are taken one second apart
+        row |= {"arrived_seconds": 2.0, "queued_seconds": place * 0.5}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cell(only_table(folder), "S", "requests_per_second").value == pytest.approx(8 / 8.0)
+    assert cell(only_table(folder, "costs"), "S", "queued").value == pytest.approx(1000 * 0.5 * 3.5)
 
 
 def test_columns_without_any_value_are_left_out_of_named_layouts(results: Folder) -> None:
