@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
-COLLECT_EVERY_SECONDS = 0.005  # of calls: after each one of a model, after some of a trivial one
+_doc_id = attrgetter("doc_id")  # as a function, a set of a hundred takes a quarter of the time
+
+COLLECT_EVERY_SECONDS = 0.02  # of calls: after each one of a model, after some of a trivial one
 STABLE_CALLS = 5
 STABLE_TOLERANCE = 0.1
 STABLE_MAXIMUM = 30
@@ -184,7 +187,7 @@ def timed(
     if [ranking.query_id for ranking in rankings] != [request.query_id for request in batch]:
         raise ModelError("the reranker answered other queries than it was asked; fix its rerank()")
     for request, ranking in zip(batch, rankings, strict=True):
-        asked = {candidate.doc_id for candidate in request.candidates}
+        asked = set(map(_doc_id, request.candidates))
         if len(ranking.doc_ids) != len(asked) or set(ranking.doc_ids) != asked:
             raise ModelError(
                 f"query {request.query_id!r}: the ranking is no permutation of the candidates; fix rerank()"

@@ -7,11 +7,13 @@ memory, however long its passages are. The file has no name and is gone with its
 from __future__ import annotations
 
 import marshal
+import os
 import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -46,6 +48,10 @@ def _append(file: IO[bytes], content: bytes | None = None) -> None:
         _fail(error)
 
 
+def _read(file: IO[bytes], start: int, size: int) -> bytes:
+    return os.pread(file.fileno(), size, start)  # one call of the system, and no buffer to fill
+
+
 def _fail(error: OSError) -> NoReturn:
     raise StoreError(
         f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); "
@@ -53,20 +59,7 @@ def _fail(error: OSError) -> NoReturn:
     ) from error
 
 
-_new = object.__new__
-_set_query_id, _set_doc_id, _set_text, _set_score = (
-    vars(Candidate)[name].__set__ for name in ("query_id", "doc_id", "text", "score")
-)
-
-
-def _candidate(query_id: str, doc_id: str, text: str, score: float) -> Candidate:
-    """What the constructor gives, in half the time: a frozen class's own looks each attribute up by name."""
-    candidate = _new(Candidate)
-    _set_query_id(candidate, query_id)
-    _set_doc_id(candidate, doc_id)
-    _set_text(candidate, text)
-    _set_score(candidate, score)
-    return candidate
+_candidate = partial(tuple.__new__, Candidate)  # as its constructor does, without a call in Python
 
 
 class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
@@ -89,7 +82,7 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
         self.counts: dict[str, int] = {}
         end = 0
         for query_id, given in candidates:
-            fields = [(str(each.doc_id), str(each.text), float(each.score)) for each in given]
+            fields = [(query_id, str(each.doc_id), str(each.text), float(each.score)) for each in given]
             block = marshal.dumps(fields)
             _append(self._file, block)
             self._places[query_id] = end, len(block)
@@ -102,9 +95,8 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
             return ()
         if self._last[0] != query_id:
             start, size = self._places[query_id]
-            self._file.seek(start)
-            fields = marshal.loads(self._file.read(size))  # noqa: S302 - this process wrote the file
-            self._last = query_id, tuple([_candidate(query_id, *each) for each in fields])
+            fields = marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
+            self._last = query_id, tuple(map(_candidate, fields))
         return self._last[1]
 
     def __iter__(self) -> Iterator[str]:
@@ -153,8 +145,7 @@ class ScratchTexts:
         found: list[str | None] = []
         for place, is_there in zip(places.tolist(), (self._hashes[places] == wanted).tolist(), strict=True):
             if is_there:
-                self._file.seek(int(self._starts[place]))
-                found.append(self._file.read(int(self._sizes[place])).decode())
+                found.append(_read(self._file, int(self._starts[place]), int(self._sizes[place])).decode())
             else:
                 found.append(None)
         return found

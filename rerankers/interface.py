@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 
@@ -25,14 +26,16 @@ Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One passage that the first stage proposed for a query, with the first stage's score."""
 
     query_id: str
     doc_id: str
     text: str
     score: float
+
+
+_doc_id = attrgetter("doc_id")  # in comprehensions over thousands of requests it is the faster way
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class RerankRequest:
     candidates: tuple[Candidate, ...]
 
     def __post_init__(self) -> None:
-        if len({candidate.doc_id for candidate in self.candidates}) == len(self.candidates):
+        if len(set(map(_doc_id, self.candidates))) == len(self.candidates):
             return  # the usual case, in a fraction of the time
         seen: set[str] = set()
         for candidate in self.candidates:
@@ -99,13 +102,16 @@ class Usage:
 
     def nonzero(self) -> dict[str, Any]:
         """The counts that are not zero, by name: what a result row keeps."""
-        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: count for name, count in counts.items() if count}
+        return {name: count for name, count in zip(_USAGE, _counts(self), strict=True) if count}
 
     def fault(self, kind: Fault, count: int = 1) -> None:
         """Count `count` more output faults of one kind."""
         if count:
             self.faults[kind] = self.faults.get(kind, 0) + count
+
+
+_USAGE = tuple(Usage.__dataclass_fields__)
+_counts = attrgetter(*_USAGE)
 
 
 @dataclass(slots=True)
