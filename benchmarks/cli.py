@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.redaction import redacted, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
-from benchmarks.train_cli import add_train
+from benchmarks.training.cli import add_train
 from rerankers.errors import InputError, RerankbenchError
 
 if TYPE_CHECKING:

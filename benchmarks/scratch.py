@@ -142,10 +142,8 @@ class ScratchTexts:
         if not self._hashes.size:
             return [None] * len(hashes)
         places = np.minimum(np.searchsorted(self._hashes, wanted), self._hashes.size - 1)
-        found: list[str | None] = []
-        for place, is_there in zip(places.tolist(), (self._hashes[places] == wanted).tolist(), strict=True):
-            if is_there:
-                found.append(_read(self._file, int(self._starts[place]), int(self._sizes[place])).decode())
-            else:
-                found.append(None)
-        return found
+        columns = self._hashes[places] == wanted, self._starts[places], self._sizes[places]
+        return [
+            _read(self._file, start, size).decode() if is_there else None
+            for is_there, start, size in zip(*(column.tolist() for column in columns), strict=True)
+        ]

@@ -57,13 +57,11 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     pool = group.pool
     values = [system.per_query.get(group.headline, {}) for system in systems]
     tops = [[system.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems]
-    letters = [chr(ZERO + rank) for rank in range(max(map(len, pool.candidates.values()), default=0))]
+    counts = pool.candidates.counts
+    letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
     passages = {
-        query_id: [
-            pool.candidates[query_id][rank]
-            for rank in sorted(set().union(*[by_query[place] for by_query in tops]))
-        ]
-        for place, query_id in enumerate(pool.queries)
+        query_id: [candidates[rank] for rank in sorted(set().union(*[row[place] for row in tops]))]
+        for place, (query_id, candidates) in enumerate(pool.candidates.items())
     }
     divided = sorted(passages, key=lambda query_id: _spread(values, query_id), reverse=True)
     ids = {query_id: [passage.doc_id for passage in passages[query_id]] for query_id in divided}
@@ -76,7 +74,7 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         "systems": [system.label for system in systems],
         "ids": list(pool.queries),
         "queries": list(pool.queries.values()),
-        "candidates": [len(pool.candidates[query_id]) for query_id in pool.queries],
+        "candidates": [counts[query_id] for query_id in pool.queries],
         "relevant": [
             sum(grade > 0 for grade in pool.qrels.get(query_id, {}).values()) for query_id in pool.queries
         ],

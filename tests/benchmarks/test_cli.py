@@ -216,7 +216,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
     [
         (
             ["train", "rank", "mine.yaml", "--out", "a b"],
-            "benchmarks.training.train",
+            "benchmarks.training.pe_rank.train",
             "what was saved is kept; the same command resumes: rerankbench train rank mine.yaml --out 'a b'",
         ),
         (["report", "runs/x"], "reports.html.report", "to do it again: rerankbench report runs/x"),

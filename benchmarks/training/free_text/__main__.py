@@ -1,6 +1,6 @@
 """Fetch the sources, and write the dataset folder.
 
-    python -m benchmarks.free_text --out FOLDER [--seed 1] [--share 1.0] [--cache FOLDER]
+    python -m benchmarks.training.free_text --out FOLDER [--seed 1] [--share 1.0] [--cache FOLDER]
 
 writes the BEIR layout: `corpus.jsonl`, `queries.jsonl` (each query names its passage and kind under
 `metadata`), and `qrels/train.tsv` and `qrels/development.tsv`, which judge a query's own passage relevant.
@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.free_text.dictd import (
+from benchmarks.training.free_text.dictd import (
     acronym_passages,
     element_passages,
     foldoc_passages,
     gcide_passages,
     jargon_passages,
 )
-from benchmarks.free_text.packages import Apt
-from benchmarks.free_text.passage import Passage, chance
-from benchmarks.free_text.prose import description_passages, manual_passages, nation_passages
-from benchmarks.free_text.queries import queries_for
-from benchmarks.free_text.wordnet import wordnet_passages
+from benchmarks.training.free_text.packages import Apt
+from benchmarks.training.free_text.passage import Passage, chance
+from benchmarks.training.free_text.prose import description_passages, manual_passages, nation_passages
+from benchmarks.training.free_text.queries import queries_for
+from benchmarks.training.free_text.wordnet import wordnet_passages
 from rerankers.errors import RerankbenchError
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def _table(
     lines = [
         "# Sources of this text",
         "",
-        f"Made by `python -m benchmarks.free_text --seed {seed} --share {share}` from packages of Debian.",
+        "Made from packages of Debian by "
+        f"`python -m benchmarks.training.free_text --seed {seed} --share {share}`.",
         "",
         "| package | version | licence | passages found | passages kept |",
         "|---|---|---|---|---|",
@@ -169,7 +170,7 @@ def _table(
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.free_text", description=__doc__.split("\n")[0]
+        prog="python -m benchmarks.training.free_text", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=1, help="of every draw (default 1)")

@@ -71,9 +71,11 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         common,
         "align-data",
         "make alignment data from texts",
-        "benchmarks.align_data",
+        "benchmarks.training.align_data",
     )
-    _add_module(commands, common, "distill", "make ranking data with a teacher", "benchmarks.distill")
+    _add_module(
+        commands, common, "distill", "make ranking data with a teacher", "benchmarks.training.distill"
+    )
 
 
 def _add(
@@ -112,7 +114,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from benchmarks.training import train
+    from benchmarks.training.pe_rank import train
 
     overrides: Sequence[str] = options.set
     for line in train(options.stage, options.config, overrides, options.out):

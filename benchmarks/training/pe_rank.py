@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from benchmarks.plan import slug
 from benchmarks.progress import say
-from benchmarks.training_files import base_of, find_settings
+from benchmarks.training.files import base_of, find_settings
 from benchmarks.yaml_models import explained, located, opened
 from rerankers.pe_rank.training.settings import STAGES
 

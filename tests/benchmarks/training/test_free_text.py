@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.free_text.__main__ import write_dataset
-from benchmarks.free_text.dictd import foldoc_passages, gcide_passages
-from benchmarks.free_text.passage import LONGEST_WORDS, SHORTEST_WORDS, Passage, cut_to_length, in_passages
-from benchmarks.free_text.prose import description_passages, manual_passages, nation_passages
-from benchmarks.free_text.queries import queries_for, templates
-from benchmarks.free_text.wordnet import read_synsets, wordnet_passages
+from benchmarks.training.free_text.__main__ import write_dataset
+from benchmarks.training.free_text.dictd import foldoc_passages, gcide_passages
+from benchmarks.training.free_text.passage import (
+    LONGEST_WORDS,
+    SHORTEST_WORDS,
+    Passage,
+    cut_to_length,
+    in_passages,
+)
+from benchmarks.training.free_text.prose import description_passages, manual_passages, nation_passages
+from benchmarks.training.free_text.queries import queries_for, templates
+from benchmarks.training.free_text.wordnet import read_synsets, wordnet_passages
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """Trains a small cross-encoder on lists that a teacher scored: LoRA over an encoder, and a head.
 
-    python -m benchmarks.train_cross_encoder demo-cross-encoder --out runs/cross-encoder
+    python -m benchmarks.training.cross_encoder demo-cross-encoder --out runs/cross-encoder
 
 Training is sentence-transformers' `CrossEncoderTrainer` with ListNet (Cao et al., ICML 2007), the
 cross-entropy between the teacher's distribution over a list and the model's. The lists are those of
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.training_files import find_settings, read_settings
+from benchmarks.training.files import find_settings, read_settings
 from rerankers.errors import InputError
 from rerankers.json_lines import read_json_lines
 from rerankers.models import find_model

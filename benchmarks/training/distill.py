@@ -1,4 +1,4 @@
-"""The command `rerankbench distill`; its work is done by `benchmarks.distillation`."""
+"""The command `rerankbench distill`; its work is done by `benchmarks.training.distillation`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write ranking data, or what an earlier call left to write."""
-    from benchmarks.distillation import distill, load_distillation
+    from benchmarks.training.distillation import distill, load_distillation
 
     overrides = list(options.set)
     if options.limit is not None:

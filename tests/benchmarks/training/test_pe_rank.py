@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.training import load_settings
+from benchmarks.training.pe_rank import load_settings
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

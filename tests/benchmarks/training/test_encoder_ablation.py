@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from benchmarks.config import load_experiment
-from benchmarks.distillation import Distillation
 from benchmarks.executors.local import run
-from benchmarks.train_cross_encoder import Settings as CrossEncoderSettings
-from benchmarks.training import load_settings, train
-from benchmarks.training_files import READY, read_settings
+from benchmarks.training.cross_encoder import Settings as CrossEncoderSettings
+from benchmarks.training.distillation import Distillation
+from benchmarks.training.files import READY, read_settings
+from benchmarks.training.pe_rank import load_settings, train
 from reports.tables import table
 from rerankers.errors import InputError
 

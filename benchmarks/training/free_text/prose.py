@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from benchmarks.free_text.passage import Passage, cut_to_length, in_passages, squeeze
+from benchmarks.training.free_text.passage import Passage, cut_to_length, in_passages, squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

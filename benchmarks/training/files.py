@@ -12,7 +12,7 @@ from benchmarks.yaml_models import explained, found, located, opened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-READY = Path(__file__).parent / "configs" / "training"
+READY = Path(__file__).parents[1] / "configs" / "training"
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 

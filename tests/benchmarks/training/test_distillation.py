@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.cli import main
-from benchmarks.distillation import Distillation, distill, draw, load_distillation
+from benchmarks.training.distillation import Distillation, distill, draw, load_distillation
 from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError
 from rerankers.pe_rank.training.records import read_alignment, read_ranking

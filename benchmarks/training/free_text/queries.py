@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from benchmarks.free_text.passage import chance, squeeze
+from benchmarks.training.free_text.passage import chance, squeeze
 
 if TYPE_CHECKING:
     from random import Random
 
-    from benchmarks.free_text.passage import Passage
+    from benchmarks.training.free_text.passage import Passage
 
 _LONGEST_QUERY_WORDS = 14
 # Topics for which a definition is not what the passage gives.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import align_data
-from benchmarks.alignment import phrasings
+from benchmarks.training import align_data
+from benchmarks.training.alignment import phrasings
 from rerankers.errors import InputError
 from rerankers.pe_rank.prompt import PLACEHOLDER
 from rerankers.pe_rank.training.records import read_alignment

@@ -10,7 +10,7 @@ import gzip
 import re
 from typing import TYPE_CHECKING
 
-from benchmarks.free_text.passage import Passage, cut_to_length, in_passages, squeeze
+from benchmarks.training.free_text.passage import Passage, cut_to_length, in_passages, squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from benchmarks.datasets import DatasetSpec, open_dataset
 from benchmarks.lock import FolderLock
 from benchmarks.progress import Progress, say
 from benchmarks.retrieval import FirstStageSpec, retrieve
-from benchmarks.training_files import find_settings, read_settings
+from benchmarks.training.files import find_settings, read_settings
 from rerankers import registry
 from rerankers.errors import InputError
 from rerankers.interface import Candidate, RerankRequest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.train_cross_encoder import Settings, draws, main, read_lists
+from benchmarks.training.cross_encoder import Settings, draws, main, read_lists
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError
 

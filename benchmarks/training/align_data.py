@@ -1,4 +1,4 @@
-"""The command `rerankbench train align-data`; its work is done by `benchmarks.alignment`."""
+"""The command `rerankbench train align-data`; its work is done by `benchmarks.training.alignment`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write alignment data."""
-    from benchmarks.alignment import write_alignment
     from benchmarks.datasets import DatasetSpec, open_dataset
+    from benchmarks.training.alignment import write_alignment
 
     dataset = open_dataset(DatasetSpec.model_validate(options.dataset))
     count = write_alignment(dataset, options.out, options.limit, options.words, options.seed)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.free_text.passage import LONGEST_WORDS, SHORTEST_WORDS, Passage, chance, squeeze
+from benchmarks.training.free_text.passage import LONGEST_WORDS, SHORTEST_WORDS, Passage, chance, squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Making checkpoints: the text and lists they learn from, and the trainings themselves."""
