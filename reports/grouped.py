@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports.cells import Cell, Row, Table, lettered, marked
@@ -28,6 +29,8 @@ def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
         UnknownNameError: an unknown layout or column.
     """
     systems = [system for system in group.systems if layout not in _TIMED or system.role == "reranker"]
+    if layout == "stages":
+        systems = [one for system in systems for one in (system, *_parts(system))]
     wanted = [column(name, group) for name in _names(group, layout)]
     if layout in LAYOUTS:
         wanted = [one for one in wanted if not (narrow and one.detail) and any(map(one.read, systems))]
@@ -55,6 +58,21 @@ def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
         legend=_legend(group, wanted, rows),
         warnings=group.warnings,
     )
+
+
+def _parts(system: SystemResult) -> list[SystemResult]:
+    """The rerankers that a system asks, as systems of which nothing but the stages is known."""
+    return [
+        replace(
+            system,
+            label=f"{system.label}: {part.name}",
+            role="part",
+            stages=part.stages,
+            latency=None,
+            notice=None,
+        )
+        for part in system.parts
+    ]
 
 
 def about(group: Group) -> dict[str, str | int]:

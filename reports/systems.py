@@ -168,6 +168,7 @@ def system(
         latency=timing.latency(rows),
         speedup=None,
         stages=timing.stages(rows),
+        parts=timing.parts(rows),
         work=timing.work(rows) | timing.operations(cells) | timing.served(cells),
         operations=timing.stage_operations(cells),
         faults=counts,

@@ -11,7 +11,7 @@ from benchmarks.record import requests_per_second
 from benchmarks.statistics import bootstrap_interval
 from benchmarks.utilisation import cell_utilisation
 from reports.numbers import percent
-from reports.values import Estimate, Latency, Stage, StageOperations
+from reports.values import Estimate, Latency, Part, Stage, StageOperations
 from rerankers.stages import STAGES
 
 if TYPE_CHECKING:
@@ -56,6 +56,33 @@ def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
     means = {name: sums[name] / len(rows) for name in STAGE_ORDER if name in sums}
     means[UNTRACKED] = max(0.0, total - sum(means.values()))
     return tuple(Stage(name, seconds, seconds / total if total else 0.0) for name, seconds in means.items())
+
+
+def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
+    """Mean seconds per query by stage of each reranker that a fusion or a cascade asks, in its order.
+
+    Two of one kind are told apart by their number.
+    """
+    total = sum(row.total_seconds for row in rows)
+    names: list[str] = []
+    sums: list[dict[str, float]] = []
+    for row in rows:
+        for place, part in enumerate(row.usage.get("parts", ())):
+            if place == len(names):
+                names.append(part["reranker"])
+                sums.append({})
+            for name, seconds in part["stage_seconds"].items():
+                sums[place][name] = sums[place].get(name, 0.0) + seconds
+    named = [f"{name} {place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
+    return tuple(
+        Part(
+            name,
+            tuple(
+                Stage(stage, by[stage] / len(rows), by[stage] / total) for stage in STAGE_ORDER if stage in by
+            ),
+        )
+        for name, by in zip(named, sums, strict=True)
+    )
 
 
 def work(rows: Sequence[QueryRow]) -> dict[str, float]:

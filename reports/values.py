@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates import Pool
 
-Role = Literal["reranker", "first_stage", "control", "published"]
+Role = Literal["reranker", "part", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
 
 
@@ -93,6 +93,14 @@ class StageOperations:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of the rerankers that a fusion or a cascade asks; shares are of the whole's time."""
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SystemResult:
     """One system of a group: one cell, or one for each of several seeds.
 
@@ -102,6 +110,7 @@ class SystemResult:
         role: `control` for oracle, random and reverse; they are shown, and never best.
         replicates: the number of its seeds; `spread` is the standard deviation of each measure over them.
         unstable: queries that a later repeat ranked differently.
+        parts: of a fusion or a cascade, in its order; its own stages are their sums and its own work.
         work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
         speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
@@ -131,6 +140,7 @@ class SystemResult:
     latency: Latency | None
     speedup: float | None
     stages: tuple[Stage, ...]
+    parts: tuple[Part, ...]
     work: Mapping[str, float]
     operations: tuple[StageOperations, ...]
     faults: Mapping[str, int]

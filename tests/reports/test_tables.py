@@ -100,6 +100,25 @@ def test_the_stages_layout_ends_with_what_is_untracked_and_the_mean(results: Fol
     assert cell(one, "Turned", "stage:untracked").value == pytest.approx(600 - 500)
 
 
+def test_the_parts_of_a_fusion_have_rows_of_their_own_below_it_and_never_compete(folder: Folder) -> None:
+    def usage() -> Usage:
+        cost = {"stage_seconds": {"forward": 0.02}, "usage": {}}
+        return Usage(parts=[{"reranker": name, **cost} for name in ("embedding", "bm25", "embedding")])  # type: ignore[typeddict-item]
+
+    folder.cell(folder.pool(TEXTS, QRELS), "Fused", folder.kept, stages={"forward": 0.06}, usage=usage)
+    one = only_table(folder, "stages")
+    assert [row.label for row in one.rows] == [
+        "Fused",
+        "Fused: embedding 1",
+        "Fused: bm25",
+        "Fused: embedding 3",
+    ]
+    assert cell(one, "Fused", "stage:forward").value == pytest.approx(60)
+    assert cell(one, "Fused: bm25", "stage:forward").value == pytest.approx(20)
+    assert cell(one, "Fused: bm25", "p50").value is None
+    assert [row.label for row in only_table(folder).rows] == ["Fused"]
+
+
 def test_a_list_of_columns_is_a_layout(results: Folder) -> None:
     one = only_table(results, "p50, nDCG@10, share:forward")
     assert [column.name for column in one.columns] == ["p50", "nDCG@10", "share:forward"]
