@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates import load_pool
+from benchmarks.candidates import load_pool, read_index
 from benchmarks.cell import committed, read_record
 from benchmarks.datasets import open_dataset
 from benchmarks.downloads import Download, find_download, megabytes, models_of
 from benchmarks.plan import plan
 from benchmarks.progress import duration
 from benchmarks.retrieval import Dense
+from rerankers.errors import InputError
 from rerankers.llm.prices import Price, find_price
 from rerankers.windows import sliding_windows
 
@@ -53,8 +54,12 @@ class Measured:
     done: int
 
 
-def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
-    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
+def outlook(experiment: Experiment, folder: Path, source: Path | str) -> Iterator[str]:
+    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded.
+
+    Raises:
+        InputError: a system's options do not fit each other; `source` is the file that has them.
+    """
     cells = plan(experiment)
     records = {cell.name: read_record(folder / cell.name) for cell in cells}
     todo = [cell for cell in cells if (record := records[cell.name]) is None or record.status != "done"]
@@ -67,7 +72,10 @@ def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
             count = counts[id(cell.pool)]
             found = {name: find_download(name, revision) for name, revision in _models(cell).items()}
             models |= found
-            cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
+            try:
+                cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
+            except InputError as error:
+                raise InputError.at(source, None, f"{cell.label}: {error}") from error
             words += cost
             unknown += time_left is None
             seconds += time_left or 0.0
@@ -145,8 +153,7 @@ def _is_same_system(record: Record, cell: CellPlan) -> bool:
 
 def _queries(pool: PoolPlan, folder: Path) -> int | None:
     """How many queries a pool has; None where counting them could download a dataset."""
-    index = folder / "pools" / "index.json"
-    digest = json.loads(index.read_text(encoding="utf-8")).get(pool.key) if index.exists() else None
+    digest = read_index(folder / "pools").get(pool.key)
     if digest:
         return len(load_pool(folder / "pools" / digest).queries)
     if pool.dataset.id not in (None, "bundled"):

@@ -30,7 +30,7 @@ def told(
 
     def tell(*overrides: str, **changes: Any) -> list[str]:
         experiment, _ = load_experiment(write_experiment(**changes), overrides)
-        return list(outlook(experiment, tmp_path / "out"))
+        return list(outlook(experiment, tmp_path / "out", "experiment.yaml"))
 
     return tell
 

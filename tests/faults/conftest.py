@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from benchmarks.cli import main
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,19 @@ class Judge:
         assert len(last) < 1500, "one line, not a dump"
         self.refused.add(hashlib.sha256(content).digest())
         return True
+
+    def reading(self, read: Callable[[Path], Any], path: Path) -> bool:
+        """Whether a function refused a file, which it must do in one line that begins with its name."""
+        try:
+            read(path)
+        except InputError as error:
+            said = str(error)
+            assert said.startswith(str(path)), said
+            assert len(said.splitlines()) == 1, said
+            assert len(said) < 1500, "one line, not a dump"
+            self.refused.add(hashlib.sha256(path.read_bytes()).digest())
+            return True
+        return False
 
 
 class Broken:

@@ -28,6 +28,13 @@ CANDIDATES = json.dumps(LINE) + "\n" + json.dumps(LINE).replace("q1", "q2") + "\
 QRELS = "q1 0 d1 1\nq1 0 d2 0\nq2 0 d1 2\n"
 BEIR_QRELS = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td2\t0\n"
 RUN = "q1 Q0 d1 1 2.5 tag\nq1 Q0 d2 2 1.5 tag\nq2 Q0 d2 1 9e-1 tag\nq2 Q0 d1 2 .5 tag\n"
+RANKGPT = {
+    "model": "m",
+    "base_url": "http://localhost:1/v1",
+    "window": 2,
+    "step": 1,
+    "price": {"input": 1.0, "cached": 0.5, "output": 2.0},
+}
 EXPERIMENT: dict[str, Any] = {
     "name": "test",
     "datasets": [{"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": "tiny"}],
@@ -36,7 +43,7 @@ EXPERIMENT: dict[str, Any] = {
     "rerankers": [
         "first-stage",
         {"name": "random", "label": "shuffled {seed}", "options": {"seed": [0, 1]}},
-        {"name": "rankgpt", "options": {"model": "m", "base_url": "http://localhost:1/v1", "window": 2}},
+        {"name": "rankgpt", "options": RANKGPT},
     ],
     "measures": ["nDCG@10", "RR@10"],
     "protocol": {"mode": "latency", "warmup": 1, "repeats": 2, "seed": 3},

@@ -59,6 +59,7 @@ def commands(name: str, whole: Path, folder: Path) -> list[Any]:
     return {
         "table": ["table", folder],
         "run": ["run", whole.with_suffix(".yaml"), "--out", folder],
+        "dry-run": ["run", whole.with_suffix(".yaml"), "--out", folder, "--dry-run"],
         "merge": ["merge", folder, whole.parent / "other", "--out", out],
         "export": ["export", folder, "--format", "trec", "--out", out],
         "import-run": [
@@ -96,7 +97,7 @@ def assert_nothing_is_lost(before: dict[str, bytes], after: dict[str, bytes], wr
     assert wrong in after
 
 
-@pytest.mark.parametrize("command", ["table", "run", "merge", "export", "import-run"])
+@pytest.mark.parametrize("command", ["table", "run", "dry-run", "merge", "export", "import-run"])
 @pytest.mark.parametrize(
     "pattern", ["experiment.json", "*/record.json", "pools/index.json", "pools/*/about.json"]
 )
@@ -114,7 +115,7 @@ def test_a_wrong_value_in_a_result_folder_is_refused_by_the_name_of_its_file(
         assert_nothing_is_lost(before, contents(folder), member)
 
 
-@pytest.mark.parametrize("command", ["table", "run", "merge", "export"])
+@pytest.mark.parametrize("command", ["table", "run", "dry-run", "merge", "export"])
 @pytest.mark.parametrize(
     "pattern",
     [
