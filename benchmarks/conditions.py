@@ -64,8 +64,9 @@ class Conditions:
         has_control: whether the control runs; on a GPU its noise would say nothing.
 
     Attributes:
-        samples: the machine's state now and then, with `elapsed_seconds` since the start: at most 120, for
-            which every second one is dropped and the time between them doubled when there are more.
+        samples: the machine's state at the start, now and then, and at the end, with `elapsed_seconds` since
+            the start: at most 120, for which every second one is dropped and the time between them doubled
+            when there are more.
     """
 
     def __init__(self, requests: Sequence[RerankRequest], clock: StageClock, has_control: bool) -> None:
@@ -91,9 +92,14 @@ class Conditions:
         self._controlled = self._clock.now()
         return self._controlled - started
 
-    def joules(self) -> float | None:
-        """What the GPUs have drawn since the start, by their own counters; None where there are none."""
+    def end(self) -> float | None:
+        """Look at the machine once more.
+
+        Returns:
+            joules that the GPUs have drawn since the start, by their own counters; None where there are none.
+        """
         now = gpu.energy_joules()
+        self._sample(self._clock.now())
         return None if now is None or self._joules is None else now - self._joules
 
     def _sample(self, now: float) -> None:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 Format = Literal["trec", "rank-llm", "rankgpt", "beir", "parquet"]
 Row = dict[str, Any]
 
-_GB = 1e9
-
 
 def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002 - the command's option
     """Write the finished cells of a result folder into another folder.
@@ -110,10 +108,10 @@ def metadata(record: Record) -> dict[str, Any]:
                 },
                 "gpu": {
                     "model": gpus[0]["model"] if gpus else None,
-                    "memory": f"{gpus[0]['memory_bytes'] / _GB:.0f} GB" if gpus else None,
+                    "memory": _gigabytes(gpus[0]) if gpus else None,
                     "number of devices": len(gpus) or None,
                 },
-                "ram": f"{cpu['memory_bytes'] / _GB:.0f} GB" if "memory_bytes" in cpu else None,
+                "ram": _gigabytes(cpu),
             },
             "operating system": {"kernel": kernel},
             "software": {
@@ -150,6 +148,11 @@ def metadata(record: Record) -> dict[str, Any]:
             "models": record.system.described,
         },
     }
+
+
+def _gigabytes(described: dict[str, Any]) -> str | None:
+    size = described.get("memory_bytes")
+    return None if size is None else f"{size / 1e9:.0f} GB"
 
 
 def rows(results: Results, cell: CellResult) -> Iterator[Row]:

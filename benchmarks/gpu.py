@@ -30,7 +30,7 @@ def models() -> list[dict[str, Any]]:
         return [
             {
                 "model": nvml.nvmlDeviceGetName(gpu),
-                "memory_bytes": nvml.nvmlDeviceGetMemoryInfo(gpu).total,
+                "memory_bytes": getattr(_ask(nvml, nvml.nvmlDeviceGetMemoryInfo, gpu), "total", None),
                 "driver": nvml.nvmlSystemGetDriverVersion(),
                 "power_cap_watts": _milli(_ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, gpu)),
             }
@@ -39,17 +39,19 @@ def models() -> list[dict[str, Any]]:
 
 
 def state() -> list[dict[str, Any]]:
-    """Clock, temperature, power draw and the driver's bits for why it throttles, of each GPU, now."""
+    """Clocks, temperature, power and its cap, and the driver's bits for why it throttles, of each GPU."""
     with _driver() as nvml:
         if nvml is None:
             return []
         return [
             {
                 "clock_mhz": _ask(nvml, nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM),
+                "memory_clock_mhz": _ask(nvml, nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_MEM),
                 "temperature_celsius": _ask(
                     nvml, nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU
                 ),
                 "power_watts": _milli(_ask(nvml, nvml.nvmlDeviceGetPowerUsage, gpu)),
+                "power_cap_watts": _milli(_ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, gpu)),
                 "throttle_reasons": _ask(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu),
             }
             for gpu in _handles(nvml)
@@ -115,7 +117,7 @@ def _handles(nvml: Any) -> list[Any]:
     return found
 
 
-def _ask(nvml: Any, question: Callable[..., int], *arguments: Any) -> int | None:
+def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return question(*arguments)
     except nvml.NVMLError:

@@ -21,9 +21,10 @@ from benchmarks.cell import CellWriter, committed, replace_file, write_record
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
-from benchmarks.protocol import PeakMemory, collector_off, measure, seed_everything, timed, timing, warm_up
+from benchmarks.protocol import PeakMemory, collector_off, measure, timed, timing, warm_up
 from benchmarks.record import Operations, Record, Session, System, requests_per_second
 from benchmarks.redaction import redacted
+from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.llm.prices import Budget
@@ -115,6 +116,7 @@ def _measuring(
     reranker: Reranker | None = None
     connections: list[Reranker] = []
     conditions: Conditions | None = None
+    noted: dict[str, Any] = {}
     failure: Exception | None = None
     record = new_record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
@@ -150,8 +152,7 @@ def _measuring(
                         controls += [] if control is None else [control]
                         progress.advance(writer.add(*call, control_seconds=control))
                     yield
-            if alone:
-                writer.update_session(device_joules=conditions.joules())
+            noted = _noted(conditions, memory, alone)  # before counting, which is not measured
             _say_conditions(cell.label, costs, controls, conditions)
             if is_served:
                 rate = requests_per_second(committed(folder / cell.name)[1])
@@ -164,12 +165,7 @@ def _measuring(
             log.debug("%s failed", cell.label, exc_info=True)
             failure = error
         finally:
-            noted: dict[str, Any] = {"samples": tuple(conditions.samples) if conditions else ()}
-            if alone:
-                noted |= {
-                    "peak_host_bytes": memory.host_bytes(),
-                    "peak_device_bytes": memory.device_bytes(),
-                }
+            noted = noted or _noted(conditions, memory, alone)
             if reranker is not None:  # an endpoint tells only with its answers what it runs
                 noted["described"] = reranker.describe()
                 writer.update(system=_described(writer, reranker))
@@ -181,6 +177,16 @@ def _measuring(
             return None
         writer.update(status="failed", error=explain(failure))
         return _without_frames(failure)
+
+
+def _noted(conditions: Conditions | None, memory: PeakMemory, alone: bool) -> dict[str, Any]:
+    """What a session notes when it has measured; memory and energy only where one system runs."""
+    joules = conditions.end() if conditions else None
+    noted: dict[str, Any] = {"samples": tuple(conditions.samples) if conditions else ()}
+    if not alone:
+        return noted
+    peaks = {"peak_host_bytes": memory.host_bytes(), "peak_device_bytes": memory.device_bytes()}
+    return {**noted, **peaks, "device_joules": joules}
 
 
 def _say_conditions(

@@ -7,7 +7,6 @@ runs between calls; what was alive before is frozen, so that it is never looked 
 from __future__ import annotations
 
 import gc
-import random
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
+from benchmarks.seeds import seed_everything
 from benchmarks.served import Call
 from rerankers.errors import ModelError
 
@@ -89,6 +89,7 @@ def measure(
             if all((request.query_id, repeat) in done for request in batch):
                 yield None
                 continue
+            seed_everything(protocol.seed, batch[0].query_id, repeat)
             rankings, seconds = timed(reranker, batch, clock)
             yield Call(rankings, repeat, seconds)
             uncollected += seconds * len(batch)
@@ -134,16 +135,6 @@ def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
     }
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python's generator, and numpy's and torch's where they are in use."""
-    random.seed(seed)
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if numpy is not None:
-        numpy.random.seed(seed)  # some models' own code draws from the global generator
-    if torch is not None:
-        torch.manual_seed(seed)
-
-
 class PeakMemory:
     """Largest memory in use since it was made, on the host (resident) and on the device."""
 
@@ -151,7 +142,7 @@ class PeakMemory:
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: reset VmHWM
         torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
+        if torch is not None and torch.cuda.is_initialized():  # which a reranker may do later
             for device in range(torch.cuda.device_count()):
                 torch.cuda.reset_peak_memory_stats(device)
 
@@ -165,9 +156,9 @@ class PeakMemory:
         return peaks[0] if peaks else None
 
     def device_bytes(self) -> int | None:
-        """Summed over the GPUs; None without one."""
+        """Summed over the GPUs; None where none was used."""
         torch = sys.modules.get("torch")
-        if torch is None or not torch.cuda.is_available():
+        if torch is None or not torch.cuda.is_initialized():
             return None
         devices = range(torch.cuda.device_count())
         return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)

@@ -84,7 +84,7 @@ class Protocol(_Frozen):
             until its time is, see `benchmarks.protocol`.
         repeats: times each query is measured.
         batch_size: requests per call; 1 in latency mode; in served mode the most that are taken at once.
-        seed: given to Python's, numpy's and torch's generators before each cell.
+        seed: of what a call draws, with its query and its repeat: see `benchmarks.seeds`.
         threads: what torch, OpenMP and BLAS libraries are held to; None for OMP_NUM_THREADS or, without it,
             the physical cores.
         interleave: measure the systems of a pool query by query in turn, so that a machine that slows down

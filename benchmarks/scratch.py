@@ -93,11 +93,12 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
     def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
         if not self.counts[query_id]:
             return ()
-        if self._last[0] != query_id:
+        last = self._last  # once: other threads may read as well
+        if last[0] != query_id:
             start, size = self._places[query_id]
             fields = marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
-            self._last = query_id, tuple(map(_candidate, fields))
-        return self._last[1]
+            self._last = last = query_id, tuple(map(_candidate, fields))
+        return last[1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -17,10 +17,12 @@ from __future__ import annotations
 import gc
 import random
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.seeds import seed_everything
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -77,9 +79,8 @@ def serve(
         if len(rerankers) > 1:
             yield from _side_by_side(rerankers, requests, left, arrivals, repeat, timed, wait)
         else:
-            size, clients = protocol.batch_size, protocol.served.concurrency or 1
             yield from _one_by_one(
-                rerankers[0], requests, left, arrivals, repeat, size, clients, clock, timed, wait
+                rerankers[0], requests, left, arrivals, repeat, protocol, clock, timed, wait
             )
 
 
@@ -101,13 +102,14 @@ def _one_by_one(
     left: list[int],
     arrivals: list[float],
     repeat: int,
-    size: int,
-    clients: int,
+    protocol: Protocol,
     clock: StageClock,
     timed: Timed,
     wait: Callable[[float], None],
 ) -> Iterator[Call]:
     """A single server; `now` is its own time."""
+    assert protocol.served is not None  # noqa: S101 - `Protocol` sees to it
+    size, clients = protocol.batch_size, protocol.served.concurrency or 1
     is_closed = not arrivals
     arrivals = [0.0] * min(clients, len(left)) if is_closed else arrivals
     now, begin = 0.0, 0
@@ -117,6 +119,7 @@ def _one_by_one(
             now = arrivals[begin]
         waiting = sum(arrived <= now for arrived in arrivals[begin : begin + size])
         batch = [requests[place] for place in left[begin : begin + waiting]]
+        seed_everything(protocol.seed, batch[0].query_id, repeat)
         rankings, seconds = timed(reranker, batch, clock)
         end = now + seconds * len(batch)
         if len(batch) > 1:
@@ -147,11 +150,17 @@ def _side_by_side(
     timed: Timed,
     wait: Callable[[float], None],
 ) -> Iterator[Call]:
-    """An endpoint, in real time; each thread has a connection and a clock of its own."""
+    """An endpoint, in real time; each thread has a connection and a clock of its own.
+
+    A request's passages are read when it is sent, and answers are passed on as they come, so that memory does
+    not grow with the queries.
+    """
     free = list(connections)
+    answered: SimpleQueue[Future[Call]] = SimpleQueue()
     started = time.perf_counter()
 
-    def send(request: RerankRequest, arrived: float | None) -> Call:
+    def send(place: int, arrived: float | None) -> Call:
+        request = requests[place]
         begun = time.perf_counter() - started
         connection = free.pop()
         try:
@@ -162,17 +171,21 @@ def _side_by_side(
         return Call(rankings, repeat, begun - arrived + seconds, arrived, begun - arrived)
 
     with ThreadPoolExecutor(len(connections)) as threads:
-        sent: set[Future[Call]] = set()
+        under_way = 0
         try:
             for number, place in enumerate(left):
-                request = requests[place]
                 if arrivals:
                     wait(max(0.0, arrivals[number] - (time.perf_counter() - started)))
-                sent.add(threads.submit(send, request, arrivals[number] if arrivals else None))
-                for ready in [future for future in sent if future.done()]:
-                    sent.remove(ready)
-                    yield ready.result()
-            for ready in as_completed(sent):
-                yield ready.result()
+                sent = threads.submit(send, place, arrivals[number] if arrivals else None)
+                sent.add_done_callback(answered.put)
+                under_way += 1
+                # Clients find their next request waiting, and no more than that are held.
+                while not answered.empty() or (not arrivals and under_way >= 2 * len(connections)):
+                    yield answered.get().result()
+                    under_way -= 1
+                    gc.collect(1)
+            for _ in range(under_way):
+                yield answered.get().result()
+                gc.collect(1)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)

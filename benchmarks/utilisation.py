@@ -39,10 +39,11 @@ def cell_utilisation(cell: CellResult) -> dict[str, float]:
 def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
     """A GPU's published dense peak by its driver's name for it; None where none is listed.
 
-    "NVIDIA L40S" is no "NVIDIA L4": a listed name has to be a run of whole words. Slices of a GPU have none.
+    A listed name has to be the last words of it: "NVIDIA L40S" is no "NVIDIA L4", and slices of a GPU, laptop
+    chips and other variants have peaks of their own.
     """
     listed = json.loads((Path(__file__).parent / "gpu_peaks.json").read_text(encoding="utf-8"))["gpus"]
-    names = [name for name in listed if f" {name} " in f" {gpu} " and "MIG" not in gpu]
+    names = [name for name in listed if f" {gpu}".endswith(f" {name}")]
     return listed[names[0]]["tflops"].get(dtype, 0.0) * 1e12 or None if names else None
 
 

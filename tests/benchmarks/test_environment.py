@@ -46,7 +46,7 @@ class FakeDriver(SimpleNamespace):
     class NVMLError(Exception):
         pass
 
-    NVML_CLOCK_SM = 1
+    NVML_CLOCK_SM, NVML_CLOCK_MEM = 1, 2
     NVML_TEMPERATURE_GPU = 0
     is_open = False
 
@@ -60,6 +60,8 @@ class FakeDriver(SimpleNamespace):
         def refuse(*_: object) -> None:
             raise self.NVMLError
 
+        if name == "nvmlDeviceGetClockInfo":
+            return lambda _, kind: {self.NVML_CLOCK_SM: 1980, self.NVML_CLOCK_MEM: 2619}[kind]
         if name == "nvmlDeviceGetTotalEnergyConsumption" and "energy" in self.__dict__:
             return lambda *_: next(self.__dict__["energy"])
 
@@ -70,7 +72,6 @@ class FakeDriver(SimpleNamespace):
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * 2**30),
             "nvmlSystemGetDriverVersion": "570.1",
             "nvmlDeviceGetEnforcedPowerLimit": 700_000,
-            "nvmlDeviceGetClockInfo": 1980,
             "nvmlDeviceGetTemperature": 41,
             "nvmlDeviceGetCurrentClocksThrottleReasons": 4,
         }
@@ -84,7 +85,14 @@ def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> No
         {"model": "NVIDIA H100", "memory_bytes": 80 * 2**30, "driver": "570.1", "power_cap_watts": 700.0}
     ]
     assert gpu.state() == [
-        {"clock_mhz": 1980, "temperature_celsius": 41, "power_watts": None, "throttle_reasons": 4}
+        {
+            "clock_mhz": 1980,
+            "memory_clock_mhz": 2619,
+            "temperature_celsius": 41,
+            "power_watts": None,
+            "power_cap_watts": 700.0,
+            "throttle_reasons": 4,
+        }
     ]
     assert not driver.is_open
 
@@ -113,7 +121,8 @@ def test_only_the_gpus_that_a_process_may_use_are_its_own(
 def test_throttling_energy_and_clocks_of_a_gpu_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeDriver(energy=iter([1_000, 61_500])))
     watched = Conditions([], StageClock(), has_control=False)
-    assert watched.joules() == 60.5
+    assert watched.end() == 60.5
+    assert len(watched.samples) == 2  # however short it was, at its start and at its end
     assert watched.samples[0]["gpu"][0]["clock_mhz"] == 1980
     assert throttling(watched.samples) == ["power cap"]
     assert gpu.slowed_by(0x1 | 0x2) == []  # idle, and clocks that someone set

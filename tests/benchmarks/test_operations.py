@@ -100,6 +100,8 @@ def test_a_known_gpus_peak_is_found_by_its_drivers_name() -> None:
     assert peak_flops_per_second("NVIDIA L40S", "float32") == pytest.approx(91.6e12)
     assert peak_flops_per_second("NVIDIA L4", "float32") == pytest.approx(30.3e12)
     assert peak_flops_per_second("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bfloat16") is None
+    assert peak_flops_per_second("NVIDIA H200 NVL", "bfloat16") is None  # less than the H200's
+    assert peak_flops_per_second("NVIDIA GeForce RTX 4090 Laptop GPU", "float16") is None
     assert peak_flops_per_second("Tesla T4", "bfloat16") is None  # it has none
     assert peak_flops_per_second("Somebody's GPU", "bfloat16") is None
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import random
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import Outcome, run
@@ -48,11 +51,25 @@ class Recorder(Reranker):
         ]
 
 
+class Drawing(Reranker):
+    """Shuffles by the generators that everybody shares, as a model's own code may."""
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        rankings = []
+        for request in requests:
+            order = torch.randperm(len(request.candidates)).numpy()
+            order = np.random.permutation(order).tolist()
+            random.shuffle(order)
+            rankings.append(Ranking.of(request, order, Cost()))
+        return rankings
+
+
 @pytest.fixture(autouse=True)
 def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     asked.clear()
     healed.clear()
     monkeypatch.setitem(ROWS, "recorder", Row(f"{__name__}:Recorder", "for tests"))
+    monkeypatch.setitem(ROWS, "drawing", Row(f"{__name__}:Drawing", "for tests"))
 
 
 def go(path: Path, folder: Path, *overrides: str) -> Outcome:
@@ -118,6 +135,29 @@ def test_a_failed_cell_is_tried_again_from_where_it_failed(
     (cell,) = read_results(tmp_path / "out").cells
     assert (cell.record.status, cell.record.error) == ("done", None)
     assert [row.session for row in cell.rows] == [0, 1, 1]
+
+
+def test_what_is_drawn_depends_on_seed_query_and_repeat_and_on_nothing_that_came_before(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment(depth=20, rerankers="drawing", protocol={"repeats": 2, "warmup": 1})
+
+    def orders(folder: str, *overrides: str) -> tuple[dict[str, list[str]], list[str]]:
+        assert go(path, tmp_path / folder, *overrides).exit_status == 0
+        (cell,) = read_results(tmp_path / folder).cells
+        return cell.rankings.orders(), cell.unstable_queries()
+
+    whole = orders("whole")
+    assert whole[1] == ["q0", "q1", "q2"]  # a repeat draws anew
+    (record,) = (tmp_path / "whole").glob("*/record.json")
+    rows = record.with_name("queries.jsonl")
+    digests = [row.ranking for row in read_results(tmp_path / "whole").cells[0].rows]
+    rows.write_bytes(rows.read_bytes().splitlines(keepends=True)[0])  # as if it had been killed then
+    record.write_text(record.read_text().replace('"done"', '"running"'))
+    assert orders("whole") == whole
+    assert [row.ranking for row in read_results(tmp_path / "whole").cells[0].rows] == digests
+    assert orders("longer warm-up", "protocol.warmup=3") == whole
+    assert orders("another seed", "protocol.seed=1")[0] != whole[0]
 
 
 def test_a_reranker_that_loses_a_passage_fails(write_experiment: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import UserList
 from itertools import pairwise
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,26 @@ def test_an_open_loop_sends_to_an_endpoint_on_time_whatever_is_under_way() -> No
     arrived = sorted(call.arrived_seconds or 0.0 for call in calls)
     assert arrived == pytest.approx([0.01 * q for q in range(6)])
     assert all(call.total_seconds >= 0.03 for call in calls)
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 3}, {"rate": 1000.0}])
+def test_what_is_sent_to_an_endpoint_is_read_then_and_not_held(load: dict[str, Any]) -> None:
+    class Read(UserList[RerankRequest]):
+        looks = 0
+
+        def __getitem__(self, place: Any) -> Any:
+            Read.looks += 1
+            return super().__getitem__(place)
+
+    asked = Read(RerankRequest(f"q{q}", "?", REQUESTS[0].candidates) for q in range(40))
+    protocol = Protocol(mode="served", served=Served(**load))
+    ahead = []
+    for answered, _ in enumerate(
+        serve([Remote() for _ in range(3)], asked, protocol, StageClock(), frozenset(), timed), 1
+    ):
+        ahead.append(Read.looks - len(asked) - answered)  # each was looked at once, for its query id
+    assert len(ahead) == 40
+    assert 0 < max(ahead) <= 2 * 3
 
 
 def test_served_cells_say_when_requests_arrived_and_others_do_not(
