@@ -39,14 +39,25 @@ def bootstrap_interval(
     """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of a statistic of `values`.
 
     One value gives an interval of width zero; no value gives (nan, nan).
+
+    Args:
+        values: one for each query, or (queries, repeats): queries are then drawn, each with all its repeats,
+            because more repeats of the same queries tell no more about other queries.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.size == 0:
         return float("nan"), float("nan")
     if statistic == "mean":
-        return _percentile_interval(_resampled_means(sample, resamples, seed), confidence)
-    estimates = _resampled_quantiles(sample, _QUANTILES[statistic], resamples, seed)
-    return _percentile_interval(estimates, confidence)
+        by_query = sample if sample.ndim == 1 else sample.mean(axis=1)
+        return _percentile_interval(_resampled_means(by_query, resamples, seed), confidence)
+    quantile = _QUANTILES[statistic]
+    if sample.ndim == 1 or sample.shape[1] == 1:
+        return _percentile_interval(
+            _resampled_quantiles(sample.ravel(), quantile, resamples, seed), confidence
+        )
+    drawn = _drawn(len(sample), resamples, seed, sample.shape[1])
+    estimates = [_quantiles(sample, places, quantile) for places in drawn]
+    return _percentile_interval(np.concatenate(estimates), confidence)
 
 
 def bootstrap_ratio_interval(
@@ -62,19 +73,25 @@ def bootstrap_ratio_interval(
     Queries are drawn, and with each its value in both samples, so that what makes a query slow for both
     systems cancels.
 
+    Args:
+        a: one value for each query, or (queries, repeats); `b` likewise, of the same queries.
+
     Raises:
-        ValueError: the samples differ in length, or are empty.
+        ValueError: the samples differ in their queries, or are empty.
     """
-    above, below = _paired(a, b)
+    above, below = _by_query(a), _by_query(b)
+    if len(above) != len(below) or not above.size or not below.size:
+        raise ValueError(f"paired samples need the same queries, got {above.shape} and {below.shape}")
     if statistic == "mean":
-        ratios = _resampled_means(above, resamples, seed) / _resampled_means(below, resamples, seed)
-        return _percentile_interval(ratios, confidence)
+        means = [_resampled_means(sample.mean(axis=1), resamples, seed) for sample in (above, below)]
+        return _percentile_interval(means[0] / means[1], confidence)
     quantile = _QUANTILES[statistic]
-    blocks = [
-        np.quantile(above[drawn], quantile, axis=1) / np.quantile(below[drawn], quantile, axis=1)
-        for drawn in _drawn(above.size, resamples, seed)
+    repeats = max(above.shape[1], below.shape[1])
+    ratios = [
+        _quantiles(above, places, quantile) / _quantiles(below, places, quantile)
+        for places in _drawn(len(above), resamples, seed, repeats)
     ]
-    return _percentile_interval(np.concatenate(blocks), confidence)
+    return _percentile_interval(np.concatenate(ratios), confidence)
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
@@ -223,10 +240,22 @@ def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
     return found
 
 
-def _drawn(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _by_query(values: ArrayLike) -> Floats:
+    """(queries, repeats)."""
+    sample = np.asarray(values, dtype=np.float64)
+    return sample[:, None] if sample.ndim == 1 else sample
+
+
+def _quantiles(sample: Floats, places: NDArray[np.int64], quantile: float) -> Floats:
+    """The quantile of each resample, (block,), from all repeats of the queries at its `places`."""
+    found: Floats = np.quantile(sample[places].reshape(len(places), -1), quantile, axis=1)
+    return found
+
+
+def _drawn(size: int, resamples: int, seed: int, repeats: int = 1) -> Iterator[NDArray[np.int64]]:
     """Positions drawn with replacement, (block, size) at a time, so that memory stays bounded."""
     generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // size)
+    block = max(1, _BLOCK // (size * repeats))
     for start in range(0, resamples, block):
         yield generator.integers(0, size, (min(block, resamples - start), size))
 

@@ -182,7 +182,7 @@ def _columns() -> Iterator[Column]:
     ):
         yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
     head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
-    yield Column(head, _plain("speedup"), times, "higher")
+    yield Column(head, lambda system: system.speedup, times, "higher")
     head = Head("queued", "in the queue", time, "mean wait of a request before it was taken", "ms")
     yield Column(head, _work("queued_seconds", 1 / MILLISECONDS), significant, "lower")
     head = Head(

@@ -22,6 +22,7 @@ from rerankers.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from benchmarks.record import QueryRow
     from benchmarks.store import CellResult, Results
     from reports.systems import Keyed
 
@@ -100,7 +101,8 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         max(timed, key=_p50, default=None),
     )
     if reference:
-        systems = [_with_speedup(one, _p50(reference)) for one in systems]
+        calls = {one.label: [row for _, cell in labelled[one.label] for row in cell.rows] for one in timed}
+        systems = [_with_speedup(one, calls, reference.label) for one in systems]
     described = describe_first_stage(record.first_stage)
     group = Group(
         key=f"g{number}",
@@ -149,10 +151,12 @@ def _p50(system: SystemResult) -> float:
     return system.latency.p50.value if system.latency else 0.0
 
 
-def _with_speedup(system: SystemResult, reference: float) -> SystemResult:
-    if system.role != "reranker" or not _p50(system):
+def _with_speedup(
+    system: SystemResult, calls: Mapping[str, Sequence[QueryRow]], reference: str
+) -> SystemResult:
+    if system.label not in calls or not _p50(system):
         return system
-    return dataclasses.replace(system, speedup=reference / _p50(system))
+    return dataclasses.replace(system, speedup=timing.speedup(calls[reference], calls[system.label]))
 
 
 def _place(system: SystemResult, headline: str) -> tuple[bool, bool, float, str]:

@@ -67,12 +67,12 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
     """
     if best.speedup is None:
         return []
-    faster = [system for system in rerankers if system.speedup and system.speedup > 1.1 * best.speedup]
+    faster = [system for system in rerankers if _speed(system) > 1.1 * _speed(best)]
     if not faster:
         return [("No other reranker is faster by a tenth or more.",)] if len(rerankers) > 1 else []
     against = {system.label: _against(measure, system, best) for system in faster}
     close = [system for system in faster if against[system.label].p_value >= 0.05]
-    other = max(close, key=lambda system: system.speedup or 0.0) if close else faster[0]
+    other = max(close, key=_speed) if close else faster[0]
     comparison = against[other.label]
     if _equivalent(measure, other, best):
         verdict = f"equivalent at margin {MARGIN}"
@@ -84,11 +84,15 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
         (
             "",
             other.label,
-            f" is {times((other.speedup or 1.0) / best.speedup)} times faster than ",
+            f" is {times(_speed(other) / _speed(best))} times faster than ",
             best.label,
             f" at {signed(comparison.difference)} {measure} ({verdict}).",
         )
     ]
+
+
+def _speed(system: SystemResult) -> float:
+    return system.speedup.value if system.speedup else 0.0
 
 
 def _against(measure: str, system: SystemResult, other: SystemResult) -> Comparison:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from benchmarks.record import requests_per_second
-from benchmarks.statistics import bootstrap_interval
+from benchmarks.statistics import Statistic, bootstrap_interval, bootstrap_ratio_interval
 from benchmarks.utilisation import cell_utilisation
 from reports.numbers import percent
 from reports.values import Estimate, Latency, Part, Stage, StageOperations
@@ -16,6 +16,8 @@ from rerankers.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from benchmarks.candidates import Pool
     from benchmarks.record import QueryRow
@@ -27,21 +29,54 @@ STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 
 
+RESAMPLES = 2_000  # of queries with several repeats, and of ratios, whose resamples have to be drawn
+
+
 def latency(rows: Sequence[QueryRow]) -> Latency | None:
-    """Quantiles and mean of the total, over every call; None where nothing was measured."""
+    """Quantiles and mean of the total, over every call; None where nothing was measured.
+
+    Intervals are over the queries, however often each was measured.
+    """
     if not rows:
         return None
-    seconds = np.array([row.total_seconds for row in rows])
-    levels = np.quantile(seconds, list(QUANTILES.values()))
+    seconds = seconds_by_query(rows)
+    resamples = 10_000 if seconds.shape[1] == 1 else RESAMPLES
+    levels = np.quantile([row.total_seconds for row in rows], list(QUANTILES.values()))
     quantiles = {name: float(level) for name, level in zip(QUANTILES, levels, strict=True)}
+    intervals = {
+        statistic: bootstrap_interval(seconds, statistic, resamples=resamples)
+        for statistic in get_args(Statistic)
+    }
     return Latency(
         calls=len(rows),
-        p50=Estimate(quantiles["p50"], *bootstrap_interval(seconds, "median")),
-        p95=Estimate(quantiles["p95"], *bootstrap_interval(seconds, "p95")),
-        p99=Estimate(quantiles["p99"], *bootstrap_interval(seconds, "p99")),
-        mean=Estimate(float(seconds.mean()), *bootstrap_interval(seconds, "mean")),
+        p50=Estimate(quantiles["p50"], *intervals["median"]),
+        p95=Estimate(quantiles["p95"], *intervals["p95"]),
+        p99=Estimate(quantiles["p99"], *intervals["p99"]),
+        mean=Estimate(fmean(row.total_seconds for row in rows), *intervals["mean"]),
         quantiles=quantiles,
     )
+
+
+def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
+    """Totals, (queries, repeats); or their means, (queries, 1), where repeats differ in number."""
+    totals: dict[str, list[float]] = {}
+    for row in rows:
+        totals.setdefault(row.query_id, []).append(row.total_seconds)
+    if len({len(values) for values in totals.values()}) > 1:
+        totals = {query_id: [fmean(values)] for query_id, values in totals.items()}
+    return np.array([*totals.values()])
+
+
+def speedup(slow: Sequence[QueryRow], fast: Sequence[QueryRow]) -> Estimate:
+    """The p50 of some calls over that of others; with an interval where both are of the same queries."""
+    above, below = ({row.query_id: None for row in rows} for rows in (slow, fast))
+    p50 = [float(np.median([row.total_seconds for row in rows])) for rows in (slow, fast)]
+    if above.keys() != below.keys():
+        return Estimate(p50[0] / p50[1])
+    in_order = sorted(fast, key=lambda row: row.query_id), sorted(slow, key=lambda row: row.query_id)
+    fast_seconds, slow_seconds = map(seconds_by_query, in_order)
+    interval = bootstrap_ratio_interval(slow_seconds, fast_seconds, resamples=RESAMPLES)
+    return Estimate(p50[0] / p50[1], *interval)
 
 
 def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:

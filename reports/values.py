@@ -138,7 +138,7 @@ class SystemResult:
     against: Mapping[str, Comparison]
     per_query: Mapping[str, Mapping[str, float]]
     latency: Latency | None
-    speedup: float | None
+    speedup: Estimate | None
     stages: tuple[Stage, ...]
     parts: tuple[Part, ...]
     work: Mapping[str, float]

@@ -74,6 +74,22 @@ def test_ratios_are_of_queries_drawn_in_pairs() -> None:
     assert bootstrap_ratio_interval(A, B) == pytest.approx((theirs.low, theirs.high), abs=0.02)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "median", "p95"])
+def test_repeats_are_drawn_with_their_query_and_narrow_nothing(statistic: Statistic) -> None:
+    repeated = np.repeat(A[:, None], 7, axis=1)
+    once, often = bootstrap_interval(A, statistic), bootstrap_interval(repeated, statistic)
+    assert often == pytest.approx(once, abs=0.012)
+    flat = np.subtract(*bootstrap_interval(repeated.ravel(), statistic))  # as if they were other queries
+    assert flat / np.subtract(*once) < 0.7
+    assert bootstrap_ratio_interval(3 * repeated, repeated, statistic) == pytest.approx((3.0, 3.0))
+    assert bootstrap_ratio_interval(3 * repeated, A, statistic) == pytest.approx((3.0, 3.0), abs=0.06)
+    noisy = A[:, None] + GENERATOR.normal(0, 0.05, (A.size, 4))
+    drawn = np.random.default_rng(3).integers(0, A.size, (10_000, A.size))
+    functions: dict[Statistic, Any] = {"mean": np.mean, "median": np.median, "p95": p95}
+    expected = np.quantile([functions[statistic](noisy[places].ravel()) for places in drawn], [0.025, 0.975])
+    assert bootstrap_interval(noisy, statistic) == pytest.approx(expected, abs=0.008)
+
+
 def test_bootstrap_intervals_narrow_with_the_root_of_the_sample() -> None:
     values = GENERATOR.normal(0, 1, 400)
     widths = [np.subtract(*bootstrap_interval(np.tile(values, times))) for times in (1, 4)]
@@ -167,6 +183,8 @@ def test_bonferroni_multiplies_by_their_number() -> None:
 def test_samples_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         paired_t_test([1.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="same queries"):
+        bootstrap_ratio_interval([1.0], [1.0, 2.0])
 
 
 def test_holm_multiplies_the_smallest_by_their_number_and_never_decreases() -> None:

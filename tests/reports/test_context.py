@@ -66,8 +66,42 @@ def test_speed_ups_refer_to_the_slowest_reranker(folder: Folder) -> None:
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
     group = only_group(folder)
     assert group.reference == "Slow"
-    assert group.system("Fast").speedup == pytest.approx(4.4)
+    speedup = group.system("Fast").speedup
+    assert speedup is not None
+    assert (speedup.low, speedup.value, speedup.high) == pytest.approx((4.4, 4.4, 4.4))
     assert group.system("First stage").speedup is None
+
+
+def test_the_interval_of_a_speed_up_is_of_the_ratio_and_pairs_the_queries(folder: Folder) -> None:
+    texts = {f"q{i}": ["x", "y"] for i in range(40)}
+    pool = folder.pool(texts, {query_id: {"d0": 1} for query_id in texts})
+    folder.cell(pool, "Slow", folder.kept, seconds=lambda i: 1.2 + i / 10, repeats=2)
+    folder.cell(pool, "Fast", folder.turned, seconds=lambda i: (1.2 + i / 10) / 3)
+    folder.cell(pool, "Other", folder.turned, seconds=lambda i: (1.2 + (39 - i) / 10) / 3)
+    group = only_group(folder)
+    fast, other = group.system("Fast").speedup, group.system("Other").speedup
+    assert fast is not None
+    assert other is not None
+    assert (fast.low, fast.high) == pytest.approx((3, 3))  # what makes a query slow for both cancels
+    assert other.low is not None
+    assert other.high is not None
+    assert other.low < 2.5 < 3.6 < other.high
+
+
+def test_more_repeats_of_the_same_queries_narrow_no_interval(folder: Folder) -> None:
+    texts = {f"q{i}": ["x", "y"] for i in range(30)}
+    pool = folder.pool(texts, {query_id: {"d0": 1} for query_id in texts})
+    for label, repeats in (("Once", 1), ("Often", 16)):
+        folder.cell(pool, label, folder.kept, seconds=lambda i: 1 + i / 10, repeats=repeats)
+    widths = []
+    for label in ("Once", "Often"):
+        latency = only_group(folder).system(label).latency
+        assert latency is not None
+        for estimate in (latency.p50, latency.mean):
+            assert estimate.low is not None
+            assert estimate.high is not None
+            widths.append(estimate.high - estimate.low)
+    assert widths[2:] == pytest.approx(widths[:2], rel=0.15)
 
 
 def test_a_chosen_baseline_is_what_tests_and_speed_ups_refer_to(folder: Folder) -> None:
@@ -77,7 +111,9 @@ def test_a_chosen_baseline_is_what_tests_and_speed_ups_refer_to(folder: Folder) 
     folder.cell(pool, "Slow", folder.turned, seconds=lambda _: 0.4)
     (group,) = build([read_results(folder.path)], baseline="Fast").groups
     assert (group.baseline, group.reference) == ("Fast", "Fast")
-    assert group.system("Slow").speedup == pytest.approx(0.1 / 0.4)
+    speedup = group.system("Slow").speedup
+    assert speedup is not None
+    assert speedup.value == pytest.approx(0.1 / 0.4)
     assert group.system("Slow").against["RR@10"].difference == pytest.approx((0 + 1 / 3 - 1) / 2)
 
 
