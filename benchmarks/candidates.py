@@ -61,6 +61,7 @@ class _About(BaseModel):
     dataset: str
     first_stage: dict[str, Any]
     depth: int
+    unjudged: int = 0
     retrieve_seconds: dict[str, float]
     fetch_seconds: dict[str, float]
 
@@ -78,6 +79,7 @@ class Pool:
         qrels: grade by doc id by query id; empty for a dataset without judgements.
         candidates: best first, by query id; every query has an entry, perhaps an empty one. They are read
             when asked for, so that memory does not grow with their number.
+        unjudged: how many of the dataset's queries were left out because nobody judged them.
         retrieve_seconds: what the first stage took, by query id; empty where nobody measured it.
         fetch_seconds: what looking up the texts took, by query id.
     """
@@ -89,6 +91,7 @@ class Pool:
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
     candidates: ScratchCandidates
+    unjudged: int
     retrieve_seconds: dict[str, float]
     fetch_seconds: dict[str, float]
 
@@ -102,6 +105,7 @@ class Pool:
         queries: Mapping[str, str],
         qrels: Mapping[str, Mapping[str, int]],
         candidates: Mapping[str, Iterable[Candidate]],
+        unjudged: int = 0,
         retrieve_seconds: Mapping[str, float] | None = None,
         fetch_seconds: Mapping[str, float] | None = None,
     ) -> Pool:
@@ -116,6 +120,7 @@ class Pool:
             queries=dict(queries),
             qrels=grades,
             candidates=frozen,
+            unjudged=unjudged,
             retrieve_seconds=dict(retrieve_seconds or {}),
             fetch_seconds=dict(fetch_seconds or {}),
         )
@@ -168,6 +173,7 @@ class Pool:
                 "dataset": self.dataset,
                 "first_stage": self.first_stage,
                 "depth": self.depth,
+                "unjudged": self.unjudged,
                 "retrieve_seconds": self.retrieve_seconds,
                 "fetch_seconds": self.fetch_seconds,
             }
@@ -260,6 +266,7 @@ def load_pool(folder: Path) -> Pool:
         queries=queries,
         qrels=qrels,
         candidates=candidates,
+        unjudged=about.unjudged,
         retrieve_seconds=about.retrieve_seconds,
         fetch_seconds=about.fetch_seconds,
     )
@@ -317,6 +324,7 @@ def build_pool(
         queries=queries,
         qrels=dataset.qrels,
         candidates=candidates,
+        unjudged=len(dataset.queries) - len(asked),
         retrieve_seconds=found.seconds,
         fetch_seconds=fetch_seconds,
     )

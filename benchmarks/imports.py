@@ -52,6 +52,7 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         queries=dict.fromkeys(grades, ""),
         qrels=grades,
         candidates=found,
+        unjudged=len(run.keys() - grades.keys()),
     )
 
 

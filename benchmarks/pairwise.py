@@ -32,7 +32,8 @@ class Pair:
     Attributes:
         difference: mean of the per-query differences.
         t_test, t_test_holm, t_test_bonferroni: two-sided paired t-test, and corrected over all pairs.
-        permutation, permutation_holm: the paired randomisation test on the mean, likewise.
+        permutation, permutation_holm, permutation_bonferroni: the paired randomisation test on the mean,
+            likewise.
         effect_size: Cohen's d of the differences.
         wins: queries where the first one is better; `ties`, `losses` likewise.
     """
@@ -43,6 +44,7 @@ class Pair:
     t_test_bonferroni: float
     permutation: float
     permutation_holm: float
+    permutation_bonferroni: float
     effect_size: float
     wins: int
     ties: int
@@ -72,9 +74,10 @@ def compare_all(
     matrix = np.stack(samples)
     t_tests, effects, counts = _one_by_one(matrix, first, second)
     permutations = _permutations(matrix, first, second, resamples, seed)
-    t_holm, t_bonferroni, permutation_holm = (
+    t_holm, t_bonferroni, permutation_holm, permutation_bonferroni = (
         list(correct({str(place): p for place, p in enumerate(p_values.tolist())}).values())
-        for correct, p_values in ((holm, t_tests), (bonferroni, t_tests), (holm, permutations))
+        for p_values in (t_tests, permutations)
+        for correct in (holm, bonferroni)
     )
     means = matrix.mean(axis=1)
     return {
@@ -85,6 +88,7 @@ def compare_all(
             t_test_bonferroni=t_bonferroni[place],
             permutation=float(permutations[place]),
             permutation_holm=permutation_holm[place],
+            permutation_bonferroni=permutation_bonferroni[place],
             effect_size=float(effects[place]),
             wins=int(counts[place, 0]),
             ties=int(counts[place, 1]),

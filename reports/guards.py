@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reports.numbers import percent
@@ -21,6 +22,8 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     found: list[str] = []
     if pool.queries and not pool.qrels:
         found.append("The queries are not judged: no measure can be computed.")
+    if pool.unjudged:
+        found.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
     for system in systems:
         if system.status == "failed":
             found.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
@@ -89,12 +92,27 @@ def _conditions(record: Record) -> Iterator[tuple[str, str]]:
         "in turn only in part",
         "query by query in turn" if protocol.interleave else "one system after the other",
     )
-    if record.system.described.get("dtype"):
-        yield "in different dtypes", str(record.system.described["dtype"]).removeprefix("torch.")
+    described = [session.described for session in record.sessions if session.described]
+    for one in described or [record.system.described]:
+        if dtypes := sorted({*_dtypes(one)}):
+            yield "in different dtypes", " and ".join(dtypes)
     for session in record.sessions:
         threads = session.environment.get("threads", {}).get("pinned")
         if threads and not session.environment.get("gpu"):
             yield "on different numbers of threads", str(threads)
+
+
+def _dtypes(described: object) -> Iterator[str]:
+    """Of all models that a system says it runs: an encoder's, a part's of a fusion, a step's of a cascade."""
+    if isinstance(described, Mapping):
+        for name, value in described.items():
+            if name == "dtype":
+                yield str(value).removeprefix("torch.")
+            else:
+                yield from _dtypes(value)
+    elif isinstance(described, list | tuple):
+        for value in described:
+            yield from _dtypes(value)
 
 
 def lone_seeds(cells: Sequence[CellResult]) -> list[str]:

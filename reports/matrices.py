@@ -150,7 +150,8 @@ def _tests(pair: Pair, sign: int) -> str:
     return (
         f"paired t-test {p_value(pair.t_test_holm)} (Holm), {p_value(pair.t_test_bonferroni)} (Bonferroni), "
         f"{p_value(pair.t_test)} alone; "
-        f"randomisation test {p_value(pair.permutation_holm)} (Holm), {p_value(pair.permutation)} alone; "
+        f"randomisation test {p_value(pair.permutation_holm)} (Holm), "
+        f"{p_value(pair.permutation_bonferroni)} (Bonferroni), {p_value(pair.permutation)} alone; "
         f"Cohen's d {sign * pair.effect_size:.2f}; {wins} wins, {pair.ties} ties, {losses} losses"
     )
 

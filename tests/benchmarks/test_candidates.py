@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.candidates import Pool, load_pool
+from benchmarks.candidates import Pool, build_pool, load_pool
+from benchmarks.datasets import DatasetSpec
+from benchmarks.retrieval import Given
 from rerankers import Candidate
 from rerankers.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -29,6 +32,7 @@ def make_pool(
         candidates={
             "q1": [Candidate("q1", "d1", text, first), Candidate("q1", "d2", "a\u2028line\nbreak", 1.25)]
         },
+        unjudged=3,
         retrieve_seconds={"q1": 0.25, "q2": 0.5},
         fetch_seconds={"q1": 0.125},
     )
@@ -44,6 +48,21 @@ def test_a_pool_read_back_is_the_pool_written(tmp_path: Path) -> None:
 def test_a_judged_query_without_candidates_stays() -> None:
     requests = make_pool().requests()
     assert [(request.query_id, len(request.candidates)) for request in requests] == [("q1", 2), ("q2", 0)]
+
+
+def test_queries_that_nobody_judged_are_left_out_and_counted(
+    write_candidates: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    dataset = {key: str(tmp_path / name) for key, name in write_candidates(queries=5).items()}
+    qrels = tmp_path / "qrels.txt"
+    qrels.write_text(
+        "".join(line for line in qrels.read_text().splitlines(keepends=True) if line[:2] in ("q1", "q3"))
+    )
+    pool = build_pool(DatasetSpec.model_validate(dataset), Given(), 4)
+    assert ([*pool.queries], pool.unjudged) == (["q1", "q3"], 3)
+    del dataset["qrels"]
+    pool = build_pool(DatasetSpec.model_validate(dataset), Given(), 4)
+    assert (len(pool.queries), pool.unjudged) == (5, 0)  # of no use to a measure, and all ranked
 
 
 def test_grades_of_queries_outside_the_pool_are_left_out() -> None:

@@ -22,7 +22,7 @@ QRELS = "q1 0 c 2\nq1 0 b 1\nq2 0 d 1\nq3 0 e 1\n"
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    (tmp_path / "bm25.trec").write_text(FIRST_STAGE)
+    (tmp_path / "bm25.trec").write_text(FIRST_STAGE + "q4 Q0 f 1 5 x\n")
     (tmp_path / "qrels.txt").write_text(QRELS)
     return [
         "--first-stage",
@@ -45,6 +45,7 @@ def test_an_imported_run_is_evaluated_over_all_judged_queries_and_has_no_times(
     assert (first.record.system.reranker, theirs.record.system.label) == ("first-stage", "theirs")
     assert theirs.rows == []
     pool = results.pool(theirs.record.pool)
+    assert pool.unjudged == 1  # q4
     values = evaluate(theirs.rankings, pool.qrels, ["nDCG@10"])["nDCG@10"]
     assert values == {"q1": 1.0, "q2": 1.0, "q3": 0.0}
 

@@ -218,7 +218,8 @@ def test_all_pairs_at_once_are_the_tests_one_by_one(size: int) -> None:
     for name in ("t_test", "permutation"):
         expected = holm({str(place): getattr(pair, name) for place, pair in enumerate(pairs.values())})
         assert [getattr(pair, f"{name}_holm") for pair in pairs.values()] == list(expected.values())
-    assert all(pair.t_test_bonferroni == min(1, len(pairs) * pair.t_test) for pair in pairs.values())
+        for pair in pairs.values():
+            assert getattr(pair, f"{name}_bonferroni") == min(1, len(pairs) * getattr(pair, name))
 
 
 def test_all_pairs_agree_with_scipys_exact_enumeration() -> None:

@@ -88,6 +88,16 @@ def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:
             "in different dtypes (float32, bfloat16)",
         ),
         (
+            {"described": {"dtype": "float32", "encoder": {"dtype": "float32"}}},
+            {"described": {"parts": [{"reranker": "embedding", "dtype": "bfloat16"}, {"dtype": "float32"}]}},
+            "in different dtypes (float32, bfloat16 and float32)",
+        ),
+        (
+            {"session": {"described": {"dtype": "float32"}}},
+            {"session": {"described": {"steps": [{"dtype": "float16"}]}}},
+            "in different dtypes (float32, float16)",
+        ),
+        (
             {"environment": {"threads": {"pinned": 1}}},
             {"environment": {"threads": {"pinned": 8}}},
             "on different numbers of threads (1, 8)",
@@ -142,6 +152,14 @@ def test_queries_for_which_nothing_was_found_are_said(folder: Folder) -> None:
     folder.cell(folder.pool({**TEXTS, "c": []}, {**QRELS, "c": {"d9": 1}}), "S", folder.kept)
     expected = "The first stage found nothing for 1 query; each counts 0 for every system."
     assert warnings(folder) == [expected]
+
+
+def test_queries_that_nobody_judged_are_said(folder: Folder) -> None:
+    whole = folder.pool(TEXTS, QRELS)
+    about = folder.path / "pools" / whole.digest / "about.json"
+    about.write_text(json.dumps({**json.loads(about.read_text(encoding="utf-8")), "unjudged": 157}))
+    folder.cell(whole, "S", folder.kept)
+    assert warnings(folder) == ["Left out: 157 queries of the dataset that nobody judged."]
 
 
 def test_uncommitted_changes_are_said(folder: Folder) -> None:
