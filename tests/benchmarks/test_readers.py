@@ -37,6 +37,10 @@ def complaint(reader: Callable[[Path], Any], path: Path) -> str:
 
 def test_lines_keep_their_numbers_across_blank_ones(tmp_path: Path) -> None:
     assert list(read_lines(write(tmp_path, "\ufeffa\r\n\n b \n"))) == [(1, "a"), (3, " b ")]
+    assert list(read_lines(write(tmp_path, "aX\n\ufeffb"))) == [
+        (1, "aX"),
+        (2, "\ufeffb"),
+    ]  # no mark but the first
 
 
 def test_a_gzip_file_reads_like_a_plain_one(tmp_path: Path) -> None:
@@ -49,7 +53,8 @@ def test_a_gzip_file_reads_like_a_plain_one(tmp_path: Path) -> None:
         (b"", ": the file is empty; check how it was made"),
         (b"\n \n", ": the file is empty; check how it was made"),
         (b"good\nb\xe4d\n", ":2: this line is not UTF-8; convert the file to UTF-8"),
-        (gzip.compress(b"good\n" * 99)[:-9], "the compressed file is damaged"),
+        (gzip.compress(b"good\n" * 2, mtime=0)[:-9], ":3: the compressed file is damaged"),
+        (gzip.compress(b"good\n" * 2, mtime=0)[:9], ":1: the compressed file is damaged"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path: Path, content: bytes, says: str) -> None:
@@ -122,6 +127,11 @@ def test_a_run_comes_back_by_score_whatever_its_line_order(
     assert read_run(write(tmp_path, "\n".join(lines))) == expected
 
 
+def test_the_header_of_a_run_is_passed_over_and_no_other_line(tmp_path: Path) -> None:
+    assert read_run(write(tmp_path, "# a\n# b\nq Q0 d 1 2 t\n")) == {"q": [("d", 2.0)]}
+    assert read_run(write(tmp_path, "q Q0 d 1 2 t\n# Q0 d 1 2 t\n")) == {"q": [("d", 2.0)], "#": [("d", 2.0)]}
+
+
 def test_equal_scores_of_a_run_are_ordered_by_rank(tmp_path: Path) -> None:
     run = read_run(write(tmp_path, "q Q0 b 2 1.5 t\nq Q0 c 3 9 t\nq Q0 a 1 1.5 t\n"))
     assert run == {"q": [("c", 9.0), ("a", 1.5), ("b", 1.5)]}
@@ -191,6 +201,12 @@ def test_a_candidates_file_keeps_queries_passages_and_order(tmp_path: Path) -> N
             '{"query": {"text": "x", "qid": "q2"}, "hits": ['
             '{"docid": "a", "rank": 2, "content": "", "score": 1},'
             ' {"docid": "b", "rank": 1, "content": "", "score": 2}]}',
+            ":2: hit 2: ranks must increase from hit to hit; sort the hits",
+        ),
+        (
+            '{"query": {"text": "x", "qid": "q2"}, "hits": ['
+            '{"docid": "a", "rank": 1, "content": "", "score": 2},'
+            ' {"docid": "b", "rank": 1, "content": "", "score": 1}]}',
             ":2: hit 2: ranks must increase from hit to hit; sort the hits",
         ),
         (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import combinations, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from benchmarks import statistics
 from benchmarks.pairwise import TIE, compare_all
 from benchmarks.statistics import (
     Statistic,
@@ -21,6 +22,9 @@ from benchmarks.statistics import (
     paired_t_test,
     permutation_test,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GENERATOR = np.random.default_rng(5)
 A = GENERATOR.normal(0.5, 0.2, 43)
@@ -96,8 +100,31 @@ def test_bootstrap_intervals_narrow_with_the_root_of_the_sample() -> None:
     assert widths[0] / widths[1] == pytest.approx(2.0, rel=0.05)
 
 
-def test_bootstrap_intervals_are_the_same_every_time() -> None:
-    assert bootstrap_interval(A, "p95") == bootstrap_interval(A, "p95")
+@pytest.mark.parametrize(
+    "random",
+    [
+        lambda size: bootstrap_interval(A[:size]),
+        lambda size: bootstrap_interval(A[:size], "p95"),
+        lambda size: bootstrap_ratio_interval(A[:size], B[:size]),
+        lambda size: permutation_test(A[:size], B[:size]),
+    ],
+)
+def test_what_is_random_is_the_same_every_time(random: Callable[[int], Any]) -> None:
+    first = random(43)
+    random(42)  # what was drawn before is not at hand any more
+    assert random(43) == first
+
+
+def test_bootstrap_intervals_of_skewed_values_are_skewed_alike() -> None:
+    one_in_ten = [0.0] * 9 + [1.0]  # the mean of a resample is a tenth of a binomial count
+    low, high = scipy.stats.binom.interval(0.95, 10, 0.1)
+    assert bootstrap_interval(one_in_ten) == pytest.approx((low / 10, high / 10), abs=1e-6)
+
+
+def test_as_many_resamples_are_drawn_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "_BLOCK", 100)
+    assert [len(block) for block in statistics._drawn(10, 25, seed=0)] == [10, 10, 5]
+    assert [len(block) for block in statistics._drawn(101, 3, seed=0)] == [1, 1, 1]
 
 
 def test_bootstrap_intervals_of_almost_nothing() -> None:
@@ -149,6 +176,7 @@ def test_equivalence_at_its_limits() -> None:
     assert equivalence_test(A, A, 0.01) == 0.0
     assert equivalence_test([0.5, 0.6], [0.3, 0.4], 0.01) == 1.0
     assert equivalence_test([0.5], [0.5], 0.01) == 1.0
+    assert equivalence_test([0.0, 0.0], [1.0, 1.0], 1.0) == 0.5  # at the margin itself
     with pytest.raises(ValueError, match="positive"):
         equivalence_test(A, B, 0.0)
 
@@ -183,6 +211,8 @@ def test_bonferroni_multiplies_by_their_number() -> None:
 def test_samples_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         paired_t_test([1.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="one length"):
+        paired_t_test([[1.0]], [[2.0]])
     with pytest.raises(ValueError, match="same queries"):
         bootstrap_ratio_interval([1.0], [1.0, 2.0])
 

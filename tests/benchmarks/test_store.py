@@ -223,9 +223,12 @@ def test_what_only_damage_can_cause_is_said_of_the_folders_and_what_is_not_passe
 def test_rankings_are_parsed_when_asked_for_and_their_order_costs_less(tmp_path: Path) -> None:
     with CellWriter(tmp_path / "cell", make_record()) as writer:
         writer.add([make_ranking("q1"), make_ranking("q2", ())], 0, 1.0)
-    rankings = read_results(tmp_path).cells[0].rankings
+    results = read_results(str(tmp_path))
+    assert results.folder == tmp_path
+    rankings = results.cells[0].rankings
     assert dict(rankings) == {"q1": (("d0", 3.0), ("d1", 2.0), ("d2", 1.0)), "q2": ()}
-    assert rankings.orders() == {"q1": ["d0", "d1", "d2"], "q2": []}
+    assert rankings.orders() == rankings.orders(3) == {"q1": ["d0", "d1", "d2"], "q2": []}
+    assert rankings.orders(2) == {"q1": ["d0", "d1"], "q2": []}
     assert len(rankings) == 2
 
 
@@ -243,7 +246,7 @@ def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
         ("record.json", '{"schema_version": 1}', "Field required"),
         ("record.json", '{"schema_version": "1"}', "schema version 1, this is 2"),
         ("queries.jsonl", "not json\n", r"queries.jsonl:1: not a row"),
-        ("../experiment.json", "[]", "experiment.json: damaged"),
+        ("../experiment.json", "[]", r"experiment.json: damaged \(Input should .*\); delete it, and run"),
     ],
 )
 def test_damage_is_reported_by_file(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -280,6 +283,22 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
         whole.close()
     write(tmp_path, ["q1", "q2"])
     assert list(read_results(tmp_path).cells[0].rankings) == ["q1", "q2"]
+
+
+def test_a_cell_that_is_listed_without_its_record_is_none(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    write_experiment(tmp_path, "test", ["cell", "other"], {})
+    (tmp_path / "other").mkdir()
+    assert [cell.record.cell for cell in read_results(tmp_path).cells] == ["cell"]
+
+
+def test_files_that_people_read_are_indented_and_keep_their_letters(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    write_experiment(tmp_path, "été", ["cell"], {"folder": tmp_path})
+    assert '\n  "experiment": "été",\n' in (tmp_path / "experiment.json").read_text(encoding="utf-8")
+    list_cells(tmp_path, ["cell"])
+    assert '\n  "experiment": "été",\n' in (tmp_path / "experiment.json").read_text(encoding="utf-8")
+    assert '\n  "cell": "cell",\n' in (tmp_path / "cell" / "record.json").read_text(encoding="utf-8")
 
 
 def test_records_are_plain_json(tmp_path: Path) -> None:

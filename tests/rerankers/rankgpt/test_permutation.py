@@ -53,6 +53,11 @@ def test_a_hundred_kilobytes_of_any_noise_give_a_permutation(
     is_known(text, 20, 20)
 
 
+def test_a_number_of_absurd_length_is_no_passage() -> None:
+    assert parse("1" * 641 + " 3", 3).order == (2, 0, 1)
+    assert parse("0" * 639 + "2", 3).order == (1, 0, 2)  # as long as a number may be
+
+
 @pytest.mark.parametrize(
     "text",
     [
