@@ -78,6 +78,49 @@ def test_generation_ends_once_the_answer_is_known(chat: TransformersChat, clock:
     assert cost.usage.generated_tokens < 24
 
 
+@pytest.fixture(scope="module")
+def writes_numbers(tiny_llm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Llama that answers any prompt with the numbers of twenty passages, each once, in an order of its own.
+
+    Its attention and feed-forward add nothing, so that each token alone decides which one follows it.
+    """
+    folder = tmp_path_factory.mktemp("writes-numbers")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
+    order = [(i * 7) % 20 + 1 for i in range(20)]
+    tokenizer.add_tokens([f"[{number}]" for number in order])
+    start = tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True)["input_ids"][-1]
+    chain = [start, *tokenizer.convert_tokens_to_ids([f"[{number}]" for number in order])]
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=torch.float32)
+    model.resize_token_embeddings(len(tokenizer))
+    model.requires_grad_(False)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    directions = torch.eye(len(chain), model.config.hidden_size)
+    model.model.embed_tokens.weight.zero_()[chain] = directions
+    model.lm_head.weight.zero_()[[*chain[1:], tokenizer.eos_token_id]] = directions
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_the_top_is_that_of_full_answers_for_at_least_40_percent_fewer_tokens_in_process(
+    writes_numbers: str, make_request: Callable[..., RerankRequest], clock: StageClock, at_once: int
+) -> None:
+    requests = [make_request("bees", ["hive"] * depth, query_id=str(depth)) for depth in (100, 60, 20)]
+    options: dict[str, Any] = {"model": writes_numbers, "backend": "transformers", "dtype": "float32"}
+    options |= {"device": "cpu", "concurrency": at_once}
+    full = create("rankgpt", options).rerank(requests, clock)
+    ended = create("rankgpt", {**options, "top": 10}).rerank(requests, clock)
+    for whole, early in zip(full, ended, strict=True):
+        assert early.doc_ids[:10] == whole.doc_ids[:10]
+        assert not whole.usage.faults
+        assert not early.usage.faults
+        assert early.usage.generated_tokens <= 0.6 * whole.usage.generated_tokens
+        assert early.usage.tokens_saved == whole.usage.generated_tokens - early.usage.generated_tokens
+
+
 def test_prefill_and_decode_are_measured_apart(chat: TransformersChat, clock: StageClock) -> None:
     _, cost = ask(chat, clock, limit=3)
     assert cost.stage_seconds == {"prompt": 1, "prefill": 1, "decode": 1}  # one tick of the fake clock each
