@@ -19,7 +19,7 @@ from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.llm.causal import CausalLM
 from rerankers.rankgpt.prompt import load_prompt
 from rerankers.rankgpt.prompt import passage_words as words_of
-from rerankers.windows import WindowPolicy, sliding_windows
+from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ class First(Reranker):
         window: passages per forward pass, at most 26.
         step: places the window moves.
         policy: see `rerankers.windows`.
+        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         passage_words: passages are cut after this many words.
         dtype, device, attention: see `rerankers.llm.causal`.
 
@@ -55,6 +56,8 @@ class First(Reranker):
         window: Annotated[int, Field(ge=2, le=26)] = 20,
         step: Annotated[int, Field(ge=1)] = 10,
         policy: WindowPolicy = "clipped",
+        initial_order: InitialOrder = "given",
+        seed: int = 0,
         passage_words: Annotated[int, Field(ge=1)] = 300,
         dtype: DtypeName = "auto",
         device: str = "auto",
@@ -64,6 +67,7 @@ class First(Reranker):
         self._window = window
         self._step = step
         self._policy = policy
+        self._initial_order, self._seed = initial_order, seed
         self._passage_words = passage_words
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
         if not self._llm.tokenizer.chat_template:
@@ -86,7 +90,7 @@ class First(Reranker):
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [words_of(candidate.text) for candidate in request.candidates]
-        order = list(range(len(words)))
+        order = initial_order(len(words), self._initial_order, self._seed, request.query_id)
         truncated: set[int] = set()
         for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
             shown = order[start:end]

@@ -11,11 +11,13 @@ Both policies agree wherever the depth is aligned with the step; they differ at 
 
 from __future__ import annotations
 
+import random
 from typing import Literal
 
 from rerankers.errors import InputError
 
 WindowPolicy = Literal["clipped", "reference"]
+InitialOrder = Literal["given", "shuffled", "reversed"]
 
 
 def sliding_windows(
@@ -44,3 +46,13 @@ def sliding_windows(
     if end > 1 and (policy == "clipped" or start == 0 or not windows):
         windows.append((0, end))  # the head of the list, clipped to what is left
     return windows
+
+
+def initial_order(count: int, how: InitialOrder, seed: int, query_id: str) -> list[int]:
+    """Candidate positions in the order that the windows start from; `shuffled` by seed and query id."""
+    order = list(range(count))
+    if how == "reversed":
+        order.reverse()
+    elif how == "shuffled":
+        random.Random(f"{seed}:{query_id}").shuffle(order)  # noqa: S311 - no secret
+    return order

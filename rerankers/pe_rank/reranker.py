@@ -7,6 +7,7 @@ then the best of the rest, and so on. Deviations from the published code, none o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.plain import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
 from rerankers.pe_rank.workers import Workers
-from rerankers.windows import WindowPolicy, sliding_windows
+from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,12 +48,14 @@ class PERank(Reranker):
         encoder: embedding model; None is the checkpoint's own. A plain language model needs it.
         encoder_revision: the encoder's hub revision.
         pooling: the encoder's pooling; `auto` is the checkpoint's, else the encoder's own.
+        max_length: passages are cut after this many of the encoder's tokens; None for as many as it takes.
         projector: `projector.bin`, `projector.safetensors` or a folder, for a plain language model; without
             it the projector is random and the result is labelled untrained.
         allow_encoder_swap: run with an encoder that is not the projector's own; the result is labelled.
         window: passages in a window; 0 puts all candidates into one (`full`).
         step: by how much the window moves.
         windows: `clipped` or `reference`; see `rerankers.windows`.
+        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         top_k: how many places of the final list have to be right; the rest is not decoded as far as that
             changes none of them (`depth`). None for all.
         text: put the passages' text into the prompt beside their embeddings.
@@ -77,11 +80,14 @@ class PERank(Reranker):
         encoder: str | None = None,
         encoder_revision: str | None = None,
         pooling: PoolingName = "auto",
+        max_length: int | None = Field(default=None, ge=8),
         projector: Path | None = None,
         allow_encoder_swap: bool = False,
         window: int = Field(default=20, ge=0),
         step: int = Field(default=10, ge=1),
         windows: WindowPolicy = "clipped",
+        initial_order: InitialOrder = "given",
+        seed: int = 0,
         top_k: int | None = Field(default=None, ge=1),
         text: bool = False,
         embeddings: EmbeddingMode = "per_query",
@@ -98,6 +104,7 @@ class PERank(Reranker):
         self._checkpoint = load_checkpoint(source, dtype=dtype, device=device, attention=attention)
         self._llm = self._checkpoint.llm
         self._encoder = self._checkpoint.encoder
+        self._encoder.max_length = min(max_length or self._encoder.max_length, self._encoder.max_length)
         self.device = str(self._llm.device)
         kept = None
         if embeddings == "precomputed":
@@ -106,6 +113,7 @@ class PERank(Reranker):
         self._embedder = PassageEmbedder(self._encoder, kept)
         self._workers = Workers(self._llm)
         self._window, self._step, self._policy, self._top_k = window, step, windows, top_k
+        self._initial_order, self._seed = initial_order, seed
         self._text, self._embeddings, self._draft, self._exact = text, embeddings, draft, exact
         # padded rows need a mask, which flash attention does not take
         self._batch_size = 1 if exact or attention == "flash_attention_2" else batch_size
@@ -113,8 +121,12 @@ class PERank(Reranker):
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank each request; requests with as many candidates as each other run in batches."""
         rankings: dict[int, Ranking] = {}
-        for rows in self._batches([len(request.candidates) for request in requests]):
-            group = [requests[row] for row in rows]
+        firsts = [
+            initial_order(len(each.candidates), self._initial_order, self._seed, each.query_id)
+            for each in requests
+        ]
+        for rows in self._batches([len(first) for first in firsts]):
+            group = [_reordered(requests[row], firsts[row]) for row in rows]
             costs = [Cost() for _ in group]
             orders = self._orders(group, costs, clock)
             with clock.stage("order", *costs):
@@ -134,6 +146,7 @@ class PERank(Reranker):
             "window": self._window,
             "step": self._step,
             "windows": self._policy,
+            "initial_order": self._initial_order,
             "top_k": self._top_k,
             "text": self._text,
             "embeddings": self._embeddings,
@@ -272,3 +285,8 @@ class PERank(Reranker):
                 )
             prompts.append(self._llm.writer.write(request.query, count, texts))
         return prompts
+
+
+def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:
+    """The request with its candidates in another order."""
+    return replace(request, candidates=tuple(request.candidates[i] for i in order))

@@ -8,10 +8,9 @@ a model in this process.
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
@@ -22,14 +21,13 @@ from rerankers.llm.chat_reranker import ChatReranker
 from rerankers.llm.options import ChatOptions
 from rerankers.rankgpt.permutation import Parsed, Parsing, is_known, parse
 from rerankers.rankgpt.prompt import PromptName, load_prompt, passage_words
-from rerankers.windows import WindowPolicy, sliding_windows
+from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rerankers.stages import StageClock
 
-InitialOrder = Literal["given", "shuffled", "reversed"]
 
 _TOKENS_PER_ID = 6  # "[20] > " by a tokenizer that splits every digit and sign
 _TOKENS_AROUND = 32  # for a model that says a sentence first
@@ -98,7 +96,7 @@ class RankGPT(ChatReranker):
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [passage_words(candidate.text) for candidate in request.candidates]
-            order = self._first_order(request)
+            order = initial_order(len(words), self._initial_order, self._seed, request.query_id)
         truncated: set[int] = set()
         for start, end, places in self._windows(len(words)):
             shown = order[start:end]
@@ -130,14 +128,6 @@ class RankGPT(ChatReranker):
                 # Beyond what the next window takes over, only places within the top are read in the end.
                 read = max(next_end, min(self._top or end, end)) if final else end
                 yield start, end, read - start
-
-    def _first_order(self, request: RerankRequest) -> list[int]:
-        order = list(range(len(request.candidates)))
-        if self._initial_order == "reversed":
-            order.reverse()
-        elif self._initial_order == "shuffled":
-            random.Random(f"{self._seed}:{request.query_id}").shuffle(order)  # noqa: S311 - no secret
-        return order
 
     @staticmethod
     def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:

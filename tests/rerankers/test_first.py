@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rerankers import RerankRequest, StageClock
+    from rerankers.windows import InitialOrder
+
+ORDERS: tuple[InitialOrder, ...] = ("given", "reversed")
 
 
 def test_passages_are_ordered_by_the_logits_of_their_letters(
@@ -44,6 +48,17 @@ def test_a_window_takes_one_forward_pass(
     usage = reranker.rerank([make_request("bees", [f"passage {i}" for i in range(10)])], clock)[0].usage
     assert usage.windows == usage.llm_calls == 4
     assert usage.decode_steps == 0
+
+
+def test_the_initial_order_is_what_the_model_sees_first(
+    tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    request = make_request("bees", [f"passage {i}" for i in range(6)])
+    turned = replace(request, candidates=request.candidates[::-1])
+    plain, reverse = (
+        First(model=tiny_llm, window=4, step=2, device="cpu", initial_order=how) for how in ORDERS
+    )
+    assert reverse.rerank([request], clock)[0].doc_ids == plain.rerank([turned], clock)[0].doc_ids
 
 
 def test_a_window_larger_than_the_context_shrinks_its_passages(

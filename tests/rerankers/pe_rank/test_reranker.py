@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from rerankers import StageClock, create
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.pe_rank.reranker import PERank
+from rerankers.windows import initial_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +156,38 @@ def test_stages_explain_a_querys_time(model: str, requests: list[RerankRequest])
     assert sum(stage_seconds.values()) >= 0.95 * (
         clock.now() - started
     )  # 0.98 and more on a model of real size
+
+
+def reordered(request: RerankRequest, order: list[int]) -> RerankRequest:
+    return replace(request, candidates=tuple(request.candidates[i] for i in order))
+
+
+def test_the_initial_order_is_that_of_a_list_so_ordered(model: str, requests: list[RerankRequest]) -> None:
+    turned = [reordered(each, list(range(len(each.candidates)))[::-1]) for each in requests]
+    expected = [ranking.doc_ids for ranking in ranked(model, turned)]
+    assert [ranking.doc_ids for ranking in ranked(model, requests, initial_order="reversed")] == expected
+    shuffled = [
+        reordered(each, initial_order(len(each.candidates), "shuffled", 3, each.query_id))
+        for each in requests
+    ]
+    expected = [ranking.doc_ids for ranking in ranked(model, shuffled)]
+    again = ranked(model, requests, initial_order="shuffled", seed=3)
+    assert [ranking.doc_ids for ranking in again] == expected
+
+
+def test_passages_are_cut_after_so_many_tokens_of_the_encoder(
+    model: str, requests: list[RerankRequest], tmp_path: Path
+) -> None:
+    request = replace(
+        requests[0],
+        candidates=tuple(each._replace(text=9 * f"{each.text} ") for each in requests[0].candidates),
+    )
+    whole, short = (ranked(model, [request], max_length=length)[0] for length in (None, 8))
+    assert (whole.usage.passages_truncated, short.usage.passages_truncated) == (0, 11)
+    store = {"embeddings": "precomputed", "store": tmp_path}
+    for length in (None, 8):  # other vectors, and therefore another store
+        (ranking,) = ranked(model, [request], max_length=length, **store)
+        assert ranking.usage.passages_embedded == 11
 
 
 def test_a_step_that_does_not_fit_is_refused_before_anything_is_loaded() -> None:
