@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _ENCODE_BLOCK = 1024  # passages encoded between two writes to disk
 _SEARCH_BLOCK = 1 << 20  # passages scored between two selections of the best
+_PRODUCTS = 1 << 26  # products of queries and passages held at once, where queries are searched together
 _MOST_SHARED = 1 << 20  # passages; a larger collection would lie on disk twice
 
 
@@ -38,10 +39,7 @@ def search(
 
     Equal scores keep the collection's order.
     """
-    folder = _embeddings_of(encoder, dataset)
-    doc_ids = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
-    mapped = np.memmap(folder / "embeddings.f32", np.float32, "c", shape=(len(doc_ids), encoder.dimension))
-    passages = torch.from_numpy(mapped).to(encoder.device)  # (n_passages, dimension), rows of length one
+    doc_ids, passages = _passages_of(encoder, dataset)
     clock = StageClock(synchronise=synchroniser(str(encoder.device)))
     hits: dict[str, list[tuple[str, float]]] = {}
     seconds: dict[str, float] = {}
@@ -56,6 +54,31 @@ def search(
         hits[query_id] = [(doc_ids[row], score) for row, score in found]
         seconds[query_id] = clock.now() - started
     return hits, seconds
+
+
+def search_at_once(
+    encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
+) -> dict[str, list[tuple[str, float]]]:
+    """Hits, best first, by query id, of as many queries at a time as fit; equal scores in any order."""
+    doc_ids, passages = _passages_of(encoder, dataset)
+    together = max(1, _PRODUCTS // len(passages))
+    hits: dict[str, list[tuple[str, float]]] = {}
+    ids = list(queries)
+    for start in range(0, len(ids), together):
+        some = ids[start : start + together]
+        vectors = encoder.encode([queries[query_id] for query_id in some], kind="query")  # (q, dimension)
+        found = (vectors @ passages.T).topk(min(depth, len(passages)), dim=1)  # (q, depth)
+        for query_id, rows, scores in zip(some, found.indices.tolist(), found.values.tolist(), strict=True):
+            hits[query_id] = [(doc_ids[row], score) for row, score in zip(rows, scores, strict=True)]
+    return hits
+
+
+def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.Tensor]:
+    """Ids of all passages, and their embeddings on the encoder's device, (n_passages, dimension)."""
+    folder = _embeddings_of(encoder, dataset)
+    doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+    mapped = np.memmap(folder / "embeddings.f32", np.float32, "c", shape=(len(doc_ids), encoder.dimension))
+    return doc_ids, torch.from_numpy(mapped).to(encoder.device)
 
 
 def best(

@@ -98,8 +98,18 @@ class Retrieved(BaseModel):
     described: dict[str, Any]
 
 
-def retrieve(spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+def retrieve(
+    spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int, *, is_timed: bool = True
+) -> Retrieved:
     """Candidates for each query, at most `depth`.
+
+    Args:
+        spec: the first stage.
+        dataset: whose passages are searched.
+        queries: texts by query id.
+        depth: most candidates of a query.
+        is_timed: ask one query after the other, as latencies have to be told; otherwise a dense first stage
+            answers many at once and tells no seconds.
 
     Raises:
         InputError: the first stage does not fit the dataset, or a file is wrong.
@@ -110,7 +120,7 @@ def retrieve(spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], de
         case Bm25():
             return _bm25(spec, dataset, queries, depth)
         case Dense():
-            return _dense(spec, dataset, queries, depth)
+            return _dense(spec, dataset, queries, depth, is_timed)
         case Run():
             return _run(spec, dataset, queries, depth)
         case Given():
@@ -132,7 +142,7 @@ def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int) -> 
     return Retrieved(hits=hits, seconds=seconds, described=described)
 
 
-def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
     from benchmarks import dense
     from rerankers.encoders.encoder import Encoder
 
@@ -142,7 +152,10 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int) -
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"option {where!r} of the first stage's encoder: {first['msg']}") from error
-    hits, seconds = dense.search(encoder, dataset, queries, depth)
+    if is_timed:
+        hits, seconds = dense.search(encoder, dataset, queries, depth)
+    else:
+        hits, seconds = dense.search_at_once(encoder, dataset, queries, depth), {}
     return Retrieved(hits=hits, seconds=seconds, described={"kind": "dense", **encoder.describe()})
 
 

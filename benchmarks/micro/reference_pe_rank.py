@@ -55,11 +55,11 @@ class ReferencePERank:
             prompt = model.writer.write(query, count)
         embedding: torch.Tensor = model.transformer.get_input_embeddings().weight  # (vocabulary, dimension)
         table = torch.cat([embedding, passages])  # (vocabulary + n, dimension)
-        closed = torch.zeros(len(table), dtype=torch.bool)
+        closed = torch.zeros(len(table), dtype=torch.bool, device=model.device)
         closed[: len(embedding)] = True
         cache = DynamicCache(config=model.transformer.config)
         with clock.stage("prefill", cost):
-            inputs = model.embed(torch.tensor([prompt.token_ids]))
+            inputs = model.embed(torch.tensor([prompt.token_ids], device=model.device))
             inputs[0, list(prompt.slots)] = passages
             logits = self._logits(inputs, cache, table)
         places: list[int] = []

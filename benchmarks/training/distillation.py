@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
     from rerankers.interface import Ranking, Reranker
 
-_RETRIEVED_AT_ONCE = 2048  # queries between two calls of the first stage, whose start takes seconds
+_RETRIEVED_AT_ONCE = 8192  # queries between two calls of the first stage, whose start takes seconds
 
 
 class _Strict(BaseModel):
@@ -216,11 +216,11 @@ def _requests(
             query_id: dataset.queries[query_id] for query_id in query_ids[start : start + _RETRIEVED_AT_ONCE]
         }
         say(f"retrieving for {len(queries)} queries")
-        hits = retrieve(settings.first_stage, dataset, queries, settings.candidates.depth).hits
+        found = retrieve(settings.first_stage, dataset, queries, settings.candidates.depth, is_timed=False)
         chosen = {
-            query_id: draw(settings, found, dataset.qrels.get(query_id, {}), query_id)
-            for query_id, found in hits.items()
-            if len(found) > 1
+            query_id: draw(settings, hits, dataset.qrels.get(query_id, {}), query_id)
+            for query_id, hits in found.hits.items()
+            if len(hits) > 1
         }
         ids = list(chosen)
         for first in range(0, len(ids), settings.batch):

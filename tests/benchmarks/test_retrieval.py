@@ -194,6 +194,21 @@ def test_dense_retrieval_finds_the_text_itself_first_and_embeds_only_once(tiny_e
     assert dataset.reads == 2  # another way to embed is another index
 
 
+def test_queries_searched_together_find_what_each_finds_alone(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, spec = Handmade(PASSAGES), Dense(kind="dense", encoder=tiny_encoder)
+    queries = {f"q{number}": text for number, text in enumerate(PASSAGES.values())}
+    monkeypatch.setattr("benchmarks.dense._PRODUCTS", 2 * len(PASSAGES))  # two queries at a time
+    alone = retrieve(spec, dataset, queries, 2)
+    together = retrieve(spec, dataset, queries, 2, is_timed=False)
+    assert together.seconds == {}
+    for query_id, hits in alone.hits.items():
+        assert [doc_id for doc_id, _ in together.hits[query_id]] == [doc_id for doc_id, _ in hits]
+        scores = [score for _, score in together.hits[query_id]]
+        assert scores == pytest.approx([score for _, score in hits], abs=1e-6)
+
+
 def test_wrong_encoder_options_are_named(tiny_encoder: str) -> None:
     spec = Dense(kind="dense", encoder=tiny_encoder, options={"poling": "cls"})
     with pytest.raises(InputError, match="option 'poling' of the first stage's encoder"):

@@ -29,6 +29,12 @@ Reduction = Literal["paper", "released"]
 KL_WEIGHT = 0.2  # section 3.4
 
 
+def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """`left @ right` in float32, also under autocast: scores lie closer than bfloat16 tells apart."""
+    with torch.autocast(left.device.type, enabled=False):
+        return left.float() @ right.float()
+
+
 def step_log_probabilities(
     hidden: torch.Tensor, passages: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
@@ -42,7 +48,7 @@ def step_log_probabilities(
     Returns:
         (batch, n, n) float32: log p_t(j) in row t, column j; 0 where passage j is placed already or padding.
     """
-    scores = hidden.float() @ passages.float().transpose(1, 2)
+    scores = product(hidden, passages.transpose(1, 2))
     count = scores.shape[1]
     place = torch.arange(count, device=scores.device)
     is_open = (place[None, :] >= place[:, None])[None] & (place < lengths[:, None])[:, None]
@@ -98,6 +104,6 @@ def first_step_distillation(
     Returns:
         KL(teacher || student), the mean over the batch.
     """
-    student = F.log_softmax(hidden.float() @ passages.float().T, dim=1)
+    student = F.log_softmax(product(hidden, passages.T), dim=1)
     teacher = F.log_softmax(similarities.float() / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True)

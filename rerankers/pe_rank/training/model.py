@@ -105,12 +105,12 @@ class TrainableRanker(nn.Module):
         """
         if self.merger is not None:
             self.merger.merge()
-        projected = self.projector(vectors)
+        with torch.autocast(vectors.device.type, enabled=False):  # it is small, and all scores hang on it
+            projected = self.projector(vectors)
         hidden = self._hidden(token_ids, sources, projected)
         rows = torch.arange(len(hidden), device=hidden.device)
         if candidates is not None:
-            last = hidden[rows, ends].float()
-            return {"scores": (projected[candidates].float() @ last[:, :, None])[:, :, 0]}
+            return {"scores": losses.product(projected[candidates], hidden[rows, ends, :, None])[:, :, 0]}
         parts: dict[str, torch.Tensor] = {}
         if labels is not None:
             wanted = labels != -100
@@ -131,7 +131,7 @@ class TrainableRanker(nn.Module):
                 parts["kl"] = losses.context_divergence(with_text, without)
                 total = total + parts["list_mle_with_text"] + self.objective.kl_weight * parts["kl"]
         if query_vectors is not None:
-            similarities = query_vectors.float() @ vectors.float().T
+            similarities = losses.product(query_vectors, vectors.T)
             parts["first_step"] = losses.first_step_distillation(
                 hidden[rows, ends], projected, similarities, self.objective.temperature
             )

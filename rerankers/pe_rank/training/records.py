@@ -11,7 +11,7 @@ Ranking, in either of two forms, which one file may mix:
                   "extra_texts": n passages in input order, then the same n in gold order}
 
 `ranking` holds all passages' places in the input, best first, counted from 0 or from 1. Further keys are left
-alone, and so is a first line that only tells where a file comes from: {"about": {...}}.
+alone, and so are lines that only tell where lists come from, `{"about": {...}}`: files can be joined.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def read_ranking(path: Path) -> list[RankingRecord]:
 def _rows(path: Path) -> Iterator[Row]:
     found = False
     for line, values in read_json_lines(path):
-        if not found and set(values) == {"about"}:
+        if set(values) == {"about"}:
             continue
         found = True
         yield Row(path, line, values)

@@ -89,3 +89,10 @@ def test_a_model_that_scores_like_its_encoder_has_no_first_step_loss() -> None:
     other = losses.first_step_distillation(hidden, passages, -similarities, temperature=0.05)
     assert float(alike) == pytest.approx(0.0, abs=1e-5)
     assert float(other) > 0.1
+
+
+def test_autocast_rounds_no_score(tensors: tuple[torch.Tensor, torch.Tensor]) -> None:
+    expected = losses.step_log_probabilities(*tensors, LENGTHS)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(losses.step_log_probabilities(*tensors, LENGTHS), expected)
+        assert (tensors[0] @ tensors[1].transpose(1, 2)).dtype == torch.bfloat16  # others it rounds

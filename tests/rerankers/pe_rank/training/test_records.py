@@ -154,10 +154,11 @@ def test_alignment_without_an_answer_or_with_a_slot_too_many_is_refused(tmp_path
 
 def test_a_compressed_file_and_one_that_names_its_origin_are_read(tmp_path: Path) -> None:
     row = {"query": "q", "passages": ["one"], "ranking": [0], "teacher": "embedding"}
-    lines = "\n".join(map(json.dumps, [{"about": {"teacher": "embedding"}}, row]))
+    about = {"about": {"teacher": "embedding"}}
+    lines = "\n".join(map(json.dumps, [about, row, about, row]))  # two files joined
     path = tmp_path / "data.jsonl.gz"
     path.write_bytes(gzip.compress(lines.encode()))
-    assert read_ranking(path) == [RankingRecord("q", ("one",), (0,))]
+    assert read_ranking(path) == 2 * [RankingRecord("q", ("one",), (0,))]
 
 
 def test_a_file_without_a_record_is_refused(tmp_path: Path) -> None:
