@@ -1,0 +1,55 @@
+"""Compares two saved benchmark runs, stages included: what each took then and now, and the ratio.
+
+    python -m benchmarks.micro.compare OLD.json NEW.json
+
+A ratio says something only of runs on the same machine, which the files tell.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Values = dict[tuple[str, str], float]
+
+
+def values(run: Mapping[str, Any]) -> Values:
+    """Milliseconds by benchmark and by what of it: the median, and all numbers of its `extra_info`."""
+    found: Values = {}
+    for one in run["benchmarks"]:
+        found[one["name"], "median_ms"] = 1e3 * one["stats"]["median"]
+        numbers = {name: value for name, value in one["extra_info"].items() if isinstance(value, int | float)}
+        found |= {(one["name"], name): value for name, value in numbers.items()}
+    return found
+
+
+def lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """The two commits, a warning where machines differ, and one line for each value that both runs have."""
+    commits = [str(run.get("commit_info", {}).get("id"))[:8] for run in (old, new)]
+    machines = [
+        (run["machine_info"]["node"], run["machine_info"].get("cpu", {}).get("brand_raw"))
+        for run in (old, new)
+    ]
+    yield f"{'':52}{commits[0]:>14}{commits[1]:>14}{'ratio':>8}"
+    if machines[0] != machines[1]:
+        yield "measured on different machines: the ratios say nothing about the code"
+    before, now = values(old), values(new)
+    for name, what in (key for key in before if key in now):
+        then, value = before[name, what], now[name, what]
+        ratio = f"{value / then:8.2f}" if then else f"{'':8}"
+        yield f"{f'{name} {what}':52}{then:14.4g}{value:14.4g}{ratio}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the comparison."""
+    old, new = (json.loads(Path(path).read_text(encoding="utf-8")) for path in arguments)
+    print("\n".join(lines(old, new)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
