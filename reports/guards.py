@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reports.numbers import percent
-from reports.provenance import is_dirty
+from reports.provenance import hardware, is_dirty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -179,7 +179,26 @@ def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ..
                 f"{dataset}, {first_stage} top {depth} appears with {len(digests)} different candidate pools "
                 f"({', '.join(sorted(digests))}): their systems stand in separate tables."
             )
-    return tuple(found)
+    return (*found, *unlike_tables([cell for folder in results for cell in folder.cells]))
+
+
+def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about systems that were measured otherwise on another pool: curves and matrices compare both."""
+    seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
+    for record in (cell.record for cell in cells if cell.rows):
+        machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]
+        for what, how in [*machines, *_conditions(record)]:
+            pools = seen.setdefault((record.protocol.mode, record.system.label, what), {})
+            pools.setdefault(record.pool, {})[how] = None
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (_, label, what), pools in seen.items():
+        if len({frozenset(hows) for hows in pools.values()}) > 1:
+            values = tuple(dict.fromkeys(how for hows in pools.values() for how in hows))
+            found.setdefault((what, values), []).append(label)
+    return [
+        f"From table to table, {', '.join(dict.fromkeys(labels))} ran {what} ({'; '.join(values)})."
+        for (what, values), labels in found.items()
+    ]
 
 
 def queries(count: int) -> str:

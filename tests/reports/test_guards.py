@@ -179,6 +179,23 @@ def test_pools_that_look_alike_and_differ_are_said_and_stand_apart(folder: Folde
     assert len(build([read_results(folder.path)]).groups) == 2
 
 
+def test_a_system_that_ran_otherwise_on_another_pool_is_said(folder: Folder) -> None:
+    pools = [
+        folder.pool(TEXTS, QRELS),
+        folder.pool({name: texts[:1] for name, texts in TEXTS.items()}, QRELS),
+    ]
+    cpu, gpu = {"cpu": {"model": "CPU"}}, {"gpu": [{"model": "GPU"}], "cpu": {"model": "CPU"}}
+    for pool, environment, dtype in zip(pools, (cpu, gpu), ("float32", "bfloat16"), strict=True):
+        folder.cell(pool, "Same", folder.kept)
+        for label in ("S", "T"):
+            described = {"dtype": dtype} if label == "S" else {}
+            folder.cell(pool, label, folder.kept, environment=environment, described=described)
+    said = warnings(folder)
+    assert "From table to table, S, T ran on different hardware (CPU; GPU + CPU)." in said
+    assert "From table to table, S ran in different dtypes (float32; bfloat16)." in said
+    assert not any("Same" in warning for warning in said)
+
+
 def test_query_sets_depths_and_modes_stand_apart(folder: Folder) -> None:
     whole = folder.pool(TEXTS, QRELS)
     fewer_queries = folder.pool({"a": TEXTS["a"]}, {"a": QRELS["a"]})
