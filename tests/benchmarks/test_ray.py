@@ -33,15 +33,25 @@ from rerankers.controls import Random
 
 
 class Mine(Random):
-    """Shuffles and notes when and where; with `dies` its process is killed at query q5, once."""
+    """Shuffles and notes when and where.
 
-    def __init__(self, *, seed: int = 0, dies: bool = False, fails: bool = False) -> None:
+    With `dies` its process is killed at query q5, once; with `leaves` its node, once, unless it has this id.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, dies: bool = False, fails: bool = False, leaves: str | None = None
+    ) -> None:
         super().__init__(seed=seed)
-        self.dies, self.fails = dies, fails
+        self.dies, self.fails, self.leaves = dies, fails, leaves
 
     def rerank(self, requests, clock):
         started = time.time()
         ids = [request.query_id for request in requests]
+        node = ray.get_runtime_context().get_node_id()
+        if self.leaves not in (None, node) and not Path("left").exists():
+            Path("left").touch()
+            os.kill(os.getppid(), signal.SIGKILL)  # Ray's own process on that node
+            time.sleep(60)
         if self.dies and "q5" in ids and not Path("died").exists():
             Path("died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -49,7 +59,7 @@ class Mine(Random):
             raise ValueError("no\\nway")
         time.sleep(0.02)
         rankings = super().rerank(requests, clock)
-        note = [ray.get_runtime_context().get_node_id(), self.seed, started, time.time()]
+        note = [node, self.seed, started, os.environ.get("CUDA_VISIBLE_DEVICES")]
         with Path("notes.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\\n")
         return rankings
@@ -58,12 +68,13 @@ class Mine(Random):
 
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Any]:
-    """A cluster of two nodes with one CPU each, on this machine."""
+    """A cluster of two nodes on this machine, each with one CPU and what Ray takes for a GPU."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
 
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
+    head = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False}
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(num_cpus=1, num_gpus=1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     yield cluster
     ray.shutdown()
@@ -129,7 +140,7 @@ def test_two_nodes_give_the_rankings_of_a_local_run_bit_for_bit_and_a_lost_shard
 
 
 @pytest.mark.filterwarnings("default")
-def test_latency_cells_own_their_node(
+def test_latency_cells_own_their_gpu(
     two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
 ) -> None:
     path = write_experiment(
@@ -139,12 +150,34 @@ def test_latency_cells_own_their_node(
     assert all(len(cell.record.sessions) == 1 for cell in read_results(here / "ray").cells)
     notes = [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
     by_node: dict[str, list[tuple[float, float]]] = {}
-    for node, seed, started, _ in notes:
+    for node, seed, started, gpus in notes:
         by_node.setdefault(node, []).append((started, seed))
+        assert gpus == "0"  # the one of its node
     assert len(by_node) <= 2
     for calls in by_node.values():  # cells of one node follow one another
         seeds = [seed for seed, _ in groupby(seed for _, seed in sorted(calls))]
         assert len(seeds) == len(set(seeds))
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_lost_machines_shard_is_run_again_elsewhere(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    ray = pytest.importorskip("ray")
+    spared = ray.get_runtime_context().get_node_id()
+    protocol = {"mode": "throughput", "batch_size": 2, "warmup": 0}
+    path = write_experiment(
+        queries=QUERIES, depth=10, rerankers=[mine(seed=1, leaves=spared)], protocol=protocol
+    )
+    try:
+        assert go(path, here / "ray").exit_status == 0
+    finally:
+        two_nodes.add_node(num_cpus=1, num_gpus=1)
+    assert (here / "left").exists()
+    assert go(path, here / "local", is_local=True).exit_status == 0
+    assert rankings(here / "ray") == rankings(here / "local")
+    (cell,) = read_results(here / "ray").cells
+    assert len(cell.record.sessions) == 2
 
 
 def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
