@@ -183,7 +183,7 @@ def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ..
 
 
 def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
-    """Warnings about systems that were measured otherwise on another pool: curves and matrices compare both."""
+    """Warnings about systems that were measured otherwise on another pool: curves compare both."""
     seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for record in (cell.record for cell in cells if cell.rows):
         machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]

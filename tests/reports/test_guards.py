@@ -184,7 +184,8 @@ def test_a_system_that_ran_otherwise_on_another_pool_is_said(folder: Folder) -> 
         folder.pool(TEXTS, QRELS),
         folder.pool({name: texts[:1] for name, texts in TEXTS.items()}, QRELS),
     ]
-    cpu, gpu = {"cpu": {"model": "CPU"}}, {"gpu": [{"model": "GPU"}], "cpu": {"model": "CPU"}}
+    cpu: dict[str, Any] = {"cpu": {"model": "CPU"}}
+    gpu: dict[str, Any] = {**cpu, "gpu": [{"model": "GPU"}]}
     for pool, environment, dtype in zip(pools, (cpu, gpu), ("float32", "bfloat16"), strict=True):
         folder.cell(pool, "Same", folder.kept)
         for label in ("S", "T"):
