@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, validate_call
 from rerankers.errors import InputError
 from rerankers.http_retry import PASSING, Endpoint, UnusableResponseError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.llm.prices import Account, RerankPrice
 from rerankers.llm.recording import Exchange, Recording, canonical
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where a server reports no token usage
+_TOKENS_PER_PAIR = 8  # more than models put around a query and a passage
 
 
 class _Shape(BaseModel):
@@ -64,6 +66,8 @@ class RerankAPI(Reranker):
         timeout_seconds: longest wait for one answer.
         retries: further attempts after a failure that may pass.
         recording: file of the endpoint's answers, replayed and added to; no answer is paid for twice.
+        price: what the endpoint charges, such as `{tokens: 0.05}`, in dollars per million tokens, or
+            `{calls: 2}`, per thousand calls.
 
     Raises:
         InputError: the key (unless there is a recording), the URL or the model is missing.
@@ -81,6 +85,7 @@ class RerankAPI(Reranker):
         timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
         retries: Annotated[int, Field(ge=0)] = 6,
         recording: Path | None = None,
+        price: RerankPrice | None = None,
     ) -> None:
         table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
         self._shape = _Shape.model_validate(table[api])
@@ -90,7 +95,9 @@ class RerankAPI(Reranker):
         key = os.environ.get(self._shape.key)
         if key is None and base_url is None and recording is None:
             raise InputError(f"set {self._shape.key} to your key for {api}")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout_seconds)
         self._runner = asyncio.Runner()
         self._recording = Recording(recording) if recording else None
@@ -101,6 +108,8 @@ class RerankAPI(Reranker):
         where = "api, base_url and model"
         self._endpoint = Endpoint(httpx.URL(self._url).host, self._shape.key, where, retries)
         self._is_charged = base_url is None
+        self._price = price
+        self._account: Account | None = None
 
     def _find_url(self, api: str, base_url: str | None) -> str:
         if base_url is None:
@@ -156,14 +165,15 @@ class RerankAPI(Reranker):
         body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
         if self._model is not None:
             body["model"] = self._model
-        key = self._recording.next_key(self._url, canonical(body)) if self._recording else None
+        written = canonical(body)
+        key = self._recording.next_key(self._url, written) if self._recording else None
         exchange = self._recording.find(key) if self._recording and key else None
         started = clock.now()
         if exchange is not None:
             self._replayed += 1
             cost.usage.calls_replayed += 1
         else:
-            exchange = await self._ask(body, cost, clock)
+            exchange = await self._ask_within_budget(query, texts, written, cost, clock)
             if self._recording and key:
                 self._recording.add(key, exchange)
         if alone:
@@ -173,12 +183,25 @@ class RerankAPI(Reranker):
         cost.usage.llm_calls += 1
         return json.loads(exchange.text)
 
-    async def _ask(self, body: dict[str, Any], cost: Cost, clock: StageClock) -> Exchange:
+    async def _ask_within_budget(
+        self, query: str, texts: list[str], body: str, cost: Cost, clock: StageClock
+    ) -> Exchange:
+        """Ask once the most that the call can cost is set aside; a byte is at most a token."""
+        if self._account is None or self._price is None:
+            return await self._ask(body, cost, clock)
+        longest = _bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts)
+        async with self._account.bill(self._price.dollars(longest)) as bill:
+            exchange = await self._ask(body, cost, clock)
+            tokens, _ = self._tokens(json.loads(exchange.text), query, texts)
+            bill.dollars = self._price.dollars(tokens)
+        return exchange
+
+    async def _ask(self, body: str, cost: Cost, clock: StageClock) -> Exchange:
         for failures in itertools.count(1):
             attempt = Cost()
             try:
                 with clock.stage("forward", attempt):
-                    response = await self._client.post(self._url, json=body)
+                    response = await self._client.post(self._url, content=body.encode())
                     response.raise_for_status()
                 self._results(response.json())
                 return Exchange(text=response.text, stage_seconds=attempt.stage_seconds)
@@ -210,17 +233,30 @@ class RerankAPI(Reranker):
         return scores
 
     def _count(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
+        tokens, is_estimate = self._tokens(decoded, query, texts)
+        cost.usage.prompt_tokens += tokens
+        cost.usage.calls_estimated += is_estimate
+        cost.usage.dollars += self._price.dollars(tokens) if self._price else 0.0
+
+    def _tokens(self, decoded: Any, query: str, texts: list[str]) -> tuple[int, bool]:
+        """Tokens of a call, and whether they are an estimate: the server reports none, or something else."""
         reported = _at(decoded, self._shape.total_tokens) if self._shape.total_tokens else None
-        if isinstance(reported, int):
-            cost.usage.prompt_tokens += reported
-            return
-        read = len(query.encode()) * len(texts) + sum(len(text.encode()) for text in texts)
-        cost.usage.prompt_tokens += math.ceil(read / _BYTES_PER_TOKEN)
+        if isinstance(reported, int) and reported > 0:
+            return int(reported), False
+        return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
 
     def pay_from(self, budget: Budget) -> None:
-        """Refuse a budget where a vendor charges what is not known here."""
-        if self._is_charged:
-            raise InputError(f"what {self._api} charges is not known here; run it without a budget")
+        """Stop before calls could cost more than a budget has left; a server of one's own costs nothing.
+
+        Raises:
+            InputError: what a vendor charges is not known.
+        """
+        if self._price is None and self._is_charged:
+            raise InputError(
+                f"what {self._api} charges is not known here, so the budget cannot be kept; give the option "
+                "price: {tokens: 0.05}, in dollars per million tokens, or {calls: 2}, per thousand calls"
+            )
+        self._account = Account(budget)
 
     def describe(self) -> dict[str, object]:
         """Endpoint and model as asked, and who counts the tokens."""
@@ -233,6 +269,7 @@ class RerankAPI(Reranker):
             "passages_per_call": self._limit,
             "concurrency": self._concurrency,
             "calls_replayed": self._replayed,
+            "price": self._price.model_dump() if self._price else None,
             "tokens_counted_by": "the endpoint" if self._shape.total_tokens else estimate,
         }
 
@@ -243,6 +280,11 @@ class RerankAPI(Reranker):
             self._runner.close()
             if self._recording:
                 self._recording.close()
+
+
+def _bytes_read(query: str, texts: list[str]) -> int:
+    """Bytes of text that the model reads: the query once with each passage."""
+    return sum(len(f"{query}{text}".encode(errors="replace")) for text in texts)
 
 
 def _at(value: Any, path: list[str]) -> Any:

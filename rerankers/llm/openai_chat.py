@@ -22,7 +22,7 @@ from rerankers.errors import BackendError, InputError
 from rerankers.http_retry import PASSING, Endpoint, error_code, reason
 from rerankers.interface import Cost
 from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, T, Talk
-from rerankers.llm.prices import find_price
+from rerankers.llm.prices import Account, find_price
 from rerankers.llm.reading import GrowingAnswer, read_completion, refused
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, Recording, canonical
 
@@ -69,9 +69,7 @@ class OpenAIChat(ChatBackend):
         where = "the model's name and base_url (it usually ends in /v1)"
         self._endpoint = Endpoint(name, _KEY, where, options.retries)
         self._price = options.price or find_price(options.model)
-        self._budget: Budget | None = None
-        self._settled = asyncio.Condition()
-        self._reservations = 0
+        self._account: Account | None = None
         self._recording = Recording(options.recording) if options.recording else None
         self._runner = asyncio.Runner()
         self._broken: BackendError | None = None
@@ -99,7 +97,7 @@ class OpenAIChat(ChatBackend):
                 f"no price is listed for {self._options.model!r}, so the budget cannot be kept; give the "
                 "option price: {input: 0.5, cached: 0.5, output: 1.5}, in dollars per million tokens"
             )
-        self._budget = budget
+        self._account = Account(budget)
 
     def describe(self) -> dict[str, object]:
         """Endpoint, model and price as asked, what the endpoint said it served, who counted the tokens."""
@@ -167,32 +165,17 @@ class OpenAIChat(ChatBackend):
         return ChatAnswer(exchange.text, exchange.end)
 
     async def _ask_within_budget(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:
-        """Ask once the most that the call can cost is set aside; wait while calls under way hold it."""
-        if self._budget is None or self._price is None:
+        """Ask once the most that the call can cost is set aside."""
+        if self._account is None or self._price is None:
             return await self._ask_until_answered(call, body, clock)
         longest = sum(
             len(message["content"].encode(errors="replace")) + _TOKENS_PER_MESSAGE
             for message in call.messages
         )
         most = self._price.dollars(longest, 0, call.max_new_tokens)
-        async with self._settled:
-            while not self._budget.reserve(most):
-                if not self._reservations:
-                    raise self._budget.exhausted()
-                await self._settled.wait()
-            self._reservations += 1
-        spent = most  # what a call that is broken off costs, nobody says
-        try:
+        async with self._account.bill(most) as bill:
             exchange = await self._ask_until_answered(call, body, clock)
-            spent = self._dollars(exchange)
-        except BackendError:
-            spent = 0.0
-            raise
-        finally:
-            self._budget.settle(most, spent)
-            async with self._settled:
-                self._reservations -= 1
-                self._settled.notify_all()
+            bill.dollars = self._dollars(exchange)
         return exchange
 
     async def _ask_until_answered(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:

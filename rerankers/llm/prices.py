@@ -1,11 +1,14 @@
-"""What tokens cost: a dated price list, and a budget that is never exceeded."""
+"""What calls cost: a dated price list, and a budget that is never exceeded."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
 import tomllib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
@@ -33,6 +36,19 @@ class Price(BaseModel):
         """The cost of some calls; cached tokens are a part of the prompt's, reasoning of the generated."""
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.input + cached_tokens * self.cached + generated_tokens * self.output) / 1e6
+
+
+class RerankPrice(BaseModel):
+    """What a rerank endpoint charges: dollars per million tokens, dollars per thousand calls, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: float = Field(default=0.0, ge=0)
+    calls: float = Field(default=0.0, ge=0)
+
+    def dollars(self, tokens: int) -> float:
+        """The cost of one call."""
+        return tokens * self.tokens / 1e6 + self.calls / 1e3
 
 
 def find_price(model: str) -> Price | None:
@@ -110,3 +126,46 @@ class Budget:
         if self._ledger is not None:
             with self._ledger.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"dollars": dollars}) + "\n")
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a call costs: at first the most it can, for nobody says what one that is broken off did cost."""
+
+    dollars: float
+
+
+class Account:
+    """A budget from which calls that are under way at once are paid."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._settled = asyncio.Condition()
+        self._under_way = 0
+
+    @asynccontextmanager
+    async def bill(self, most: float) -> AsyncIterator[Bill]:
+        """Set aside the most that a call can cost, waiting while calls under way hold it; then pay its bill.
+
+        A call that ends in `BackendError` was never answered and costs nothing.
+
+        Raises:
+            BackendError: the budget does not suffice, and no call is under way that may give some back.
+        """
+        async with self._settled:
+            while not self._budget.reserve(most):
+                if not self._under_way:
+                    raise self._budget.exhausted()
+                await self._settled.wait()
+            self._under_way += 1
+        bill = Bill(most)
+        try:
+            yield bill
+        except BackendError:
+            bill.dollars = 0.0
+            raise
+        finally:
+            self._budget.settle(most, bill.dollars)
+            async with self._settled:
+                self._under_way -= 1
+                self._settled.notify_all()

@@ -97,7 +97,9 @@ def test_each_api_is_asked_and_read_in_its_own_shape(
     assert body["texts" if api == "tei" else "documents"] == TEXTS
     # Where the server counts characters or nothing: 3 queries of 12 bytes, 5 + 4 + 5 bytes, 4 to a token.
     assert ranking.usage.prompt_tokens == (tokens or -(-(3 * 12 + 14) // 4))
+    assert ranking.usage.calls_estimated == (tokens is None)
     assert ranking.usage.llm_calls == 1
+    assert ranking.usage.dollars == 0.0
 
 
 def test_the_key_comes_from_the_environment_and_is_not_described(
@@ -201,14 +203,68 @@ def test_what_is_missing_is_said_before_anything_is_sent(
         create("rerank-api", options)
 
 
-def test_a_budget_is_refused_where_a_vendor_charges_what_nobody_lists(
+@pytest.mark.parametrize(
+    ("price", "dollars"), [({"tokens": 20.0}, 1000 * 20 / 1e6), ({"calls": 2.0}, 2 / 1e3)]
+)
+def test_dollars_are_those_of_the_calls_paid_or_replayed(
+    price: dict[str, float], dollars: float, endpoint: str, rank: Callable[..., Any], tmp_path: Path
+) -> None:
+    options = {"api": "jina", "model": "m", "base_url": endpoint, "recording": tmp_path / "answers.sqlite"}
+    for replayed in (0, 1):
+        usage = rank({**options, "price": price}).usage
+        assert usage.dollars == pytest.approx(dollars)
+        assert usage.calls_replayed == replayed
+    assert len(Endpoint.seen) == 1
+
+
+def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(
+    endpoint: str, make_request: Callable[..., RerankRequest], tmp_path: Path
+) -> None:
+    requests = [make_request(f"query {i}", TEXTS, query_id=str(i)) for i in range(12)]
+    spent = []
+    for dollars in (0.011, 0.021):  # two dollars per thousand calls
+        reranker = create(
+            "rerank-api", {"api": "cohere", "model": "m", "base_url": endpoint, "price": {"calls": 2}}
+        )
+        reranker.pay_from(Budget(dollars, tmp_path / "spending.jsonl"))
+        with pytest.raises(BackendError, match=rf"budget of \${dollars:.2f} .* raise the budget"):
+            reranker.rerank(requests, StageClock())
+        reranker.close()
+        spent.append(len(Endpoint.seen))
+    assert spent == [5, 10]
+    assert Budget(1.0, tmp_path / "spending.jsonl").spent == pytest.approx(10 * 0.002)
+
+
+def test_a_token_count_that_is_none_is_estimated(endpoint: str, rank: Callable[..., Any]) -> None:
+    results = [{"index": i, "relevance_score": 0.5} for i in range(3)]
+    for reported in (-5, "many", None):
+        Endpoint.queued.append(
+            (200, {}, json.dumps({"results": results, "usage": {"total_tokens": reported}}))
+        )
+        usage = rank({"api": "vllm", "model": "m", "base_url": endpoint}).usage
+        assert usage.prompt_tokens == -(-(3 * 12 + 14) // 4)
+        assert usage.calls_estimated == 1
+
+
+def test_text_that_utf_8_cannot_write_is_sent_all_the_same(
+    endpoint: str, make_request: Callable[..., RerankRequest]
+) -> None:
+    Endpoint.queued.append((200, {}, '{"results": [{"index": 1, "relevance_score": 0.5}]}'))
+    reranker = create("rerank-api", {"api": "cohere", "model": "m", "base_url": endpoint})
+    ranking = reranker.rerank([make_request("half a pair \ud800", ["a", "b \udfff"])], StageClock())[0]
+    reranker.close()
+    assert ranking.doc_ids == ("d1", "d0")
+    assert len(Endpoint.seen) == 1
+
+
+def test_a_budget_is_refused_where_nobody_says_what_a_vendor_charges(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JINA_API_KEY", "secret")
     vendor = create("rerank-api", {"api": "jina", "model": "m"})
-    with pytest.raises(InputError, match="without a budget"):
+    with pytest.raises(InputError, match="give the option price"):
         vendor.pay_from(Budget(1.0))
     own = create("rerank-api", {"api": "vllm", "model": "m", "base_url": endpoint})
-    own.pay_from(Budget(1.0))
+    own.pay_from(Budget(0.0))
     for reranker in (vendor, own):
         reranker.close()

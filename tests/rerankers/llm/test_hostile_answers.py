@@ -35,6 +35,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 NAMES = ["choices", "message", "delta", "content", "finish_reason", "refusal", "usage", "model", "error"]
 NAMES += ["prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"]
 NAMES += ["cached_tokens", "reasoning_tokens", "reasoning_content", "system_fingerprint", "index", "results"]
+NAMES += ["relevance_score", "total_tokens"]
 answers: st.SearchStrategy[Any] = st.recursive(
     json_values,
     lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=4) | st.lists(inner, max_size=3),
