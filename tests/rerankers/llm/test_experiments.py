@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,6 +171,28 @@ def test_the_command_line_keeps_a_budget_and_says_what_was_spent(
     assert "budget of $0.30" in capsys.readouterr().err
     assert 0 < len(endpoint.bodies) * OF_A_CALL <= 0.3
     assert not (tmp_path / "run.trec").exists()
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 3}, {"rate": 60.0, "concurrency": 6}], ids=str)
+def test_served_requests_reach_the_endpoint_side_by_side_and_rank_as_one_by_one(
+    endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path, load: dict[str, Any]
+) -> None:
+    assert go(write_experiment({"warmup": 0}), tmp_path / "one by one").exit_status == 0
+    assert endpoint.most_at_once == 1
+    at_once = endpoint.reply
+    endpoint.reply = lambda body: replace(at_once(body), delay_seconds=0.03)
+    path = write_experiment({"mode": "served", "served": load, "warmup": 1, "repeats": 2})
+    assert go(path, tmp_path / "served").exit_status == 0
+    assert 1 < endpoint.most_at_once <= load["concurrency"]
+    cell = only_cell(tmp_path / "served")
+    counts = Counter((row.query_id, row.repeat) for row in cell.rows)
+    assert counts == {(f"q{q}", repeat): 1 for q in range(QUERIES) for repeat in range(2)}
+    assert cell.rankings.orders() == only_cell(tmp_path / "one by one").rankings.orders()
+    for row in cell.rows:
+        assert row.arrived_seconds is not None
+        assert row.queued_seconds is not None
+        assert sum(row.stage_seconds.values()) + row.queued_seconds <= row.total_seconds
+        assert row.total_seconds >= WINDOWS * 0.03
 
 
 def test_everything_about_a_prompt_can_be_swept(write_experiment: Callable[..., Path]) -> None:
