@@ -10,6 +10,7 @@ import gc
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -42,13 +43,17 @@ def warm_up(
 ) -> tuple[tuple[float, ...], WarmupEnd]:
     """Rank requests that have candidates and throw the result away.
 
-    A number of warm-up queries takes the first ones. `stable` takes one and the same call again and again,
-    until the last 5 lie within 10 % of their median, or for 30 calls.
+    Their candidates are turned around, so that nothing that is measured is answered from a recording, or from
+    an endpoint's cache of prompts, because of the warm-up. A number of warm-up queries takes the first ones.
+    `stable` takes one and the same call again and again, until the last 5 lie within 10 % of their median, or
+    for 30 calls.
 
     Returns:
         seconds per request, one value for each request; and why the warm-up ended.
     """
-    answerable = (request for request in requests if request.candidates)
+    answerable = (
+        replace(request, candidates=request.candidates[::-1]) for request in requests if request.candidates
+    )
     seconds: list[float] = []
     if protocol.warmup != "stable":
         for batch in batches(list(islice(answerable, protocol.warmup)), protocol.batch_size):

@@ -173,6 +173,14 @@ def test_the_command_line_keeps_a_budget_and_says_what_was_spent(
     assert not (tmp_path / "run.trec").exists()
 
 
+def test_no_measured_call_is_answered_by_what_the_warm_up_asked(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment({"warmup": 3}, recording="answers.sqlite")
+    assert go(path, tmp_path / "out").exit_status == 0
+    assert all("calls_replayed" not in row.usage for row in only_cell(tmp_path / "out").rows)
+
+
 @pytest.mark.parametrize("load", [{"concurrency": 3}, {"rate": 60.0, "concurrency": 6}], ids=str)
 def test_served_requests_reach_the_endpoint_side_by_side_and_rank_as_one_by_one(
     endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path, load: dict[str, Any]
