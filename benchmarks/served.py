@@ -157,11 +157,12 @@ def _side_by_side(
     """
     free = list(connections)
     answered: SimpleQueue[Future[Call]] = SimpleQueue()
-    started = time.perf_counter()
+    real = StageClock()
+    started = real.now()
 
     def send(place: int, arrived: float | None) -> Call:
         request = requests[place]
-        begun = time.perf_counter() - started
+        begun = real.now() - started
         connection = free.pop()
         try:
             rankings, seconds = timed(connection, [request], StageClock())
@@ -175,7 +176,7 @@ def _side_by_side(
         try:
             for number, place in enumerate(left):
                 if arrivals:
-                    wait(max(0.0, arrivals[number] - (time.perf_counter() - started)))
+                    wait(max(0.0, arrivals[number] - (real.now() - started)))
                 sent = threads.submit(send, place, arrivals[number] if arrivals else None)
                 sent.add_done_callback(answered.put)
                 under_way += 1
