@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerankers.errors import InputError
+from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from rerankers.llm.chat import ChatBackend
@@ -18,13 +18,16 @@ def open_chat(options: ChatOptions) -> ChatBackend:
 
     Raises:
         InputError: an option does not belong to the backend, or a key is missing.
+        MissingExtraError: the backend needs packages that are not installed.
         ModelError: the model does not load.
     """
     if options.backend == "openai":
         if options.revision is not None:
             raise InputError("the openai backend knows no revision; name the exact model instead")
-        from rerankers.llm.openai_chat import OpenAIChat
-
+        try:
+            from rerankers.llm.openai_chat import OpenAIChat
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("the backend 'openai'", "openai") from error
         return OpenAIChat(options)
     for name in _ENDPOINTS_ONLY:
         if getattr(options, name) is not None:
