@@ -281,8 +281,13 @@ def _without_frames(error: Exception) -> Exception:
 
 
 def _release_memory() -> None:
-    """Give memory back before the next system loads."""
+    """Give memory back before the next system loads.
+
+    What is left then are libraries: frozen, they are not looked at again for each system, which takes longer
+    than measuring a small one. `benchmarks.executors.local.run` thaws them in the end.
+    """
     gc.collect()
+    gc.freeze()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

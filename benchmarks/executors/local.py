@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -68,7 +69,10 @@ def run(
         todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
-        outcome.failures |= (execute or here)(experiment, todo, folder)
+        try:
+            outcome.failures |= (execute or here)(experiment, todo, folder)
+        finally:
+            gc.unfreeze()
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in cells)
     return outcome
 

@@ -255,6 +255,18 @@ def test_the_collector_is_off_in_timed_calls_and_on_again_after_any_end(
     assert gc.isenabled()
 
 
+def test_what_is_there_before_a_system_is_collected_once_and_not_for_each_system(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(Recorder, "prepare", lambda *_: frozen.append(gc.get_freeze_count()))
+    systems = [{"name": "recorder", "label": label} for label in ("a", "b")]
+    assert go(write_experiment(rerankers=systems), tmp_path / "out").exit_status == 0
+    assert frozen[0] == 0
+    assert frozen[1] > 10_000  # the libraries
+    assert gc.get_freeze_count() == 0
+
+
 def test_modes_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="one query at a time"):
         Protocol(mode="latency", batch_size=4)
