@@ -81,7 +81,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         texts = [fill(self._text, query, text) for (query, _), text in zip(pairs, passages, strict=True)]
         ids = tokenizer(texts, add_special_tokens=self._special_tokens, verbose=False)["input_ids"]
         prompts = [(query, row) for (query, _), row in zip(pairs, ids, strict=True)]
-        return Tokenized(prompts, [len(row) for row in ids], truncated)
+        return Tokenized(prompts, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
         """Log-probability of yes, natural logarithm; or its logit."""

@@ -96,7 +96,8 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         name = self._encoder.default_prompt_name
         prompt = self._encoder.prompts[name] if name else None
         features = self._encoder.preprocess(list(pairs), prompt=prompt)
-        return Tokenized(features, *lengths_and_cuts(self._encoder, features))
+        read = [row.tobytes() for row in features["input_ids"].numpy()]
+        return Tokenized(features, *lengths_and_cuts(self._encoder, features), read)
 
     def score(self, tokenized: Tokenized[Features]) -> list[float]:
         """The activated output, or the log-probability of `label`."""

@@ -97,7 +97,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         )
         texts = [fill(self._text, query, text) for (query, _), text in zip(pairs, passages, strict=True)]
         ids: list[list[int]] = self._tokenizer(texts, verbose=False)["input_ids"]
-        return Tokenized(ids, [len(row) for row in ids], truncated)
+        return Tokenized(ids, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 
     def score(self, tokenized: Tokenized[list[list[int]]]) -> list[float]:
         """Log-probability of true, natural logarithm."""

@@ -2,8 +2,9 @@
 
 A method says how pairs become model input (`tokenize`, stage `prompt`) and how inputs become scores (`score`,
 stage `forward`); sorting is stage `order`. All pairs of all requests go through one `score` call, so a
-throughput run fills its batches across queries. The same text proposed twice for a query is scored once,
-because two batches may round one text differently and equal texts must stay in first-stage order.
+throughput run fills its batches across queries. Passages that a model reads as the same tokens get one
+score, because two batches may round them differently and they must stay in first-stage order; MS MARCO has
+some whose texts differ in signs that tokenizers drop.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from rerankers.stages import StageClock
 
@@ -33,11 +34,13 @@ class Tokenized(Generic[InputT]):
         inputs: what `score` reads.
         lengths: tokens of each pair as the model reads it.
         truncated: whether the passage of each pair was cut.
+        read: what the model reads of each pair; equal where nothing tells two pairs apart.
     """
 
     inputs: InputT
     lengths: Sequence[int]
     truncated: Sequence[bool]
+    read: Sequence[Hashable]
 
 
 class PointwiseReranker(Reranker, Generic[InputT]):
@@ -63,7 +66,10 @@ class PointwiseReranker(Reranker, Generic[InputT]):
                 )
                 tokenized = self.tokenize(pairs)
             with clock.stage("forward", *busy):
-                scores = dict(zip(pairs, self.score(tokenized), strict=True))
+                found = zip(tokenized.read, self.score(tokenized), strict=True)
+                first: dict[Hashable, float] = {}
+                values = [first.setdefault(read, score) for read, score in found]
+                scores = dict(zip(pairs, values, strict=True))
             counts = dict(zip(pairs, zip(tokenized.lengths, tokenized.truncated, strict=True), strict=True))
         rankings = []
         for request, cost in zip(requests, costs, strict=True):

@@ -84,7 +84,8 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         for start, ids, offsets in zip(framed, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             of_query = [i for i, (_, end) in enumerate(offsets) if end > len(start)]
             prompts.append((ids[: of_query[-1] + 1] if of_query else ids, len(of_query)))
-        return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated)
+        read = [(tuple(ids), count) for ids, count in prompts]
+        return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated, read)
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
         """Mean log-probability of the query's tokens, natural logarithm."""
