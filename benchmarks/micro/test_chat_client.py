@@ -1,7 +1,7 @@
 """What the client of a chat endpoint costs beyond waiting, against an endpoint that takes 200 ms a call.
 
-43 queries of 9 windows, as on DL19 with RankGPT's windows over 100 passages. `extra_info` holds what is
-promised, prompts and parsing included:
+43 queries of 9 windows, as on DL19 with RankGPT's windows over 100 passages. What is promised is printed and
+kept in `extra_info`, prompts and parsing included:
 
 - `speedup`: 16 queries at once against one after another; at least 12. Queries of nine calls in a row allow
   14.3, for 43 of them go in three rounds.
@@ -96,7 +96,12 @@ def bare_call(base_url: str, request: RerankRequest) -> float:
 
 @pytest.mark.parametrize("recording", [False, True], ids=["plain", "recording"])
 def test_concurrent_calls(
-    benchmark: Any, requests: list[RerankRequest], base_url: str, recording: bool, tmp_path: Path
+    benchmark: Any,
+    requests: list[RerankRequest],
+    base_url: str,
+    recording: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options: dict[str, Any] = {"model": "stub", "base_url": base_url, "concurrency": AT_ONCE}
     if recording:
@@ -119,3 +124,7 @@ def test_concurrent_calls(
     benchmark.extra_info["added_ms_per_call_alone"] = (alone - slept_alone) * 1e3
     benchmark.extra_info["bare_ms_per_call"] = (bare_call(base_url, requests[0]) - slept_alone) * 1e3
     benchmark.extra_info["cpu_ms_per_call"] = processor_seconds / calls * 1e3
+    with capsys.disabled():
+        print(f"\nchat client, {QUERIES} queries of {WINDOWS} calls{', recording' * recording}:")
+        for name, value in benchmark.extra_info.items():
+            print(f"{name:>24} {value:.2f}")
