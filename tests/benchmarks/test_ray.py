@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 QUERIES = 8
 MINE = '''
-import json, os, signal, time
+import json, os, random, signal, time
 from pathlib import Path
 
 import ray
 
-from rerankers.controls import Random
+from rerankers.interface import Cost, Ranking, Reranker
 
 
-class Mine(Random):
-    """Shuffles and notes when and where.
+class Mine(Reranker):
+    """Shuffles by the generator that everybody shares, and notes when and where.
 
     With `dies` its process is killed at query q5, once; with `leaves` its node, once, unless it has this id.
     """
@@ -41,7 +41,7 @@ class Mine(Random):
     def __init__(
         self, *, seed: int = 0, dies: bool = False, fails: bool = False, leaves: str | None = None
     ) -> None:
-        super().__init__(seed=seed)
+        self.seed = seed
         self.dies, self.fails, self.leaves = dies, fails, leaves
 
     def rerank(self, requests, clock):
@@ -51,14 +51,16 @@ class Mine(Random):
         if self.leaves not in (None, node) and not Path("left").exists():
             Path("left").touch()
             os.kill(os.getppid(), signal.SIGKILL)  # Ray's own process on that node
-            time.sleep(60)
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.dies and "q5" in ids and not Path("died").exists():
             Path("died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails and "q5" in ids:
             raise ValueError("no\\nway")
         time.sleep(0.02)
-        rankings = super().rerank(requests, clock)
+        counts = [len(request.candidates) for request in requests]
+        orders = [random.sample(range(count), count) for count in counts]
+        rankings = [Ranking.of(request, order, Cost()) for request, order in zip(requests, orders)]
         note = [node, self.seed, started, os.environ.get("CUDA_VISIBLE_DEVICES")]
         with Path("notes.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\\n")
@@ -96,6 +98,10 @@ def go(path: Path, folder: Path, *, is_local: bool = False) -> Outcome:
 
 def rankings(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in folder.glob("*/ranking.trec")}
+
+
+def notes(here: Path) -> list[Any]:
+    return [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
 
 
 def mine(**options: Any) -> dict[str, Any]:
@@ -148,9 +154,8 @@ def test_latency_cells_own_their_gpu(
     )
     assert go(path, here / "ray").exit_status == 0
     assert all(len(cell.record.sessions) == 1 for cell in read_results(here / "ray").cells)
-    notes = [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
     by_node: dict[str, list[tuple[float, float]]] = {}
-    for node, seed, started, gpus in notes:
+    for node, seed, started, gpus in notes(here):
         by_node.setdefault(node, []).append((started, seed))
         assert gpus == "0"  # the one of its node
     assert len(by_node) <= 2
@@ -174,6 +179,7 @@ def test_a_lost_machines_shard_is_run_again_elsewhere(
     finally:
         two_nodes.add_node(num_cpus=1, num_gpus=1)
     assert (here / "left").exists()
+    assert {note[0] for note in notes(here)} == {spared}
     assert go(path, here / "local", is_local=True).exit_status == 0
     assert rankings(here / "ray") == rankings(here / "local")
     (cell,) = read_results(here / "ray").cells
