@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RerankbenchError as error:
         if is_debug:
             raise
-        print(f"rerankbench: {error}", file=sys.stderr)
+        print(f"rerankbench: {redacted(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print(f"\nrerankbench: interrupted; {_how_to_go_on(options)}", file=sys.stderr)
@@ -116,7 +116,7 @@ def _import_run(options: argparse.Namespace) -> int:
     runs: dict[str, Path] = {}
     for run in options.runs:
         label, equals, path = run.rpartition("=")
-        runs[label if equals else Path(path).name.removesuffix(".gz").removesuffix(".trec")] = Path(path)
+        runs[label if equals else imports.label_of(Path(path), options.first_stage)] = Path(path)
     if options.pool:
         pool = imports.stored_pool(options.out, options.pool)
     elif options.first_stage and options.qrels:

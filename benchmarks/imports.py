@@ -151,5 +151,10 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def label_of(run: Path, first_stage: Path | None) -> str:
+    """What a run is called unless told otherwise: its file, without the first stage that it starts with."""
+    return _stem(run).removeprefix(f"{_stem(first_stage)}_" if first_stage else "")
+
+
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")

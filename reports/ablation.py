@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.statistics import holm, paired_t_test
+from reports import first_stages
 from reports.cells import Cell, Head, Row, Table
 from reports.numbers import fixed, p_value, signed
 
@@ -40,16 +41,18 @@ class Point:
 class Series:
     """The levels of a factor while all other settings agree, the baseline level first."""
 
+    setting: str
     points: tuple[Point, ...]
     column: str
     """What the pool has that other series' pools have not, as a column's heading; "" where they agree."""
 
     @property
     def label(self) -> str:
-        """The words that the names of all its systems begin with, or else their method."""
+        """The words before the setting's that all its systems' names begin with, or else their method."""
         words = [point.system.label.split() for point in self.points]
-        shared = [first for first, *others in zip(*words, strict=False) if {first} == {first, *others}]
-        return " ".join(shared).rstrip(" ,;:-(=") or self.points[0].system.reranker
+        shared = " ".join(first for first, *more in zip(*words, strict=False) if {first} == {first, *more})
+        before = re.sub(rf"\W{re.escape(_words(self.setting))}\W*$", "", shared)
+        return before.rstrip(" ,;:-(=") or self.points[0].system.reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ def factors(context: Context) -> list[Factor]:
     found = []
     for mode in dict.fromkeys(group.mode for group in context.groups):
         groups = [group for group in context.groups if group.mode == mode]
+        short = first_stages.shortened(group.first_stage for group in groups)
         observed = [
-            (_settings(group, system), Point(None, group, system))
+            (_settings(group, system, short[group.first_stage]), Point(None, group, system))
             for group in groups
             for system in sorted(group.systems, key=lambda one: one.place)
             if system.role == "reranker" and group.headline in system.quality
@@ -90,8 +94,8 @@ def factors(context: Context) -> list[Factor]:
     return found
 
 
-def _settings(group: Group, system: SystemResult) -> dict[str, Any]:
-    pool = {FIRST_STAGE: group.first_stage, DEPTH: group.depth}
+def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str, Any]:
+    pool = {FIRST_STAGE: first_stage, DEPTH: group.depth}
     return {**system.options, **pool, _DATASET: group.dataset, _RERANKER: system.reranker}
 
 
@@ -110,7 +114,7 @@ def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[li
     several = {key: levels for key, levels in fixed_settings.items() if len(levels) > 1}
     alike = [len(set(values)) == 1 for values in zip(*(pools[key] for key in several), strict=True)]
     series = [
-        Series(tuple(levels.values()), ", ".join(_chosen(pools[key], alike, False)))
+        Series(name, tuple(levels.values()), ", ".join(_chosen(pools[key], alike, False)))
         for key, levels in several.items()
     ]
     shared = ", ".join(part for key in [*several][:1] for part in _chosen(pools[key], alike, True))
@@ -179,7 +183,7 @@ def _table(factor: Factor, number: int) -> Table:
         legend=(
             *([f"All on {factor.shared}"] if factor.shared else []),
             f"Change to {_words(factor.name)} {' or '.join(bases)}, all other settings alike",
-            f"▲ ▼ significant at 5 % (paired t-test, Holm-corrected over the {len(p_values)} changes)",
+            f"▲ ▼ significant at 5\u202f% (paired t-test, Holm-corrected over the {len(p_values)} changes)",
         ),
         warnings=(),
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.measures import DEFAULT_MEASURES
-from reports import guards, quality, timing
+from reports import first_stages, guards, quality, timing
 from reports.before_after import changes
 from reports.finding import findings
 from reports.provenance import experiment
@@ -45,7 +45,9 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
     grouped: dict[tuple[str, str, str], list[Keyed]] = {}
     for folder, cell in cells:
         record = cell.record
-        grouped.setdefault((record.dataset, record.pool, record.protocol.mode), []).append((folder, cell))
+        keyed = grouped.setdefault((record.dataset, record.pool, record.protocol.mode), [])
+        keyed.append((folder, cell))
+    grouped = {key: _without_second_first_stage(keyed) for key, keyed in grouped.items()}
     known = [name for keyed in grouped.values() for one in families(keyed).items() for name in names(*one)]
     if baseline is not None and baseline not in known:
         raise UnknownNameError("system", baseline, known)
@@ -53,12 +55,29 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
         _group(number, keyed, baseline, measures) for number, keyed in enumerate(grouped.values(), 1)
     )
     return Context(
-        title=" and ".join(dict.fromkeys(cell.record.experiment for _, cell in cells)),
+        title=_title([cell for _, cell in cells]),
         groups=groups,
         experiments=tuple(experiment(folder) for folder in results),
         warnings=guards.across(results, groups),
         version=version("rerankbench"),
     )
+
+
+def _title(cells: Sequence[CellResult]) -> str:
+    """The experiments' names; what was imported beside them came without one."""
+    measured = dict.fromkeys(cell.record.experiment for cell in cells if not cell.record.is_imported)
+    return " and ".join(measured) or "Imported runs"
+
+
+def _without_second_first_stage(keyed: list[Keyed]) -> list[Keyed]:
+    """Without the first stage that runs were imported with, where the experiment measured it itself."""
+    own = [one for one in keyed if not one[1].record.is_imported]
+    is_measured = any(cell.record.system.reranker == "first-stage" for _, cell in own)
+    return [
+        (folder, cell)
+        for folder, cell in keyed
+        if not (is_measured and cell.record.is_imported and cell.record.system.reranker == "first-stage")
+    ]
 
 
 def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[str]) -> Group:
@@ -103,7 +122,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     if reference:
         calls = {one.label: [row for _, cell in labelled[one.label] for row in cell.rows] for one in timed}
         systems = [_with_speedup(one, calls, reference.label) for one in systems]
-    described = describe_first_stage(record.first_stage)
+    described = first_stages.describe(record.first_stage)
     group = Group(
         key=f"g{number}",
         title=f"{record.dataset}, {described} top {record.depth}",
@@ -120,19 +139,8 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         warnings=guards.within([cell for _, cell in keyed], systems, pool),
         findings=(),
     )
-    return dataclasses.replace(group, findings=findings(group) + changes(systems, measures[0]))
-
-
-def describe_first_stage(described: Mapping[str, Any]) -> str:
-    """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
-    kind = str(described.get("kind", "first stage"))
-    if kind == "run":  # another's, known by its name alone
-        kind = str(described.get("name", kind))
-    if kind == "dense" and "model" in described:
-        return f"dense {str(described['model']).rpartition('/')[2]}"
-    shown = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
-    name = {"bm25": "BM25"}.get(kind, kind)
-    return f"{name} ({', '.join(shown)})" if shown else name
+    regressions, others = changes(systems, measures[0])
+    return dataclasses.replace(group, findings=(*regressions, *findings(group), *others))
 
 
 def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.statistics import equivalence_test
 from reports import quality
-from reports.numbers import fixed, p_value, signed, times
+from reports.numbers import fixed, p_value, signed, significant, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
         return []
     faster = [system for system in rerankers if _speed(system) > 1.1 * _speed(best)]
     if not faster:
-        return [("No other reranker is faster by a tenth or more.",)] if len(rerankers) > 1 else []
+        return [_fastest(best, rerankers)] if len(rerankers) > 1 else []
     against = {system.label: _against(measure, system, best) for system in faster}
     close = [system for system in faster if against[system.label].p_value >= 0.05]
     other = max(close, key=_speed) if close else faster[0]
@@ -89,6 +89,14 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
             f" at {signed(comparison.difference)} {measure} ({verdict}).",
         )
     ]
+
+
+def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
+    if best.latency and max(rerankers, key=_speed) is best:
+        return (
+            f"It is also the fastest reranker, at {significant(1e3 * best.latency.p50.value)} ms per query.",
+        )
+    return ("No other reranker is faster by a tenth or more.",)
 
 
 def _speed(system: SystemResult) -> float:

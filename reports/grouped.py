@@ -126,7 +126,7 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
     change: Change = ""
     interval = _interval(one, estimate)
     unit = f" {one.head.unit}" if one.head.unit else ""
-    hints = [f"95 % interval {interval}{unit}"] if interval else []
+    hints = [f"95\u202f% interval {interval}{unit}"] if interval else []
     if comparison is not None:
         if comparison.significant:
             change = "better" if comparison.difference > 0 else "worse"
@@ -176,7 +176,7 @@ def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tup
         parts.append("Best bold, second underlined" if "second" in marks else "Best bold")
     if any(one.head.name in group.measures for one in columns) and group.baseline and len(rows) > 1:
         parts.append(
-            f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5 %)"
+            f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5\u202f%)"
         )
     if any(row.replicates > 1 for row in rows) and any(one.head.name in group.measures for one in columns):
         parts.append("± standard deviation over seeds")

@@ -108,7 +108,7 @@ def _dtypes(described: object) -> Iterator[str]:
         for name, value in described.items():
             if name == "dtype":
                 yield str(value).removeprefix("torch.")
-            else:
+            elif name != "training":  # how a checkpoint came about
                 yield from _dtypes(value)
     elif isinstance(described, list | tuple):
         for value in described:

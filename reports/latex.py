@@ -69,7 +69,8 @@ def render(context: Context, layout: str = "headline") -> str:
 
 def escape(text: str) -> str:
     """Any text so that LaTeX prints exactly it, on one line."""
-    return "".join(_WRITTEN.get(character) or _character(character) for character in " ".join(text.split()))
+    line = re.sub(r"[^\S\u00a0\u202f]+", " ", text).strip(" ")
+    return "".join(_WRITTEN.get(character) or _character(character) for character in line)
 
 
 def _character(character: str) -> str:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmarks.pairwise import Pair, compare_all
+from reports import first_stages
 from reports.cells import Cell, Head, Row, Table, lettered, marked
 from reports.columns import column
 from reports.grouped import about
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def datasets(context: Context) -> list[Table]:
-    """One table a mode: the headline measure on every judged group, and its average over all of them."""
+    """One table a mode: the headline measure on every judged group, and its average over the datasets.
+
+    There is no average where a dataset has several columns: it would be of no setting that anybody uses.
+    """
     modes: dict[str, list[Group]] = {}
     for group in context.groups:
         if group.pool.qrels:
@@ -33,7 +37,8 @@ def _datasets(groups: list[Group], mode: str) -> Table:
     order = sorted(systems, key=lambda label: _place(label, groups, averages[label]))
     competing = [systems[label].role != "control" for label in order]
     columns = [_column(order, competing, group, measure) for group in groups]
-    if len(groups) > 1:
+    is_averaged = 1 < len({group.dataset for group in groups}) == len(groups)
+    if is_averaged:
         means = [Cell() if averages[label] is None else _mean(averages[label] or 0.0) for label in order]
         columns.append(marked(means, competing, "higher"))
     titles = _titles(groups)
@@ -46,7 +51,7 @@ def _datasets(groups: list[Group], mode: str) -> Table:
             for title, group in zip(titles, groups, strict=True)
         )
     ]
-    if len(groups) > 1:
+    if is_averaged:
         heads.append(Head("average", "average", "", f"mean of the {len(groups)} columns before"))
     letters = lettered([systems[label].notice for label in order])
     rows = tuple(
@@ -64,22 +69,35 @@ def _datasets(groups: list[Group], mode: str) -> Table:
     baselines = dict.fromkeys(group.baseline for group in groups if group.baseline)
     return Table(
         name=f"datasets-{mode}",
-        caption=f"{measure} on every dataset.",
+        caption=f"{measure} on {_where(groups)}.",
         about={"measure": measure, "mode": mode},
         columns=tuple(heads),
         rows=rows,
         footnotes=tuple((letter, notice) for notice, letter in letters.items()),
         legend=(
             "Best bold, second underlined",
-            f"▲ ▼ significantly above or below {' or '.join(baselines)} (paired t-test, Holm-corrected, 5 %)",
+            f"▲ ▼ significantly above or below {' or '.join(baselines)} "
+            "(paired t-test, Holm-corrected, 5\u202f%)",
         ),
         warnings=tuple(dict.fromkeys(f"{g.dataset}: {warning}" for g in groups for warning in g.warnings)),
     )
 
 
+def _where(groups: list[Group]) -> str:
+    """The datasets, and what else the groups differ in."""
+    names = {group.dataset for group in groups}
+    varied = {
+        "first stage": {group.first_stage for group in groups},
+        "depth": {group.depth for group in groups},
+    }
+    by = " and ".join(name for name, values in varied.items() if len(values) > 1)
+    return f"{'every dataset' if len(names) > 1 else names.pop()}{f' by {by}' if by else ''}"
+
+
 def _titles(groups: list[Group]) -> list[str]:
     """What tells each group from the others of its dataset: its first stage, its depth, or nothing."""
-    parts = [(group.first_stage, f"top {group.depth}") for group in groups]
+    short = first_stages.shortened(group.first_stage for group in groups)
+    parts = [(short[group.first_stage], f"top {group.depth}") for group in groups]
     differ = [len({part[place] for part in parts}) > 1 for place in (0, 1)]
     titles = [" ".join(p for p, is_told in zip(part, differ, strict=True) if is_told) for part in parts]
     alike = len({(g.dataset, title) for g, title in zip(groups, titles, strict=True)}) < len(groups)
@@ -202,7 +220,7 @@ def significance(group: Group) -> Table:
         footnotes=(),
         legend=(
             "Row minus column",
-            f"▲ ▼ significant at 5 % (paired t-test, Holm-corrected over all {count} pairs)",
+            f"▲ ▼ significant at 5\u202f% (paired t-test, Holm-corrected over all {count} pairs)",
         ),
         warnings=group.warnings,
     )

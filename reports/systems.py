@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import conditions
-from reports import quality, timing
+from reports import first_stages, quality, timing
 from reports.provenance import hardware
 from reports.values import Role, SystemResult
 
@@ -67,15 +67,21 @@ def _seed(one: Keyed) -> tuple[str, int]:
 
 
 def name_of(family: Sequence[Keyed]) -> str:
-    """The experiment's name for a system; of replicates, what comes before the seed in all their names."""
+    """The experiment's name for a system; of replicates, what comes before the seed in all their names.
+
+    A first stage that has no name is called what it is.
+    """
     names = [cell.record.system.label for _, cell in family]
+    record = family[0][1].record
+    if record.system.reranker == "first-stage" and {*names} <= first_stages.UNNAMED:
+        return first_stages.in_short(first_stages.describe(record.first_stage))
     if len({*names}) == 1:
         return names[0]
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
     prefix = "".join(letter for letter, *_ in alike)
     shared = re.sub(rf"[\s,;:(=\[-]*({SEED}[\s=:]*\d*)?$", "", prefix)
     shared += ")" * (shared.count("(") - shared.count(")"))
-    return shared or family[0][1].record.system.reranker
+    return shared or record.system.reranker
 
 
 def names(label: str, family: Sequence[Keyed]) -> list[str]:

@@ -192,6 +192,12 @@ class Group:
         """The first measure, which orders the table and enters the tests."""
         return self.measures[0]
 
+    @property
+    def hardware(self) -> str:
+        """The machine that measured all latencies; "" without latencies, or where there were several."""
+        machines = {machine for one in self.systems if one.latency for machine in one.hardware}
+        return machines.pop() if len(machines) == 1 else ""
+
     def system(self, label: str) -> SystemResult:
         """The system of that label."""
         return next(system for system in self.systems if system.label == label)

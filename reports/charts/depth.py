@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.charts.look import Look, Spec, chart, level_axis, quality_axis
-from reports.charts.trade_off import front_line, level_line, pareto_points
+from reports.charts.trade_off import level_line, pareto_points
 from reports.numbers import fixed
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
     }
     layers = [
         *level_line(level, look),
-        front_line(x, y, look),
-        {"mark": {"type": "line", "strokeWidth": 1}, "encoding": {"x": x, "y": y, "color": kind}},
+        {
+            "transform": [{"filter": "datum.front"}],
+            "mark": {"type": "line", "stroke": look.rule, "strokeWidth": 9, "strokeCap": "round"},
+            "encoding": {"x": x, "y": y, "order": {"field": "x", "type": "quantitative"}},
+        },
+        {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
         {
             "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": look.point},
             "encoding": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import METHODS, MILLISECONDS, Look, Spec, chart, log_axis, names_axis
+from reports.charts.look import METHODS, MILLISECONDS, Look, Spec, chart, log_axis, named_rows, names_axis
 from reports.numbers import significant
 from reports.timing import QUANTILES
 
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 def distribution(group: Group, look: Look) -> Spec | None:
     """Latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median, ring at 99 %."""
+    shown = [system for system in group.systems if system.role == "reranker" and system.latency]
+    named = named_rows([system.label for system in shown], look)
     rows: list[Spec] = []
-    for system in group.systems:
-        if system.role == "reranker" and system.latency:
+    for system in shown:
+        if system.latency:
             levels = {name: MILLISECONDS * seconds for name, seconds in system.latency.quantiles.items()}
             written = {f"{name}_text": f"{significant(value)} ms" for name, value in levels.items()}
-            rows.append({"name": system.label, **levels, **written})
+            rows.append({"name": system.label, "row": named[system.label], **levels, **written})
     if not rows:
         return None
     ends = [row[end] for row in rows for end in ("p5", "p99")]
     x = log_axis("p5", "Latency per query (ms, log scale)", ends)
-    y = names_axis([row["name"] for row in rows])
+    y = names_axis(named, look)
     hover = [{"field": "name", "title": "System"}, *({"field": f"{n}_text", "title": n} for n in QUANTILES)]
     thick = look.row // 2
     marks: list[tuple[Spec, Spec]] = [

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-METHODS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#888888")
+METHODS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE", "#888888")  # the lightest late
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
 MILLISECONDS = 1e3
 
@@ -82,13 +83,13 @@ _PAGE_COLOURS = {
     "font": "system-ui, sans-serif",
 }
 PAGE = Look("container", 900, 400, 30, 240, 12, 100, 7, **_PAGE_COLOURS)
-PHONE = Look("container", 290, 300, 26, 96, 11, 70, 3, **_PAGE_COLOURS)
+PHONE = Look("container", 290, 300, 30, 104, 11, 70, 3, **_PAGE_COLOURS)
 PAPER = Look(
     width=250,  # with axis and names about 3.3 inches, one column of a two-column paper
     room=250,
     height=190,
-    row=15,
-    names=110,
+    row=19,
+    names=96,
     text=8,
     point=36,
     legend_columns=4,
@@ -98,6 +99,10 @@ PAPER = Look(
     ground="white",
     font="Helvetica, Arial, Liberation Sans, sans-serif",
 )
+
+
+_LETTER = 0.6  # width of a letter on average, as a part of the font's size
+_EXACT = ",.6~r"  # six digits: without a precision, d3 rounds to that of the ticks it would have chosen
 
 
 def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
@@ -118,10 +123,33 @@ def _drawn(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def names_axis(labels: Sequence[str]) -> Spec:
-    """A vertical axis with one row per system, in the order given."""
-    axis = {"domain": False, "ticks": False, "labelPadding": 8}
-    return {"field": "name", "type": "nominal", "title": None, "sort": list(labels), "axis": axis}
+def named_rows(labels: Sequence[str], look: Look) -> dict[str, str]:
+    """By label, the `row` that `names_axis` shows it in: its place, and its name on one line or two."""
+    room = int(look.names / (_LETTER * look.text))
+    return {label: "\n".join([str(place), *_broken(label, room)]) for place, label in enumerate(labels)}
+
+
+def _broken(label: str, room: int) -> tuple[str, ...]:
+    """The label, broken where its halves differ least if it has more letters than one line has room for."""
+    places = [found.end() for found in re.finditer(r"\s|-", label.strip())] if len(label) > room else []
+    halves = [(label[:place].rstrip(), label[place:]) for place in places]
+    return min(halves, key=lambda pair: max(map(len, pair)), default=(label,))
+
+
+def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
+    """A vertical axis with one row per system, in the order given; a name that is too long is cut."""
+    axis = {
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 8,
+        "labelLineHeight": look.text + 2,
+        "labelExpr": "slice(split(datum.label, '\\n'), 1)",
+        "labelOffset": {
+            "condition": {"test": "length(split(datum.value, '\\n')) > 2", "value": -(look.text + 2) / 2},
+            "value": 0,
+        },
+    }
+    return {"field": "row", "type": "nominal", "title": None, "sort": [*rows.values()], "axis": axis}
 
 
 def level_axis(title: str, levels: Sequence[float]) -> Spec:
@@ -131,7 +159,7 @@ def level_axis(title: str, levels: Sequence[float]) -> Spec:
         "type": "quantitative",
         "title": title,
         "scale": {"zero": False, "nice": False, "padding": 12},
-        "axis": {"values": sorted(set(levels)), "grid": False, "format": ",~r"},
+        "axis": {"values": sorted(set(levels)), "grid": False, "format": _EXACT},
     }
 
 
@@ -160,7 +188,7 @@ def log_axis(field: str, title: str, values: Sequence[float]) -> Spec:
         "scale": {"type": "log", "nice": False, "domain": [low, high]},
         "axis": {
             "values": [tick for tick in ticks if low <= tick <= high],
-            "format": ",~r",
+            "format": _EXACT,
             "gridOpacity": 0.6,
         },
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, names_axis
+from reports.charts.look import MILLISECONDS, Look, Spec, chart, named_rows, names_axis
 from reports.numbers import percent, significant
 from reports.timing import STAGE_ORDER, UNTRACKED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reports.values import Group, SystemResult
 
@@ -29,20 +29,26 @@ COLOURS = {  # and whether dark text reads well on it
 }
 
 
+_BARS = 0.7  # of the room: names stand before the bars
+_VISIBLE = 2.0  # pixels, of which the edge takes one
+
+
 def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     """Mean time per query by stage: in milliseconds, or as a share of the total. None without timings."""
     shown = [system for system in group.systems if system.role == "reranker" and system.stages]
     if not shown:
         return None
-    parts = _parts(shown, share, look)
+    rows = named_rows([system.label for system in shown], look)
+    parts = _parts(shown, rows, share, look)
+    totals = [] if share else [_total(system, rows) for system in shown]
     used = [name for name in STAGE_ORDER if any(part["stage"] == name for part in parts)]
-    y = names_axis([system.label for system in shown])
+    y = names_axis(rows, look)
     title = "Share of the mean total" if share else "Mean time per query (ms)"
     x = {
         "type": "quantitative",
         "title": title,
-        "scale": {"domain": [0, 1 if share else 1.09 * max(part["end"] for part in parts)], "nice": False},
-        "axis": {"format": ".0%" if share else ",~r", "tickCount": 5, "grid": False},
+        "scale": {"domain": [0, _end(totals, look)], "nice": False},
+        "axis": {"format": ".0%" if share else ",~r", "tickCount": min(5, look.room // 100), "grid": False},
     }
     colour = {
         "field": "stage",
@@ -54,11 +60,6 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
         {"field": "stage", "title": "Stage"},
         {"field": "time", "title": "Mean"},
         {"field": "share", "title": "Share"},
-    ]
-    totals = [
-        {"name": system.label, "end": part["end"], "written": part["total"]}
-        for system in ([] if share else shown)
-        for part in [next(part for part in reversed(parts) if part["name"] == system.label)]
     ]
     layers = [
         {
@@ -96,24 +97,41 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     return chart(f"{title} by stage on {group.title}", look, look.row * len(shown), parts, layers)
 
 
-def _parts(systems: Sequence[SystemResult], share: bool, look: Look) -> list[Spec]:
+def _total(system: SystemResult, rows: Mapping[str, str]) -> Spec:
+    milliseconds = MILLISECONDS * sum(stage.seconds for stage in system.stages)
+    return {"row": rows[system.label], "end": milliseconds, "written": f"{significant(milliseconds)} ms"}
+
+
+def _end(totals: Sequence[Spec], look: Look) -> float:
+    """Where the axis ends: at 100 %, or behind the longest bar and the number beside it."""
+    if not totals:
+        return 1.0
+    longest = max(totals, key=lambda total: total["end"])
+    beside = 0.6 * look.text * (len(longest["written"]) + 1)
+    return float(longest["end"] * (1 + beside / (_BARS * look.room)))
+
+
+def _parts(systems: Sequence[SystemResult], rows: Mapping[str, str], share: bool, look: Look) -> list[Spec]:
+    """All stages of all systems but those too short to be seen, which the table of the numbers has."""
     longest = max(stage.seconds / stage.share for s in systems for stage in s.stages if stage.share)
     parts: list[Spec] = []
     for system in systems:
-        end, total = 0.0, sum(stage.seconds for stage in system.stages)
+        end = 0.0
         for stage in system.stages:
             start, end = end, end + (stage.share if share else stage.seconds * MILLISECONDS)
-            pixels = look.room * 0.7 * (stage.share if share else stage.seconds / longest)
+            pixels = _BARS * look.room * (stage.share if share else stage.seconds / longest)
+            if pixels < _VISIBLE:
+                continue
             parts.append(
                 {
                     "name": system.label,
+                    "row": rows[system.label],
                     "stage": stage.name,
                     "start": start,
                     "end": end,
                     "middle": (start + end) / 2,
                     "time": f"{significant(stage.seconds * MILLISECONDS)} ms",
                     "share": percent(stage.share),
-                    "total": f"{significant(total * MILLISECONDS)} ms",
                     "written": stage.name if pixels > 0.62 * look.text * (len(stage.name) + 1) else "",
                     "light": COLOURS[stage.name][1],
                 }

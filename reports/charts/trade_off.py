@@ -94,11 +94,12 @@ def level_line(values: list[Spec], look: Look) -> list[Spec]:
     """The first stage's value as a line across, named at its left end."""
     y = {"y": {"field": "y", "type": "quantitative"}}
     line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
-    name = {"type": "text", "fill": look.muted, "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
+    name = {"type": "text", "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
+    inks = ({"stroke": look.ground, "strokeWidth": 4, "fill": look.ground}, {"fill": look.muted})
     text = {**y, "x": {"value": 0}, "text": {"field": "written"}}
     return [
         {"data": {"values": values}, "mark": line, "encoding": y},
-        {"data": {"values": values}, "mark": name, "encoding": text},
+        *({"data": {"values": values}, "mark": {**name, **ink}, "encoding": text} for ink in inks),
     ]
 
 

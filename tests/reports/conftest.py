@@ -137,9 +137,9 @@ class Folder:
         self.cells.append(name)
         write_experiment(self.path, self.name, self.cells, {"name": self.name, "datasets": [pool.dataset]})
 
-    def imported(self, pool: Pool, label: str, order: Order) -> None:
+    def imported(self, pool: Pool, label: str, order: Order, reranker: str = "imported") -> None:
         """Another's run on a pool: rankings, and nothing measured."""
-        self.cell(pool, label, order, reranker="imported")
+        self.cell(pool, label, order, reranker=reranker)
         path = self.path / self.cells[-1]
         (path / "queries.jsonl").unlink()
         record = json.loads((path / "record.json").read_text(encoding="utf-8"))

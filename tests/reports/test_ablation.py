@@ -81,10 +81,10 @@ def test_a_line_is_named_by_what_its_systems_and_pools_do_not_share(folder: Fold
     drawn = quality_curve(factor, PAGE)
     assert drawn is not None
     assert {row["line"] for row in drawn["data"]["values"]} == {
-        "RankGPT, window, easy",
-        "RankGPT, window, hard",
+        "RankGPT, easy",
+        "RankGPT, hard",
     }
-    assert factor.shared == "BM25 (k1 0.9, b 0.4), top 3"
+    assert factor.shared == "BM25, top 3"
 
 
 def test_depth_is_a_factor_compared_on_the_same_queries(folder: Folder) -> None:

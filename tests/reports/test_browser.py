@@ -149,7 +149,7 @@ def test_ablations_curves_costs_and_published_figures_show_themselves(
     assert page.locator("#ablations h3").all_inner_texts() == ["Window", "Candidate depth", "Encoder"]
     assert page.locator("#ablations [data-chart] svg").count() == 2 * 2  # quality and latency by numbers
     legend = page.locator("#ablations [data-chart]").first.inner_text()
-    assert "RankGPT gpt-4o-mini, window, dl20" in legend.replace("\u2026", "")
+    assert "RankGPT gpt-4o-mini, dl20" in legend.replace("\u2026", "")
     assert "All on BM25" in page.locator("#ablations .notes").first.inner_text()
     assert "dl20: Out of memory failed" in page.locator(".overview .warning").inner_text()
     shown = page.locator("section.group:visible")
@@ -227,7 +227,9 @@ def test_one_dataset_is_shown_at_a_time_below_the_overview_of_all(
         "average",
     ]
     shown = page.locator("section.group:visible .eyebrow")
-    assert shown.all_inner_texts() == ["easy, BM25 (k1 0.9, b 0.4) top 2 · 2 queries · latency mode"]
+    assert shown.all_inner_texts() == [
+        "easy, BM25 (k1 0.9, b 0.4) top 2 · 2 queries · latency mode · Example CPU (cores 2)"
+    ]
     page.get_by_label("Results on").select_option("g2")
     assert "hard, BM25" in shown.inner_text()
     scroll_through(page.locator("section.group:not([hidden])"))

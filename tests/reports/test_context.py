@@ -205,10 +205,12 @@ def test_a_system_measured_again_says_what_changed_with_a_test_for_each(folder: 
         one.cell(pool, "S", order, seconds=lambda i, seconds=seconds: seconds + i / 1000)  # type: ignore[misc]
     (group,) = build([read_results(folder.path), read_results(later.path)]).groups
     change = 1 / math.log2(3 + 1) - 1
-    assert "".join(group.findings[-1]) == (
-        f"S in later against results: −{-change:.3f} nDCG@10 (significant, p\u00a0<\u00a00.001), "
-        "3.0 times slower by p50 (significant, p\u00a0<\u00a00.001)."
+    assert "".join(group.findings[0]) == (  # before all else
+        f"S regressed in quality and speed from results to later: −{-change:.3f} nDCG@10 "
+        "(significant, p\u00a0<\u00a00.001), 3.0 times slower by p50 (significant, p\u00a0<\u00a00.001)."
     )
+    (group,) = build([read_results(later.path), read_results(folder.path)]).groups
+    assert "".join(group.findings[-1]).startswith("S from later to results: +")  # no regression: after all
 
 
 def test_an_unknown_baseline_offers_near_misses(folder: Folder) -> None:

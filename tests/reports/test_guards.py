@@ -88,7 +88,13 @@ def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:
             "in different dtypes (float32, bfloat16)",
         ),
         (
-            {"described": {"dtype": "float32", "encoder": {"dtype": "float32"}}},
+            {
+                "described": {
+                    "dtype": "float32",
+                    "encoder": {"dtype": "float32"},
+                    "training": {"dtype": "auto"},
+                }
+            },
             {"described": {"parts": [{"reranker": "embedding", "dtype": "bfloat16"}, {"dtype": "float32"}]}},
             "in different dtypes (float32, bfloat16 and float32)",
         ),

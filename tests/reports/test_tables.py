@@ -143,6 +143,14 @@ def test_datasets_stand_side_by_side_with_an_average_for_systems_that_have_all(f
     assert cell(one, "Partial", "average").value is None
 
 
+def test_columns_of_one_dataset_say_what_they_differ_in_and_have_no_average(folder: Folder) -> None:
+    for depth in (2, 3):
+        folder.cell(folder.pool({"q": ["x", "y", "z"][:depth]}, {"q": {"d1": 1}}), "S", folder.turned)
+    one = only_table(folder, "datasets")
+    assert one.caption == "nDCG@10 on tiny by depth."
+    assert [head.title for head in one.columns] == ["top 2", "top 3"]
+
+
 def test_every_pair_is_compared_and_corrected_over_all_pairs(results: Folder) -> None:
     one = only_table(results, "significance")
     assert [row.label for row in one.rows] == ["Turned", "Middle", "First stage"]

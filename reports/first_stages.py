@@ -1,0 +1,45 @@
+"""What a first stage is called: in full in titles, in short where that is enough to tell it from others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+UNNAMED = frozenset({"first-stage", "first stage"})
+"""Labels of systems that keep the first stage's order and that nobody gave a name."""
+
+
+def describe(described: Mapping[str, Any]) -> str:
+    """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
+    kind = str(described.get("kind", "first stage"))
+    if kind == "run":  # another's, known by its name alone
+        kind = str(described.get("name", kind))
+    if kind == "dense" and "model" in described:
+        return f"dense {_model(str(described['model']))}"
+    shown = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
+    name = {"bm25": "BM25"}.get(kind, kind)
+    return f"{name} ({', '.join(shown)})" if shown else name
+
+
+def in_short(description: str) -> str:
+    """A description without its parameters."""
+    return description.partition(" (")[0]
+
+
+def shortened(descriptions: Iterable[str]) -> dict[str, str]:
+    """By description, the same in short; in full where others would be called alike."""
+    by_name: dict[str, set[str]] = {}
+    for description in descriptions:
+        by_name.setdefault(in_short(description), set()).add(description)
+    return {
+        description: name if len(alike) == 1 else description
+        for name, alike in by_name.items()
+        for description in alike
+    }
+
+
+def _model(reference: str) -> str:
+    """A model's own name: without an owner, a folder, an index, or a version."""
+    return reference.rpartition("/")[2].removeprefix("pypi:").partition("==")[0]
