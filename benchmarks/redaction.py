@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 _SECRET = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 _SHORTEST = 8  # shorter values are words that stand in texts for other reasons
+_BASIC = re.compile(r"\bBasic +(?=\S*[A-Z0-9=])[A-Za-z0-9+/]{4,}=*")  # how a password in an address is sent
 
 
 def redacted(text: str) -> str:
-    """The text with the value of each secret of the environment replaced by its variable's name."""
+    """The text with the value of each secret of the environment replaced by its variable's name.
+
+    Of a password in an address, which is sent in another form, nothing is left.
+    """
     for name, value in os.environ.items():
         if name.upper().endswith(_SECRET) and len(value) >= _SHORTEST:
             text = text.replace(value, f"${name}")
-    return text
+    return _BASIC.sub("Basic ...", text)
 
 
 class RedactingFormatter(logging.Formatter):

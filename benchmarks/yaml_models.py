@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
 _PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
+
+_SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
 
 
 def found(name: str, ready: Path, what: str) -> Path:
@@ -39,14 +42,28 @@ def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedY
     """A settings file with `key=value` assignments applied, and its content.
 
     Raises:
-        InputError: it cannot be read, or is no mapping; `expected` says what it should be.
+        InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
     """
     file = MarkedYaml(path)
     for assignment in overrides:
         file.override(assignment)
     if not isinstance(file.content, dict):
         raise InputError.at(path, 1, expected)
+    for place in _secrets(file.content, ()):
+        reason = (
+            "this address holds a password or a key, which results would repeat; take it out, and set the"
+        )
+        raise file.error(place, f"{reason} endpoint's key (or OPENAI_BASE_URL) in the environment")
     return file, file.content
+
+
+def _secrets(value: Any, place: Location) -> Iterator[Location]:
+    """Where addresses with a password or a key stand."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _secrets(item, (*place, key))
+    elif isinstance(value, str) and _SECRET.search(value):
+        yield place
 
 
 def located(value: Any, base: Path, key: str) -> Any:

@@ -109,6 +109,30 @@ def test_overrides_reach_any_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:hunter2@localhost:8000/v1",
+        "https://hunter2@localhost/v1",
+        "https://localhost/v1?api-key=hunter2",
+        "https://localhost/v1?version=1&access_Token=hunter2",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_before_anything_could_repeat_it(
+    tmp_path: Path, write_experiment: Callable[..., Path], address: str
+) -> None:
+    chat = {"name": "rankgpt", "options": {"model": "m", "base_url": ["http://localhost/v1", address]}}
+    nested = {
+        "name": "fusion",
+        "options": {"parts": [{"reranker": "rankgpt", "options": chat["options"]}] * 2},
+    }
+    for system in (chat, nested):
+        with pytest.raises(InputError, match=r"experiment.yaml:\d+: this address holds a password") as caught:
+            load_experiment(write_experiment(rerankers=system))
+        assert "hunter2" not in str(caught.value)
+    load_experiment(write_experiment(rerankers={"name": "rankgpt", "options": {"model": "a@b"}}))
+
+
+@pytest.mark.parametrize(
     ("text", "line", "message"),
     [
         ("rerankers: first-stage\nmeasurs: AP", 5, "unknown key 'measurs'; did you mean measures"),

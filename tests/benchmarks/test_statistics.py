@@ -213,8 +213,9 @@ def test_samples_of_different_length_are_refused() -> None:
         paired_t_test([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="one length"):
         paired_t_test([[1.0]], [[2.0]])
-    with pytest.raises(ValueError, match="same queries"):
-        bootstrap_ratio_interval([1.0], [1.0, 2.0])
+    for a, b in (([1.0], [1.0, 2.0]), ([], []), ([[]], [1.0])):
+        with pytest.raises(ValueError, match="same queries"):
+            bootstrap_ratio_interval(a, b)
 
 
 def test_holm_multiplies_the_smallest_by_their_number_and_never_decreases() -> None:
@@ -250,6 +251,11 @@ def test_all_pairs_at_once_are_the_tests_one_by_one(size: int) -> None:
         assert [getattr(pair, f"{name}_holm") for pair in pairs.values()] == list(expected.values())
         for pair in pairs.values():
             assert getattr(pair, f"{name}_bonferroni") == min(1, len(pairs) * getattr(pair, name))
+
+
+def test_no_p_value_of_drawn_permutations_is_zero() -> None:
+    assert compare_all({"a": A + 1, "b": B})["a", "b"].permutation == 1 / 10_001
+    assert compare_all({"a": A, "b": A})["a", "b"].permutation == 1.0
 
 
 def test_all_pairs_agree_with_scipys_exact_enumeration() -> None:

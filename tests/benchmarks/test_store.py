@@ -285,6 +285,14 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
     assert list(read_results(tmp_path).cells[0].rankings) == ["q1", "q2"]
 
 
+def test_a_cell_that_got_no_pool_has_an_empty_one(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    pool = read_results(tmp_path).pool("")
+    assert (pool.dataset, pool.depth, pool.queries, pool.qrels, pool.candidates) == ("", 0, {}, {}, {})
+    with pytest.raises(StoreError, match="0000000000000000"):
+        read_results(tmp_path).pool("0" * 16)
+
+
 def test_a_cell_that_is_listed_without_its_record_is_none(tmp_path: Path) -> None:
     write(tmp_path, ["q1"])
     write_experiment(tmp_path, "test", ["cell", "other"], {})
