@@ -17,7 +17,7 @@ ALPHA = 0.05  # of each test alone
 
 
 def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentence], list[Sentence]]:
-    """A sentence for every system that several folders measured, the first folder against the last.
+    """A sentence for every reranker that several folders measured, the first folder against the last.
 
     Args:
         systems: of one group, in the order of their folders.
@@ -28,7 +28,7 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     """
     by_name: dict[str, list[SystemResult]] = {}
     for system in systems:
-        if system.status == "done":
+        if system.status == "done" and system.role == "reranker":
             by_name.setdefault(system.name, []).append(system)
     regressions: list[Sentence] = []
     others: list[Sentence] = []
@@ -63,7 +63,7 @@ def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change
 
 def _speed(before: SystemResult, after: SystemResult) -> _Change:
     """Where both were measured, and on the same hardware."""
-    if before.role != "reranker" or not before.latency or not after.latency:
+    if not before.latency or not after.latency:
         return _Change()
     if before.hardware != after.hardware:
         return _Change("speed not compared, the hardware differs")

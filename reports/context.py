@@ -47,7 +47,7 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
         record = cell.record
         keyed = grouped.setdefault((record.dataset, record.pool, record.protocol.mode), [])
         keyed.append((folder, cell))
-    grouped = {key: _without_second_first_stage(keyed) for key, keyed in grouped.items()}
+    grouped = {key: _with_one_first_stage(keyed) for key, keyed in grouped.items()}
     known = [name for keyed in grouped.values() for one in families(keyed).items() for name in names(*one)]
     if baseline is not None and baseline not in known:
         raise UnknownNameError("system", baseline, known)
@@ -69,15 +69,16 @@ def _title(cells: Sequence[CellResult]) -> str:
     return " and ".join(measured) or "Imported runs"
 
 
-def _without_second_first_stage(keyed: list[Keyed]) -> list[Keyed]:
-    """Without the first stage that runs were imported with, where the experiment measured it itself."""
-    own = [one for one in keyed if not one[1].record.is_imported]
-    is_measured = any(cell.record.system.reranker == "first-stage" for _, cell in own)
-    return [
-        (folder, cell)
-        for folder, cell in keyed
-        if not (is_measured and cell.record.is_imported and cell.record.system.reranker == "first-stage")
-    ]
+def _with_one_first_stage(keyed: list[Keyed]) -> list[Keyed]:
+    """With one cell that keeps the order of the pool, measured rather than imported; all would be alike."""
+    alike = [one for one in keyed if role(one[1].record.system.reranker) == "first_stage"]
+    chosen = min(alike, key=_is_unusable, default=None)
+    return [one for one in keyed if one is chosen or role(one[1].record.system.reranker) != "first_stage"]
+
+
+def _is_unusable(one: Keyed) -> tuple[bool, bool]:
+    record = one[1].record
+    return record.status != "done", record.is_imported
 
 
 def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[str]) -> Group:

@@ -86,7 +86,7 @@ def _datasets(groups: list[Group], mode: str) -> Table:
 def _where(groups: list[Group]) -> str:
     """The datasets, and what else the groups differ in."""
     names = {group.dataset for group in groups}
-    varied = {
+    varied: dict[str, set[object]] = {
         "first stage": {group.first_stage for group in groups},
         "depth": {group.depth for group in groups},
     }
