@@ -59,6 +59,9 @@ class Recording:
         self._path = path
         try:
             self._database = sqlite3.connect(path)
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: cannot be used as a recording of answers: {error}") from error
+        try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")  # no wait for the disk: survives a kill
             self._database.execute(
@@ -66,6 +69,7 @@ class Recording:
                 " (digest TEXT, occurrence INTEGER, exchange TEXT, PRIMARY KEY (digest, occurrence))"
             )
         except sqlite3.Error as error:
+            self.close()
             raise InputError(f"{path}: cannot be used as a recording of answers: {error}") from error
         self._asked: Counter[str] = Counter()
 

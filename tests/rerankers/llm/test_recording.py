@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,8 @@ def test_a_killed_run_resumes_without_one_repeated_call(
     endpoint.reply = dies_after_nine
     with pytest.raises(BackendError):
         rankgpt(recording=tmp_path / "a.sqlite", concurrency=3).rerank(requests, clock)
-    recorded = {
-        row[0] for row in sqlite3.connect(tmp_path / "a.sqlite").execute("SELECT digest FROM exchanges")
-    }
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as database:
+        recorded = {row[0] for row in database.execute("SELECT digest FROM exchanges")}
     endpoint.reply = flawless
     endpoint.bodies.clear()
     resumed = rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
