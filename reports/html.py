@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,32 +80,39 @@ def render(context: Context) -> str:
         "p_value": numbers.p_value,
         "significant": numbers.significant,
     }
-    scripts = [
-        _vega(),
-        _safe_script("\n".join(map(_source, SCRIPTS))),
-    ]
+    with ThreadPoolExecutor(1) as aside:  # bundling takes seconds, and Python does not wait for it
+        vega = aside.submit(_vega)
+        shown = _shown(context)
+    scripts = [vega.result(), _safe_script("\n".join(map(_source, SCRIPTS)))]
     return environment.get_template("page.html.j2").render(
         context=context,
-        headline={group.key: grouped.table(group, "headline") for group in context.groups},
-        stages={group.key: grouped.table(group, "stages") for group in context.groups},
-        costs={group.key: grouped.table(group, "costs") for group in context.groups},
-        operations={group.key: grouped.table(group, "operations") for group in context.groups},
-        quiet={group.key: timing.about_noise(group.systems) for group in context.groups},
-        significance={
-            group.key: matrices.significance(group)
-            for group in context.groups
-            if 2 < len(group.systems) <= PAIRED_SYSTEMS
-        },
-        published={group.key: table for group in context.groups for table in published.tables(group)},
-        datasets=matrices.datasets(context) if len(context.groups) > 1 else [],
-        ablations=_ablations(context),
-        charts={group.key: _charts(group) for group in context.groups},
-        packed={key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
+        **shown,
         style=_source("style.css") + _source("explorer.css"),
         scripts=scripts,
         policy=_policy(scripts),
         fault_kinds=FAULTS,
     )
+
+
+def _shown(context: Context) -> dict[str, Any]:
+    """Tables, charts and what the explorer unpacks, most of them by group."""
+    return {
+        "headline": {group.key: grouped.table(group, "headline") for group in context.groups},
+        "stages": {group.key: grouped.table(group, "stages") for group in context.groups},
+        "costs": {group.key: grouped.table(group, "costs") for group in context.groups},
+        "operations": {group.key: grouped.table(group, "operations") for group in context.groups},
+        "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
+        "significance": {
+            group.key: matrices.significance(group)
+            for group in context.groups
+            if 2 < len(group.systems) <= PAIRED_SYSTEMS
+        },
+        "published": {group.key: table for group in context.groups for table in published.tables(group)},
+        "datasets": matrices.datasets(context) if len(context.groups) > 1 else [],
+        "ablations": _ablations(context),
+        "charts": {group.key: _charts(group) for group in context.groups},
+        "packed": {key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
+    }
 
 
 def _charts(group: Group) -> dict[str, Drawn]:
