@@ -53,6 +53,12 @@ def test_a_tiny_model_learns_eight_lists_by_heart(make_settings: Make, tmp_path:
     assert outcome.best_score == 1.0
 
 
+def test_without_validation_lists_nothing_is_evaluated(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings("rank", data={"validation": None}, evaluate_every=1)
+    assert trained("rank", settings, tmp_path / "run").best_score is None
+    assert not any("eval_ndcg@10" in line for line in lines(tmp_path / "run"))
+
+
 def test_merging_once_a_step_changes_no_loss(make_settings: Make, tmp_path: Path) -> None:
     found = []
     for merge in (False, True):
