@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import warnings
 from contextlib import contextmanager, redirect_stderr
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
@@ -64,7 +65,10 @@ def _proof(what: str, act: Callable[[], str]) -> Finding:
     clock = StageClock()
     started = clock.now()
     try:
-        with redirect_stderr(StringIO()):  # how far it is interests nobody here
+        with redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # how far it is, and what libraries warn of, interests nobody here
             done = act()
     except MissingExtraError as error:
         missing, _, remedy = str(error).partition(": ")

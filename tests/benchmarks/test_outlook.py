@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from huggingface_hub import constants
 
 from benchmarks import downloads
 from benchmarks.config import load_experiment
@@ -123,6 +126,46 @@ def test_without_the_hub_a_size_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
     assert (
         str(find_download("org/some-model")) == "to fetch  org/some-model  from the model hub, size unknown"
     )
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the model hub says of two models."""
+
+    files: ClassVar = {
+        "org/model": {"model.safetensors": 3_000_000, "pytorch_model.bin": 9_000_000, "README.md": 7},
+        "org/old": {"pytorch_model.bin": 9_000_000, "config.json": 600},
+    }
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/api/models/").partition("?")[0]
+        known = [{"rfilename": file, "size": size} for file, size in self.files.get(name, {}).items()]
+        body = json.dumps({"id": name, "siblings": known}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_hub_is_asked_for_the_weights_that_would_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        for known in (downloads._hub_bytes, downloads._hub_answers):
+            known.cache_clear()
+        found = [find_download(name).size_bytes for name in ("org/model", "org/old", "org/nobody-s")]
+        server.shutdown()
+    for known in (downloads._hub_bytes, downloads._hub_answers):
+        known.cache_clear()
+    assert found == [3_000_000, 9_000_000, None]
 
 
 def test_sizes_are_as_precise_as_a_person_needs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,6 +85,23 @@ def test_a_chat_model_is_asked_over_http() -> None:
     finding = proofs._proof("endpoint", proofs._endpoint)
     assert isinstance(finding, Finding)
     assert finding.works, str(finding)
+
+
+@pytest.mark.lucene
+def test_lucene_is_tried_on_the_built_in_collection() -> None:
+    assert proofs._lucene() == "an index of 340 passages searched, 10 found"
+
+
+@pytest.mark.models
+def test_a_model_that_may_be_fetched_ranks() -> None:
+    assert proofs._rank("embedding", proofs.ENCODER, True) == f"2 passages ranked by {proofs.ENCODER}"
+
+
+def test_a_training_is_tried_by_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proofs._proof("training", proofs._train).found.startswith("one step through a LoRA adapter, ")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingExtraError, match=r"rerankbench\[train\]"):
+        proofs._train()
 
 
 def test_a_model_that_is_not_fetched_says_how_to_fetch_it(

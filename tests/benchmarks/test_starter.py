@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,33 @@ def test_an_answer_that_cannot_be_used_leaves_no_file(
     with pytest.raises(InputError, match=message):
         write_starter(Answers(**{**given, **changes}), tmp_path / "mine.yaml")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_into_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: no such folder; make it first"):
+        write_starter(Answers("bundled", None, ("reverse",), "cpu", None), tmp_path / "nowhere" / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "installed", "kind"),
+    [
+        pytest.param("bundled", True, "bm25", marks=pytest.mark.lucene),
+        pytest.param("msmarco-passage/trec-dl-2019/judged", True, "bm25", marks=pytest.mark.lucene),
+        ("bundled", False, "dense"),
+    ],
+)
+def test_the_first_stage_is_one_that_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, installed: bool, kind: str
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name: find_spec(name if name != "pyserini" or installed else "none"),
+    )
+    write_starter(Answers(data, None, ("reverse",), "offline", None), tmp_path / "mine.yaml")
+    [stage] = load_experiment(tmp_path / "mine.yaml")[0].first_stages
+    assert stage.kind == kind
+    assert getattr(stage, "index", None) == ("msmarco-v1-passage" if "msmarco" in data else None)
 
 
 def test_a_file_that_is_there_is_never_replaced(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
 def test_a_cell_that_got_no_pool_has_an_empty_one(tmp_path: Path) -> None:
     write(tmp_path, ["q1"])
     pool = read_results(tmp_path).pool("")
-    assert (pool.dataset, pool.depth, pool.queries, pool.qrels, pool.candidates) == ("", 0, {}, {}, {})
+    assert (pool.dataset, pool.depth, pool.queries, pool.qrels, dict(pool.candidates)) == ("", 0, {}, {}, {})
     with pytest.raises(StoreError, match="0000000000000000"):
         read_results(tmp_path).pool("0" * 16)
 
