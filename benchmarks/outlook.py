@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.candidates import load_pool, read_index
 from benchmarks.cell import committed, read_record
@@ -21,10 +23,10 @@ from benchmarks.progress import duration
 from benchmarks.retrieval import Dense
 from rerankers.errors import InputError
 from rerankers.llm.prices import Price, find_price
-from rerankers.windows import sliding_windows
+from rerankers.windows import WindowPolicy, sliding_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.config import Experiment
@@ -41,6 +43,18 @@ authors count for a query with 100 candidates, within 2 %."""
 TOKENS_PER_WORD = 4 / 3
 SHARED_TOKENS = 12
 """Of a passage's own turn in the conversation."""
+
+
+class _RankGPT(BaseModel):
+    """The options of RankGPT that say how much it asks, with their defaults there."""
+
+    model: str
+    window: int = 20
+    step: int = 10
+    policy: WindowPolicy = "clipped"
+    passes: int = Field(default=1, ge=1)
+    passage_words: int = Field(default=300, ge=1)
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +188,19 @@ def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
 
 def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
     """What RankGPT's windows over `count` queries cost at list price; None for anything else."""
-    options = cell.options
-    if cell.reranker != "rankgpt" or options.get("backend", "openai") != "openai":
+    if cell.reranker != "rankgpt" or cell.options.get("backend", "openai") != "openai":
         return None
-    price = _price(options)
+    try:
+        options = _RankGPT.model_validate(cell.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    price = options.price or find_price(options.model)
     if price is None:
         return None
-    window, step = options.get("window", 20), options.get("step", 10)
-    words = options.get("passage_words", 300)
-    tokens = min(PASSAGE_TOKENS, words * TOKENS_PER_WORD) + SHARED_TOKENS
-    windows = sliding_windows(cell.pool.depth, window, step, options.get("policy", "clipped"))
-    calls = len(windows) * options.get("passes", 1)
-    shown = sum(end - start for start, end in windows) * options.get("passes", 1)
+    tokens = min(PASSAGE_TOKENS, options.passage_words * TOKENS_PER_WORD) + SHARED_TOKENS
+    windows = sliding_windows(cell.pool.depth, options.window, options.step, options.policy)
+    calls = len(windows) * options.passes
+    shown = sum(end - start for start, end in windows) * options.passes
     prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
     return count * price.dollars(round(prompt), 0, round(answer))
-
-
-def _price(options: Mapping[str, Any]) -> Price | None:
-    given = options.get("price")
-    return Price.model_validate(given) if given else find_price(str(options.get("model")))

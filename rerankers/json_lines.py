@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _Value = TypeVar("_Value")
@@ -85,7 +85,7 @@ class Row:
     def get(self, key: str) -> Any:
         """Any value; the key has to be there."""
         if key not in self.values:
-            self.fail(f"the key {key!r} is missing; found {', '.join(map(repr, self.values)) or 'no key'}")
+            self.fail(f"the key {key!r} is missing; found {_few(self.values)}")
         return self.values[key]
 
     def text(self, key: str) -> str:
@@ -106,13 +106,13 @@ class Row:
             return str(value)
         identifier = _id(self.text(key))
         if identifier is None:
-            self.fail(f"{key!r} must be an id without white space, not {value!r}")
+            self.fail(f"{key!r} must be an id without white space, not {_cut(value)}")
         return identifier
 
     def add(self, known: dict[str, _Value], what: str, key: str, value: _Value) -> None:
         """Enter a value under a key that must be new."""
         if key in known:
-            self.fail(f"{what} {key!r} appears a second time; keep one of them")
+            self.fail(f"{what} {_cut(key)} appears a second time; keep one of them")
         known[key] = value
 
     def number(self, key: str) -> float:
@@ -139,6 +139,17 @@ def _id(text: str) -> str | None:
     """The id, or None if it is empty or white space would tear it apart in a TREC run."""
     parts = text.split()
     return parts[0] if len(parts) == 1 and parts[0] == text else None
+
+
+def _cut(value: object) -> str:
+    """A value as a message of one line shows it."""
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _few(keys: Iterable[str]) -> str:
+    shown = [_cut(key) for key in keys]
+    return ", ".join([*shown[:8], *(["..."] if len(shown) > 8 else [])]) or "no key"
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -15,6 +15,7 @@ from benchmarks.config import load_experiment
 from benchmarks.downloads import find_download, megabytes, models_of
 from benchmarks.executors.local import run
 from benchmarks.outlook import outlook
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,22 @@ def test_windows_at_an_endpoint_cost_what_the_price_list_says(told: Callable[...
     tokens = 9 * 340 + 180 * (75 + 12)  # nine windows of twenty
     assert lines[0].endswith(f"1 queries  about ${tokens / 1e6:.4f}")
     assert "to fetch" not in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"window": None}, "rankgpt: window: Input should be a valid integer"),
+        ({"passes": 0}, "rankgpt: passes: Input should be greater than or equal to 1"),
+        ({"price": {"input": 1.0}}, "rankgpt: price.cached: Field required"),
+        ({"window": 10, "step": 20}, "rankgpt: "),
+    ],
+)
+def test_options_that_no_cost_follows_from_are_named_with_their_file(
+    told: Callable[..., list[str]], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"^experiment.yaml: {said}"):
+        told(rerankers={"name": "rankgpt", "options": {"model": "gpt-4o", **options}})
 
 
 def test_a_price_that_nobody_knows_is_not_invented(told: Callable[..., list[str]]) -> None:

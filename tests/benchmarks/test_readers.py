@@ -277,6 +277,14 @@ def test_a_number_that_is_none_is_shown(values: dict[str, Any], says: str) -> No
     assert str(caught.value) == f"file{says}"
 
 
+def test_what_is_shown_of_a_line_is_short() -> None:
+    with pytest.raises(InputError, match=r"found ('kkk[^ ]*\.\.\., ){8}\.\.\.$") as caught:
+        Row(Path("file"), 1, {"k" * 5000 + str(place): 1 for place in range(99)}).get("a")
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(InputError, match=r"not 'a a a.*\.\.\.$"):
+        Row(Path("file"), 1, {"_id": "a " * 5000}).identifier("_id")
+
+
 @pytest.mark.parametrize("identifier", [" q", "q ", "a b", "", "\t", "a\u2003b"])
 def test_an_id_with_white_space_around_or_in_it_is_refused(identifier: str) -> None:
     with pytest.raises(InputError, match="must be an id without white space"):
