@@ -91,13 +91,12 @@ def test_every_page_is_listed() -> None:
 
 @pytest.mark.parametrize("page", named(PAGES))
 def test_every_command_is_one(page: Path) -> None:
-    parser = cli._parser()
     for block in blocks(page):
         for words in commands(block):
             where = f"{page.name}:{block.line}: {shlex.join(words)}"
             try:
                 with contextlib.redirect_stderr(io.StringIO()) as told:
-                    options, _ = parser.parse_known_args(words[1:])
+                    options, _ = cli._parser().parse_known_args(words[1:])
             except (SystemExit, argparse.ArgumentError):
                 pytest.fail(f"{where}: {told.getvalue()}")
             config = str(getattr(options, "config", "") or "")
