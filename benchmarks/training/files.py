@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from benchmarks.yaml_models import explained, found, located, opened
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,5 +47,7 @@ def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] =
     file, written = opened(path, overrides, expected)
     try:
         return model.model_validate(located(written, base_of(path), ""))
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
     except ValidationError as error:
         raise explained(file, error, model) from error

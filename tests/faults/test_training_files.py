@@ -78,6 +78,13 @@ def test_the_files_are_right_before_they_are_broken(judge: Any, folder: Path) ->
     assert not judge.reading(read_alignment, _file(folder, _lines(ALIGNMENT)))
 
 
+def test_a_path_that_no_file_can_have_is_refused_by_the_name_of_the_settings(
+    judge: Any, folder: Path
+) -> None:
+    wrong = {**DISTILLATION, "candidates": "x" * 300}
+    assert judge.reading(_distillation, _file(folder, yaml.safe_dump(wrong).encode()))
+
+
 def _distillation(path: Path) -> Any:
     return load_distillation(str(path))
 
