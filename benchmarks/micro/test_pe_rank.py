@@ -141,7 +141,7 @@ def large(small: PassageLLM) -> PassageLLM:
 
     shape = MistralConfig(vocab_size=small.transformer.config.vocab_size, sliding_window=None)
     with torch.device(DEVICE):
-        llm = AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)
+        llm: Any = AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)
     return PassageLLM(llm, build_projector("mlp2x_gelu", 768, shape.hidden_size), small.writer)
 
 

@@ -121,4 +121,4 @@ def test_nearly_every_query_finds_an_answer_among_20_candidates(pool: Pool) -> N
 @pytest.mark.models
 def test_the_checkpoint_that_comes_along_ranks_better_than_bm25(pool: Pool) -> None:
     reranker = create("pe-rank", {"model": "bundled:pe-rank-smollm2-minilm", "device": "cpu"})
-    assert quality(pool, reranker) > quality(pool) + 0.02
+    assert quality(pool, reranker) > quality(pool) + 0.1
