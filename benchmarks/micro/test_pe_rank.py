@@ -140,8 +140,9 @@ def large(small: PassageLLM) -> PassageLLM:
     from transformers import AutoModelForCausalLM, MistralConfig
 
     shape = MistralConfig(vocab_size=small.transformer.config.vocab_size, sliding_window=None)
+    make: Any = AutoModelForCausalLM
     with torch.device(DEVICE):
-        llm: Any = AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)
+        llm = make.from_config(shape, dtype=torch.bfloat16)
     return PassageLLM(llm, build_projector("mlp2x_gelu", 768, shape.hidden_size), small.writer)
 
 
