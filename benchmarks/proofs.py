@@ -66,9 +66,7 @@ def _proof(what: str, act: Callable[[], str]) -> Finding:
     started = clock.now()
     try:
         with redirect_stderr(StringIO()), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # how far it is, and what libraries warn of, interests nobody here
+            warnings.simplefilter("ignore")  # nor does anybody here ask how far it is
             done = act()
     except MissingExtraError as error:
         missing, _, remedy = str(error).partition(": ")

