@@ -20,9 +20,10 @@ class FolderLock:
         StoreError: another process holds it, or the folder cannot be written.
     """
 
+    _file: int
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: int | None = None
 
     def __enter__(self) -> FolderLock:
         try:
@@ -49,9 +50,7 @@ class FolderLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        os.close(self._file)
 
 
 def _try_lock(file: int) -> bool:

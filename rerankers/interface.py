@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict, get_args
@@ -47,15 +48,9 @@ class RerankRequest:
     candidates: tuple[Candidate, ...]
 
     def __post_init__(self) -> None:
-        if len(set(map(_doc_id, self.candidates))) == len(self.candidates):
-            return  # the usual case, in a fraction of the time
-        seen: set[str] = set()
-        for candidate in self.candidates:
-            if candidate.doc_id in seen:
-                raise InputError(
-                    f"query {self.query_id!r} lists {candidate.doc_id!r} twice; keep one of them"
-                )
-            seen.add(candidate.doc_id)
+        if len(set(map(_doc_id, self.candidates))) < len(self.candidates):
+            [(twice, _)] = Counter(map(_doc_id, self.candidates)).most_common(1)
+            raise InputError(f"query {self.query_id!r} lists {twice!r} twice; keep one of them")
 
     @classmethod
     def of(cls, query: str, passages: Mapping[str, str], query_id: str = "q") -> RerankRequest:

@@ -127,5 +127,6 @@ def test_the_sdist_builds_the_package_and_runs_its_tests(built: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = ["LICENSE", "README.md", "CITATION.cff", "CHANGELOG.md", "tox.ini", "constraints.txt"]
+    needed += ["mkdocs.yml", "docs/site.css", ".ci/pages.py", ".ci/audit.py"]
     assert {*DATA, *needed, "tests/conftest.py", "docs/quick-start.md", "pyproject.toml"} <= names
     assert not any(os.path.isabs(name) or ".." in name.split("/") for name in names)  # noqa: PTH117 - names

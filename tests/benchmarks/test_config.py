@@ -214,6 +214,12 @@ def test_what_is_no_experiment_is_refused(tmp_path: Path, content: bytes) -> Non
         load_experiment(path)
 
 
+def test_aliases_that_stand_for_more_than_memory_holds_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(InputError, match=r"experiment.yaml:1: its aliases stand for too much; write it out"):
+        load(tmp_path, "\n".join(lines))
+
+
 def test_an_unknown_experiment_lists_the_ready_ones() -> None:
     with pytest.raises(InputError, match="demo"):
         find_experiment("demmo")

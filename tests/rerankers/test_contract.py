@@ -132,5 +132,16 @@ def test_no_requests_give_no_rankings(reranker: Reranker, clock: StageClock) -> 
     assert reranker.rerank([], clock) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "more"), [("rerank-api", {"api": "vllm"}), ("rankgpt", {}), ("reverse", None)]
+)
+def test_what_is_closed_can_be_closed_again(name: str, more: dict[str, str] | None) -> None:
+    made = create(name, {} if more is None else {"model": "m", "base_url": "http://localhost/v1", **more})
+    described = made.describe()
+    made.close()
+    made.close()
+    assert made.describe() == described
+
+
 def test_descriptions_are_json(reranker: Reranker) -> None:
     assert json.loads(json.dumps(reranker.describe())) == reranker.describe()

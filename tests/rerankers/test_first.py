@@ -68,6 +68,8 @@ def test_a_window_larger_than_the_context_shrinks_its_passages(
     usage = reranker.rerank([make_request("bees", ["word " * 300] * 20)], clock)[0].usage
     assert usage.passages_truncated == 20
     assert 2048 < usage.prompt_tokens <= 4096
+    with pytest.raises(ModelError, match="2 passages exceed the context of 4096 tokens"):
+        reranker.rerank([make_request("bees " * 5000, ["a", "b"])], clock)
 
 
 def test_the_alphabet_and_the_step_limit_the_window(tiny_llm: str) -> None:

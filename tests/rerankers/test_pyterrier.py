@@ -43,6 +43,8 @@ def test_a_frame_comes_back_ranked_with_its_other_columns() -> None:
     ]
     assert found["score"].tolist() == [1.0, 2.0, 1.0]
     assert rerank.stage_seconds["q1"].keys() == {"order"}
+    unscored = rerank.transform(frame.drop(columns="score"))  # then the rows are the given order
+    assert unscored["docno"].tolist() == ["d3", "d2", "d1"]
 
 
 @needs_pyterrier

@@ -162,6 +162,12 @@ def test_an_endpoint_that_keeps_failing_is_given_up(endpoint: str, rank: Callabl
         rank({"api": "vllm", "model": "m", "base_url": endpoint, "retries": 1})
 
 
+def test_an_answer_of_another_api_says_what_to_check(endpoint: str, rank: Callable[..., Any]) -> None:
+    Endpoint.queued.append((200, {}, '{"data": []}'))
+    with pytest.raises(BackendError, match=r"no results in .*; check api and base_url"):
+        rank({"api": "vllm", "model": "m", "base_url": endpoint, "retries": 0})
+
+
 def test_a_bad_answer_loses_no_passage_and_counts_every_fault(
     endpoint: str, rank: Callable[..., Any]
 ) -> None:

@@ -83,6 +83,17 @@ def test_another_feed_forward_is_refused(tmp_path: Path) -> None:
         Encoder(str(folder))
 
 
+def test_a_configuration_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    del config["intermediate_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"config\.json lacks intermediate_size"):
+        Encoder(str(folder))
+    with pytest.raises(ModelError, match="runs with sdpa attention only"):
+        Encoder(str(FOLDER), attention="eager")
+
+
 def test_slopes_of_a_power_of_two_halve_and_others_interleave() -> None:
     assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
     between = [2.0 ** -(0.5 + i) for i in range(4)]  # every other slope of 16 heads: 2^-0.5, 2^-1.5, ...

@@ -222,6 +222,16 @@ def test_a_call_that_a_killed_process_had_under_way_stays_counted(tmp_path: Path
     assert Budget(1.0, tmp_path / "spending.jsonl").spent == 0.5 + 0.125
 
 
+@pytest.mark.parametrize("line", ['{"dollars": NaN}', '{"dollars": "some"}', '{"euros": 1}', "[]", "1e5"])
+def test_a_ledger_that_is_wrong_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+    ledger = tmp_path / "spending.jsonl"
+    ledger.write_text('{"dollars": 0.5}\n' + line)
+    assert Budget(1.0, ledger).spent == 0.5  # a kill tore the last line
+    ledger.write_text('{"dollars": 0.5}\n' + line + "\n")
+    with pytest.raises(InputError, match=r"spending.jsonl:2: this is no amount of dollars; correct the line"):
+        Budget(1.0, ledger)
+
+
 def test_dollars_are_those_of_the_calls_paid_or_replayed(
     endpoint: Endpoint,
     rankgpt: Callable[..., Reranker],

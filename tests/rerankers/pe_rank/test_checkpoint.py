@@ -211,6 +211,7 @@ def test_a_training_run_with_an_adapter(base: Path, adapter: Path, projector: Pa
     shutil.copy(projector, folder / "projector.bin")
     trained = {f"base_model.model.{name}": weight for name, weight in torch.load(projector).items()}
     embedding = load_file(FOLDER / "model.safetensors")["model.embed_tokens.weight"] * 1.5
+    embedding = torch.cat([embedding, embedding[:1]])  # the training added a token
     trained["base_model.model.model.embed_tokens.weight"] = embedding
     torch.save(trained, folder / "non_lora_trainables.bin")
     stated = {"encoder_name": str(FOLDER / "encoder"), "encoder_pooling": "mean"}
@@ -223,16 +224,90 @@ def test_a_training_run_with_an_adapter(base: Path, adapter: Path, projector: Pa
             assert torch.allclose(weight, merged[name], atol=1e-6)
 
 
-def test_an_adapter_that_changes_more_than_is_merged_is_refused(
-    base: Path, adapter: Path, projector: Path, tmp_path: Path
+def restated(name: str, **values: object) -> Callable[[Path], object]:
+    def restate(folder: Path) -> None:
+        stated = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**stated, **values}))
+
+    return restate
+
+
+def lost(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def rewritten(name: str, key: str, *shape: int) -> Callable[[Path], object]:
+    write: Callable[[Any, Path], None] = save_file if name.endswith(".safetensors") else torch.save
+    return lambda folder: write({key: torch.zeros(shape)}, folder / name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (restated("adapter_config.json", use_dora=True), "uses use_dora; merge it with PEFT first"),
+        (restated("adapter_config.json", bias="all"), "uses bias; merge it with PEFT first"),
+        (restated("adapter_config.json", peft_type="IA3"), "is a IA3 adapter; only LORA can be merged"),
+        (lost("projector.bin"), "neither projector.bin nor one in its trainables"),
+        (lost("adapter_model.safetensors"), "but no adapter_model.safetensors"),
+        (
+            rewritten("adapter_model.safetensors", "base_model.model.lm_head.lora_C.weight", 2),
+            "has a weight the model lacks: 'base_model.model.lm_head.lora_C.weight'",
+        ),
+        (
+            rewritten("adapter_model.safetensors", "base_model.model.lm_head.lora_A.weight", 4, 2),
+            "does not fit 'lm_head'",
+        ),
+        (
+            rewritten("non_lora_trainables.bin", "base_model.model.model.other", 2),
+            "has a trained weight that the base model lacks: 'model.other'",
+        ),
+        (
+            rewritten("non_lora_trainables.bin", "base_model.model.model.projector.0.bias", 2),
+            "holds two projectors that differ; remove the stale projector.bin",
+        ),
+    ],
+)
+def test_an_adapter_that_is_not_whole_or_changes_more_than_is_merged_is_refused(
+    adapter: Path, projector: Path, tmp_path: Path, spoil: Callable[[Path], object], says: str
 ) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(adapter, folder)
+    folder = Path(shutil.copytree(adapter, tmp_path / "run"))
     shutil.copy(projector, folder / "projector.bin")
-    stated = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**stated, "use_dora": True}))
-    with pytest.raises(ModelError, match="uses use_dora; merge it with PEFT first"):
+    spoil(folder)
+    with pytest.raises(ModelError, match=says):
         load(folder, encoder=str(FOLDER / "encoder"))
+
+
+def test_a_projector_that_is_not_there_or_one_too_many_is_refused(base: Path, projector: Path) -> None:
+    with pytest.raises(InputError, match=r"no projector .*absent\.bin'; give projector.bin or the folder"):
+        load(base, projector=projector.with_name("absent.bin"))
+    with pytest.raises(InputError, match="brings its own projector; leave the option 'projector' out"):
+        load(FOLDER, projector=projector)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lost("projector.safetensors"), "has pe_rank.json but no projector.safetensors"),
+        (restated("pe_rank.json", llm={"model": "BASE", "fingerprint": "sha256:0"}), "have changed since"),
+        (
+            restated(
+                "pe_rank.json",
+                encoder={"model": "ENCODER", "pooling": "mean", "dimension": 32, "fingerprint": "sha256:0"},
+            ),
+            "the projector was trained with other weights of",
+        ),
+    ],
+)
+def test_models_that_changed_since_the_training_are_refused(
+    base: Path, tmp_path: Path, spoil: Callable[[Path], object], says: str
+) -> None:
+    save_compact(tmp_path, manifest(base), load(FOLDER).llm.projector, torch.float32)
+    spoil(tmp_path)
+    stated = (tmp_path / "pe_rank.json").read_text()
+    stated = stated.replace("BASE", str(base)).replace("ENCODER", str(FOLDER / "encoder"))
+    (tmp_path / "pe_rank.json").write_text(stated)
+    with pytest.raises(ModelError, match=says):
+        load(tmp_path)
 
 
 def test_the_compact_format_round_trips(base: Path, adapter: Path, tmp_path: Path) -> None:
@@ -293,6 +368,7 @@ def test_another_pooling_is_refused_or_labelled() -> None:
 
 def test_the_encoder_by_its_own_name_is_no_swap() -> None:
     assert load(FOLDER, encoder=str(FOLDER / "encoder"), pooling="mean").notice == ""
+    assert load(FOLDER, encoder=str(FOLDER / ".." / FOLDER.name / "encoder")).notice == ""
 
 
 def test_another_dimension_is_refused_whatever_is_allowed(golden: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +142,11 @@ def test_stages_follow_each_other_and_checkpoints_load(
     lora = {"rank": 2, "alpha": 8, "dropout": 0, "target_modules": "all-linear"}
     with pytest.raises(ModelError, match="rank 4"):
         trained("rank", make_settings("rank", init_from=str(start), lora=lora), tmp_path / "other")
+    with pytest.raises(InputError, match="has an adapter, which only tune: lora can go on with"):
+        trained("rank", make_settings("rank", init_from=str(start), tune="full"), tmp_path / "whole")
+    linear = make_settings("rank", init_from=str(start), projector={"kind": "linear"})
+    with pytest.raises(ModelError, match="was trained with the projector 'mlp2x_gelu', not 'linear'"):
+        trained("rank", linear, tmp_path / "linear")
 
 
 def test_an_exported_checkpoint_reads_like_the_published_ones(
@@ -153,14 +159,39 @@ def test_an_exported_checkpoint_reads_like_the_published_ones(
     assert order(tmp_path / "exported", request) == order(outcome.checkpoint, request)
 
 
+@pytest.mark.parametrize("write", [export_published, partial(truncate_adapter, rank=1)])
+def test_what_is_no_checkpoint_with_an_adapter_is_not_rewritten(
+    tmp_path: Path, write: Callable[[Path, Path], None]
+) -> None:
+    with pytest.raises(InputError, match="holds no checkpoint with an adapter; name the folder of one"):
+        write(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_is_not_cut_in_place(tmp_path: Path) -> None:
+    for name in ("pe_rank.json", "adapter_config.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="is the checkpoint itself; name another folder with --out"):
+        truncate_adapter(tmp_path, tmp_path / "." / "", rank=1)
+
+
 def test_a_model_trained_as_a_whole_loads_from_wherever_it_lies(
     make_settings: Make, make_request: Callable[..., RerankRequest], tmp_path: Path
 ) -> None:
     outcome = trained("rank", make_settings("rank", tune="full"), tmp_path / "run")
     request = make_request("harbour frost", ["map note", "fox sand", "violin maple press", "letter"])
     found = order(outcome.checkpoint, request)
+    again = make_settings("rank", init_from=str(outcome.checkpoint))
+    with pytest.raises(InputError, match=r"was trained as a whole; name .*/llm as llm"):
+        trained("rank", again, tmp_path / "again")
     moved = outcome.checkpoint.rename(tmp_path / "moved")
     assert order(moved, request) == found
+
+
+def test_merging_at_every_step_needs_weights_that_do_not_round(make_settings: Make, tmp_path: Path) -> None:
+    settings = make_settings("rank", lora={"merge_per_step": True}, optimizer={"bf16": True})
+    with pytest.raises(InputError, match="merge_per_step needs float32 weights and no bf16"):
+        trained("rank", settings, tmp_path / "run")
 
 
 def test_alignment_teaches_the_projector_alone(make_settings: Make, tmp_path: Path, tiny_llm: str) -> None:
