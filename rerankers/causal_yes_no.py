@@ -15,12 +15,14 @@ from rerankers.batching import BatchTokens, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, last_logits, read_only
+from rerankers.llm.readout import cut_to_tokens, read_only, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import YesNoPrompt, as_user_message, fill, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
 Prompts = list[tuple[str, list[int]]]
 """Each pair's query, by which prompts share their beginning, and its token ids."""
@@ -91,12 +93,9 @@ class CausalYesNo(PointwiseReranker[Prompts]):
             by_query.setdefault(query, []).append(i)
         for asked in by_query.values():
             prompts = [tokenized.inputs[i][1] for i in asked]
-            for batch, logits in last_logits(self._llm, prompts, [1] * len(prompts), self._batch_tokens):
-                answers = logits[:, -1].float()  # (rows, answers)
-                if answers.shape[1] > 1:
-                    answers = answers.log_softmax(dim=-1)
-                for position, value in zip(batch, answers[:, 0].tolist(), strict=True):
-                    scores[asked[position]] = value
+            found = score_ends(self._llm, prompts, [1] * len(prompts), self._batch_tokens, _of_yes)
+            for position, score in zip(asked, found, strict=True):
+                scores[position] = score
         return scores
 
     def describe(self) -> dict[str, object]:
@@ -107,3 +106,9 @@ class CausalYesNo(PointwiseReranker[Prompts]):
             "max_passage_tokens": self._max_passage_tokens,
             "batch_tokens": self._batch_tokens,
         }
+
+
+def _of_yes(_: list[int], logits: torch.Tensor) -> torch.Tensor:
+    """(rows,) from logits (rows, 1, answers), of which the first is yes."""
+    answers = logits[:, -1].float()
+    return (answers.log_softmax(dim=-1) if answers.shape[1] > 1 else answers)[:, 0]

@@ -19,7 +19,7 @@ from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.sentence_model import (
     Features,
     SentenceModelOptions,
-    batches_of,
+    in_batches,
     lengths_and_cuts,
     load_sentence_model,
 )
@@ -104,10 +104,11 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         import torch
 
         scores = torch.empty(len(tokenized.lengths), device=self.device)
-        batches = batches_of(self._encoder, tokenized.inputs, tokenized.lengths, self._batch_tokens)
-        with torch.inference_mode():
-            for rows, features in batches:
-                scores[rows] = self._forward(features)
+
+        def read(rows: list[int], features: Features) -> None:
+            scores[rows] = self._forward(features)
+
+        in_batches(self._encoder, tokenized.inputs, tokenized.lengths, self._batch_tokens, read)
         values: list[float] = scores.tolist()
         return values
 

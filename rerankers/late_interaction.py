@@ -15,8 +15,9 @@ from rerankers.batching import resolve_batch_tokens
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.sentence_model import (
+    Features,
     SentenceModelOptions,
-    batches_of,
+    in_batches,
     lengths_and_cuts,
     load_sentence_model,
 )
@@ -89,19 +90,19 @@ class LateInteraction(Reranker):
 
         As `encode_document`, which does not tell what it cut.
         """
-        import torch
-
         prompts = self._encoder.prompts
         names = [name for name in ("document", "passage", "corpus") if name in prompts]
         prompt = prompts.get(names[0] if names else self._encoder.default_prompt_name)
         features = self._encoder.preprocess(texts, prompt=prompt, task="document")
         lengths, cut = lengths_and_cuts(self._encoder, features)
         found: dict[int, torch.Tensor] = {}
-        with torch.inference_mode():
-            for rows, batch in batches_of(self._encoder, features, lengths, self._batch_tokens):
-                out = self._encoder(batch, task="document")
-                vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
-                found |= {row: tokens[counts] for row, tokens, counts in vectors}
+
+        def read(rows: list[int], batch: Features) -> None:
+            out = self._encoder(batch, task="document")
+            vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
+            found.update({row: tokens[counts] for row, tokens, counts in vectors})
+
+        in_batches(self._encoder, features, lengths, self._batch_tokens, read)
         return [found[row] for row in range(len(texts))], cut
 
     def describe(self) -> dict[str, object]:

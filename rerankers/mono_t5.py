@@ -19,6 +19,7 @@ from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
 from rerankers.remote_code import loading
+from rerankers.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,18 +106,20 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
 
         scores = torch.empty(len(tokenized.inputs))
         start = self._model.config.decoder_start_token_id
-        with torch.inference_mode():
-            for batch in length_sorted_batches(tokenized.lengths, self._batch_tokens):
-                rows = [tokenized.inputs[i] for i in batch]
-                padded = self._tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt")
-                logits = self._model(
-                    input_ids=padded["input_ids"].to(self.device),
-                    attention_mask=padded["attention_mask"].to(self.device),
-                    decoder_input_ids=torch.full((len(batch), 1), start, device=self.device),
-                    use_cache=False,
-                ).logits  # (rows, 1, answers)
-                answers = logits[:, 0].float().log_softmax(dim=-1)
-                scores[batch] = answers[:, 0].cpu()
+
+        def read(batch: list[int]) -> None:
+            rows = [tokenized.inputs[i] for i in batch]
+            padded = self._tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt")
+            logits = self._model(
+                input_ids=padded["input_ids"].to(self.device),
+                attention_mask=padded["attention_mask"].to(self.device),
+                decoder_input_ids=torch.full((len(batch), 1), start, device=self.device),
+                use_cache=False,
+            ).logits  # (rows, 1, answers)
+            scores[batch] = logits[:, 0].float().log_softmax(dim=-1)[:, 0].cpu()
+
+        device = self._model.device
+        side_by_side(read, length_sorted_batches(tokenized.lengths, self._batch_tokens, device), device)
         values: list[float] = scores.tolist()
         return values
 

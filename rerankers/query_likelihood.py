@@ -14,7 +14,7 @@ from pydantic import Field, validate_call
 from rerankers.batching import BatchTokens, resolve_batch_tokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, last_logits
+from rerankers.llm.readout import cut_to_tokens, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import QueryLikelihoodPrompt, as_user_message, prompt_named
 
@@ -99,13 +99,14 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         prompts = [tokenized.inputs[i][0][:-1] for i in asked]
         queries = [tokenized.inputs[i][0][1:][-tokenized.inputs[i][1] :] for i in asked]
         keep = [len(query) for query in queries]
-        for batch, logits in last_logits(self._llm, prompts, keep, self._batch_tokens):
-            means = [
-                _mean_log_probability(row, queries[position])
-                for row, position in zip(logits, batch, strict=True)
-            ]
-            for position, mean in zip(batch, torch.stack(means).tolist(), strict=True):
-                scores[asked[position]] = mean
+
+        def means(batch: list[int], logits: torch.Tensor) -> torch.Tensor:
+            rows = zip(logits, batch, strict=True)
+            return torch.stack([_mean_log_probability(row, queries[position]) for row, position in rows])
+
+        found = score_ends(self._llm, prompts, keep, self._batch_tokens, means)
+        for position, mean in zip(asked, found, strict=True):
+            scores[position] = mean
         return scores
 
     def describe(self) -> dict[str, object]:

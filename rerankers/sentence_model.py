@@ -13,9 +13,10 @@ from rerankers.batching import BatchTokens, length_sorted_batches
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models import ModelFiles, find_model
 from rerankers.remote_code import check_pinned, loading
+from rerankers.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 Features = Any
 """`preprocess` output: tensors of shape (texts, longest text), and settings."""
@@ -99,18 +100,23 @@ def lengths_and_cuts(model: Any, features: Features) -> tuple[list[int], list[bo
     return lengths, [bool(encoding.overflowing) for encoding in features.encodings]
 
 
-def batches_of(
-    model: Any, features: Features, lengths: Sequence[int], batch_tokens: int
-) -> Iterator[tuple[list[int], Features]]:
-    """Positions of a batch's texts, and their features on the model's device."""
+def in_batches(
+    model: Any,
+    features: Features,
+    lengths: Sequence[int],
+    batch_tokens: int,
+    read: Callable[[list[int], Features], None],
+) -> None:
+    """Call `read` with the positions of each batch's texts and their features on the model's device."""
     left = model.tokenizer.padding_side == "left"
-    for rows in length_sorted_batches(lengths, batch_tokens):
+
+    def cut_out(rows: list[int]) -> None:
         longest = lengths[rows[0]]
         columns = slice(-longest, None) if left else slice(0, longest)
-        yield (
-            rows,
-            {
-                name: value[rows, columns].to(model.device) if getattr(value, "ndim", 0) == 2 else value
-                for name, value in features.items()
-            },
-        )
+        batch = {
+            name: value[rows, columns].to(model.device) if getattr(value, "ndim", 0) == 2 else value
+            for name, value in features.items()
+        }
+        read(rows, batch)
+
+    side_by_side(cut_out, length_sorted_batches(lengths, batch_tokens, model.device), model.device)

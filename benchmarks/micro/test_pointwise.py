@@ -13,7 +13,6 @@ Llama small enough for a CPU, and a random T5 of T5-small's shape.
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from rerankers import Candidate, RerankRequest, StageClock, create
+from benchmarks.micro.texts import requests_of
+from rerankers import RerankRequest, StageClock, create
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,35 +30,25 @@ if TYPE_CHECKING:
     from rerankers import Ranking
 
 QUERIES, DEPTH, TOP, ROUNDS = 3, 100, 20, 5
-WORDS = [a + b for a in ("ta", "ke", "mi", "no", "lu", "ra", "so", "ven") for b in ("lo", "rin", "da", "th")]
 
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
-    """Queries of 4 to 8 words, passages of 20 to 120 words, the spread of MS MARCO's passages."""
-    draw = random.Random(7)  # noqa: S311 - no secret
-
-    def words(low: int, high: int) -> str:
-        return " ".join(draw.choice(WORDS) for _ in range(draw.randint(low, high)))
-
-    made = []
-    for q in range(QUERIES):
-        candidates = tuple(
-            Candidate(str(q), f"{q}-{i}", words(20, 120), float(DEPTH - i)) for i in range(DEPTH)
-        )
-        made.append(RerankRequest(str(q), words(4, 8), candidates))
-    return made
+    return requests_of(QUERIES, DEPTH)
 
 
-def save_tokenizer(folder: Path) -> int:
-    """A word-level tokenizer of the words above; the vocabulary's size."""
+def save_tokenizer(folder: Path, requests: list[RerankRequest]) -> int:
+    """A tokenizer of the texts' words and signs; the vocabulary's size."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no", "\u2581true", "\u2581false"]
-    vocabulary = {word: i for i, word in enumerate(special + sorted(set(WORDS)))}
+    texts = [text for r in requests for text in (r.query, *(c.text for c in r.candidates))]
+    split = pre_tokenizers.Whitespace()
+    words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text)} - set(special))
+    vocabulary = {word: i for i, word in enumerate(special + words)}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.pre_tokenizer = split
     raw.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -77,12 +67,12 @@ def save_tokenizer(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+def classifier(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
     from transformers import BertConfig, BertForSequenceClassification
 
     folder = tmp_path_factory.mktemp("classifier")
     config = BertConfig(
-        vocab_size=save_tokenizer(folder),
+        vocab_size=save_tokenizer(folder, requests),
         hidden_size=384,
         intermediate_size=1536,
         num_hidden_layers=6,
@@ -95,13 +85,12 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+def language_model(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("language-model")
-    save_tokenizer(folder)
     config = LlamaConfig(
-        vocab_size=4096,  # a quarter of the parameters, as in small models
+        vocab_size=max(4096, save_tokenizer(folder, requests)),  # a quarter of the parameters or more
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=6,
@@ -114,11 +103,11 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory) -> str:
+def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
     from transformers import T5Config, T5ForConditionalGeneration
 
     folder = tmp_path_factory.mktemp("sequence-to-sequence")
-    save_tokenizer(folder)
+    save_tokenizer(folder, requests)
     torch.manual_seed(0)
     config = T5Config()  # the defaults are T5-small's shape
     config.decoder_start_token_id = 0

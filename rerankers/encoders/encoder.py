@@ -18,6 +18,7 @@ from rerankers.encoders.recipe import Pooling, find_recipe
 from rerankers.encoders.transfer import to_device
 from rerankers.models import find_model
 from rerankers.remote_code import loading
+from rerankers.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,6 @@ class Encoder:
         dimension: length of a vector.
         device: where weights and vectors are.
         pooling: the pooling in use.
-        cut_rows: which texts of the latest `encode` were cut at `max_length`.
 
     Raises:
         InputError: no such folder or device.
@@ -94,7 +94,6 @@ class Encoder:
         )
         self.query_prefix = recipe.query_prefix if query_prefix is None else query_prefix
         self.passage_prefix = recipe.passage_prefix if passage_prefix is None else passage_prefix
-        self.cut_rows: list[int] = []
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
         self._files = files
 
@@ -103,23 +102,28 @@ class Encoder:
 
         Equal texts get equal rows to the last bit. No texts give no rows.
         """
+        return self.encode_and_cut(texts, kind=kind)[0]
+
+    def encode_and_cut(
+        self, texts: Sequence[str], *, kind: Kind = "passage"
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Embed texts as `encode` does, and say which of them were cut at `max_length`."""
         prefix = self.query_prefix if kind == "query" else self.passage_prefix
         row_of: dict[str, int] = {}
         for text in texts:
             row_of.setdefault(text, len(row_of))
         vectors = torch.empty(len(row_of), self.dimension, device=self.device)
         tokens, cut = self._tokenize([prefix + text for text in row_of])
-        self.cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
-        for rows in length_sorted_batches([len(ids) for ids in tokens], self._batch_tokens):
-            vectors[to_device(torch.tensor(rows), self.device)] = self._forward([tokens[row] for row in rows])
-        if len(row_of) == len(texts):
-            return vectors
-        return vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
+        cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
 
-    @property
-    def truncated(self) -> int:
-        """How many texts of the latest `encode` were cut at `max_length`."""
-        return len(self.cut_rows)
+        def embed(rows: list[int]) -> None:
+            vectors[to_device(torch.tensor(rows), self.device)] = self._forward([tokens[row] for row in rows])
+
+        lengths = [len(ids) for ids in tokens]
+        side_by_side(embed, length_sorted_batches(lengths, self._batch_tokens, self.device), self.device)
+        if len(row_of) < len(texts):
+            vectors = vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
+        return vectors, cut_rows
 
     def describe(self) -> dict[str, object]:
         """Model, revision or fingerprint, pooling, prefixes, length, dtype and attention as loaded."""
@@ -146,7 +150,6 @@ class Encoder:
         cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
         return encoded["input_ids"], cut
 
-    @torch.inference_mode()
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
         """(batch, dimension) unit vectors of one padded batch."""
         longest = max(len(ids) for ids in tokens)

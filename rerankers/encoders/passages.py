@@ -34,11 +34,12 @@ class PassageEmbedder:
     def vectors(self, texts: Sequence[str], usages: Sequence[Usage]) -> torch.Tensor:
         """Embed different texts, (n, dimension) float32; text i is counted for usages[i]."""
         if self.store is None:
-            vectors, embedded = self.encoder.encode(texts), list(range(len(texts)))
+            embedded = list(range(len(texts)))
+            vectors, cut_rows = self.encoder.encode_and_cut(texts)
         else:
             held, found = self.store.get(texts)
             embedded = [row for row in range(len(texts)) if not found[row]]
-            missing = self.encoder.encode([texts[row] for row in embedded])
+            missing, cut_rows = self.encoder.encode_and_cut([texts[row] for row in embedded])
             if embedded:
                 held[embedded] = missing.cpu().numpy()
                 self.store.put([texts[row] for row in embedded], held[embedded])
@@ -47,7 +48,7 @@ class PassageEmbedder:
                 usages[row].passages_from_store += bool(found[row])
         for row in embedded:
             usages[row].passages_embedded += 1
-        for row in self.encoder.cut_rows:
+        for row in cut_rows:
             usages[embedded[row]].passages_truncated += 1
         return vectors
 

@@ -67,11 +67,10 @@ class EmbeddingStore:
 
     def get(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Vectors (len(texts), dimension), and which of them are there; rows that are not hold zeros."""
-        self._refresh()
         keys = _digests(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         found = np.zeros(len(texts), dtype=bool)
-        for segment in self._segments.values():
+        for segment in self._refresh().values():
             open_rows = np.nonzero(~found)[0]
             if not len(open_rows):
                 break
@@ -90,8 +89,7 @@ class EmbeddingStore:
 
     def __len__(self) -> int:
         """Vectors held; a text that two writers stored at once counts twice."""
-        self._refresh()
-        return sum(len(segment.keys) for segment in self._segments.values())
+        return sum(len(segment.keys) for segment in self._refresh().values())
 
     def _write(self, keys: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float32]) -> None:
         order = np.lexsort((keys[:, 1], keys[:, 0]))
@@ -105,17 +103,16 @@ class EmbeddingStore:
         write(scratch)
         scratch.replace(path)
 
-    def _refresh(self) -> None:
-        """Open segments that appeared, forget those that were merged away."""
+    def _refresh(self) -> Mapping[str, _Segment]:
+        """All segments by name: those that appeared are opened, those that were merged away forgotten."""
+        held = self._segments  # never changed in place: other threads may be reading
         while True:
-            names = {path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}")}
-            self._segments = {name: s for name, s in self._segments.items() if name in names}
+            names = sorted(path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}"))
             try:
-                for name in sorted(names - self._segments.keys()):
-                    self._segments[name] = self._open(name)
+                self._segments = {name: held.get(name) or self._open(name) for name in names}
             except FileNotFoundError:
                 continue  # merged away between the listing and the opening
-            return
+            return self._segments
 
     def _open(self, name: str) -> _Segment:
         try:
@@ -132,8 +129,7 @@ class EmbeddingStore:
         with (self.folder / "merge.lock").open("w") as lock:
             if not _try_lock(lock):
                 return
-            self._refresh()
-            old = dict(self._segments)
+            old = self._refresh()
             keys = np.concatenate([segment.keys for segment in old.values()])
             vectors = np.concatenate([segment.vectors for segment in old.values()])
             _, first = np.unique(keys, axis=0, return_index=True)

@@ -9,13 +9,15 @@ once and its keys and values are repeated over the rows.
 from __future__ import annotations
 
 import copy
+import threading
 from typing import TYPE_CHECKING, Any
 
 from rerankers.batching import length_sorted_batches
 from rerankers.errors import ModelError
+from rerankers.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -24,20 +26,22 @@ if TYPE_CHECKING:
 _WORTH_SHARING = 256  # tokens saved, below which one more forward pass costs more than it saves
 
 
-def last_logits(
-    llm: CausalLM, prompts: Sequence[Sequence[int]], keep: Sequence[int], batch_tokens: int
-) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Logits at the last positions of each prompt, batch by batch.
+def score_ends(
+    llm: CausalLM,
+    prompts: Sequence[Sequence[int]],
+    keep: Sequence[int],
+    batch_tokens: int,
+    score: Callable[[list[int], torch.Tensor], torch.Tensor],
+) -> list[float]:
+    """Scores of prompts by the logits at their last positions.
 
     Args:
         llm: the model.
         prompts: token ids; none empty.
         keep: for each prompt, how many of its last positions are wanted.
         batch_tokens: tokens in one forward pass, padding included, the shared beginning not counted.
-
-    Yields:
-        prompt positions of a batch, and float logits (rows, k, vocabulary) where k is the batch's largest
-        `keep`; a row's own positions are its last ones.
+        score: from the prompt positions of a batch, and its logits (rows, k, vocabulary) where k is the
+            batch's largest `keep` and a row's own positions are its last ones, to scores (rows,).
     """
     import torch
 
@@ -45,9 +49,22 @@ def last_logits(
     rest = [list(prompt[shared:]) for prompt in prompts]
     with torch.inference_mode():
         past = _read(llm, list(prompts[0][:shared])) if shared else None
-        for batch in length_sorted_batches([len(ids) for ids in rest], batch_tokens):
-            count = max(keep[position] for position in batch)
-            yield batch, _forward(llm, [rest[position] for position in batch], past, count)
+    picked = threading.local()  # of hidden states (rows, longest, d_llm), by the thread that runs the batch
+    scores = torch.empty(len(prompts))
+
+    def read(batch: list[int]) -> None:
+        rows, count = [rest[position] for position in batch], max(keep[position] for position in batch)
+        picked.at = _last_positions(llm, rows, count)
+        scores[batch] = score(batch, _forward(llm, rows, past)).float().cpu()
+
+    picking = llm.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: (inputs[0][picked.at],)
+    )
+    with picking:
+        lengths = [len(ids) for ids in rest]
+        side_by_side(read, length_sorted_batches(lengths, batch_tokens, llm.device), llm.device)
+    values: list[float] = scores.tolist()
+    return values
 
 
 def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
@@ -68,27 +85,29 @@ def _read(llm: CausalLM, ids: list[int]) -> Any:
     return llm.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
 
 
-def _forward(llm: CausalLM, rows: list[list[int]], past: Any, count: int) -> torch.Tensor:
-    """Logits of the last `count` positions of each row, (rows, count, vocabulary)."""
+def _last_positions(llm: CausalLM, rows: list[list[int]], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Index of the last `count` positions of rows padded on the right: (rows, 1) and (rows, count)."""
     import torch
 
     lengths = torch.tensor([len(row) for row in rows])
-    tokens = torch.full((len(rows), int(lengths.max())), llm.tokenizer.pad_token_id)
+    wanted = (lengths[:, None] - count + torch.arange(count)).clamp(min=0)
+    return torch.arange(len(rows), device=llm.device)[:, None], wanted.to(llm.device)
+
+
+def _forward(llm: CausalLM, rows: list[list[int]], past: Any) -> torch.Tensor:
+    """Logits of rows that follow `past`, at the positions that the projection picks."""
+    import torch
+
+    tokens = torch.full((len(rows), max(map(len, rows))), llm.tokenizer.pad_token_id)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.tensor(row)
-    wanted = (lengths[:, None] - count + torch.arange(count)).clamp(min=0).to(llm.device)  # (rows, count)
-    every = torch.arange(len(rows), device=llm.device)[:, None]
     cache = None
     if past is not None:
         cache = copy.deepcopy(past)
         cache.batch_repeat_interleave(len(rows))
-    picking = llm.model.get_output_embeddings().register_forward_pre_hook(
-        lambda _, inputs: (inputs[0][every, wanted],)  # of hidden states (rows, longest, d_llm)
-    )
-    with picking:
-        logits: torch.Tensor = llm.model(
-            input_ids=tokens.to(llm.device), past_key_values=cache, use_cache=cache is not None
-        ).logits
+    logits: torch.Tensor = llm.model(
+        input_ids=tokens.to(llm.device), past_key_values=cache, use_cache=cache is not None
+    ).logits
     return logits
 
 

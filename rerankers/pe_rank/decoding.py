@@ -4,7 +4,7 @@ What is saved, and why nothing changes:
 
 - Scores are taken against the window's passages alone; the vocabulary is never touched.
 - What a prompt shares with the prompt before it (the instruction; within one query, the query) is not run
-  again: its keys and values depend on nothing that comes later.
+  again: its keys and values depend on nothing that comes later. What the rows of a batch share is run once.
 - The first place follows from the prompt itself and the last is what is left: n - 1 forward passes for n
   places, prefill included. Decoding stops at the depth asked for.
 - Places are kept on the device: the loop of single steps never waits for it.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rerankers.pe_rank.model import PassageLLM
     from rerankers.pe_rank.prompt import Prompt
 
+_CPU_TOKENS = 1024  # of prompts in one pass on a CPU; more do not fit its caches
 _PAD = -1
 _SLOT = -2  # a passage: never the same as what was there before
 
@@ -108,8 +109,8 @@ class WindowDecoder:
                 f"a window of {count} passages needs {longest} tokens, the model reads {model.context}; "
                 "choose a smaller window or leave the passages' text out"
             )
-        kept = self._shared_columns(ids)
-        self.cache.set_length(kept)
+        read = self._read_shared(ids)
+        kept = self._keep_shared(ids)
         self._held = np.empty((0, 0), dtype=np.int64)  # what is there is in doubt until the pass is done
         is_real = ids != _PAD
         positions = np.maximum(is_real.cumsum(axis=1) - 1, 0)
@@ -120,15 +121,15 @@ class WindowDecoder:
         inputs = inputs.index_put((where[0], where[1]), projected.reshape(rows * count, -1))
         real = None if is_real.all() else to_device(torch.from_numpy(is_real), device)
         mask = self.causal_mask(real, columns - kept, kept, columns)
-        hidden = model.forward(
-            inputs, to_device(torch.from_numpy(positions[:, kept:]), device), self.cache, mask
-        )
+        at = to_device(torch.from_numpy(positions[:, kept:]), device)
+        hidden = torch.cat([self._last(inputs, at, mask, part, kept) for part in self._parts(*tokens.shape)])
         self._held = ids
         lengths = is_real.sum(axis=1)
         kept_tokens = is_real[:, :kept].sum(axis=1)
+        kept_tokens[0] -= read  # the first row pays for what all share
         return Batch(
             projected=projected,
-            hidden=hidden[:, -1],
+            hidden=hidden,
             real=real,
             lengths=to_device(torch.from_numpy(lengths[:, None]), device),
             columns=columns,
@@ -183,13 +184,53 @@ class WindowDecoder:
             mask = (mask & columns[:, None]) | (every == own)[None]  # padding looks at itself: no empty rows
         return mask[:, None]
 
-    def _shared_columns(self, ids: npt.NDArray[np.int64]) -> int:
-        """Leading columns that are in the cache already; the last column is always run."""
-        if not self._reuse_prefix or len(self._held) != len(ids):
+    def _parts(self, rows: int, columns: int) -> list[slice]:
+        """Rows that run together: all of them, or on a CPU as many as its caches hold."""
+        size = rows if self.model.device.type != "cpu" else max(1, _CPU_TOKENS // columns)
+        return [slice(start, start + size) for start in range(0, rows, size)]
+
+    def _last(
+        self, inputs: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, part: slice, kept: int
+    ) -> torch.Tensor:
+        """Run some rows after the first `kept` columns: their last hidden state, (rows, dimension)."""
+        self.cache.set_length(kept)
+        if mask is not None and len(mask) > 1:
+            mask = mask[part]
+        with self.cache.only(part, len(inputs)):
+            return self.model.forward(inputs[part], positions[part], self.cache, mask)[:, -1]
+
+    def _read_shared(self, ids: npt.NDArray[np.int64]) -> int:
+        """Run the columns that all rows share, as one row, if nothing of them is there; how many."""
+        if not self._reuse_prefix or len(ids) == 1 or _shared_columns(self._held[:1], ids):
             return 0
-        width = min(self._held.shape[1], ids.shape[1] - 1)
-        same = ((self._held[:, :width] == ids[:, :width]) & (ids[:, :width] != _SLOT)).all(axis=0)
-        return int(width if same.all() else same.argmin())
+        shared = _shared_columns(ids[:1], ids)
+        if shared:
+            tokens = to_device(torch.from_numpy(ids[:1, :shared]), self.model.device)
+            positions = torch.arange(shared, device=self.model.device)[None]
+            self.cache.set_length(0)
+            self.model.forward(self.model.embed(tokens), positions, self.cache)
+            self._held = ids[:1, :shared]
+        return shared
+
+    def _keep_shared(self, ids: npt.NDArray[np.int64]) -> int:
+        """Set the cache back to the leading columns that are right for every row; how many."""
+        is_same_batch = len(self._held) == len(ids)
+        kept = 0
+        if self._reuse_prefix:
+            kept = _shared_columns(self._held if is_same_batch else self._held[:1], ids)
+        self.cache.set_length(kept)
+        if kept and not is_same_batch:
+            self.cache.spread(len(ids))
+        return kept
+
+
+def _shared_columns(held: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]) -> int:
+    """Leading columns of `ids` that are those of `held`, one row or as many; the last one is never."""
+    if not len(held):
+        return 0
+    width = min(held.shape[1], ids.shape[1] - 1)
+    same = ((held[:, :width] == ids[:, :width]) & (ids[:, :width] != _SLOT)).all(axis=0)
+    return int(width if same.all() else same.argmin())
 
 
 def _layout(prompts: Sequence[Prompt]) -> npt.NDArray[np.int64]:

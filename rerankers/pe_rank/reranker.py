@@ -125,7 +125,7 @@ class PERank(Reranker):
             initial_order(len(each.candidates), self._initial_order, self._seed, each.query_id)
             for each in requests
         ]
-        for rows in self._batches([len(first) for first in firsts]):
+        for rows in self._batches(requests):
             group = [_reordered(requests[row], firsts[row]) for row in rows]
             costs = [Cost() for _ in group]
             orders = self._orders(group, costs, clock)
@@ -159,11 +159,11 @@ class PERank(Reranker):
             **({"notice": self._checkpoint.notice} if self._checkpoint.notice else {}),
         }
 
-    def _batches(self, counts: Sequence[int]) -> Iterator[list[int]]:
-        """Requests with equal numbers of candidates, `batch_size` at a time."""
+    def _batches(self, requests: Sequence[RerankRequest]) -> Iterator[list[int]]:
+        """Requests with equal numbers of candidates, `batch_size` at a time; like lengths need no padding."""
         by_count: dict[int, list[int]] = {}
-        for row, count in enumerate(counts):
-            by_count.setdefault(count, []).append(row)
+        for row in sorted(range(len(requests)), key=lambda row: len(requests[row].query)):
+            by_count.setdefault(len(requests[row].candidates), []).append(row)
         for rows in by_count.values():
             for start in range(0, len(rows), self._batch_size):
                 yield rows[start : start + self._batch_size]
@@ -174,18 +174,16 @@ class PERank(Reranker):
         """Candidate positions, best first, of requests with equal numbers of candidates."""
         count = len(requests[0].candidates)
         windows = sliding_windows(count, self._window, self._step, self._policy)
-        projected: torch.Tensor | None = None
-        workers = 1
-        if self._embeddings != "per_window" and windows:
-            projected = self._projected(requests, costs, clock, [list(range(count))] * len(requests))
-            workers = self._workers.number(len(requests))
+        workers = self._workers.number(len(requests))
         bounds = [len(requests) * part // workers for part in range(workers + 1)]
         parts = [slice(*ends) for ends in pairwise(bounds)]
 
         def slide(part: slice, decoder: WindowDecoder) -> list[list[int]]:
             policy = DraftPolicy(self._draft, self._llm.device)
             run = QueryBatch(requests[part], costs[part], clock.for_one_of(workers), decoder, policy)
-            run.projected = None if projected is None else projected[part]
+            if self._embeddings != "per_window" and windows:
+                every = [list(range(count))] * len(run.requests)
+                run.projected = self._projected(run.requests, run.costs, run.clock, every)
             for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
                 if depth:
                     self._rank_window(run, start, end, min(depth, end - start - 1))

@@ -1,17 +1,11 @@
-"""Queries side by side: on a CPU, one core for each is faster than all cores for one after the other.
-
-A window's matrix products are small: split over cores they wait for each other, and what lies between them
-runs on one core alone. A GPU gains nothing from it: there one batch of rows does the same.
-"""
+"""Queries side by side, each thread with a decoder of its own over one model."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from rerankers.pe_rank.decoding import WindowDecoder
+from rerankers.side_by_side import side_by_side, threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,17 +25,11 @@ class Workers:
 
     def number(self, queries: int) -> int:
         """How many threads `queries` queries are worth."""
-        return min(queries, torch.get_num_threads()) if self._model.device.type == "cpu" else 1
+        return threads_for(self._model.device, queries)
 
     def map(self, work: Callable[[Item, WindowDecoder], Result], items: Sequence[Item]) -> list[Result]:
         """Do `work` on every item, each in a thread and with a decoder of its own; results in order."""
         while len(self.decoders) < len(items):
             self.decoders.append(WindowDecoder(self._model))
-        if len(items) == 1:
-            return [work(items[0], self.decoders[0])]
-        threads = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(len(items), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(work, items, self.decoders))
-        finally:
-            torch.set_num_threads(threads)  # part of torch's setting belongs to the process
+        pairs = list(zip(items, self.decoders, strict=False))
+        return side_by_side(lambda pair: work(*pair), pairs, self._model.device)

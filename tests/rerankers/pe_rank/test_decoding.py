@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from rerankers.encoders.transfer import read_back
 from rerankers.llm.causal import CausalLM
-from rerankers.pe_rank import drafting
+from rerankers.pe_rank import decoding, drafting
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.drafting import DraftPolicy, draft_and_verify
 from rerankers.pe_rank.model import PassageLLM
@@ -120,6 +120,31 @@ def test_the_start_of_a_prompt_is_run_once(one_model: PassageLLM) -> None:
     other = decoder.prefill([second], projected[:1])
     assert 0 < other.kept_tokens[0] < second.slots[0]
     assert second.token_ids[: other.kept_tokens[0]] == first.token_ids[: other.kept_tokens[0]]
+
+
+def test_what_rows_share_is_run_once_and_paid_for_by_the_first(one_model: PassageLLM) -> None:
+    decoder, projected = WindowDecoder(one_model), passages(one_model, 3, 5, 0)
+    prompts = [one_model.writer.write(query, 5) for query in ("bees", "beetles and foxes", "ants")]
+    batch = decoder.prefill(prompts, projected)
+    shared = batch.kept_tokens[1]
+    assert batch.kept_tokens == [0, shared, shared]
+    assert shared > 10
+    assert decoder.prefill(prompts[:2], projected[:2]).kept_tokens[0] >= shared  # of a larger batch
+
+
+@pytest.mark.parametrize("tokens", [1, 1024])
+def test_batches_of_any_size_may_follow_each_other_and_run_in_parts(
+    one_model: PassageLLM, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    monkeypatch.setattr(decoding, "_CPU_TOKENS", tokens)
+    decoder = WindowDecoder(one_model)
+    queries = ["bees", "how old is the lighthouse", "", "foxes and beetles"]
+    for rows, count in ((3, 6), (1, 6), (4, 9), (2, 9), (4, 4)):
+        projected = passages(one_model, rows, count, rows)
+        prompts = [one_model.writer.write(query, count) for query in queries[:rows]]
+        places = draft_and_verify(decoder, decoder.prefill(prompts, projected), count - 1)
+        for row, prompt in enumerate(prompts):
+            assert places[row].tolist() == plain_order(one_model, prompt, projected[row])[: count - 1]
 
 
 def test_memory_is_kept_for_one_batch_whatever_the_number_of_queries(one_model: PassageLLM) -> None:
