@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.redaction import redacted, show_debugging
+from benchmarks.redaction import as_line, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.training.cli import add_train
 from rerankers.errors import InputError, RerankbenchError
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RerankbenchError as error:
         if is_debug:
             raise
-        print(f"rerankbench: {redacted(str(error))}", file=sys.stderr)
+        print(f"rerankbench: {as_line(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print(f"\nrerankbench: interrupted; {_how_to_go_on(options)}", file=sys.stderr)
@@ -48,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if is_debug or error.filename is None:
             raise
-        print(f"rerankbench: {error.filename}: {error.strerror}; check this path", file=sys.stderr)
+        print(as_line(f"rerankbench: {error.filename}: {error.strerror}; check this path"), file=sys.stderr)
         return 1
     except Exception as error:
         if is_debug:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"rerankbench: unexpected {redacted(reason)}; --debug shows where", file=sys.stderr)
+        print(f"rerankbench: unexpected {as_line(reason)}; --debug shows where", file=sys.stderr)
         return 1
 
 

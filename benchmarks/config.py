@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.marked_yaml import Location, MarkedYaml
 
 READY = Path(__file__).parent / "configs"
+MOST_CANDIDATES = 1_000_000  # per query; what is said before a run counts a listwise method's windows
 
 
 def _as_list(value: Any) -> Any:
@@ -95,9 +96,11 @@ class Experiment(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     datasets: Annotated[list[DatasetSpec], BeforeValidator(_as_list), Field(min_length=1)]
     first_stages: Annotated[list[FirstStageSpec], BeforeValidator(_as_list), Field(min_length=1)]
-    depths: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_as_list), Field(min_length=1)] = [
-        100
-    ]
+    depths: Annotated[
+        list[Annotated[int, Field(ge=1, le=MOST_CANDIDATES)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ] = [100]
     rerankers: Annotated[
         list[Annotated[RerankerSpec, BeforeValidator(_as_mapping)]],
         BeforeValidator(_as_list),

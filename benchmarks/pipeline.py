@@ -23,7 +23,7 @@ from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, timed, timing, warm_up
 from benchmarks.record import Operations, Record, Session, System, requests_per_second
-from benchmarks.redaction import redacted
+from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
@@ -239,7 +239,7 @@ def new_record(
 
 def explain(error: Exception) -> str:
     """An error as one line."""
-    line = redacted(" ".join(str(error).split())) or "no reason given"
+    line = as_line(" ".join(str(error).split())) or "no reason given"
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
 
 

@@ -1,4 +1,7 @@
-"""Keeps keys out of what is shown or written: endpoints repeat them in errors, tracebacks repeat those."""
+"""Keeps keys out of what is shown or written: endpoints repeat them in errors, tracebacks repeat those.
+
+Errors are one line each; where one repeats an input of thousands of characters, its middle is left out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _SECRET = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_LONGEST = 1000  # characters of an error
 _SHORTEST = 8  # shorter values are words that stand in texts for other reasons
 _BASIC = re.compile(r"\bBasic +(?=\S*[A-Z0-9=])[A-Za-z0-9+/]{4,}=*")  # how a password in an address is sent
 
@@ -26,6 +30,15 @@ def redacted(text: str) -> str:
         if name.upper().endswith(_SECRET) and len(value) >= _SHORTEST:
             text = text.replace(value, f"${name}")
     return _BASIC.sub("Basic ...", text)
+
+
+def as_line(text: str) -> str:
+    """An error without secrets, and without its middle where it is long: both ends say what to do."""
+    text = redacted(text)  # first: half a secret would not be known as one
+    if len(text) <= _LONGEST:
+        return text
+    start, end = _LONGEST * 3 // 4, _LONGEST // 4 - 1
+    return f"{text[:start]}…{text[-end:]}"
 
 
 class RedactingFormatter(logging.Formatter):

@@ -12,6 +12,7 @@ A model is named in one of four ways:
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -71,7 +72,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
     Raises:
         InputError: the name is of no known form, or names a folder that is not there.
-        ModelError: the wheel cannot be fetched, or is not the one its hash names.
+        ModelError: the wheel cannot be fetched, or is not the one its hash names; or a folder's `config.json`
+            states a size below zero, with which some architectures load and only then fail.
     """
     if name.startswith("pypi:"):
         return _from_wheel(name)
@@ -82,12 +84,25 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
             raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(known)}")
         folder = known[name]
     if folder is not None and folder.is_dir():
+        if folder.resolve() == folder.resolve().parent:  # before all that is on the disk is read
+            raise InputError(f"{name!r} is the root of all folders; give the model's own folder")
+        _refuse_negative_sizes(folder, name)
         return ModelFiles(name, str(folder), None, _gguf_file(folder), fingerprint(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(
             f"no folder {name!r}; give a folder, a hub id such as org/name, or pypi:name==version"
         )
     return ModelFiles(name, name, revision)
+
+
+def _refuse_negative_sizes(folder: Path, name: str) -> None:
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # who loads it says what is wrong
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key.startswith("num_") and isinstance(value, int) and value < 0:
+            raise ModelError(f"{name!r}: {key} is {value} in config.json; download the model again")
 
 
 def fingerprint(folder: Path) -> str:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import ModelError
+from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
     from rerankers.models import ModelFiles
@@ -18,16 +19,21 @@ _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_file(files: ModelFiles, name: str) -> Path | None:
-    """One of a model's files, fetched from the hub if need be; None if it has no such file."""
+    """One of a model's files, fetched from the hub if need be; None if it has no such file.
+
+    Raises:
+        ModelError: the hub has no model of that name, or cannot have one.
+    """
     from transformers.utils.hub import cached_file
 
-    path = cached_file(
-        files.location,
-        name,
-        revision=files.revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    with loading("model", files.name):
+        path = cached_file(
+            files.location,
+            name,
+            revision=files.revision or "main",
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
     return None if path is None else Path(path)
 
 

@@ -47,7 +47,7 @@ def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -
     """A projector with trained weights, whose names may carry any prefix up to `projector.`.
 
     Raises:
-        ModelError: a weight is missing, surplus, or of the wrong shape.
+        ModelError: nobody knows that kind, or a weight is missing, surplus, or of the wrong shape.
     """
     plain = {name.rpartition("projector.")[2]: weight for name, weight in weights.items()}
     if kind == "linear":  # the released code has a bare Linear here: `weight`, `bias`
@@ -57,7 +57,10 @@ def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -
         raise ModelError(f"{where} holds no projector weights")
     first = matrices.get("0.weight")
     shape = (0, 0) if first is None else (first.shape[1], first.shape[0])
-    projector = build_projector(kind, *shape)
+    try:
+        projector = build_projector(kind, *shape)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
     try:
         projector.load_state_dict(plain)
     except RuntimeError as error:

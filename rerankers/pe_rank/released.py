@@ -8,10 +8,10 @@ weights are those of plain Mistral or Llama, beside `model.projector.*` and the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.encoders.recipe import read_json
+from rerankers.encoders.recipe import Pooling, read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
@@ -92,13 +92,21 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
 def named_encoder(
     files: ModelFiles, stated: dict[str, Any], weights: dict[str, Any] | None
 ) -> EncoderIdentity | None:
-    """The encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id."""
-    name = stated.get("encoder_name")
+    """The encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id.
+
+    Raises:
+        ModelError: it is to pool in a way that nothing here computes.
+    """
+    name, pooling = stated.get("encoder_name"), stated.get("encoder_pooling", "auto")
     if name is None:
         return None
+    if pooling not in ("auto", *get_args(Pooling)):
+        raise ModelError(
+            f"{files.name!r}: encoder_pooling is {pooling!r}; set it to one of {', '.join(get_args(Pooling))}"
+        )
     inside = Path(files.location) / name
     return EncoderIdentity(
         model=str(inside) if files.is_local and inside.is_dir() else name,
-        pooling=stated.get("encoder_pooling", "auto"),
+        pooling=pooling,
         weights=weights,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cli import main
+from rerankers.errors import InputError
 from rerankers.registry import ROWS, Row
 
 if TYPE_CHECKING:
@@ -173,6 +174,28 @@ def test_what_nobody_expected_is_one_line_unless_debugging(
     for arguments in (["--debug", "run", "demo"], ["run", "demo", "--debug"]):
         with pytest.raises(RuntimeError):
             main(arguments)
+
+
+def test_an_error_that_repeats_a_long_input_leaves_its_middle_out_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    secret = "s3cret-" * 20
+    monkeypatch.setenv("SOME_API_KEY", secret)
+    text = f"run.trec:1: {'9' * 700}{secret}{'9' * 5000} is no rank; write 1, 2, 3"
+
+    def broken(name: str) -> Path:
+        raise InputError(text)
+
+    monkeypatch.setattr("benchmarks.config.find_experiment", broken)
+    assert main(["run", "demo"]) == 2
+    said = error_of(capsys)
+    assert len(said) == len("rerankbench: ") + 1000
+    assert said.startswith("rerankbench: run.trec:1: 999")
+    assert said.endswith("999 is no rank; write 1, 2, 3")
+    assert "9…9" in said
+    assert "s3cret" not in said
+    with pytest.raises(InputError, match=text):
+        main(["--debug", "run", "demo"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGINT for one process")

@@ -136,6 +136,41 @@ def test_wrong_values_in_an_encoders_files_are_refused(
     judge(rerank(candidates, target, "embedding"), content, target, "model", "encoder")
 
 
+@pytest.mark.parametrize(
+    ("source", "member", "change", "said"),
+    [
+        ("compact", "pe_rank.json", {"projector": ""}, "{model}: unknown projector ''"),
+        (
+            "compact",
+            "llm/config.json",
+            {"num_attention_heads": -1},
+            "/llm': num_attention_heads is -1",
+        ),
+        ("released", "config.json", {"projector_type": ""}, "{model}: unknown projector ''"),
+        ("released", "config.json", {"encoder_name": "<script>"}, "cannot load the model '<script>'"),
+        ("released", "config.json", {"encoder_name": "/"}, "'/' is the root of all folders"),
+        ("released", "config.json", {"encoder_pooling": None}, "{model}': encoder_pooling is None"),
+        ("released", "config.json", {"num_key_value_heads": -1}, "{model}': num_key_value_heads is -1"),
+        ("encoder", "config.json", {"num_attention_heads": -1}, "{model}': num_attention_heads is -1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_model(
+    judge: Any,
+    candidates: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    source: str,
+    member: str,
+    change: dict[str, Any],
+    said: str,
+) -> None:
+    folder = {"compact": checkpoint, "released": RELEASED, "encoder": RELEASED / "encoder"}[source]
+    content = json.dumps({**json.loads((folder / member).read_bytes()), **change}).encode()
+    target = copy_with(folder, member, content, tmp_path / "model")
+    name = "embedding" if source == "encoder" else "pe-rank"
+    assert judge(rerank(candidates, target, name), content, said.format(model=target))
+
+
 class Payload:
     """Writes a file when it is unpickled."""
 

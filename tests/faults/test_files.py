@@ -93,7 +93,28 @@ def test_an_experiment_with_wrong_values_is_refused_at_its_line(
     content = yaml.dump(data.draw(broken.value_of(EXPERIMENT)), sort_keys=False).encode()
     path = files / "changed.yaml"
     path.write_bytes(content)
-    judge(["run", path, "--dry-run"], content, path, files)
+    judge(["run", path, "--dry-run"], content, path, files, "rerankbench: /: ")  # as it was written there
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("/", "there is no corpus.jsonl in this folder"),
+        ({"candidates": "hits.jsonl", "qrels": "/"}, "cannot be read (Is a directory)"),
+    ],
+)
+def test_the_root_folder_in_place_of_data_is_refused_by_its_name(
+    judge: Any, files: Path, dataset: Any, said: str
+) -> None:
+    path = files / "root.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "datasets": dataset}))
+    assert judge(["run", path, "--dry-run"], path.read_bytes(), f"rerankbench: /: {said}")
+
+
+def test_a_depth_that_nobody_can_count_to_is_refused_at_its_line(judge: Any, files: Path) -> None:
+    path = files / "deep.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "depths": 10**30}))
+    assert judge(["run", path, "--dry-run"], path.read_bytes(), f"{path}:6: depths")
 
 
 @given(data=st.data())
@@ -167,6 +188,18 @@ def test_a_damaged_run_or_qrels_is_refused_at_its_line_and_changes_no_result(
         assert before == {
             file: file.read_bytes() for file in (files / "imported").rglob("*") if file.is_file()
         }
+
+
+@pytest.mark.parametrize(
+    ("role", "line"),
+    [("run", "q1 Q0 {} 1 2.5 tag"), ("first", "q1 Q0 d1 {}x 2.5 tag"), ("qrels", "q1 0 d1 {}x")],
+)
+def test_a_name_of_thousands_of_characters_is_not_repeated_whole(
+    judge: Any, files: Path, role: str, line: str
+) -> None:
+    path = files / f"long-{role}"
+    path.write_text(line.format("9" * 5000) + "\n")
+    assert judge(imported(files, **{role: path.name}), path.read_bytes(), path)
 
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
