@@ -124,6 +124,8 @@ class MarkedYaml:
 
 def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
     yield location, node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+        raise InputError.at(path, node.start_mark.line + 1, "holds a zero byte, as no name or path may")
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

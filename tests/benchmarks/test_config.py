@@ -220,6 +220,11 @@ def test_aliases_that_stand_for_more_than_memory_holds_are_refused(tmp_path: Pat
         load(tmp_path, "\n".join(lines))
 
 
+def test_a_zero_byte_is_refused_at_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"experiment.yaml:2: holds a zero byte"):
+        load(tmp_path, 'name: x\ndatasets: ["a\\0"]')
+
+
 def test_an_unknown_experiment_lists_the_ready_ones() -> None:
     with pytest.raises(InputError, match="demo"):
         find_experiment("demmo")

@@ -100,7 +100,7 @@ def test_an_experiment_with_wrong_values_is_refused_at_its_line(
     ("dataset", "said"),
     [
         ("/", "there is no corpus.jsonl in this folder"),
-        ({"candidates": "hits.jsonl", "qrels": "/"}, "cannot be read (Is a directory)"),
+        ({"candidates": "hits.jsonl", "qrels": "/"}, "cannot be read"),
     ],
 )
 def test_the_root_folder_in_place_of_data_is_refused_by_its_name(
