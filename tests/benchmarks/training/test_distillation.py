@@ -125,13 +125,15 @@ def test_first_stage_and_teacher_embed_a_passage_once(
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(folder / "cache"))
     embedded: list[str] = []
-    encode = Encoder.encode
+    encode = Encoder.encode_and_cut
 
-    def counted(encoder: Encoder, texts: Sequence[str], *, kind: Kind = "passage") -> torch.Tensor:
+    def counted(
+        encoder: Encoder, texts: Sequence[str], *, kind: Kind = "passage"
+    ) -> tuple[torch.Tensor, list[int]]:
         embedded.extend(texts if kind == "passage" else [])
         return encode(encoder, texts, kind=kind)
 
-    monkeypatch.setattr(Encoder, "encode", counted)
+    monkeypatch.setattr(Encoder, "encode_and_cut", counted)
     spec = settings(
         folder,
         f"first_stage={{kind: dense, encoder: {tiny_encoder}}}",
