@@ -137,12 +137,12 @@ def test_names_from_outside_become_harmless_folder_names(tmp_path: Path, name: s
     line = {"query": {"text": "query", "qid": ids}, "hits": [{"content": "a", "docid": ids, "score": 1.0}]}
     (tmp_path / "hits.jsonl").write_text(json.dumps(line) + "\n")
     (tmp_path / "qrels.txt").write_text(f"{ids} 0 {ids} 1\n")
-    written = name.replace("\x00", "")  # an experiment with a zero byte is refused
+    named = name.replace("\x00", "")  # an experiment with a zero byte is refused
     experiment = {
         "name": "test",
-        "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": written},
+        "datasets": {"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": named},
         "first_stages": "given",
-        "rerankers": {"name": "first-stage", "label": written},
+        "rerankers": {"name": "first-stage", "label": named},
     }
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(experiment))
