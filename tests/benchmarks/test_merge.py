@@ -85,3 +85,12 @@ def test_a_folder_in_use_is_not_written(write_experiment: Callable[..., Path], t
     go(write_experiment(rerankers="reverse"), tmp_path / "a")
     with FolderLock(tmp_path / "all"), pytest.raises(StoreError, match="is writing here"):
         merge([tmp_path / "a"], tmp_path / "all")
+
+
+def test_a_record_of_another_cell_is_refused(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    go(write_experiment(rerankers="reverse"), tmp_path / "a")
+    [record] = (tmp_path / "a").glob("*/record.json")
+    record.write_text(record.read_text().replace(record.parent.name, "another"))
+    with pytest.raises(StoreError, match=r"a: a record says it is of 'another', which has no folder"):
+        merge([tmp_path / "a"], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
