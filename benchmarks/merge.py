@@ -44,7 +44,7 @@ def merge(folders: Sequence[Path], out: Path) -> list[str]:
         for cell in read_results(folder).cells:
             name = cell.record.cell
             if not (folder / name).is_dir():
-                raise StoreError(f"{folder}: a record says it is of {name!r}, which has no folder; restore it")
+                raise StoreError(f"{folder}: a record is of {name!r}, which has no folder; restore it")
             sources[name] = _chosen(sources[name], folder / name) if name in sources else folder / name
     try:
         with FolderLock(out):

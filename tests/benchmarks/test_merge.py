@@ -91,6 +91,6 @@ def test_a_record_of_another_cell_is_refused(write_experiment: Callable[..., Pat
     go(write_experiment(rerankers="reverse"), tmp_path / "a")
     [record] = (tmp_path / "a").glob("*/record.json")
     record.write_text(record.read_text().replace(record.parent.name, "another"))
-    with pytest.raises(StoreError, match=r"a: a record says it is of 'another', which has no folder"):
+    with pytest.raises(StoreError, match=r"a: a record is of 'another', which has no folder"):
         merge([tmp_path / "a"], tmp_path / "all")
     assert not (tmp_path / "all").exists()
