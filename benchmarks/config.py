@@ -133,13 +133,15 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
     file, written = opened(path, overrides, expected)
     base = path.resolve().parent
     content = {**written}
-    for section in ("datasets", "first_stages", "rerankers"):
-        if section in content:
-            content[section] = located(content[section], base, "")
-    if isinstance(content.get("out"), str):
-        content["out"] = located(content["out"], base, "path")
     try:
+        for section in ("datasets", "first_stages", "rerankers"):
+            if section in content:
+                content[section] = located(content[section], base, "")
+        if isinstance(content.get("out"), str):
+            content["out"] = located(content["out"], base, "path")
         experiment = Experiment.model_validate(content)
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
     except ValidationError as error:
         raise explained(file, error, Experiment) from error
     _check_rerankers(file, experiment)

@@ -14,6 +14,7 @@ from benchmarks.plan import slug
 from benchmarks.progress import say
 from benchmarks.training.files import base_of, find_settings
 from benchmarks.yaml_models import explained, located, opened
+from rerankers.errors import InputError
 from rerankers.pe_rank.training.settings import STAGES
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def load_settings(
         InputError: anything is wrong with it: `file:line: what`.
     """
     file, written = opened(path, overrides, "a training is a mapping: llm, encoder, data, ...")
-    content = _located(written, base_of(path))
+    try:
+        content = _located(written, base_of(path))
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
     encoders = content.get("encoder")
     if encoders == []:
         raise file.error(("encoder",), "a list of encoders needs at least one")
