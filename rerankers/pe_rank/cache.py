@@ -87,9 +87,11 @@ class WindowCache(Cache):
         """Let a pass read and write some of `total` rows; the length is what the pass made it."""
         for layer in self._buffers:
             layer.rows, layer.total = rows, total
-        yield
-        for layer in self._buffers:
-            layer.rows, layer.total = slice(None), 0
+        try:
+            yield
+        finally:
+            for layer in self._buffers:
+                layer.rows, layer.total = slice(None), 0
 
     def set_length(self, length: int) -> None:
         """Keep the first `length` columns."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _CPU_TOKENS = 1024  # of prompts in one pass on a CPU; more do not fit its caches
 _PAD = -1
 _SLOT = -2  # a passage: never the same as what was there before
+_NOTHING: npt.NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class WindowDecoder:
         self.model = model
         self.cache = model.new_cache()
         self._reuse_prefix = reuse_prefix
-        self._held: npt.NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)  # token ids in the cache
+        self._held = _NOTHING  # token ids in the cache
 
     @torch.inference_mode()
     def prefill(
@@ -111,7 +112,6 @@ class WindowDecoder:
             )
         read = self._read_shared(ids)
         kept = self._keep_shared(ids)
-        self._held = np.empty((0, 0), dtype=np.int64)  # what is there is in doubt until the pass is done
         is_real = ids != _PAD
         positions = np.maximum(is_real.cumsum(axis=1) - 1, 0)
         tokens = to_device(torch.from_numpy(ids[:, kept:].clip(0)), device)
@@ -208,6 +208,7 @@ class WindowDecoder:
             tokens = to_device(torch.from_numpy(ids[:1, :shared]), self.model.device)
             positions = torch.arange(shared, device=self.model.device)[None]
             self.cache.set_length(0)
+            self._held = _NOTHING
             self.model.forward(self.model.embed(tokens), positions, self.cache)
             self._held = ids[:1, :shared]
         return shared
@@ -219,6 +220,7 @@ class WindowDecoder:
         if self._reuse_prefix:
             kept = _shared_columns(self._held if is_same_batch else self._held[:1], ids)
         self.cache.set_length(kept)
+        self._held = _NOTHING  # what is there is in doubt until the pass is done
         if kept and not is_same_batch:
             self.cache.spread(len(ids))
         return kept

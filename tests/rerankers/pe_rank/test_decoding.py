@@ -147,6 +147,32 @@ def test_batches_of_any_size_may_follow_each_other_and_run_in_parts(
             assert places[row].tolist() == plain_order(one_model, prompt, projected[row])[: count - 1]
 
 
+def test_a_pass_that_failed_leaves_nothing_behind(
+    one_model: PassageLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = WindowDecoder(one_model)
+    prompts = [one_model.writer.write(query, 6) for query in ("bees", "foxes", "old ants")]
+    projected = passages(one_model, 3, 6, 1)
+    decoder.prefill(prompts, projected)
+    for failing in (1, 2):  # the pass of what rows share, then that of the rows
+        calls = iter(range(failing + 1, 0, -1))
+
+        def forward(*inputs: Any, calls: Iterator[int] = calls) -> torch.Tensor:
+            if next(calls) <= 2:
+                raise RuntimeError("out of memory")
+            return PassageLLM.forward(one_model, *inputs)
+
+        decoder._held = decoder._held[:0]
+        with monkeypatch.context() as patch:
+            patch.setattr(one_model, "forward", forward)
+            with pytest.raises(RuntimeError):
+                decoder.prefill(prompts, projected)
+        for rows in (1, 3):
+            places = decoder.steps(decoder.prefill(prompts[:rows], projected[:rows]), 5)
+            for row in range(rows):
+                assert places[row].tolist() == plain_order(one_model, prompts[row], projected[row])[:5]
+
+
 def test_memory_is_kept_for_one_batch_whatever_the_number_of_queries(one_model: PassageLLM) -> None:
     decoder, projected = WindowDecoder(one_model), passages(one_model, 1, 5, 0)
     sizes = set()
