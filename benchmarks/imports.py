@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from benchmarks.candidates import Pool, load_pool
 from benchmarks.cell import write_imported
 from benchmarks.lock import FolderLock
@@ -76,7 +74,7 @@ def import_runs(
     }
     cells = [_cell(pool, "first stage", "first-stage", given, pool.digest, measures)]
     for label, path in runs.items():
-        run = {query_id: _as_trec_eval(hits) for query_id, hits in read_run(path).items()}
+        run = read_run(path)
         _check(run, pool, path)
         cells.append(_cell(pool, label, "imported", run, _sha256(path), measures))
     with FolderLock(folder):
@@ -129,11 +127,6 @@ def _cell(
         scores = strictly_decreasing([score for _, score in hits])
         lines.append(trec_lines(Ranking(query_id, doc_ids, scores, {}, Usage()), name))
     return record, b"".join(lines)
-
-
-def _as_trec_eval(hits: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    descending_ids = sorted(hits, reverse=True)
-    return sorted(descending_ids, key=lambda hit: -np.float32(hit[1]))
 
 
 def _check(run: Run, pool: Pool, path: Path) -> None:

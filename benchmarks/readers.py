@@ -10,6 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from benchmarks.ties import LARGEST_SCORE, trec_eval_order
 from rerankers.errors import InputError
 from rerankers.json_lines import read_lines
 
@@ -59,13 +60,14 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
     """Doc ids and scores by query id, best first, from a TREC run: `query_id Q0 doc_id rank score tag`.
 
-    Sorted by score, highest first; equal scores by rank. Comments (`# `) may stand before the first line.
+    Sorted as trec_eval sorts (`benchmarks.ties`): by score, highest first; equal scores by document id,
+    descending, whatever the rank column says. Comments (`# `) may stand before the first line.
 
     Raises:
         InputError: as `read_lines`; or a wrong number of columns, a rank or score that is no number, or a
             passage listed twice for one query.
     """
-    found: dict[str, dict[str, tuple[float, int]]] = {}
+    found: dict[str, dict[str, float]] = {}
     for number, line in read_lines(path):
         if not found and line.startswith("# "):
             continue  # such as the header that ir_metadata puts there
@@ -78,13 +80,11 @@ def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
             raise InputError.at(path, number, f"the rank {rank!r} is not a whole number; write 1, 2, 3, ...")
         if not _NUMBER.fullmatch(score) or not math.isfinite(float(score)):
             raise InputError.at(path, number, f"the score {score!r} is not a finite number; correct it")
+        if abs(float(score)) > LARGEST_SCORE:
+            reason = f"the score {score!r} does not fit into trec_eval's 32 bits; scale the scores down"
+            raise InputError.at(path, number, reason)
         if doc_id in found.setdefault(query_id, {}):
             reason = f"query {query_id!r} lists {doc_id!r} a second time; keep the better rank"
             raise InputError.at(path, number, reason)
-        found[query_id][doc_id] = (-float(score), int(rank))
-    return {
-        query_id: [
-            (doc_id, -negated) for doc_id, (negated, _) in sorted(hits.items(), key=lambda hit: hit[1])
-        ]
-        for query_id, hits in found.items()
-    }
+        found[query_id][doc_id] = float(score)
+    return {query_id: trec_eval_order(hits.items()) for query_id, hits in found.items()}

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -118,7 +119,7 @@ def test_a_run_comes_back_by_score_whatever_its_line_order(
     lines = []
     expected = {}
     for query_id, scores in run.items():
-        ranked = sorted(scores.items(), key=lambda hit: -hit[1])
+        ranked = sorted(scores.items(), key=lambda hit: (np.float32(hit[1]), hit[0]), reverse=True)
         expected[query_id] = ranked
         lines += [
             f"{query_id} Q0 {doc_id} {rank} {score!r} tag" for rank, (doc_id, score) in enumerate(ranked, 1)
@@ -132,9 +133,16 @@ def test_the_header_of_a_run_is_passed_over_and_no_other_line(tmp_path: Path) ->
     assert read_run(write(tmp_path, "q Q0 d 1 2 t\n# Q0 d 1 2 t\n")) == {"q": [("d", 2.0)], "#": [("d", 2.0)]}
 
 
-def test_equal_scores_of_a_run_are_ordered_by_rank(tmp_path: Path) -> None:
+def test_equal_scores_of_a_run_are_in_descending_order_of_document_id(
+    tmp_path: Path,
+) -> None:
     run = read_run(write(tmp_path, "q Q0 b 2 1.5 t\nq Q0 c 3 9 t\nq Q0 a 1 1.5 t\n"))
-    assert run == {"q": [("c", 9.0), ("a", 1.5), ("b", 1.5)]}
+    assert run == {"q": [("c", 9.0), ("b", 1.5), ("a", 1.5)]}
+
+
+def test_scores_that_are_equal_in_32_bits_are_ties(tmp_path: Path) -> None:
+    run = read_run(write(tmp_path, "q Q0 a 1 20.00000010 t\nq Q0 b 2 20.00000001 t\n"))
+    assert [doc_id for doc_id, _ in run["q"]] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,7 @@ def test_equal_scores_of_a_run_are_ordered_by_rank(tmp_path: Path) -> None:
         ("q Q0 d one 2.5 t", ":2: the rank 'one' is not a whole number"),
         ("q Q0 d 1 nan t", ":2: the score 'nan' is not a finite number"),
         ("q Q0 d 1 1e999 t", ":2: the score '1e999' is not a finite number"),
+        ("q Q0 d 1 -1e39 t", ":2: the score '-1e39' does not fit into trec_eval's 32 bits"),
         ("q Q0 first 2 1 t", ":2: query 'q' lists 'first' a second time"),
     ],
 )
