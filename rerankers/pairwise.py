@@ -16,7 +16,7 @@ from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
 from rerankers.llm.options import ComparisonOptions
-from rerankers.sorting import bubble_order, heap_order
+from rerankers.sorting import heap_order, pair_bubble_order
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -77,6 +77,6 @@ class Pairwise(ChatReranker):
         if self._method == "heap":
             order = yield from heap_order(len(texts), self._options.top, 2, best)
         else:
-            order = yield from bubble_order(len(texts), self._options.top, 2, best)
+            order = yield from pair_bubble_order(len(texts), self._options.top, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

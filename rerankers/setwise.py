@@ -1,8 +1,8 @@
-"""Setwise prompting: a chat model picks the best of a few passages (arXiv 2310.09497).
+"""Setwise prompting: a chat model selects the best of a few passages (arXiv 2310.09497).
 
-The picks drive a heap sort or a bubble sort (section 3), which settle the first places. Of the paper's two
-ways to read a pick, this is the generated label; an answer without one keeps the current order. It cuts
-passages after 128 tokens; here they are cut after words.
+The selections drive a heap sort or a bubble sort (section 3), which settle the first ranks, with the calls of
+the published code. Of the paper's two ways to read a selection, this is the generated label; an answer
+without one keeps the current order. The paper cuts passages after 128 tokens; here they are cut after words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rerankers.labels import chosen, cut_passages, is_said, labelled
 from rerankers.llm.chat import ChatAnswer, ChatCall, Talk
 from rerankers.llm.chat_reranker import ChatReranker
 from rerankers.llm.options import ComparisonOptions
-from rerankers.sorting import bubble_order, heap_order
+from rerankers.sorting import heap_order, set_bubble_order
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -36,7 +36,8 @@ class Setwise(ChatReranker):
         chat: the model, its backend, and how much is compared; in experiment files these options stand beside
             the others.
         method: `heap` or `bubble`.
-        children: passages compared with one more at a time; the paper's c.
+        children: children of a heap's node, the published code's `num_child`. A prompt shows one passage more,
+            so 2, the value of the published results, is the paper's c = 3 passages in a prompt.
     """
 
     @validate_call
@@ -45,7 +46,7 @@ class Setwise(ChatReranker):
         *,
         chat: ComparisonOptions,
         method: Literal["heap", "bubble"] = "heap",
-        children: Annotated[int, Field(ge=1, le=25)] = 3,
+        children: Annotated[int, Field(ge=1, le=25)] = 2,
     ) -> None:
         self._method = method
         self._children = children
@@ -70,6 +71,6 @@ class Setwise(ChatReranker):
         if self._method == "heap":
             order = yield from heap_order(len(texts), self._options.top, self._children, best)
         else:
-            order = yield from bubble_order(len(texts), self._options.top, self._children + 1, best)
+            order = yield from set_bubble_order(len(texts), self._options.top, self._children, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

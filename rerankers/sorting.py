@@ -1,8 +1,8 @@
-"""Sorting by questions: orders built from choices of the best among a few (heap sort, bubble sort).
+"""Sort algorithms driven by a comparator that selects the best of a few items: heap sort and bubble sort.
 
-A choice costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and arXiv
-2310.09497 (sets): they settle the first places only. They are generators, because the choice is one: whatever
-it yields goes out to the backend. A choice that contradicts an earlier one does no harm but to the order.
+A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and arXiv
+2310.09497 (sets): they settle the first ranks only. They are generators, because the comparator is one:
+whatever it yields goes out to the backend. A contradictory comparison spoils the order and nothing else.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TypeVar
 Y = TypeVar("Y")
 S = TypeVar("S")
 Best = Callable[[Sequence[int]], Generator[Y, S, int]]
-"""Chooses among items given in their current order; the position of the best one."""
+"""Selects among items given in their current order; returns the position of the best one."""
 
 
 def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """The `top` best of `count` items, best first, by a heap; the others follow in their original order.
+    """Return the `top` best of `count` items, best first, by a heap; the others follow in their original order.
 
-    Each choice is between a parent and its up to `children` children; n items need about n / children choices
-    to build the heap and log n for each place.
+    Each comparison shows a parent and its up to `children` children, the parent first. n items need about
+    n / children comparisons to build the heap and log n for each rank.
     """
     heap = list(range(count))
 
@@ -37,24 +37,59 @@ def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generat
         yield from sift_down(parent, count)
     settled: list[int] = []
     for end in range(count, max(0, count - top), -1):
+        if settled:
+            yield from sift_down(0, end)
         settled.append(heap[0])
         heap[0] = heap[end - 1]
-        yield from sift_down(0, end - 1)
-    return settled + sorted(set(range(count)) - set(settled))
+    return _followed_by_rest(settled, count)
 
 
-def bubble_order(count: int, top: int, width: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """The `top` best of `count` items, best first, by passes from the tail to the head of the list.
+def pair_bubble_order(count: int, top: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
+    """Return the `top` best of `count` items, best first, by passes of neighbouring pairs from tail to head.
 
-    Each choice is between `width` neighbours, of which the best moves to the front and on into the next
-    choice; the others keep their order. A pass needs about n / (width - 1) choices and settles one place.
+    The better of a pair moves to the front and on into the next pair; the others keep their order. A pass
+    needs n - 1 comparisons and settles one rank (arXiv 2306.17563, section 3.3).
     """
     order = list(range(count))
     for settled in range(min(top, count - 1)):
-        end = count
-        while end - settled > 1:
-            start = max(settled, end - width)
-            winner = yield from best(order[start:end])
-            order.insert(start, order.pop(start + winner))
-            end = start + 1
+        for start in range(count - 2, settled - 1, -1):
+            if (yield from best(order[start : start + 2])):
+                order[start], order[start + 1] = order[start + 1], order[start]
     return order
+
+
+def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
+    """Return the `top` best of `count` items, best first, by passes of sets from tail to head; the rest follow.
+
+    A comparison shows up to `children` + 1 neighbours; the best changes places with the first of them, which
+    the next comparison shows last. A pass begins where the one before first changed something: behind that
+    place every comparison would be repeated. The published code's rule for that place is kept to the letter,
+    because it decides which calls are made, although behind a set clipped at the head it skips a few passages
+    too many: [0, 1, 0, 0, 1] with 3 children keeps its last item last. The published code's calls that show
+    one passage or none are left out.
+    """
+    order = list(range(count))
+    tail = first_start = count - (children + 1)
+    for settled in range(min(top, count)):
+        start, end = first_start, first_start + children + 1
+        has_changed = False
+        while True:
+            start = max(start, settled)
+            shown = order[start:end]
+            winner = (yield from best(shown)) if len(shown) > 1 else 0
+            if winner:
+                order[start], order[start + winner] = order[start + winner], order[start]
+                if not has_changed and first_start != tail and winner == len(shown) - 1:
+                    first_start += len(shown) - 1
+                has_changed = True
+            if start == settled:
+                break
+            if not has_changed:
+                first_start -= children
+            start, end = start - children, end - children
+    return _followed_by_rest(order[:top], count)
+
+
+def _followed_by_rest(settled: list[int], count: int) -> list[int]:
+    """Append the items that are not settled, in their original order."""
+    return settled + sorted(set(range(count)) - set(settled))
