@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmarks.scratch import ScratchCandidates, ScratchTexts
 from rerankers.errors import StoreError
+from rerankers.files import atomic_file, replace_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.stages import StageClock
 
@@ -177,7 +178,7 @@ class Pool:
                 "retrieve_seconds": self.retrieve_seconds,
                 "fetch_seconds": self.fetch_seconds,
             }
-            (new / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+            replace_file(new / "about.json", json.dumps(about, indent=1, ensure_ascii=False))
             try:
                 new.rename(folder)
             except OSError:
@@ -362,7 +363,7 @@ def _digest(lines: Iterable[bytes]) -> str:
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
     # Neither file name nor time goes into the header, so that equal pools are equal bytes.
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+    with atomic_file(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.writelines(lines)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from benchmarks.migrations import migrate
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
 from benchmarks.trec import trec_lines
 from rerankers.errors import StoreError
+from rerankers.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -241,20 +241,3 @@ def _append(file: FileIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that it has its old content or its new one, whenever the process dies.
-
-    Raises:
-        StoreError: the disk is full or refuses to write.
-    """
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        with scratch.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot write ({error.strerror}); make room, then run again") from error

@@ -18,6 +18,7 @@ from benchmarks.progress import Progress
 from rerankers.devices import synchroniser
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
+from rerankers.files import atomic_file, replace_file
 from rerankers.interface import Usage
 from rerankers.models import cache_folder
 from rerankers.stages import StageClock
@@ -119,7 +120,7 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
         what = f"embedding {dataset.name}"
         with (
             Progress(what, dataset.passage_count or 0) as progress,
-            (new / "embeddings.f32").open("wb") as file,
+            atomic_file(new / "embeddings.f32") as file,
         ):
             embedder = PassageEmbedder(encoder, _shared_store(encoder, dataset))
             for doc_id, text in dataset.documents():
@@ -131,8 +132,8 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
                     texts = []
             file.write(_vectors(embedder, texts))
             progress.advance(len(texts))
-        (new / "doc_ids.json").write_text(json.dumps(doc_ids), encoding="utf-8")
-        (new / "encoder.json").write_text(described, encoding="utf-8")
+        replace_file(new / "doc_ids.json", json.dumps(doc_ids))
+        replace_file(new / "encoder.json", described)
         try:
             new.rename(folder)
         except OSError:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.cell import replace_file
 from benchmarks.interchange import write_beir, write_ranked
 from benchmarks.measures import Evaluator
 from benchmarks.record import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
+from rerankers.files import replace_file
 from rerankers.registry import ROWS
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.candidates_file import query_text
-from benchmarks.cell import replace_file
 from rerankers.errors import InputError, StoreError
+from rerankers.files import replace_file
 from rerankers.json_lines import Row, read_json_lines
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates import read_index
-from benchmarks.cell import read_record, replace_file
+from benchmarks.cell import read_record
 from benchmarks.lock import FolderLock
 from benchmarks.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
+from rerankers.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, build_pool, load_pool, read_index
-from benchmarks.cell import CellWriter, committed, replace_file, write_record
+from benchmarks.cell import CellWriter, committed, write_record
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
@@ -27,6 +27,7 @@ from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
 from rerankers.errors import InputError, RerankbenchError, StoreError
+from rerankers.files import replace_file
 from rerankers.llm.prices import Budget
 from rerankers.registry import create, load
 from rerankers.stages import StageClock

@@ -9,6 +9,7 @@ from benchmarks.constructors import constructor_options
 from benchmarks.progress import Progress, say
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.files import atomic_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
 from rerankers.registry import create, load
@@ -24,7 +25,7 @@ def rerank_file(
 ) -> None:
     """Rerank every query of a candidates file; calls of endpoints cost at most `budget` dollars.
 
-    The run is written to `OUTPUT.part` and renamed when it is whole.
+    The run appears when it is whole.
 
     Raises:
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
@@ -42,11 +43,10 @@ def rerank_file(
         raise InputError(f"{output.parent}: no such folder for the output; make it first")
     reranker = create(name, options)
     clock = StageClock()
-    partial = output.with_name(f"{output.name}.part")
     try:
         if budget is not None:
             reranker.pay_from(Budget(budget))
-        with partial.open("wb") as run, Progress(name, len(file.queries)) as progress:
+        with atomic_file(output) as run, Progress(name, len(file.queries)) as progress:
             for query_id, query in file.queries.items():
                 hits = file.hits[query_id]
                 passages = (
@@ -58,5 +58,4 @@ def rerank_file(
                 progress.advance()
     finally:
         reranker.close()
-    partial.replace(output)
     say(f"{len(file.queries)} queries in {output}")

@@ -15,6 +15,7 @@ import yaml
 
 from benchmarks.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.files import replace_file
 from rerankers.paths import user_path
 from rerankers.registry import find_row
 
@@ -97,7 +98,7 @@ def write_starter(answers: Answers, out: Path) -> None:
         raise InputError(f"{out}: is there already; give another name with --out")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder; make it first")
-    out.write_text(starter(answers, out), encoding="utf-8")
+    replace_file(out, starter(answers, out))
     try:
         load_experiment(out)
     except InputError:

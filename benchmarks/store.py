@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from benchmarks.cell import blocks_of, committed, read_record, replace_file
+from benchmarks.cell import blocks_of, committed, read_record
 from benchmarks.measures import parse
 from benchmarks.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
 from benchmarks.shown import as_html
 from rerankers.errors import InputError, StoreError
+from rerankers.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -26,6 +26,7 @@ from reports.charts.stages import stage_bars
 from reports.charts.trade_off import trade_off
 from reports.context import build
 from reports.tables import LAYOUTS, tables
+from rerankers.files import replace_file
 from rerankers.interface import FAULTS
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
     context = build([read_results(folder) for folder in folders], baseline)
     page = out or Path(folders[0]) / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(context), encoding="utf-8")
+    replace_file(page, render(context))
     _write_tables(context, page.with_name(f"{page.stem}-tables"))
     _write_figures(context, page.with_name(f"{page.stem}-figures"))
     return page
@@ -183,7 +184,7 @@ def _write_tables(context: Context, folder: Path) -> None:
     writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
     for layout in (layout for layout in LAYOUTS if tables(context, layout)):
         for suffix, write in writers.items():
-            (folder / f"{layout}.{suffix}").write_text(write(context, layout), encoding="utf-8")
+            replace_file(folder / f"{layout}.{suffix}", write(context, layout))
 
 
 def _write_figures(context: Context, folder: Path) -> None:
@@ -201,5 +202,5 @@ def _write_figures(context: Context, folder: Path) -> None:
     for name, specification in drawn.items():
         if specification is not None:
             svg = vl_convert.vegalite_to_svg(specification)
-            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-            (folder / f"{name}.pdf").write_bytes(vl_convert.vegalite_to_pdf(specification))
+            replace_file(folder / f"{name}.svg", svg)
+            replace_file(folder / f"{name}.pdf", vl_convert.vegalite_to_pdf(specification))

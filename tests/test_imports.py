@@ -18,6 +18,7 @@ MAY_IMPORT = {
 }
 # Reports see result folders, never a model or a dataset.
 READABLE = {
+    "rerankers.files",
     "benchmarks.candidates",
     "benchmarks.conditions",
     "benchmarks.measures",
@@ -27,6 +28,7 @@ READABLE = {
     "benchmarks.store",
     "benchmarks.utilisation",
     "rerankers.errors",
+    "rerankers.files",
     "rerankers.interface",
     "rerankers.stages",
 }

@@ -23,7 +23,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.cell import committed, read_record, replace_file, write_record
+from benchmarks.cell import committed, read_record, write_record
 from benchmarks.constructors import constructor_options
 from benchmarks.executors.local import pool_or_failures
 from benchmarks.pipeline import explain, new_record, run_cells
@@ -31,6 +31,7 @@ from benchmarks.progress import say
 from benchmarks.protocol import batches
 from benchmarks.scratch import ScratchCandidates
 from rerankers.errors import InputError, MissingExtraError, ModelError
+from rerankers.files import replace_file
 from rerankers.interface import Reranker
 from rerankers.registry import load
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.progress import Progress
 from rerankers.errors import InputError
+from rerankers.files import atomic_file
 from rerankers.pe_rank.prompt import PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -47,10 +48,9 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
         raise InputError(f"{out.parent}: no such folder for the output; make it first")
     requests = phrasings()
     generator = random.Random(seed)  # noqa: S311 - sampling, not secrets
-    partial = out.with_name(f"{out.name}.part")
     written = 0
     total = limit or dataset.passage_count or 0
-    with partial.open("w", encoding="utf-8") as file, Progress("alignment data", total) as progress:
+    with atomic_file(out) as file, Progress("alignment data", total) as progress:
         for text in _drawn(dataset, limit, generator):
             request = generator.choice(requests)
             shown = " ".join(text.split()[:words])
@@ -60,9 +60,8 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 written += 1
             progress.advance()
-    if not written:
-        raise InputError(f"{dataset.name} has no passage with text")
-    partial.replace(out)
+        if not written:
+            raise InputError(f"{dataset.name} has no passage with text")
     return written
 
 

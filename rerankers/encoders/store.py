@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rerankers.errors import StoreError
+from rerankers.files import atomic_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class EmbeddingStore:
         self._segments: dict[str, _Segment] = {}
         about = self.folder / "meta.json"
         if not about.exists():
-            self._publish(about, lambda path: path.write_text(stated, encoding="utf-8"))
+            replace_file(about, stated)
         if about.read_text(encoding="utf-8") != stated:
             raise StoreError(f"{about}: describes other embeddings; remove this folder")
 
@@ -94,14 +94,8 @@ class EmbeddingStore:
     def _write(self, keys: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float32]) -> None:
         order = np.lexsort((keys[:, 1], keys[:, 0]))
         name = uuid.uuid4().hex
-        self._publish(self.folder / f"{name}{_VECTORS}", lambda path: _save(path, vectors[order]))
-        self._publish(self.folder / f"{name}{_KEYS}", lambda path: _save(path, keys[order]))
-
-    def _publish(self, path: Path, write: Any) -> None:
-        """Write under another name, then rename: a reader never sees half a file."""
-        scratch = path.with_name(f".{uuid.uuid4().hex}.writing")
-        write(scratch)
-        scratch.replace(path)
+        _save(self.folder / f"{name}{_VECTORS}", vectors[order])
+        _save(self.folder / f"{name}{_KEYS}", keys[order])
 
     def _refresh(self) -> Mapping[str, _Segment]:
         """All segments by name: those that appeared are opened, those that were merged away forgotten."""
@@ -163,10 +157,8 @@ def _search(
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    with path.open("wb") as file:
+    with atomic_file(path) as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _try_lock(file: Any) -> bool:

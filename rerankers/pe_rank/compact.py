@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from rerankers.encoders.recipe import read_json
 from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import ModelError
+from rerankers.files import replace_file
 from rerankers.llm.causal import CausalLM
 from rerankers.models import find_model
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, merge_adapter
@@ -172,4 +173,4 @@ def save_compact(
         for name in (ADAPTER_CONFIG, "adapter_model.safetensors"):
             shutil.copyfile(adapter / name, folder / name)
     text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    replace_file(folder / MANIFEST, text + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.cell import CellWriter, blocks_of, committed, read_record, replace_file, write_imported
+from benchmarks.cell import CellWriter, blocks_of, committed, read_record, write_imported
 from benchmarks.record import Protocol, Record, Session, System
 from rerankers.errors import StoreError
 from rerankers.interface import Candidate, Cost, Ranking, RerankRequest
@@ -122,14 +122,3 @@ def test_what_is_wrong_in_a_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(written))
     with pytest.raises(StoreError, match=r"record.json: system.label: Field required; delete"):
         read_record(tmp_path)
-
-
-def test_a_file_that_cannot_be_written_is_named_and_keeps_its_content(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-    (tmp_path / ".file.new").mkdir()  # what a full or read-only disk does, without one
-    with pytest.raises(StoreError, match=rf"^{tmp_path}/file: cannot write \(Is a directory\); make room"):
-        replace_file(tmp_path / "file", "new")
-    assert (tmp_path / "file").read_text() == "old"
-    (tmp_path / ".file.new").rmdir()
-    replace_file(tmp_path / "file", "é")
-    assert (tmp_path / "file").read_bytes() == "é".encode()

@@ -32,6 +32,7 @@ from benchmarks.training.free_text.prose import description_passages, manual_pas
 from benchmarks.training.free_text.queries import queries_for
 from benchmarks.training.free_text.wordnet import wordnet_passages
 from rerankers.errors import RerankbenchError
+from rerankers.files import atomic_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,7 +81,7 @@ def build(out: Path, apt: Apt, seed: int, share: float = 1.0) -> str:
         rows.append((source.package, version, source.licence, len(found), len(kept)))
     counts = write_dataset(out, passages, seed)
     table = _table(rows, counts, seed, share)
-    (out / "SOURCES.md").write_text(table, encoding="utf-8")
+    replace_file(out / "SOURCES.md", table)
     return table
 
 
@@ -113,8 +114,8 @@ def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, in
     judged: dict[str, list[str]] = {"train": [], "development": []}
     seen: set[str] = set()
     with (
-        (out / "corpus.jsonl").open("w", encoding="utf-8") as corpus,
-        (out / "queries.jsonl").open("w", encoding="utf-8") as queries,
+        atomic_file(out / "corpus.jsonl") as corpus,
+        atomic_file(out / "queries.jsonl") as queries,
     ):
         for passage in passages:
             row = {"_id": passage.passage_id, "title": "", "text": passage.text}
@@ -127,7 +128,7 @@ def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, in
                 judged[_split(passage, seed)].append(f"{query_id}\t{passage.passage_id}\t1\n")
     for split, lines in judged.items():
         content = "query-id\tcorpus-id\tscore\n" + "".join(lines)
-        (out / "qrels" / f"{split}.tsv").write_text(content, encoding="utf-8")
+        replace_file(out / "qrels" / f"{split}.tsv", content)
     return {split: len(lines) for split, lines in judged.items()}
 
 

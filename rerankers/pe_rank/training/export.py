@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rerankers.errors import InputError
+from rerankers.files import replace_file
 from rerankers.models import find_model
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG
 from rerankers.pe_rank.compact import MANIFEST, LLMEntry, read_manifest, save_compact
@@ -98,7 +99,7 @@ def export_published(checkpoint: Path, folder: Path) -> None:
         "encoder_pooling": manifest.encoder.pooling,
         "embedding_size": manifest.encoder.dimension,
     }
-    (folder / "config.json").write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+    replace_file(folder / "config.json", json.dumps(stated, indent=2) + "\n")
 
 
 @torch.no_grad()
@@ -135,7 +136,7 @@ def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dty
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(scratch)
         save_file(cut, adapter / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
-        (adapter / ADAPTER_CONFIG).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        replace_file(adapter / ADAPTER_CONFIG, json.dumps(kept, indent=2) + "\n")
         training = {**manifest.training, "adapter_rank": {"trained": config["r"], "kept": rank}}
         projector = torch.nn.Module()
         for name, weight in load_file(checkpoint / "projector.safetensors").items():

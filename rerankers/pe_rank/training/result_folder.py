@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
+from rerankers.files import replace_file
 from rerankers.models import find_model
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def claim(folder: Path, stage: Stage, settings: Settings) -> None:
             return
         raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    replace_file(path, text)
 
 
 def digest(path: Path) -> str:

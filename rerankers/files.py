@@ -1,0 +1,175 @@
+"""The one writer of files: a file has its old content or its new one, whenever the process dies.
+
+The new content goes into a scratch file beside the target, reaches the disk, and then takes the target's
+name. Processes that write one target at once do not disturb each other: the last one wins. A scratch file is
+locked while it is written, so that the next writer of the target can remove what a killed process left.
+
+Only regular files are ever replaced. A device, a FIFO and all that `/dev` and `/proc` name, such as
+`/dev/stdout`, are written to directly.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerankers.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LONGEST_NAME = 40  # characters of the name in the scratch file's, which has at most 255 bytes
+
+
+class OutputFile:
+    """A file that is being written; what the disk refuses is a `StoreError` that names the target."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._file = path, os.fdopen(descriptor, "wb")
+
+    def write(self, content: str | bytes) -> int:
+        """Write a piece; text as UTF-8."""
+        with _named(self._path):
+            return self._file.write(content.encode() if isinstance(content, str) else content)
+
+    def flush(self) -> None:
+        """Hand over to the system what was written so far."""
+        with _named(self._path):
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until the content is on the disk; a device or a pipe has none."""
+        with _named(self._path):
+            self._file.flush()
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; what could not be written has been said already."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a whole file.
+
+    Raises:
+        StoreError: the disk is full or refuses to write; the old content stays.
+    """
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[OutputFile]:
+    """Open a file to be written piece by piece; it takes its name when the block ends without an error.
+
+    Raises:
+        StoreError: the disk is full or refuses to write; the old content stays.
+    """
+    with _named(path):
+        is_direct = _is_written_directly(path)
+        target = path if is_direct else Path(os.path.realpath(path))
+        if target.is_dir():
+            raise StoreError(f"{path}: cannot write, this is a folder; name a file")
+    if is_direct:
+        with _named(path):
+            file = OutputFile(path, os.open(path, os.O_WRONLY | os.O_APPEND))
+        with _closing(file):
+            yield file
+            file.sync()
+        return
+    with _named(path):
+        _remove_leftovers(target)
+        scratch, descriptor = _scratch_file(target)
+    try:
+        file = OutputFile(path, descriptor)
+        with _closing(file):
+            yield file
+            file.sync()
+            if os.name == "nt":
+                file.close()  # Windows does not rename an open file
+            with _named(path):
+                scratch.replace(target)  # elsewhere before closing, which gives up the lock
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
+
+
+@contextmanager
+def _closing(file: OutputFile) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        file.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        advice = "make room, then run again" if error.errno in _NO_ROOM else "check the path, then run again"
+        raise StoreError(f"{path}: cannot write ({error.strerror}); {advice}") from error
+
+
+def _is_written_directly(path: Path) -> bool:
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow /dev/stdout to its file
+    if absolute.parts[1:2] in (("dev",), ("proc",)) and absolute.parts[1:3] != ("dev", "shm"):
+        return True
+    try:
+        return not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode)
+    except FileNotFoundError:
+        return False
+
+
+def _scratch_pattern(target: Path) -> str:
+    return f".{target.name[:_LONGEST_NAME]}."
+
+
+def _scratch_file(target: Path) -> tuple[Path, int]:
+    """Make a locked file with a name that no other process uses, with the permissions of any new file."""
+    while True:
+        scratch = target.with_name(f"{_scratch_pattern(target)}{secrets.token_hex(6)}.new")
+        descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        _lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:
+            return scratch, descriptor
+        os.close(descriptor)  # another writer took it for a leftover between the two calls
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove scratch files of the target whose writers are dead."""
+    start = _scratch_pattern(target)
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        names = [e.name for e in entries if e.name.startswith(start) and e.name.endswith(".new")]
+        for leftover in map(target.with_name, names):
+            with suppress(OSError):
+                descriptor = os.open(leftover, os.O_RDWR)
+                try:
+                    if _lock(descriptor, wait=False):
+                        leftover.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Whether the file is now locked; never on systems or disks without such locks."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""Every place in the packages that writes, moves or copies a file: all others use the one writer."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("rerankers", "benchmarks", "reports")
+
+WRITERS = {
+    "write_text",
+    "write_bytes",
+    "save_file",
+    "save_pretrained",
+    "copyfile",
+    "copy",
+    "copy2",
+    "copytree",
+}
+WRITERS |= {"move", "rename", "touch", "symlink_to", "hardlink_to", "NamedTemporaryFile", "mkstemp"}
+QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt"}
+
+APPENDED = {
+    "benchmarks/cell.py": "rankings and rows of a cell, of which torn ends are removed when it is resumed",
+    "benchmarks/training/cross_encoder.py": "the log of held-out lists",
+    "benchmarks/training/distillation.py": "lists of a teacher, of which torn ends are removed",
+    "rerankers/llm/prices.py": "the ledger of what was spent",
+    "rerankers/pe_rank/training/trainer.py": "the log of a training",
+}
+FOLDERS = {
+    "benchmarks/bm25.py": "an index, built beside its place and renamed when it is whole",
+    "benchmarks/candidates.py": "a candidate set, likewise",
+    "benchmarks/dense.py": "a collection's embeddings, likewise",
+    "benchmarks/merge.py": "a copy of a cell or a candidate set, likewise",
+    "benchmarks/training/cross_encoder.py": "a checkpoint, written by its library",
+    "rerankers/jina_reranker.py": "a converted model, built beside its place and renamed when it is whole",
+    "rerankers/models.py": "an unpacked wheel, likewise",
+    "rerankers/pe_rank/compact.py": "a checkpoint, in a folder that is renamed when it is whole",
+    "rerankers/pe_rank/training/export.py": "a checkpoint, likewise",
+}
+OTHERS = {
+    "benchmarks/cli.py": "the null device, in place of a closed standard output",
+    "benchmarks/lock.py": "the lock, whose content is for people",
+    "benchmarks/protocol.py": "a counter of the Linux kernel",
+    "rerankers/encoders/store.py": "a lock without content",
+    "rerankers/files.py": "the one writer",
+}
+
+
+def written_by(path: Path) -> list[str]:
+    """Calls of a module that may write, move or copy a file, as source text."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        last = name.rpartition(".")[2]
+        if last == "open" and name not in QUALIFIED:
+            place = 1 if name in ("open", "gzip.open", "io.open", "bz2.open") else 0
+            modes = [ast.unparse(mode) for mode in node.args[place : place + 1]]
+            modes += [ast.unparse(given.value) for given in node.keywords if given.arg == "mode"]
+            writes = any(set("wax+") & set(mode.strip("'\"")) for mode in modes)
+        elif last == "replace" and name not in QUALIFIED:
+            writes = len(node.args) == 1 and not node.keywords  # a path's; a text's has two arguments
+        else:
+            writes = last in WRITERS or name in QUALIFIED
+        if writes:
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_only_the_one_writer_append_only_logs_and_renamed_folders_write_files() -> None:
+    places = {
+        path.relative_to(ROOT).as_posix(): calls
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "micro" not in path.parts and (calls := written_by(path))
+    }
+    assert set(places) == set(APPENDED) | set(FOLDERS) | set(OTHERS), places
+
+
+@pytest.mark.parametrize("name", sorted(set(APPENDED) - set(FOLDERS)))
+def test_a_log_is_opened_to_append_only(name: str) -> None:
+    calls = written_by(ROOT / name)
+    assert calls
+    assert all(".open('a" in call for call in calls), calls
