@@ -40,7 +40,7 @@ class First(Reranker):
         step: places the window moves.
         policy: see `rerankers.windows`.
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
-        passage_words: passages are cut after this many words.
+        passage_words: passages are cut after this many words, counted by `rerankers.words`.
         dtype, device, attention: see `rerankers.llm.causal`.
 
     Raises:
@@ -115,7 +115,7 @@ class First(Reranker):
         """Token ids of the prompt with passages as long as allowed and the context holds; that length."""
         longest = self._passage_words
         while True:
-            texts = [" ".join(words[:longest]) for words in passages]
+            texts = ["".join(words[:longest]) for words in passages]
             tokens = self._encode(self._text(self._prompt.messages(query, texts, _LETTERS)))
             if self._context is None or len(tokens) <= self._context:
                 return tokens, longest

@@ -22,7 +22,7 @@ def cut_passages(request: RerankRequest, longest: int, usage: Usage) -> list[str
     """The candidates' texts, cut after `longest` words; how many were is counted."""
     words = [passage_words(candidate.text) for candidate in request.candidates]
     usage.passages_truncated = sum(len(each) > longest for each in words)
-    return [" ".join(each[:longest]) for each in words]
+    return ["".join(each[:longest]) for each in words]
 
 
 def labelled(texts: Sequence[str]) -> str:

@@ -36,8 +36,8 @@ class Setwise(ChatReranker):
         chat: the model, its backend, and how much is compared; in experiment files these options stand beside
             the others.
         method: `heap` or `bubble`.
-        children: children of a heap's node, the published code's `num_child`. A prompt shows one passage more,
-            so 2, the value of the published results, is the paper's c = 3 passages in a prompt.
+        children: children of a node of the heap, the published code's `num_child`. A prompt shows one more
+            passage, so 2, the value of the published results, is the paper's c = 3.
     """
 
     @validate_call

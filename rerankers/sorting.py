@@ -1,7 +1,7 @@
-"""Sort algorithms driven by a comparator that selects the best of a few items: heap sort and bubble sort.
+"""Sort algorithms driven by a comparator that selects the best of a few items.
 
-A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and arXiv
-2310.09497 (sets): they settle the first ranks only. They are generators, because the comparator is one:
+A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and
+arXiv 2310.09497 (sets): they settle the first ranks only. They are generators, as the comparator is one:
 whatever it yields goes out to the backend. A contradictory comparison spoils the order and nothing else.
 """
 
@@ -17,7 +17,7 @@ Best = Callable[[Sequence[int]], Generator[Y, S, int]]
 
 
 def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by a heap; the others follow in their original order.
+    """Return the `top` best of `count` items, best first, by a heap; the others follow in input order.
 
     Each comparison shows a parent and its up to `children` children, the parent first. n items need about
     n / children comparisons to build the heap and log n for each rank.
@@ -59,7 +59,7 @@ def pair_bubble_order(count: int, top: int, best: Best[Y, S]) -> Generator[Y, S,
 
 
 def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by passes of sets from tail to head; the rest follow.
+    """Return the `top` best of `count` items, best first, by passes of sets; the rest follow in input order.
 
     A comparison shows up to `children` + 1 neighbours; the best changes places with the first of them, which
     the next comparison shows last. A pass begins where the one before first changed something: behind that

@@ -62,7 +62,7 @@ class ComparisonOptions(ChatOptions):
 
     Attributes:
         top: places that are settled: passes, ten in the papers, or places taken from a heap.
-        passage_words: passages are cut after this many words.
+        passage_words: passages are cut after this many words, counted by `rerankers.words`.
         max_new_tokens: longest answer.
     """
 

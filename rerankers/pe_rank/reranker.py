@@ -28,6 +28,7 @@ from rerankers.pe_rank.plain import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
 from rerankers.pe_rank.workers import Workers
 from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.words import split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -276,10 +277,10 @@ class PERank(Reranker):
         for request, cost, candidates in zip(run.requests, run.costs, rows.tolist(), strict=True):
             texts = []
             for i in candidates:
-                words = request.candidates[i].text.split()
+                words = split_words(request.candidates[i].text)
                 cost.usage.passages_truncated += len(words) > _TEXT_WORDS
                 texts.append(
-                    request.candidates[i].text if len(words) <= _TEXT_WORDS else " ".join(words[:_TEXT_WORDS])
+                    request.candidates[i].text if len(words) <= _TEXT_WORDS else "".join(words[:_TEXT_WORDS])
                 )
             prompts.append(self._llm.writer.write(request.query, count, texts))
         return prompts

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rerankers.words import split_words
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -68,8 +70,11 @@ def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
 
 
 def passage_words(text: str) -> list[str]:
-    """A passage's words, without the label that an empty title leaves in some collections."""
-    return text.replace("Title: Content: ", "").split()
+    """Return a passage's words, without the label that an empty title leaves in some collections.
+
+    Joined without a separator, the first words are the passage's beginning; see `rerankers.words`.
+    """
+    return split_words(text.replace("Title: Content: ", ""))
 
 
 def _filled(turn: dict[str, str], values: Mapping[str, object]) -> Message:

@@ -47,7 +47,7 @@ class RankGPT(ChatReranker):
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         prompt: see `prompts.toml`.
         parsing: `reference` or `strict`; see `rerankers.rankgpt.permutation`.
-        passage_words: passages are cut after this many words.
+        passage_words: passages are cut after this many words, counted by `rerankers.words`.
         max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
     """
 
@@ -146,7 +146,7 @@ class RankGPT(ChatReranker):
         """The prompt with passages as long as allowed, and how many words that is."""
         longest = self._passage_words
         while True:
-            messages = self._prompt.messages(query, [" ".join(words[:longest]) for words in passages])
+            messages = self._prompt.messages(query, ["".join(words[:longest]) for words in passages])
             if longest == 1 or self._chat.fits(messages, limit):
                 return messages, longest
             longest = max(1, longest * 9 // 10)

@@ -15,7 +15,7 @@ def test_messages_are_those_of_the_published_code(golden: Path) -> None:
     cases = json.loads((golden / "rankgpt" / "golden.json").read_text(encoding="utf-8"))["messages"]
     assert len(cases) == 3
     for case in cases:
-        shortened = [" ".join(passage_words(passage)[:300]) for passage in case["passages"]]
+        shortened = ["".join(passage_words(passage)[:300]) for passage in case["passages"]]
         assert load_prompt("rankgpt").messages(case["query"], shortened) == case["messages"]
 
 
