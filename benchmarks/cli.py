@@ -113,10 +113,7 @@ def _rerank(options: argparse.Namespace) -> int:
 def _import_run(options: argparse.Namespace) -> int:
     from benchmarks import imports
 
-    runs: dict[str, Path] = {}
-    for run in options.runs:
-        label, equals, path = run.rpartition("=")
-        runs[label if equals else imports.label_of(Path(path), options.first_stage)] = Path(path)
+    runs = imports.labelled_runs(options.runs, options.first_stage)
     if options.pool:
         pool = imports.stored_pool(options.out, options.pool)
     elif options.first_stage and options.qrels:

@@ -3,8 +3,9 @@
 An imported cell has rankings and no measurements: its latency is unknown, not zero. A run that ranks a
 passage which is not among the candidates answered another question, and is refused.
 
-Published figures come from trec_eval, which reads scores in 32 bits, ignores the rank column and puts equal
-scores in descending order of document id. Runs are imported in that order, which gives those figures again.
+Published figures come from trec_eval, whose order of equal scores (`benchmarks.ties`) every run keeps, which
+gives those figures again. How many passages share a score, and how many queries of a run the dataset lacks,
+is printed and recorded.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, load_pool
-from benchmarks.cell import write_imported
+from benchmarks.cell import read_record, write_imported
 from benchmarks.lock import FolderLock
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
 from benchmarks.readers import read_qrels, read_run
 from benchmarks.record import Protocol, Record, System
+from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from benchmarks.store import list_cells
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
+from rerankers.paths import existing_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,26 +34,67 @@ if TYPE_CHECKING:
 Run = dict[str, list[tuple[str, float]]]
 
 
+FIRST_STAGE = "first stage"
+"""The label of the cell that keeps the order of the candidate set."""
+
+
+def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[str, Path]:
+    """Return paths by label from `RUN` and `LABEL=RUN` arguments.
+
+    An argument that is the path of a file is a path, even with `=` in it. In others the first `=` ends the
+    label.
+
+    Raises:
+        InputError: a label is empty or used twice.
+    """
+    runs: dict[str, Path] = {}
+    for argument in arguments:
+        label, equals, rest = argument.partition("=")
+        path = existing_path(argument)
+        if path is not None or not equals:
+            path = path or user_path(argument)
+            label = label_of(path, first_stage)
+        else:
+            path = user_path(rest)
+        if not label:
+            raise InputError(f"{argument}: the label is empty. Write LABEL=RUN.")
+        if label in runs or label == FIRST_STAGE:
+            other = runs.get(label, first_stage) or "the candidate set"
+            raise InputError(
+                f"{argument}: the label {label!r} is that of {other} too. Give another one: LABEL=RUN."
+            )
+        runs[label] = path
+    return runs
+
+
 def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
-    """Candidates as a first stage's run lists them, for the judged queries; texts are unknown.
+    """Return the candidate set that a first stage's run lists for the judged queries; texts are unknown.
 
     Raises:
         InputError: a file is missing or wrong.
     """
     grades = read_qrels(qrels)
     run = read_run(first_stage)
+    check_queries(first_stage, run, grades)
     found = {
         query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in run.get(query_id, ())]
         for query_id in grades
     }
+    counts = RunCounts.of(run, grades)
+    say_counts(first_stage, counts)
     return Pool.freeze(
         dataset=dataset,
-        first_stage={"kind": "run", "name": _stem(first_stage), "sha256": _sha256(first_stage)},
+        first_stage={
+            "kind": "run",
+            "name": _stem(first_stage),
+            "sha256": _sha256(first_stage),
+            **counts.nonzero(),
+        },
         depth=max((len(hits) for hits in found.values()), default=0),
         queries=dict.fromkeys(grades, ""),
         qrels=grades,
         candidates=found,
-        unjudged=len(run.keys() - grades.keys()),
+        unjudged=counts.queries_left_out,
     )
 
 
@@ -72,11 +116,16 @@ def import_runs(
         query_id: [(candidate.doc_id, candidate.score) for candidate in candidates]
         for query_id, candidates in pool.candidates.items()
     }
-    cells = [_cell(pool, "first stage", "first-stage", given, pool.digest, measures)]
+    cells = [_cell(pool, FIRST_STAGE, "first-stage", given, pool.digest, measures)]
+    counts: dict[Path, RunCounts] = {}
     for label, path in runs.items():
         run = read_run(path)
         _check(run, pool, path)
+        counts[path] = RunCounts.of(run, pool.queries)
         cells.append(_cell(pool, label, "imported", run, _sha256(path), measures))
+    _check_names([record for record, _ in cells], folder)
+    for path, count in counts.items():
+        say_counts(path, count)
     with FolderLock(folder):
         pool.save(folder / "pools", store_text=False)
         for record, ranking in cells:
@@ -106,8 +155,11 @@ def _cell(
     name = f"{slug(f'{pool.dataset}-{label}')}-{digest}"
     described: dict[str, Any] = {"imported": source}
     ranked = {query_id: hits for query_id, hits in run.items() if query_id in pool.queries}
+    notices = [] if reranker == "first-stage" else RunCounts.of(run, pool.queries).sentences()
     if any(len(ranked.get(query_id, ())) < len(hits) for query_id, hits in pool.candidates.items()):
-        described["notice"] = "the run leaves candidates unranked"
+        notices.append("the run leaves candidates unranked")
+    if notices:
+        described["notice"] = "; ".join(notices)
     record = Record(
         cell=name,
         experiment="imported",
@@ -130,8 +182,8 @@ def _cell(
 
 
 def _check(run: Run, pool: Pool, path: Path) -> None:
-    if not run.keys() & pool.queries.keys():
-        raise InputError.at(path, None, f"ranks none of the queries of {pool.dataset}; is it another's run?")
+    """Refuse a run that ranks other queries, or other passages, than the candidate set holds."""
+    check_queries(path, run, pool.queries)
     for query_id, hits in run.items():
         known = {candidate.doc_id for candidate in pool.candidates.get(query_id, ())}
         for doc_id, _ in hits:
@@ -140,12 +192,32 @@ def _check(run: Run, pool: Pool, path: Path) -> None:
                 raise InputError.at(path, None, f"{reason}; import it with its own first stage")
 
 
+def _check_names(records: Sequence[Record], folder: Path) -> None:
+    """Refuse two cells of one name, and two imported cells of one label on one candidate set."""
+    known = [record for record in map(read_record, sorted(folder.glob("*/"))) if record is not None]
+    for place, record in enumerate(records):
+        label = record.system.label
+        for other in records[:place]:
+            if other.cell == record.cell:
+                raise InputError(
+                    f"{label!r} and {other.system.label!r}: one run under two labels that give the folder "
+                    f"name {record.cell}. Import it once."
+                )
+        for other in known:
+            same_set = other.is_imported and other.pool == record.pool
+            if same_set and other.system.label == label and other.cell != record.cell:
+                raise InputError(
+                    f"{folder / other.cell}: another run is imported as {label!r} already. Give this one "
+                    "another label: LABEL=RUN."
+                )
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def label_of(run: Path, first_stage: Path | None) -> str:
-    """What a run is called unless told otherwise: its file, without the first stage that it starts with."""
+    """Return the default label of a run: its file's name, without that of the first stage at its start."""
     return _stem(run).removeprefix(f"{_stem(first_stage)}_" if first_stage else "")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.readers import read_run
+from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
 from rerankers.paths import user_path
 
@@ -162,15 +163,15 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, i
 def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
     path = user_path(spec.path)
     found = read_run(path)
-    for query_id in found:
-        if query_id not in dataset.queries:
-            reason = f"query {query_id!r} is not one of {dataset.name}; is it the run's dataset?"
-            raise InputError.at(path, None, reason)
+    check_queries(path, found, dataset.queries)
+    counts = RunCounts.of(found, dataset.queries)
+    say_counts(path, counts)
     hits = {query_id: found[query_id][:depth] for query_id in queries if query_id in found}
     described = {
         "kind": "run",
         "name": spec.name or path.name.removesuffix(".gz").removesuffix(".trec"),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **counts.nonzero(),
     }
     return Retrieved(hits=hits, described=described)
 

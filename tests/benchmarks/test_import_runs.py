@@ -65,6 +65,64 @@ def test_a_run_that_leaves_candidates_out_says_so(files: list[str], tmp_path: Pa
     assert described["notice"] == "the run leaves candidates unranked"
 
 
+def test_two_runs_of_one_label_are_refused_before_anything_is_written(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "theirs.trec").write_text(THEIRS)
+    paths = [str(tmp_path / folder / "theirs.trec") for folder in ("a", "b")]
+    for runs in (
+        paths,
+        [f"X={paths[0]}", f"X={paths[1]}"],
+        [f"first stage={paths[0]}"],
+        [f"={paths[0]}"],
+        [f"A b={paths[0]}", f"A-b={paths[0]}"],
+    ):
+        assert main(["import-run", *runs, *files]) == 2
+        assert "label" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    assert main(["import-run", f"X={paths[0]}", f"Y={paths[1]}", *files]) == 0
+    labels = [cell.record.system.label for cell in read_results(tmp_path / "out").cells]
+    assert labels == ["first stage", "X", "Y"]
+
+
+def test_a_label_of_an_earlier_import_is_not_given_to_another_run(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("one.trec", THEIRS), ("two.trec", THEIRS.replace("0.9", "0.1"))):
+        (tmp_path / name).write_text(content)
+    first, second = f"X={tmp_path / 'one.trec'}", f"X={tmp_path / 'two.trec'}"
+    assert main(["import-run", first, *files]) == 0
+    assert main(["import-run", first, *files]) == 0  # the same run again changes nothing
+    assert main(["import-run", second, *files]) == 2
+    assert "another run is imported as 'X'" in capsys.readouterr().err
+    assert len(read_results(tmp_path / "out").cells) == 2
+
+
+def test_a_path_that_exists_is_taken_whole_and_else_the_first_sign_ends_the_label(
+    files: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "lr=2.trec").write_text(THEIRS)
+    assert main(["import-run", str(tmp_path / "lr=2.trec"), f"X={tmp_path}/lr=2.trec", *files]) == 0
+    cells = read_results(tmp_path / "out").cells
+    assert [cell.record.system.label for cell in cells] == ["first stage", "lr=2", "X"]
+
+
+def test_foreign_queries_and_ties_are_counted_aloud_and_stand_under_the_table(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs.trec").write_text(THEIRS + "q9 Q0 a 1 0.9 y\nq10 Q0 a 1 0.9 y\n")
+    assert main(["import-run", str(tmp_path / "theirs.trec"), *files]) == 0
+    said = capsys.readouterr().err
+    assert "theirs.trec: queries of the run left out, not in the dataset or not judged: 2" in said
+    assert "theirs.trec: passages that share a score, ordered by document id as in trec_eval: 2" in said
+    assert "bm25.trec: queries of the run left out, not in the dataset or not judged: 1" in said  # q4
+    first, theirs = read_results(tmp_path / "out").cells
+    assert "not judged: 2; passages that share a score" in theirs.record.system.described["notice"]
+    assert first.record.first_stage["queries_left_out"] == 1
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [

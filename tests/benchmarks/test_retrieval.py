@@ -115,10 +115,17 @@ def test_a_run_is_cut_at_the_depth_and_names_its_origin(folder: Path, name: str)
 
 def test_a_run_of_another_dataset_is_refused(folder: Path) -> None:
     spec = write_run(folder, "q7 Q0 d3 1 9 t\n")
-    with pytest.raises(
-        InputError, match=r"first\.trec: query 'q7' is not one of data; is it the run's dataset"
-    ):
+    with pytest.raises(InputError, match=r"first\.trec: ranks none of the queries: it has 'q7'.*own dataset"):
         build_pool(str(folder), spec, 10)
+
+
+def test_queries_of_a_run_that_the_dataset_lacks_are_counted_aloud_and_recorded(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_run(folder, "q1 Q0 d3 1 9 t\nq7 Q0 d3 1 9 t\nq8 Q0 d3 1 9 t\n")
+    pool = build_pool(str(folder), spec, 10)
+    assert pool.first_stage["queries_left_out"] == 2
+    assert "not in the dataset or not judged: 2" in capsys.readouterr().err
 
 
 def test_a_run_with_a_passage_that_the_dataset_lacks_is_refused(folder: Path) -> None:
