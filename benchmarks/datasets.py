@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from benchmarks.candidates_file import query_text, read_candidates
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.input_files import COMPRESSED, uncompressed_name
 from rerankers.json_lines import Row, read_json_lines
 from rerankers.paths import existing_path, user_path
 
@@ -52,7 +53,7 @@ class DatasetSpec(BaseModel):
     def _from_string(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value.endswith((".jsonl", ".jsonl.gz")):
+        if uncompressed_name(Path(value)).endswith(".jsonl"):
             return {"candidates": value}
         path = None if value in ("", "bundled") else existing_path(value)
         is_path = value.startswith((".", "/", "~")) or (path is not None and path.is_dir())
@@ -257,8 +258,9 @@ def _open_folder(folder: Path, name: str, split: str | None) -> Dataset:
 
 
 def _member(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
+    for suffix in ("", *COMPRESSED):
+        path = folder / f"{name}{suffix}"
+        if path.exists() and not path.is_dir():
             return path
     raise InputError.at(
         folder, None, f"there is no {name} in this folder; it needs corpus.jsonl, queries.jsonl"
@@ -300,5 +302,5 @@ def _read_corpus(path: Path) -> dict[str, str]:
 def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
     queries, passages, given = read_candidates(path)
     qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
-    name = spec.name or path.name.removesuffix(".gz").removesuffix(".jsonl")
+    name = spec.name or uncompressed_name(path).removesuffix(".jsonl")
     return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)

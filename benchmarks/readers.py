@@ -1,4 +1,4 @@
-"""Strict readers of the field's tables: qrels and TREC runs; plain or gzip.
+"""Strict readers of the field's tables: qrels and TREC runs; plain or compressed.
 
 Every reader stops at the first wrong line and says which one it is, what is wrong, and what to do. Nothing is
 skipped but blank lines, for what a reader skips silently becomes a wrong number in a paper.
@@ -16,6 +16,8 @@ from rerankers.json_lines import read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rerankers.input_files import Digest
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -57,7 +59,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
+def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[str, float]]]:
     """Doc ids and scores by query id, best first, from a TREC run: `query_id Q0 doc_id rank score tag`.
 
     Sorted as trec_eval sorts (`benchmarks.ties`): by score, highest first; equal scores by document id,
@@ -68,7 +70,7 @@ def read_run(path: Path) -> dict[str, list[tuple[str, float]]]:
             passage listed twice for one query.
     """
     found: dict[str, dict[str, float]] = {}
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, digest):
         if not found and line.startswith("# "):
             continue  # such as the header that ir_metadata puts there
         fields = line.split()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from benchmarks.readers import read_run
 from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
+from rerankers.input_files import uncompressed_name
 from rerankers.paths import user_path
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Dense(_Spec):
 
 
 class Run(_Spec):
-    """Candidates from a TREC run file, plain or gzip.
+    """Candidates from a TREC run file, plain or compressed.
 
     Attributes:
         path: the file.
@@ -162,15 +163,16 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, i
 
 def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
     path = user_path(spec.path)
-    found = read_run(path)
+    digest = hashlib.sha256()
+    found = read_run(path, digest)
     check_queries(path, found, dataset.queries)
     counts = RunCounts.of(found, dataset.queries)
     say_counts(path, counts)
     hits = {query_id: found[query_id][:depth] for query_id in queries if query_id in found}
     described = {
         "kind": "run",
-        "name": spec.name or path.name.removesuffix(".gz").removesuffix(".trec"),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "name": spec.name or uncompressed_name(path).removesuffix(".trec"),
+        "sha256": digest.hexdigest(),
         **counts.nonzero(),
     }
     return Retrieved(hits=hits, described=described)

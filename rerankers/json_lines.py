@@ -1,35 +1,40 @@
-"""A strict reader of JSON lines, plain or gzip: the first wrong line stops it, with its number and why.
+"""A strict reader of JSON lines, plain or compressed: the first wrong line stops it, with its number and why.
 
 Nothing is skipped but blank lines, for what a reader skips silently becomes a wrong number in a paper.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import zlib
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rerankers.errors import InputError
+from rerankers.input_files import DAMAGED, open_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from rerankers.input_files import Digest
+
 _Value = TypeVar("_Value")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers (1-based) and without line ends.
+def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, str]]:
+    """Yield lines that are not blank, with their numbers (1-based) and without line ends.
+
+    Args:
+        path: a file, FIFO or pipe, plain or compressed by gzip, bzip2 or xz; it is opened once.
+        digest: a hash that is updated with the file's bytes, all of them once the last line is out.
 
     Raises:
-        InputError: no such file, not UTF-8, damaged gzip, or no line at all.
+        InputError: no such file, not UTF-8, a damaged or another binary format, or no line at all.
     """
     number = 0
     found = False
     try:
-        with _open(path) as file:
+        with open_once(path, digest) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line.strip():
@@ -37,10 +42,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
     except UnicodeDecodeError as error:
         raise InputError.at(path, number, "this line is not UTF-8; convert the file to UTF-8") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        reason = f"the compressed file is damaged ({error}); fetch it again"
-        raise InputError.at(path, number + 1, reason) from error
+    except DAMAGED as error:
+        raise _damaged(path, number + 1, error) from error
     except OSError as error:
+        if error.errno is None:  # not of the system, but of bz2
+            raise _damaged(path, number + 1, error) from error
         reason = f"cannot be read ({error.strerror or error}); check the path"
         raise InputError.at(path, None, reason) from error
     if not found:
@@ -129,10 +135,8 @@ class Row:
         return number
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        magic = file.read(2)
-    return cast("IO[bytes]", gzip.open(path, "rb")) if magic == b"\x1f\x8b" else path.open("rb")
+def _damaged(path: Path, line: int, error: Exception) -> InputError:
+    return InputError.at(path, line, f"the compressed file is damaged ({error}); fetch it again")
 
 
 def _id(text: str) -> str | None:

@@ -1,0 +1,130 @@
+"""Every reader opens its file once, so that pipes and compressed streams are read whole."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.candidates_file import read_candidates
+from benchmarks.datasets import open_dataset
+from benchmarks.readers import read_qrels, read_run
+from rerankers.errors import InputError
+from rerankers.json_lines import read_json_lines, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+QUERIES = range(400)  # with their lines, several blocks of a pipe (64 KiB)
+PADDING = "x" * 300
+
+CONTENTS = {
+    "lines": (lambda path: list(read_lines(path)), [f"{i} {PADDING}" for i in QUERIES]),
+    "json": (lambda path: list(read_json_lines(path)), [f'{{"a": {i}, "b": "{PADDING}"}}' for i in QUERIES]),
+    "qrels": (read_qrels, [f"q{i} 0 d{i}{PADDING} 1" for i in QUERIES]),
+    "beir": (read_qrels, ["query-id\tcorpus-id\tscore", *(f"q{i}\td{i}{PADDING}\t1" for i in QUERIES)]),
+    "run": (read_run, [f"q{i} Q0 d{i} 1 {i}.5 {PADDING}" for i in QUERIES]),
+    "candidates": (
+        read_candidates,
+        [
+            f'{{"query": {{"qid": "q{i}", "text": "a"}}, '
+            f'"hits": [{{"docid": "d", "score": 1, "content": "{PADDING}"}}]}}'
+            for i in QUERIES
+        ],
+    ),
+}
+
+
+@contextmanager
+def fifo(path: Path, content: bytes) -> Iterator[Path]:
+    """A FIFO from which the content can be read once; its first byte comes alone."""
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as file:
+            file.write(content[:1])
+            file.write(content[1:])
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    yield path
+    writer.join(timeout=10)
+
+
+def identity(content: bytes) -> bytes:
+    return content
+
+
+@pytest.mark.parametrize("compress", [identity, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_a_fifo_reads_like_the_file_plain_or_compressed(
+    kind: str, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    reader: Callable[[Path], Any] = CONTENTS[kind][0]
+    content = "\n".join(CONTENTS[kind][1]).encode()
+    (tmp_path / "file").write_bytes(content)
+    expected = reader(tmp_path / "file")
+    assert len(expected[0] if kind == "candidates" else expected) == len(CONTENTS[kind][1]) - (kind == "beir")
+    (tmp_path / "compressed").write_bytes(compress(content))
+    assert reader(tmp_path / "compressed") == expected
+    with fifo(tmp_path / "pipe", compress(content)) as pipe:
+        assert reader(pipe) == expected
+
+
+def test_a_folder_of_fifos_is_a_dataset(tmp_path: Path) -> None:
+    corpus = b"".join(b'{"_id": "d%d", "text": "%s"}\n' % (i, PADDING.encode()) for i in QUERIES)
+    queries = b"".join(b'{"_id": "q%d", "text": "%s"}\n' % (i, PADDING.encode()) for i in QUERIES)
+    (tmp_path / "qrels").mkdir()
+    with (
+        fifo(tmp_path / "corpus.jsonl", corpus),
+        fifo(tmp_path / "queries.jsonl", queries),
+        fifo(tmp_path / "qrels" / "test.tsv", b"\n".join(b"q%d 0 d%d 1" % (i, i) for i in QUERIES)),
+    ):
+        dataset = open_dataset(str(tmp_path))
+        assert (len(dataset.queries), len(dataset.qrels), dataset.passage_count) == (400, 400, 400)
+
+
+@pytest.mark.parametrize("compress", [identity, gzip.compress, bz2.compress, lzma.compress])
+def test_the_digest_of_a_pipe_is_that_of_the_file(compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    content = compress("\n".join(CONTENTS["run"][1]).encode())
+    digest = hashlib.sha256()
+    with fifo(tmp_path / "pipe", content) as pipe:
+        read_run(pipe, digest)
+    assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_cut_compressed_file_is_named_with_its_line(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(compress(os.urandom(9999).hex().encode() + b"\n")[:-20])
+    with pytest.raises(InputError, match=r"file:[12]: the compressed file is damaged"):
+        list(read_lines(tmp_path / "file"))
+    (tmp_path / "file").write_bytes(compress(b"a\n")[:6] + b"no such block" * 9)
+    with pytest.raises(InputError, match=r"file:1: the compressed file is damaged"):
+        list(read_lines(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x28\xb5\x2f\xfd rest", "this is a Zstandard file; decompress it"),
+        (b"PAR1 rest", "this is a Parquet file; convert it"),
+        (b"PK\x03\x04 rest", "this is a ZIP archive; unpack it"),
+    ],
+)
+@pytest.mark.parametrize("reader", [read_lines, read_json_lines, read_qrels, read_run, read_candidates])
+def test_another_binary_format_is_named(
+    reader: Callable[[Path], Any], content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        list(reader(tmp_path / "file"))
