@@ -24,6 +24,7 @@ from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from benchmarks.store import list_cells
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError
+from rerankers.input_files import uncompressed_name
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
 from rerankers.paths import existing_path, user_path
 
@@ -74,7 +75,8 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         InputError: a file is missing or wrong.
     """
     grades = read_qrels(qrels)
-    run = read_run(first_stage)
+    digest = hashlib.sha256()
+    run = read_run(first_stage, digest)
     check_queries(first_stage, run, grades)
     found = {
         query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in run.get(query_id, ())]
@@ -87,7 +89,7 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         first_stage={
             "kind": "run",
             "name": _stem(first_stage),
-            "sha256": _sha256(first_stage),
+            "sha256": digest.hexdigest(),
             **counts.nonzero(),
         },
         depth=max((len(hits) for hits in found.values()), default=0),
@@ -119,10 +121,11 @@ def import_runs(
     cells = [_cell(pool, FIRST_STAGE, "first-stage", given, pool.digest, measures)]
     counts: dict[Path, RunCounts] = {}
     for label, path in runs.items():
-        run = read_run(path)
+        digest = hashlib.sha256()
+        run = read_run(path, digest)
         _check(run, pool, path)
         counts[path] = RunCounts.of(run, pool.queries)
-        cells.append(_cell(pool, label, "imported", run, _sha256(path), measures))
+        cells.append(_cell(pool, label, "imported", run, digest.hexdigest(), measures))
     _check_names([record for record, _ in cells], folder)
     for path, count in counts.items():
         say_counts(path, count)
@@ -212,14 +215,10 @@ def _check_names(records: Sequence[Record], folder: Path) -> None:
                 )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def label_of(run: Path, first_stage: Path | None) -> str:
     """Return the default label of a run: its file's name, without that of the first stage at its start."""
     return _stem(run).removeprefix(f"{_stem(first_stage)}_" if first_stage else "")
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
+    return uncompressed_name(path).removesuffix(".trec").removesuffix(".txt")

@@ -15,7 +15,9 @@ import pytest
 
 from benchmarks.candidates_file import read_candidates
 from benchmarks.datasets import open_dataset
+from benchmarks.imports import import_runs, pool_of
 from benchmarks.readers import read_qrels, read_run
+from benchmarks.store import read_results
 from rerankers.errors import InputError
 from rerankers.json_lines import read_json_lines, read_lines
 
@@ -128,3 +130,25 @@ def test_another_binary_format_is_named(
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(InputError, match=says):
         list(reader(tmp_path / "file"))
+
+
+def test_judgements_and_runs_from_pipes_are_imported_as_those_from_files(tmp_path: Path) -> None:
+    judged = "\n".join(f"q{i} 0 d{i}{PADDING} 1" for i in QUERIES).encode()
+    ranked = "\n".join(f"q{i} Q0 d{i}{PADDING} 1 2 t" for i in QUERIES).encode()
+    for name, content in {"judged": judged, "first": ranked, "theirs": ranked}.items():
+        (tmp_path / name).write_bytes(content)
+    files = pool_of(tmp_path / "first", tmp_path / "judged", "d")
+    (tmp_path / "first").unlink()
+    (tmp_path / "theirs").unlink()
+    with (
+        fifo(tmp_path / "judged-pipe", gzip.compress(judged)) as judgements,
+        fifo(tmp_path / "first", ranked) as first,
+        fifo(tmp_path / "theirs", ranked) as theirs,
+    ):
+        pool = pool_of(first, judgements, "d")
+        piped = import_runs(tmp_path / "piped", pool, {"theirs": theirs})
+    assert pool.digest == files.digest
+    assert len(pool.qrels) == 400
+    cells = {cell.record.system.label: cell for cell in read_results(tmp_path / "piped").cells}
+    assert cells["theirs"].record.system.described["imported"] == hashlib.sha256(ranked).hexdigest()
+    assert [cell.record.cell for cell in cells.values()] == piped
