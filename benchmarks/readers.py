@@ -1,7 +1,7 @@
 """Strict readers of the field's tables: qrels and TREC runs; plain or compressed.
 
 Every reader stops at the first wrong line and says which one it is, what is wrong, and what to do. Nothing is
-skipped but blank lines, for what a reader skips silently becomes a wrong number in a paper.
+skipped but blank lines and comments, for what a reader skips silently becomes a wrong number in a paper.
 """
 
 from __future__ import annotations
@@ -12,74 +12,101 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ties import LARGEST_SCORE, trec_eval_order
 from rerankers.errors import InputError
-from rerankers.json_lines import read_lines
+from rerankers.json_lines import Row, json_object, read_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rerankers.input_files import Digest
 
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+_GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_QUERY = ("query-id", "query_id", "qid", "query", "topic", "topic_id", "topic-id")
+_PASSAGE = ("corpus-id", "corpus_id", "doc_id", "doc-id", "docid", "docno", "pid", "passage_id", "passage-id")
+_RELEVANCE = ("score", "relevance", "grade", "label", "rel")
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Grade by doc id by query id, from a TREC qrels file or a BEIR one.
+    """Read judgements: grade by doc id by query id.
 
-    TREC lines have four columns (`query_id 0 doc_id grade`); BEIR lines have three, under a header line
-    `query-id corpus-id score`. The first line decides.
+    Lines have four columns (`query_id 0 doc_id grade`, as trec_eval reads them) or three (`query_id doc_id
+    grade`, as BEIR writes them), with or without a line of column names; the first line decides. Lines that
+    begin with `#` are comments. JSON lines hold the same three values by name.
 
     Raises:
-        InputError: as `read_lines`; or a wrong number of columns, a grade that is no whole number, or a
+        InputError: as `read_lines`; or a wrong number of columns, a grade that is not a whole number, or a
             passage judged twice for one query.
     """
     qrels: dict[str, dict[str, int]] = {}
-    columns = 0
+    for number, query_id, doc_id, grade in _judgements(path):
+        if not _GRADE.fullmatch(grade):
+            reason = f"the grade {grade!r} is not a whole number; write 0, 1, 2, ..."
+            raise InputError.at(path, number, reason)
+        if doc_id in qrels.setdefault(query_id, {}):
+            reason = f"query {query_id!r} judges {doc_id!r} a second time; keep one of the lines"
+            raise InputError.at(path, number, reason)
+        qrels[query_id][doc_id] = int(float(grade))
+    if not qrels:
+        raise InputError.at(path, None, "the file holds no judgement; check how it was made")
+    return qrels
+
+
+def _judgements(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Yield line number, query id, doc id and grade as written."""
+    columns, is_json = 0, False
     for number, line in read_lines(path):
+        if line.lstrip().startswith("#"):
+            continue
         fields = line.split()
-        if columns == 0:
+        if not columns:
+            is_json = fields[0].startswith("{")
             columns = 3 if len(fields) == 3 else 4
-            if columns == 3 and fields[0].lower() in {"query-id", "query_id", "qid"}:
+            is_header = fields[0].lower() in _QUERY and not _NUMBER.fullmatch(fields[-1])
+            if is_header and len(fields) == columns:
                 continue
+        if is_json:
+            yield _json_judgement(path, number, line)
+            continue
         if len(fields) != columns:
             expected = "query-id, corpus-id, score" if columns == 3 else "query_id, 0, doc_id, grade"
             reason = f"expected {columns} columns ({expected}), found {len(fields)}; correct the line"
             raise InputError.at(path, number, reason)
-        query_id, doc_id, grade = fields[0], fields[-2], fields[-1]
-        if not _WHOLE_NUMBER.fullmatch(grade):
-            raise InputError.at(
-                path, number, f"the grade {grade!r} is not a whole number; write 0, 1, 2, ..."
-            )
-        if doc_id in qrels.setdefault(query_id, {}):
-            reason = f"query {query_id!r} judges {doc_id!r} a second time; keep one of the lines"
-            raise InputError.at(path, number, reason)
-        qrels[query_id][doc_id] = int(grade)
-    if not qrels:
-        raise InputError.at(path, None, "the file holds a header but no judgement; check how it was made")
-    return qrels
+        yield number, fields[0], fields[-2], fields[-1]
+
+
+def _json_judgement(path: Path, number: int, line: str) -> tuple[int, str, str, str]:
+    row = Row(path, number, json_object(path, number, line))
+    query_id, doc_id = row.identifier(row.first_key(_QUERY)), row.identifier(row.first_key(_PASSAGE))
+    return number, query_id, doc_id, str(row.get(row.first_key(_RELEVANCE)))
 
 
 def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[str, float]]]:
-    """Doc ids and scores by query id, best first, from a TREC run: `query_id Q0 doc_id rank score tag`.
+    """Read a TREC run, lines of `query_id Q0 doc_id rank score tag`: doc ids and scores, best first.
 
     Sorted as trec_eval sorts (`benchmarks.ties`): by score, highest first; equal scores by document id,
-    descending, whatever the rank column says. Comments (`# `) may stand before the first line.
+    descending, whatever the rank column says. Lines that begin with `#` are comments.
+
+    Args:
+        path: the run.
+        digest: a hash that is updated with the file's bytes.
+
+    Returns:
+        (doc id, score), best first, by query id.
 
     Raises:
-        InputError: as `read_lines`; or a wrong number of columns, a rank or score that is no number, or a
-            passage listed twice for one query.
+        InputError: as `read_lines`; or a wrong number of columns, a score that is not a number, a passage
+            listed twice for one query, or nothing but comments.
     """
     found: dict[str, dict[str, float]] = {}
     for number, line in read_lines(path, digest):
-        if not found and line.startswith("# "):
+        if line.lstrip().startswith("#"):
             continue  # such as the header that ir_metadata puts there
         fields = line.split()
         if len(fields) != 6:
             reason = f"expected 6 columns (query_id Q0 doc_id rank score tag), found {len(fields)}"
             raise InputError.at(path, number, f"{reason}; correct the line")
-        query_id, _, doc_id, rank, score, _ = fields
-        if not _WHOLE_NUMBER.fullmatch(rank):
-            raise InputError.at(path, number, f"the rank {rank!r} is not a whole number; write 1, 2, 3, ...")
+        query_id, _, doc_id, _, score, _ = fields
         if not _NUMBER.fullmatch(score) or not math.isfinite(float(score)):
             raise InputError.at(path, number, f"the score {score!r} is not a finite number; correct it")
         if abs(float(score)) > LARGEST_SCORE:
@@ -89,4 +116,6 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
             reason = f"query {query_id!r} lists {doc_id!r} a second time; keep the better rank"
             raise InputError.at(path, number, reason)
         found[query_id][doc_id] = float(score)
+    if not found:
+        raise InputError.at(path, None, "the file holds nothing but comments; check how it was made")
     return {query_id: trec_eval_order(hits.items()) for query_id, hits in found.items()}

@@ -13,7 +13,7 @@ from rerankers.errors import InputError
 from rerankers.input_files import DAMAGED, open_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rerankers.input_files import Digest
@@ -60,15 +60,24 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         InputError: as `read_lines`; or a line is not a JSON object.
     """
     for number, line in read_lines(path):
-        try:
-            value = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            reason = f"broken JSON ({error}); write one complete object on each line"
-            raise InputError.at(path, number, reason) from error
-        if not isinstance(value, dict):
-            reason = f"expected a JSON object, found {type(value).__name__}; write one object on each line"
-            raise InputError.at(path, number, reason)
-        yield number, value
+        yield number, json_object(path, number, line)
+
+
+def json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    """Return the JSON object that a line holds.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = f"broken JSON ({error}); write one complete object on each line"
+        raise InputError.at(path, number, reason) from error
+    if not isinstance(value, dict):
+        reason = f"expected a JSON object, found {type(value).__name__}; write one object on each line"
+        raise InputError.at(path, number, reason)
+    return value
 
 
 class Row:
@@ -93,6 +102,13 @@ class Row:
         if key not in self.values:
             self.fail(f"the key {key!r} is missing; found {_few(self.values)}")
         return self.values[key]
+
+    def first_key(self, keys: Sequence[str]) -> str:
+        """Return the first of several names of a value that the object has."""
+        key = next((key for key in keys if key in self.values), None)
+        if key is None:
+            self.fail(f"the key {keys[0]!r} is missing; found {_few(self.values)}")
+        return key
 
     def text(self, key: str) -> str:
         """A string that can be written as UTF-8."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 reuse_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-ids = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=8)
+ids = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=8).filter(
+    lambda text: text[0] not in "#{"  # of comments and JSON
+)
 grades = st.dictionaries(ids, st.dictionaries(ids, st.integers(-2, 3), min_size=1), min_size=1)
 
 
@@ -97,12 +99,21 @@ def test_qrels_read_the_same_in_both_formats(tmp_path: Path, qrels: dict[str, di
     ("content", "says"),
     [
         ("q1 0 d1 high\n", ":1: the grade 'high' is not a whole number; write 0, 1, 2, ..."),
-        ("q1 0 d1 1.0\n", ":1: the grade '1.0' is not a whole number"),
+        ("q1 0 d1 1.5\n", ":1: the grade '1.5' is not a whole number"),
+        ("q1 0 d1 1e0\n", ":1: the grade '1e0' is not a whole number"),
+        ("q1 0 query_id 1\nquery_id 0 d1 score", ":2: the grade 'score' is not a whole number"),
+        ("# a comment\n", ": the file holds no judgement"),
+        ('{"query-id": "q1", "score": 1}', ":1: the key 'corpus-id' is missing; found 'query-id', 'score'"),
+        (
+            '{"query-id": "q1", "corpus-id": "d1", "score": true}',
+            ":1: the grade 'True' is not a whole number",
+        ),
+        ('{"query-id": "q1", "corpus-id": "d1", "score": 1}\nq1 0 d2 1', ":2: broken JSON"),
         ("q1\td1\thigh\n", ":1: the grade 'high' is not a whole number"),
         ("query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t2\n", ":3: query 'q1' judges 'd1' a second time"),
         ("q1 0 d1 1\nq1 d2 1\n", ":2: expected 4 columns (query_id, 0, doc_id, grade), found 3"),
         ("q1\td1\t1\nq1 0 d2 1\n", ":2: expected 3 columns (query-id, corpus-id, score), found 4"),
-        ("query-id\tcorpus-id\tscore\n", ": the file holds a header but no judgement"),
+        ("query-id\tcorpus-id\tscore\n", ": the file holds no judgement"),
     ],
 )
 def test_bad_qrels_are_named(tmp_path: Path, content: str, says: str) -> None:
@@ -128,9 +139,40 @@ def test_a_run_comes_back_by_score_whatever_its_line_order(
     assert read_run(write(tmp_path, "\n".join(lines))) == expected
 
 
-def test_the_header_of_a_run_is_passed_over_and_no_other_line(tmp_path: Path) -> None:
-    assert read_run(write(tmp_path, "# a\n# b\nq Q0 d 1 2 t\n")) == {"q": [("d", 2.0)]}
-    assert read_run(write(tmp_path, "q Q0 d 1 2 t\n# Q0 d 1 2 t\n")) == {"q": [("d", 2.0)], "#": [("d", 2.0)]}
+def test_comments_stand_anywhere_in_a_run_and_in_judgements(tmp_path: Path) -> None:
+    run = "# a\n#b\nq Q0 d 1 2 t\n# q Q0 e 2 1 t\n#q Q0 f 3 0 t\nq Q0 g 4 -1 t\n #\n"
+    assert read_run(write(tmp_path, run)) == {"q": [("d", 2.0), ("g", -1.0)]}
+    assert read_qrels(write(tmp_path, "# a\nq 0 d 1\n#q 0 e 1\nq 0 f 0\n")) == {"q": {"d": 1, "f": 0}}
+    assert complaint(read_run, write(tmp_path, "# a\n")).startswith(": the file holds nothing but comments")
+
+
+@pytest.mark.parametrize("rank", ["1.0", "Q0", "-", "1e3", "rank"])
+def test_the_rank_column_of_a_run_may_hold_anything(rank: str, tmp_path: Path) -> None:
+    assert read_run(write(tmp_path, f"q Q0 d {rank} 2 t\n")) == {"q": [("d", 2.0)]}
+
+
+def test_a_grade_may_be_written_with_decimals_that_are_zero(tmp_path: Path) -> None:
+    qrels = read_qrels(write(tmp_path, "q 0 a 1.0\nq 0 b 2.\nq 0 c -1.00\nq 0 d +3\n"))
+    assert qrels == {"q": {"a": 1, "b": 2, "c": -1, "d": 3}}
+
+
+@pytest.mark.parametrize("name", ["query_id", "qid", "topic", "Query-ID"])
+def test_a_line_of_four_column_names_is_no_judgement(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{name} iteration doc_id relevance\nq1 0 d1 1.0\n")
+    assert read_qrels(path) == {"q1": {"d1": 1}}
+    assert read_qrels(write(tmp_path, f"{name} 0 d1 1\n")) == {name: {"d1": 1}}  # a query of that name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"query-id": "q1", "corpus-id": "d1", "score": 1}',
+        '{"query_id": "q1", "doc_id": "d1", "relevance": 1.0}',
+        '{"qid": "q1", "docid": "d1", "label": "1"}',
+    ],
+)
+def test_judgements_are_read_from_json_lines(line: str, tmp_path: Path) -> None:
+    assert read_qrels(write(tmp_path, f"{line}\n")) == {"q1": {"d1": 1}}
 
 
 def test_equal_scores_of_a_run_are_in_descending_order_of_document_id(
@@ -149,7 +191,6 @@ def test_scores_that_are_equal_in_32_bits_are_ties(tmp_path: Path) -> None:
     ("line", "says"),
     [
         ("q Q0 d 1 2.5", ":2: expected 6 columns (query_id Q0 doc_id rank score tag), found 5"),
-        ("q Q0 d one 2.5 t", ":2: the rank 'one' is not a whole number"),
         ("q Q0 d 1 nan t", ":2: the score 'nan' is not a finite number"),
         ("q Q0 d 1 1e999 t", ":2: the score '1e999' is not a finite number"),
         ("q Q0 d 1 -1e39 t", ":2: the score '-1e39' does not fit into trec_eval's 32 bits"),
