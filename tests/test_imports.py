@@ -18,7 +18,6 @@ MAY_IMPORT = {
 }
 # Reports see result folders, never a model or a dataset.
 READABLE = {
-    "rerankers.files",
     "benchmarks.candidates",
     "benchmarks.conditions",
     "benchmarks.measures",
