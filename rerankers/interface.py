@@ -91,6 +91,7 @@ class Usage:
     passages_embedded: int = 0
     passages_from_store: int = 0
     passages_truncated: int = 0
+    control_tokens: int = 0  # of a local model's tokenizer, met in queries and passages as they were read
     depths: list[int] = field(default_factory=list)  # places decoded in each window, in the order they ran
     faults: dict[Fault, int] = field(default_factory=dict)
     parts: list[PartCost] = field(default_factory=list)  # of a fusion or a cascade, in its order

@@ -34,6 +34,7 @@ from rerankers.remote_code import loading
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rerankers.control_tokens import ControlTokenMode
     from rerankers.devices import AttentionName, DtypeName
     from rerankers.models import ModelFiles
 
@@ -53,6 +54,7 @@ class Source:
     pooling: PoolingName
     projector: Path | None
     allow_encoder_swap: bool
+    control_tokens: ControlTokenMode = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention:
             f"the projector takes {first.shape[1]} dimensions but {encoder.describe()['model']!r} has "
             f"{encoder.dimension}; use the encoder it was trained with"
         )
-    llm = PassageLLM(parts.llm, projector, PromptWriter(parts.tokenizer, parts.template))
+    llm = PassageLLM(
+        parts.llm, projector, PromptWriter(parts.tokenizer, parts.template, source.control_tokens)
+    )
     described = {**parts.described, "parameters": sum(weight.numel() for weight in parts.llm.parameters())}
     return Checkpoint(llm, encoder, described, "; ".join(notices))
 

@@ -8,9 +8,10 @@ checkpoints were trained so. A checkpoint of this project may bring its own word
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -69,26 +70,35 @@ class PromptTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids, and the positions of the passages' slots among them, in passage order."""
+    """Token ids, and the positions of the passages' slots among them, in passage order.
+
+    `control_tokens` counts those that the query and the passages' texts brought.
+    """
 
     token_ids: tuple[int, ...]
     slots: tuple[int, ...]
+    control_tokens: int = 0
 
 
 class PromptWriter:
     """Writes prompts with one model's tokenizer and chat template.
 
     A tokenizer that does not know `<PLACEHOLDER>` learns it here; the language model's vocabulary stays as it
-    is, because a slot's own embedding is never looked up.
+    is, because a slot's own embedding is never looked up. `control_tokens` says how those of queries and
+    passages are read; a slot of their own is text in either case.
     """
 
-    def __init__(self, tokenizer: Any, template: PromptTemplate) -> None:
+    def __init__(
+        self, tokenizer: Any, template: PromptTemplate, control_tokens: ControlTokenMode = "text"
+    ) -> None:
         if PLACEHOLDER not in tokenizer.get_vocab():
             tokenizer.add_tokens([PLACEHOLDER], special_tokens=True)
         self.template = template
         self._tokenizer = tokenizer
         self._slot: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self._chat = template.chat and tokenizer.chat_template is not None
+        self.control_tokens = control_tokens
+        self._control = ControlTokens(tokenizer, control_tokens)
 
     def write(self, query: str, count: int, texts: Sequence[str] | None = None) -> Prompt:
         """The prompt for `count` passages, with the passages' texts if given.
@@ -96,10 +106,14 @@ class PromptWriter:
         Raises:
             ModelError: the tokenizer or its chat template lost a slot.
         """
-        text = self.template.message(query, count, texts)
+        data = [_without_slots(query), *(_clean(text) for text in texts or ())]
+        (query, *shown), counts = self._control.read(data)
+        text = self.template.message(query, count, None if texts is None else shown)
         if self._chat:
-            return self.write_messages([{"role": "user", "content": text}], count)
-        return self._prompt(text, count, add_special_tokens=True)
+            prompt = self.write_messages([{"role": "user", "content": text}], count)
+        else:
+            prompt = self._prompt(text, count, add_special_tokens=True)
+        return replace(prompt, control_tokens=sum(counts))
 
     def write_messages(self, messages: Sequence[Mapping[str, str]], count: int) -> Prompt:
         """A conversation with `count` slots in it, in the model's chat template.

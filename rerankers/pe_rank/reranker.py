@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field, validate_call
 
+from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
@@ -64,6 +65,8 @@ class PERank(Reranker):
             `per_window` embeds it in every window, as the published code does. The answers are the same.
         store: folder of the embedding stores; None is the cache folder.
         draft: draft and verify several places a pass (`drafting`), place one a pass, or whatever is cheaper.
+        control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
+            as in the published code; see `rerankers.control_tokens`.
         batch_size: most queries whose windows are run in one batch, if they come in one call.
         dtype: of all weights; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -94,6 +97,7 @@ class PERank(Reranker):
         embeddings: EmbeddingMode = "per_query",
         store: Path | None = None,
         draft: DraftMode = "auto",
+        control_tokens: ControlTokenMode = "text",
         batch_size: int = Field(default=16, ge=1),
         dtype: DtypeName = "auto",
         device: str = "auto",
@@ -101,7 +105,9 @@ class PERank(Reranker):
         exact: bool = False,
     ) -> None:
         sliding_windows(0, window, step, windows)  # refuses a step that does not fit
-        source = Source(model, revision, encoder, encoder_revision, pooling, projector, allow_encoder_swap)
+        source = Source(
+            model, revision, encoder, encoder_revision, pooling, projector, allow_encoder_swap, control_tokens
+        )
         self._checkpoint = load_checkpoint(source, dtype=dtype, device=device, attention=attention)
         self._llm = self._checkpoint.llm
         self._encoder = self._checkpoint.encoder
@@ -150,6 +156,7 @@ class PERank(Reranker):
             "initial_order": self._initial_order,
             "top_k": self._top_k,
             "text": self._text,
+            "control_tokens": self._llm.writer.control_tokens,
             "embeddings": self._embeddings,
             "draft": self._draft,
             "batch_size": self._batch_size,
@@ -220,11 +227,12 @@ class PERank(Reranker):
                 cost.usage.decode_steps += batch.passes - 1
         with run.clock.stage("decode", *run.costs):
             run.order[:, start:end] = rows.gather(1, lead_with(places, end - start))
-        for cost in run.costs:
+        for cost, prompt in zip(run.costs, prompts, strict=True):
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
             cost.usage.generated_tokens += depth
             cost.usage.depths.append(depth)
+            cost.usage.control_tokens += prompt.control_tokens
 
     def _plain_places(
         self,
