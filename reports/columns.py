@@ -204,6 +204,7 @@ def _columns() -> Iterator[Column]:
         ("passages_embedded", "embedded", "passages embedded on the spot", False),
         ("passages_from_store", "stored", "passages whose embeddings came from the store", True),
         ("passages_truncated", "truncated", "passages that did not fit and were cut", False),
+        ("control_tokens", "control tokens", "control tokens met in queries and passages", False),
     ):
         yield Column(Head(name, title, work, meaning), _work(name), count, detail=detail)
     for name, title, meaning, read in (

@@ -93,7 +93,8 @@ def _names(group: Group, layout: str) -> list[str]:
         time = ["p99", "mean", "queued", "first_token", "inter_token"]
         work = ["windows", "llm_calls", "calls_replayed", "calls_estimated", "retries", "prompt_tokens"]
         work += ["cached_tokens", "generated_tokens", "reasoning_tokens", "tokens_saved", "decode_steps"]
-        work += ["passages_embedded", "passages_from_store", "passages_truncated", "well_formed", "faulty"]
+        work += ["passages_embedded", "passages_from_store", "passages_truncated", "control_tokens"]
+        work += ["well_formed", "faulty"]
         spent = ["dollars", "dollars_total", "joules", "flops", "bytes", "utilisation"]
         return [*time, *work, *spent, "load", "device_memory", "host_memory", "noise"]
     if layout == "stages":
