@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     experiment, config = load_experiment(find_experiment(options.config), overrides)
     options.out = folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
     if options.dry_run:
-        for line in outlook(experiment, folder, options.config):
+        for line in outlook(experiment, folder):
             print(line)
         return 0
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)

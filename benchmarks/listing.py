@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 def rerankers() -> Iterator[str]:
     """Every registered reranker with its options."""
-    from benchmarks.constructors import constructor_options
-    from rerankers.registry import ROWS
+    from rerankers.options import options_of
+    from rerankers.registry import ROWS, load
 
     for name, row in ROWS.items():
         yield f"{name:18}{row.summary}"
-        options = constructor_options(name)
-        if options:
-            named = [f"{option} (needed)" if how.is_needed else option for option, how in options.items()]
+        options = options_of(load(name))
+        if options.model.model_fields:
+            needed = options.needed
+            named = [f"{each} (needed)" if each in needed else each for each in options.model.model_fields]
             yield f"{'':18}options: {', '.join(named)}"
     yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
 

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field, ValidationError
-
 from benchmarks.candidates import load_pool, read_index
 from benchmarks.cell import committed, read_record
 from benchmarks.datasets import open_dataset
-from benchmarks.downloads import Download, find_download, megabytes, models_of
+from benchmarks.downloads import Download, find_download, megabytes
 from benchmarks.plan import plan
 from benchmarks.progress import duration
 from benchmarks.retrieval import Dense
-from rerankers.errors import InputError
 from rerankers.llm.prices import Price, find_price
-from rerankers.windows import WindowPolicy, sliding_windows
+from rerankers.registry import capabilities, validated
+from rerankers.windows import sliding_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,18 +43,6 @@ SHARED_TOKENS = 12
 """Of a passage's own turn in the conversation."""
 
 
-class _RankGPT(BaseModel):
-    """The options of RankGPT that say how much it asks, with their defaults there."""
-
-    model: str
-    window: int = 20
-    step: int = 10
-    policy: WindowPolicy = "clipped"
-    passes: int = Field(default=1, ge=1)
-    passage_words: int = Field(default=300, ge=1)
-    price: Price | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a system took in an earlier run, per query and in all."""
@@ -68,12 +54,8 @@ class Measured:
     done: int
 
 
-def outlook(experiment: Experiment, folder: Path, source: Path | str) -> Iterator[str]:
-    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded.
-
-    Raises:
-        InputError: a system's options do not fit each other; `source` is the file that has them.
-    """
+def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
+    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
     cells = plan(experiment)
     records = {cell.name: read_record(folder / cell.name) for cell in cells}
     todo = [cell for cell in cells if (record := records[cell.name]) is None or record.status != "done"]
@@ -86,14 +68,13 @@ def outlook(experiment: Experiment, folder: Path, source: Path | str) -> Iterato
             count = counts[id(cell.pool)]
             found = {name: find_download(name, revision) for name, revision in _models(cell).items()}
             models |= found
-            try:
-                cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
-            except InputError as error:
-                raise InputError.at(source, None, f"{cell.label}: {error}") from error
+            cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
             words += cost
             unknown += time_left is None
             seconds += time_left or 0.0
             dollars += paid or 0.0
+        if key := capabilities(cell.reranker, cell.options).missing_key:
+            words.append(f"needs {key}, which is not set")
         yield "  ".join(words)
     for download in models.values():
         yield str(download)
@@ -178,7 +159,7 @@ def _queries(pool: PoolPlan, folder: Path) -> int | None:
 
 
 def _models(cell: CellPlan) -> dict[str, str | None]:
-    return dict(models_of(cell.reranker, cell.options))
+    return dict(capabilities(cell.reranker, cell.options).models)
 
 
 def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
@@ -188,19 +169,15 @@ def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
 
 def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
     """What RankGPT's windows over `count` queries cost at list price; None for anything else."""
-    if cell.reranker != "rankgpt" or cell.options.get("backend", "openai") != "openai":
+    if cell.reranker != "rankgpt" or not capabilities(cell.reranker, cell.options).is_remote:
         return None
-    try:
-        options = _RankGPT.model_validate(cell.options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    price = options.price or find_price(options.model)
+    options = validated(cell.reranker, cell.options)
+    price: Price | None = options["price"] or find_price(options["model"])
     if price is None:
         return None
-    tokens = min(PASSAGE_TOKENS, options.passage_words * TOKENS_PER_WORD) + SHARED_TOKENS
-    windows = sliding_windows(cell.pool.depth, options.window, options.step, options.policy)
-    calls = len(windows) * options.passes
-    shown = sum(end - start for start, end in windows) * options.passes
+    tokens = min(PASSAGE_TOKENS, options["passage_words"] * TOKENS_PER_WORD) + SHARED_TOKENS
+    windows = sliding_windows(cell.pool.depth, options["window"], options["step"], options["policy"])
+    calls = len(windows) * options["passes"]
+    shown = sum(end - start for start, end in windows) * options["passes"]
     prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
     return count * price.dollars(round(prompt), 0, round(answer))

@@ -26,10 +26,10 @@ from benchmarks.record import Operations, Record, Session, System, requests_per_
 from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
-from rerankers.errors import InputError, RerankbenchError, StoreError
+from rerankers.errors import RerankbenchError, StoreError
 from rerankers.files import replace_file
 from rerankers.llm.prices import Budget
-from rerankers.registry import create, load
+from rerankers.registry import capabilities, create, load
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _measuring(
             reranker = _construct(cell, pool)
             clock = StageClock(synchronise=_synchroniser(reranker))
             load_seconds = clock.now() - started
-            connections = _connections(reranker, cell, pool)
+            connections = _connections(reranker, cell)
             if budget is not None:
                 for connection in connections:
                     connection.pay_from(budget)
@@ -159,7 +159,9 @@ def _measuring(
                 rate = requests_per_second(committed(folder / cell.name)[1])
                 say(f"{cell.label}: answered {rate or 0.0:.3g} requests a second")
             if experiment.count_operations:
-                writer.update(operations=_count(reranker, requests[: experiment.count_operations]))
+                counted = requests[: experiment.count_operations]
+                needs = capabilities(cell.reranker, cell.options)
+                writer.update(operations=_count(reranker, counted, is_remote=needs.is_remote))
         except StoreError:
             raise
         except Exception as error:
@@ -202,9 +204,9 @@ def _say_conditions(
         say(f"{label}: a GPU was slowed down while it measured: {reason}")
 
 
-def _count(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
+def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: bool) -> Operations:
     """Of no query for endpoints, which do them elsewhere (and cost money), and where torch is not in use."""
-    if "endpoint" in reranker.describe() or "torch" not in sys.modules:
+    if is_remote or "torch" not in sys.modules:
         return Operations(queries=0, flops={}, bytes={})
     from benchmarks.operations import count_operations
 
@@ -253,15 +255,13 @@ def _construct(cell: CellPlan, pool: Pool) -> Reranker:
     return create(cell.reranker, {**cell.options, **qrels})
 
 
-def _connections(reranker: Reranker, cell: CellPlan, pool: Pool) -> list[Reranker]:
+def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
     """The reranker; and, for a served endpoint, as many more as requests may be under way at once."""
     served = cell.protocol.served
-    if served is None or "endpoint" not in reranker.describe():
+    if served is None or not capabilities(cell.reranker, cell.options).is_remote:
         return [reranker]
-    if cell.options.get("recording"):
-        raise InputError("a served endpoint is measured, not replayed; leave recording out")
     count = served.concurrency or SERVED_AT_ONCE
-    return [reranker, *(_construct(cell, pool) for _ in range(count - 1))]
+    return [reranker, *(reranker.connection() for _ in range(count - 1))]
 
 
 def _synchroniser(reranker: Reranker) -> Callable[[], None]:

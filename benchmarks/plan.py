@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.constructors import source_of
 from benchmarks.datasets import BUNDLED
 from rerankers.llm.options import CHANGES_NO_RESULT
 from rerankers.models import find_model
 from rerankers.paths import existing_path
-from rerankers.registry import ROWS
+from rerankers.registry import ROWS, source_of
 
 if TYPE_CHECKING:
     from benchmarks.config import Experiment

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates_file import read_candidates
-from benchmarks.constructors import constructor_options
 from benchmarks.progress import Progress, say
 from benchmarks.trec import trec_lines
-from rerankers.errors import InputError, UnknownNameError
+from rerankers.errors import InputError
 from rerankers.files import atomic_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
-from rerankers.registry import create, load
+from rerankers.registry import create, load, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ def rerank_file(
     Raises:
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
     """
-    known = constructor_options(name)
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known)
+    validated(name, options)
     if load(name).needs_qrels:
         raise InputError(
             f"{name} looks at the relevance grades, and a candidates file has none; name another"

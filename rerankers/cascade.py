@@ -41,12 +41,12 @@ class Cascade(Composite):
         """Rank step by step; rank n scores 1; stage times are sums, and `usage.parts` keeps each step's."""
         costs = [Cost() for _ in requests]
         orders = [list(request.candidates) for request in requests]
-        for i, (step, depth) in enumerate(zip(self._rerankers, self._depths, strict=True)):
+        for i, depth in enumerate(self._depths):
             tops = [
                 RerankRequest(request.query_id, request.query, tuple(order[:depth]))
                 for request, order in zip(requests, orders, strict=True)
             ]
-            for top, order, cost, ranking in zip(tops, orders, costs, step.rerank(tops, clock), strict=True):
+            for top, order, cost, ranking in zip(tops, orders, costs, self._ask(i, tops, clock), strict=True):
                 self._charge(cost, i, ranking)
                 by_id = {candidate.doc_id: candidate for candidate in top.candidates}
                 order[: len(by_id)] = [by_id[doc_id] for doc_id in ranking.doc_ids]

@@ -7,7 +7,7 @@ everything up to the passage is read once per query. They are data: `rerankers/p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, validate_call
 
@@ -20,7 +20,7 @@ from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import YesNoPrompt, as_user_message, fill, prompt_named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -75,6 +75,11 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         if len(set(first)) < len(first):
             raise ModelError(f"this model begins {' and '.join(words)} with one token; choose another prompt")
         return first
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a prompt that is unknown."""
+        prompt_named(YesNoPrompt, options["prompt"])
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise each prompt as one text."""

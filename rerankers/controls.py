@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, validate_call
 
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.stages import StageClock
 
 
-class Reverse(Reranker):
+class Control(Reranker):
+    """A reranker that loads no model and calls no endpoint."""
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell that nothing is loaded."""
+        return Capabilities(may_use_gpu=False)
+
+
+class Reverse(Control):
     """Turns the first stage's order around."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -28,7 +37,7 @@ class Reverse(Reranker):
         return rankings
 
 
-class Random(Reranker):
+class Random(Control):
     """Shuffles; the same seed and query id always give the same order."""
 
     @validate_call
@@ -47,7 +56,7 @@ class Random(Reranker):
         return rankings
 
 
-class Oracle(Reranker):
+class Oracle(Control):
     """Sorts by relevance grade: the best any reranker can reach with these candidates.
 
     Args:

@@ -2,7 +2,8 @@
 
 RerankbenchError
 ├── InputError         a file or an option is wrong               exit status 2
-│   └── UnknownNameError   a name nobody registered, with near misses
+│   ├── UnknownNameError   a name nobody registered, with near misses
+│   └── OptionError        an option of a reranker is missing or not allowed
 ├── MissingExtraError  an optional dependency is not installed    exit status 2
 ├── ModelError         weights or a checkpoint cannot be used     exit status 1
 ├── BackendError       an LLM endpoint cannot be used             exit status 1
@@ -44,6 +45,14 @@ class UnknownNameError(InputError):
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+class OptionError(InputError):
+    """An option of a reranker is missing, or its value is not allowed; `option` names it."""
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class MissingExtraError(RerankbenchError):

@@ -8,7 +8,7 @@ trained for it exist; an untrained model's first identifier says less. Windows a
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field, validate_call
@@ -22,7 +22,7 @@ from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.llm.chat import Message
     from rerankers.stages import StageClock
@@ -63,7 +63,7 @@ class First(Reranker):
         device: str = "auto",
         attention: AttentionName = "auto",
     ) -> None:
-        sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
+        self.check_options({"window": window, "step": step})
         self._window = window
         self._step = step
         self._policy = policy
@@ -77,6 +77,11 @@ class First(Reranker):
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._letters = self._letter_tokens(model)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a step that does not fit its window."""
+        sliding_windows(0, options["window"], options["step"])
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests one after the other, each window in one forward pass."""

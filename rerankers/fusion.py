@@ -36,7 +36,7 @@ class Fusion(Composite):
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""
-        by_part = [part.rerank(requests, clock) for part in self._rerankers]
+        by_part = [self._ask(part, requests, clock) for part in range(len(self._rerankers))]
         rankings = []
         for request, *asked in zip(requests, *by_part, strict=True):
             cost = Cost()

@@ -190,6 +190,27 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(result)
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a reranker with given options loads and calls, known before anything is loaded.
+
+    Attributes:
+        models: name and revision of each model that it loads in this process.
+        is_remote: whether it calls an endpoint.
+        is_priced: whether the price of those calls is known, so that a budget can be kept.
+        is_replayed: whether a file of earlier responses may stand in for calls.
+        missing_key: the environment variable that has to hold a key for those calls, if it is not set.
+        may_use_gpu: whether it computes in this process on the device that its options name.
+    """
+
+    models: tuple[tuple[str, str | None], ...] = ()
+    is_remote: bool = False
+    is_priced: bool = True
+    is_replayed: bool = False
+    missing_key: str | None = None
+    may_use_gpu: bool = True
+
+
 class Reranker(ABC):
     """Reorders candidates. Configuration goes into the constructor; see `rerankers.registry` for names."""
 
@@ -209,6 +230,28 @@ class Reranker(ABC):
             ModelError: the model gave something no ranking can be made of.
             BackendError: a remote endpoint failed for good.
         """
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell what the reranker loads and calls; `options` are complete and valid. Loads nothing."""
+        model = options.get("model")
+        is_named = isinstance(model, str)
+        return Capabilities(models=((str(model), options.get("revision")),) if is_named else ())
+
+    @classmethod  # noqa: B027 - most options fit each other
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
+
+        Raises:
+            InputError: two options do not fit.
+        """
+
+    def connection(self) -> Reranker:
+        """Return a reranker for one more client at the same time, if this one calls an endpoint.
+
+        It has a connection of its own, and shares the models in this process.
+        """
+        return self
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:  # noqa: B027 - most have nothing to prepare
         """Do what the method does ahead of any query, such as filling an embedding store; never timed."""

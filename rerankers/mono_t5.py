@@ -22,7 +22,7 @@ from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class MonoT5(PointwiseReranker[list[list[int]]]):
@@ -90,6 +90,11 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         if word not in vocabulary:
             raise ModelError(f"the vocabulary has no {word!r}; choose the prompt the model was trained with")
         return vocabulary[word]
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a prompt that is unknown."""
+        prompt_named(MonoT5Prompt, options["prompt"])
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[list[list[int]]]:
         """Tokenise each prompt as one text, with the end token the model was trained with."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
 from dataclasses import fields
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from rerankers import registry
 from rerankers.errors import InputError
-from rerankers.interface import Cost, Reranker, Usage
+from rerankers.interface import Capabilities, Cost, Reranker, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.interface import Ranking, RerankRequest
     from rerankers.llm.prices import Budget
+    from rerankers.stages import StageClock
 
 
 class Part(BaseModel):
@@ -26,18 +30,52 @@ class Part(BaseModel):
     reranker: str
     options: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _check(self) -> Part:
+        try:
+            if registry.load(self.reranker).needs_qrels:
+                raise InputError(f"{self.reranker!r} looks at the answers and cannot be a part")
+            registry.validated(self.reranker, self.options)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
 
 class Composite(Reranker):
     """A reranker that asks others; its costs are sums, and `usage.parts` keeps each one's."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._names = [part.reranker for part in parts]
-        self._rerankers: list[Reranker] = []
-        for part in parts:
-            if registry.load(part.reranker).needs_qrels:
-                raise InputError(f"{part.reranker!r} looks at the answers and cannot be a part")
-            self._rerankers.append(registry.create(part.reranker, part.options))
+        self._rerankers = [registry.create(part.reranker, part.options) for part in parts]
+        self._locks = [
+            nullcontext() if registry.capabilities(part.reranker, part.options).is_remote else Lock()
+            for part in parts
+        ]
         self.device = next((part.device for part in self._rerankers if part.device != "cpu"), "cpu")
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Join what the parts load and call."""
+        parts: list[Part] = options["parts"] if "parts" in options else options["steps"]
+        each = [registry.capabilities(part.reranker, part.options) for part in parts]
+        return Capabilities(
+            models=tuple(dict.fromkeys(model for part in each for model in part.models)),
+            is_remote=any(part.is_remote for part in each),
+            is_priced=all(part.is_priced for part in each),
+            is_replayed=any(part.is_replayed for part in each),
+            missing_key=next((part.missing_key for part in each if part.missing_key), None),
+            may_use_gpu=any(part.may_use_gpu for part in each),
+        )
+
+    def connection(self) -> Reranker:
+        """Return one whose endpoints have connections of their own; models are shared, a client at a time."""
+        other = copy.copy(self)
+        other._rerankers = [part.connection() for part in self._rerankers]
+        return other
+
+    def _ask(self, part: int, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        with self._locks[part]:
+            return self._rerankers[part].rerank(requests, clock)
 
     def describe_parts(self) -> list[dict[str, object]]:
         """What each part really used."""

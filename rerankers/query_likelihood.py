@@ -7,7 +7,7 @@ data: `rerankers/pointwise_prompts.toml`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, validate_call
 
@@ -19,7 +19,7 @@ from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import QueryLikelihoodPrompt, as_user_message, prompt_named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -70,6 +70,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
         before, _, after = text.partition("{passage}")
         return before, after + wording.before_query
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a prompt that is unknown."""
+        prompt_named(QueryLikelihoodPrompt, options["prompt"])
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""

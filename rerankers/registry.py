@@ -1,7 +1,8 @@
 """Every reranker by name: one row a method, imported on first use.
 
 To add a method, write `rerankers/<method>.py` with one `Reranker` subclass and add its row here; the contract
-suite then tests it, the command line lists it, and experiments can name it.
+suite then tests it, the command line lists it, and experiments can name it. Options are read from the
+constructor's signature (`rerankers.options`).
 
 A reranker of your own needs no row: name it `package.module:Class`, in a package that is installed or a file
 in the working folder.
@@ -10,6 +11,7 @@ in the working folder.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -17,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rerankers.errors import InputError, MissingExtraError, UnknownNameError
+from rerankers.errors import InputError, MissingExtraError, OptionError, UnknownNameError
+from rerankers.options import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rerankers.interface import Reranker
+    from rerankers.interface import Capabilities, Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def _load_own(module: str, attribute: str) -> type[Reranker]:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise InputError(f"{module} needs the package {error.name!r}; install it") from error
-        raise no_module(module) from error
+        raise _no_module(module) from error
     if not (inspect.isclass(found) and issubclass(found, Reranker)):
         raise InputError(
             f"{module} has no class {attribute!r} that is a rerankers.Reranker; correct the name"
@@ -135,7 +138,24 @@ def _load_own(module: str, attribute: str) -> type[Reranker]:
     return found
 
 
-def no_module(module: str) -> InputError:
+def source_of(name: str) -> Path:
+    """Return the file that a reranker is written in.
+
+    Raises:
+        UnknownNameError: the reranker is unknown.
+        InputError: there is no such file.
+    """
+    module = find_row(name).target.partition(":")[0]
+    try:
+        specification = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a package above it is not there
+        specification = None
+    if specification is None or specification.origin is None:
+        raise _no_module(module)
+    return Path(specification.origin)
+
+
+def _no_module(module: str) -> InputError:
     """The error for a module of a reranker's that is not there."""
     return InputError(
         f"no module {module!r}; start rerankbench in the folder of {module.partition('.')[0]}.py, "
@@ -143,33 +163,46 @@ def no_module(module: str) -> InputError:
     )
 
 
+def validated(name: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """Check a reranker's options without making it: types and bounds, and whether they fit each other.
+
+    Returns:
+        every option by name, defaults included.
+
+    Raises:
+        UnknownNameError: the reranker or an option is unknown.
+        InputError: an option is missing, is not allowed, or does not fit the others.
+    """
+    constructor = load(name)
+    values = dict(options_of(constructor).validate(name, options))
+    constructor.check_options(values)
+    return values
+
+
+def capabilities(name: str, options: Mapping[str, object]) -> Capabilities:
+    """Tell what a reranker with these options loads and calls; nothing is loaded.
+
+    Raises:
+        InputError: as `validated`.
+    """
+    return load(name).capabilities(validated(name, options))
+
+
 def create(name: str, options: Mapping[str, object]) -> Reranker:
     """Construct a reranker from its name and options, as an experiment file gives them.
+
+    A reranker that looks at the judgements takes them as the option `qrels`.
 
     Raises:
         InputError: an option is unknown or does not validate; the message names it.
     """
-    import pydantic
-
     constructor = load(name)
-    from rerankers.option_groups import option_group
-
-    parameters = inspect.signature(constructor).parameters
-    groups = {name: group for name, of in parameters.items() if (group := option_group(of.annotation))}
-    group_of = {option: name for name, group in groups.items() for option in group.model_fields}
-    known = [name for name in parameters if name != "self" and name not in groups] + list(group_of)
-    given: dict[str, Any] = {name: {} for name in groups}
-    for option, value in options.items():
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known)
-        (given[group_of[option]] if option in group_of else given)[option] = value
-    try:
-        return constructor(**given)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"]]
-        where = ".".join(place[1:] if place[0] in groups else place)
-        if first["type"] in ("missing_keyword_only_argument", "missing"):
-            raise InputError(f"{name} needs the option {where!r}") from error
-        message = f"option {where!r} of {name}: {first['msg']}, got {first['input']!r}"
-        raise InputError(message) from error
+    own = {option: value for option, value in options.items() if option != "qrels"}
+    qrels = {"qrels": options["qrels"]} if "qrels" in options else {}
+    if constructor.needs_qrels and not qrels:
+        raise OptionError(f"{name} needs the option 'qrels'", "qrels")
+    if qrels and not constructor.needs_qrels:
+        own |= qrels
+        qrels = {}
+    validated(name, own)
+    return constructor(**options_of(constructor).arguments(own), **qrels)

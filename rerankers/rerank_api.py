@@ -8,6 +8,7 @@ does not lose them: they follow in first-stage order and are counted as missing.
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import math
@@ -21,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, validate_call
 
 from rerankers.errors import InputError
 from rerankers.http_retry import PASSING, Endpoint, UnusableResponseError
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
 from rerankers.llm.prices import Account, RerankPrice
 from rerankers.llm.recording import Exchange, Recording, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
@@ -51,6 +52,18 @@ class _Shape(BaseModel):
     total_tokens: list[str] | None = None
     limit: int
     body: dict[str, bool | int]
+
+
+def _shape_of(api: str) -> _Shape:
+    table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
+    return _Shape.model_validate(table[api])
+
+
+def _missing_key(options: Mapping[str, Any]) -> str | None:
+    """The variable of the key that a vendor needs; a server of one's own may need none."""
+    key = _shape_of(options["api"]).key
+    is_ready = options["base_url"] or options["recording"] or os.environ.get(key)
+    return None if is_ready else key
 
 
 class RerankAPI(Reranker):
@@ -87,14 +100,13 @@ class RerankAPI(Reranker):
         recording: Path | None = None,
         price: RerankPrice | None = None,
     ) -> None:
-        table = tomllib.loads(Path(__file__).with_name("rerank_apis.toml").read_text(encoding="utf-8"))
-        self._shape = _Shape.model_validate(table[api])
-        self._url = self._find_url(api, base_url)
-        if model is None and api != "tei":
-            raise InputError(f"{api} serves several models; set model")
+        given = {"api": api, "model": model, "base_url": base_url, "recording": recording}
+        self.check_options(given)
+        if missing := _missing_key(given):
+            raise InputError(f"set {missing} to your key for {api}")
+        self._shape = _shape_of(api)
+        self._url = self._url_of(base_url)
         key = os.environ.get(self._shape.key)
-        if key is None and base_url is None and recording is None:
-            raise InputError(f"set {self._shape.key} to your key for {api}")
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -111,12 +123,35 @@ class RerankAPI(Reranker):
         self._price = price
         self._account: Account | None = None
 
-    def _find_url(self, api: str, base_url: str | None) -> str:
-        if base_url is None:
-            if self._shape.url is None:
-                raise InputError(f"{api} is self-hosted; set base_url, for example http://localhost:8000")
-            return self._shape.url
-        return base_url.rstrip("/") + self._shape.path
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell that an endpoint is called; a server of one's own (`base_url`) is not charged for."""
+        return Capabilities(
+            is_remote=True,
+            is_priced=options["price"] is not None or options["base_url"] is not None,
+            is_replayed=options["recording"] is not None,
+            missing_key=_missing_key(options),
+            may_use_gpu=False,
+        )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse an API without the model, the address or the key that it needs."""
+        api, shape = options["api"], _shape_of(options["api"])
+        if options["base_url"] is None and shape.url is None:
+            raise InputError(f"{api} is self-hosted; set base_url, for example http://localhost:8000")
+        if options["model"] is None and api != "tei":
+            raise InputError(f"{api} serves several models; set model")
+
+    def connection(self) -> Reranker:
+        """Return a reranker that asks the same endpoint over a connection of its own."""
+        other = copy.copy(self)
+        other._client = httpx.AsyncClient(headers=self._client.headers, timeout=self._client.timeout)
+        other._runner = asyncio.Runner()
+        return other
+
+    def _url_of(self, base_url: str | None) -> str:
+        return self._shape.url or "" if base_url is None else base_url.rstrip("/") + self._shape.path
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by the endpoint's scores, several queries at once; a failure for good ends all."""

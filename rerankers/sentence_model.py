@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from rerankers.batching import BatchTokens, length_sorted_batches
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models import ModelFiles, find_model
+from rerankers.options import OptionGroup
 from rerankers.remote_code import check_pinned, loading
 from rerankers.side_by_side import side_by_side
 
@@ -22,7 +21,7 @@ Features = Any
 """`preprocess` output: tensors of shape (texts, longest text), and settings."""
 
 
-class SentenceModelOptions(BaseModel):
+class SentenceModelOptions(OptionGroup):
     """Which model of sentence-transformers is loaded, and how.
 
     Attributes:
@@ -33,8 +32,6 @@ class SentenceModelOptions(BaseModel):
         batch_tokens: tokens in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     revision: str | None = None

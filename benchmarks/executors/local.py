@@ -13,7 +13,8 @@ from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_c
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
 from benchmarks.store import write_experiment
-from rerankers.errors import StoreError
+from rerankers.errors import InputError, StoreError
+from rerankers.registry import capabilities
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def run(
         execute: measures the cells that are left; `here` by default.
 
     Raises:
+        InputError: the key of an endpoint is not set.
         StoreError: the folder is in use, damaged, or cannot be written.
     """
     cells = plan(experiment)
@@ -69,11 +71,15 @@ def run(
         todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
+        for cell in todo:  # before any of them is measured
+            if key := capabilities(cell.reranker, cell.options).missing_key:
+                raise InputError(f"{cell.label}: its endpoint needs a key. Set {key} in the environment")
         try:
             outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
             gc.unfreeze()
-        outcome.dollars = sum(_dollars(folder / cell.name) for cell in cells)
+        paid = [cell for cell in cells if capabilities(cell.reranker, cell.options).is_remote]
+        outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
     return outcome
 
 
@@ -148,7 +154,6 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
 
 
 def _dollars(cell: Path) -> float:
-    record = read_record(cell)
-    if record is None or record.system.described.get("dollars_per_million_tokens") is None:
-        return 0.0  # without reading what was ranked
+    if read_record(cell) is None:
+        return 0.0
     return float(sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1]))

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.cell import committed, read_record, write_record
-from benchmarks.constructors import constructor_options
 from benchmarks.executors.local import pool_or_failures
 from benchmarks.pipeline import explain, new_record, run_cells
 from benchmarks.progress import say
@@ -33,7 +32,7 @@ from benchmarks.scratch import ScratchCandidates
 from rerankers.errors import InputError, MissingExtraError, ModelError
 from rerankers.files import replace_file
 from rerankers.interface import Reranker
-from rerankers.registry import load
+from rerankers.registry import capabilities, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from benchmarks.record import QueryRow, Record
 
 RETRIES = 3  # of a task whose worker is lost; what a reranker raises is its cell's result
-_WITHOUT_GPU = frozenset({"first-stage", "oracle", "random", "rerank-api", "reverse"})
 
 
 class State(NamedTuple):
@@ -241,10 +239,7 @@ def _device(cells: Sequence[CellPlan], nodes: list[dict[str, float]]) -> tuple[d
 
 
 def _may_use_gpu(cell: CellPlan) -> bool:
-    if cell.reranker in _WITHOUT_GPU or cell.options.get("device") == "cpu":
-        return False
-    talks = "backend" in constructor_options(cell.reranker)  # to an endpoint, unless it says otherwise
-    return not talks or cell.options.get("backend") == "transformers"
+    return cell.options.get("device") != "cpu" and capabilities(cell.reranker, cell.options).may_use_gpu
 
 
 def _shards(gathered: Sequence[Gathering], pool: Pool, count: int) -> Iterator[tuple[str, ...]]:

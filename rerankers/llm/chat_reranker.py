@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rerankers.interface import Ranking, Reranker, RerankRequest
+from rerankers.interface import Capabilities, Ranking, Reranker, RerankRequest
 from rerankers.llm.backends import open_chat
+from rerankers.llm.prices import find_price
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.llm.chat import Talk
     from rerankers.llm.options import ChatOptions
@@ -21,8 +24,31 @@ class ChatReranker(Reranker):
     """A reranker that says how it talks about one request; requests run side by side in the backend."""
 
     def __init__(self, chat: ChatOptions) -> None:
+        self._chat_options = chat
         self._chat = open_chat(chat)
         self.device = self._chat.device
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell whether an endpoint answers; a chat model in this process is loaded like any other."""
+        if options["backend"] != "openai":
+            return super().capabilities(options)
+        price = options["price"] or find_price(options["model"])
+        return Capabilities(
+            is_remote=True,
+            is_priced=price is not None,
+            is_replayed=options["recording"] is not None,
+            missing_key=_missing_key(options),
+            may_use_gpu=False,
+        )
+
+    def connection(self) -> Reranker:
+        """Return a reranker that asks the same endpoint over a connection of its own."""
+        if self._chat_options.backend != "openai":
+            return self
+        other = copy.copy(self)
+        other._chat = open_chat(self._chat_options)
+        return other
 
     @abstractmethod
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
@@ -43,3 +69,10 @@ class ChatReranker(Reranker):
     def close(self) -> None:
         """Close the backend's connections."""
         self._chat.close()
+
+
+def _missing_key(options: Mapping[str, Any]) -> str | None:
+    """The variable of the key that OpenAI itself needs; other endpoints may need none."""
+    has_address = options["base_url"] or os.environ.get("OPENAI_BASE_URL")
+    is_ready = has_address or options["recording"] or os.environ.get("OPENAI_API_KEY")
+    return None if is_ready else "OPENAI_API_KEY"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.prices import Price
+from rerankers.options import OptionGroup
 
 BackendName = Literal["openai", "transformers"]
 
@@ -20,7 +21,7 @@ CHANGES_NO_RESULT = frozenset({"recording", "retries", "timeout_seconds"})
 """Options of rerankers behind endpoints that a run may be resumed with another value of."""
 
 
-class ChatOptions(BaseModel):
+class ChatOptions(OptionGroup):
     """Which chat model answers, and how it is asked.
 
     Attributes:
@@ -38,8 +39,6 @@ class ChatOptions(BaseModel):
         revision: hub revision of a model in this process.
         dtype, device, attention: of a model in this process; see `rerankers.llm.causal`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     backend: BackendName = "openai"

@@ -27,6 +27,7 @@ from rerankers.errors import ModelError
 from rerankers.files import replace_file
 from rerankers.llm.causal import CausalLM
 from rerankers.models import find_model
+from rerankers.paths import existing_path
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, merge_adapter
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
@@ -104,9 +105,7 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
         ModelError: the manifest does not validate, a file is missing, or the base model is another one.
     """
     manifest = read_manifest(files)
-    llm = manifest.llm.model
-    if llm.startswith("./"):  # it was trained as a whole and lies beside the manifest
-        llm = str(Path(files.location) / llm)
+    llm = _base_model(files, manifest)
     base_files = find_model(llm, manifest.llm.revision)
     if manifest.llm.fingerprint and base_files.fingerprint not in (None, manifest.llm.fingerprint):
         raise ModelError(
@@ -146,6 +145,30 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
             "training": manifest.training,
         },
     )
+
+
+def referenced_models(name: str) -> dict[str, str | None]:
+    """Return the models that a local checkpoint refers to, with their hub revisions; none for other models.
+
+    Raises:
+        ModelError: `pe_rank.json` is damaged.
+    """
+    if not (name.startswith("bundled:") or existing_path(name)):
+        return {}
+    files = find_model(name)
+    if not read_json(files, MANIFEST):
+        return {}
+    manifest = read_manifest(files)
+    return {
+        _base_model(files, manifest): manifest.llm.revision,
+        manifest.encoder.model: manifest.encoder.revision,
+    }
+
+
+def _base_model(files: ModelFiles, manifest: Manifest) -> str:
+    """The language model's name; `./llm` was trained as a whole and lies beside the manifest."""
+    name = manifest.llm.model
+    return str(Path(files.location) / name) if name.startswith("./") else name
 
 
 def read_manifest(files: ModelFiles) -> Manifest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field, validate_call
@@ -20,9 +20,10 @@ from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.encoders.transfer import to_device
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
 from rerankers.models import cache_folder
 from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
+from rerankers.pe_rank.compact import referenced_models
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.plain import plain_order
@@ -32,7 +33,7 @@ from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding
 from rerankers.words import split_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rerankers.pe_rank.decoding import WindowDecoder
     from rerankers.pe_rank.prompt import Prompt
@@ -104,7 +105,7 @@ class PERank(Reranker):
         attention: AttentionName = "auto",
         exact: bool = False,
     ) -> None:
-        sliding_windows(0, window, step, windows)  # refuses a step that does not fit
+        self.check_options({"window": window, "step": step, "windows": windows})
         source = Source(
             model, revision, encoder, encoder_revision, pooling, projector, allow_encoder_swap, control_tokens
         )
@@ -124,6 +125,19 @@ class PERank(Reranker):
         self._text, self._embeddings, self._draft, self._exact = text, embeddings, draft, exact
         # padded rows need a mask, which flash attention does not take
         self._batch_size = 1 if exact or attention == "flash_attention_2" else batch_size
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a step that does not fit its window."""
+        sliding_windows(0, options["window"], options["step"], options["windows"])
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which models are loaded: the checkpoint, and the ones that a local checkpoint refers to."""
+        models = {options["model"]: options["revision"], **referenced_models(options["model"])}
+        if options["encoder"] is not None:
+            models[options["encoder"]] = options["encoder_revision"]
+        return Capabilities(models=tuple(models.items()))
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank each request; requests with as many candidates as each other run in batches."""

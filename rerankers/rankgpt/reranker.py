@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, validate_call
 
@@ -24,7 +24,7 @@ from rerankers.rankgpt.prompt import PromptName, load_prompt, passage_words
 from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rerankers.stages import StageClock
 
@@ -68,11 +68,7 @@ class RankGPT(ChatReranker):
         passage_words: Annotated[int, Field(ge=1)] = 300,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:
-        sliding_windows(0, window, step)  # refuses a window and step that do not fit before a model loads
-        if top is not None and parsing == "strict":
-            raise InputError(
-                "top ends answers early, which strict parsing cannot judge; leave one of them out"
-            )
+        self.check_options({"window": window, "step": step, "top": top, "parsing": parsing})
         self._window = window
         self._step = step
         self._policy = policy
@@ -86,6 +82,15 @@ class RankGPT(ChatReranker):
         self._passage_words = passage_words
         self._max_new_tokens = max_new_tokens
         super().__init__(chat)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a step that does not fit its window, and `top` with strict parsing."""
+        sliding_windows(0, options["window"], options["step"])
+        if options["top"] is not None and options["parsing"] == "strict":
+            raise InputError(
+                "top ends answers early, which strict parsing cannot judge; leave one of them out"
+            )
 
     def describe(self) -> dict[str, object]:
         """The backend as used, and where the prompt is from."""

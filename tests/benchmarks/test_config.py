@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.config import READY, Experiment, find_experiment, load_experiment
-from benchmarks.constructors import Option, constructor_options
 from benchmarks.plan import plan
 from benchmarks.retrieval import Run
 from rerankers.errors import InputError
-from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,14 +235,28 @@ def test_ready_experiments_are_valid(path: Path) -> None:
     assert path.read_text().startswith("# ")  # `rerankbench list experiments` shows the first line
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_options_are_known_without_importing_the_method(name: str) -> None:
-    assert isinstance(constructor_options(name), dict)
+def test_a_wrong_option_of_the_last_system_is_found_before_the_first_one_runs(tmp_path: Path) -> None:
+    systems = "rerankers:\n- first-stage\n- name: random\n  options:\n    seed: [1, two]"
+    with pytest.raises(InputError, match=r"experiment.yaml:8: option 'seed' of random: .* got 'two'"):
+        load(tmp_path, START + systems)
+    parts = "[{reranker: first-stage}, {reranker: random, options: {seed: two}}]"
+    with pytest.raises(InputError, match=r"experiment.yaml:4: .*option 'seed' of random: .* got 'two'"):
+        load(tmp_path, START + f"rerankers: {{name: fusion, options: {{parts: {parts}}}}}")
 
 
-def test_the_answers_are_no_option() -> None:
-    assert constructor_options("oracle") == {}
-    assert constructor_options("random") == {"seed": Option(is_needed=False, is_list=False)}
+def test_options_that_do_not_fit_each_other_are_found_before_anything_loads(tmp_path: Path) -> None:
+    def refused(system: str, *overrides: str) -> str:
+        with pytest.raises(InputError, match=r"experiment.yaml:4: ") as caught:
+            load(tmp_path, START + f"rerankers: {system}", *overrides)
+        return str(caught.value)
+
+    assert "window 10" in refused("{name: pe-rank, options: {model: org/none, window: 10, step: 20}}")
+    assert "strict" in refused("{name: rankgpt, options: {model: m, top: 10, parsing: strict}}")
+    assert "self-hosted" in refused("{name: rerank-api, options: {api: vllm, model: m}}")
+    assert "price" in refused("{name: rankgpt, options: {model: unlisted}}", "budget=1")
+    steps = "[{reranker: first-stage}, {reranker: rankgpt, options: {model: unlisted}}]"
+    nested = f"{{name: cascade, options: {{steps: {steps}}}}}"
+    assert "price" in refused(nested, "budget=1")
 
 
 def test_an_option_that_is_a_list_is_no_sweep(tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from benchmarks.served import _schedule, serve
 from benchmarks.store import read_results
 from rerankers.controls import Reverse
 from rerankers.errors import InputError
-from rerankers.interface import Candidate, RerankRequest
+from rerankers.interface import Candidate, Capabilities, RerankRequest
 from rerankers.registry import ROWS, Row
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.served import Call
@@ -51,8 +51,12 @@ class Remote(Reverse):
     most = 0
     lock = threading.Lock()
 
-    def describe(self) -> dict[str, object]:
-        return {"endpoint": "http://localhost"}
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        return Capabilities(is_remote=True)
+
+    def connection(self) -> Remote:
+        return Remote()
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         with self.lock:
@@ -144,6 +148,22 @@ def test_an_endpoint_gets_as_many_requests_at_once_as_there_are_clients(
     answered = requests_per_second(cell.rows)
     assert answered is not None
     assert 1 / 0.03 < answered <= 4 / 0.03  # more than one client gets, no more than four do
+
+
+def test_a_cascade_over_an_endpoint_gets_as_many_requests_at_once_too(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROWS, "remote", Row(f"{__name__}:Remote", "for tests"))
+    Remote.most = 0
+    cascade = {"name": "cascade", "options": {"steps": [{"reranker": "reverse"}, {"reranker": "remote"}]}}
+    protocol = {"mode": "served", "served": {"concurrency": 4}, "warmup": 0}
+    path = write_experiment(queries=12, rerankers=cascade, protocol=protocol, count_operations=2)
+    experiment, config = load_experiment(path)
+    assert run(experiment, config, tmp_path / "out").exit_status == 0
+    assert Remote.most == 4
+    (cell,) = read_results(tmp_path / "out").cells
+    assert cell.record.operations is not None
+    assert cell.record.operations.queries == 0  # counting would call the endpoint, and pay, once more
 
 
 def test_an_open_loop_sends_to_an_endpoint_on_time_whatever_is_under_way() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rerankers import RerankRequest, StageClock, create
-from rerankers.errors import InputError, UnknownNameError
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_one_part_is_no_fusion() -> None:
 
 
 def test_an_unknown_part_is_named_with_near_misses() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean reverse"):
+    with pytest.raises(InputError, match="did you mean reverse"):
         create("fusion", {"parts": [FIRST, {"reranker": "revers"}]})
 
 
