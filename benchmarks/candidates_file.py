@@ -1,70 +1,83 @@
-"""Reads the field's candidates file: JSON lines, each a query with its hits.
+"""Reads the field's candidates files: queries with the passages that a first stage proposed.
+
+Two layouts, told apart by the first object of the file, which may be JSON lines, one JSON array or Parquet:
+
+- one object a query, with its hits (rank_llm, RankGPT, TREC RAG; below);
+- one object a pair of query and passage (`benchmarks.formats.pairs`: TIREx, PyTerrier, Lightning IR).
 
     {"query": {"text": ..., "qid": ...}, "hits": [{"content", "qid", "docid", "rank", "score"}, ...]}
+    {"query": {"text": ..., "qid": ...}, "candidates": [{"docid", "score", "doc": {"title", "text"}}, ...]}
 
-The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`. This is how
-RankGPT and older rank_llm write; newer rank_llm says `candidates`, each with its passage in `doc`:
-
-    {"query": {...}, "candidates": [{"docid", "score", "doc": {"title": ..., "text": ...}}, ...]}
+The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`. A
+tab-separated file of query id, passage id, query and passage is read too (MS MARCO's `top1000`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from rerankers.json_lines import Row, read_json_lines
+from benchmarks.formats import field_names, pairs
+from benchmarks.formats.candidate_rows import CandidatesFile, Collector
+from benchmarks.formats.records import PARQUET, first_key, query_text, read_records, records_of, texts_of
+from rerankers.json_lines import Row, read_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-
-class CandidatesFile(NamedTuple):
-    """What a candidates file holds: all in file order, the hits best first."""
-
-    queries: dict[str, str]
-    passages: dict[str, str]
-    hits: dict[str, list[tuple[str, float]]]
+__all__ = ["CandidatesFile", "query_text", "read_candidates"]
 
 
-def read_candidates(path: Path) -> CandidatesFile:
-    """Read a candidates file, plain or gzip.
+def read_candidates(path: Path, *, ids_are_local: bool = False) -> CandidatesFile:
+    """Read a candidates file, plain or compressed.
+
+    Args:
+        path: the file.
+        ids_are_local: one passage id may have another text in another query, as where passages are numbered
+            anew for each query; otherwise that is refused.
 
     Raises:
         InputError: a line is broken, a key is missing or of the wrong kind, an id appears twice, ranks do not
             increase, or one passage id has two contents.
+        MissingExtraError: the file is Parquet, and pyarrow is not installed.
     """
-    queries: dict[str, str] = {}
-    passages: dict[str, str] = {}
-    given: dict[str, list[tuple[str, float]]] = {}
-    for line, values in read_json_lines(path):
-        row = Row(path, line, values)
-        hits = _hits(row)
-        query_id, text = _query(row, hits)
-        row.add(queries, "query", query_id, text)
-        found: dict[str, float] = {}
-        for hit in hits:
-            doc_id, content = hit.identifier("docid"), _content(hit)
-            if passages.setdefault(doc_id, content) != content:
-                hit.fail(f"passage {doc_id!r} had another content before; give the two different ids")
-            hit.add(found, "passage", doc_id, hit.number("score"))
-        given[query_id] = list(found.items())
-    return CandidatesFile(queries, passages, given)
+    collected = Collector(ids_are_local)
+    rows = _rows(path)
+    first = next(rows)
+    if pairs.is_pair(first):
+        pairs.collect(chain([first], rows), collected)
+    else:
+        for row in chain([first], rows):
+            _collect_query(row, collected)
+    return collected.file
 
 
-def query_text(row: Row, key: str) -> str:
-    """A query's text, which must say something.
+def _rows(path: Path) -> Iterator[Row]:
+    if path.suffix == PARQUET:
+        yield from read_records(path)
+        return
+    lines = read_lines(path)
+    number, line = next(lines)
+    whole = chain([(number, line)], lines)
+    if line.count("\t") == pairs.TABS and not line.lstrip().startswith(("{", "[")):
+        yield from pairs.table_rows(path, whole)
+    else:
+        yield from records_of(path, whole)
 
-    Raises:
-        InputError: it is missing or empty.
-    """
-    text = row.text(key)
-    if not text.strip():
-        row.fail("the query is empty; write it or remove the line")
-    return text
+
+def _collect_query(row: Row, collected: Collector) -> None:
+    hits = _hits(row)
+    query_id, text = _query(row, hits)
+    collected.add_query(row, query_id, text)
+    for hit in hits:
+        doc_id = hit.identifier(first_key(hit, field_names.DOC_ID))
+        content = _content(hit)
+        collected.add_hit(hit, query_id, doc_id, hit.number("score"), content)
 
 
 def _hits(row: Row) -> list[Row]:
-    """The hits of one line in file order, which must be the order of their ranks where they have any."""
+    """Return the hits of one line in file order, which must be that of their ranks where they have any."""
     key = "candidates" if "candidates" in row.values and "hits" not in row.values else "hits"
     values = row.get(key)
     if not isinstance(values, list):
@@ -83,34 +96,31 @@ def _hits(row: Row) -> list[Row]:
     return hits
 
 
-_TEXTS = ("text", "segment", "contents", "content", "body", "passage")
-"""What rank_llm calls a passage's text, in the order in which it looks."""
-
-
 def _content(hit: Row) -> str:
-    """A hit's text: `content`, or the title and the text of its `doc` joined by a space."""
-    if "content" in hit.values or "doc" not in hit.values:
-        return hit.text("content")
+    """Return a hit's text: `content`, or the title and the text of its `doc`."""
+    if hit.values.get("doc") is None or hit.values.get("content") is not None:
+        return hit.text("content") if "content" in hit.values else texts_of(hit, field_names.CONTENT)
     value = hit.get("doc")
+    if isinstance(value, str):
+        return hit.text("doc")
     if not isinstance(value, dict):
-        hit.fail(f"'doc' must be an object, not {type(value).__name__}")
-    doc = Row(hit.path, hit.line, value, f"{hit.where}, doc")
-    title = doc.text("title") if value.get("title") is not None else ""
-    key = next((name for name in _TEXTS if name in value), "text")
-    return f"{title} {doc.text(key)}".strip()
+        hit.fail(f"'doc' must be an object or a text, not {type(value).__name__}")
+    return texts_of(Row(hit.path, hit.line, value, f"{hit.where}, doc"), field_names.DOC_TEXT)
 
 
 def _query(row: Row, hits: list[Row]) -> tuple[str, str]:
-    """Id and text of a line's query: `{"text", "qid"}`, or a string with the id in its hits."""
+    """Return id and text of a query: `{"text", "qid"}`, or a text with the id beside it or in its hits."""
     value = row.get("query")
     if isinstance(value, dict):
         query = Row(row.path, row.line, value, "query")
-        query_id, text = query.identifier("qid"), query_text(query, "text")
+        query_id = query.identifier(first_key(query, field_names.QUERY_ID))
+        text = query_text(query, "text")
     else:
         text = query_text(row, "query")
-        if not hits:
+        named = [row] if set(field_names.QUERY_ID) & row.values.keys() else hits[:1]
+        if not named:
             row.fail('the query has no id and no hits; write it as {"text": ..., "qid": ...}')
-        query_id = hits[0].identifier("qid")
+        query_id = named[0].identifier(first_key(named[0], field_names.QUERY_ID))
     for hit in hits:
         if "qid" in hit.values and hit.identifier("qid") != query_id:
             hit.fail(f"belongs to query {hit.identifier('qid')!r}, but the line to {query_id!r}")

@@ -300,7 +300,7 @@ def _read_corpus(path: Path) -> dict[str, str]:
 
 
 def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
-    queries, passages, given = read_candidates(path)
+    queries, passages, given, _ = read_candidates(path)
     qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
     name = spec.name or uncompressed_name(path).removesuffix(".jsonl")
     return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)

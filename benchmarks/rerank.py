@@ -34,7 +34,7 @@ def rerank_file(
         raise InputError(
             f"{name} looks at the relevance grades, and a candidates file has none; name another"
         )
-    file = read_candidates(candidates)
+    file = read_candidates(candidates, ids_are_local=True)
     if not output.parent.is_dir():
         raise InputError(f"{output.parent}: no such folder for the output; make it first")
     reranker = create(name, options)
@@ -46,7 +46,7 @@ def rerank_file(
             for query_id, query in file.queries.items():
                 hits = file.hits[query_id]
                 passages = (
-                    Candidate(query_id, doc_id, file.passages[doc_id], score) for doc_id, score in hits
+                    Candidate(query_id, doc_id, file.text(query_id, doc_id), score) for doc_id, score in hits
                 )
                 request = RerankRequest(query_id, query, tuple(passages))
                 for ranking in reranker.rerank([request], clock):

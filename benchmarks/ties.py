@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LARGEST_SCORE = float(np.finfo(np.float32).max)
 """The largest score, positive or negative, that 32 bits hold."""
 
 
+def trec_eval_places(doc_ids: Sequence[str], scores: Sequence[float]) -> list[int]:
+    """Return positions in trec_eval's order: scores descending, equal ones by document id descending."""
+    rounded = np.array(scores, dtype=np.float32).tolist()
+    return sorted(range(len(rounded)), key=lambda place: (rounded[place], doc_ids[place]), reverse=True)
+
+
 def trec_eval_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Sort (doc id, score) pairs as trec_eval does: scores descending, equal ones by id descending."""
+    """Sort (doc id, score) pairs as trec_eval does."""
     pairs = list(hits)
-    rounded = np.array([score for _, score in pairs], dtype=np.float32).tolist()
-    order = sorted(range(len(pairs)), key=lambda place: (rounded[place], pairs[place][0]), reverse=True)
-    return [pairs[place] for place in order]
+    places = trec_eval_places([doc_id for doc_id, _ in pairs], [score for _, score in pairs])
+    return [pairs[place] for place in places]
 
 
 def count_ties(hits: Iterable[tuple[str, float]]) -> int:

@@ -27,7 +27,6 @@ READABLE = {
     "benchmarks.store",
     "benchmarks.utilisation",
     "rerankers.errors",
-    "rerankers.files",
     "rerankers.interface",
     "rerankers.stages",
 }

@@ -62,7 +62,7 @@ def test_rankgpt_s_results_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("candidate", "message"),
     [
-        ({"docid": "d", "score": 1.0, "doc": "text"}, ":1: hit 1: 'doc' must be an object, not str"),
+        ({"docid": "d", "score": 1.0, "doc": 7}, ":1: hit 1: 'doc' must be an object or a text, not int"),
         ({"docid": "d", "score": 1.0, "doc": {"url": "x"}}, ":1: hit 1, doc: the key 'text' is missing"),
         ({"docid": "d", "score": 1.0}, ":1: hit 1: the key 'content' is missing"),
     ],

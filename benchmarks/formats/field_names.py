@@ -1,0 +1,9 @@
+"""What programs call the same thing, the name that this project writes first."""
+
+QUERY_ID = ("qid", "query_id", "query-id", "_id", "id")
+DOC_ID = ("docid", "docno", "doc_id", "pid", "id")
+CONTENT = ("content", "text", "contents", "segment", "body", "passage")
+"""Names of the text in a hit or a pair."""
+
+DOC_TEXT = ("text", "segment", "contents", "content", "body", "passage")
+"""Names of the text in a hit's `doc`, in rank_llm's order; like there, `headings` and `url` are not read."""
