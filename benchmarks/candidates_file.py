@@ -15,18 +15,33 @@ tab-separated file of query id, passage id, query and passage is read too (MS MA
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.formats import field_names, pairs
 from benchmarks.formats.candidate_rows import CandidatesFile, Collector
-from benchmarks.formats.records import PARQUET, first_key, query_text, read_records, records_of, texts_of
+from benchmarks.formats.records import (
+    PARQUET,
+    SUFFIXES,
+    first_key,
+    query_text,
+    read_records,
+    records_of,
+    texts_of,
+)
+from rerankers.input_files import uncompressed_name
 from rerankers.json_lines import Row, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["CandidatesFile", "query_text", "read_candidates"]
+__all__ = ["CandidatesFile", "candidates_stem", "query_text", "read_candidates"]
+
+
+def candidates_stem(path: Path) -> str | None:
+    """Return a candidates file's name without suffixes, or None for a path that has none of such a file."""
+    name = Path(uncompressed_name(path))
+    return name.stem if name.suffix in (*SUFFIXES, ".tsv") else None
 
 
 def read_candidates(path: Path, *, ids_are_local: bool = False) -> CandidatesFile:

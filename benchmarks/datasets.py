@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmarks.candidates_file import query_text, read_candidates
+from benchmarks.candidates_file import candidates_stem, query_text, read_candidates
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.input_files import COMPRESSED, uncompressed_name
+from rerankers.input_files import COMPRESSED
 from rerankers.json_lines import Row, read_json_lines
 from rerankers.paths import existing_path, user_path
 
@@ -28,13 +28,13 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 
 class DatasetSpec(BaseModel):
-    """Which dataset to use. A plain string stands for `id`, or for the folder or `.jsonl` file it names.
+    """Which dataset to use. A plain string stands for `id`, or for the folder or candidates file it names.
 
     Attributes:
         id: an ir_datasets id such as `msmarco-passage/trec-dl-2019/judged`, or `bundled`.
         folder: a folder with `corpus.jsonl`, `queries.jsonl` and perhaps `qrels/*.tsv`.
         split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
-        candidates: a JSONL file of queries with their hits.
+        candidates: a file of queries with their hits; see `benchmarks.candidates_file`.
         qrels: judgements for `candidates`, in TREC's or BEIR's format.
         name: how tables call the dataset; by default what it was opened by.
     """
@@ -53,7 +53,7 @@ class DatasetSpec(BaseModel):
     def _from_string(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if uncompressed_name(Path(value)).endswith(".jsonl"):
+        if candidates_stem(Path(value)) is not None:
             return {"candidates": value}
         path = None if value in ("", "bundled") else existing_path(value)
         is_path = value.startswith((".", "/", "~")) or (path is not None and path.is_dir())
@@ -302,5 +302,5 @@ def _read_corpus(path: Path) -> dict[str, str]:
 def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
     queries, passages, given, _ = read_candidates(path)
     qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
-    name = spec.name or uncompressed_name(path).removesuffix(".jsonl")
+    name = spec.name or candidates_stem(path) or path.name
     return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)

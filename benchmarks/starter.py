@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from benchmarks.candidates_file import candidates_stem
 from benchmarks.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files import replace_file
@@ -148,7 +149,7 @@ protocol:
 
 def _data(answers: Answers, base: Path) -> str:
     data = answers.data
-    if data.endswith((".jsonl", ".jsonl.gz")):
+    if candidates_stem(Path(data)) is not None:
         path = user_path(data)
         qrels = user_path(answers.qrels) if answers.qrels else _qrels_beside(path)
         if qrels is None:
@@ -162,7 +163,7 @@ def _data(answers: Answers, base: Path) -> str:
     if data != "bundled" and path.is_dir():
         return f"datasets: {_scalar(_from(base, path))} # corpus.jsonl, queries.jsonl, qrels/test.tsv"
     if data.startswith((".", "/", "~")):
-        raise InputError(f"{data}: no such folder; give a folder, a .jsonl file, an id, or bundled")
+        raise InputError(f"{data}: no such folder; give a folder, a candidates file, an id, or bundled")
     if data != "bundled":
         _check_id(data)
     return f"datasets: {_scalar(data)} # or an ir_datasets id, a BEIR-layout folder, a candidates file"
@@ -176,7 +177,7 @@ def _check_id(data: str) -> None:
 
 
 def _first_stage(answers: Answers, starters: dict[str, Any]) -> str:
-    if answers.data.endswith((".jsonl", ".jsonl.gz")):
+    if candidates_stem(Path(answers.data)) is not None:
         return "first_stages: given # the candidates as the file lists them"
     if importlib.util.find_spec("pyserini") is None:
         encoder = _scalar(starters["embedding"][answers.machine]["model"])
@@ -206,7 +207,7 @@ def _system(reranker: str, known: dict[str, Any] | None, answers: Answers) -> st
 
 
 def _qrels_beside(path: Path) -> Path | None:
-    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    stem = candidates_stem(path)
     beside = (path.with_name(name.format(stem=stem)) for name in QRELS)
     return next((qrels for qrels in beside if qrels.is_file()), None)
 
