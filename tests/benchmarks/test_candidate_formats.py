@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUERY = '{"query": {"qid": "q", "text": "t"}, "hits": []}'
-RANK_LLM = [
+RANK_LLM: list[dict[str, Any]] = [
     {
         "query": {"text": "which?", "qid": "q1"},
         "candidates": [{"docid": "d1", "score": 2, "doc": {"text": "x"}}],
