@@ -23,7 +23,6 @@ from benchmarks.formats.candidate_rows import CandidatesFile, Collector
 from benchmarks.formats.records import (
     PARQUET,
     SUFFIXES,
-    first_key,
     query_text,
     read_records,
     records_of,
@@ -86,7 +85,7 @@ def _collect_query(row: Row, collected: Collector) -> None:
     query_id, text = _query(row, hits)
     collected.add_query(row, query_id, text)
     for hit in hits:
-        doc_id = hit.identifier(first_key(hit, field_names.DOC_ID))
+        doc_id = hit.identifier(hit.first_key(field_names.DOC_ID))
         content = _content(hit)
         collected.add_hit(hit, query_id, doc_id, hit.number("score"), content)
 
@@ -128,14 +127,14 @@ def _query(row: Row, hits: list[Row]) -> tuple[str, str]:
     value = row.get("query")
     if isinstance(value, dict):
         query = Row(row.path, row.line, value, "query")
-        query_id = query.identifier(first_key(query, field_names.QUERY_ID))
+        query_id = query.identifier(query.first_key(field_names.QUERY_ID))
         text = query_text(query, "text")
     else:
         text = query_text(row, "query")
         named = [row] if set(field_names.QUERY_ID) & row.values.keys() else hits[:1]
         if not named:
             row.fail('the query has no id and no hits; write it as {"text": ..., "qid": ...}')
-        query_id = named[0].identifier(first_key(named[0], field_names.QUERY_ID))
+        query_id = named[0].identifier(named[0].first_key(field_names.QUERY_ID))
     for hit in hits:
         if "qid" in hit.values and hit.identifier("qid") != query_id:
             hit.fail(f"belongs to query {hit.identifier('qid')!r}, but the line to {query_id!r}")

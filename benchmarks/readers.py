@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from benchmarks.formats import msmarco, ranx
 from benchmarks.ties import LARGEST_SCORE, trec_eval_order
 from rerankers.errors import InputError
 from rerankers.json_lines import Row, json_object, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from rerankers.input_files import Digest
@@ -32,7 +34,8 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 
     Lines have four columns (`query_id 0 doc_id grade`, as trec_eval reads them) or three (`query_id doc_id
     grade`, as BEIR writes them), with or without a line of column names; the first line decides. Lines that
-    begin with `#` are comments. JSON lines hold the same three values by name.
+    begin with `#` are comments. JSON lines hold the same three values by name, one JSON object of query ids
+    holds objects of grades by doc id (`benchmarks.formats.ranx`).
 
     Raises:
         InputError: as `read_lines`; or a wrong number of columns, a grade that is not a whole number, or a
@@ -52,10 +55,15 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def _judgements(path: Path) -> Iterator[tuple[int, str, str, str]]:
+def _judgements(path: Path) -> Iterator[tuple[int | None, str, str, str]]:
     """Yield line number, query id, doc id and grade as written."""
+    lines = read_lines(path)
+    first = next(lines)
+    if ranx.is_start(first[1]):
+        yield from ranx.values(path, chain([first], lines))
+        return
     columns, is_json = 0, False
-    for number, line in read_lines(path):
+    for number, line in chain([first], lines):
         if line.lstrip().startswith("#"):
             continue
         fields = line.split()
@@ -82,7 +90,10 @@ def _json_judgement(path: Path, number: int, line: str) -> tuple[int, str, str, 
 
 
 def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[str, float]]]:
-    """Read a TREC run, lines of `query_id Q0 doc_id rank score tag`: doc ids and scores, best first.
+    """Read a run: doc ids and scores by query id, best first.
+
+    Lines are TREC's, `query_id Q0 doc_id rank score tag`, or MS MARCO's (`benchmarks.formats.msmarco`). The
+    file may also be one JSON object (`benchmarks.formats.ranx`). The first line decides.
 
     Sorted as trec_eval sorts (`benchmarks.ties`): by score, highest first; equal scores by document id,
     descending, whatever the rank column says. Lines that begin with `#` are comments.
@@ -99,14 +110,7 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
             listed twice for one query, or nothing but comments.
     """
     found: dict[str, dict[str, float]] = {}
-    for number, line in read_lines(path, digest):
-        if line.lstrip().startswith("#"):
-            continue  # such as the header that ir_metadata puts there
-        fields = line.split()
-        if len(fields) != 6:
-            reason = f"expected 6 columns (query_id Q0 doc_id rank score tag), found {len(fields)}"
-            raise InputError.at(path, number, f"{reason}; correct the line")
-        query_id, _, doc_id, _, score, _ = fields
+    for number, query_id, doc_id, score in _scores(path, digest):
         if not _NUMBER.fullmatch(score) or not math.isfinite(float(score)):
             raise InputError.at(path, number, f"the score {score!r} is not a finite number; correct it")
         if abs(float(score)) > LARGEST_SCORE:
@@ -119,3 +123,27 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
     if not found:
         raise InputError.at(path, None, "the file holds nothing but comments; check how it was made")
     return {query_id: trec_eval_order(hits.items()) for query_id, hits in found.items()}
+
+
+def _scores(path: Path, digest: Digest | None) -> Iterator[tuple[int | None, str, str, str]]:
+    """Yield line number, query id, doc id and score as written."""
+    lines = read_lines(path, digest)
+    first = next(lines)
+    whole = chain([first], lines)
+    if ranx.is_start(first[1]):
+        yield from ranx.values(path, whole)
+    elif msmarco.is_start(first[1]):
+        yield from msmarco.scores(path, whole)
+    else:
+        yield from _trec_scores(path, whole)
+
+
+def _trec_scores(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, str, str]]:
+    for number, line in lines:
+        if line.lstrip().startswith("#"):
+            continue  # such as the header that ir_metadata puts there
+        fields = line.split()
+        if len(fields) != 6:
+            reason = f"expected 6 columns (query_id Q0 doc_id rank score tag), found {len(fields)}"
+            raise InputError.at(path, number, f"{reason}; correct the line")
+        yield number, fields[0], fields[2], fields[4]

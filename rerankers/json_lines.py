@@ -104,11 +104,12 @@ class Row:
         return self.values[key]
 
     def first_key(self, keys: Sequence[str]) -> str:
-        """Return the first of several names of a value that the object has."""
-        key = next((key for key in keys if key in self.values), None)
-        if key is None:
-            self.fail(f"the key {keys[0]!r} is missing; found {_few(self.values)}")
-        return key
+        """Return the first of several names of a value that the object has, one that is not null if any."""
+        having = [key for key in keys if key in self.values]
+        if not having:
+            others = f" (read too: {', '.join(map(repr, keys[1:]))})" if keys[1:] else ""
+            self.fail(f"the key {keys[0]!r} is missing{others}; found {_few(self.values)}")
+        return next((key for key in having if self.values[key] is not None), having[0])
 
     def text(self, key: str) -> str:
         """A string that can be written as UTF-8."""

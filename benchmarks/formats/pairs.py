@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.formats import field_names
-from benchmarks.formats.records import first_key, query_text, texts_of
+from benchmarks.formats.records import query_text, texts_of
 from benchmarks.ties import trec_eval_places
 from rerankers.errors import InputError
 from rerankers.json_lines import Row
@@ -62,11 +62,11 @@ def collect(rows: Iterable[Row], collected: Collector) -> None:
     queries: dict[str, tuple[Row, str]] = {}
     pairs: dict[str, list[_Pair]] = {}
     for row in rows:
-        query_id = row.identifier(first_key(row, field_names.QUERY_ID))
-        text = query_text(row, first_key(row, _QUERY))
+        query_id = row.identifier(row.first_key(field_names.QUERY_ID))
+        text = query_text(row, row.first_key(_QUERY))
         if queries.setdefault(query_id, (row, text))[1] != text:
             row.fail(f"query {query_id!r} had another text before; give the two different ids")
-        doc_id = row.identifier(first_key(row, field_names.DOC_ID))
+        doc_id = row.identifier(row.first_key(field_names.DOC_ID))
         pair = _Pair(row, doc_id, texts_of(row, field_names.CONTENT))
         pairs.setdefault(query_id, []).append(pair)
     for query_id, (row, text) in queries.items():

@@ -55,25 +55,6 @@ def records_of(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
             yield Row(path, number, json_object(path, number, line))
 
 
-def missing(row: Row, keys: Sequence[str]) -> NoReturn:
-    """Refuse a row that has none of the keys."""
-    others = f" (read too: {', '.join(map(repr, keys[1:]))})" if keys[1:] else ""
-    found = ", ".join(repr(key)[:40] for key in list(row.values)[:8]) or "no key"
-    row.fail(f"the key {keys[0]!r} is missing{others}; found {found}")
-
-
-def first_key(row: Row, keys: Sequence[str]) -> str:
-    """Return the first of the keys that a row has, which must not be null.
-
-    Raises:
-        InputError: it has none.
-    """
-    for key in keys:
-        if row.values.get(key) is not None:
-            return key
-    return next((key for key in keys if key in row.values), None) or missing(row, keys)
-
-
 def query_text(row: Row, key: str) -> str:
     """Return a query's text, which must say something.
 
@@ -89,7 +70,7 @@ def query_text(row: Row, key: str) -> str:
 def texts_of(row: Row, keys: Sequence[str]) -> str:
     """Return a passage's text: its title, if it has one, and its text joined by a space."""
     title = row.text("title") if row.values.get("title") is not None else ""
-    return f"{title} {row.text(first_key(row, keys))}".strip()
+    return f"{title} {row.text(row.first_key(keys))}".strip()
 
 
 def _array_rows(path: Path, lines: Iterable[Line]) -> Iterator[Row]:
