@@ -17,7 +17,7 @@ from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, read_only, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise_prompts import YesNoPrompt, as_user_message, fill, prompt_named
+from rerankers.pointwise_prompts import Framed, YesNoPrompt, fill, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +38,11 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         max_passage_tokens: a passage is cut after this many tokens.
         batch_tokens: tokens in one forward pass, padding included, a query's shared beginning not counted.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
+        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
 
     Raises:
         InputError: no such prompt, or one for chat models with a model that has no chat template.
-        ModelError: the model does not load, or begins both answers with the same token.
+        ModelError: the model does not load, thinks before it answers, or begins both answers with one token.
     """
 
     @validate_call
@@ -56,11 +57,11 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         device: str = "auto",
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
+        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
         wording = prompt_named(YesNoPrompt, prompt)
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
-        self._text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
-        self._special_tokens = not wording.chat  # a chat template writes its own
+        self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         words = [wording.yes] if wording.no is None else [wording.yes, wording.no]
         self._described = self._llm.describe()  # before the vocabulary's projection is cut to the answers
         read_only(self._llm.model, self._first_tokens(words))
@@ -85,8 +86,12 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         """Tokenise each prompt as one text."""
         tokenizer = self._llm.tokenizer
         passages, truncated = cut_to_tokens(tokenizer, [text for _, text in pairs], self._max_passage_tokens)
-        texts = [fill(self._text, query, text) for (query, _), text in zip(pairs, passages, strict=True)]
-        ids = tokenizer(texts, add_special_tokens=self._special_tokens, verbose=False)["input_ids"]
+        texts = [
+            fill(self._frame.text, query, text) for (query, _), text in zip(pairs, passages, strict=True)
+        ]
+        ids = tokenizer(texts, add_special_tokens=self._frame.needs_special_tokens, verbose=False)[
+            "input_ids"
+        ]
         prompts = [(query, row) for (query, _), row in zip(pairs, ids, strict=True)]
         return Tokenized(prompts, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 
@@ -107,6 +112,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         """The model as loaded, the wording, and the limits."""
         return {
             **self._described,
+            **self._frame.describe(),
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
             "batch_tokens": self._batch_tokens,

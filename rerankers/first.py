@@ -17,6 +17,7 @@ from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.llm.causal import CausalLM
+from rerankers.llm.chat_template import ChatTemplate
 from rerankers.rankgpt.prompt import load_prompt
 from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
@@ -42,9 +43,12 @@ class First(Reranker):
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         passage_words: passages are cut after this many words, counted by `rerankers.words`.
         dtype, device, attention: see `rerankers.llm.causal`.
+        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
 
     Raises:
-        ModelError: the model has no chat template, or its tokenizer does not keep letters apart.
+        InputError: the chat template does not know a variable.
+        ModelError: the model has no chat template, thinks before it answers, or its tokenizer does not keep
+            letters apart.
     """
 
     @validate_call
@@ -62,6 +66,7 @@ class First(Reranker):
         dtype: DtypeName = "auto",
         device: str = "auto",
         attention: AttentionName = "auto",
+        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
         self.check_options({"window": window, "step": step})
         self._window = window
@@ -70,8 +75,8 @@ class First(Reranker):
         self._initial_order, self._seed = initial_order, seed
         self._passage_words = passage_words
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
-        if not self._llm.tokenizer.chat_template:
-            raise ModelError(f"{model!r} has no chat template; choose a chat or instruct model")
+        self._template = ChatTemplate(self._llm.tokenizer, model, template_variables)
+        self._template.refuse_thinking()
         self.device = str(self._llm.device)
         self._prompt = load_prompt("first")
         config = self._llm.model.config.get_text_config()
@@ -89,7 +94,7 @@ class First(Reranker):
 
     def describe(self) -> dict[str, object]:
         """The model as loaded, and where the prompt is from."""
-        return {**self._llm.describe(), "prompt_source": self._prompt.source}
+        return {**self._llm.describe(), **self._template.describe(), "prompt_source": self._prompt.source}
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
         cost = Cost()
@@ -130,10 +135,7 @@ class First(Reranker):
 
     def _text(self, messages: Sequence[Message]) -> str:
         """The prompt as text, with the answer begun."""
-        text: str = self._llm.tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=False
-        )
-        return text + "["
+        return self._template.text(messages) + "["
 
     def _encode(self, text: str) -> list[int]:
         """Token ids; the chat template has written the special tokens already."""

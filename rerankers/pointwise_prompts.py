@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.llm.chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class _Prompt(BaseModel):
@@ -72,18 +76,48 @@ def prompt_named(kind: type[PromptT], name: str) -> PromptT:
     return kind.model_validate(known[name])
 
 
-def as_user_message(tokenizer: Any, text: str) -> str:
-    """The text as a user's message in the model's chat template, up to where the answer begins.
+class Framed:
+    """A prompt template's text as the model reads it: plain, or as a user's message in the chat template.
+
+    Args:
+        prompt: the prompt template.
+        tokenizer: the model's tokenizer.
+        model: the model's name, for messages.
+        variables: the chat template's own variables.
+
+    Attributes:
+        text: the text with its placeholders, up to where the answer begins.
+        needs_special_tokens: whether the tokenizer is to add its own; a chat template writes them itself.
 
     Raises:
-        InputError: the tokenizer has no chat template.
+        InputError: the prompt is for chat models and the model has no chat template, or variables are given
+            that no chat template takes.
+        ModelError: the model would think before it answers.
     """
-    if tokenizer.chat_template is None:
-        raise InputError("this model has no chat template; choose a prompt without chat")
-    rendered: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-    )
-    return rendered
+
+    def __init__(
+        self,
+        prompt: QueryLikelihoodPrompt | YesNoPrompt,
+        tokenizer: Any,
+        model: str,
+        variables: Mapping[str, Any],
+    ) -> None:
+        self.needs_special_tokens = not prompt.chat
+        self._template: ChatTemplate | None = None
+        if not prompt.chat:
+            if variables:
+                raise InputError("template_variables: this prompt uses no chat template. Leave them out.")
+            self.text = prompt.text
+            return
+        if not tokenizer.chat_template:
+            raise InputError("this model has no chat template; choose a prompt without chat")
+        self._template = ChatTemplate(tokenizer, model, variables)
+        self._template.refuse_thinking()
+        self.text = self._template.text([{"role": "user", "content": prompt.text}])
+
+    def describe(self) -> dict[str, object]:
+        """Return how the chat template is used, where one is."""
+        return self._template.describe() if self._template else {}
 
 
 def fill(text: str, query: str, passage: str) -> str:

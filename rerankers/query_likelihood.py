@@ -16,7 +16,7 @@ from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise_prompts import QueryLikelihoodPrompt, as_user_message, prompt_named
+from rerankers.pointwise_prompts import Framed, QueryLikelihoodPrompt, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,10 +37,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         max_passage_tokens: a passage is cut after this many tokens.
         batch_tokens: tokens in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
+        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
 
     Raises:
         InputError: no such prompt, or one for chat models with a model that has no chat template.
-        ModelError: the model does not load.
+        ModelError: the model does not load, or thinks before it answers.
     """
 
     @validate_call
@@ -55,21 +56,17 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         device: str = "auto",
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
+        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
         wording = prompt_named(QueryLikelihoodPrompt, prompt)
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
-        self._before, self._after = self._frame(wording)
-        self._special_tokens = not wording.chat  # a chat template writes its own
+        self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
+        self._before, _, after = self._frame.text.partition("{passage}")
+        self._after = after + wording.before_query  # the query follows at once
         self._prompt = prompt
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
         self.device = str(self._llm.device)
-
-    def _frame(self, wording: QueryLikelihoodPrompt) -> tuple[str, str]:
-        """What stands before and after the passage; the query follows at once."""
-        text = as_user_message(self._llm.tokenizer, wording.text) if wording.chat else wording.text
-        before, _, after = text.partition("{passage}")
-        return before, after + wording.before_query
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
@@ -83,7 +80,10 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         framed = [self._before + passage + self._after for passage in passages]
         texts = [start + query for start, (query, _) in zip(framed, pairs, strict=True)]
         encoded = tokenizer(
-            texts, add_special_tokens=self._special_tokens, return_offsets_mapping=True, verbose=False
+            texts,
+            add_special_tokens=self._frame.needs_special_tokens,
+            return_offsets_mapping=True,
+            verbose=False,
         )
         prompts: Prompts = []
         for start, ids, offsets in zip(framed, encoded["input_ids"], encoded["offset_mapping"], strict=True):
@@ -118,6 +118,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         """The model as loaded, the wording, and the limits."""
         return {
             **self._llm.describe(),
+            **self._frame.describe(),
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
             "batch_tokens": self._batch_tokens,

@@ -25,6 +25,7 @@ from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, T, Talk
 from rerankers.llm.prices import Account, find_price
 from rerankers.llm.reading import GrowingAnswer, read_completion, refused
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, Recording, canonical
+from rerankers.llm.thinking import after_thoughts, answers_after_thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,6 +146,8 @@ class OpenAIChat(ChatBackend):
         was spent on failures and waits did not happen. Queries side by side share one clock, where only
         their own stages can be right.
         """
+        if self._options.reasoning_tokens:
+            call = answers_after_thoughts(call)
         body = self._body(call)
         written = canonical(body)
         key = self._recording.next_key(self._url, written) if self._recording else None
@@ -162,7 +165,8 @@ class OpenAIChat(ChatBackend):
             if alone:
                 clock.advance(sum(exchange.stage_seconds.values()) - (clock.now() - started))
         self._book(call, exchange)
-        return ChatAnswer(exchange.text, exchange.end)
+        text = after_thoughts(exchange.text) if self._options.reasoning_tokens else exchange.text
+        return ChatAnswer(text, exchange.end)
 
     async def _ask_within_budget(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:
         """Ask once the most that the call can cost is set aside."""
@@ -172,7 +176,7 @@ class OpenAIChat(ChatBackend):
             len(message["content"].encode(errors="replace")) + _TOKENS_PER_MESSAGE
             for message in call.messages
         )
-        most = self._price.dollars(longest, 0, call.max_new_tokens)
+        most = self._price.dollars(longest, 0, self._limit(call))
         async with self._account.bill(most) as bill:
             exchange = await self._ask_until_answered(call, body, clock)
             bill.dollars = self._dollars(exchange)
@@ -204,12 +208,16 @@ class OpenAIChat(ChatBackend):
     def _body(self, call: ChatCall) -> dict[str, Any]:
         # OpenAI's own newer models refuse `max_tokens`; many other servers know nothing else.
         limit = "max_completion_tokens" if self._is_openai else "max_tokens"
-        body = {"model": self._options.model, "messages": call.messages, limit: call.max_new_tokens}
+        body = {"model": self._options.model, "messages": call.messages, limit: self._limit(call)}
         if self._options.temperature is not None:
             body["temperature"] = self._options.temperature
         if self._options.stream:
             body["stream"] = True
-        return body
+        return {**self._options.extra_body, **body}
+
+    def _limit(self, call: ChatCall) -> int:
+        """Return the most tokens that an answer may have, thoughts included."""
+        return call.max_new_tokens + self._options.reasoning_tokens
 
     async def _complete(self, call: ChatCall, body: str, clock: StageClock) -> Exchange:
         measured = Cost()

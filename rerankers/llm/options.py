@@ -7,7 +7,7 @@ hands them on together.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,13 @@ class ChatOptions(OptionGroup):
         stream: read an endpoint's answers as they grow: prefill and decode apart, ended once known.
         recording: file of an endpoint's answers, replayed and added to; no answer is paid for twice.
         price: dollars per million tokens, where `prices.toml` does not list the endpoint's model.
+        extra_body: more fields of an endpoint's requests, such as
+            `{chat_template_kwargs: {enable_thinking: false}}` for vLLM.
+        template_variables: variables of the chat template of a model in this process, such as
+            `{enable_thinking: false}`.
+        reasoning_tokens: tokens that the model may think before its answer; 0 is an answer at once. A model
+            in this process is made to answer after them; an endpoint's limit grows by them. Thoughts are no
+            part of the answer.
         revision: hub revision of a model in this process.
         dtype, device, attention: of a model in this process; see `rerankers.llm.causal`.
     """
@@ -50,6 +57,9 @@ class ChatOptions(OptionGroup):
     stream: bool = False
     recording: Path | None = None
     price: Price | None = None
+    extra_body: dict[str, Any] = {}
+    template_variables: dict[str, Any] = {}
+    reasoning_tokens: int = Field(default=0, ge=0)
     revision: str | None = None
     dtype: DtypeName = "auto"
     device: str = "auto"

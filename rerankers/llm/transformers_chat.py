@@ -13,12 +13,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from jinja2 import TemplateError
 
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk
+from rerankers.llm.chat_template import ChatTemplate
 from rerankers.llm.prefix import SharedPrefix
+from rerankers.llm.thinking import Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,8 @@ class TransformersChat(ChatBackend):
     """Answers calls with a causal LM.
 
     Raises:
-        ModelError: the model does not load, or has no chat template.
+        InputError: the chat template does not know a variable.
+        ModelError: the model does not load, has no chat template, or would think without a budget for it.
     """
 
     def __init__(self, options: ChatOptions) -> None:
@@ -43,8 +45,12 @@ class TransformersChat(ChatBackend):
             dtype=options.dtype,
             attention=options.attention,
         )
-        if not self._llm.tokenizer.chat_template:
-            raise ModelError(f"{options.model!r} has no chat template; choose a chat or instruct model")
+        self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
+        self._reasoning_tokens = options.reasoning_tokens
+        if not self._reasoning_tokens:
+            self._template.refuse_open_thinking(
+                "reasoning_tokens is 0", "give the model reasoning_tokens, such as 2000"
+            )
         self.device = str(self._llm.device)
         self._at_once = options.concurrency
         config = self._llm.model.config.get_text_config()
@@ -77,13 +83,15 @@ class TransformersChat(ChatBackend):
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Whether prompt and answer fit the positions the model was trained with."""
-        return self._context is None or len(self._tokens(messages)) + max_new_tokens <= self._context
+        longest = self._reasoning_tokens + max_new_tokens
+        return self._context is None or len(self._tokens(messages)) + longest <= self._context
 
     def describe(self) -> dict[str, object]:
         """Backend and model as loaded; tokens are counted here, so exactly."""
         return {
             "backend": "transformers",
             **self._llm.describe(),
+            **self._template.describe(),
             "tokens_counted_by": "the tokenizer",
             "concurrency": self._at_once,
         }
@@ -97,27 +105,39 @@ class TransformersChat(ChatBackend):
         with clock.stage("prefill", *costs):
             read = prefix.read(prompts)
         with clock.stage("decode", *costs):
-            generated, answers = self._decode(calls, read)
+            thoughts = [
+                Thoughts(self._llm.tokenizer, self._reasoning_tokens, self._template.thinking) for _ in calls
+            ]
+            generated, answers = self._decode(calls, read, thoughts)
         if len(calls) == 1:
             prefix.keep(prompts[0] + generated[0][:-1], read)
-        for call, prompt, reused, written in zip(calls, prompts, read.reused, generated, strict=True):
+        rows = zip(calls, prompts, read.reused, generated, thoughts, strict=True)
+        for call, prompt, reused, written, thought in rows:
             usage = call.cost.usage
             usage.llm_calls += 1
             usage.prompt_tokens += len(prompt)
             usage.cached_tokens += reused
             usage.generated_tokens += len(written)
+            usage.reasoning_tokens += thought.tokens
             usage.decode_steps += len(written) - 1
         return answers
 
-    def _decode(self, calls: Sequence[ChatCall], read: Read) -> tuple[list[list[int]], list[ChatAnswer]]:
+    def _decode(
+        self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts]
+    ) -> tuple[list[list[int]], list[ChatAnswer]]:
         """Greedy tokens of each call, and its answer; a call that is over leaves the batch."""
         generated: list[list[int]] = [[] for _ in calls]
         answers: dict[int, ChatAnswer] = {}
         rows = list(range(len(calls)))
         while True:
-            for row, token in zip(rows, read.tokens.tolist(), strict=True):  # the one wait for the device
+            proposed = read.tokens.tolist()  # the one wait for the device
+            for place, row in enumerate(rows):
+                token = thoughts[row].next_token(proposed[place])
+                if token != proposed[place]:
+                    read.tokens[place] = token
                 generated[row].append(token)
-                answer = self._answer_if_over(calls[row], generated[row])
+                thoughts[row].add(generated[row])
+                answer = self._answer_if_over(calls[row], generated[row], thoughts[row])
                 if answer is not None:
                     answers[row] = answer
             places = [place for place, row in enumerate(rows) if row not in answers]
@@ -128,22 +148,25 @@ class TransformersChat(ChatBackend):
                 read.select(places)
             read.step(self._llm)
 
-    def _answer_if_over(self, call: ChatCall, generated: list[int]) -> ChatAnswer | None:
+    def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
         has_ended = generated[-1] in self._ends
-        text = self._llm.tokenizer.decode(
-            generated[:-1] if has_ended else generated, skip_special_tokens=True
-        )
+        if thoughts.go_on and not has_ended:
+            return None
+        answered = generated[thoughts.tokens :]
+        text = self._llm.tokenizer.decode(answered[:-1] if has_ended else answered, skip_special_tokens=True)
+        text = text.lstrip() if thoughts.tokens else text
         if has_ended:
             return ChatAnswer(text, "done")
         if call.known(text):
             return ChatAnswer(text, "known")
-        return ChatAnswer(text, "cut_off") if len(generated) == call.max_new_tokens else None
+        return ChatAnswer(text, "cut_off") if len(answered) == call.max_new_tokens else None
 
     def _prompt(self, call: ChatCall) -> list[int]:
         tokens = self._tokens(call.messages)
         if not self.fits(call.messages, call.max_new_tokens):
             raise ModelError(
-                f"a prompt of {len(tokens)} tokens and an answer of {call.max_new_tokens} exceed the "
+                f"a prompt of {len(tokens)} tokens and an answer of "
+                f"{self._reasoning_tokens + call.max_new_tokens} exceed the "
                 f"model's context of {self._context}; use a smaller window or fewer passage words"
             )
         return tokens
@@ -151,13 +174,7 @@ class TransformersChat(ChatBackend):
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the prompt; kept until it is answered, because a call is first tried for size."""
         if id(messages) not in self._counted:
-            try:
-                encoded = self._llm.tokenizer.apply_chat_template(
-                    list(messages), add_generation_prompt=True, return_dict=True
-                )
-            except TemplateError as error:
-                raise ModelError(f"the model's chat template refuses the prompt: {error}") from error
-            self._counted[id(messages)] = (messages, list(encoded["input_ids"]))
+            self._counted[id(messages)] = (messages, self._template.tokens(messages))
         return self._counted[id(messages)][1]
 
     def _end_tokens(self) -> frozenset[int]:

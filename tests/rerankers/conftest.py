@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,22 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> str:
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def with_template(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Callable[[str], str]:
+    """Makes the tiny LLM's folder again with another chat template."""
+    from transformers import AutoTokenizer
+
+    def make(template: str) -> str:
+        folder = tmp_path_factory.mktemp("templated") / "model"
+        shutil.copytree(tiny_llm, folder, ignore=shutil.ignore_patterns("chat_template*"))
+        tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,8 @@ def test_passages_are_ordered_by_the_logits_of_their_letters(
     texts = ["bees and hives", "a glacier", "maps and music", "a violin"]
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=torch.float32)
-    messages = load_prompt("first").messages("bees", texts, "ABCD")
+    system, user = load_prompt("first").messages("bees", texts, "ABCD")
+    messages = [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}]  # no system role
     begun = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False) + "["
     prompt = tokenizer(begun, add_special_tokens=False, return_tensors="pt")
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rerankers import http_retry
-from rerankers.errors import BackendError
+from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,3 +263,27 @@ def test_the_whole_time_of_a_call_is_charged_to_generate(
 ) -> None:
     ranking = rankgpt(concurrency=1).rerank(requests[:1], clock)[0]
     assert ranking.stage_seconds["generate"] == 2  # two calls, one tick of the fake clock each
+
+
+def test_more_fields_of_a_request_and_room_for_thoughts_reach_the_endpoint(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_reply: type[Reply],
+    make_request: Callable[..., RerankRequest],
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("<think>[1] comes first?</think>[2] > [1]")
+    extra = {"chat_template_kwargs": {"enable_thinking": True}}
+    reranker = rankgpt(extra_body=extra, reasoning_tokens=1000, max_new_tokens=40)
+    (ranking,) = reranker.rerank([make_request("bees", ["1", "2"])], clock)
+    assert ranking.doc_ids == ("d1", "d0")
+    [body] = endpoint.bodies
+    assert body["chat_template_kwargs"] == {"enable_thinking": True}
+    assert body["max_tokens"] == 1000 + 40
+
+
+def test_fields_with_an_option_of_their_own_are_refused(rankgpt: Callable[..., Reranker]) -> None:
+    with pytest.raises(InputError, match="'temperature' is set by an option"):
+        rankgpt(extra_body={"temperature": 1})
+    with pytest.raises(InputError, match=r"extra_body: \{chat_template_kwargs"):
+        rankgpt(template_variables={"enable_thinking": False})
