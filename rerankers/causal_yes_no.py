@@ -17,7 +17,7 @@ from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, read_only, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise_prompts import Framed, YesNoPrompt, fill, prompt_named
+from rerankers.pointwise_prompts import Framed, YesNoPrompt, fill, prompt_named, refuse_idle_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,8 +79,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a prompt that is unknown."""
-        prompt_named(YesNoPrompt, options["prompt"])
+        """Refuse an unknown prompt, and chat template variables for a prompt that uses none."""
+        refuse_idle_variables(prompt_named(YesNoPrompt, options["prompt"]), options["template_variables"])
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise each prompt as one text."""

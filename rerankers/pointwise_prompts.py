@@ -76,6 +76,16 @@ def prompt_named(kind: type[PromptT], name: str) -> PromptT:
     return kind.model_validate(known[name])
 
 
+def refuse_idle_variables(prompt: QueryLikelihoodPrompt | YesNoPrompt, variables: Mapping[str, Any]) -> None:
+    """Refuse variables of a chat template where the prompt uses none.
+
+    Raises:
+        InputError: there are some.
+    """
+    if variables and not prompt.chat:
+        raise InputError("template_variables: this prompt uses no chat template. Leave them out.")
+
+
 class Framed:
     """A prompt template's text as the model reads it: plain, or as a user's message in the chat template.
 
@@ -105,8 +115,7 @@ class Framed:
         self.needs_special_tokens = not prompt.chat
         self._template: ChatTemplate | None = None
         if not prompt.chat:
-            if variables:
-                raise InputError("template_variables: this prompt uses no chat template. Leave them out.")
+            refuse_idle_variables(prompt, variables)
             self.text = prompt.text
             return
         if not tokenizer.chat_template:

@@ -16,7 +16,7 @@ from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise_prompts import Framed, QueryLikelihoodPrompt, prompt_named
+from rerankers.pointwise_prompts import Framed, QueryLikelihoodPrompt, prompt_named, refuse_idle_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,8 +70,10 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a prompt that is unknown."""
-        prompt_named(QueryLikelihoodPrompt, options["prompt"])
+        """Refuse an unknown prompt, and chat template variables for a prompt that uses none."""
+        refuse_idle_variables(
+            prompt_named(QueryLikelihoodPrompt, options["prompt"]), options["template_variables"]
+        )
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rerankers.llm.chat import ChatBackend
     from rerankers.llm.options import ChatOptions
 
 _ENDPOINTS_ONLY = ("base_url", "recording", "price", "extra_body")
 _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream")
+
+
+def refuse_foreign_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that do not belong to the backend; nothing is loaded.
+
+    Raises:
+        InputError: there is one.
+    """
+    if options["backend"] == "openai":
+        if options["revision"] is not None:
+            raise InputError("the openai backend knows no revision; name the exact model instead")
+        for name in _WRITTEN_BY_US:
+            if name in options["extra_body"]:
+                raise InputError(f"extra_body: {name!r} is set by an option of its own. Leave it out here.")
+        if options["template_variables"]:
+            raise InputError(
+                "the openai backend renders no chat template, so template_variables do nothing. Give them as "
+                "extra_body: {chat_template_kwargs: {...}}, which vLLM and SGLang read."
+            )
+        return
+    for name in _ENDPOINTS_ONLY:
+        if options[name] not in (None, {}):
+            raise InputError(f"the transformers backend has no {name}; use backend: openai")
+    if options["stream"]:
+        raise InputError("the transformers backend sees answers grow anyway; leave stream out")
+    if options["temperature"] != 0.0:
+        raise InputError("the transformers backend decodes greedily; leave temperature at 0")
 
 
 def open_chat(options: ChatOptions) -> ChatBackend:
@@ -22,29 +51,13 @@ def open_chat(options: ChatOptions) -> ChatBackend:
         MissingExtraError: the backend needs packages that are not installed.
         ModelError: the model does not load.
     """
+    refuse_foreign_options(dict(options))
     if options.backend == "openai":
-        if options.revision is not None:
-            raise InputError("the openai backend knows no revision; name the exact model instead")
-        for name in _WRITTEN_BY_US:
-            if name in options.extra_body:
-                raise InputError(f"extra_body: {name!r} is set by an option of its own. Leave it out here.")
-        if options.template_variables:
-            raise InputError(
-                "the openai backend renders no chat template, so template_variables do nothing. Give them as "
-                "extra_body: {chat_template_kwargs: {...}}, which vLLM and SGLang read."
-            )
         try:
             from rerankers.llm.openai_chat import OpenAIChat
         except ModuleNotFoundError as error:
             raise MissingExtraError("the backend 'openai'", "openai") from error
         return OpenAIChat(options)
-    for name in _ENDPOINTS_ONLY:
-        if getattr(options, name) not in (None, {}):
-            raise InputError(f"the transformers backend has no {name}; use backend: openai")
-    if options.stream:
-        raise InputError("the transformers backend sees answers grow anyway; leave stream out")
-    if options.temperature != 0.0:
-        raise InputError("the transformers backend decodes greedily; leave temperature at 0")
     from rerankers.llm.transformers_chat import TransformersChat
 
     return TransformersChat(options)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from rerankers.interface import Capabilities, Ranking, Reranker, RerankRequest
-from rerankers.llm.backends import open_chat
+from rerankers.llm.backends import open_chat, refuse_foreign_options
 from rerankers.llm.prices import find_price
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class ChatReranker(Reranker):
             missing_key=_missing_key(options),
             may_use_gpu=False,
         )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that do not belong to the backend."""
+        refuse_foreign_options(options)
 
     def connection(self) -> Reranker:
         """Return a reranker that asks the same endpoint over a connection of its own."""

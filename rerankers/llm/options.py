@@ -57,8 +57,8 @@ class ChatOptions(OptionGroup):
     stream: bool = False
     recording: Path | None = None
     price: Price | None = None
-    extra_body: dict[str, Any] = {}
-    template_variables: dict[str, Any] = {}
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    template_variables: dict[str, Any] = Field(default_factory=dict)
     reasoning_tokens: int = Field(default=0, ge=0)
     revision: str | None = None
     dtype: DtypeName = "auto"

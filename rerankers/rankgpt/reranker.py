@@ -68,7 +68,7 @@ class RankGPT(ChatReranker):
         passage_words: Annotated[int, Field(ge=1)] = 300,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:
-        self.check_options({"window": window, "step": step, "top": top, "parsing": parsing})
+        self.check_options({**dict(chat), "window": window, "step": step, "top": top, "parsing": parsing})
         self._window = window
         self._step = step
         self._policy = policy
@@ -86,6 +86,7 @@ class RankGPT(ChatReranker):
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         """Refuse a step that does not fit its window, and `top` with strict parsing."""
+        super().check_options(options)
         sliding_windows(0, options["window"], options["step"])
         if options["top"] is not None and options["parsing"] == "strict":
             raise InputError(
