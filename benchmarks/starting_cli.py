@@ -51,11 +51,17 @@ def add_convert(add: Add) -> None:
     convert = add(
         "convert",
         _convert,
-        "turn MTEB-style reranking data into candidates and judgements",
+        "turn relevant and other passages of queries into candidates and judgements",
         "askubuntu.jsonl --out askubuntu",
+        "AskUbuntuDupQuestions --out askubuntu",
+        "MIRACLReranking/ar --out miracl-ar",
     )
     convert.add_argument(
-        "file", type=Path, metavar="FILE.jsonl", help='lines {"query", "positive": [...], "negative": [...]}'
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help='a file of {"query", "positive": [...], "negative": [...]}, or a folder in MTEB\'s layout '
+        "(corpus, queries, qrels, top_ranked); JSON or Parquet",
     )
     convert.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
 
@@ -81,11 +87,14 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from benchmarks.interchange import convert_mteb
+    from benchmarks.convert import convert
 
-    queries, passages = convert_mteb(options.file, options.out)
+    converted = convert(options.source, options.out)
     files = f"{options.out / 'candidates.jsonl'} {options.out / 'qrels.txt'}"
-    print(f"{queries} queries, {passages} passages; next: rerankbench init --data {files}")
+    lacking = converted.without_candidates
+    missing = f"; queries without candidates, which count 0: {lacking}" if lacking else ""
+    counts = f"{converted.queries} queries, {converted.passages} passages{missing}"
+    print(f"{counts}; next: rerankbench init --data {files}")
     return 0
 
 

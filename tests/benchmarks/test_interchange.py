@@ -11,9 +11,9 @@ from benchmarks.candidates import Pool
 from benchmarks.candidates_file import read_candidates
 from benchmarks.cli import main
 from benchmarks.datasets import open_dataset
-from benchmarks.interchange import convert_mteb, write_beir, write_ranked
-from benchmarks.readers import read_qrels, read_run
-from rerankers.errors import InputError, StoreError
+from benchmarks.interchange import write_beir, write_ranked
+from benchmarks.readers import read_run
+from rerankers.errors import InputError
 from rerankers.interface import Candidate
 
 if TYPE_CHECKING:
@@ -108,39 +108,6 @@ def test_texts_that_were_not_stored_cannot_be_written(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="stored without its texts"):
         write_beir(bare, tmp_path)
-
-
-def test_mteb_s_data_keep_every_grade_and_favour_no_passage(tmp_path: Path) -> None:
-    texts = [f"passage {i}" for i in range(20)]
-    lines = [{"query": f"query {i}", "positive": texts[:2], "negative": texts[2:]} for i in range(50)]
-    assert convert_mteb(written(tmp_path / "mteb.jsonl", *lines), tmp_path / "out") == (50, 20)
-    found, qrels = read_candidates(tmp_path / "out/candidates.jsonl"), read_qrels(tmp_path / "out/qrels.txt")
-    relevant = {found.passages[doc_id] for doc_id, grade in qrels["q1"].items() if grade}
-    assert relevant == {"passage 0", "passage 1"}
-    first = sum(qrels[query_id][hits[0][0]] for query_id, hits in found.hits.items())
-    assert 0 <= first <= 15  # two of twenty are relevant: five of fifty are expected to be first
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ({"query": "q", "positive": "text", "negative": []}, ":1: 'positive' must be a list of texts"),
-        ({"query": "q", "positive": ["a"]}, ":1: the key 'negative' is missing"),
-        ({"query": "q", "positive": ["a"], "negative": ["a"]}, ":1: a passage is both positive and negative"),
-        ({"query": ["q"], "positive": [], "negative": []}, ":1: 'query' must be a string"),
-    ],
-)
-def test_mteb_s_data_are_read_strictly(line: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        convert_mteb(written(tmp_path / "mteb.jsonl", line), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    source = written(tmp_path / "mteb.jsonl", {"query": "q", "positive": ["a"], "negative": []})
-    with pytest.raises(StoreError, match="choose another --out"):
-        convert_mteb(source, tmp_path / "file" / "out")
 
 
 def test_results_go_out_in_every_format(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.candidates_file import read_candidates
+from benchmarks.formats.labelled import read_labelled
 from benchmarks.readers import read_qrels, read_run
 from rerankers.errors import InputError
 from rerankers.json_lines import Row, read_json_lines, read_lines
@@ -279,7 +280,9 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("reader", [read_lines, read_json_lines, read_qrels, read_run, read_candidates])
+@pytest.mark.parametrize(
+    "reader", [read_lines, read_json_lines, read_qrels, read_run, read_candidates, read_labelled]
+)
 @given(
     content=st.binary()
     | st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))

@@ -16,6 +16,7 @@ import atheris
 
 with atheris.instrument_imports(include=["rerankers", "benchmarks"], enable_loader_override=False):
     from benchmarks.candidates_file import read_candidates
+    from benchmarks.formats.labelled import read_labelled
     from benchmarks.marked_yaml import MarkedYaml
     from benchmarks.readers import read_qrels, read_run
     from rerankers.errors import InputError
@@ -30,11 +31,15 @@ SEEDS = (
     b"q1 0 d1 1\n",
     b"query-id\tcorpus-id\tscore\nq1\td1\t1\n",
     b'{"query": {"text": "t", "qid": "q"}, "hits": [{"content": "c", "docid": "d", "score": 1.5}]}\n',
+    b'[{"qid": "q", "query": "t", "docno": "d", "text": "c", "rank": 1}]',
+    b'{"query": "t", "pos": ["a"], "neg": ["b"]}\n',
+    b'{"q1": {"d1": 1}}',
+    b"7\t11\t1\t2.5\n",
     b'{"query": "t", "passages": ["a", "b"], "ranking": [1, 0]}\n',
     b'{"messages": [{"role": "assistant", "content": "a"}], "extra_texts": ["a"]}\n',
     b"name: test\nrerankers: [{name: random, options: {seed: [0, 1]}}]\n",
 )
-READERS = (read_candidates, read_run, read_qrels, read_ranking, read_alignment, MarkedYaml)
+READERS = (read_candidates, read_labelled, read_run, read_qrels, read_ranking, read_alignment, MarkedYaml)
 
 
 def main() -> None:
