@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from benchmarks.judged import unjudged_warning
+from benchmarks.progress import say
 from benchmarks.scratch import ScratchCandidates, ScratchTexts
 from rerankers.errors import StoreError
 from rerankers.files import atomic_file, replace_file
@@ -35,7 +37,7 @@ from rerankers.stages import StageClock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from benchmarks.datasets import DatasetSpec
+    from benchmarks.datasets import Dataset, DatasetSpec
     from benchmarks.retrieval import FirstStageSpec
 
 FORMAT_VERSION = 1
@@ -318,7 +320,7 @@ def build_pool(
             yield query_id, [Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in hits]
 
     candidates = ScratchCandidates(fetched())
-    return Pool.freeze(
+    pool = Pool.freeze(
         dataset=dataset.name,
         first_stage=found.described,
         depth=depth,
@@ -329,6 +331,19 @@ def build_pool(
         retrieve_seconds=found.seconds,
         fetch_seconds=fetch_seconds,
     )
+    for sentence in [*dataset.notes, *_warnings(dataset, pool, found.hits)]:
+        say(f"{dataset.name}: {sentence}")
+    return pool
+
+
+def _warnings(dataset: Dataset, pool: Pool, hits: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
+    """Return what may make the numbers of a new candidate set wrong."""
+    from benchmarks.exclusion import suspicions
+
+    listed = ((query_id, (doc_id for doc_id, _ in found)) for query_id, found in hits.items())
+    warnings = [] if dataset.exclusion else suspicions(listed, dataset.qrels)
+    unjudged = unjudged_warning(pool)
+    return warnings if unjudged is None else [*warnings, unjudged]
 
 
 def _lines(

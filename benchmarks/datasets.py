@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates_file import candidates_stem, query_text, read_candidates
+from benchmarks.exclusion import NONE, default_rule, excluded_passages
+from benchmarks.qrels_files import beside_of, find_qrels
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.input_files import COMPRESSED
@@ -35,7 +37,13 @@ class DatasetSpec(BaseModel):
         folder: a folder with `corpus.jsonl`, `queries.jsonl` and perhaps `qrels/*.tsv`.
         split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
         candidates: a file of queries with their hits; see `benchmarks.candidates_file`.
-        qrels: judgements for `candidates`, in TREC's or BEIR's format.
+        qrels: judgements for `candidates`, in TREC's or BEIR's format, or JSON lines.
+        query_field: the field of an ir_datasets query that is its text, such as `gpt4_reason` of BRIGHT; by
+            default ir_datasets' choice, or `text`.
+        exclude: passages that leave the candidate set before it is frozen: `identical-id` (a passage with
+            the query's id), `negative-grades`, `none`, or a file with two columns, query id and doc id. By
+            default `negative-grades` for `bright/...`, `identical-id` for ArguAna and Quora (of BEIR and
+            NanoBEIR, and folders of these names), and `none` for others.
         name: how tables call the dataset; by default what it was opened by.
     """
 
@@ -46,7 +54,23 @@ class DatasetSpec(BaseModel):
     split: str | None = Field(default=None, min_length=1)
     candidates: str | None = Field(default=None, min_length=1)
     qrels: str | None = Field(default=None, min_length=1)
+    query_field: str | None = Field(default=None, min_length=1)
+    exclude: str | None = Field(default=None, min_length=1)
     name: str | None = Field(default=None, min_length=1)
+
+    @property
+    def exclusion(self) -> str | None:
+        """The rule of exclusion in force; None if there is none, and nobody chose that."""
+        return self.exclude or default_rule(self.id, None if self.folder is None else Path(self.folder))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it defines a candidate set; options that came later count where they are used."""
+        values = self.model_dump(exclude={"name", "query_field", "exclude"})
+        if self.query_field is not None:
+            values["query_field"] = self.query_field
+        if self.exclusion not in (None, NONE):
+            values["exclude"] = self.exclusion
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -67,6 +91,8 @@ class DatasetSpec(BaseModel):
             raise ValueError("qrels goes with candidates; a folder has its own in qrels/")
         if self.split is not None and self.folder is None:
             raise ValueError("split goes with folder; an ir_datasets id names its own split")
+        if self.query_field is not None and self.id in (None, "bundled"):
+            raise ValueError("query_field goes with an ir_datasets id")
         return self
 
 
@@ -78,6 +104,9 @@ class Dataset(ABC):
         queries: text by query id, in the dataset's own order.
         qrels: grade by doc id by query id; empty if nothing is judged. Every judged query has a text.
         given: (doc id, score) best first by query id, where the dataset brings its own candidates.
+        exclusion: the rule by which passages leave the candidate set, see `benchmarks.exclusion`; or None.
+        excluded: doc ids that leave it, by query id.
+        notes: sentences to print before the dataset is used.
     """
 
     def __init__(
@@ -88,6 +117,9 @@ class Dataset(ABC):
         given: dict[str, list[tuple[str, float]]] | None = None,
     ) -> None:
         self.name, self.queries, self.qrels, self.given = name, queries, qrels, given
+        self.exclusion: str | None = None
+        self.excluded: dict[str, frozenset[str]] = {}
+        self.notes: list[str] = []
 
     @property
     @abstractmethod
@@ -157,57 +189,6 @@ class _FileDataset(Dataset):
         return {doc_id: self._passages[doc_id] for doc_id in doc_ids}
 
 
-class _IrDataset(Dataset):
-    """A dataset of the ir_datasets package; its texts come from the package's document store."""
-
-    def __init__(self, name: str, dataset_id: str) -> None:
-        import ir_datasets
-
-        try:
-            self._source = ir_datasets.load(dataset_id)
-        except KeyError as error:
-            raise _unknown(dataset_id) from error
-        for kind in ("docs", "queries"):
-            if not self._source.has(kind):
-                raise InputError(f"dataset {dataset_id!r} has no {kind}; name one that has")
-        self._id = dataset_id
-        try:
-            queries = {query.query_id: query.default_text().strip() for query in self._source.queries_iter()}
-            qrels: dict[str, dict[str, int]] = {}
-            if self._source.has_qrels():
-                for judged in self._source.qrels_iter():
-                    qrels.setdefault(judged.query_id, {})[judged.doc_id] = judged.relevance
-        except OSError as error:
-            reason = f"cannot be fetched ({error}); check the network, or see https://ir-datasets.com"
-            raise InputError(f"dataset {dataset_id!r} {reason}") from error
-        # Some datasets judge queries whose text they leave to another id; those cannot be run at all.
-        super().__init__(
-            name, queries, {query_id: qrels[query_id] for query_id in queries if query_id in qrels}
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        import ir_datasets
-
-        return hashlib.sha256(f"ir_datasets:{ir_datasets.docs_parent_id(self._id)}".encode()).hexdigest()[:16]
-
-    @property
-    def passage_count(self) -> int | None:
-        count: int | None = self._source.docs_count()
-        return count
-
-    def documents(self) -> Iterator[tuple[str, str]]:
-        for document in self._source.docs_iter():
-            yield document.doc_id, document.default_text().strip()
-
-    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
-        found = self._source.docs_store().get_many(doc_ids)
-        for doc_id in doc_ids:
-            if doc_id not in found:
-                raise InputError(f"dataset {self._id!r} has no passage {doc_id!r}; is it the run's dataset?")
-        return {doc_id: found[doc_id].default_text().strip() for doc_id in doc_ids}
-
-
 def open_dataset(spec: DatasetSpec | str) -> Dataset:
     """Open a dataset; passages are read when they are first asked for.
 
@@ -216,6 +197,16 @@ def open_dataset(spec: DatasetSpec | str) -> Dataset:
     """
     if isinstance(spec, str):
         spec = DatasetSpec.model_validate(spec)
+    dataset = _open(spec)
+    dataset.exclusion = spec.exclusion or dataset.exclusion
+    if dataset.exclusion == NONE:
+        dataset.excluded = {}
+    for query_id, doc_ids in excluded_passages(spec.exclusion, dataset.queries, dataset.qrels).items():
+        dataset.excluded[query_id] = doc_ids | dataset.excluded.get(query_id, frozenset())
+    return dataset
+
+
+def _open(spec: DatasetSpec) -> Dataset:
     if spec.candidates is not None:
         return _open_candidates(user_path(spec.candidates), spec)
     if spec.folder is not None:
@@ -224,7 +215,9 @@ def open_dataset(spec: DatasetSpec | str) -> Dataset:
     assert spec.id is not None  # noqa: S101 - the specification's own validator
     if spec.id == "bundled":
         return _open_folder(BUNDLED, spec.name or "bundled", "test")
-    return _IrDataset(spec.name or spec.id, spec.id)
+    from benchmarks.ir_collection import IrDataset
+
+    return IrDataset(spec.name or spec.id, spec.id, spec.query_field)
 
 
 def dataset_ids() -> list[str]:
@@ -234,7 +227,8 @@ def dataset_ids() -> list[str]:
     return ["bundled", *sorted(ir_datasets.registry)]
 
 
-def _unknown(dataset_id: str) -> InputError:
+def unknown_dataset(dataset_id: str) -> InputError:
+    """Return the error for an id that ir_datasets does not have, with near misses."""
     import difflib
 
     known = dataset_ids()
@@ -252,7 +246,7 @@ def _open_folder(folder: Path, name: str, split: str | None) -> Dataset:
     for line, values in read_json_lines(queries_file):
         row = Row(queries_file, line, values)
         row.add(queries, "query", row.identifier("_id"), query_text(row, "text"))
-    qrels_file = _qrels_file(folder, split)
+    qrels_file = find_qrels(folder, split)
     qrels = {} if qrels_file is None else _qrels_of(queries, qrels_file, queries_file)
     return _FileDataset(name, queries, qrels, corpus=corpus)
 
@@ -265,19 +259,6 @@ def _member(folder: Path, name: str) -> Path:
     raise InputError.at(
         folder, None, f"there is no {name} in this folder; it needs corpus.jsonl, queries.jsonl"
     )
-
-
-def _qrels_file(folder: Path, split: str | None) -> Path | None:
-    """The split asked for; else the only one, or `test`; None if the folder has no judgements at all."""
-    paths = sorted([*folder.glob("qrels/*.tsv"), *folder.glob("qrels/*.tsv.gz")])
-    files = {path.name.split(".tsv")[0]: path for path in paths}
-    if split is not None and split not in files:
-        raise InputError.at(folder / "qrels", None, f"no split {split!r}; found {', '.join(files) or 'none'}")
-    if not files:
-        return None
-    if split is None and len(files) > 1 and "test" not in files:
-        raise InputError.at(folder / "qrels", None, f"several splits; set split to one of {', '.join(files)}")
-    return files[split or ("test" if "test" in files else next(iter(files)))]
 
 
 def _qrels_of(queries: dict[str, str], qrels_file: Path, queries_file: Path) -> dict[str, dict[str, int]]:
@@ -303,4 +284,11 @@ def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
     queries, passages, given, _ = read_candidates(path)
     qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
     name = spec.name or candidates_stem(path) or path.name
-    return _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)
+    dataset = _FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)
+    beside = [] if spec.qrels else beside_of(path.parent)
+    if beside:
+        dataset.notes.append(
+            f"{', '.join(file.name for file in beside)} lies beside {path.name} and is not read. Name it as "
+            "qrels of the dataset if it judges these queries."
+        )
+    return dataset

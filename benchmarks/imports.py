@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, load_pool
 from benchmarks.cell import read_record, write_imported
+from benchmarks.judged import unjudged_warning
 from benchmarks.lock import FolderLock
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
+from benchmarks.progress import say
 from benchmarks.readers import read_qrels, read_run
 from benchmarks.record import Protocol, Record, System
 from benchmarks.run_counts import RunCounts, check_queries, say_counts
@@ -84,7 +86,7 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
     }
     counts = RunCounts.of(run, grades)
     say_counts(first_stage, counts)
-    return Pool.freeze(
+    pool = Pool.freeze(
         dataset=dataset,
         first_stage={
             "kind": "run",
@@ -98,6 +100,10 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         candidates=found,
         unjudged=counts.queries_left_out,
     )
+    warning = unjudged_warning(pool)
+    if warning:
+        say(f"{dataset}: {warning}")
+    return pool
 
 
 def import_runs(

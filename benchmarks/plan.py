@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datasets import BUNDLED
+from benchmarks.datasets import BUNDLED, DatasetSpec
 from rerankers.llm.options import CHANGES_NO_RESULT
 from rerankers.models import find_model
 from rerankers.paths import existing_path
@@ -23,7 +23,6 @@ from rerankers.registry import ROWS, source_of
 
 if TYPE_CHECKING:
     from benchmarks.config import Experiment
-    from benchmarks.datasets import DatasetSpec
     from benchmarks.record import Protocol
     from benchmarks.retrieval import FirstStageSpec
 
@@ -97,7 +96,7 @@ def plan(experiment: Experiment) -> list[CellPlan]:
 
 
 def _spec(spec: DatasetSpec | FirstStageSpec) -> Any:
-    values = spec.model_dump()
+    values = spec.identity() if isinstance(spec, DatasetSpec) else spec.model_dump()
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
     return _by_content({name: value for name, value in values.items() if name != "name"})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from benchmarks.exclusion import NONE, leave_out
 from benchmarks.readers import read_run
 from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
@@ -103,7 +104,10 @@ class Retrieved(BaseModel):
 def retrieve(
     spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int, *, is_timed: bool = True
 ) -> Retrieved:
-    """Candidates for each query, at most `depth`.
+    """Return candidates for each query, at most `depth`, without those that the dataset excludes.
+
+    The first stage retrieves deeper by the largest number of passages excluded for a query, so that `depth`
+    is still reached.
 
     Args:
         spec: the first stage.
@@ -118,6 +122,18 @@ def retrieve(
         MissingExtraError: pyserini is not installed.
         ModelError: the encoder's weights cannot be used.
     """
+    deepest = max((len(dataset.excluded.get(query_id, ())) for query_id in queries), default=0)
+    found = _retrieve(spec, dataset, queries, depth + deepest, is_timed)
+    if dataset.exclusion in (None, NONE):
+        return found
+    hits, counts = leave_out(found.hits, dataset.excluded, dataset.qrels, depth)
+    described = {**found.described, "excluded": {"rule": dataset.exclusion, **counts}}
+    return Retrieved(hits=hits, seconds=found.seconds, described=described)
+
+
+def _retrieve(
+    spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool
+) -> Retrieved:
     match spec:
         case Bm25():
             return _bm25(spec, dataset, queries, depth)

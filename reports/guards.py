@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from benchmarks.judged import unjudged_warning
 from reports.numbers import percent
 from reports.provenance import hardware, is_dirty
 
@@ -24,6 +25,9 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
         found.append("The queries are not judged: no measure can be computed.")
     if pool.unjudged:
         found.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
+    found += excluded(pool)
+    unjudged = unjudged_warning(pool)
+    found += [] if unjudged is None else [unjudged]
     for system in systems:
         if system.status == "failed":
             found.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
@@ -66,6 +70,20 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     if empty:
         found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
     return tuple(found)
+
+
+def excluded(pool: Pool) -> list[str]:
+    """Return how many passages a rule of the dataset took out of the candidate set, if any rule did."""
+    counts = pool.first_stage.get("excluded")
+    if not isinstance(counts, Mapping):
+        return []
+    passages = counts.get("candidates", 0)
+    sentence = (
+        f"Excluded from the candidates by the rule {counts.get('rule')!r}: {passages} "
+        f"passage{'s' * (passages != 1)} of {queries(counts.get('queries', 0))}"
+    )
+    relevant = counts.get("relevant", 0)
+    return [f"{sentence}, {relevant} of them judged relevant." if relevant else f"{sentence}."]
 
 
 def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:

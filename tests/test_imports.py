@@ -20,6 +20,7 @@ MAY_IMPORT = {
 READABLE = {
     "benchmarks.candidates",
     "benchmarks.conditions",
+    "benchmarks.judged",
     "benchmarks.measures",
     "benchmarks.pairwise",
     "benchmarks.record",
