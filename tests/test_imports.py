@@ -28,6 +28,7 @@ READABLE = {
     "benchmarks.store",
     "benchmarks.utilisation",
     "rerankers.errors",
+    "rerankers.files",
     "rerankers.interface",
     "rerankers.stages",
 }
