@@ -74,3 +74,19 @@ class BackendError(RerankbenchError):
 
 class StoreError(RerankbenchError):
     """A result folder is damaged, in use, or of an unknown version."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Return whether something failed, as opposed to somebody ending the program.
+
+    A panic in a tokenizer's compiled code is a failure, but not an `Exception`.
+    """
+    return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error, without the advice to load weights in an unsafe way."""
+    text = str(error).strip()
+    if "weights_only" in text or "Weights only load failed" in text:
+        return "the file holds more than plain tensors, which is never unpickled; use a safetensors file"
+    return (text.splitlines() or [type(error).__name__])[0][:300]

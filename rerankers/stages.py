@@ -12,6 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from rerankers.errors import ModelError, is_failure, reason_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -76,9 +78,17 @@ class StageClock:
 
         Entering a stage adds to what the stage already holds; stages of one request never overlap.
         A block that raises is not charged.
+
+        Raises:
+            ModelError: compiled code of a library panicked, which is not an `Exception` otherwise.
         """
         started = self.now()
-        yield
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, Exception) or not is_failure(error):
+                raise
+            raise ModelError(f"stage {name!r}: the model's tokenizer failed: {reason_of(error)}") from error
         share = (self.now() - started) / self._workers / max(1, len(costs))
         for cost in costs:
             cost.stage_seconds[name] = cost.stage_seconds.get(name, 0.0) + share

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from rerankers.errors import ModelError
+from rerankers.errors import ModelError, reason_of
 from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for one cause: a bad file
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path}: no weights that can be loaded safely: {reason}") from error
+        raise ModelError(f"{path}: no weights that can be loaded safely: {reason_of(error)}") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise ModelError(f"{path}: holds something other than named tensors")
     return loaded

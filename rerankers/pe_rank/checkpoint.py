@@ -185,8 +185,8 @@ def _differences(trained: EncoderIdentity, source: Source) -> list[str]:
     if not _same_model(name, trained):
         reasons.append(f"the projector was trained with {trained.model!r}, not {name!r}")
     elif trained.weights is None and trained.fingerprint is not None:
-        actual = find_model(name, source.encoder_revision or trained.revision).fingerprint
-        if actual not in (None, trained.fingerprint):
+        files = find_model(name, source.encoder_revision or trained.revision)
+        if not files.have_content(trained.fingerprint):
             reasons.append(f"the projector was trained with other weights of {name!r}")
     if source.encoder_revision not in (None, trained.revision):
         reasons.append(
@@ -205,4 +205,5 @@ def _same_model(name: str, trained: EncoderIdentity) -> bool:
     if ours and theirs and ours.samefile(theirs):
         return True
     content = trained.fingerprint or (find_model(trained.model).fingerprint if theirs else None)
-    return content is not None and find_model(name).fingerprint == content
+    files = find_model(name)
+    return content is not None and files.is_local and files.have_content(content)

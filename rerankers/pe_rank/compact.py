@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +25,7 @@ from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import ModelError
 from rerankers.files import replace_file
 from rerankers.llm.causal import CausalLM
+from rerankers.model_folder import folder_inside
 from rerankers.models import find_model
 from rerankers.paths import existing_path
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, merge_adapter
@@ -34,6 +34,8 @@ from rerankers.pe_rank.projector import load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -107,7 +109,7 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
     manifest = read_manifest(files)
     llm = _base_model(files, manifest)
     base_files = find_model(llm, manifest.llm.revision)
-    if manifest.llm.fingerprint and base_files.fingerprint not in (None, manifest.llm.fingerprint):
+    if manifest.llm.fingerprint and not base_files.have_content(manifest.llm.fingerprint):
         raise ModelError(
             f"{files.name!r} was trained on another {manifest.llm.model!r}: its files have changed since"
         )
@@ -168,7 +170,7 @@ def referenced_models(name: str) -> dict[str, str | None]:
 def _base_model(files: ModelFiles, manifest: Manifest) -> str:
     """The language model's name; `./llm` was trained as a whole and lies beside the manifest."""
     name = manifest.llm.model
-    return str(Path(files.location) / name) if name.startswith("./") else name
+    return str(folder_inside(files.location, name)) if name.startswith("./") else name
 
 
 def read_manifest(files: ModelFiles) -> Manifest:

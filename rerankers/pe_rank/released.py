@@ -14,6 +14,7 @@ from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_
 from rerankers.encoders.recipe import Pooling, read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
+from rerankers.model_folder import folder_inside
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
 
@@ -59,6 +60,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
         ) from error
     weights = read_model_weights(files)
     encoder = {k.removeprefix(_ENCODER): v for k, v in weights.items() if k.startswith(_ENCODER)}
+    identity = named_encoder(files, stated, encoder or None)
     projector = {k: v for k, v in weights.items() if k.startswith(_PROJECTOR)}
     plain = {k: v for k, v in weights.items() if not k.startswith((_ENCODER, _PROJECTOR))}
     where = resolve_device(device)
@@ -80,7 +82,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
             files.location, revision=files.revision or "main", config=config, trust_remote_code=False
         ),
         projector=load_projector(stated.get("projector_type", "mlp2x_gelu"), projector, files.name),
-        encoder=named_encoder(files, stated, encoder or None),
+        encoder=identity,
         described={
             "model": files.name,
             "revision": getattr(config, "_commit_hash", None) or files.revision or files.fingerprint,
@@ -104,9 +106,9 @@ def named_encoder(
         raise ModelError(
             f"{files.name!r}: encoder_pooling is {pooling!r}; set it to one of {', '.join(get_args(Pooling))}"
         )
-    inside = Path(files.location) / name
+    inside = (Path(files.location) / name).is_dir() and not Path(name).is_absolute()
     return EncoderIdentity(
-        model=str(inside) if files.is_local and inside.is_dir() else name,
+        model=str(folder_inside(files.location, name)) if files.is_local and inside else name,
         pooling=pooling,
         weights=weights,
     )

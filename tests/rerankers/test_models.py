@@ -12,7 +12,8 @@ import pytest
 
 from rerankers import models
 from rerankers.errors import InputError, ModelError
-from rerankers.models import find_model, fingerprint
+from rerankers.fingerprints import fingerprint
+from rerankers.models import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
