@@ -1,80 +1,29 @@
 """Published figures beside measured ones: in tables of their own, never marked, compared where they can be.
 
-The figures are data, `reports/published/*.yaml`, with their sources. One counts as reproduced when a system
-with the same model, on the same dataset behind the same first stage at the same depth, comes within the
-figure's tolerance.
+A figure (`reports.published_figures`) counts as reproduced when a system with the same model, on the same
+dataset behind the same first stage at the same depth, comes within its tolerance. Only a system in the
+figure's own setting is judged: the same prompt template, window and stride, and prompts no longer than its
+context. The others are shown with what is different.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from reports.cells import Cell, Head, Row, Table, lettered
 from reports.grouped import about
 from reports.numbers import count, fixed, signed
+from reports.published_figures import MEASURE, dataset_of, defaults, figures
 
 if TYPE_CHECKING:
+    from reports.published_figures import Figure
     from reports.values import Group, SystemResult
-
-MEASURE = "nDCG@10"
-
-FOLDER = Path(__file__).parent / "published"
-
-
-class Figure(NamedTuple):
-    """One published nDCG@10.
-
-    Attributes:
-        method: the name that the method is registered under.
-        names: what the model is called elsewhere, beside `model`.
-        depth: candidates reranked; None for a first stage on its own.
-        tolerance: how far a reproduction may lie from it.
-    """
-
-    method: str
-    model: str
-    names: tuple[str, ...]
-    first_stage: str
-    depth: int | None
-    dataset: str
-    value: float
-    tolerance: float
-    source: str
-
-
-@lru_cache(maxsize=1)
-def figures() -> tuple[Figure, ...]:
-    """Every figure of the folder, file by file."""
-    found = []
-    for path in sorted(FOLDER.glob("*.yaml")):
-        if path.name != "datasets.yaml":
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            for row in content["rows"]:
-                found += [
-                    Figure(
-                        method=row["method"],
-                        model=row["model"],
-                        names=tuple(row.get("names", ())),
-                        first_stage=row["first_stage"],
-                        depth=row.get("depth"),
-                        dataset=dataset,
-                        value=value,
-                        tolerance=row.get("tolerance", content["tolerance"]),
-                        source=content["source"],
-                    )
-                    for dataset, value in row[MEASURE].items()
-                ]
-    return tuple(found)
 
 
 def tables(group: Group, layout: str = "published") -> list[Table]:
     """The figures on a group's dataset; in `reproduction` those that a system of the group should give."""
-    dataset = _dataset(group.dataset)
+    dataset = dataset_of(group.dataset)
     known: list[tuple[Figure, SystemResult | None]] = []
     alone: list[tuple[Figure, SystemResult | None]] = []
     for figure in figures():
@@ -85,16 +34,6 @@ def tables(group: Group, layout: str = "published") -> list[Table]:
     if layout != "reproduction":
         known += alone
     return [_table(group, known, layout)] if known else []
-
-
-@lru_cache(maxsize=1)
-def _aliases() -> dict[str, str]:
-    content = yaml.safe_load((FOLDER / "datasets.yaml").read_text(encoding="utf-8"))
-    return {alias: name for name, aliases in content.items() for alias in aliases}
-
-
-def _dataset(name: str) -> str:
-    return _aliases().get(name.lower(), name)
 
 
 def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
@@ -111,6 +50,27 @@ def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
         for system in measured
         if system.reranker in (figure.method, "imported") and names & _names(system)
     ]
+
+
+def different_setting(figure: Figure, system: SystemResult) -> list[str]:
+    """Return what sets a system apart from a figure of its model; nothing if it may be judged by it."""
+    if figure.needs and system.reranker == "imported":
+        return ["an imported run does not tell its own"]
+    found = []
+    for name, needed in figure.needs.items():
+        if name == "context":
+            longest = system.longest_prompt
+            if longest is None:
+                found.append("length of the prompts not recorded")
+            elif longest > needed:
+                found.append(f"prompts of {longest:,.0f} tokens, not at most {needed:,}")
+            continue
+        value = system.options.get(name, defaults().get(system.reranker, {}).get(name))
+        if value is None:
+            found.append(f"{name} not recorded")
+        elif value != needed:
+            found.append(f"{name} {value}, not {needed}")
+    return found
 
 
 def _first_stage(group: Group) -> str:
@@ -143,7 +103,7 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
         "ours": ("ours", f"{MEASURE} as measured here"),
         "difference": ("difference", "ours minus published"),
         "tolerance": ("tolerance", "how far a reproduction may lie from the published figure"),
-        "inside": ("inside", "whether the difference is inside the tolerance"),
+        "inside": ("inside", "whether the difference is inside the tolerance, or which setting differs"),
     }
     return Table(
         name=f"{layout}-{group.key}",
@@ -177,6 +137,10 @@ def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
     if system is None:
         return (*known, Cell(), Cell(), Cell(), Cell(), Cell())
     ours = system.quality[MEASURE].value
+    differing = different_setting(figure, system)
+    if differing:
+        shown = Cell(text=f"different setting: {'; '.join(differing)}")
+        return (*known, Cell(text=system.label), Cell(ours, fixed(ours, 4)), Cell(), Cell(), shown)
     difference = ours - figure.value
     is_inside = round(abs(difference), 4) <= figure.tolerance  # published figures have four digits
     return (

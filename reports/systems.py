@@ -175,6 +175,7 @@ def system(
         speedup=None,
         stages=timing.stages(rows),
         parts=timing.parts(rows),
+        longest_prompt=timing.longest_prompt(rows),
         work=timing.work(rows) | timing.operations(cells) | timing.served(cells),
         operations=timing.stage_operations(cells),
         faults=counts,

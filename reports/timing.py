@@ -130,6 +130,16 @@ def work(rows: Sequence[QueryRow]) -> dict[str, float]:
     return {name: total / len(rows) for name, total in sums.items()}
 
 
+def longest_prompt(rows: Sequence[QueryRow]) -> float | None:
+    """Return the largest mean of tokens per prompt of a query; None where prompts were not counted."""
+    counted = [
+        row.usage["prompt_tokens"] / row.usage["llm_calls"]
+        for row in rows
+        if row.usage.get("prompt_tokens") and row.usage.get("llm_calls")
+    ]
+    return max(counted, default=None)
+
+
 def operations(cells: Sequence[CellResult]) -> dict[str, float]:
     """Mean joules, FLOPs, bytes and utilisation per query of one system, where they were measured or counted.
 

@@ -111,6 +111,7 @@ class SystemResult:
         replicates: the number of its seeds; `spread` is the standard deviation of each measure over them.
         unstable: queries that a later repeat ranked differently.
         parts: of a fusion or a cascade, in its order; its own stages are their sums and its own work.
+        longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
         work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
         speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
@@ -141,6 +142,7 @@ class SystemResult:
     speedup: Estimate | None
     stages: tuple[Stage, ...]
     parts: tuple[Part, ...]
+    longest_prompt: float | None
     work: Mapping[str, float]
     operations: tuple[StageOperations, ...]
     faults: Mapping[str, int]
