@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from benchmarks.judged import unjudged_warning
 from benchmarks.progress import say
 from benchmarks.scratch import ScratchCandidates, ScratchTexts
-from rerankers.errors import StoreError
+from rerankers.errors import DamagedError, StoreError
 from rerankers.files import atomic_file, replace_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.stages import StageClock
@@ -136,8 +136,8 @@ class Pool:
         """Write the pool to `pools_folder/<digest>` and return that folder.
 
         The folder appears complete or not at all. One that is there already is kept as it is, with the
-        timings of its first writer; texts that it lacks are added if `store_text` asks for them. One process
-        at a time may write into a result folder (`benchmarks.lock`).
+        timings of its first writer; texts that it lacks are added if `store_text` asks for them. A damaged
+        one is replaced. One process at a time may write into a result folder (`benchmarks.lock`).
 
         Raises:
             StoreError: the pool was read without its texts, so that it cannot be written again; or the disk
@@ -164,11 +164,13 @@ class Pool:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{self.digest}-") as scratch:
             new = Path(scratch) / self.digest
             new.mkdir()
-            if store_text and not (folder / "texts.jsonl.gz").exists():
+            is_damaged = folder.exists() and not _is_whole(folder)
+            store_text = store_text or (is_damaged and (folder / "texts.jsonl.gz").exists())
+            if store_text and (is_damaged or not (folder / "texts.jsonl.gz").exists()):
                 _write(new / "texts.jsonl.gz", self._text_lines())
-                if folder.exists():
+                if folder.exists() and not is_damaged:
                     (new / "texts.jsonl.gz").replace(folder / "texts.jsonl.gz")
-            if folder.exists():
+            if folder.exists() and not is_damaged:
                 return
             _write(new / "pool.jsonl.gz", self._lines())
             about = {
@@ -180,7 +182,12 @@ class Pool:
                 "retrieve_seconds": self.retrieve_seconds,
                 "fetch_seconds": self.fetch_seconds,
             }
-            replace_file(new / "about.json", json.dumps(about, indent=1, ensure_ascii=False))
+            content = (_whole_about(folder) if is_damaged else None) or json.dumps(
+                about, indent=1, ensure_ascii=False
+            )
+            replace_file(new / "about.json", content)
+            if is_damaged:
+                folder.rename(Path(scratch) / "damaged")
             try:
                 new.rename(folder)
             except OSError:
@@ -224,9 +231,10 @@ def load_pool(folder: Path) -> Pool:
     """Read a pool and verify it; texts are "" when it was stored without them.
 
     Raises:
-        StoreError: a file is missing, damaged, or not what the digest in the folder's name promises.
+        DamagedError: a file is missing, damaged, or not what the digest in the folder's name promises.
+        StoreError: it was written by a newer version.
     """
-    remedy = "delete the folder and run the experiment again"
+    remedy = "run the same experiment again to build it anew"
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
 
@@ -240,7 +248,7 @@ def load_pool(folder: Path) -> Pool:
             hits = []
             for (doc_id, score, _), text in zip(row.candidates, found, strict=True):
                 if text is None:
-                    raise StoreError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
+                    raise DamagedError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
                 hits.append(Candidate(row.query_id, doc_id, text, score))
             yield row.query_id, hits
 
@@ -252,7 +260,7 @@ def load_pool(folder: Path) -> Pool:
             )
         digest = _digest(_read(folder / "pool.jsonl.gz"))
         if digest != folder.resolve().name:
-            raise StoreError(
+            raise DamagedError(
                 f"{folder}: the candidate pool was changed, its digest is now {digest}; {remedy}"
             )
         stored = (folder / "texts.jsonl.gz").exists()
@@ -260,7 +268,7 @@ def load_pool(folder: Path) -> Pool:
         candidates = ScratchCandidates(rows())
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())
-        raise StoreError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error
+        raise DamagedError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error
     return Pool(
         digest=digest,
         dataset=about.dataset,
@@ -273,6 +281,24 @@ def load_pool(folder: Path) -> Pool:
         retrieve_seconds=about.retrieve_seconds,
         fetch_seconds=about.fetch_seconds,
     )
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        load_pool(folder)
+    except DamagedError:
+        return False
+    return True
+
+
+def _whole_about(folder: Path) -> bytes | None:
+    """The `about.json` of a damaged pool, whose times its first writer measured, if it can be read."""
+    try:
+        content = (folder / "about.json").read_bytes()
+        _About.model_validate_json(content)
+    except (OSError, ValueError):
+        return None
+    return content
 
 
 def read_index(pools_folder: Path) -> dict[str, str]:

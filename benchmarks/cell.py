@@ -2,7 +2,7 @@
 
 A query's lines go into `ranking.trec` first; its line in `queries.jsonl` is the commit mark and carries their
 digest. What has no mark, and a torn last line, never happened: readers skip it, and the next writer removes
-it. `record.json` is replaced atomically.
+it. `record.json` is replaced atomically. That of a finished cell seals the other files (`benchmarks.seal`).
 
 `ranking.trec` keeps the first repeat's rankings. Later repeats keep their digest, which shows whether a
 repeat ranked differently.
@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from benchmarks.migrations import migrate
 from benchmarks.record import SCHEMA_VERSION, QueryRow, Record
+from benchmarks.seal import RANKING, RAW, ROWS, broken_files, seal
 from benchmarks.trec import trec_lines
-from rerankers.errors import StoreError
+from rerankers.errors import DamagedError, StoreError
 from rerankers.files import replace_file
 
 if TYPE_CHECKING:
@@ -31,21 +32,27 @@ if TYPE_CHECKING:
 
     from rerankers.interface import Ranking
 
+_REMEDY = "run the same experiment again to measure the cell anew, or import it again"
+
 
 def read_record(cell: Path) -> Record | None:
-    """The record of a cell, in the present schema; None if the cell was never begun.
+    """Return the record of a cell, in the present schema; None if the cell was never begun.
 
     Raises:
-        StoreError: it is damaged, or written by a newer version.
+        DamagedError: it cannot be read, or it is gone and the cell's other files are not.
+        StoreError: it was written by a newer version.
     """
     path = cell / "record.json"
     try:
         raw = migrate(json.loads(path.read_text(encoding="utf-8")))
         version = raw["schema_version"]
     except FileNotFoundError:
+        if any((cell / name).exists() for name in RAW):
+            raise DamagedError(f"{path}: is gone; {_REMEDY}") from None
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: damaged ({error}); delete {cell} and run the experiment again") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: damaged ({reason}); {_REMEDY}") from error
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; update rerankbench"
@@ -55,23 +62,54 @@ def read_record(cell: Path) -> Record | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(f"{path}: {where}: {first['msg']}; delete {cell} and run again") from error
+        raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from error
+
+
+def check_seal(cell: Path, record: Record) -> None:
+    """Compare the files of a finished cell with the seal in its record.
+
+    Raises:
+        DamagedError: a file does not match it, or there is no seal.
+    """
+    if record.status != "done":
+        return
+    if record.seal is None:
+        raise DamagedError(f"{cell / 'record.json'}: the cell is done and has no seal; {_REMEDY}")
+    for name, what in broken_files(cell, record.seal).items():
+        raise DamagedError(f"{cell / name}: {what}; {_REMEDY}")
+
+
+def is_finished(cell: Path) -> bool:
+    """Whether a cell is done and whole."""
+    try:
+        record = read_record(cell)
+        if record is None or record.status != "done":
+            return False
+        check_seal(cell, record)
+    except DamagedError:
+        return False
+    return True
 
 
 def write_record(cell: Path, record: Record) -> None:
-    """Replace a cell's record."""
+    """Replace a cell's record; of a cell that is done, seal the files."""
+    sealed = (record.seal or seal(cell)) if record.status == "done" else None
+    record = record.model_copy(update={"seal": sealed})
     replace_file(cell / "record.json", record.model_dump_json(indent=2))
 
 
 def write_imported(cell: Path, record: Record, ranking: bytes) -> None:
     """Write a cell whose rankings are another's run, whole or not at all."""
     cell.mkdir(parents=True, exist_ok=True)
-    replace_file(cell / "ranking.trec", ranking)
+    replace_file(cell / RANKING, ranking)
     write_record(cell, record)
 
 
 class CellWriter:
     """Appends rankings to a cell, continuing what an earlier process left.
+
+    What nothing vouches for any more is measured again: rows of a finished cell that do not match its seal,
+    and those of a cell without a record. They are kept under another name, `*.damaged`.
 
     Args:
         cell: the cell's folder, made if it is not there.
@@ -85,17 +123,20 @@ class CellWriter:
     def __init__(self, cell: Path, record: Record) -> None:
         cell.mkdir(parents=True, exist_ok=True)
         self.cell = cell
-        rows = _recover(cell)
-        earlier = read_record(cell)
+        earlier, _, rows = recover(cell)
         kept = max((row.session for row in rows), default=-1) + 1  # sessions that left nothing are forgotten
         sessions = (earlier.sessions[:kept] if earlier else ()) + record.sessions[-1:]
         self.session = len(sessions) - 1
         self.done = {(row.query_id, row.repeat) for row in rows}
         self._ranked = {row.query_id for row in rows}
-        self.record = record.model_copy(update={"sessions": sessions})
+        begun = {"status": "running", "error": None, "seal": None}
+        self.record = record.model_copy(update={"sessions": sessions, **begun})
         write_record(self.cell, self.record)
-        self._rankings = (cell / "ranking.trec").open("ab", buffering=0)
-        self._rows = (cell / "queries.jsonl").open("ab", buffering=0)
+        try:
+            self._rankings = (cell / RANKING).open("ab", buffering=0)
+            self._rows = (cell / ROWS).open("ab", buffering=0)
+        except OSError as error:
+            raise _cannot_write(cell, error) from error
 
     def __enter__(self) -> CellWriter:
         return self
@@ -154,9 +195,7 @@ class CellWriter:
             _append(self._rankings, b"".join(blocks))
             _append(self._rows, b"".join(rows))
         except OSError as error:
-            raise StoreError(
-                f"{self.cell}: cannot write ({error.strerror}); make room and run the same command to resume"
-            ) from error
+            raise _cannot_write(self.cell, error) from error
         return len(rows)
 
     def update(self, **changes: object) -> None:
@@ -170,36 +209,58 @@ class CellWriter:
         self.update(sessions=(*self.record.sessions[:-1], session))
 
 
-def _recover(cell: Path) -> list[QueryRow]:
-    """Remove from the files what was never committed, and return the rows of the rest."""
-    blocks, rows = committed(cell)
-    kept = {
-        "ranking.trec": b"".join(blocks.values()),
-        "queries.jsonl": b"".join(row.line() for row in rows),
-    }
+def _cannot_write(cell: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{cell}: cannot write ({error.strerror}); make room and run the same command to resume"
+    )
+
+
+def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]]:
+    """Return the record, ranking lines and rows of a cell that can be continued, and remove the rest.
+
+    What was never committed is cut off. What nothing vouches for is set aside.
+    """
+    try:
+        record = read_record(cell)
+        if record is not None and record.status == "done" and ROWS in _broken(cell, record):
+            raise DamagedError(f"{cell / ROWS}: does not match the seal; {_REMEDY}")
+        blocks, rows = committed(cell)  # a ranking that does not match its row is left out
+    except DamagedError:
+        for name in RAW:
+            if (cell / name).exists():
+                (cell / name).replace(cell / f"{name}.damaged")
+        return None, {}, []
+    kept = {RANKING: b"".join(blocks.values()), ROWS: b"".join(row.line() for row in rows)}
     for name, content in kept.items():
         path = cell / name
         if (path.stat().st_size if path.exists() else 0) != len(content):
             replace_file(path, content)
-    return rows
+    return record, blocks, rows
+
+
+def _broken(cell: Path, record: Record) -> dict[str, str]:
+    return dict.fromkeys(RAW, "has no seal") if record.seal is None else broken_files(cell, record.seal)
 
 
 def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
-    """The ranking lines by query, and the rows, of all that was written whole."""
+    """Return the ranking lines by query, and the rows, of all that was written whole.
+
+    Raises:
+        DamagedError: a line is not what this program wrote.
+    """
     written = blocks_of(cell)
     blocks: dict[str, bytes] = {}
     rows: list[QueryRow] = []
     seen: set[tuple[str, int]] = set()
-    path = cell / "queries.jsonl"
+    path = cell / ROWS
     for number, line in enumerate(_whole_lines(path), 1):
         try:
             row = QueryRow.model_validate_json(line)
         except ValidationError as error:
-            raise StoreError(f"{path}:{number}: not a row of results; delete {cell} and run again") from error
+            raise DamagedError(f"{path}:{number}: not a row of results; {_REMEDY}") from error
         if (row.query_id, row.repeat) in seen:
-            raise StoreError(
-                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; "
-                f"delete {cell} and run the experiment again"
+            raise DamagedError(
+                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; {_REMEDY}"
             )
         seen.add((row.query_id, row.repeat))
         if row.query_id not in blocks:
@@ -216,13 +277,13 @@ _SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines:
 
 def blocks_of(cell: Path) -> dict[str, bytes]:
     """The lines of `ranking.trec` by query, committed or not."""
-    path = cell / "ranking.trec"
+    path = cell / RANKING
     found: dict[str, bytes] = {}
     for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
         try:
             query_id = block[1].decode()
         except UnicodeDecodeError as error:
-            raise StoreError(f"{path}: holds what is no text; delete {cell} and run again") from error
+            raise DamagedError(f"{path}: holds bytes that are not text; {_REMEDY}") from error
         found[query_id] = found.get(query_id, b"") + block[0]
     return found
 

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates import read_index
-from benchmarks.cell import read_record
+from benchmarks.cell import is_finished
 from benchmarks.lock import FolderLock
+from benchmarks.seal import RAW
 from benchmarks.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RAW = ("ranking.trec", "queries.jsonl")
 
 
 def merge(folders: Sequence[Path], out: Path) -> list[str]:
@@ -60,7 +59,7 @@ def merge(folders: Sequence[Path], out: Path) -> list[str]:
 
 def _chosen(one: Path, other: Path) -> Path:
     """Which of two cells of the same name to keep: the finished one, or either if they are the same."""
-    is_done = [record is not None and record.status == "done" for record in map(read_record, (one, other))]
+    is_done = [is_finished(one), is_finished(other)]
     if is_done[0] != is_done[1]:
         return one if is_done[0] else other
     if all(_content(one / name) == _content(other / name) for name in RAW):

@@ -31,6 +31,11 @@ def _from_1(raw: Raw) -> Raw:
     return {**raw, "schema_version": 2, "sessions": sessions}
 
 
-_MIGRATIONS: dict[object, Callable[[Raw], Raw]] = {1: _from_1}
+def _from_2(raw: Raw) -> Raw:
+    """Version 3 seals finished cells; of older ones nothing is known, so nothing is checked."""
+    return {**raw, "schema_version": 3, "seal": {} if raw.get("status") == "done" else None}
+
+
+_MIGRATIONS: dict[object, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}
 
 assert set(_MIGRATIONS) == set(range(1, SCHEMA_VERSION)), "each older version needs its migration"  # noqa: S101

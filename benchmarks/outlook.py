@@ -13,12 +13,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates import load_pool, read_index
-from benchmarks.cell import committed, read_record
+from benchmarks.cell import check_seal, committed, read_record
 from benchmarks.datasets import open_dataset
 from benchmarks.downloads import Download, find_download, megabytes
 from benchmarks.plan import plan
 from benchmarks.progress import duration
 from benchmarks.retrieval import Dense
+from rerankers.errors import DamagedError
 from rerankers.llm.prices import Price, find_price
 from rerankers.registry import capabilities, validated
 from rerankers.windows import sliding_windows
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
     from benchmarks.plan import CellPlan, PoolPlan
     from benchmarks.record import Record
 
-STATES = {None: "to do", "done": "finished", "running": "unfinished", "failed": "failed, again"}
+STATES: dict[str | None, str] = {
+    None: "to do",
+    "done": "finished",
+    "running": "unfinished",
+    "failed": "failed, again",
+    "damaged": "damaged",
+}
 
 PASSAGE_TOKENS = 75
 """Of an MS MARCO passage: 56 words on average."""
@@ -57,13 +64,12 @@ class Measured:
 def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
     """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
     cells = plan(experiment)
-    records = {cell.name: read_record(folder / cell.name) for cell in cells}
-    todo = [cell for cell in cells if (record := records[cell.name]) is None or record.status != "done"]
+    states = {cell.name: _state(folder / cell.name) for cell in cells}
+    todo = [cell for cell in cells if states[cell.name] != STATES["done"]]
     counts = {id(cell.pool): _queries(cell.pool, folder) for cell in cells}
     seconds, dollars, unknown, models = 0.0, 0.0, 0, _first_stage_models(todo)
     for cell in cells:
-        record = records[cell.name]
-        words = [f"{STATES[record.status if record else None]:14}{cell.pool.name}", cell.label]
+        words = [f"{states[cell.name]:14}{cell.pool.name}", cell.label]
         if cell in todo:
             count = counts[id(cell.pool)]
             found = {name: find_download(name, revision) for name, revision in _models(cell).items()}
@@ -86,6 +92,16 @@ def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
     yield "; ".join(total)
     if unknown:
         yield f"the time of {unknown} is not known yet: --limit 3 measures it, then --dry-run tells"
+
+
+def _state(cell: Path) -> str:
+    try:
+        record = read_record(cell)
+        if record is not None:
+            check_seal(cell, record)
+    except DamagedError:
+        return STATES["damaged"]
+    return STATES[record.status if record else None]
 
 
 def _estimate(
@@ -114,10 +130,14 @@ def _measured(cell: CellPlan, folder: Path) -> Measured | None:
     """The same system in this folder: this cell so far, or else another with the most queries."""
     best: Measured | None = None
     for path in sorted(folder.glob("*/record.json")):
-        record = read_record(path.parent)
-        if record is None or not _is_same_system(record, cell) or not record.sessions:
+        try:
+            record = read_record(path.parent)
+            if record is None or not _is_same_system(record, cell) or not record.sessions:
+                continue
+            check_seal(path.parent, record)
+            rows = committed(path.parent)[1]
+        except DamagedError:
             continue
-        rows = committed(path.parent)[1]
         if not rows or (best is not None and best.done >= len(rows)):
             continue
         scale = cell.pool.depth / record.depth

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, build_pool, load_pool, read_index
-from benchmarks.cell import CellWriter, committed, write_record
+from benchmarks.cell import CellWriter, committed
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
 from benchmarks.progress import Progress, say
@@ -26,7 +26,7 @@ from benchmarks.record import Operations, Record, Session, System, requests_per_
 from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
-from rerankers.errors import RerankbenchError, StoreError
+from rerankers.errors import DamagedError, RerankbenchError, StoreError
 from rerankers.files import replace_file
 from rerankers.llm.prices import Budget
 from rerankers.registry import capabilities, create, load
@@ -49,6 +49,7 @@ SERVED_AT_ONCE = 64  # requests that an endpoint gets at once, unless the experi
 
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     """The candidates of a plan: those frozen by an earlier run into the same folder, else new ones.
+    A damaged pool is built again.
 
     Raises:
         InputError: the dataset or the first stage is wrong.
@@ -56,8 +57,13 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     """
     index = read_index(folder / "pools")
     frozen = folder / "pools" / index.get(plan.key, "none")
-    if (frozen / "texts.jsonl.gz").exists():
-        return load_pool(frozen)
+    if frozen.exists():
+        try:
+            pool = load_pool(frozen)
+            if (frozen / "texts.jsonl.gz").exists():
+                return pool
+        except DamagedError as error:
+            say(f"{plan.name}: damaged, and built again: {error}")
     pool = build_pool(plan.dataset, plan.first_stage, plan.depth, plan.limit)
     if plan.key in index and index[plan.key] != pool.digest:
         raise StoreError(
@@ -216,8 +222,8 @@ def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: 
 def record_failure(experiment: Experiment, cell: CellPlan, error: Exception, folder: Path) -> None:
     """Note that a cell could not begin, because it got no candidates; its record names no pool."""
     record = new_record(experiment, cell, cell.pool.dataset_name, cell.pool.first_stage.model_dump(), "")
-    (folder / cell.name).mkdir(exist_ok=True)
-    write_record(folder / cell.name, record.model_copy(update={"status": "failed", "error": explain(error)}))
+    with CellWriter(folder / cell.name, record) as writer:  # which keeps what an earlier run ranked
+        writer.update(status="failed", error=explain(error))
 
 
 def new_record(

@@ -15,14 +15,15 @@ from benchmarks.shown import as_html
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Each older version has its migration in `benchmarks.migrations`."""
 
 FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Cells and pools are folders of these names, so that no record leads out of its result folder."""
 
 Mode = Literal["latency", "throughput", "served"]
-Status = Literal["running", "done", "failed"]
+Status = Literal["running", "done", "failed", "damaged"]
+"""`damaged` is never written: it is what readers make of a cell that does not match its seal."""
 WarmupEnd = Literal["fixed", "stable", "maximum"]
 
 
@@ -185,6 +186,8 @@ class Record(_Frozen):
     """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
     operations: Operations | None = None
     """None where nobody asked for them (`count_operations` in the experiment file)."""
+    seal: dict[str, str] | None = None
+    """sha256 of `ranking.trec` and `queries.jsonl` once the cell is done; empty in older schemas."""
 
     def _repr_html_(self) -> str:
         """How a notebook shows the record."""

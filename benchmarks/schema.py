@@ -40,6 +40,12 @@ Written by `python -m benchmarks.schema results`; a test keeps it true. Schema v
 
 Raw values only: measures, percentiles and tests are computed when a folder is read. Older schemas are read by
 `benchmarks.migrations`; a newer one is refused.
+
+The record of a cell that is done seals the cell: it holds the sha256 of the other two files, which are on
+the disk before it. A cell that does not match its seal, or that has lost its record, is damaged: `report`,
+`table` and `export` name it and count none of its numbers, and the same `run` measures it again. Rows that
+match the seal are kept, so that only lost rankings are measured. Files that nothing vouches for are kept as
+`*.damaged`. A candidate set that does not match its digest is built again by the same `run`.
 """
 
 

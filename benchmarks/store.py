@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from benchmarks.cell import blocks_of, committed, read_record
+from benchmarks.cell import blocks_of, check_seal, committed, read_record
 from benchmarks.measures import parse
+from benchmarks.progress import say
 from benchmarks.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
+from benchmarks.seal import RAW, ROWS
 from benchmarks.shown import as_html
-from rerankers.errors import InputError, StoreError
+from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.candidates import Pool
+
+FILES = ("record.json", *RAW)
+"""Files of a cell: a folder that has one of them was begun."""
 
 Hits = tuple[tuple[str, float], ...]
 
@@ -85,10 +90,17 @@ class CellResult:
 
 @dataclass
 class Results:
-    """A result folder: the cells of its experiment, in the order of the experiment file."""
+    """A result folder: the cells of its experiment, in the order of the experiment file.
+
+    Attributes:
+        cells: those whose records can be read. One that does not match its seal has the status `damaged`, the
+            reason as its error, and neither rows nor rankings.
+        damaged: a line for each damaged cell, with a record or without one.
+    """
 
     folder: Path
     cells: list[CellResult]
+    damaged: tuple[str, ...] = ()
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
 
     def _repr_html_(self) -> str:
@@ -111,17 +123,28 @@ class Results:
 
 
 def read_results(folder: Path | str) -> Results:
-    """Read a result folder, finished or not.
+    """Read a result folder, finished or not; say on standard error which cells are damaged.
 
     Raises:
         InputError: there are no results in it.
         StoreError: a file is damaged, or written by a newer version.
     """
     folder = Path(folder)
-    cells = [folder / name for name in _cell_names(folder)]
-    if not cells:
+    names = _cell_names(folder)
+    if not names:
         raise InputError(f"{folder}: no results here; `rerankbench run CONFIG --out {folder}` makes some")
-    results = Results(folder, [_read_cell(cell) for cell in cells])
+    cells, damaged = [], []
+    for name in names:
+        try:
+            cells.append(_read_cell(folder / name))
+        except DamagedError as error:
+            damaged.append(str(error))
+    damaged += [cell.record.error or "" for cell in cells if cell.record.status == "damaged"]
+    if not cells:
+        raise StoreError(damaged[0])
+    for line in damaged:
+        say(f"damaged, and left out: {line}")
+    results = Results(folder, cells, tuple(damaged))
     for measure in {measure for cell in results.cells for measure in cell.record.measures}:
         try:
             parse(measure)
@@ -156,11 +179,18 @@ def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapp
     Imported cells stay in the list, at its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    records = {cell: read_record(folder / cell) for cell in _cell_names(folder)}
-    imported = [cell for cell, record in records.items() if record is not None and record.is_imported]
+    imported = [cell for cell in _cell_names(folder) if _is_imported(folder / cell)]
     listed = [*cells, *(cell for cell in imported if cell not in cells)]
     about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
     replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False, default=str))
+
+
+def _is_imported(cell: Path) -> bool:
+    try:
+        record = read_record(cell)
+    except DamagedError:
+        return not (cell / ROWS).exists()
+    return record is not None and record.is_imported
 
 
 def list_cells(folder: Path, cells: Sequence[str]) -> None:
@@ -202,15 +232,19 @@ def read_about(folder: Path) -> About | None:
 def _cell_names(folder: Path) -> list[str]:
     about = read_about(folder)
     if about is None:
-        return sorted(record.parent.name for record in folder.glob("*/record.json"))
-    return [name for name in about.cells if (folder / name / "record.json").exists()]
+        return sorted({path.parent.name for name in FILES for path in folder.glob(f"*/{name}")})
+    return [name for name in about.cells if any((folder / name / file).exists() for file in FILES)]
 
 
 def _read_cell(cell: Path) -> CellResult:
     record = read_record(cell)
     if record is None:
-        raise StoreError(f"{cell}: record.json is gone; delete the folder and run the experiment again")
-    if record.is_imported:
-        return CellResult(record, [], StoredRankings(blocks_of(cell)))
-    blocks, rows = committed(cell)
+        raise DamagedError(f"{cell}: holds no record; run the same experiment again")
+    try:
+        check_seal(cell, record)
+        blocks, rows = (blocks_of(cell), []) if record.is_imported else committed(cell)
+    except DamagedError as error:
+        return CellResult(
+            record.model_copy(update={"status": "damaged", "error": str(error)}), [], StoredRankings({})
+        )
     return CellResult(record, rows, StoredRankings(blocks))

@@ -36,6 +36,8 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
                 "its numbers are left out. Run the experiment again to finish it."
             )
+        elif system.status == "damaged":
+            found.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
         unranked = sum(
             pool.candidates.counts[query_id] > 0 and not system.tops.get(query_id) for query_id in pool.qrels
         )

@@ -8,6 +8,7 @@ RerankbenchError
 ├── ModelError         weights or a checkpoint cannot be used     exit status 1
 ├── BackendError       an LLM endpoint cannot be used             exit status 1
 └── StoreError         a result folder cannot be used             exit status 1
+    └── DamagedError       a part of it that the same run makes again
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class BackendError(RerankbenchError):
 
 class StoreError(RerankbenchError):
     """A result folder is damaged, in use, or of an unknown version."""
+
+
+class DamagedError(StoreError):
+    """A cell or a candidate set of a result folder is damaged; the same run makes it again."""
 
 
 def is_failure(error: BaseException) -> bool:

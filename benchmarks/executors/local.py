@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmarks.cell import committed, read_record, write_record
+from benchmarks.candidates import load_pool
+from benchmarks.cell import check_seal, committed, read_record, write_record
 from benchmarks.lock import FolderLock
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
 from benchmarks.store import write_experiment
-from rerankers.errors import InputError, StoreError
+from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.registry import capabilities
 from rerankers.stages import StageClock
 
@@ -69,6 +70,7 @@ def run(
     with FolderLock(folder):
         write_experiment(folder, experiment.name, [cell.name for cell in cells], config)
         todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
+        _restore_pools(experiment, [cell for cell in cells if cell not in todo], folder)
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
         for cell in todo:  # before any of them is measured
@@ -135,9 +137,14 @@ def _run_pool(
 
 
 def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
-    """Whether a cell is done; if so, its label and measures follow the experiment file."""
-    record = read_record(folder / cell.name)
-    if record is None or record.status != "done":
+    """Whether a cell is done and whole; if so, its label and measures follow the experiment file."""
+    try:
+        record = read_record(folder / cell.name)
+        if record is None or record.status != "done":
+            return False
+        check_seal(folder / cell.name, record)
+    except DamagedError as error:
+        say(f"{cell.label}: damaged, and measured again: {error}")
         return False
     if experiment.count_operations and record.operations is None:
         return False  # measured, but not counted
@@ -153,7 +160,31 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
     return True
 
 
+def _restore_pools(experiment: Experiment, finished: Sequence[CellPlan], folder: Path) -> None:
+    """Build the damaged candidate sets of finished cells again.
+
+    Raises:
+        StoreError: the data now give other candidates than the cells ranked.
+    """
+    for pool_plan, group in groupby(finished, key=lambda cell: cell.pool):
+        record = read_record(folder / next(group).name)
+        if record is None or not record.pool:
+            continue
+        try:
+            load_pool(folder / "pools" / record.pool)
+        except DamagedError as error:
+            pool = freeze_pool(pool_plan, folder, store_text=experiment.store_text)
+            if pool.digest != record.pool:
+                raise StoreError(
+                    f"{folder / 'pools' / record.pool}: damaged, and the data now give other candidates "
+                    f"(digest {pool.digest}); use a new result folder"
+                ) from error
+
+
 def _dollars(cell: Path) -> float:
-    if read_record(cell) is None:
+    try:
+        if read_record(cell) is None:
+            return 0.0
+        return float(sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1]))
+    except DamagedError:  # of a cell that got no candidates this time
         return 0.0
-    return float(sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1]))

@@ -23,7 +23,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.cell import committed, read_record, write_record
+from benchmarks.cell import committed, read_record, recover, write_record
 from benchmarks.executors.local import pool_or_failures
 from benchmarks.pipeline import explain, new_record, run_cells
 from benchmarks.progress import say
@@ -160,9 +160,8 @@ class Gathering:
         self.failure: Exception | None = None
         self._folder = folder / plan.name
         self._folder.mkdir(parents=True, exist_ok=True)
-        earlier = read_record(self._folder)
-        blocks, rows = committed(self._folder)
         record = new_record(experiment, plan, pool.dataset, pool.first_stage, pool.digest)
+        earlier, blocks, rows = recover(self._folder)
         kept = max((row.session for row in rows), default=-1) + 1
         sessions = earlier.sessions[:kept] if earlier else ()
         self.state = State(record.model_copy(update={"sessions": sessions}), blocks, rows)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.candidates import Pool
+from benchmarks.cell import write_record
 from benchmarks.record import Protocol, Record, Session, System
 from benchmarks.store import read_results, write_experiment
 from reports.context import build
@@ -82,7 +83,6 @@ def _cell(draw: np.random.Generator, cell: Path, pool: Pool, system: int) -> Non
         protocol=Protocol(),
         sessions=(Session(started_at="2025-01-01T00:00:00Z", environment={"cpu": {"model": "any"}}),),
     )
-    (cell / "record.json").write_text(record.model_dump_json())
     seconds = 0.1 * (system + 1) * draw.lognormal(0, 0.2, len(pool.queries))
     with (cell / "ranking.trec").open("w") as rankings, (cell / "queries.jsonl").open("w") as rows:
         for (query_id, candidates), total in zip(pool.candidates.items(), seconds.tolist(), strict=True):
@@ -104,6 +104,7 @@ def _cell(draw: np.random.Generator, cell: Path, pool: Pool, system: int) -> Non
             }
             rankings.write(lines)
             rows.write(json.dumps(row) + "\n")
+    write_record(cell, record)
 
 
 def first_paint_seconds(page: Path) -> float:

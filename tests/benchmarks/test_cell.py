@@ -112,7 +112,9 @@ def test_lines_of_a_query_that_stand_apart_are_one_ranking(tmp_path: Path) -> No
 
 def test_an_id_that_is_no_text_is_refused_by_the_name_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "ranking.trec").write_bytes(b"\xff Q0 a 1 2 t\n")
-    with pytest.raises(StoreError, match=rf"^{tmp_path}/ranking.trec: holds what is no text; delete"):
+    with pytest.raises(
+        StoreError, match=rf"^{tmp_path}/ranking.trec: holds bytes that are not text; run the same"
+    ):
         blocks_of(tmp_path)
 
 
@@ -120,5 +122,5 @@ def test_what_is_wrong_in_a_record_is_named(tmp_path: Path) -> None:
     written = json.loads(make_record("one").model_dump_json())
     del written["system"]["label"]
     (tmp_path / "record.json").write_text(json.dumps(written))
-    with pytest.raises(StoreError, match=r"record.json: system.label: Field required; delete"):
+    with pytest.raises(StoreError, match=r"record.json: system.label: Field required; run the same"):
         read_record(tmp_path)

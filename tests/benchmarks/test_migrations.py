@@ -37,7 +37,7 @@ def old(golden: Path, tmp_path: Path) -> Path:
 
 def test_a_record_of_version_1_is_read_in_the_present_schema(old: Path) -> None:
     (cell,) = read_results(old).cells
-    assert cell.record.schema_version == SCHEMA_VERSION == 2
+    assert cell.record.schema_version == SCHEMA_VERSION == 3
     assert [session.warmup_ended for session in cell.record.sessions] == ["fixed"]
     assert cell.record.operations is None  # nothing is invented
     assert cell.record.sessions[0].samples == ()
@@ -74,4 +74,4 @@ def test_what_goes_on_with_a_cell_of_version_1_leaves_its_rows_as_they_are(old: 
     with CellWriter(folder, record) as writer:
         assert len(writer.done) == 4
     assert (folder / "queries.jsonl").read_bytes() == before
-    assert json.loads((folder / "record.json").read_text())["schema_version"] == 2
+    assert json.loads((folder / "record.json").read_text())["schema_version"] == SCHEMA_VERSION

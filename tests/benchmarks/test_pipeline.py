@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
 import sys
 from typing import TYPE_CHECKING
@@ -158,6 +159,70 @@ def test_what_is_drawn_depends_on_seed_query_and_repeat_and_on_nothing_that_came
     assert [row.ranking for row in read_results(tmp_path / "whole").cells[0].rows] == digests
     assert orders("longer warm-up", "protocol.warmup=3") == whole
     assert orders("another seed", "protocol.seed=1")[0] != whole[0]
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    """Every file of a result folder that does not tell times."""
+    names = ("ranking.trec", "pool.jsonl.gz", "texts.jsonl.gz", "index.json", "about.json")
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.name in names
+    }
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl.gz", "texts.jsonl.gz", "about.json"])
+@pytest.mark.parametrize("how", ["cut", "changed", "deleted"])
+def test_a_damaged_candidate_set_of_a_finished_experiment_is_built_again(
+    write_experiment: Callable[..., Path], tmp_path: Path, name: str, how: str
+) -> None:
+    path, out = write_experiment(rerankers="reverse"), tmp_path / "out"
+    go(path, out)
+    whole = digests(out)
+    (damaged,) = out.glob(f"pools/*/{name}")
+    content = damaged.read_bytes()
+    if how == "deleted":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(content[:-20] if how == "cut" else b"{}" + content[2:])
+    if (name, how) != ("texts.jsonl.gz", "deleted"):  # a candidate set without texts is a whole one
+        with pytest.raises(StoreError, match="run the same experiment again"):
+            read_results(out).pool(damaged.parent.name)
+        assert go(path, out).exit_status == 0
+        after = digests(out)
+        if name == "about.json":  # whose times are new
+            key = damaged.relative_to(out).as_posix()
+            assert json.loads(after.pop(key))["first_stage"] == json.loads(whole.pop(key))["first_stage"]
+        assert after == whole
+        assert [len(cell.record.sessions) for cell in read_results(out).cells] == [1]  # nothing was measured
+
+
+@pytest.mark.parametrize("name", ["ranking.trec", "queries.jsonl", "record.json"])
+@pytest.mark.parametrize("how", ["cut", "deleted"])
+def test_a_damaged_cell_is_measured_again_by_the_same_run(
+    write_experiment: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    how: str,
+) -> None:
+    path, out = write_experiment(rerankers=["first-stage", "reverse"]), tmp_path / "out"
+    go(path, out)
+    whole = digests(out)
+    (damaged,) = out.glob(f"*reverse*/{name}")
+    if how == "deleted":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+    assert [cell.record.status for cell in read_results(out).cells if not cell.rankings] == (
+        [] if name == "record.json" else ["damaged"]
+    )
+    assert len(read_results(out).damaged) == 1
+    capsys.readouterr()
+    assert go(path, out).exit_status == 0
+    assert "reverse: damaged, and measured again" in capsys.readouterr().err
+    assert digests(out) == whole
+    assert [cell.record.status for cell in read_results(out).cells] == ["done", "done"]
 
 
 def test_a_reranker_that_loses_a_passage_fails(write_experiment: Callable[..., Path], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cell import CellWriter, write_record
+from benchmarks.cell import CellWriter, is_finished, read_record, write_record
 from benchmarks.lock import FolderLock
 from benchmarks.record import SCHEMA_VERSION, Protocol, Record, Session, System
 from benchmarks.store import list_cells, read_about, read_results, trusted, write_experiment
@@ -244,8 +245,7 @@ def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
         ("record.json", '{"schema_version": 99}', "schema version 99"),
         ("record.json", '{"schema_version": 2}', "Field required"),
         ("record.json", '{"schema_version": 1}', "Field required"),
-        ("record.json", '{"schema_version": "1"}', "schema version 1, this is 2"),
-        ("queries.jsonl", "not json\n", r"queries.jsonl:1: not a row"),
+        ("record.json", '{"schema_version": "1"}', "schema version 1, this is 3"),
         ("../experiment.json", "[]", r"experiment.json: damaged \(Input should .*\); delete it, and run"),
     ],
 )
@@ -256,12 +256,72 @@ def test_damage_is_reported_by_file(tmp_path: Path, name: str, content: str, mes
         read_results(tmp_path)
 
 
+def finish(folder: Path, query_ids: list[str]) -> Path:
+    with CellWriter(folder / "cell", make_record()) as writer:
+        writer.add([make_ranking(query_id) for query_id in query_ids], 0, 0.5)
+        writer.update(status="done")
+    return folder / "cell"
+
+
+def test_a_finished_cell_holds_the_digests_of_its_files(tmp_path: Path) -> None:
+    cell = finish(tmp_path, ["q1"])
+    record = read_record(cell)
+    assert record is not None
+    names = ("ranking.trec", "queries.jsonl")
+    assert record.seal == {name: hashlib.sha256((cell / name).read_bytes()).hexdigest() for name in names}
+    write_record(cell, record.model_copy(update={"status": "running"}))
+    assert json.loads((cell / "record.json").read_text())["seal"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        *((name, how) for name in ("ranking.trec", "queries.jsonl") for how in ("cut", "changed", "deleted")),
+        ("record.json", "cut"),
+        ("record.json", "deleted"),
+    ],
+)
+def test_no_number_of_a_damaged_cell_is_read_and_its_writer_measures_what_was_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, how: str
+) -> None:
+    cell = finish(tmp_path, ["q1", "q2"])
+    whole = {path.name: path.read_bytes() for path in cell.iterdir()}
+    assert is_finished(cell)
+    if how == "deleted":
+        (cell / name).unlink()
+    else:
+        damaged = (
+            whole[name][:-9] if how == "cut" else whole[name].replace(b"0.5", b"0.4").replace(b"3", b"2")
+        )
+        (cell / name).write_bytes(damaged)
+    write_experiment(tmp_path, "test", ["cell"], {})
+    if name == "record.json":
+        with pytest.raises(StoreError, match=rf"^{cell}/record.json: .*run the same experiment again"):
+            read_results(tmp_path)
+    else:
+        results = read_results(tmp_path)
+        (read,) = results.cells
+        assert (read.record.status, read.rows, dict(read.rankings)) == ("damaged", [], {})
+        assert results.damaged[0].startswith(f"{cell / name}: ")
+        assert f"damaged, and left out: {cell / name}: " in capsys.readouterr().err
+    assert not is_finished(cell)
+    with CellWriter(cell, make_record()) as writer:
+        # rows that match the seal stand; what is lost of the rankings is measured again
+        assert writer.done == ({("q1", 0)} if (name, how) == ("ranking.trec", "cut") else set())
+        writer.add([make_ranking("q1"), make_ranking("q2")], 0, 0.5)
+        writer.update(status="done")
+    assert is_finished(cell)
+    assert (cell / "ranking.trec").read_bytes() == whole["ranking.trec"]
+    assert [row.query_id for row in read_results(tmp_path).cells[0].rows] == ["q1", "q2"]
+
+
 def test_a_row_that_is_there_twice_is_reported(tmp_path: Path) -> None:
     write(tmp_path, ["q1"])
     path = tmp_path / "cell" / "queries.jsonl"
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(StoreError, match=r"queries.jsonl:2: query 'q1', repeat 0 is there twice"):
-        read_results(tmp_path)
+    results = read_results(tmp_path)
+    assert [cell.record.status for cell in results.cells] == ["damaged"]
+    assert "queries.jsonl:2: query 'q1', repeat 0 is there twice" in results.damaged[0]
 
 
 def test_ids_that_a_trec_run_cannot_hold_are_refused(tmp_path: Path) -> None:
@@ -312,5 +372,5 @@ def test_files_that_people_read_are_indented_and_keep_their_letters(tmp_path: Pa
 def test_records_are_plain_json(tmp_path: Path) -> None:
     write(tmp_path, ["q1"])
     record = json.loads((tmp_path / "cell" / "record.json").read_text())
-    assert record["schema_version"] == 2
+    assert record["schema_version"] == SCHEMA_VERSION
     assert record["system"]["label"] == "first stage"

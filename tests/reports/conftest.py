@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.candidates import Pool
-from benchmarks.cell import CellWriter
+from benchmarks.cell import CellWriter, read_record, write_record
 from benchmarks.record import Operations, Protocol, Record, Session, System
 from benchmarks.store import write_experiment
 from rerankers import Candidate, Ranking
@@ -134,6 +133,7 @@ class Folder:
                         seconds(position),
                         control_seconds=control(position) if control else None,
                     )
+            writer.update(status=status, error=error)
         self.cells.append(name)
         write_experiment(self.path, self.name, self.cells, {"name": self.name, "datasets": [pool.dataset]})
 
@@ -142,8 +142,14 @@ class Folder:
         self.cell(pool, label, order, reranker=reranker)
         path = self.path / self.cells[-1]
         (path / "queries.jsonl").unlink()
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-        (path / "record.json").write_text(json.dumps({**record, "is_imported": True}), encoding="utf-8")
+        self.change_record(path, is_imported=True)
+
+    @staticmethod
+    def change_record(cell: Path, **changes: object) -> None:
+        """Change a cell's record and seal its files as they are now."""
+        record = read_record(cell)
+        assert record is not None
+        write_record(cell, record.model_copy(update={"seal": None, **changes}))
 
     @staticmethod
     def kept(request: RerankRequest) -> list[int]:

@@ -64,6 +64,7 @@ def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
     with CellWriter(path, record.model_copy(update={"sessions": (*record.sessions, other)})) as writer:
         request = pool.requests()[1]
         writer.add([Ranking.of(request, folder.kept(request), Cost())], 0, 0.1)
+        writer.update(status="done")
     (mixed, different) = warnings(folder)
     assert mixed.startswith("S was resumed on another machine: its latencies mix Example CPU")
     assert "Other CPU" in mixed

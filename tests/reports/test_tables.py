@@ -84,6 +84,7 @@ def test_what_was_served_has_a_rate_and_a_wait(folder: Folder) -> None:
     for place, row in enumerate(rows):  # they arrive together and are taken one second apart
         row |= {"arrived_seconds": 2.0, "queued_seconds": place * 0.5}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder.change_record(path.parent)
     assert cell(only_table(folder), "S", "requests_per_second").value == pytest.approx(8 / 8.0)
     assert cell(only_table(folder, "costs"), "S", "queued").value == pytest.approx(1000 * 0.5 * 3.5)
 
