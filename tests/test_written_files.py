@@ -10,18 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rerankers", "benchmarks", "reports")
 
-WRITERS = {
-    "write_text",
-    "write_bytes",
-    "save_file",
-    "save_pretrained",
-    "copyfile",
-    "copy",
-    "copy2",
-    "copytree",
-}
+WRITERS = {"write_text", "write_bytes", "save_file", "save_pretrained", "copyfile", "copy2", "copytree"}
 WRITERS |= {"move", "rename", "touch", "symlink_to", "hardlink_to", "NamedTemporaryFile", "mkstemp"}
-QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt"}
+QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt", "shutil.copy"}
 
 APPENDED = {
     "benchmarks/cell.py": "rankings and rows of a cell, of which torn ends are removed when it is resumed",
@@ -45,6 +36,7 @@ OTHERS = {
     "benchmarks/cli.py": "the null device, in place of a closed standard output",
     "benchmarks/lock.py": "the lock, whose content is for people",
     "benchmarks/protocol.py": "a counter of the Linux kernel",
+    "benchmarks/seal.py": "a folder, to bring the names of its files to the disk",
     "rerankers/encoders/store.py": "a lock without content",
     "rerankers/files.py": "the one writer",
 }
