@@ -92,7 +92,6 @@ def _java() -> Finding:
 def _extras() -> Iterator[Finding]:
     for extra, module, what in (
         ("bm25", "pyserini", "BM25 through Lucene"),
-        ("openai", "openai", "chat models behind a URL"),
         ("export", "pyarrow", "Parquet tables"),
         ("train", "peft", "PE-Rank training"),
         ("ray", "ray", "experiments on a Ray cluster"),

@@ -24,7 +24,7 @@ LIBRARIES = (
     "transformers",
     "sentence-transformers",
     "accelerate",
-    "openai",
+    "httpx2",
     "pyserini",
     "ir-datasets",
     "ir-measures",

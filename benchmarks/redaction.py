@@ -1,4 +1,4 @@
-"""Keeps keys out of what is shown or written: endpoints repeat them in errors, tracebacks repeat those.
+"""Shows errors, log records and tracebacks without secrets (`rerankers.redaction`).
 
 Errors are one line each; where one repeats an input of thousands of characters, its middle is left out.
 """
@@ -6,34 +6,20 @@ Errors are one line each; where one repeats an input of thousands of characters,
 from __future__ import annotations
 
 import logging
-import os
-import re
 import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from rerankers.redaction import redacted
+
 if TYPE_CHECKING:
     from types import TracebackType
 
-_SECRET = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 _LONGEST = 1000  # characters of an error
-_SHORTEST = 8  # shorter values are words that stand in texts for other reasons
-_BASIC = re.compile(r"\bBasic +(?=\S*[A-Z0-9=])[A-Za-z0-9+/]{4,}=*")  # how a password in an address is sent
-
-
-def redacted(text: str) -> str:
-    """The text with the value of each secret of the environment replaced by its variable's name.
-
-    Of a password in an address, which is sent in another form, nothing is left.
-    """
-    for name, value in os.environ.items():
-        if name.upper().endswith(_SECRET) and len(value) >= _SHORTEST:
-            text = text.replace(value, f"${name}")
-    return _BASIC.sub("Basic ...", text)
 
 
 def as_line(text: str) -> str:
-    """An error without secrets, and without its middle where it is long: both ends say what to do."""
+    """Return an error without secrets, and without its middle where it is long: both ends say what to do."""
     text = redacted(text)  # first: half a secret would not be known as one
     if len(text) <= _LONGEST:
         return text
@@ -45,7 +31,7 @@ class RedactingFormatter(logging.Formatter):
     """Formats log records without secrets, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text."""
+        """Return one record as text."""
         return redacted(super().format(record))
 
 

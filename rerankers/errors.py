@@ -14,10 +14,10 @@ RerankbenchError
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -70,7 +70,13 @@ class ModelError(RerankbenchError):
 
 
 class BackendError(RerankbenchError):
-    """An LLM endpoint refused, failed or answered in a form nobody can use."""
+    """An LLM endpoint refused, failed or answered in a form nobody can use.
+
+    Attributes:
+        finished: rankings of the same call that were finished, and paid for, before it failed.
+    """
+
+    finished: Sequence[Any] = ()
 
 
 class StoreError(RerankbenchError):

@@ -1,40 +1,50 @@
 """Rerank endpoints over HTTP: Jina, Cohere and Voyage, and vLLM, infinity and TEI on one's own machines.
 
-What differs between them is data: `rerankers/rerank_apis.toml`. Queries run concurrently, the calls of one
-query one after the other. Waiting between attempts is charged to no stage. A server that leaves passages out
-does not lose them: they follow in first-stage order and are counted as missing.
+What differs between them is data: `rerankers/rerank_apis.toml`. All are asked for activated scores, between 0
+and 1, because vendors give no others. Queries run concurrently, the calls of one query one after the other.
+Waiting between attempts is charged to no stage. A server that leaves passages out does not lose them: they
+follow in first-stage order and are counted as missing. A response without one readable score is an error.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import itertools
 import json
 import math
 import os
 import tomllib
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, validate_call
 
+from rerankers.endpoints.client import HttpClient, address
+from rerankers.endpoints.error_body import error_message
+from rerankers.endpoints.failures import Endpoint, UnreadableResponseError, UnusableResponseError
+from rerankers.endpoints.keys import read_key
+from rerankers.endpoints.paid import PaidCall, PaidClient
 from rerankers.errors import InputError
-from rerankers.http_retry import PASSING, Endpoint, UnusableResponseError
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
-from rerankers.llm.prices import Account, RerankPrice
-from rerankers.llm.recording import Exchange, Recording, canonical
+from rerankers.llm.prices import RerankPrice
+from rerankers.llm.reading import count
+from rerankers.llm.recording import BY_ENDPOINT, Exchange, canonical
+from rerankers.redaction import excerpt, hide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
 
+_Read = TypeVar("_Read")
 ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where a server reports no token usage
+_ESTIMATED = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
 _TOKENS_PER_PAIR = 8  # more than models put around a query and a passage
+_INDEX = ("index", "document_index")
+_LARGEST_SCORE = 3.4e38  # of float32, in which rankings are kept
+_MOST_FIELDS = 12  # that an error names
 
 
 class _Shape(BaseModel):
@@ -51,6 +61,7 @@ class _Shape(BaseModel):
     score: str
     total_tokens: list[str] | None = None
     limit: int
+    passage_tokens: str | None = None
     body: dict[str, bool | int]
 
 
@@ -76,6 +87,8 @@ class RerankAPI(Reranker):
         passages_per_call: more passages are sent in several calls, which suits pointwise models only; None is
             the limit in `rerank_apis.toml`.
         concurrency: queries under way at once.
+        passage_tokens: longest passage in tokens, for servers that cut each passage (vLLM, Cohere); None
+            leaves it to the server, and vLLM then cuts the end of the whole prompt, template included.
         timeout_seconds: longest wait for one answer.
         retries: further attempts after a failure that may pass.
         recording: file of the endpoint's answers, replayed and added to; no answer is paid for twice.
@@ -94,34 +107,41 @@ class RerankAPI(Reranker):
         model: str | None = None,
         base_url: str | None = None,
         passages_per_call: Annotated[int, Field(ge=1)] | None = None,
+        passage_tokens: Annotated[int, Field(ge=1)] | None = None,
         concurrency: Annotated[int, Field(ge=1)] = 8,
         timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
         retries: Annotated[int, Field(ge=0)] = 6,
         recording: Path | None = None,
         price: RerankPrice | None = None,
     ) -> None:
-        given = {"api": api, "model": model, "base_url": base_url, "recording": recording}
+        given = {
+            "api": api,
+            "model": model,
+            "base_url": base_url,
+            "recording": recording,
+            "passage_tokens": passage_tokens,
+        }
         self.check_options(given)
         if missing := _missing_key(given):
             raise InputError(f"set {missing} to your key for {api}")
         self._shape = _shape_of(api)
-        self._url = self._url_of(base_url)
-        key = os.environ.get(self._shape.key)
-        headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout_seconds)
-        self._runner = asyncio.Runner()
-        self._recording = Recording(recording) if recording else None
-        self._replayed = 0
+        url = base_url or self._shape.url or ""
+        self._url = address("base_url", url, self._shape.path if base_url else "")
+        self._key = read_key(self._shape.key)
+        self._endpoint = Endpoint(self._url.host, self._shape.key, "api, base_url and model", retries)
+        self._timeout_seconds = timeout_seconds
         self._api, self._model = api, model
         self._limit = passages_per_call or self._shape.limit
+        self._passage_tokens = passage_tokens
         self._concurrency = concurrency
-        where = "api, base_url and model"
-        self._endpoint = Endpoint(httpx.URL(self._url).host, self._shape.key, where, retries)
         self._is_charged = base_url is None
         self._price = price
-        self._account: Account | None = None
+        self._connect(recording)
+
+    def _connect(self, recording: Path | None) -> None:
+        self._shown_url = str(self._url.copy_with(userinfo=b"", query=None))
+        self._http = HttpClient(self._url, self._key, self._timeout_seconds, self._concurrency)
+        self._client = PaidClient(self._http, self._endpoint, self._shown_url, self._concurrency, recording)
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
@@ -142,35 +162,22 @@ class RerankAPI(Reranker):
             raise InputError(f"{api} is self-hosted; set base_url, for example http://localhost:8000")
         if options["model"] is None and api != "tei":
             raise InputError(f"{api} serves several models; set model")
+        if options["passage_tokens"] is not None and shape.passage_tokens is None:
+            raise InputError(f"{api} takes no passage_tokens; vllm and cohere do")
+        if options["base_url"] is not None:
+            address("base_url", options["base_url"], shape.path)
+        read_key(shape.key)
 
     def connection(self) -> Reranker:
         """Return a reranker that asks the same endpoint over a connection of its own."""
         other = copy.copy(self)
-        other._client = httpx.AsyncClient(headers=self._client.headers, timeout=self._client.timeout)
-        other._runner = asyncio.Runner()
+        other._connect(None)
         return other
-
-    def _url_of(self, base_url: str | None) -> str:
-        return self._shape.url or "" if base_url is None else base_url.rstrip("/") + self._shape.path
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by the endpoint's scores, several queries at once; a failure for good ends all."""
-        try:
-            return self._runner.run(self._run(requests, clock))
-        except ExceptionGroup as failures:
-            first = failures.exceptions[0]
-            raise first from first.__cause__
-
-    async def _run(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        free = asyncio.Semaphore(self._concurrency)
-
-        async def rank(request: RerankRequest) -> Ranking:
-            async with free:
-                return await self._rank(request, clock, alone=len(requests) == 1)
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(rank(request)) for request in requests]
-        return [task.result() for task in tasks]
+        alone = len(requests) == 1
+        return self._client.run([partial(self._rank, request, clock, alone) for request in requests])
 
     async def _rank(self, request: RerankRequest, clock: StageClock, alone: bool) -> Ranking:
         cost = Cost()
@@ -178,9 +185,10 @@ class RerankAPI(Reranker):
         scores: dict[int, float] = {}
         for start in range(0, len(texts), self._limit):
             part = texts[start : start + self._limit]
-            response = await self._answer(request.query, part, cost, clock, alone)
+            exchange = await self._answer(request.query, part, cost, clock, alone)
             with clock.stage("parse", cost):
-                self._count(response, request.query, part, cost)
+                response = json.loads(exchange.text)
+                self._book(response, request.query, part, cost)
                 for index, score in self._read(response, len(part), cost).items():
                     scores[start + index] = score
         with clock.stage("order", cost):
@@ -191,94 +199,104 @@ class RerankAPI(Reranker):
             values = [scores.get(i, last) for i in range(len(texts))]
             return Ranking.of(request, [*found, *missing], cost, values)
 
-    async def _answer(self, query: str, texts: list[str], cost: Cost, clock: StageClock, alone: bool) -> Any:
-        """The decoded answer, from the recording or the endpoint; only the attempt that succeeds is charged.
-
-        A query that runs alone has the clock corrected: a replayed answer takes its recorded time, and what
-        was spent on failures and waits did not happen.
-        """
+    async def _answer(
+        self, query: str, texts: list[str], cost: Cost, clock: StageClock, alone: bool
+    ) -> Exchange:
         body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
         if self._model is not None:
             body["model"] = self._model
+        if self._passage_tokens is not None and self._shape.passage_tokens is not None:
+            body[self._shape.passage_tokens] = self._passage_tokens
+            body.pop("truncate_prompt_tokens", None)  # would cut the end of a template
         written = canonical(body)
-        key = self._recording.next_key(self._url, written) if self._recording else None
-        exchange = self._recording.find(key) if self._recording and key else None
-        started = clock.now()
-        if exchange is not None:
-            self._replayed += 1
-            cost.usage.calls_replayed += 1
-        else:
-            exchange = await self._ask_within_budget(query, texts, written, cost, clock)
-            if self._recording and key:
-                self._recording.add(key, exchange)
-        if alone:
-            clock.advance(sum(exchange.stage_seconds.values()) - (clock.now() - started))
-        for stage, seconds in exchange.stage_seconds.items():
-            cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
-        cost.usage.llm_calls += 1
-        return json.loads(exchange.text)
+        call = PaidCall(
+            body=written,
+            cost=cost,
+            most_dollars=partial(self._most_dollars, query, texts),
+            ask=partial(self._ask, written, query, texts, clock),
+            dollars=self._dollars,
+        )
+        return await self._client.answer(call, clock, alone)
 
-    async def _ask_within_budget(
-        self, query: str, texts: list[str], body: str, cost: Cost, clock: StageClock
-    ) -> Exchange:
-        """Ask once the most that the call can cost is set aside; a byte is at most a token."""
-        if self._account is None or self._price is None:
-            return await self._ask(body, cost, clock)
-        longest = _bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts)
-        async with self._account.bill(self._price.dollars(longest)) as bill:
-            exchange = await self._ask(body, cost, clock)
-            tokens, _ = self._tokens(json.loads(exchange.text), query, texts)
-            bill.dollars = self._price.dollars(tokens)
+    async def _ask(self, body: str, query: str, texts: list[str], clock: StageClock) -> Exchange:
+        """Make one attempt, and read the response as far as to know that it can be used."""
+        measured = Cost()
+        with clock.stage("forward", measured):
+            response = await self._http.post(body.encode())
+        tokens, is_estimate = self._tokens(response, query, texts)
+        exchange = Exchange(
+            text=hide(canonical(response), self._shape.key, self._key or ""),
+            prompt_tokens=tokens,
+            counted_by=_ESTIMATED if is_estimate else BY_ENDPOINT,
+            stage_seconds=measured.stage_seconds,
+        )
+        try:
+            self._read(response, len(texts), Cost())
+        except UnusableResponseError as error:
+            error.exchange = None if is_estimate else exchange
+            if isinstance(response, dict) and response.get("error"):
+                raise  # it may have been a passing failure
+            raise UnreadableResponseError(str(error), error.exchange) from error
         return exchange
-
-    async def _ask(self, body: str, cost: Cost, clock: StageClock) -> Exchange:
-        for failures in itertools.count(1):
-            attempt = Cost()
-            try:
-                with clock.stage("forward", attempt):
-                    response = await self._client.post(self._url, content=body.encode())
-                    response.raise_for_status()
-                self._results(response.json())
-                return Exchange(text=response.text, stage_seconds=attempt.stage_seconds)
-            except PASSING as error:
-                wait = self._endpoint.wait_before_retry(error, failures)
-            cost.usage.retries += 1
-            await asyncio.sleep(wait)
-        raise AssertionError  # the loop above ends by returning or raising
 
     def _results(self, decoded: Any) -> list[Any]:
         found = decoded if self._shape.results is None else _at(decoded, [self._shape.results])
-        if not isinstance(found, list):
-            raise UnusableResponseError(f"no results in {str(decoded)[:100]!r}; check api and base_url")
-        return found
+        if isinstance(found, list):
+            return found
+        said = error_message(decoded) if isinstance(decoded, dict) and decoded.get("error") else ""
+        shown = excerpt(said, 200) or f"no results in {excerpt(decoded, 100)!r}"
+        raise UnusableResponseError(f"{shown}; check api and base_url")
 
-    def _read(self, decoded: Any, count: int, cost: Cost) -> dict[int, float]:
-        """Score by passage; what is no result of a passage sent is counted as a fault and left out."""
+    def _read(self, decoded: Any, passages: int, cost: Cost) -> dict[int, float]:
+        """Return the score by passage; what is not the result of a passage sent is counted as a fault.
+
+        Raises:
+            UnusableResponseError: no result has both a passage's index and a score.
+        """
         scores: dict[int, float] = {}
-        for result in self._results(decoded):
-            index, score = _at(result, ["index"]), _at(result, [self._shape.score])
-            if not isinstance(index, int) or not isinstance(score, (int, float)) or not math.isfinite(score):
+        results = self._results(decoded)
+        for result in results:
+            index = _first(result, _INDEX, _whole)
+            score = _first(result, (self._shape.score, "relevance_score", "score"), _number)
+            if index is None or score is None:
                 cost.usage.fault("malformed")
-            elif not 0 <= index < count:
+            elif not 0 <= index < passages:
                 cost.usage.fault("out_of_range")
             elif index in scores:
                 cost.usage.fault("duplicate")
             else:
-                scores[index] = float(score)
+                scores[index] = score
+        if passages and not scores:
+            fields = sorted(results[0])[:_MOST_FIELDS] if results and isinstance(results[0], dict) else []
+            shown = (
+                f"the first has the fields {excerpt(', '.join(fields), 200)}" if fields else "none has fields"
+            )
+            raise UnusableResponseError(
+                f"none of {len(results)} results has an index below {passages} and a score ({shown}: "
+                f"{excerpt(results[0], 100) if results else 'no results'}); check api and base_url"
+            )
         return scores
 
-    def _count(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
+    def _book(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
         tokens, is_estimate = self._tokens(decoded, query, texts)
         cost.usage.prompt_tokens += tokens
         cost.usage.calls_estimated += is_estimate
         cost.usage.dollars += self._price.dollars(tokens) if self._price else 0.0
 
     def _tokens(self, decoded: Any, query: str, texts: list[str]) -> tuple[int, bool]:
-        """Tokens of a call, and whether they are an estimate: the server reports none, or something else."""
-        reported = _at(decoded, self._shape.total_tokens) if self._shape.total_tokens else None
-        if isinstance(reported, int) and reported > 0:
-            return int(reported), False
+        """Return the tokens of a call, and whether they are an estimate because the server counts none."""
+        reported = count(_at(decoded, self._shape.total_tokens)) if self._shape.total_tokens else None
+        if reported:
+            return reported, False
         return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
+
+    def _most_dollars(self, query: str, texts: list[str]) -> float:
+        """Return the most that an attempt can cost; a byte is at most a token."""
+        longest = _bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts)
+        return self._price.dollars(longest) if self._price else 0.0
+
+    def _dollars(self, exchange: Exchange) -> float:
+        return self._price.dollars(exchange.prompt_tokens) if self._price else 0.0
 
     def pay_from(self, budget: Budget) -> None:
         """Stop before calls could cost more than a budget has left; a server of one's own costs nothing.
@@ -291,39 +309,60 @@ class RerankAPI(Reranker):
                 f"what {self._api} charges is not known here, so the budget cannot be kept; give the option "
                 "price: {tokens: 0.05}, in dollars per million tokens, or {calls: 2}, per thousand calls"
             )
-        self._account = Account(budget)
+        self._client.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """Endpoint and model as asked, and who counts the tokens."""
-        url = httpx.URL(self._url).copy_with(userinfo=b"", query=None)
-        estimate = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
+        """Return endpoint and model as asked, the kind of the scores, and who counts the tokens."""
         return {
             "api": self._api,
-            "endpoint": str(url),
+            "endpoint": self._shown_url,
             "model": self._model,
+            "scores": "activated",
+            "passage_tokens": self._passage_tokens,
             "passages_per_call": self._limit,
             "concurrency": self._concurrency,
-            "calls_replayed": self._replayed,
+            "calls_replayed": self._client.calls_replayed,
             "price": self._price.model_dump() if self._price else None,
-            "tokens_counted_by": "the endpoint" if self._shape.total_tokens else estimate,
+            "tokens_counted_by": "the endpoint" if self._shape.total_tokens else _ESTIMATED,
         }
 
     def close(self) -> None:
         """Close connections, the event loop and the recording."""
-        if not self._client.is_closed:
-            self._runner.run(self._client.aclose())
-            self._runner.close()
-            if self._recording:
-                self._recording.close()
+        self._client.close()
 
 
 def _bytes_read(query: str, texts: list[str]) -> int:
-    """Bytes of text that the model reads: the query once with each passage."""
+    """Return the bytes of text that the model reads: the query once with each passage."""
     return sum(len(f"{query}{text}".encode(errors="replace")) for text in texts)
 
 
-def _at(value: Any, path: list[str]) -> Any:
-    """What lies at a path of a decoded JSON value; None where there is nothing."""
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """Return what lies at a path of a decoded JSON value; None where there is nothing."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def _first(result: Any, names: Sequence[str], read: Callable[[Any], _Read | None]) -> _Read | None:
+    """Return the first of some fields that can be read."""
+    if not isinstance(result, dict):
+        return None
+    values = (read(result.get(name)) for name in names)
+    return next((value for value in values if value is not None), None)
+
+
+def _number(value: Any) -> float | None:
+    """Read a finite float32 number, also as a text; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= _LARGEST_SCORE else None  # false of NaN
+
+
+def _whole(value: Any) -> int | None:
+    """Read a whole number: 1, 1.0 or "1"; None of anything else."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None

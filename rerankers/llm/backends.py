@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerankers.errors import InputError, MissingExtraError
+from rerankers.endpoints.keys import read_key
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
     from rerankers.llm.chat import ChatBackend
     from rerankers.llm.options import ChatOptions
 
+CHAT_KEY = "OPENAI_API_KEY"
 _ENDPOINTS_ONLY = ("base_url", "recording", "price", "extra_body")
+_COUNTED_BY_US = ("n", "best_of", "stream_options")  # more answers would cost more than is set aside
 _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream")
 
 
 def refuse_foreign_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that do not belong to the backend; nothing is loaded.
+    """Refuse options that do not belong to the backend, and a malformed address or key; nothing is loaded.
 
     Raises:
         InputError: there is one.
@@ -28,11 +31,19 @@ def refuse_foreign_options(options: Mapping[str, Any]) -> None:
         for name in _WRITTEN_BY_US:
             if name in options["extra_body"]:
                 raise InputError(f"extra_body: {name!r} is set by an option of its own. Leave it out here.")
+        for name in _COUNTED_BY_US:
+            if name in options["extra_body"]:
+                raise InputError(f"extra_body: {name!r} changes what an answer costs. Leave it out.")
         if options["template_variables"]:
             raise InputError(
                 "the openai backend renders no chat template, so template_variables do nothing. Give them as "
                 "extra_body: {chat_template_kwargs: {...}}, which vLLM and SGLang read."
             )
+        if options["base_url"] is not None:
+            from rerankers.endpoints.client import address
+
+            address("base_url", options["base_url"], "")
+        read_key(CHAT_KEY)
         return
     for name in _ENDPOINTS_ONLY:
         if options[name] not in (None, {}):
@@ -44,19 +55,16 @@ def refuse_foreign_options(options: Mapping[str, Any]) -> None:
 
 
 def open_chat(options: ChatOptions) -> ChatBackend:
-    """The backend, loaded, or connected on its first call.
+    """Return the backend, loaded, or connected on its first call.
 
     Raises:
-        InputError: an option does not belong to the backend, or a key is missing.
-        MissingExtraError: the backend needs packages that are not installed.
+        InputError: an option does not belong to the backend, or a key is missing or malformed.
         ModelError: the model does not load.
     """
     refuse_foreign_options(dict(options))
     if options.backend == "openai":
-        try:
-            from rerankers.llm.openai_chat import OpenAIChat
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("the backend 'openai'", "openai") from error
+        from rerankers.llm.openai_chat import OpenAIChat
+
         return OpenAIChat(options)
     from rerankers.llm.transformers_chat import TransformersChat
 

@@ -10,9 +10,9 @@ import tomllib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rerankers.errors import BackendError, InputError
 
@@ -27,14 +27,21 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: float = Field(ge=0)
-    cached: float = Field(ge=0)
-    output: float = Field(ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
+    cached: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
     as_of: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cached_costs_as_much_as_input(cls, given: Any) -> Any:
+        """Charge cached tokens as fresh ones where nobody gives a price for them."""
+        is_without = isinstance(given, dict) and "input" in given and given.get("cached") is None
+        return {**given, "cached": given["input"]} if is_without else given
+
     def dollars(self, prompt_tokens: int, cached_tokens: int, generated_tokens: int) -> float:
-        """The cost of some calls; cached tokens are a part of the prompt's, reasoning of the generated."""
-        fresh = prompt_tokens - cached_tokens
+        """Return the cost of calls; cached tokens are a part of the prompt's, reasoning of the generated."""
+        fresh = max(0, prompt_tokens - cached_tokens)
         return (fresh * self.input + cached_tokens * self.cached + generated_tokens * self.output) / 1e6
 
 
@@ -43,11 +50,11 @@ class RerankPrice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tokens: float = Field(default=0.0, ge=0)
-    calls: float = Field(default=0.0, ge=0)
+    tokens: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    calls: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     def dollars(self, tokens: int) -> float:
-        """The cost of one call."""
+        """Return the cost of one call."""
         return tokens * self.tokens / 1e6 + self.calls / 1e3
 
 
@@ -82,16 +89,19 @@ class Budget:
 
     What a call can cost at most is set aside before it is made, and corrected by what it did cost. Both go
     into a ledger, one amount a line, so a call that a killed process had under way stays counted in full.
+    Lines that rest on an estimate, because nobody reported a call's tokens, say so.
 
     Args:
         dollars: what may be spent, earlier runs with the same ledger included.
         ledger: a file of amounts, made if it is not there; None keeps them in memory.
 
     Raises:
-        InputError: the ledger holds a line that is no amount.
+        InputError: the amount is negative or not a number, or the ledger holds a line that is no amount.
     """
 
     def __init__(self, dollars: float, ledger: Path | None = None) -> None:
+        if not dollars >= 0:  # with NaN, every comparison would allow the next call
+            raise InputError(f"budget {dollars}: not an amount of dollars. Give a number from 0 on")
         self.dollars = dollars
         self._ledger = ledger
         self._spent = 0.0
@@ -110,9 +120,9 @@ class Budget:
         self._add(dollars)
         return True
 
-    def settle(self, reserved: float, dollars: float) -> None:
+    def settle(self, reserved: float, dollars: float, is_estimate: bool = False) -> None:
         """Book what a call did cost in place of what was set aside for it."""
-        self._add(dollars - reserved)
+        self._add(dollars - reserved, is_estimate)
 
     def exhausted(self) -> BackendError:
         """The error that ends a run."""
@@ -121,18 +131,20 @@ class Budget:
             "raise the budget and run again to go on"
         )
 
-    def _add(self, dollars: float) -> None:
+    def _add(self, dollars: float, is_estimate: bool = False) -> None:
         self._spent += dollars
         if self._ledger is not None:
+            line = {"dollars": dollars, **({"is_estimate": True} if is_estimate else {})}
             with self._ledger.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"dollars": dollars}) + "\n")
+                file.write(json.dumps(line) + "\n")
 
 
 @dataclass(slots=True)
 class Bill:
-    """What a call costs: at first the most it can, for nobody says what one that is broken off did cost."""
+    """What a call costs: at first the most it can, which stays where no answer says less."""
 
     dollars: float
+    is_estimate: bool = True
 
 
 class Account:
@@ -147,8 +159,6 @@ class Account:
     async def bill(self, most: float) -> AsyncIterator[Bill]:
         """Set aside the most that a call can cost, waiting while calls under way hold it; then pay its bill.
 
-        A call that ends in `BackendError` was never answered and costs nothing.
-
         Raises:
             BackendError: the budget does not suffice, and no call is under way that may give some back.
         """
@@ -161,11 +171,8 @@ class Account:
         bill = Bill(most)
         try:
             yield bill
-        except BackendError:
-            bill.dollars = 0.0
-            raise
         finally:
-            self._budget.settle(most, bill.dollars)
+            self._budget.settle(most, bill.dollars, bill.is_estimate)
             async with self._settled:
                 self._under_way -= 1
                 self._settled.notify_all()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_every_finding_that_does_not_work_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--offline", "--quick"]) == 0
     printed = capsys.readouterr().out
-    for what in ("python", "packages", "GPU", "Java", "bm25", "openai", "cache", "API key"):
+    for what in ("python", "packages", "GPU", "Java", "bm25", "cache", "API key"):
         assert f"  {what} " in printed
 
 

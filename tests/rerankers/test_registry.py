@@ -38,9 +38,9 @@ def test_a_missing_required_option_is_named() -> None:
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = registry.Row("rerankers.not_installed:Nothing", "test row", extra="openai")
+    row = registry.Row("rerankers.not_installed:Nothing", "test row", extra="train")
     monkeypatch.setitem(registry.ROWS, "absent", row)
-    with pytest.raises(MissingExtraError, match=r'pip install "rerankbench\[openai\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "rerankbench\[train\]"'):
         create("absent", {})
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rerankers import StageClock, create
+from rerankers.endpoints.failures import UnusableResponseError
 from rerankers.errors import RerankbenchError
-from rerankers.http_retry import UnusableResponseError
 from rerankers.interface import Cost
 from rerankers.llm.chat import ChatCall
 from rerankers.llm.reading import GrowingAnswer, read_completion

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rerankers import http_retry
+from rerankers.endpoints import failures
 from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_faults_change_no_ranking_and_lose_no_query(
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_retry, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = [ranking.doc_ids for ranking in rankgpt().rerank(requests, clock)]
     rng = random.Random(0)
@@ -171,7 +171,7 @@ def test_an_endpoint_that_never_recovers_is_given_up_by_name(
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_retry, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
     reranker = rankgpt(base_url="http://127.0.0.1:9/v1", retries=2)
     with pytest.raises(BackendError, match=r"127.0.0.1.* failed 3 times .* whether it is up"):
         reranker.rerank(requests, clock)

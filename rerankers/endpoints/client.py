@@ -1,0 +1,200 @@
+"""The HTTP client of endpoints: posts JSON to one address, and bounds what the response may take.
+
+A response takes `timeout_seconds` at most, however slowly it drips, and a size that depends on the request.
+Responses are asked for uncompressed; one that is compressed all the same is unpacked up to that size.
+Redirects are followed within the same host only: passages and the key go nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from rerankers.endpoints.error_body import read_error
+from rerankers.endpoints.failures import OversizedResponseError, StatusError, UnusableResponseError
+from rerankers.errors import BackendError, InputError
+from rerankers.redaction import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+LEAST_BOUND_BYTES = 2**22
+"""A response may have as many bytes, and twice those of its request, which rerank servers repeat."""
+LONGEST_CONNECT_SECONDS = 30.0
+_MOST_ERROR_BYTES = 2**16
+_MOST_REDIRECTS = 3
+
+
+class HttpClient:
+    """One connection pool to one address.
+
+    Args:
+        url: where everything is posted.
+        key: sent as a bearer token; None for servers without keys.
+        timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
+        connections: how many are kept open at most.
+        headers: further headers.
+    """
+
+    def __init__(
+        self,
+        url: httpx2.URL,
+        key: str | None,
+        timeout_seconds: float,
+        connections: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        self._url = url
+        self._timeout_seconds = timeout_seconds
+        # A connection that cannot be made fails before the deadline, so that it is known to cost nothing.
+        connect = min(LONGEST_CONNECT_SECONDS, timeout_seconds / 2)
+        self._client = httpx2.AsyncClient(
+            headers=sent,
+            timeout=httpx2.Timeout(timeout_seconds, connect=connect, pool=None),
+            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+
+    async def post(self, body: bytes) -> Any:
+        """Post a JSON body and return the decoded JSON of the response.
+
+        Raises:
+            httpx2.HTTPError: the connection broke, or the response took too long.
+            StatusError: the endpoint reports a failure.
+            OversizedResponseError: the response is too large.
+            UnusableResponseError: it is packed in an unknown way.
+            ValueError, RecursionError: it is not JSON.
+            BackendError: the endpoint redirects to another host.
+        """
+        async with self.open(body) as pieces:
+            return json.loads(b"".join([piece async for piece in pieces]))
+
+    @asynccontextmanager
+    async def open(self, body: bytes, further_bytes: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Post a JSON body; the pieces of the response as they come, `further_bytes` more than usual.
+
+        Raises:
+            the errors of `post`, but for those about JSON.
+        """
+        most = LEAST_BOUND_BYTES + 2 * len(body) + further_bytes
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._send(body)
+                pieces = _pieces(response, most)
+                try:
+                    if not response.is_success:
+                        said = await _read_up_to(response, _MOST_ERROR_BYTES)
+                        wait = response.headers.get("retry-after", "")
+                        raise StatusError(response.status_code, read_error(said), wait)
+                    yield pieces
+                finally:
+                    await pieces.aclose()
+                    await response.aclose()
+        except TimeoutError:
+            message = f"no whole response within {self._timeout_seconds:g} s; timeout_seconds sets how long"
+            raise httpx2.ReadTimeout(message) from None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._client.is_closed
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _send(self, body: bytes) -> httpx2.Response:
+        request = self._client.build_request("POST", self._url, content=body)
+        for _ in range(_MOST_REDIRECTS):
+            response = await self._client.send(request, stream=True)
+            following = response.next_request
+            if following is None:
+                return response
+            await response.aclose()
+            request = _followed(request, following)
+        raise BackendError(f"{self._url.host} redirects in a circle; check base_url")
+
+
+def address(option: str, written: str, path: str) -> httpx2.URL:
+    """Return the address of an API's path; a query, such as Azure's `api-version`, stays behind it.
+
+    Raises:
+        InputError: the root of the API, as written in the option, is not an address.
+    """
+    try:
+        url = httpx2.URL(written)
+    except httpx2.InvalidURL as error:
+        raise InputError(f"{option} {excerpt(written, 200)!r} is not a URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        shown = excerpt(written, 200)
+        raise InputError(f"{option} {shown!r} has no scheme or host; write it as http://localhost:8000/v1")
+    root = url.path.rstrip("/")
+    whole = root if path and root.endswith(path) else root + path
+    return url.copy_with(path=whole or "/", fragment=None)
+
+
+async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Split what comes into lines."""
+    rest = bytearray()
+    async for piece in pieces:
+        rest += piece
+        if b"\n" in piece:
+            *whole, last = bytes(rest).split(b"\n")
+            rest = bytearray(last)
+            for line in whole:
+                yield line.decode(errors="replace").rstrip("\r")
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
+    """Return the next request if it posts the same body to the same host.
+
+    Raises:
+        BackendError: it does not.
+    """
+    asked, target = request.url, following.url
+    is_same_host = (asked.scheme, asked.host, asked.port) == (target.scheme, target.host, target.port)
+    if is_same_host and following.method == "POST":
+        return following
+    shown = excerpt(target.copy_with(userinfo=b"", query=None, fragment=None), 200)
+    raise BackendError(
+        f"{asked.host} redirects to {shown}, where passages are not sent; if it is yours, set base_url to it"
+    )
+
+
+async def _pieces(response: httpx2.Response, most: int) -> AsyncGenerator[bytes]:
+    """Yield the response as it comes, unpacked, up to `most` bytes."""
+    packing = response.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("identity", "", "gzip", "x-gzip", "deflate"):
+        raise UnusableResponseError(f"the response is packed as {excerpt(packing, 40)!r}, not as asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32) if "gzip" in packing or "deflate" in packing else None
+    received = sent = 0
+    async for raw in response.aiter_raw():
+        sent += len(raw)
+        try:
+            piece = unpacker.decompress(raw, most - received + 1) if unpacker else raw
+        except zlib.error as error:
+            raise UnusableResponseError(f"the response cannot be unpacked: {error}") from error
+        received += len(piece)
+        if max(received, sent) > most:
+            raise OversizedResponseError(f"a response of more than {most:,} bytes")
+        yield piece
+
+
+async def _read_up_to(response: httpx2.Response, most: int) -> str:
+    """Return the start of the body of a failure, unpacked."""
+    pieces: list[bytes] = []
+    try:
+        async for piece in _pieces(response, most):
+            pieces.append(piece)
+    except (UnusableResponseError, httpx2.HTTPError):
+        pass  # its start, or its status alone, says enough
+    return b"".join(pieces).decode(errors="replace")
