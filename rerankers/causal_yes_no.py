@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, validate_call
 
 from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
@@ -36,6 +37,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         revision: hub revision (branch, tag or commit).
         prompt: name of a wording in `pointwise_prompts.toml`; a trained reranker needs its own.
         max_passage_tokens: a passage is cut after this many tokens.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         batch_tokens: tokens in one forward pass, padding included, a query's shared beginning not counted.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
         template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
@@ -53,6 +55,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         prompt: str,
         revision: str | None = None,
         max_passage_tokens: Annotated[int, Field(ge=1)] = 1024,
+        control_tokens: ControlTokenMode = "text",
         batch_tokens: BatchTokens = "auto",
         device: str = "auto",
         dtype: DtypeName = "auto",
@@ -66,6 +69,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         self._described = self._llm.describe()  # before the vocabulary's projection is cut to the answers
         read_only(self._llm.model, self._first_tokens(words))
         self._prompt = prompt
+        self.control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._control_tokens = control_tokens
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
         self.device = str(self._llm.device)
@@ -115,6 +120,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
             **self._frame.describe(),
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
+            "control_tokens": self._control_tokens,
             "batch_tokens": self._batch_tokens,
         }
 

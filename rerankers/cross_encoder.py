@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, validate_call
 
 from rerankers.batching import resolve_batch_tokens
+from rerankers.control_tokens import ControlTokens
 from rerankers.errors import InputError, ModelError
 from rerankers.jina_reranker import renamed
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
@@ -67,6 +68,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         if self._encoder.max_seq_length > 1_000_000:
             self._encoder.max_seq_length = _USUAL_LENGTH
         self._label = label
+        self.control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
         self.device = str(self._encoder.device)
         self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
 

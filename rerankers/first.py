@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from pydantic import Field, validate_call
 
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
@@ -42,6 +43,7 @@ class First(Reranker):
         policy: see `rerankers.windows`.
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         passage_words: passages are cut after this many words, counted by `rerankers.words`.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         dtype, device, attention: see `rerankers.llm.causal`.
         template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
 
@@ -63,6 +65,7 @@ class First(Reranker):
         initial_order: InitialOrder = "given",
         seed: int = 0,
         passage_words: Annotated[int, Field(ge=1)] = 300,
+        control_tokens: ControlTokenMode = "text",
         dtype: DtypeName = "auto",
         device: str = "auto",
         attention: AttentionName = "auto",
@@ -77,6 +80,7 @@ class First(Reranker):
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
         self._template = ChatTemplate(self._llm.tokenizer, model, template_variables)
         self._template.refuse_thinking()
+        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
         self.device = str(self._llm.device)
         self._prompt = load_prompt("first")
         config = self._llm.model.config.get_text_config()
@@ -105,7 +109,7 @@ class First(Reranker):
         for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
             shown = order[start:end]
             with clock.stage("prompt", cost):
-                tokens, longest = self._fit(request.query, [words[i] for i in shown])
+                tokens, longest, control_tokens = self._fit(request.query, [words[i] for i in shown])
                 truncated.update(i for i in shown if len(words[i]) > longest)
             with clock.stage("prefill", cost), torch.inference_mode():
                 prompt = torch.tensor([tokens], device=self._llm.device)  # (1, len(tokens))
@@ -117,18 +121,25 @@ class First(Reranker):
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
             cost.usage.prompt_tokens += len(tokens)
+            cost.usage.control_tokens += control_tokens
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)
             return Ranking.of(request, order, cost)
 
-    def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int]:
-        """Token ids of the prompt with passages as long as allowed and the context holds; that length."""
+    def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int, int]:
+        """Token ids of the prompt with passages as long as allowed and the context holds; that length.
+
+        Last comes how many control tokens the query and the passages brought.
+        """
         longest = self._passage_words
         while True:
             texts = ["".join(words[:longest]) for words in passages]
-            tokens = self._encode(self._text(self._prompt.messages(query, texts, _LETTERS)))
+            messages, control_tokens = self._control.read_messages(
+                self._prompt.messages(query, texts, _LETTERS)
+            )
+            tokens = self._encode(self._text(messages))
             if self._context is None or len(tokens) <= self._context:
-                return tokens, longest
+                return tokens, longest, control_tokens
             if longest == 1:
                 raise ModelError(f"{len(passages)} passages exceed the context of {self._context} tokens")
             longest = max(1, longest * 9 // 10)

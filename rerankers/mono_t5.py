@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, validate_call
 
 from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch_tokens
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
 from rerankers.llm.readout import cut_to_tokens, read_only
@@ -33,6 +34,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         revision: hub revision (branch, tag or commit).
         prompt: name of a wording in `pointwise_prompts.toml`; it names the two answers.
         max_passage_tokens: a passage is cut after this many tokens.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         batch_tokens: tokens in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
 
@@ -49,6 +51,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         revision: str | None = None,
         prompt: str = "monot5",
         max_passage_tokens: Annotated[int, Field(ge=1)] = 448,
+        control_tokens: ControlTokenMode = "text",
         batch_tokens: BatchTokens = "auto",
         device: str = "auto",
         dtype: DtypeName = "auto",
@@ -77,6 +80,8 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         self._parameters = sum(weight.numel() for weight in network.parameters())
         read_only(self._model, [self._token(wording.yes), self._token(wording.no)])
         self._prompt = prompt
+        self.control = ControlTokens(self._tokenizer, control_tokens)
+        self._control_tokens = control_tokens
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, target)
         self._described = {
@@ -138,6 +143,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
             "attention": self._model.config._attn_implementation,
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
+            "control_tokens": self._control_tokens,
             "batch_tokens": self._batch_tokens,
             "device": self.device,
         }

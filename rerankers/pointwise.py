@@ -18,6 +18,7 @@ from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from rerankers.control_tokens import ControlTokens
     from rerankers.stages import StageClock
 
 Pair = tuple[str, str]
@@ -46,6 +47,9 @@ class Tokenized(Generic[InputT]):
 class PointwiseReranker(Reranker, Generic[InputT]):
     """Ranks by a score that each (query, passage) pair gets on its own."""
 
+    control: ControlTokens | None = None
+    """How the tokenizer reads control tokens in data; None where there is no tokenizer."""
+
     @abstractmethod
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:
         """Model input for at least one pair."""
@@ -64,19 +68,31 @@ class PointwiseReranker(Reranker, Generic[InputT]):
                 pairs = list(
                     dict.fromkeys((request.query, c.text) for request in requests for c in request.candidates)
                 )
-                tokenized = self.tokenize(pairs)
+                shown, control_tokens = self._as_read(pairs)
+                tokenized = self.tokenize(shown)
             with clock.stage("forward", *busy):
                 found = zip(tokenized.read, self.score(tokenized), strict=True)
                 first: dict[Hashable, float] = {}
                 values = [first.setdefault(read, score) for read, score in found]
                 scores = dict(zip(pairs, values, strict=True))
-            counts = dict(zip(pairs, zip(tokenized.lengths, tokenized.truncated, strict=True), strict=True))
+            per_pair = zip(tokenized.lengths, tokenized.truncated, control_tokens, strict=True)
+            counts = dict(zip(pairs, per_pair, strict=True))
         rankings = []
         for request, cost in zip(requests, costs, strict=True):
             with clock.stage("order", cost):
                 asked = [(request.query, candidate.text) for candidate in request.candidates]
                 for pair in dict.fromkeys(asked):
                     cost.usage.prompt_tokens += counts[pair][0]
+                    cost.usage.control_tokens += counts[pair][2]
                 cost.usage.passages_truncated = sum(counts[pair][1] for pair in asked)
                 rankings.append(Ranking.by_score(request, [scores[pair] for pair in asked], cost))
         return rankings
+
+    def _as_read(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
+        """Return pairs as they are to be tokenised, and the number of control tokens in each."""
+        if self.control is None:
+            return list(pairs), [0] * len(pairs)
+        queries, in_queries = self.control.read([query for query, _ in pairs])
+        passages, in_passages = self.control.read([passage for _, passage in pairs])
+        counts = [sum(both) for both in zip(in_queries, in_passages, strict=True)]
+        return list(zip(queries, passages, strict=True)), counts

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, validate_call
 
 from rerankers.batching import BatchTokens, resolve_batch_tokens
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import cut_to_tokens, score_ends
@@ -35,6 +36,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         revision: hub revision (branch, tag or commit).
         prompt: name of a wording in `pointwise_prompts.toml`.
         max_passage_tokens: a passage is cut after this many tokens.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         batch_tokens: tokens in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
         template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
@@ -52,6 +54,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         revision: str | None = None,
         prompt: str = "plain",
         max_passage_tokens: Annotated[int, Field(ge=1)] = 512,
+        control_tokens: ControlTokenMode = "text",
         batch_tokens: BatchTokens = "auto",
         device: str = "auto",
         dtype: DtypeName = "auto",
@@ -64,6 +67,8 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self._before, _, after = self._frame.text.partition("{passage}")
         self._after = after + wording.before_query  # the query follows at once
         self._prompt = prompt
+        self.control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._control_tokens = control_tokens
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
         self.device = str(self._llm.device)
@@ -123,6 +128,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
             **self._frame.describe(),
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,
+            "control_tokens": self._control_tokens,
             "batch_tokens": self._batch_tokens,
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerankers.batching import BatchTokens, length_sorted_batches
+from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models import ModelFiles, find_model
 from rerankers.options import OptionGroup
@@ -29,6 +30,7 @@ class SentenceModelOptions(OptionGroup):
         revision: hub revision (branch, tag or commit).
         trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
             full commit hash.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         batch_tokens: tokens in one forward pass, padding included.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
     """
@@ -36,6 +38,7 @@ class SentenceModelOptions(OptionGroup):
     model: str
     revision: str | None = None
     trust_remote_code: bool = False
+    control_tokens: ControlTokenMode = "text"
     batch_tokens: BatchTokens = "auto"
     device: str = "auto"
     dtype: DtypeName = "auto"
@@ -84,6 +87,7 @@ def load_sentence_model(
         "model": files.name,
         "revision": getattr(model[0].config, "_commit_hash", None) or files.fingerprint,
         "remote_code": options.trust_remote_code,
+        "control_tokens": options.control_tokens,
     }
     return model.eval(), described
 

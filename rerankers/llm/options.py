@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.prices import Price
 from rerankers.options import OptionGroup
@@ -43,6 +44,8 @@ class ChatOptions(OptionGroup):
         reasoning_tokens: tokens that the model may think before its answer; 0 is an answer at once. A model
             in this process is made to answer after them; an endpoint's limit grows by them. Thoughts are no
             part of the answer.
+        control_tokens: how control tokens in queries and passages are read by a model in this process; see
+            `rerankers.control_tokens`. An endpoint reads them in its own way.
         revision: hub revision of a model in this process.
         dtype, device, attention: of a model in this process; see `rerankers.llm.causal`.
     """
@@ -60,6 +63,7 @@ class ChatOptions(OptionGroup):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     template_variables: dict[str, Any] = Field(default_factory=dict)
     reasoning_tokens: int = Field(default=0, ge=0)
+    control_tokens: ControlTokenMode = "text"
     revision: str | None = None
     dtype: DtypeName = "auto"
     device: str = "auto"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rerankers.control_tokens import ControlTokens
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk
@@ -56,7 +57,8 @@ class TransformersChat(ChatBackend):
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._ends = self._end_tokens()
-        self._counted: dict[int, tuple[Sequence[Message], list[int]]] = {}
+        self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
+        self._counted: dict[int, tuple[Sequence[Message], list[int], int]] = {}
 
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
         """Drive up to `concurrency` talks at once, one call of each in a batch."""
@@ -84,7 +86,7 @@ class TransformersChat(ChatBackend):
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Whether prompt and answer fit the positions the model was trained with."""
         longest = self._reasoning_tokens + max_new_tokens
-        return self._context is None or len(self._tokens(messages)) + longest <= self._context
+        return self._context is None or len(self._tokens(messages)[0]) + longest <= self._context
 
     def describe(self) -> dict[str, object]:
         """Backend and model as loaded; tokens are counted here, so exactly."""
@@ -93,6 +95,7 @@ class TransformersChat(ChatBackend):
             **self._llm.describe(),
             **self._template.describe(),
             "tokens_counted_by": "the tokenizer",
+            "control_tokens": self._control.mode,
             "concurrency": self._at_once,
         }
 
@@ -101,6 +104,8 @@ class TransformersChat(ChatBackend):
         costs = [call.cost for call in calls]
         with clock.stage("prompt", *costs):
             prompts = [self._prompt(call) for call in calls]
+            for call in calls:
+                call.cost.usage.control_tokens += self._tokens(call.messages)[1]
             self._counted.clear()
         with clock.stage("prefill", *costs):
             read = prefix.read(prompts)
@@ -162,7 +167,7 @@ class TransformersChat(ChatBackend):
         return ChatAnswer(text, "cut_off") if len(answered) == call.max_new_tokens else None
 
     def _prompt(self, call: ChatCall) -> list[int]:
-        tokens = self._tokens(call.messages)
+        tokens, _ = self._tokens(call.messages)
         if not self.fits(call.messages, call.max_new_tokens):
             raise ModelError(
                 f"a prompt of {len(tokens)} tokens and an answer of "
@@ -171,11 +176,15 @@ class TransformersChat(ChatBackend):
             )
         return tokens
 
-    def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the prompt; kept until it is answered, because a call is first tried for size."""
+    def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Return the prompt's token ids, and how many control tokens its messages brought.
+
+        They are kept until the prompt is answered, because a call is first tried for size.
+        """
         if id(messages) not in self._counted:
-            self._counted[id(messages)] = (messages, self._template.tokens(messages))
-        return self._counted[id(messages)][1]
+            shown, control_tokens = self._control.read_messages(messages)
+            self._counted[id(messages)] = (messages, self._template.tokens(shown), control_tokens)
+        return self._counted[id(messages)][1:]
 
     def _end_tokens(self) -> frozenset[int]:
         """Ids that end a turn: the generation config's, one or several, and the tokenizer's."""
