@@ -137,7 +137,7 @@ class Pool:
 
         The folder appears complete or not at all. One that is there already is kept as it is, with the
         timings of its first writer; texts that it lacks are added if `store_text` asks for them. A damaged
-        one is replaced. One process at a time may write into a result folder (`benchmarks.lock`).
+        one is replaced. One process at a time may write into a result folder (`rerankers.folder_lock`).
 
         Raises:
             StoreError: the pool was read without its texts, so that it cannot be written again; or the disk

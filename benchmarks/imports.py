@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.candidates import Pool, load_pool
 from benchmarks.cell import read_record, write_imported
 from benchmarks.judged import unjudged_warning
-from benchmarks.lock import FolderLock
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
 from benchmarks.progress import say
@@ -26,6 +25,7 @@ from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from benchmarks.store import list_cells
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError
+from rerankers.folder_lock import FolderLock
 from rerankers.input_files import uncompressed_name
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
 from rerankers.paths import existing_path, user_path

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates import read_index
 from benchmarks.cell import is_finished
-from benchmarks.lock import FolderLock
 from benchmarks.seal import RAW
 from benchmarks.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.files import replace_file
+from rerankers.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

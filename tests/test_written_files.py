@@ -34,7 +34,7 @@ FOLDERS = {
 }
 OTHERS = {
     "benchmarks/cli.py": "the null device, in place of a closed standard output",
-    "benchmarks/lock.py": "the lock, whose content is for people",
+    "rerankers/folder_lock.py": "the lock, whose content is for people",
     "benchmarks/protocol.py": "a counter of the Linux kernel",
     "benchmarks/seal.py": "a folder, to bring the names of its files to the disk",
     "rerankers/encoders/store.py": "a lock without content",
@@ -58,7 +58,7 @@ def written_by(path: Path) -> list[str]:
         elif last == "replace" and name not in QUALIFIED:
             writes = len(node.args) == 1 and not node.keywords  # a path's; a text's has two arguments
         else:
-            writes = last in WRITERS or name in QUALIFIED
+            writes = (last in WRITERS and name != "copy.copy") or name in QUALIFIED
         if writes:
             found.append(ast.unparse(node))
     return found

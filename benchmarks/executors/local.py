@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates import load_pool
 from benchmarks.cell import check_seal, committed, read_record, write_record
-from benchmarks.lock import FolderLock
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
 from benchmarks.store import write_experiment
 from rerankers.errors import DamagedError, InputError, StoreError
+from rerankers.folder_lock import FolderLock
 from rerankers.registry import capabilities
 from rerankers.stages import StageClock
 

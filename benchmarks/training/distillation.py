@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from benchmarks.datasets import DatasetSpec, open_dataset
-from benchmarks.lock import FolderLock
 from benchmarks.progress import Progress, say
 from benchmarks.retrieval import FirstStageSpec, retrieve
 from benchmarks.training.files import find_settings, read_settings
 from rerankers import registry
 from rerankers.errors import InputError
+from rerankers.folder_lock import FolderLock
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
 from rerankers.stages import StageClock

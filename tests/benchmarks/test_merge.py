@@ -80,7 +80,7 @@ def test_a_finished_cell_stands_for_an_unfinished_one(
 
 
 def test_a_folder_in_use_is_not_written(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
-    from benchmarks.lock import FolderLock
+    from rerankers.folder_lock import FolderLock
 
     go(write_experiment(rerankers="reverse"), tmp_path / "a")
     with FolderLock(tmp_path / "all"), pytest.raises(StoreError, match="is writing here"):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks.cell import CellWriter, is_finished, read_record, write_record
-from benchmarks.lock import FolderLock
 from benchmarks.record import SCHEMA_VERSION, Protocol, Record, Session, System
 from benchmarks.store import list_cells, read_about, read_results, trusted, write_experiment
 from rerankers.errors import InputError, StoreError
+from rerankers.folder_lock import FolderLock
 from rerankers.interface import Candidate, Cost, PartCost, Ranking, RerankRequest
 
 
@@ -147,7 +147,7 @@ def test_a_ranking_that_differs_between_repeats_is_noticed(tmp_path: Path) -> No
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from benchmarks.lock import FolderLock\n"
+        "import sys; from pathlib import Path; from rerankers.folder_lock import FolderLock\n"
         "with FolderLock(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

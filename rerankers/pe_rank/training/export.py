@@ -59,8 +59,32 @@ def save_checkpoint(
     save_compact(scratch, manifest, projector, torch.float32, adapter)
     if adapter is not None:
         shutil.rmtree(adapter)
-    shutil.rmtree(folder, ignore_errors=True)
+    _share(scratch)
+    if folder.exists():
+        shutil.rmtree(_replaced(folder), ignore_errors=True)
+        folder.rename(_replaced(folder))
     scratch.rename(folder)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def restore_checkpoint(folder: Path) -> None:
+    """Put a checkpoint back that a killed process was about to replace."""
+    if not folder.exists() and _replaced(folder).is_dir():
+        _replaced(folder).rename(folder)
+
+
+def _share(folder: Path) -> None:
+    """Give the files of a folder the permissions of any new file; safetensors makes them private."""
+    (folder / ".new").touch()
+    mode = (folder / ".new").stat().st_mode
+    (folder / ".new").unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 def _inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.models import find_model
 from rerankers.paths import existing_path
 from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
-from rerankers.pe_rank.training.export import save_checkpoint
+from rerankers.pe_rank.training.export import restore_checkpoint, save_checkpoint
 from rerankers.pe_rank.training.result_folder import digest
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Keeper:
         self.last_scored: int | None = None
         self.best: float | None = None
         self.best_step: int | None = None
+        restore_checkpoint(folder / "best")
         if (folder / "best").is_dir():  # left by a killed process
             training = read_manifest(find_model(str(folder / "best"))).training
             self.best, self.best_step = training["validation_ndcg@10"], training["step"]

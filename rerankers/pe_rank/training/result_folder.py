@@ -12,8 +12,11 @@ from rerankers.files import replace_file
 from rerankers.models import find_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rerankers.pe_rank.training.settings import Settings, Stage
 
+_DIGESTS = "digests.json"
 _FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
 
 
@@ -53,13 +56,56 @@ def digest(path: Path) -> str:
         raise InputError.at(path, None, f"cannot be read: {error.strerror}; check the path") from error
 
 
-def last_state(folder: Path) -> str | None:
-    """The last state that was written whole; what a kill left half is passed over."""
-    states = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    for _, path in sorted(states.items(), reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-        except (OSError, ValueError):
+def seal_state(state: Path) -> None:
+    """Write the digest of each file of a state, as the last file of it."""
+    files = sorted(path for path in state.rglob("*") if path.is_file() and path.name != _DIGESTS)
+    digests = {path.relative_to(state).as_posix(): digest(path) for path in files}
+    replace_file(state / _DIGESTS, json.dumps(digests, indent=1) + "\n")
+
+
+def last_state(folder: Path, say: Callable[[str], None]) -> str | None:
+    """Return the newest state that is whole; None if training has to begin anew.
+
+    A state without digests was being written when the process was killed: it never happened. A state that its
+    digests do not match is damaged, which is said.
+
+    Raises:
+        InputError: every state is damaged.
+    """
+    numbered = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    damaged = []
+    for _, state in sorted(numbered.items(), reverse=True):
+        if not (state / _DIGESTS).is_file():
             continue
-        return str(path)
+        reason = _damage(state)
+        if reason is None:
+            return str(state)
+        damaged.append(state)
+        say(f"{state}: damaged ({reason}). Going on from the state before it")
+    if damaged:
+        raise InputError(f"{damaged[-1]}: no state before it is whole. Remove {folder} to begin anew")
     return None
+
+
+def _damage(state: Path) -> str | None:
+    """What is wrong with a state; None if it is whole."""
+    try:
+        digests = json.loads((state / _DIGESTS).read_text(encoding="utf-8"))
+        changed = [name for name, told in digests.items() if digest(state / name) != told]
+    except (InputError, OSError, ValueError, AttributeError) as error:
+        return str(error)
+    return f"{changed[0]} has changed" if changed else None
+
+
+def begin_log(path: Path, step: int) -> None:
+    """Drop the lines of a log that a resumed training will write again, and a line that a kill tore."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            is_kept = json.loads(line)["step"] <= step
+        except (ValueError, KeyError, TypeError):
+            continue
+        kept += [line] if is_kept else []
+    replace_file(path, "".join(f"{line}\n" for line in kept))

@@ -21,6 +21,7 @@ from transformers import set_seed
 from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
+from rerankers.folder_lock import FolderLock
 from rerankers.llm.causal import CausalLM
 from rerankers.models import cache_folder, find_model
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG
@@ -40,6 +41,8 @@ from rerankers.pe_rank.training.vectors import TextRows, embed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from transformers import TrainingArguments
 
     from rerankers.pe_rank.training.settings import Settings, Stage
 
@@ -61,11 +64,19 @@ def train(
 
     Raises:
         InputError: the data cannot be read, or the folder holds another training.
+        StoreError: another process trains in the folder.
         ModelError: a model does not load, or does not fit the checkpoint to start from.
     """
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     if arguments.process_index:
-        say = _say_nothing
+        return _train(stage, settings, folder, _say_nothing, arguments)
+    with FolderLock(folder):
+        return _train(stage, settings, folder, say, arguments)
+
+
+def _train(
+    stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
+) -> Outcome:
     say(f"training stage {stage} in {folder}")
     with arguments.main_process_first(desc="claiming the folder"):
         claim(folder, stage, settings)
@@ -119,7 +130,7 @@ def train(
     keeper.trainer = trainer
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
-    trainer.train(resume_from_checkpoint=last_state(folder / "states"))
+    trainer.train(resume_from_checkpoint=last_state(folder / "states", say))
     step = trainer.state.global_step
     if data.validation is not None and keeper.last_scored != step:
         trainer.evaluate()

@@ -6,20 +6,25 @@ Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. What is froz
 from __future__ import annotations
 
 import json
+import random
 import resource
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from rerankers.errors import ModelError
+from rerankers.pe_rank.training.result_folder import begin_log, seal_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from transformers import TrainerControl, TrainerState
 
@@ -130,10 +135,14 @@ class PERankTrainer(Trainer):
         """Mean nDCG@10 on the validation lists; see `evaluation`."""
         if self.validation is None:
             return {}
+        with same_random_numbers():  # evaluating more often must not change what is learnt
+            return self._evaluated(self.validation)
+
+    def _evaluated(self, validation: Validation) -> dict[str, float]:
         if self.is_sharded:
-            scores = self.validation.scores_by_forward(self.model_wrapped, self.args.device)
+            scores = validation.scores_by_forward(self.model_wrapped, self.args.device)
         else:
-            scores = self.validation.scores(self.model)  # type: ignore[arg-type]
+            scores = validation.scores(self.model)  # type: ignore[arg-type]
         told = broadcast(torch.tensor(scores.mean(), dtype=torch.float64, device=self.args.device))
         score = float(told)  # the same on all processes, which decide on it
         metrics = {"eval_ndcg@10": score}
@@ -173,6 +182,16 @@ class PERankTrainer(Trainer):
         return len(dataloader.dataset)
 
 
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Leave every generator of random numbers after the block as it was before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)
+
+
 def trained_names(model: Any) -> list[str]:
     """Names of the parameters that learn."""
     return [name for name, weight in model.named_parameters() if weight.requires_grad]
@@ -192,7 +211,7 @@ class _Deadline(TrainerCallback):
 
 
 class _Log(TrainerCallback):
-    """Writes the JSONL file, and a line for people."""
+    """The JSONL file, lines for people, and the digests of saved states."""
 
     def __init__(self, path: Path, say: Callable[[str], None], visits: int) -> None:
         self._path, self._say, self._visits = path, say, visits
@@ -202,7 +221,15 @@ class _Log(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._step, self._time = state.global_step, time.monotonic()
-        self._begun = (self._step, self._time)
+        if state.is_world_process_zero:
+            begin_log(self._path, state.global_step)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            seal_state(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
 
     def on_log(
         self,
