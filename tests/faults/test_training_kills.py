@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from rerankers.errors import InputError, StoreError
 from rerankers.folder_lock import FolderLock
-from rerankers.pe_rank.training import keeper, trainer
+from rerankers.pe_rank.training import trainer
+from rerankers.pe_rank.training.export import save_checkpoint
+from rerankers.pe_rank.training.result_folder import seal_state
 from rerankers.pe_rank.training.run import train
 from rerankers.pe_rank.training.settings import STAGES
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 NIGHTLY = os.environ.get("RERANKBENCH_HYPOTHESIS") == "nightly"
 WORDS = ["harbour", "pilot", "hive", "frost", "orchard", "violin", "maple", "sand", "press", "letter", "fox"]
 STEPS = 4
+TRAINING = "rerankers.pe_rank.training"
 
 
 class KilledError(BaseException):
@@ -99,8 +102,8 @@ def killing_at(patch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
     step = trainer.PERankTrainer.training_step
     patch.setattr(trainer.PERankTrainer, "training_step", counted(step, "step"))
-    patch.setattr(keeper, "save_checkpoint", counted(keeper.save_checkpoint, "checkpoint"))
-    patch.setattr(trainer, "seal_state", counted(trainer.seal_state, "state"))
+    patch.setattr(f"{TRAINING}.keeper.save_checkpoint", counted(save_checkpoint, "checkpoint"))
+    patch.setattr(f"{TRAINING}.trainer.seal_state", counted(seal_state, "state"))
     return passed
 
 
