@@ -15,13 +15,13 @@ WRITERS |= {"move", "rename", "touch", "symlink_to", "hardlink_to", "NamedTempor
 QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt", "shutil.copy"}
 
 APPENDED = {
-    "benchmarks/cell.py": "rankings and rows of a cell, of which torn ends are removed when it is resumed",
     "benchmarks/training/cross_encoder.py": "the log of held-out lists",
     "benchmarks/training/distillation.py": "lists of a teacher, of which torn ends are removed",
     "rerankers/llm/prices.py": "the ledger of what was spent",
     "rerankers/pe_rank/training/trainer.py": "the log of a training",
 }
 FOLDERS = {
+    "rerankers/models.py": "an unpacked wheel, likewise",
     "benchmarks/bm25.py": "an index, built beside its place and renamed when it is whole",
     "benchmarks/candidates.py": "a candidate set, likewise",
     "benchmarks/dense.py": "a collection's embeddings, likewise",
@@ -33,11 +33,13 @@ FOLDERS = {
     "rerankers/pe_rank/training/export.py": "a checkpoint, likewise",
 }
 OTHERS = {
+    "benchmarks/cell.py": "rankings and rows of a cell, appended; damaged ones are set aside",
     "benchmarks/cli.py": "the null device, in place of a closed standard output",
     "rerankers/folder_lock.py": "the lock, whose content is for people",
     "benchmarks/protocol.py": "a counter of the Linux kernel",
     "benchmarks/seal.py": "a folder, to bring the names of its files to the disk",
     "rerankers/encoders/store.py": "a lock without content",
+    "rerankers/endpoints/claims.py": "locks of calls that are under way",
     "rerankers/files.py": "the one writer",
 }
 
