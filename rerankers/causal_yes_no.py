@@ -16,7 +16,7 @@ from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, read_only, score_ends
+from rerankers.llm.readout import cut_to_tokens, log_probability, read_only, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import Framed, YesNoPrompt, fill, prompt_named, refuse_idle_variables
 
@@ -66,7 +66,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
         self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         words = [wording.yes] if wording.no is None else [wording.yes, wording.no]
-        self._described = self._llm.describe()  # before the vocabulary's projection is cut to the answers
+        # Both look at the whole vocabulary, so they come before its projection is cut to the answers.
+        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares")}
         read_only(self._llm.model, self._first_tokens(words))
         self._prompt = prompt
         self.control = ControlTokens(self._llm.tokenizer, control_tokens)
@@ -126,6 +127,6 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
 
 def _of_yes(_: list[int], logits: torch.Tensor) -> torch.Tensor:
-    """(rows,) from logits (rows, 1, answers), of which the first is yes."""
-    answers = logits[:, -1].float()
-    return (answers.log_softmax(dim=-1) if answers.shape[1] > 1 else answers)[:, 0]
+    """Return (rows,) from logits (rows, 1, answers), of which the first is yes."""
+    answers = logits[:, -1]
+    return answers[:, 0] if answers.shape[1] == 1 else log_probability(answers[:, 0], answers[:, 1])

@@ -16,9 +16,10 @@ from pydantic import Field, validate_call
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.chat_template import ChatTemplate
+from rerankers.llm.readout import read_only
 from rerankers.rankgpt.prompt import load_prompt
 from rerankers.rankgpt.prompt import passage_words as words_of
 from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
@@ -85,7 +86,8 @@ class First(Reranker):
         self._prompt = load_prompt("first")
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
-        self._letters = self._letter_tokens(model)
+        self._described = self._llm.describe()  # before the vocabulary's projection is cut to the letters
+        read_only(self._llm.model, self._letter_tokens(model))
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
@@ -98,7 +100,7 @@ class First(Reranker):
 
     def describe(self) -> dict[str, object]:
         """The model as loaded, and where the prompt is from."""
-        return {**self._llm.describe(), **self._template.describe(), "prompt_source": self._prompt.source}
+        return {**self._described, **self._template.describe(), "prompt_source": self._prompt.source}
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
         cost = Cost()
@@ -114,9 +116,10 @@ class First(Reranker):
             with clock.stage("prefill", cost), torch.inference_mode():
                 prompt = torch.tensor([tokens], device=self._llm.device)  # (1, len(tokens))
                 logits = self._llm.model(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[0, -1]
-                scores = logits[self._letters[: len(shown)]].float().tolist()
+                scores: list[float] = logits[: len(shown)].tolist()
             with clock.stage("order", cost):
                 ranked = sorted(range(len(shown)), key=lambda i: -scores[i])
+                cost.usage.ties = count_ties([scores[i] for i in ranked])  # the last window is the head
                 order[start:end] = [shown[i] for i in ranked]
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
@@ -153,8 +156,8 @@ class First(Reranker):
         ids: list[int] = self._llm.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _letter_tokens(self, model: str) -> torch.Tensor:
-        """The token that writes each letter right after the opening bracket, (26,)."""
+    def _letter_tokens(self, model: str) -> list[int]:
+        """Return the token that writes each letter right after the opening bracket."""
         begun = self._text([{"role": "user", "content": "Rank the passages."}])
         before = self._encode(begun)
         tokens = []
@@ -165,4 +168,4 @@ class First(Reranker):
                     f"the tokenizer of {model!r} does not write '[{letter}' as '[' and one letter"
                 )
             tokens.append(after[-1])
-        return torch.tensor(tokens, device=self._llm.device)
+        return tokens

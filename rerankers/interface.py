@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+TIE_DEPTH = 10  # ranks in which ties are counted: those that nDCG@10 reads
 
 
 class Candidate(NamedTuple):
@@ -91,6 +92,7 @@ class Usage:
     passages_embedded: int = 0
     passages_from_store: int = 0
     passages_truncated: int = 0
+    ties: int = 0  # of the first ten ranks, those whose score the next rank has too: the first stage decided
     control_tokens: int = 0  # of a local model's tokenizer, met in queries and passages as they were read
     depths: list[int] = field(default_factory=list)  # places decoded in each window, in the order they ran
     faults: dict[Fault, int] = field(default_factory=dict)
@@ -151,6 +153,8 @@ class Ranking:
                 f"query {request.query_id!r}: the order {list(order)} is not a permutation of {n}"
             )
         values = [float(n - rank) for rank in range(n)] if scores is None else [scores[i] for i in order]
+        if scores is not None:
+            cost.usage.ties = count_ties(values)
         return cls(
             query_id=request.query_id,
             doc_ids=tuple(request.candidates[i].doc_id for i in order),
@@ -168,6 +172,16 @@ class Ranking:
         """
         order = sorted(range(len(scores)), key=lambda i: -scores[i])
         return cls.of(request, order, cost, scores)
+
+
+def count_ties(scores: Sequence[float]) -> int:
+    """Count those of the first ten ranks whose score equals the next rank's in 32 bits.
+
+    Args:
+        scores: best first. Passages that a model reads alike tie as well.
+    """
+    head = np.asarray(scores[: TIE_DEPTH + 1], dtype=np.float32)
+    return int((head[:-1] == head[1:]).sum())
 
 
 def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:

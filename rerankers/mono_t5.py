@@ -15,7 +15,7 @@ from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
-from rerankers.llm.readout import cut_to_tokens, read_only
+from rerankers.llm.readout import cut_to_tokens, log_probability, read_only
 from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
@@ -126,7 +126,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
                 decoder_input_ids=torch.full((len(batch), 1), start, device=self.device),
                 use_cache=False,
             ).logits  # (rows, 1, answers)
-            scores[batch] = logits[:, 0].float().log_softmax(dim=-1)[:, 0].cpu()
+            scores[batch] = log_probability(logits[:, 0, 0], logits[:, 0, 1]).cpu()
 
         device = self._model.device
         side_by_side(read, length_sorted_batches(tokenized.lengths, self._batch_tokens, device), device)

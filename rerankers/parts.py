@@ -89,9 +89,10 @@ class Composite(Reranker):
         for stage, seconds in ranking.stage_seconds.items():
             cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
         for field in fields(Usage):
-            if field.name not in ("faults", "parts"):
+            if field.name not in ("faults", "parts", "ties"):
                 total = getattr(cost.usage, field.name) + getattr(ranking.usage, field.name)
                 setattr(cost.usage, field.name, total)
+        cost.usage.ties = ranking.usage.ties  # of the part that ran last, which decides
         for kind, count in ranking.usage.faults.items():
             cost.usage.fault(kind, count)
         cost.usage.parts.append(

@@ -66,6 +66,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         self._before, _, after = self._frame.text.partition("{passage}")
         self._after = after + wording.before_query  # the query follows at once
+        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares")}
         self._prompt = prompt
         self.control = ControlTokens(self._llm.tokenizer, control_tokens)
         self._control_tokens = control_tokens
@@ -124,7 +125,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
     def describe(self) -> dict[str, object]:
         """The model as loaded, the wording, and the limits."""
         return {
-            **self._llm.describe(),
+            **self._described,
             **self._frame.describe(),
             "prompt": self._prompt,
             "max_passage_tokens": self._max_passage_tokens,

@@ -27,6 +27,7 @@ class CausalLM:
         model: the transformers model.
         tokenizer: its tokenizer, padding on the left.
         device: where the weights are.
+        exactness: in which ways prompts may be read together.
 
     Raises:
         InputError: no such folder or device.
@@ -43,6 +44,8 @@ class CausalLM:
         attention: AttentionName = "auto",
     ) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from rerankers.llm.exactness import Exactness
 
         files = find_model(model, revision)
         self.device: torch.device = resolve_device(device)
@@ -72,7 +75,8 @@ class CausalLM:
         self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
+        self.exactness = Exactness(self.model, self.tokenizer)
         self._name = model
         self._fingerprint = files.fingerprint
 

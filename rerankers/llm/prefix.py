@@ -1,7 +1,8 @@
 """Prefill of a batch of prompts whose common beginning is read once, and kept for the next batch.
 
-Layout of a batch: the common beginning, padding, the rest of each prompt. Padding stands where no attention
-goes, and positions count tokens only, so every row sees what it would see alone.
+Layout of a batch: the shared prefix, padding, the rest of each prompt. Padding stands where no attention
+goes, and positions count tokens only, so every row sees what it would see alone. Models that do not honour
+both read their prompts one by one (`rerankers.llm.exactness`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.cache_utils import DynamicLayer
+
+from rerankers.llm.exactness import CACHE_NAMES, keeps_every_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +59,30 @@ class Read:
         self.tokens = output.logits[:, -1].argmax(-1)
 
 
+class ReadAlone(Read):
+    """One prompt of a model that names its cache in its own way, or reads all again for each token."""
+
+    def __init__(self, llm: CausalLM, prompt: list[int]) -> None:
+        self._name = llm.exactness.cache_name
+        self._ids = torch.tensor([prompt], device=llm.device)  # (1, tokens so far)
+        super().__init__(self._ids[0], [0], None, None)
+        self._go_on(llm, self._ids)
+
+    def select(self, places: list[int]) -> None:
+        """Keep the only row."""
+
+    def step(self, llm: CausalLM) -> None:
+        """Read the token written last, and where there is no cache all before it."""
+        self._ids = torch.cat([self._ids, self.tokens[:, None]], dim=1)
+        self._go_on(llm, self._ids if self._name is None else self.tokens[:, None])
+
+    def _go_on(self, llm: CausalLM, ids: torch.Tensor) -> None:
+        past = {} if self._name is None else {self._name: self.cache}
+        output = llm.model(input_ids=ids, use_cache=self._name is not None, logits_to_keep=1, **past)
+        self.cache = None if self._name is None else output[self._name]
+        self.tokens = output.logits[:, -1].argmax(-1)
+
+
 class SharedPrefix:
     """Keys and values of a beginning that the next prompts may share.
 
@@ -67,10 +93,15 @@ class SharedPrefix:
         self._llm = llm
         self._tokens: list[int] = []
         self._cache: Any = None  # of `_tokens`, one row
-        self._keeps = True
+        self._keeps = llm.exactness.shares
 
     def read(self, prompts: Sequence[list[int]]) -> Read:
-        """Prefill; at least one token of each prompt is read anew."""
+        """Prefill; at least one token of each prompt is read anew.
+
+        A batch of several prompts is exact only where `llm.exactness.decodes`.
+        """
+        if len(prompts) == 1 and self._llm.exactness.cache_name != CACHE_NAMES[0]:
+            return ReadAlone(self._llm, prompts[0])
         shared = _common([*prompts, self._tokens] if len(prompts) == 1 else prompts)
         shared = shared[: min(map(len, prompts)) - 1] if self._keeps else []
         known = len(_common([shared, self._tokens]))
@@ -86,6 +117,8 @@ class SharedPrefix:
 
     def keep(self, tokens: list[int], read: Read) -> None:
         """Keep what was read and written of a single prompt."""
+        if isinstance(read, ReadAlone):
+            return
         self._tokens, self._cache = tokens, read.cache
         self._forget_unless_whole()
 
@@ -128,13 +161,9 @@ class SharedPrefix:
 
     def _forget_unless_whole(self) -> None:
         """Forget a cache that does not keep every token, so that not any end of it can be cut off."""
-        if not _is_whole(self._cache):
+        if not keeps_every_token(self._cache):
             self._keeps = False
             self._forget_after(0)
-
-
-def _is_whole(cache: Any) -> bool:
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _common(sequences: Sequence[list[int]]) -> list[int]:

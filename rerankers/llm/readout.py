@@ -2,8 +2,9 @@
 
 Prompts are batched by length under a token budget and padded on the right, where causal attention never
 looks, so that no mask is needed. The vocabulary projection, often a third of a small model, runs at the
-positions asked for alone. What all prompts begin with (a system message, an instruction, the query) is read
-once and its keys and values are repeated over the rows.
+positions asked for alone. The prefix that all prompts share (a system message, an instruction, the query) is
+read once and its keys and values are repeated over the rows. Where a model would give other logits that way
+(`rerankers.llm.exactness`), prompts are read whole, or one by one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def score_ends(
     """
     import torch
 
-    shared = _shared_prefix(prompts, keep)
+    shared = _shared_prefix(prompts, keep) if llm.exactness.shares else 0
     rest = [list(prompt[shared:]) for prompt in prompts]
     with torch.inference_mode():
         past = _read(llm, list(prompts[0][:shared])) if shared else None
@@ -58,11 +59,12 @@ def score_ends(
         scores[batch] = score(batch, _forward(llm, rows, past)).float().cpu()
 
     picking = llm.model.get_output_embeddings().register_forward_pre_hook(
-        lambda _, inputs: (inputs[0][picked.at],)
+        lambda _, inputs: (inputs[0][picked.at],), prepend=True
     )
     with picking:
         lengths = [len(ids) for ids in rest]
-        side_by_side(read, length_sorted_batches(lengths, batch_tokens, llm.device), llm.device)
+        budget = batch_tokens if llm.exactness.pads else 1  # one prompt a batch
+        side_by_side(read, length_sorted_batches(lengths, budget, llm.device), llm.device)
     values: list[float] = scores.tolist()
     return values
 
@@ -112,19 +114,31 @@ def _forward(llm: CausalLM, rows: list[list[int]], past: Any) -> torch.Tensor:
 
 
 def read_only(model: Any, tokens: Sequence[int]) -> None:
-    """Make a model's logits those of a few tokens, in this order: the rest of the projection is never run.
+    """Make a model's logits those of a few tokens, in this order, in float32; the others are not computed.
 
-    Each logit is a product of its own, so the scores stay what they were; whatever the model does to its
-    logits afterwards (a scale, a cap) it goes on doing.
+    Each logit is a product of its own, so in float32 the logits stay what they were. In half precision they
+    get finer: bfloat16 logits near 20 are 0.125 apart, so that many passages would tie. Whatever the model
+    does to its logits afterwards (a scale, a cap) it goes on doing.
     """
     import torch
 
     head = model.get_output_embeddings()
     rows = torch.nn.Linear(head.in_features, len(tokens), bias=head.bias is not None, device="meta")
-    rows.weight = torch.nn.Parameter(head.weight[list(tokens)].clone(), requires_grad=False)
+    rows.weight = torch.nn.Parameter(head.weight[list(tokens)].float().clone(), requires_grad=False)
     if head.bias is not None:
-        rows.bias = torch.nn.Parameter(head.bias[list(tokens)].clone(), requires_grad=False)
+        rows.bias = torch.nn.Parameter(head.bias[list(tokens)].float().clone(), requires_grad=False)
+    rows.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
     model.set_output_embeddings(rows)
+
+
+def log_probability(yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
+    """Return log P(yes) with P over the two answers, from their logits.
+
+    It does not saturate: where P would round to 1, it is minus the exponential of the difference.
+    """
+    from torch.nn.functional import logsigmoid
+
+    return logsigmoid(yes.float() - no.float())
 
 
 def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:

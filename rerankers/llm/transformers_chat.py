@@ -3,7 +3,7 @@
 Prefill and decode are written out, because they are bound by different things and are measured apart: prefill
 reads all prompt tokens in one pass and is bound by arithmetic, decoding reads all weights once per token and
 is bound by memory bandwidth. Queries are answered in batches, one call of each, so that decoding reads the
-weights once for all of them. What prompts begin with in common is read once; see `SharedPrefix`.
+weights once for all of them. The prefix that prompts share is read once; see `SharedPrefix`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class TransformersChat(ChatBackend):
             )
         self.device = str(self._llm.device)
         self._at_once = options.concurrency
+        self._rows = options.concurrency if self._llm.exactness.decodes else 1
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._ends = self._end_tokens()
@@ -77,7 +78,7 @@ class TransformersChat(ChatBackend):
         while waiting or calls:
             while waiting and len(calls) < self._at_once:
                 go_on(waiting.popleft(), None)
-            batch = list(islice(calls.items(), self._at_once))
+            batch = list(islice(calls.items(), self._rows))
             answers = self._answer([call for _, call in batch], prefix, clock) if batch else []
             for (number, _), answer in zip(batch, answers, strict=True):
                 go_on(number, answer)
@@ -93,6 +94,7 @@ class TransformersChat(ChatBackend):
         return {
             "backend": "transformers",
             **self._llm.describe(),
+            **self._llm.exactness.describe("shares", "decodes"),
             **self._template.describe(),
             "tokens_counted_by": "the tokenizer",
             "control_tokens": self._control.mode,

@@ -42,6 +42,55 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_causal(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Callable[[str], str]:
+    """Makes the folder of a random small language model of another kind, with the tiny LLM's tokenizer."""
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    recurrent = {"state_size": 8, "num_hidden_layers": 2, "hidden_size": 32, "initializer_range": 0.3}
+    options: dict[str, dict[str, Any]] = {
+        "Mamba": recurrent,
+        "Lfm2": {**sizes, "layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
+        "Qwen3Next": {
+            **sizes,
+            "layer_types": ["linear_attention", "full_attention"],
+            "num_hidden_layers": 2,
+            "head_dim": 8,
+            "linear_num_value_heads": 4,
+            "linear_num_key_heads": 2,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 16,
+        },
+        "Mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "expansion_ratio": 2, "initializer_range": 0.3},
+        "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
+        "Gemma2": {**sizes, "num_hidden_layers": 2, "head_dim": 8, "sliding_window": 16},
+    }
+    made: dict[str, str] = {}
+
+    def make(kind: str) -> str:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(f"tiny-{kind}")
+            ids = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+            values = {"initializer_range": 0.2, **ids, **options[kind]}
+            config = getattr(transformers, f"{kind}Config")(**values)
+            torch.manual_seed(0)
+            network: Any = AutoModelForCausalLM
+            network.from_config(config).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            made[kind] = str(folder)
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def with_template(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Callable[[str], str]:
     """Makes the tiny LLM's folder again with another chat template."""
     from transformers import AutoTokenizer

@@ -196,7 +196,7 @@ def test_answers_do_not_depend_on_what_was_read_before(
     tiny_llm: str, clock: StageClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reused, _ = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
-    monkeypatch.setattr(prefix, "_is_whole", lambda cache: False)
+    monkeypatch.setattr(prefix, "keeps_every_token", lambda cache: False)
     whole, costs = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
     in_batches, more_costs = converse(open_tiny(tiny_llm, 3), clock, rounds=3)
     assert reused == whole == in_batches

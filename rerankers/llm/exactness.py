@@ -1,0 +1,180 @@
+"""Finds out in which ways a causal LM may read several prompts together, by trying each way once.
+
+Batches are fast because prompts share a prefix that is read once, and because rows of unequal length are
+padded. Both are exact for a transformer that honours its attention mask and its positions. They are not for a
+model with a recurrent state, or for one whose position bias counts padding. Names do not tell, so a trial
+reads short prompts alone and together and compares the logits.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CACHE_NAMES = ("past_key_values", "cache_params", "state")
+"""What models call the cache that they return and take; recurrent ones have names of their own."""
+
+_TOLERANCE = {
+    torch.float32: 1e-3,
+    torch.float16: 0.05,
+}  # of the logits' spread; half precision rounds by shape
+_HALF_TOLERANCE = 0.1
+_WAYS = {"pads": "padded rows", "shares": "shared prefixes", "decodes": "decoding in batches"}
+_TEXT = (
+    "Every spring the lighthouse keeper counts the ships that pass the northern reef, writes their names "
+    "into a book of blue paper, and reads them aloud to the bees, which do not care but like his voice."
+)
+
+
+class Exactness:
+    """Which ways of reading prompts together give each prompt the logits that it has alone.
+
+    Each is tried when it is first asked for.
+
+    Args:
+        model: a causal LM of transformers with its whole vocabulary.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._trial = Trial(model, tokenizer)
+
+    @cached_property
+    def pads(self) -> bool:
+        """Whether rows of unequal length may be padded on the right."""
+        return self._trial.gives_the_same(self._trial.padded)
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether several rows, padded on the right, may continue a prefix that was read once."""
+        return self._trial.gives_the_same(self._trial.shared)
+
+    @cached_property
+    def decodes(self) -> bool:
+        """Whether rows of unequal length, padded before their own part, may go on token by token together."""
+        return self._trial.gives_the_same(self._trial.decoded)
+
+    @cached_property
+    def cache_name(self) -> str | None:
+        """What the model calls the cache by which it goes on; None where it has to read everything again."""
+        for name in CACHE_NAMES:
+            if self._trial.gives_the_same(partial(self._trial.continued, name)):
+                return name
+        return None
+
+    def describe(self, *ways: str) -> dict[str, object]:
+        """Try ways of reading and return which of them change logits, so that prompts are read one by one."""
+        inexact = [_WAYS[way] for way in ways if not getattr(self, way)]
+        return {"read_one_by_one": f"{' and '.join(inexact)} would change the logits"} if inexact else {}
+
+
+class Trial:
+    """Three prompts of one prefix and very different lengths, read alone and in other ways."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model = model
+        self._device = model.device
+        self._padding: int = tokenizer.pad_token_id or 0
+        ids: list[int] = tokenizer(_TEXT, add_special_tokens=False)["input_ids"]
+        self._prefix, rest = ids[:12], ids[12:]
+        self._rests = [rest[:2], rest[2:], rest[1:9]]
+        self._alone: torch.Tensor | None = None
+
+    @torch.inference_mode()
+    def gives_the_same(self, read: Callable[[], torch.Tensor]) -> bool:
+        """Return whether a way to read gives every prompt the logits that it has alone; False if it fails."""
+        try:
+            return self._is_alike(read(), self._read_alone())
+        except Exception:
+            return False
+
+    def padded(self) -> torch.Tensor:
+        """Read all prompts in one pass, padded on the right, without a mask."""
+        rows = [self._prefix + rest for rest in self._rests]
+        logits = self._model(input_ids=self._rows(rows), use_cache=False).logits
+        return torch.stack([logits[i, len(row) - 1] for i, row in enumerate(rows)])
+
+    def shared(self) -> torch.Tensor:
+        """Read the prefix once and continue it by all prompts, padded on the right, without a mask."""
+        cache = copy.deepcopy(self._cache_of([self._prefix]))
+        cache.batch_repeat_interleave(len(self._rests))
+        logits = self._model(input_ids=self._rows(self._rests), past_key_values=cache, use_cache=True).logits
+        return torch.stack([logits[i, len(rest) - 1] for i, rest in enumerate(self._rests)])
+
+    def decoded(self) -> torch.Tensor:
+        """Read all but the last tokens behind the prefix and padding, and those in a further pass."""
+        shared = self._prefix
+        cache = self._cache_of([shared])
+        if keeps_every_token(cache):
+            cache = copy.deepcopy(cache)
+            cache.batch_repeat_interleave(len(self._rests))
+            rows = [rest[:-1] for rest in self._rests]
+        else:
+            cache, shared, rows = None, [], [self._prefix + rest[:-1] for rest in self._rests]
+        width = max(map(len, rows))
+        ones = [[1] * len(shared) + [0] * (width - len(row)) + [1] * len(row) for row in rows]
+        mask = torch.tensor(ones, device=self._device)
+        positions = (mask.cumsum(1) - 1)[:, len(shared) :].clamp(min=0)
+        ids = torch.tensor([[self._padding] * (width - len(row)) + row for row in rows], device=self._device)
+        output = self._model(
+            input_ids=ids, past_key_values=cache, use_cache=True, attention_mask=mask, position_ids=positions
+        )
+        cache = output.past_key_values
+        cache.batch_select_indices(torch.arange(len(rows), device=self._device))
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        logits: torch.Tensor = self._model(
+            input_ids=torch.tensor([[rest[-1]] for rest in self._rests], device=self._device),
+            past_key_values=cache,
+            use_cache=True,
+            attention_mask=mask,
+            position_ids=mask.sum(1, keepdim=True) - 1,
+        ).logits
+        return logits[:, -1]
+
+    def continued(self, name: str) -> torch.Tensor:
+        """Read each prompt but its last token, and that in a further pass."""
+        logits = []
+        for rest in self._rests:
+            begun = self._model(input_ids=self._rows([self._prefix + rest[:-1]]), use_cache=True)
+            cache = {name: begun[name]}
+            logits.append(
+                self._model(input_ids=self._rows([rest[-1:]]), use_cache=True, **cache).logits[0, -1]
+            )
+        return torch.stack(logits)
+
+    def _cache_of(self, rows: Sequence[Sequence[int]]) -> Any:
+        return self._model(input_ids=self._rows(rows), use_cache=True).past_key_values
+
+    def _rows(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return token ids padded on the right, (rows, longest)."""
+        width = max(map(len, rows))
+        padded = [[*row, *[self._padding] * (width - len(row))] for row in rows]
+        return torch.tensor(padded, device=self._device)
+
+    def _read_alone(self) -> torch.Tensor:
+        """Return the logits after each prompt, read whole and alone, (prompts, vocabulary)."""
+        if self._alone is None:
+            rows = [self._rows([self._prefix + rest]) for rest in self._rests]
+            self._alone = torch.stack(
+                [self._model(input_ids=row, use_cache=False).logits[0, -1] for row in rows]
+            )
+        return self._alone
+
+    @staticmethod
+    def _is_alike(found: torch.Tensor, alone: torch.Tensor) -> bool:
+        error = (found.float() - alone.float()).square().mean(dim=-1).sqrt()
+        spread = alone.float().std(dim=-1).clamp(min=1e-6)
+        return bool((error / spread < _TOLERANCE.get(alone.dtype, _HALF_TOLERANCE)).all())
+
+
+def keeps_every_token(cache: Any) -> bool:
+    """Return whether a cache holds keys and values of every token, so that any end of it can be cut off."""
+    layers = getattr(cache, "layers", None)
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers or ())
