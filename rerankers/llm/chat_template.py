@@ -11,9 +11,8 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
-
 from rerankers.errors import InputError, ModelError
+from rerankers.llm.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +68,7 @@ class ChatTemplate:
         Raises:
             ModelError: the template refuses the conversation.
         """
-        rendered: str = self._apply(messages, tokenize=False)
-        return rendered
+        return self._render(messages)
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of a rendered conversation.
@@ -78,7 +76,8 @@ class ChatTemplate:
         Raises:
             ModelError: the template refuses the conversation.
         """
-        return list(self._apply(messages, return_dict=True)["input_ids"])
+        ids: list[int] = self._tokenizer(self.text(messages), add_special_tokens=False)["input_ids"]
+        return ids
 
     def refuse_thinking(self) -> None:
         """Refuse a template after which the model thinks before it answers.
@@ -92,7 +91,7 @@ class ChatTemplate:
         for switch in _SWITCHES:
             if switch in self._variables or not self._mentions(switch):
                 continue
-            if self._apply([user], tokenize=False, **{switch: False}) != usual:
+            if self._render([user], {switch: False}) != usual:
                 raise ModelError(
                     f"the chat template of {self._model!r} leaves thinking on, and this method reads the "
                     f"answer's first token. Set template_variables: {{{switch}: false}}."
@@ -124,13 +123,9 @@ class ChatTemplate:
             described["repeated_turns"] = "joined: the chat template takes no two turns of one role in a row"
         return described
 
-    def _apply(self, messages: Sequence[Message], **how: Any) -> Any:
-        try:
-            return self._tokenizer.apply_chat_template(
-                self._joined(messages), add_generation_prompt=True, **{**self._variables, **how}
-            )
-        except (TemplateError, TypeError) as error:
-            raise ModelError(f"the chat template of {self._model!r} refuses the prompt: {error}") from error
+    def _render(self, messages: Sequence[Message], more: Mapping[str, Any] | None = None) -> str:
+        variables = {**self._variables, **(more or {})}
+        return render(self._tokenizer, self._joined(messages), model=self._model, variables=variables)
 
     def _joined(self, messages: Sequence[Message]) -> list[Message]:
         """Join the turns that the template does not take one by one, with an empty line between them."""

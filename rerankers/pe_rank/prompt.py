@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.errors import InputError, ModelError
+from rerankers.llm.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,9 +125,8 @@ class PromptWriter:
             ModelError: the tokenizer or its chat template lost a slot.
         """
         is_asked = messages[-1]["role"] != "assistant"
-        text = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=is_asked
-        )
+        name = self._tokenizer.name_or_path
+        text = render(self._tokenizer, messages, model=name, add_generation_prompt=is_asked)
         return self._prompt(text, count, add_special_tokens=False)
 
     def _prompt(self, text: str, count: int, *, add_special_tokens: bool) -> Prompt:
