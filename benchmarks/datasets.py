@@ -6,7 +6,6 @@ text is its title and its text joined by a space.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.exclusion import NONE, default_rule, excluded_passages
 from benchmarks.qrels_files import beside_of, find_qrels
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.fingerprints import fields_digest
 from rerankers.input_files import COMPRESSED
 from rerankers.json_lines import Row, read_json_lines
 from rerankers.paths import existing_path, user_path
@@ -170,10 +170,7 @@ class _FileDataset(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for doc_id, text in self._passages.items():
-            digest.update(f"{doc_id}\0{text}\0".encode())
-        return digest.hexdigest()[:16]
+        return fields_digest(field for passage in self._passages.items() for field in passage)[:16]
 
     @property
     def passage_count(self) -> int:

@@ -173,8 +173,14 @@ def trusted(folders: Sequence[Path]) -> Iterator[None]:
         ) from error
 
 
-def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapping[str, Any]) -> None:
-    """Note which cells belong to the experiment, in which order, and what its file said.
+def write_experiment(
+    folder: Path,
+    name: str,
+    cells: Sequence[str],
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+) -> None:
+    """Note which cells belong to the experiment, in which order, what its file said, and its inputs.
 
     Imported cells stay in the list, at its end.
     """
@@ -182,6 +188,7 @@ def write_experiment(folder: Path, name: str, cells: Sequence[str], config: Mapp
     imported = [cell for cell in _cell_names(folder) if _is_imported(folder / cell)]
     listed = [*cells, *(cell for cell in imported if cell not in cells)]
     about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
+    about |= {"inputs": inputs} if inputs else {}
     replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False, default=str))
 
 
@@ -204,12 +211,23 @@ def list_cells(folder: Path, cells: Sequence[str]) -> None:
 
 
 class About(BaseModel):
-    """`experiment.json`: which cells belong to the experiment, in which order, and what its file said."""
+    """`experiment.json`: which cells belong to the experiment, in which order, and what its file said.
+
+    `inputs` holds 16 hex digits for each local file or folder of the experiment, by its path.
+    """
 
     schema_version: int
     experiment: str
     cells: list[Annotated[str, Field(pattern=FOLDER_NAME)]]
     config: dict[str, Any]
+    inputs: dict[str, str] = {}
+
+
+def changed_inputs(folder: Path, inputs: Mapping[str, str]) -> list[str]:
+    """Return the paths whose content is not what it was when the folder's experiment was last run."""
+    about = read_about(folder)
+    before = about.inputs if about else {}
+    return [path for path, digest in inputs.items() if before.get(path, digest) != digest]
 
 
 def read_about(folder: Path) -> About | None:

@@ -17,10 +17,21 @@ from rerankers.paths import cache_folder
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from pathlib import Path
 
 _WORTH_REMEMBERING = 1 << 20  # bytes
 _AT_REST = 2_000_000_000  # nanoseconds
+
+
+def fields_digest(fields: Iterable[str]) -> str:
+    """Return the sha256 of some texts, each after its length, so that no two sequences are joined alike."""
+    digest = hashlib.sha256()
+    for field in fields:
+        content = field.encode(errors="surrogatepass")
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates import load_pool
 from benchmarks.cell import check_seal, committed, read_record, write_record
+from benchmarks.inputs import Inputs
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
-from benchmarks.store import write_experiment
+from benchmarks.store import changed_inputs, write_experiment
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.folder_lock import FolderLock
 from rerankers.registry import capabilities
@@ -65,10 +66,16 @@ def run(
         InputError: the key of an endpoint is not set.
         StoreError: the folder is in use, damaged, or cannot be written.
     """
-    cells = plan(experiment)
+    inputs = Inputs()
+    cells = plan(experiment, inputs)
     outcome = Outcome(len(cells))
     with FolderLock(folder):
-        write_experiment(folder, experiment.name, [cell.name for cell in cells], config)
+        for path in changed_inputs(folder, inputs.summary()):
+            say(
+                f"{path}: its content has changed since the last run; what depends on it is measured in new "
+                "cells, and the earlier cells are kept but not listed"
+            )
+        write_experiment(folder, experiment.name, [cell.name for cell in cells], config, inputs.summary())
         todo = [cell for cell in cells if not _is_finished(folder, cell, experiment)]
         _restore_pools(experiment, [cell for cell in cells if cell not in todo], folder)
         if len(todo) < len(cells):
