@@ -7,12 +7,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.redaction import as_line, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.training.cli import add_train
-from rerankers.errors import InputError, RerankbenchError
+from rerankers.errors import InputError, RerankbenchError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if is_debug:
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"rerankbench: unexpected {as_line(reason)}; --debug shows where", file=sys.stderr)
+        print(f"rerankbench: {as_line(_fault(error, options.again))}", file=sys.stderr)
         return 1
+
+
+def _fault(error: Exception, command: str) -> str:
+    """Describe an error that no check foresaw."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    if isinstance(error, KeyError):
+        reason += " is missing"
+    return (
+        f"{type(error).__name__} in `{command}`: {reason}. This is a fault of rerankbench: run it again with "
+        "--debug, which shows where it is, and report it"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -195,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks and library messages"
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="rerankbench",
         description="Benchmark passage rerankers: how good they are and where their time goes.",
         epilog="Start with: rerankbench run demo, then rerankbench report runs/demo.\n"
@@ -343,7 +353,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Parser = argparse.ArgumentParser
+class _Parser(argparse.ArgumentParser):
+    """A parser that offers near misses for a misspelt command or choice."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(action, str(UnknownNameError("name", str(value), known)))
 
 
 class _Version(argparse.Action):

