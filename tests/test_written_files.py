@@ -21,7 +21,6 @@ APPENDED = {
     "rerankers/pe_rank/training/trainer.py": "the log of a training",
 }
 FOLDERS = {
-    "rerankers/models.py": "an unpacked wheel, likewise",
     "benchmarks/bm25.py": "an index, built beside its place and renamed when it is whole",
     "benchmarks/candidates.py": "a candidate set, likewise",
     "benchmarks/dense.py": "a collection's embeddings, likewise",
