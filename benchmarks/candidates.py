@@ -301,6 +301,20 @@ def _whole_about(folder: Path) -> bytes | None:
     return content
 
 
+def frozen_qrels(folder: Path) -> dict[str, dict[str, int]]:
+    """Return the judgements of a stored candidate set, without reading its texts.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        rows = map(_Row.model_validate_json, _read(folder / "pool.jsonl.gz"))
+        return {row.query_id: row.qrels for row in rows if row.qrels is not None}
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{folder}: the candidate set cannot be read ({reason})") from error
+
+
 def read_index(pools_folder: Path) -> dict[str, str]:
     """Digests of the pools in a folder by what they were planned as; none where there is no index.
 

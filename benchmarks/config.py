@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.datasets import DatasetSpec
-from benchmarks.measures import DEFAULT_MEASURES, parse
+from benchmarks.measures import DEFAULT_MEASURES, expand
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
 from benchmarks.yaml_models import explained, found, located, opened
@@ -81,7 +81,8 @@ class Experiment(BaseModel):
         first_stages: what proposes the candidates.
         depths: candidates per query.
         rerankers: the systems compared, in the order of the tables.
-        measures: ir_measures' names; the first is the headline.
+        measures: ir_measures' names or trec_eval's, or the preset `trec-dl`, whose AP, RR and recall count
+            grades 2 and 3 as TREC's deep learning tracks do; the first is the headline.
         protocol: how time is measured.
         limit: use the first queries only.
         count_operations: rank so many queries once more, untimed, to count FLOPs and bytes by stage; 0 does
@@ -146,12 +147,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
     except ValidationError as error:
         raise explained(file, error, Experiment) from error
     _check_rerankers(file, experiment)
-    for index, name in enumerate(experiment.measures):
-        try:
-            parse(name)
-        except InputError as error:
-            raise file.error(("measures", index), str(error)) from error
-    return experiment, file.content
+    return experiment.model_copy(update={"measures": _measures(file, experiment)}), file.content
 
 
 def find_experiment(name: str) -> Path:
@@ -161,6 +157,17 @@ def find_experiment(name: str) -> Path:
         InputError: there is neither.
     """
     return found(name, READY, "experiment")
+
+
+def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
+    """Return the measures as ir_measures prints them, presets spelled out, each of them once."""
+    names: dict[str, None] = {}
+    for index, name in enumerate(experiment.measures):
+        try:
+            names |= dict.fromkeys(expand(name))
+        except InputError as error:
+            raise file.error(("measures", index), str(error)) from error
+    return list(names)
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:

@@ -217,6 +217,20 @@ def _open(spec: DatasetSpec) -> Dataset:
     return IrDataset(spec.name or spec.id, spec.id, spec.query_field)
 
 
+def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
+    """Read a dataset's judgements alone; none where they come from a pipe, which can be read once only.
+
+    Raises:
+        InputError: they are missing or wrong, or the name is unknown.
+    """
+    if spec.candidates is None and spec.folder is None:
+        return open_dataset(spec).qrels
+    path = None if spec.qrels is None else user_path(spec.qrels)
+    if spec.folder is not None:
+        path = find_qrels(user_path(spec.folder), spec.split)
+    return {} if path is None or path.is_fifo() else read_qrels(path)
+
+
 def dataset_ids() -> list[str]:
     """`bundled` and every id that ir_datasets knows."""
     import ir_datasets

@@ -43,12 +43,15 @@ def datasets() -> Iterator[str]:
 
 
 def measures() -> Iterator[str]:
-    """Families of measures that ir_measures knows; most take a cut-off, such as nDCG@10."""
-    import ir_measures
+    """Measures that can be computed here, with a cutoff where they need one, and the presets."""
+    from benchmarks.measure_names import PRESETS
+    from benchmarks.measures import computable
 
-    for name, measure in sorted(ir_measures.measures.registry.items()):
-        summary = " ".join((measure.__doc__ or "").split()).partition(". ")[0]
+    for name, kind in computable():
+        summary = " ".join((kind.__doc__ or "").split()).partition(". ")[0]
         yield f"{name:18}{summary}"
+    for name, measures in PRESETS.items():
+        yield f"{name:18}Stands for {', '.join(measures)}"
 
 
 def experiments() -> Iterator[str]:

@@ -8,40 +8,148 @@ NFCorpus BM25's nDCG@10 of .3218 into .3375. Judged@k counts 0 there too.
 
 from __future__ import annotations
 
+import math
+import subprocess
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.graded import JudgedQueries, is_plain
+from benchmarks.measure_names import PRESETS, spelled
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    Qrels = Mapping[str, Mapping[str, int]]
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "Judged@10")
 
 
-def parse(name: str) -> Any:
-    """The ir_measures object that a name such as `nDCG@10` stands for.
+_TRIAL: Qrels = {"1": {"1": 1, "2": 0}}
+
+
+def expand(name: str) -> list[str]:
+    """Return the measures that a name in an experiment stands for, as ir_measures prints them.
 
     Raises:
-        InputError: no such measure, or it needs a provider that is not installed.
+        InputError: no such measure or preset, or it cannot be computed.
+    """
+    return [*PRESETS[name]] if name in PRESETS else [str(parse(name))]
+
+
+@lru_cache(maxsize=1024)
+def parse(name: str) -> Any:
+    """Return the ir_measures object that a name such as `nDCG@10` stands for, after trying it.
+
+    Names match without case, and trec_eval's (`ndcg_cut_10`, `map`, `recip_rank`, `recall_100`) are taken.
+
+    Raises:
+        InputError: no such measure, a parameter is missing or wrong, or it needs a provider that is not
+            installed.
     """
     import ir_measures
 
+    written = spelled(name.strip())
+    family = written.partition("@")[0].partition("(")[0]
+    known = ir_measures.measures.registry
+    if family and family not in known:
+        raise UnknownNameError("measure", family, [*known, *PRESETS])
     try:
-        measure = ir_measures.parse_measure(name)
-    except NameError:
-        family = name.partition("@")[0].partition("(")[0]
-        raise UnknownNameError("measure", family, ir_measures.measures.registry) from None
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise InputError(
-            f"cannot read the measure {name!r}: {error}; write it as ir_measures prints it"
-        ) from error
-    try:
-        ir_measures.evaluator([measure], {"q": {"d": 1}})
-    except ValueError as error:
-        hint = " ".join(str(error).split())
-        raise InputError(f"the measure {name!r} cannot be computed here: {hint}") from error
+        measure = ir_measures.parse_measure(written)
+    except (
+        ArithmeticError,
+        LookupError,
+        NameError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise InputError(f"cannot read the measure {name!r}: write it like nDCG@10 or AP(rel=2)") from error
+    _check_parameters(name, measure)
+    _try(name, measure, _TRIAL)
     return measure
+
+
+def try_measures(names: Iterable[str], qrels: Qrels) -> None:
+    """Compute measures on a dataset's own ids and judgements, so that none fails after the ranking.
+
+    Raises:
+        InputError: one of them cannot be computed, or its value is not a number.
+    """
+    for name in names:
+        measure = parse(name)
+        if not is_plain(measure) and qrels:
+            _try(name, measure, qrels)
+
+
+def computable() -> Iterator[tuple[str, Any]]:
+    """Yield each family of measures that can be computed here: a name that `parse` takes, and its class."""
+    import ir_measures
+
+    families = {type(measure) for measure in ir_measures.measures.registry.values()}
+    for kind in sorted(families, key=lambda kind: str(kind.NAME).lower()):
+        needed = {name for name, info in kind.SUPPORTED_PARAMS.items() if info.required}
+        usual = {"cutoff": "@10", "recall": "@0.1"}.get(kind.AT_PARAM, "") if kind.AT_PARAM in needed else ""
+        for name in (f"{kind.NAME}{usual}", f"{kind.NAME}@10", f"{kind.NAME}(max_rel=3){usual}"):
+            try:
+                parse(name)
+            except InputError:
+                continue
+            yield name, kind
+            break
+
+
+def _check_parameters(name: str, measure: Any) -> None:
+    """Refuse what providers refuse without a word, or with the end of the process, such as a cutoff of 0."""
+    known = measure.SUPPORTED_PARAMS
+    for key, value in measure.params.items():
+        if key not in known:
+            takes = ", ".join(known) or "none"
+            raise InputError(f"the measure {name!r} has no parameter {key!r}; it takes {takes}")
+        kind = known[key].dtype
+        if kind is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            example = {int: "a whole number such as 2", float: "a number such as 2.0"}.get(
+                kind, kind.__name__
+            )
+            raise InputError(f"the measure {name!r}: {key} must be {example}, not {value!r}")
+        if key in ("cutoff", "rel") and value < 1:
+            raise InputError(f"the measure {name!r}: {key} must be 1 or more, not {value!r}")
+    for key, info in known.items():
+        if info.required and key not in measure.params:
+            cut = "0.1" if key == "recall" else "10"
+            example = f"{measure.NAME}@{cut}" if key == measure.AT_PARAM else f"{measure.NAME}({key}=...)"
+            raise InputError(f"the measure {name!r} needs the parameter {key}: write it like {example}")
+
+
+def _try(name: str, measure: Any, qrels: Qrels) -> None:
+    """Compute one measure on a ranking of judged passages."""
+    import ir_measures
+
+    run = {
+        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate([*grades][:10])}
+        for query_id, grades in qrels.items()
+    }
+    judged = {query_id: dict(grades) for query_id, grades in qrels.items()}
+    try:
+        evaluator = ir_measures.evaluator([measure], judged)
+        values = [metric.value for metric in evaluator.iter_calc(run)]
+    except Exception as error:  # of any provider
+        raise _impossible(name, qrels, error) from error
+    if not all(map(math.isfinite, values)):
+        wrong = next(value for value in values if not math.isfinite(value))
+        raise InputError(f"the measure {name!r} gives {wrong} on these judgements; leave it out")
+
+
+def _impossible(name: str, qrels: Qrels, error: Exception) -> InputError:
+    query_id = next(iter(qrels), "")
+    reason = " ".join(str(error).split())
+    if isinstance(error, subprocess.CalledProcessError):
+        reason = (
+            f"{error.cmd[0]} ended with status {error.returncode}: gdeval.pl reads whole numbers as query ids"
+            f", and the first one here is {query_id!r}"
+        )
+    return InputError(f"the measure {name!r} cannot be computed here: {reason}")
 
 
 def evaluate(
@@ -60,7 +168,7 @@ def evaluate(
         value by query id, in the order of `qrels`, by measure name as given; 0.0 where there is no ranking.
 
     Raises:
-        InputError: a measure is unknown.
+        InputError: a measure is unknown, or cannot be computed on these judgements.
     """
     import ir_measures
 
@@ -72,9 +180,12 @@ def evaluate(
         return values
     judged = {query_id: dict(grades) for query_id, grades in qrels.items()}
     names = {measure: [n for n, m in parsed.items() if m == measure] for measure in parsed.values()}
-    for metric in ir_measures.evaluator(list(names), judged).iter_calc(run):
-        for name in names[metric.measure]:
-            values[name][metric.query_id] = float(metric.value)
+    try:
+        for metric in ir_measures.evaluator(list(names), judged).iter_calc(run):
+            for name in names[metric.measure]:
+                values[name][metric.query_id] = float(metric.value)
+    except Exception as error:  # of any provider
+        raise _impossible(", ".join(measures), qrels, error) from error
     return values
 
 

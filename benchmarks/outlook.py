@@ -16,6 +16,7 @@ from benchmarks.candidates import load_pool, read_index
 from benchmarks.cell import check_seal, committed, read_record
 from benchmarks.datasets import open_dataset
 from benchmarks.downloads import Download, find_download, megabytes
+from benchmarks.measure_checks import check_measures
 from benchmarks.plan import plan
 from benchmarks.progress import duration
 from benchmarks.retrieval import Dense
@@ -64,6 +65,7 @@ class Measured:
 def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
     """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
     cells = plan(experiment)
+    check_measures(experiment, [cell.pool for cell in cells], folder, may_fetch=False)
     states = {cell.name: _state(folder / cell.name) for cell in cells}
     todo = [cell for cell in cells if states[cell.name] != STATES["done"]]
     counts = {id(cell.pool): _queries(cell.pool, folder) for cell in cells}

@@ -136,7 +136,7 @@ depths: {depth} # candidates per query; [20, 100] measures both
 
 rerankers: # `rerankbench list rerankers` shows more, and every option
 {systems}
-measures: [nDCG@10, RR@10, AP, Judged@10] # ir_measures' names; the first is the headline
+{_measures(answers)}
 
 protocol:
   mode: latency # one query at a time; `throughput` ranks batches
@@ -185,6 +185,12 @@ def _first_stage(answers: Answers, starters: dict[str, Any]) -> str:
     if answers.data.startswith("msmarco-passage/"):
         return "first_stages: {kind: bm25, index: msmarco-v1-passage} # pyserini's prebuilt index"
     return "first_stages: bm25 # or {kind: dense, encoder: MODEL}, or {kind: run, path: RUN.trec}"
+
+
+def _measures(answers: Answers) -> str:
+    if "/trec-dl-" in answers.data:
+        return "measures: trec-dl # its AP, RR and recall count grades 2 and 3, as the track does"
+    return "measures: [nDCG@10, RR@10, AP, Judged@10] # ir_measures' names; the first is the headline"
 
 
 def _system(reranker: str, known: dict[str, Any] | None, answers: Answers) -> str:

@@ -149,7 +149,10 @@ def read_results(folder: Path | str) -> Results:
         try:
             parse(measure)
         except InputError as error:
-            raise StoreError(f"{folder}: a record asks for what no one computes: {error}") from error
+            raise StoreError(
+                f"{folder}: {error}. Change `measures` in the experiment file and run it again: finished "
+                "cells are kept, nothing is measured again."
+            ) from error
     return results
 
 

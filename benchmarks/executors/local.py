@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.candidates import load_pool
 from benchmarks.cell import check_seal, committed, read_record, write_record
 from benchmarks.inputs import Inputs
+from benchmarks.measure_checks import check_measures
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
@@ -63,13 +64,14 @@ def run(
         execute: measures the cells that are left; `here` by default.
 
     Raises:
-        InputError: the key of an endpoint is not set.
+        InputError: the key of an endpoint is not set, or a measure cannot be computed on a dataset.
         StoreError: the folder is in use, damaged, or cannot be written.
     """
     inputs = Inputs()
     cells = plan(experiment, inputs)
     outcome = Outcome(len(cells))
     with FolderLock(folder):
+        check_measures(experiment, [cell.pool for cell in cells], folder)
         for path in changed_inputs(folder, inputs.summary()):
             say(
                 f"{path}: its content has changed since the last run; what depends on it is measured in new "
