@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from benchmarks.cli import main
 from benchmarks.export import export
 from benchmarks.merge import merge
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.models import find_model
+from rerankers.paths import cache_folder
+from rerankers.wheels import parse_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +87,56 @@ def test_every_model_is_loaded_with_a_word_about_remote_code(package: str) -> No
             if re.fullmatch(r"Auto\w+\.(from_pretrained|from_config)", name):
                 said = keyword(call, "trust_remote_code")
                 assert said in ("False", "trust_remote_code"), f"{path.relative_to(ROOT)}:{call.lineno}"
+
+
+# Every place that starts a process, and what may come from outside into its command. A new place needs a line
+# here, and a command that is a list.
+PROCESSES = {
+    ("rerankers/wheels.py", "_fetch"): "a wheel's name and version, by `packaging`'s grammar, after `--`",
+    (
+        "benchmarks/java.py",
+        "_java",
+    ): "the folder of a Java runtime, from $JAVA_HOME or the PATH; version only",
+    ("benchmarks/proofs.py", "_browse"): "the address of a page that was written just before",
+    ("benchmarks/environment.py", "_run_git"): "nothing: the folder of this package, and constants",
+    ("benchmarks/training/free_text/packages.py", "_run"): "names of packages in this project's own list",
+}
+STARTS = re.compile(
+    r"subprocess\.(?!\w*Error|TimeoutExpired|PIPE|DEVNULL)\w+|os\.(exec|spawn|posix_spawn|fork|popen|startfile)\w*"
+    r"|(asyncio\.)?create_subprocess_\w+|pty\.\w+|pexpect\.\w+"
+)
+
+
+def test_every_process_is_started_from_a_list_and_what_enters_it_is_known() -> None:
+    found = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            where = path.relative_to(ROOT).as_posix()
+            if path.parent.name == "micro":
+                continue  # timings, which start a server of their own
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
+                    if STARTS.fullmatch(ast.unparse(call.func)):
+                        found.add((where, node.name))
+                        assert isinstance(call.args[0], ast.List | ast.Name), f"{where}:{call.lineno}"
+                        assert keyword(call, "shell") is None, f"{where}:{call.lineno}"
+                        assert keyword(call, "executable") is None, f"{where}:{call.lineno}"
+    assert found == set(PROCESSES)
+
+
+@given(name=st.text(max_size=12), version=st.text(max_size=8))
+@example(name="-r", version="1")
+@example(name="a", version="1+local.zip")
+@example(name="a\n", version="1")
+def test_what_pip_is_asked_for_is_a_name_and_a_version(name: str, version: str) -> None:
+    try:
+        wheel = parse_wheel(f"pypi:{name}=={version}#sha256={'0' * 64}")
+    except InputError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!_-]+", wheel.requirement)
+    assert wheel.folder.parent == cache_folder() / "wheels"
 
 
 EVIL = ["../evil", "/evil", "..", ".", "", "a/b", "a\\b", "~", ".hidden", "a\x00b", "C:\\evil", "-rf"]

@@ -144,14 +144,24 @@ def test_wrong_values_in_an_encoders_files_are_refused(
             "compact",
             "llm/config.json",
             {"num_attention_heads": -1},
-            "/llm': num_attention_heads is -1",
+            "llm/config.json: num_attention_heads is -1",
         ),
         ("released", "config.json", {"projector_type": ""}, "{model}: unknown projector ''"),
         ("released", "config.json", {"encoder_name": "<script>"}, "cannot load the model '<script>'"),
         ("released", "config.json", {"encoder_name": "/"}, "'/' is the root of all folders"),
         ("released", "config.json", {"encoder_pooling": None}, "{model}': encoder_pooling is None"),
-        ("released", "config.json", {"num_key_value_heads": -1}, "{model}': num_key_value_heads is -1"),
-        ("encoder", "config.json", {"num_attention_heads": -1}, "{model}': num_attention_heads is -1"),
+        (
+            "released",
+            "config.json",
+            {"num_key_value_heads": -1},
+            "{model}': config.json: num_key_value_heads is -1",
+        ),
+        (
+            "encoder",
+            "config.json",
+            {"num_attention_heads": -1},
+            "{model}': config.json: num_attention_heads is -1",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_model(
