@@ -13,6 +13,7 @@ from benchmarks.redaction import as_line, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.training.cli import add_train
 from rerankers.errors import InputError, RerankbenchError, UnknownNameError
+from rerankers.paths import STANDARD_OUTPUT, input_path, output_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,9 @@ def _report(options: argparse.Namespace) -> int:
     from reports.html import report
 
     with trusted(options.folders):
-        print(report(options.folders, options.out, options.baseline))
+        page = report(options.folders, options.out, options.baseline)
+    if page != STANDARD_OUTPUT:
+        print(page)
     return 0
 
 
@@ -240,7 +243,11 @@ def _parser() -> argparse.ArgumentParser:
         "my-experiment.yaml --limit 5",
         "my-experiment.yaml --set protocol.repeats=3 depths=[20,100] --out runs/deep",
     )
-    run.add_argument("config", metavar="CONFIG", help="an experiment file, or the name of a ready one")
+    run.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="an experiment file, - for standard input, or the name of a ready experiment",
+    )
     run.add_argument("--limit", type=int, metavar="N", help="use the first N queries of each dataset")
     run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default: runs/NAME)")
     run.add_argument(
@@ -260,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
         "report", _report, "make an HTML report of results", "runs/demo", "runs/a runs/b --out both.html"
     )
     report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
-    report.add_argument("--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")
+    report.add_argument("--out", type=output_path, metavar="FILE.html", help="default: DIR/report.html")
     report.add_argument(
         "--baseline", metavar="NAME", help="system that tests refer to (default: first stage)"
     )
@@ -293,11 +300,14 @@ def _parser() -> argparse.ArgumentParser:
     rerank.add_argument(
         "--candidates",
         required=True,
-        type=Path,
-        metavar="FILE.jsonl",
-        help='lines {"query": ..., "hits": [{"content", "qid", "docid", "score"}, ...]}',
+        type=input_path,
+        metavar="FILE",
+        help='lines {"query": ..., "hits": [{"content", "qid", "docid", "score"}, ...]} or another form of '
+        "candidates, see docs/interoperability.md; - is standard input",
     )
-    rerank.add_argument("--output", required=True, type=Path, metavar="RUN.trec")
+    rerank.add_argument(
+        "--output", required=True, type=output_path, metavar="RUN.trec", help="- is standard output"
+    )
     rerank.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
 
     imported = add(
@@ -307,9 +317,11 @@ def _parser() -> argparse.ArgumentParser:
         "colbert.trec.gz --first-stage bm25.trec --qrels qrels.txt --dataset dl19 --out runs/published",
         "'Their system=theirs.trec' --pool 5833824558135693 --out runs/mine",
     )
-    imported.add_argument("runs", nargs="+", metavar="[LABEL=]RUN", help="TREC runs, plain or gzip")
-    imported.add_argument("--first-stage", type=Path, metavar="RUN", help="the run they reranked")
-    imported.add_argument("--qrels", type=Path, metavar="FILE", help="judgements, in TREC's or BEIR's format")
+    imported.add_argument(
+        "runs", nargs="+", metavar="[LABEL=]RUN", help="runs of TREC, MS MARCO or ranx; - is standard input"
+    )
+    imported.add_argument("--first-stage", type=input_path, metavar="RUN", help="the run they reranked")
+    imported.add_argument("--qrels", type=input_path, metavar="FILE", help="judgements")
     imported.add_argument("--dataset", default="imported", metavar="NAME", help="how tables call the data")
     imported.add_argument("--pool", metavar="DIGEST", help="candidates that DIR holds already, instead")
     imported.add_argument("--out", required=True, type=Path, metavar="DIR", help="result folder")

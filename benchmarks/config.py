@@ -17,7 +17,7 @@ from benchmarks.datasets import DatasetSpec
 from benchmarks.measures import DEFAULT_MEASURES, expand
 from benchmarks.record import Protocol
 from benchmarks.retrieval import FirstStageSpec
-from benchmarks.yaml_models import explained, found, located, opened
+from benchmarks.yaml_models import explained, folder_of, found, located, opened
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
 from rerankers.options import Options, options_of
@@ -133,7 +133,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
     """
     expected = "an experiment is a mapping: name, datasets, first_stages, rerankers"
     file, written = opened(path, overrides, expected)
-    base = path.resolve().parent
+    base = folder_of(path)
     content = {**written}
     try:
         for section in ("datasets", "first_stages", "rerankers"):

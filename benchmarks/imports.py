@@ -28,7 +28,7 @@ from rerankers.errors import InputError
 from rerankers.folder_lock import FolderLock
 from rerankers.input_files import uncompressed_name
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
-from rerankers.paths import existing_path, user_path
+from rerankers.paths import existing_path, input_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,10 +55,10 @@ def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[st
         label, equals, rest = argument.partition("=")
         path = existing_path(argument)
         if path is not None or not equals:
-            path = path or user_path(argument)
+            path = path or user_path(input_path(argument))
             label = label_of(path, first_stage)
         else:
-            path = user_path(rest)
+            path = user_path(input_path(rest))
         if not label:
             raise InputError(f"{argument}: the label is empty. Write LABEL=RUN.")
         if label in runs or label == FIRST_STAGE:
@@ -213,7 +213,7 @@ def _check_names(records: Sequence[Record], folder: Path) -> None:
                     f"name {record.cell}. Import it once."
                 )
         for other in known:
-            same_set = other.is_imported and other.pool == record.pool
+            same_set = other.is_imported and (other.pool, other.dataset) == (record.pool, record.dataset)
             if same_set and other.system.label == label and other.cell != record.cell:
                 raise InputError(
                     f"{folder / other.cell}: another run is imported as {label!r} already. Give this one "

@@ -16,7 +16,7 @@ import yaml
 from benchmarks.candidates_file import candidates_stem
 from benchmarks.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.files import replace_file
+from rerankers.files import is_written_directly, replace_file
 from rerankers.paths import user_path
 from rerankers.registry import find_row
 
@@ -95,6 +95,9 @@ def write_starter(answers: Answers, out: Path) -> None:
     Raises:
         InputError: the file is there already, or the answers do not make an experiment.
     """
+    if is_written_directly(out):
+        replace_file(out, starter(answers, Path("experiment.yaml")))
+        return
     if out.exists():
         raise InputError(f"{out}: is there already; give another name with --out")
     if not out.parent.is_dir():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.completion import SHELLS
+from rerankers.paths import STANDARD_OUTPUT, input_path, output_path
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,7 @@ def add_init(add: Add) -> None:
     init.add_argument("--budget", type=float, metavar="DOLLARS", help="what endpoints may cost")
     init.add_argument(
         "--out",
-        type=Path,
+        type=output_path,
         default=Path("experiment.yaml"),
         metavar="FILE.yaml",
         help="default: experiment.yaml",
@@ -58,7 +59,7 @@ def add_convert(add: Add) -> None:
     )
     convert.add_argument(
         "source",
-        type=Path,
+        type=input_path,
         metavar="SOURCE",
         help='a file of {"query", "positive": [...], "negative": [...]}, or a folder in MTEB\'s layout '
         "(corpus, queries, qrels, top_ranked); JSON or Parquet",
@@ -82,7 +83,8 @@ def _init(options: argparse.Namespace) -> int:
     from benchmarks.starter import ask, write_starter
 
     write_starter(ask(options.data, options.rerankers, options.machine, options.budget), options.out)
-    print(f"{options.out} written; next: rerankbench run {options.out} --dry-run")
+    if options.out != STANDARD_OUTPUT:
+        print(f"{options.out} written; next: rerankbench run {options.out} --dry-run")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.marked_yaml import MarkedYaml
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.paths import existing_path, user_path
+from rerankers.paths import STANDARD_INPUT, existing_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +29,20 @@ def found(name: str, ready: Path, what: str) -> Path:
     Raises:
         InputError: there is neither; the message lists the ready ones.
     """
+    if name == "-":
+        return STANDARD_INPUT
     path = existing_path(name)
-    if path is not None and path.is_file():
+    if path is not None and not path.is_dir():
         return path
     if (ready / f"{name}.yaml").is_file():
         return ready / f"{name}.yaml"
     names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
     raise InputError(f"{name}: no such file, and no ready {what} of that name; ready are {names}")
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder that the paths in a settings file start from; of a pipe, the working folder."""
+    return path.resolve().parent if path.is_file() else Path.cwd()
 
 
 def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedYaml, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Tables as CSV: one line a system and table, full precision, an interval and a p-value beside each measure.
 
 A text that a spreadsheet would take for a formula is defused with a leading apostrophe; numbers stay numbers.
+Spreadsheets pass over white space in front of a sign, and some read full-width signs as plain ones.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from typing import TYPE_CHECKING
+from unicodedata import category, normalize
 
 from reports.tables import tables
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from reports.cells import Line
     from reports.values import Context
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SIGNS = ("=", "+", "-", "@")
+_CONTROLS = ("\t", "\r", "\n")
 
 
 def render(context: Context, layout: str = "headline") -> str:
@@ -35,4 +38,11 @@ def _defused(line: Line) -> Line:
 
 
 def _text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    is_formula = value.startswith(_CONTROLS) or _visible(value).startswith(_SIGNS)
+    return f"'{value}" if is_formula else value
+
+
+def _visible(value: str) -> str:
+    """Return a text from its first visible character on, full-width characters as plain ones."""
+    first = next((place for place, sign in enumerate(value) if category(sign)[0] not in "ZC"), len(value))
+    return normalize("NFKC", value[first:])

@@ -26,7 +26,7 @@ from reports.charts.stages import stage_bars
 from reports.charts.trade_off import trade_off
 from reports.context import build
 from reports.tables import LAYOUTS, tables
-from rerankers.files import replace_file
+from rerankers.files import is_written_directly, replace_file
 from rerankers.interface import FAULTS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
 
     Args:
         folders: result folders; several are compared with one another.
-        out: the page's path; by default `report.html` in the first folder.
+        out: the page's path; by default `report.html` in the first folder. A stream gets the page alone.
         baseline: label of the system that tests refer to.
 
     Raises:
@@ -57,6 +57,9 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
     """
     context = build([read_results(folder) for folder in folders], baseline)
     page = out or Path(folders[0]) / "report.html"
+    if is_written_directly(page):
+        replace_file(page, render(context))
+        return page
     page.parent.mkdir(parents=True, exist_ok=True)
     replace_file(page, render(context))
     _write_tables(context, page.with_name(f"{page.stem}-tables"))

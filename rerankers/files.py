@@ -75,7 +75,7 @@ def atomic_file(path: Path) -> Iterator[OutputFile]:
         StoreError: the disk is full or refuses to write; the old content stays.
     """
     with _named(path):
-        is_direct = _is_written_directly(path)
+        is_direct = is_written_directly(path)
         target = path if is_direct else Path(os.path.realpath(path))
         if target.is_dir():
             raise StoreError(f"{path}: cannot write, this is a folder; name a file")
@@ -122,7 +122,8 @@ def _named(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: cannot write ({error.strerror}); {advice}") from error
 
 
-def _is_written_directly(path: Path) -> bool:
+def is_written_directly(path: Path) -> bool:
+    """Whether a path names a device, a FIFO or a stream, which is never replaced by a file."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow /dev/stdout to its file
     if absolute.parts[1:2] in (("dev",), ("proc",)) and absolute.parts[1:3] != ("dev", "shm"):
         return True

@@ -1,6 +1,6 @@
 """Paths as people write them, and the cache folder.
 
-`~` is a home, and no text, however odd, ends in a traceback.
+`~` is a home, `-` a standard stream, and no text, however odd, ends in a traceback.
 """
 
 from __future__ import annotations
@@ -11,6 +11,19 @@ from pathlib import Path
 import platformdirs
 
 from rerankers.errors import InputError
+
+STANDARD_INPUT = Path("/dev/stdin")
+STANDARD_OUTPUT = Path("/dev/stdout")
+
+
+def input_path(text: str) -> Path:
+    """Return the path of an argument that names an input file; `-` is standard input."""
+    return STANDARD_INPUT if text == "-" else Path(text)
+
+
+def output_path(text: str) -> Path:
+    """Return the path of an argument that names an output file; `-` is standard output."""
+    return STANDARD_OUTPUT if text == "-" else Path(text)
 
 
 def user_path(name: str | Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks.progress import say
+from rerankers.paths import output_path
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATASET",
         help="whose passages: an ir_datasets id, a folder with corpus.jsonl, a .jsonl file of candidates",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl", help="alignment data")
+    parser.add_argument("--out", required=True, type=output_path, metavar="FILE.jsonl", help="alignment data")
     parser.add_argument("--limit", type=int, metavar="N", help="so many passages, drawn at random")
     parser.add_argument(
         "--words",
@@ -37,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
 
     dataset = open_dataset(DatasetSpec.model_validate(options.dataset))
     count = write_alignment(dataset, options.out, options.limit, options.words, options.seed)
-    print(f"{count} passages in {options.out}")
+    say(f"{count} passages in {options.out}")
     return 0

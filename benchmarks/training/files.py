@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmarks.yaml_models import explained, found, located, opened
+from benchmarks.yaml_models import explained, folder_of, found, located, opened
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def find_settings(name: str) -> Path:
 
 def base_of(path: Path) -> Path:
     """Where a settings file's relative paths start: its folder, or the working folder for a ready one."""
-    return Path.cwd() if path.resolve().parent == READY else path.resolve().parent
+    return Path.cwd() if path.resolve().parent == READY else folder_of(path)
 
 
 def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] = ()) -> _Settings:
