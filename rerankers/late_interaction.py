@@ -14,6 +14,7 @@ from pydantic import validate_call
 from rerankers.batching import resolve_batch_tokens
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.loading_report import POOLER
 from rerankers.sentence_model import (
     Features,
     SentenceModelOptions,
@@ -49,7 +50,7 @@ class LateInteraction(Reranker):
 
         files = loaded.files()
         self._encoder, self._described = load_sentence_model(
-            MultiVectorEncoder, "multi-vector model", files, loaded
+            MultiVectorEncoder, "multi-vector model", files, loaded, may_lack=POOLER
         )
         self._check_projection(files)
         self.device = str(self._encoder.device)

@@ -118,10 +118,12 @@ def _gguf_file(folder: Path) -> str | None:
 def _dequantise(folder: Path, gguf_file: str) -> None:
     """Rewrite a GGUF file as float32 safetensors, which load in a second instead of thirty."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    from rerankers.vocabulary import load_tokenizer
 
     with redirect_stderr(StringIO()):  # its progress bars would tear the harness's own
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
+        tokenizer = load_tokenizer(ModelFiles(str(folder), str(folder), gguf_file=gguf_file))
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=gguf_file, dtype=torch.float32, trust_remote_code=False
         )

@@ -7,6 +7,7 @@ question at its end; here the passage is cut instead, which differs only for pas
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, validate_call
@@ -16,11 +17,13 @@ from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
 from rerankers.llm.readout import cut_to_tokens, log_probability, read_only
+from rerankers.loading_report import load_complete
 from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
 from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
+from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,24 +60,23 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
     ) -> None:
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForSeq2SeqLM
 
         wording = prompt_named(MonoT5Prompt, prompt)
         files = find_model(model, revision)
         target = resolve_device(device)
         how = {"attn_implementation": attention} if attention != "auto" else {}
-        hub_revision = files.revision or "main"
         with loading("sequence-to-sequence model", model):
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                files.location, revision=hub_revision, trust_remote_code=False
-            )
-            network: Any = AutoModelForSeq2SeqLM.from_pretrained(
+            self._tokenizer: Any = load_tokenizer(files)
+            load = partial(
+                AutoModelForSeq2SeqLM.from_pretrained,
                 files.location,
-                revision=hub_revision,
+                revision=files.revision or "main",
                 trust_remote_code=False,
                 dtype=resolve_dtype(dtype, target),
                 **how,
             )
+            network = load_complete(model, load)
         self._model: Any = network.to(target).eval().requires_grad_(False)
         self._text = wording.text
         self._parameters = sum(weight.numel() for weight in network.parameters())

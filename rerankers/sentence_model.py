@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rerankers.batching import BatchTokens, length_sorted_batches
 from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.loading_report import complete_weights
 from rerankers.models import ModelFiles, find_model
 from rerankers.options import OptionGroup
 from rerankers.remote_code import check_pinned, loading
 from rerankers.side_by_side import side_by_side
+from rerankers.vocabulary import check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +58,11 @@ class SentenceModelOptions(OptionGroup):
 
 
 def load_sentence_model(
-    make: Callable[..., Any], kind: str, files: ModelFiles, options: SentenceModelOptions
+    make: Callable[..., Any],
+    kind: str,
+    files: ModelFiles,
+    options: SentenceModelOptions,
+    may_lack: str | None = None,
 ) -> tuple[Any, dict[str, object]]:
     """The model in evaluation mode, and what its record has to say of where it came from.
 
@@ -65,16 +71,17 @@ def load_sentence_model(
         kind: what an error calls such a model.
         files: where the model is.
         options: how it is loaded.
+        may_lack: a pattern of weights that the model does without.
 
     Raises:
         InputError: no such device.
-        ModelError: the model does not load.
+        ModelError: the model does not load, its weights are not complete, or its vocabulary is empty.
     """
     target = resolve_device(options.device)
     how: dict[str, Any] = {"dtype": resolve_dtype(options.dtype, target)}
     if options.attention != "auto":
         how["attn_implementation"] = options.attention
-    with loading(kind, files.name, options.trust_remote_code):
+    with loading(kind, files.name, options.trust_remote_code), complete_weights(files.name, may_lack):
         model = make(
             files.location,
             revision=files.revision,
@@ -82,6 +89,7 @@ def load_sentence_model(
             trust_remote_code=options.trust_remote_code,
             model_kwargs=how,
         )
+        check_vocabulary(files.name, model.tokenizer)
     model[0].unpad_inputs = False  # rows are sliced into batches, so they must stay rows
     described = {
         "model": files.name,

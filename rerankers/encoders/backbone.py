@@ -6,25 +6,22 @@ a model's repository is run.
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerankers.encoders.jina_bert import JinaBert, JinaBertConfig
 from rerankers.encoders.recipe import read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
+from rerankers.loading_report import POOLER, load_complete, refuse_misfits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import torch
 
     from rerankers.devices import AttentionName
     from rerankers.models import ModelFiles
-
-# Parts that training left behind and that no embedding uses: the sentence classifier's pooler, heads of
-# masked language modelling and next-sentence prediction, and the position numbers that old versions stored.
-_UNUSED = re.compile(r"(bert\.)?(pooler\.dense\.|cls\.|lm_head\.|embeddings\.position_ids$)")
 
 
 def load_backbone(
@@ -51,16 +48,15 @@ def load_backbone(
 def _from_files(files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str]) -> Any:
     from transformers import AutoModel
 
-    model, report = AutoModel.from_pretrained(
+    load = partial(
+        AutoModel.from_pretrained,
         files.location,
         revision=files.revision or "main",
         trust_remote_code=False,
         dtype=dtype,
-        output_loading_info=True,
         **how,
     )
-    refuse_misfits(files.name, report["missing_keys"], report["unexpected_keys"])
-    return model
+    return load_complete(files.name, load, may_lack=POOLER)
 
 
 def _from_weights(
@@ -96,16 +92,7 @@ def _fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str
         misfits = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # a shape that does not fit
         raise ModelError(f"the weights of {name!r} do not fit: {' '.join(str(error).split())}") from error
-    refuse_misfits(name, misfits.missing_keys, misfits.unexpected_keys)
-
-
-def refuse_misfits(name: str, missing: Iterable[str], surplus: Iterable[str]) -> None:
-    """Raise `ModelError` unless the weights are complete, unused leftovers aside."""
-    missing = sorted(key for key in missing if not _UNUSED.match(key))
-    surplus = sorted(key for key in surplus if not _UNUSED.match(key))
-    if missing:
-        raise ModelError(f"{name!r} lacks {len(missing)} weights of its architecture, first {missing[0]!r}")
-    if surplus:
-        raise ModelError(
-            f"{name!r} has {len(surplus)} weights too many, first {surplus[0]!r}; wrong model type?"
-        )
+    architecture = type(model).__name__
+    refuse_misfits(
+        name, misfits.missing_keys, misfits.unexpected_keys, architecture=architecture, may_lack=POOLER
+    )

@@ -19,6 +19,7 @@ from rerankers.encoders.transfer import to_device
 from rerankers.models import find_model
 from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
+from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +70,6 @@ class Encoder:
         batch_tokens: int | None = None,
         weights: dict[str, torch.Tensor] | None = None,
     ) -> None:
-        from transformers import AutoTokenizer
-
         files = find_model(model, revision)
         recipe = find_recipe(files)
         self.device = resolve_device(device)
@@ -78,9 +77,7 @@ class Encoder:
             self._model = load_backbone(files, resolve_dtype(dtype, self.device), attention, weights).to(
                 self.device
             )
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                files.location, revision=files.revision or "main", trust_remote_code=False
-            )
+            self._tokenizer: Any = load_tokenizer(files)
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         config = self._model.config

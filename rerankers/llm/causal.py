@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.errors import ModelError
+from rerankers.loading_report import load_complete
 from rerankers.models import find_model
 from rerankers.remote_code import loading
+from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +45,7 @@ class CausalLM:
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
     ) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         from rerankers.llm.exactness import Exactness
 
@@ -52,26 +54,17 @@ class CausalLM:
         source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
         how = {"attn_implementation": attention} if attention != "auto" else {}
         with loading("language model", model):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                files.location, revision=files.revision or "main", trust_remote_code=False, **source
-            )
-            made: Any = AutoModelForCausalLM.from_pretrained(
+            self.tokenizer: Any = load_tokenizer(files)
+            load = partial(
+                AutoModelForCausalLM.from_pretrained,
                 files.location,
                 revision=files.revision or "main",
                 trust_remote_code=False,
                 dtype=resolve_dtype(dtype, self.device),
-                output_loading_info=True,
                 **source,
                 **how,
             )
-        loaded, report = made
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if report[kind]:
-                names = ", ".join(sorted(map(str, report[kind]))[:3])
-                raise ModelError(
-                    f"{model!r} has {kind.replace('_keys', '')} weights ({names}): it is no plain "
-                    f"{type(loaded).__name__}; name a checkpoint of that architecture"
-                )
+            loaded = load_complete(model, load)
         self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:

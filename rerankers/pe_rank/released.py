@@ -7,6 +7,7 @@ weights are those of plain Mistral or Llama, beside `model.projector.*` and the 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,9 +15,11 @@ from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_
 from rerankers.encoders.recipe import Pooling, read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
+from rerankers.loading_report import load_complete
 from rerankers.model_folder import folder_inside
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
+from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from rerankers.models import ModelFiles
@@ -45,7 +48,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
     Raises:
         ModelError: weights are missing or surplus, or the backbone is no causal LM that transformers knows.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     stated = read_json(files, "config.json")
     try:
@@ -65,22 +68,18 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
     plain = {k: v for k, v in weights.items() if not k.startswith((_ENCODER, _PROJECTOR))}
     where = resolve_device(device)
     how = {"attn_implementation": attention} if attention != "auto" else {}
-    llm, report = backbone.from_pretrained(
+    load = partial(
+        backbone.from_pretrained,
         None,
         config=config,
         state_dict=plain,
         dtype=resolve_dtype(dtype, where),
-        output_loading_info=True,
         **how,
     )
-    for kind, names in (("lacks", report["missing_keys"]), ("has surplus", report["unexpected_keys"])):
-        if names:
-            raise ModelError(f"{files.name!r} {kind} {len(names)} weights of the LLM, first {min(names)!r}")
+    llm = load_complete(files.name, load)
     return Parts(
         llm=llm.to(where).eval().requires_grad_(False),
-        tokenizer=AutoTokenizer.from_pretrained(
-            files.location, revision=files.revision or "main", config=config, trust_remote_code=False
-        ),
+        tokenizer=load_tokenizer(files, config),
         projector=load_projector(stated.get("projector_type", "mlp2x_gelu"), projector, files.name),
         encoder=identity,
         described={

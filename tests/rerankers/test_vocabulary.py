@@ -1,0 +1,86 @@
+"""No method scores texts that its tokenizer cannot read."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rerankers import create
+from rerankers.errors import ModelError
+from rerankers.vocabulary import check_vocabulary
+
+ROOT = Path(__file__).parents[2]
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def without_tokenizer(source: str, folder: Path) -> str:
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*TOKENIZER_FILES))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixture"),
+    [
+        ("cross-encoder", "tiny_classifier"),
+        ("embedding", "tiny_encoder"),
+        ("late-interaction", "tiny_multi_vector"),
+        ("mono-t5", "tiny_t5"),
+    ],
+)
+def test_a_model_without_tokenizer_files_is_refused_instead_of_reading_unknown_words(
+    kind: str, fixture: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = without_tokenizer(request.getfixturevalue(fixture), tmp_path / "model")
+    with pytest.raises(ModelError, match=r"tokenizer has \d+ entries and .* beside config.json"):
+        create(kind, {"model": folder})
+
+
+def test_a_language_model_without_tokenizer_files_is_refused(tmp_path: Path, tiny_llm: str) -> None:
+    folder = Path(without_tokenizer(tiny_llm, tmp_path / "model"))
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    qwen = config.replace('"llama"', '"qwen2"').replace("LlamaForCausalLM", "Qwen2ForCausalLM")
+    (folder / "config.json").write_text(qwen, encoding="utf-8")  # its tokenizer is empty where files lack
+    with pytest.raises(ModelError, match="finds no token in"):
+        create("query-likelihood", {"model": str(folder)})
+
+
+def word_level(words: list[str]) -> Any:
+    """A tokenizer of whole words, whose unknown token is the first."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
+    backend.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token=words[0])
+
+
+def test_a_vocabulary_of_other_words_is_refused_even_though_it_is_not_empty() -> None:
+    with pytest.raises(ModelError, match="4 entries and reads"):
+        check_vocabulary("odd", word_level(["[UNK]", "qqq", ".", ","]))
+
+
+def test_byte_tokenizers_and_those_of_one_other_script_are_not_refused() -> None:
+    from transformers import ByT5Tokenizer, CanineTokenizer
+
+    check_vocabulary("russian", word_level(["[UNK]", "улье"]))
+    check_vocabulary("bytes", ByT5Tokenizer())
+    check_vocabulary("characters", CanineTokenizer())
+
+
+def test_every_tokenizer_is_loaded_by_the_function_that_checks_it() -> None:
+    loaders = {
+        f"{path.relative_to(ROOT)}"
+        for package in ("rerankers", "benchmarks", "reports")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr == "from_pretrained"
+        and "Tokenizer" in ast.unparse(node.value)
+    }
+    assert loaders == {"rerankers/vocabulary.py", "benchmarks/micro/test_pe_rank.py"}
