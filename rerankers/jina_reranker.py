@@ -9,7 +9,6 @@ that is needed: done once, into the cache, in the layout that everybody loads.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -42,7 +41,9 @@ def renamed(files: ModelFiles) -> ModelFiles:
     Raises:
         ModelError: the files call for the same code but are not that architecture.
     """
-    config = _config(files)
+    from rerankers.encoders.recipe import read_json
+
+    config = read_json(files, "config.json")
     code = config.get("auto_map")
     if not isinstance(code, dict) or str(code.get("AutoConfig")).rpartition(".")[2] != _CODE:
         return files
@@ -56,21 +57,6 @@ def renamed(files: ModelFiles) -> ModelFiles:
     if not target.is_dir():
         _rename(source, config, target)
     return ModelFiles(files.name, str(target), fingerprint=files.fingerprint or version)
-
-
-def _config(files: ModelFiles) -> dict[str, Any]:
-    """`config.json`; empty where there is none, so that the loader itself says what is wrong."""
-    from transformers.utils.hub import cached_file
-
-    try:
-        path = cached_file(files.location, "config.json", revision=files.revision)
-    except OSError:
-        return {}
-    try:
-        config = json.loads(Path(str(path)).read_bytes())
-    except (ValueError, RecursionError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _folder(files: ModelFiles) -> Path:

@@ -33,7 +33,7 @@ class Tokenized(Generic[InputT]):
 
     Attributes:
         inputs: what `score` reads.
-        lengths: tokens of each pair as the model reads it.
+        lengths: tokens of each pair as the model reads it; 0 where its tokenizer finds none.
         truncated: whether the passage of each pair was cut.
         read: what the model reads of each pair; equal where nothing tells two pairs apart.
     """
@@ -56,10 +56,10 @@ class PointwiseReranker(Reranker, Generic[InputT]):
 
     @abstractmethod
     def score(self, tokenized: Tokenized[InputT]) -> list[float]:
-        """One score a pair, higher is better."""
+        """One score a pair, higher is better; that of a pair without tokens is not used."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by score; equal scores keep the first stage's order."""
+        """Rank by score; equal scores keep the first stage's order, and pairs without tokens come last."""
         costs = [Cost() for _ in requests]
         busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
         scores: dict[Pair, float] = {}
@@ -85,7 +85,9 @@ class PointwiseReranker(Reranker, Generic[InputT]):
                     cost.usage.prompt_tokens += counts[pair][0]
                     cost.usage.control_tokens += counts[pair][2]
                 cost.usage.passages_truncated = sum(counts[pair][1] for pair in asked)
-                rankings.append(Ranking.by_score(request, [scores[pair] for pair in asked], cost))
+                last = min((scores[pair] for pair in asked if counts[pair][0]), default=0.0) - 1.0
+                values = [scores[pair] if counts[pair][0] else last for pair in asked]
+                rankings.append(Ranking.by_score(request, values, cost))
         return rankings
 
     def _as_read(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:

@@ -15,6 +15,7 @@ from rerankers.models import ModelFiles, find_model
 from rerankers.options import OptionGroup
 from rerankers.remote_code import check_pinned, loading
 from rerankers.side_by_side import side_by_side
+from rerankers.stated_code import check_stated_code
 from rerankers.vocabulary import check_vocabulary
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def load_sentence_model(
         ModelError: the model does not load, its weights are not complete, or its vocabulary is empty.
     """
     target = resolve_device(options.device)
+    check_stated_code(files, options.trust_remote_code)
     how: dict[str, Any] = {"dtype": resolve_dtype(options.dtype, target)}
     if options.attention != "auto":
         how["attn_implementation"] = options.attention
@@ -116,7 +118,10 @@ def in_batches(
     batch_tokens: int,
     read: Callable[[list[int], Features], None],
 ) -> None:
-    """Call `read` with the positions of each batch's texts and their features on the model's device."""
+    """Call `read` with the positions of each batch's texts and their features on the model's device.
+
+    Texts without tokens are left out.
+    """
     left = model.tokenizer.padding_side == "left"
 
     def cut_out(rows: list[int]) -> None:
@@ -128,4 +133,6 @@ def in_batches(
         }
         read(rows, batch)
 
-    side_by_side(cut_out, length_sorted_batches(lengths, batch_tokens, model.device), model.device)
+    full = [row for row, length in enumerate(lengths) if length]
+    batches = length_sorted_batches([lengths[row] for row in full], batch_tokens, model.device)
+    side_by_side(cut_out, [[full[i] for i in batch] for batch in batches], model.device)

@@ -22,11 +22,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.training.files import find_settings, read_settings
 from rerankers.errors import InputError
 from rerankers.json_lines import read_json_lines
+from rerankers.loading_report import complete_weights
 from rerankers.models import find_model
 from rerankers.pe_rank.training.evaluation import gold_ndcg
+from rerankers.remote_code import loading
+from rerankers.stated_code import check_stated_code
+from rerankers.vocabulary import check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_TRAINED = r"^(classifier|score|classification_head)\.|pooler\.dense\."
+"""Weights that a training makes, where the encoder has none: the head, and the pooler before it."""
 
 
 class Settings(BaseModel):
@@ -150,7 +157,11 @@ def train(settings: Settings, out: Path) -> float:
     held_out = read_lists(Path(settings.dev), settings)
     set_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)
-    encoder = CrossEncoder(find_model(settings.model).location, num_labels=1, max_length=settings.max_length)
+    files = find_model(settings.model)
+    check_stated_code(files)
+    with loading("encoder", files.name), complete_weights(files.name, may_lack=_TRAINED):
+        encoder = CrossEncoder(files.location, num_labels=1, max_length=settings.max_length)
+        check_vocabulary(files.name, encoder.tokenizer)
     network: Any = encoder[0].model
     lora = LoraConfig(
         task_type="SEQ_CLS", r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear"

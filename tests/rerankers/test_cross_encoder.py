@@ -77,13 +77,15 @@ def scores_of(reranker: Any, request: RerankRequest, clock: StageClock) -> dict[
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert"])
-def test_scores_and_order_are_those_of_cross_encoder_predict(
+def test_scores_and_order_are_the_logits_of_cross_encoder_predict(
     family: str, tmp_path: Path, tiny_encoder: str, request_: RerankRequest, clock: StageClock
 ) -> None:
+    import torch
     from sentence_transformers import CrossEncoder
 
     folder = make_checkpoint(family, tmp_path, Path(tiny_encoder))
-    expected = CrossEncoder(folder, device="cpu", max_length=128).predict([(QUERY, p) for p in PASSAGES])
+    encoder = CrossEncoder(folder, device="cpu", max_length=128)
+    expected = encoder.predict([(QUERY, p) for p in PASSAGES], activation_fn=torch.nn.Identity())
     # A budget of 100 tokens makes five batches of six pairs, so batching is part of what is compared.
     reranker = create("cross-encoder", {"model": folder, "max_length": 128, "batch_tokens": 100})
     scores = scores_of(reranker, request_, clock)
@@ -94,6 +96,7 @@ def test_scores_and_order_are_those_of_cross_encoder_predict(
 def test_a_language_model_saved_as_a_cross_encoder_keeps_its_chat_template_and_prompt(
     tiny_llm: str, tmp_path: Path, request_: RerankRequest, clock: StageClock
 ) -> None:
+    import torch
     from sentence_transformers import CrossEncoder
     from transformers import AutoTokenizer, LlamaForCausalLM
 
@@ -111,7 +114,8 @@ def test_a_language_model_saved_as_a_cross_encoder_keeps_its_chat_template_and_p
     prompts = {"web": "Find passages that answer the query."}
     encoder = CrossEncoder(str(source), device="cpu", prompts=prompts, default_prompt_name="web")
     encoder.save_pretrained(str(saved), create_model_card=False)
-    expected = encoder.predict([(QUERY, passage) for passage in PASSAGES])
+    pairs = [(QUERY, passage) for passage in PASSAGES]
+    expected = encoder.predict(pairs, activation_fn=torch.nn.Identity())
     scores = scores_of(create("cross-encoder", {"model": str(saved), "batch_tokens": 500}), request_, clock)
     assert scores == pytest.approx({f"d{i}": float(score) for i, score in enumerate(expected)}, abs=1e-5)
 
