@@ -126,7 +126,7 @@ def test_cross_encoder(
 ) -> None:
     from sentence_transformers import CrossEncoder
 
-    encoder = CrossEncoder(classifier, device="cpu")
+    encoder = CrossEncoder(classifier, device="cpu", activation_fn=torch.nn.Identity())
     reranker = create("cross-encoder", {"model": classifier, "device": "cpu"})
 
     def predict() -> list[float]:
