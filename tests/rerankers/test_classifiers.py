@@ -92,7 +92,8 @@ def test_a_batch_scores_as_pairs_do_alone_whatever_the_padding_token(
     set_tokenizer(folder, pad_token=tokenizer_pad, padding_side="left")
     texts = [*PASSAGES, "ends in the padding token </s>", "and so does the other <unk>"]
     expected = pair_by_pair(folder, [(QUERY, text) for text in texts])
-    scores = scores_of(create("cross-encoder", {"model": str(folder)}), make_request(QUERY, texts), clock)
+    reranker = create("cross-encoder", {"model": str(folder), "control_tokens": "control"})
+    scores = scores_of(reranker, make_request(QUERY, texts), clock)
     assert scores == pytest.approx({f"d{i}": score for i, score in enumerate(expected)}, abs=1e-5)
 
 

@@ -94,7 +94,7 @@ def test_surplus_weights_are_refused(tiny_encoder: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "encoder.layer.7.output.dense.bias": torch.zeros(32)}, folder / "model.safetensors")
-    with pytest.raises(ModelError, match=r"too many, first 'encoder\.layer\.7"):
+    with pytest.raises(ModelError, match=r"too many for its BertModel, first 'encoder\.layer\.7"):
         Encoder(str(folder))
 
 
