@@ -70,17 +70,19 @@ def score_in_float32(encoder: Any) -> None:
 
     from rerankers.llm.readout import read_only
 
-    outputs, last = encoder.num_labels, encoder[-1]
+    last = encoder[-1]
     if isinstance(last, LogitScore):
         answers = [token for token in (last.true_token_id, last.false_token_id) if token is not None]
         read_only(encoder.model, answers)
         last.true_token_id, last.false_token_id = 0, 1 if len(answers) == 2 else None
-        outputs = len(answers)
+        return
     backbone = set(encoder.model.base_model.modules())
     heads = [
         name
         for name, module in encoder.named_modules()
-        if type(module) is torch.nn.Linear and module.out_features == outputs and module not in backbone
+        if type(module) is torch.nn.Linear
+        and module.out_features == encoder.num_labels
+        and module not in backbone
     ]
     if heads and encoder.dtype != torch.float32:
         encoder.set_keep_in_fp32_modules([*encoder.keep_in_fp32_modules, heads[-1]])

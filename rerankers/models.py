@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from rerankers.errors import InputError, ModelError
 from rerankers.fingerprints import fingerprint, is_content_of
@@ -120,13 +120,19 @@ def _dequantise(folder: Path, gguf_file: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from rerankers.loading_report import load_complete
     from rerankers.vocabulary import load_tokenizer
 
     with redirect_stderr(StringIO()):  # its progress bars would tear the harness's own
         tokenizer = load_tokenizer(ModelFiles(str(folder), str(folder), gguf_file=gguf_file))
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=gguf_file, dtype=torch.float32, trust_remote_code=False
+        load = partial(
+            AutoModelForCausalLM.from_pretrained,
+            folder,
+            gguf_file=gguf_file,
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
+        model = load_complete(str(folder), load)
     del model.config.quantization_config  # the weights are plain now; save_pretrained refuses what
     model.hf_quantizer = None  # still calls itself quantised
     model.save_pretrained(folder)
