@@ -64,8 +64,9 @@ def complete_weights(name: str, may_lack: str | None = None) -> Iterator[None]:
     """
     from transformers import PreTrainedModel
 
+    base: Any = PreTrainedModel
     with _PATCH:
-        plain = PreTrainedModel.__dict__["from_pretrained"]
+        plain = base.__dict__["from_pretrained"]
 
         def from_pretrained(cls: type[Any], /, *args: Any, **how: Any) -> Any:
             wants_report = how.get("output_loading_info", False)
@@ -74,11 +75,11 @@ def complete_weights(name: str, may_lack: str | None = None) -> Iterator[None]:
             check_report(name, type(model).__name__, report, may_lack)
             return (model, report) if wants_report else model
 
-        PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[method-assign]
+        base.from_pretrained = classmethod(from_pretrained)
         try:
             yield
         finally:
-            PreTrainedModel.from_pretrained = plain  # type: ignore[method-assign]
+            base.from_pretrained = plain
 
 
 def check_report(

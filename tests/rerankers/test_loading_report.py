@@ -42,16 +42,13 @@ def cut(part: str) -> Callable[[Weights], Weights]:
     return lambda weights: {n: w[:1].clone() if part in n else w for n, w in weights.items()}
 
 
-def loadable(kind: str, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    fixtures = {
-        "cross-encoder": ("tiny_classifier", {}),
-        "embedding": ("tiny_encoder", {}),
-        "query-likelihood": ("tiny_llm", {}),
-        "mono-t5": ("tiny_t5", {}),
-        "late-interaction": ("tiny_multi_vector", {}),
-    }
-    fixture, options = fixtures[kind]
-    return request.getfixturevalue(fixture), options
+MODELS = {
+    "cross-encoder": "tiny_classifier",
+    "embedding": "tiny_encoder",
+    "query-likelihood": "tiny_llm",
+    "mono-t5": "tiny_t5",
+    "late-interaction": "tiny_multi_vector",
+}
 
 
 @pytest.mark.parametrize(
@@ -84,10 +81,9 @@ def loadable(kind: str, request: pytest.FixtureRequest) -> tuple[str, dict[str, 
 def test_incomplete_or_surplus_weights_are_refused_by_name(
     kind: str, change: Any, words: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    source, options = loadable(kind, request)
-    folder = with_weights(source, tmp_path / "model", change)
+    folder = with_weights(request.getfixturevalue(MODELS[kind]), tmp_path / "model", change)
     with pytest.raises(ModelError, match=words):
-        create(kind, {"model": folder, **options})
+        create(kind, {"model": folder})
 
 
 @pytest.mark.parametrize(
