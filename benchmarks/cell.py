@@ -23,6 +23,7 @@ from benchmarks.seal import RANKING, RAW, ROWS, broken_files, seal
 from benchmarks.trec import trec_lines
 from rerankers.errors import DamagedError, StoreError
 from rerankers.files import replace_file
+from rerankers.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ def write_record(cell: Path, record: Record) -> None:
     """Replace a cell's record; of a cell that is done, seal the files."""
     sealed = (record.seal or seal(cell)) if record.status == "done" else None
     record = record.model_copy(update={"seal": sealed})
-    replace_file(cell / "record.json", record.model_dump_json(indent=2))
+    replace_file(cell / "record.json", without_secrets(record.model_dump_json(indent=2)))
 
 
 def write_imported(cell: Path, record: Record, ranking: bytes) -> None:

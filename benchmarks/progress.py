@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from rerankers.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -69,8 +71,8 @@ class Progress:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Write one line about what is going on."""
-    print(line, file=stream or sys.stderr, flush=True)
+    """Write one line about what is going on, without secrets."""
+    print(redacted(line), file=stream or sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

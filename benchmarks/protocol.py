@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.seeds import seed_everything
 from benchmarks.served import Call
-from rerankers.errors import ModelError
+from rerankers.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -82,22 +82,32 @@ def measure(
     """Rank all requests, `protocol.repeats` times, for modes `latency` and `throughput`.
 
     Batches are cut from all requests whatever is done, so that a resumed run forms the same ones; a batch
-    whose (query id, repeat) pairs are all in `done` is skipped.
+    whose (query id, repeat) pairs are all in `done` is skipped. Of a batch that an endpoint failed in, the
+    rankings that were finished are kept, and a resumed run asks for the others only: answers are paid once.
 
     Yields:
         what was measured of one call, its wall time divided by its requests; None for a batch that is
         skipped, so that systems measured in turn stay at the same query.
     """
+    is_paid = "endpoint" in reranker.describe()
     uncollected = 0.0
     for repeat in range(protocol.repeats):
         for batch in batches(requests, protocol.batch_size):
-            if all((request.query_id, repeat) in done for request in batch):
+            missing = [request for request in batch if (request.query_id, repeat) not in done]
+            if not missing:
                 yield None
                 continue
             seed_everything(protocol.seed, batch[0].query_id, repeat)
-            rankings, seconds = timed(reranker, batch, clock)
+            started = clock.now()
+            try:
+                rankings, seconds = timed(reranker, missing if is_paid else batch, clock)
+            except BackendError as error:
+                if error.finished:
+                    seconds = (clock.now() - started) / len(error.finished)
+                    yield Call(list(error.finished), repeat, seconds)
+                raise
             yield Call(rankings, repeat, seconds)
-            uncollected += seconds * len(batch)
+            uncollected += seconds * len(rankings)
             if uncollected > COLLECT_EVERY_SECONDS:
                 uncollected = 0.0
                 gc.collect(1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates_file import read_candidates
+from benchmarks.output_faults import OutputFaults
 from benchmarks.progress import Progress, say
 from benchmarks.trec import trec_lines
-from rerankers.errors import InputError
+from rerankers.errors import BackendError, InputError
 from rerankers.files import atomic_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
@@ -27,6 +28,7 @@ def rerank_file(
     The run appears when it is whole.
 
     Raises:
+        BackendError: not one answer of the model was as asked for; no output is written.
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
     """
     validated(name, options)
@@ -39,6 +41,7 @@ def rerank_file(
         raise InputError(f"{output.parent}: no such folder for the output; make it first")
     reranker = create(name, options)
     clock = StageClock()
+    faults = OutputFaults()
     try:
         if budget is not None:
             reranker.pay_from(Budget(budget))
@@ -51,7 +54,12 @@ def rerank_file(
                 request = RerankRequest(query_id, query, tuple(passages))
                 for ranking in reranker.rerank([request], clock):
                     run.write(trec_lines(ranking, name))
+                    faults.add(ranking.usage.nonzero())
                 progress.advance()
+            if faults.has_no_good_answer:
+                raise BackendError(f"{name}: {faults}. Nothing was written; try another model or prompt")
     finally:
         reranker.close()
+    if said := str(faults):
+        say(f"{name}: {said}")
     say(f"{len(file.queries)} queries in {output}")

@@ -24,6 +24,7 @@ from benchmarks.seal import RAW, ROWS
 from benchmarks.shown import as_html
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files import replace_file
+from rerankers.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -192,7 +193,8 @@ def write_experiment(
     listed = [*cells, *(cell for cell in imported if cell not in cells)]
     about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
     about |= {"inputs": inputs} if inputs else {}
-    replace_file(folder / "experiment.json", json.dumps(about, indent=2, ensure_ascii=False, default=str))
+    content = json.dumps(about, indent=2, ensure_ascii=False, default=str)
+    replace_file(folder / "experiment.json", without_secrets(content))
 
 
 def _is_imported(cell: Path) -> bool:
@@ -210,7 +212,7 @@ def list_cells(folder: Path, cells: Sequence[str]) -> None:
         return write_experiment(folder, "imported", cells, {})
     listed = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
     changed = about.model_copy(update={"cells": listed})
-    return replace_file(folder / "experiment.json", changed.model_dump_json(indent=2))
+    return replace_file(folder / "experiment.json", without_secrets(changed.model_dump_json(indent=2)))
 
 
 class About(BaseModel):

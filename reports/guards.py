@@ -59,6 +59,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"({', '.join(system.slowed_by)})."
             )
         found += about_calls(system)
+        found += unread(system)
     found += drift(cells)
     machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
     if len(machines) > 1:
@@ -156,13 +157,25 @@ def about_calls(system: SystemResult) -> list[str]:
     calls = system.work.get("llm_calls")
     said = {
         "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
-        "calls_estimated": "calls have tokens that are an estimate, because their endpoint reports none",
+        "calls_estimated": "calls have tokens that are an estimate, for their answers came without a count",
     }
     found = {name: system.work.get(name, 0.0) for name in said}
     return [
         f"{system.label}: {percent(found[name] / calls)} of its {meaning}."
         for name, meaning in said.items()
         if calls and found[name]
+    ]
+
+
+def unread(system: SystemResult) -> list[str]:
+    """Warnings about a system without one answer in the form that was asked for."""
+    if not system.work.get("llm_calls") or "well_formed" in system.work:
+        return []
+    if not 0 < system.measured_queries == system.faulty_queries:
+        return []
+    return [
+        f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
+        "given, repaired, and not a result."
     ]
 
 

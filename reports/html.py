@@ -28,6 +28,7 @@ from reports.context import build
 from reports.tables import LAYOUTS, tables
 from rerankers.files import is_written_directly, replace_file
 from rerankers.interface import FAULTS
+from rerankers.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
         replace_file(page, render(context))
         return page
     page.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(page, render(context))
+    replace_file(page, without_secrets(render(context)))
     _write_tables(context, page.with_name(f"{page.stem}-tables"))
     _write_figures(context, page.with_name(f"{page.stem}-figures"))
     return page
@@ -187,7 +188,7 @@ def _write_tables(context: Context, folder: Path) -> None:
     writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
     for layout in (layout for layout in LAYOUTS if tables(context, layout)):
         for suffix, write in writers.items():
-            replace_file(folder / f"{layout}.{suffix}", write(context, layout))
+            replace_file(folder / f"{layout}.{suffix}", without_secrets(write(context, layout)))
 
 
 def _write_figures(context: Context, folder: Path) -> None:

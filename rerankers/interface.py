@@ -85,7 +85,7 @@ class Usage:
     tokens_saved: int = 0  # an estimate of what answers would have cost that were ended once known
     dollars: float = 0.0  # at list price, whether paid now or when a replayed answer was recorded
     calls_replayed: int = 0  # calls answered from a recording
-    calls_estimated: int = 0  # calls whose tokens are an estimate, because the endpoint reports none
+    calls_estimated: int = 0  # calls whose tokens are an estimate, for want of a usable count
     retries: int = 0  # further attempts after calls that failed
     well_formed: int = 0  # answers that were just what was asked for; the others are in `faults`
     decode_steps: int = 0  # forward passes that must follow one another, prefill not counted

@@ -189,8 +189,11 @@ class RerankAPI(Reranker):
             with clock.stage("parse", cost):
                 response = json.loads(exchange.text)
                 self._book(response, request.query, part, cost)
-                for index, score in self._read(response, len(part), cost).items():
-                    scores[start + index] = score
+                faults = sum(cost.usage.faults.values())
+                read = self._read(response, len(part), cost)
+                is_repaired = len(read) < len(part) or sum(cost.usage.faults.values()) > faults
+                cost.usage.well_formed += not is_repaired
+                scores |= {start + index: score for index, score in read.items()}
         with clock.stage("order", cost):
             found = sorted(scores, key=lambda i: -scores[i])
             missing = [i for i in range(len(texts)) if i not in scores]

@@ -30,6 +30,7 @@ READABLE = {
     "rerankers.errors",
     "rerankers.files",
     "rerankers.interface",
+    "rerankers.redaction",
     "rerankers.stages",
 }
 # These start reports, which therefore stand above them: the command line, and what times a large page.

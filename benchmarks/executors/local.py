@@ -11,6 +11,7 @@ from benchmarks.candidates import load_pool
 from benchmarks.cell import check_seal, committed, read_record, write_record
 from benchmarks.inputs import Inputs
 from benchmarks.measure_checks import check_measures
+from benchmarks.output_faults import faults_of
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.plan import plan
 from benchmarks.progress import duration, say
@@ -89,6 +90,9 @@ def run(
             outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
             gc.unfreeze()
+        for cell in cells:
+            if said := str(faults_of(folder / cell.name)):
+                say(f"{cell.pool.name}: {cell.label}: {said}")
         paid = [cell for cell in cells if capabilities(cell.reranker, cell.options).is_remote]
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
     return outcome

@@ -47,7 +47,7 @@ def context(folder: Folder) -> Context:
                 options={"window": window},
                 seconds=lambda i, window=window: window / 2 + i / 10,  # type: ignore[misc]
                 stages={"prefill": 0.25, "decode": 0.5},
-                usage=lambda: Usage(llm_calls=9, prompt_tokens=1950, faults={"missing": 1}),
+                usage=lambda: Usage(llm_calls=9, well_formed=8, prompt_tokens=1950, faults={"missing": 1}),
                 described={"notice": "temperature 0 & no sampling"},
             )
         folder.cell(pool, "Broken", folder.kept, status="failed", error="out of memory", only=0)
