@@ -92,7 +92,8 @@ def is_failure(error: BaseException) -> bool:
 
     A panic in a tokenizer's compiled code is a failure, but not an `Exception`.
     """
-    return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+    is_cancelled = type(error).__module__ == "asyncio.exceptions"  # a deadline passed, or the program ends
+    return not (is_cancelled or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit))
 
 
 def reason_of(error: BaseException) -> str:

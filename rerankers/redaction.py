@@ -13,6 +13,7 @@ import json
 import os
 import re
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE)$")
@@ -40,6 +41,17 @@ def hide(text: str, name: str, secret: str) -> str:
         if spelling in text:
             text = text.replace(spelling, f"${name}")
     return text
+
+
+def hide_within(value: Any, name: str, secret: str) -> Any:
+    """Replace one secret in all strings of a decoded JSON value, names of fields included."""
+    if isinstance(value, str):
+        return hide(value, name, secret)
+    if isinstance(value, list):
+        return [hide_within(item, name, secret) for item in value]
+    if isinstance(value, dict):
+        return {hide(key, name, secret): hide_within(item, name, secret) for key, item in value.items()}
+    return value
 
 
 def excerpt(value: object, length: int) -> str:

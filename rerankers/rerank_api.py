@@ -29,7 +29,7 @@ from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankReq
 from rerankers.llm.prices import RerankPrice
 from rerankers.llm.reading import count
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, canonical
-from rerankers.redaction import excerpt, hide
+from rerankers.redaction import excerpt, hide_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -228,7 +228,7 @@ class RerankAPI(Reranker):
             response = await self._http.post(body.encode())
         tokens, is_estimate = self._tokens(response, query, texts)
         exchange = Exchange(
-            text=hide(canonical(response), self._shape.key, self._key or ""),
+            text=canonical(hide_within(response, self._shape.key, self._key or "")),
             prompt_tokens=tokens,
             counted_by=_ESTIMATED if is_estimate else BY_ENDPOINT,
             stage_seconds=measured.stage_seconds,
