@@ -17,7 +17,7 @@ from rerankers.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MLP = re.compile(r"mlp([1-9][0-9]*)x_gelu")
+_MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")  # a kind comes from a file, so not of any depth
 
 
 def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn.Module:
@@ -47,9 +47,14 @@ def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -
     """A projector with trained weights, whose names may carry any prefix up to `projector.`.
 
     Raises:
-        ModelError: nobody knows that kind, or a weight is missing, surplus, or of the wrong shape.
+        ModelError: the kind is unknown, or a weight is missing, surplus, of the wrong shape, or not finite.
     """
     plain = {name.rpartition("projector.")[2]: weight for name, weight in weights.items()}
+    if len(plain) < len(weights):
+        raise ModelError(f"{where} holds two projectors: {', '.join(sorted(weights)[:4])}. Keep one of them.")
+    broken = next((name for name, weight in plain.items() if not torch.isfinite(weight).all()), None)
+    if broken is not None:
+        raise ModelError(f"{where}: the projector's {broken} is not finite. Download or train it again.")
     if kind == "linear":  # the released code has a bare Linear here: `weight`, `bias`
         plain = {name if name.startswith("0.") else f"0.{name}": weight for name, weight in plain.items()}
     matrices = {name: weight for name, weight in plain.items() if name.endswith("weight")}

@@ -236,6 +236,16 @@ def lost(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
 
+def without(name: str, part: str) -> Callable[[Path], object]:
+    """Loses the weights that have `part` in their names."""
+
+    def lose(folder: Path) -> None:
+        kept = {key: weight for key, weight in load_file(folder / name).items() if part not in key}
+        save_file(kept, folder / name)
+
+    return lose
+
+
 def rewritten(name: str, key: str, *shape: int) -> Callable[[Path], object]:
     write: Callable[[Any, Path], None] = save_file if name.endswith(".safetensors") else torch.save
     return lambda folder: write({key: torch.zeros(shape)}, folder / name)
@@ -249,6 +259,25 @@ def rewritten(name: str, key: str, *shape: int) -> Callable[[Path], object]:
         (restated("adapter_config.json", peft_type="IA3"), "is a IA3 adapter; only LORA can be merged"),
         (lost("projector.bin"), "neither projector.bin nor one in its trainables"),
         (lost("adapter_model.safetensors"), "but no adapter_model.safetensors"),
+        (without("adapter_model.safetensors", ""), "but no adapter_model.safetensors with weights"),
+        (
+            without("adapter_model.safetensors", "layers.1."),  # q_proj and v_proj of one of the layers
+            r"lacks the weights of 2 modules, first 'model\.layers\.1\.self_attn\.q_proj'",
+        ),
+        (
+            restated("adapter_config.json", r=8),
+            r"has rank 4 at 'model\.layers\.0\..*, not 8 as adapter_config",
+        ),
+        (restated("adapter_config.json", lora_alpha="8"), "lora_alpha is '8' in adapter_config.json"),
+        (restated("adapter_config.json", lora_alpha=None), "lora_alpha is None in adapter_config.json"),
+        (
+            restated("adapter_config.json", base_model_name_or_path=None),
+            "base_model_name_or_path is None in adapter_config.json",
+        ),
+        (
+            rewritten("non_lora_trainables.bin", "base_model.model.model.encoder.other.weight", 2),
+            "has a trained weight that the base model lacks: 'model.encoder.other.weight'",
+        ),
         (
             rewritten("adapter_model.safetensors", "base_model.model.lm_head.lora_C.weight", 2),
             "has a weight the model lacks: 'base_model.model.lm_head.lora_C.weight'",

@@ -44,6 +44,17 @@ def test_an_identity_has_nothing_to_learn_and_changes_no_vector() -> None:
         ),
         ("mlp2x_gelu", {"0.bias": torch.ones(3)}, "here holds no projector weights"),
         ("mlp2x_gelu", {"0.weight": torch.ones(3, 2)}, "the projector of here is no mlp2x_gelu: .*Missing"),
+        ("mlp999999999x_gelu", {"0.weight": torch.ones(3, 2)}, "unknown projector 'mlp999999999x_gelu'"),
+        (
+            "linear",
+            {"a.projector.weight": torch.ones(3, 2), "b.projector.weight": torch.zeros(3, 2)},
+            "here holds two projectors",
+        ),
+        (
+            "linear",
+            {"weight": torch.ones(3, 2), "bias": torch.tensor([0.0, float("nan"), 1.0])},
+            "the projector's bias is not finite",
+        ),
     ],
 )
 def test_weights_that_are_no_such_projector_are_refused(
