@@ -62,7 +62,7 @@ def search_at_once(
 ) -> dict[str, list[tuple[str, float]]]:
     """Hits, best first, by query id, of as many queries at a time as fit; equal scores in any order."""
     doc_ids, passages = _passages_of(encoder, dataset)
-    together = max(1, _PRODUCTS // len(passages))
+    together = max(1, _PRODUCTS // max(1, len(passages)))
     hits: dict[str, list[tuple[str, float]]] = {}
     ids = list(queries)
     for start in range(0, len(ids), together):
@@ -75,11 +75,20 @@ def search_at_once(
 
 
 def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.Tensor]:
-    """Ids of all passages, and their embeddings on the encoder's device, (n_passages, dimension)."""
+    """Ids of passages, and their embeddings on the encoder's device, (n_passages, dimension).
+
+    A passage without tokens has a vector of zeros, which compares with nothing: it is never retrieved.
+    """
     folder = _embeddings_of(encoder, dataset)
     doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
     mapped = np.memmap(folder / "embeddings.f32", np.float32, "c", shape=(len(doc_ids), encoder.dimension))
-    return doc_ids, torch.from_numpy(mapped).to(encoder.device)
+    passages = torch.from_numpy(mapped)
+    blocks = range(0, len(doc_ids), _SEARCH_BLOCK)
+    has_tokens = torch.cat([passages[start : start + _SEARCH_BLOCK].any(dim=1) for start in blocks])
+    if not has_tokens.all():
+        doc_ids = [doc_id for doc_id, has in zip(doc_ids, has_tokens.tolist(), strict=True) if has]
+        passages = passages[has_tokens]
+    return doc_ids, passages.to(encoder.device)
 
 
 def best(

@@ -1,14 +1,15 @@
-"""The embedding baseline: cosine of query and passage embeddings, what a dense retriever alone would do."""
+"""The embedding baseline: compares query and passage embeddings, as a dense retriever alone would do."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import torch
 from pydantic import Field, validate_call
 
 from rerankers.devices import AttentionName, DtypeName
-from rerankers.encoders.encoder import Encoder
+from rerankers.encoders.encoder import Encoder, SimilarityName
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
 
 
 class EmbeddingReranker(Reranker):
-    """Ranks by the cosine of query and passage.
+    """Ranks by the similarity of query and passage: their cosine, or their inner product.
+
+    A passage without tokens ranks last.
 
     Args:
         model: encoder; hub id, folder or wheel, see `rerankers.models`.
         revision: hub revision (branch, tag or commit).
         embeddings: `per_query` embeds passages when a query comes, `precomputed` takes them from the store.
         store: folder of the embedding stores; None is the cache folder.
-        pooling, max_length, query_prefix, passage_prefix, batch_tokens: see `rerankers.encoders.encoder`.
+        pooling, max_length, query_prefix, passage_prefix, similarity, batch_tokens: see
+            `rerankers.encoders.encoder`.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
 
     Raises:
@@ -49,6 +53,7 @@ class EmbeddingReranker(Reranker):
         max_length: Annotated[int, Field(ge=8)] = 512,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
+        similarity: SimilarityName = "auto",
         batch_tokens: Annotated[int, Field(ge=1)] | None = None,
         device: str = "auto",
         dtype: DtypeName = "auto",
@@ -61,6 +66,7 @@ class EmbeddingReranker(Reranker):
             max_length=max_length,
             query_prefix=query_prefix,
             passage_prefix=passage_prefix,
+            similarity=similarity,
             batch_tokens=batch_tokens,
             device=device,
             dtype=dtype,
@@ -75,7 +81,7 @@ class EmbeddingReranker(Reranker):
         self.device = str(self._encoder.device)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by cosine; a passage of several queries is embedded once, and counted for the first."""
+        """Rank by similarity; a passage of several queries is embedded once, and counted for the first."""
         costs = [Cost() for _ in requests]
         usages: dict[str, Usage] = {}
         for request, cost in zip(requests, costs, strict=True):
@@ -91,8 +97,12 @@ class EmbeddingReranker(Reranker):
         for i, (request, cost) in enumerate(zip(requests, costs, strict=True)):
             with clock.stage("order", cost):
                 texts = list(dict.fromkeys(candidate.text for candidate in request.candidates))
-                cosines = (passages[[row_of[text] for text in texts]] @ queries[i]).tolist() if texts else []
-                scores = dict(zip(texts, cosines, strict=True))  # equal texts score equal to the last bit
+                similarities = (
+                    _similarities(passages[[row_of[text] for text in texts]], queries[i]) if texts else []
+                )
+                scores = dict(
+                    zip(texts, similarities, strict=True)
+                )  # equal texts score equal to the last bit
                 asked = [scores[candidate.text] for candidate in request.candidates]
                 rankings.append(Ranking.by_score(request, asked, cost))
         return rankings
@@ -104,3 +114,11 @@ class EmbeddingReranker(Reranker):
     def describe(self) -> dict[str, object]:
         """The encoder as loaded, and where passages' embeddings come from."""
         return {**self._encoder.describe(), "embeddings": self._embeddings, "device": self.device}
+
+
+def _similarities(passages: torch.Tensor, query: torch.Tensor) -> list[float]:
+    """Inner products of (texts, dimension) and (dimension,); a vector of zeros, of no tokens, comes last."""
+    products = passages @ query
+    lowest = products.min() - 1
+    similarities: list[float] = torch.where(passages.any(dim=1), products, lowest).tolist()
+    return similarities

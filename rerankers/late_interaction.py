@@ -7,11 +7,14 @@ Stanford's ColBERT.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from pydantic import validate_call
 
 from rerankers.batching import resolve_batch_tokens
+from rerankers.encoders.limits import limit_lengths
+from rerankers.encoders.recipe import read_list
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.loading_report import POOLER
@@ -25,8 +28,6 @@ from rerankers.sentence_model import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
     from rerankers.models import ModelFiles
     from rerankers.stages import StageClock
@@ -53,16 +54,18 @@ class LateInteraction(Reranker):
             MultiVectorEncoder, "multi-vector model", files, loaded, may_lack=POOLER
         )
         self._check_projection(files)
+        transformers = [module for module in self._encoder.modules() if hasattr(module, "document_length")]
+        limit_lengths(files.name, transformers, self._encoder.max_seq_length, {"query": "", "document": ""})
         self.device = str(self._encoder.device)
         self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
 
     def _check_projection(self, files: ModelFiles) -> None:
-        """Refuse a bare encoder: it would get a random projection, and a warning nobody reads."""
-        from sentence_transformers.util import is_sentence_transformer_model
-
+        """Refuse an encoder of single vectors, which would get a random projection, with a log line only."""
+        modules = read_list(files, "modules.json")
+        kinds = {str(row.get("type")).rpartition(".")[2] for row in modules if isinstance(row, dict)}
         architecture = (self._encoder[0].config.architectures or ["unknown"])[0]
         knows_how = architecture == "HF_ColBERT" or architecture.endswith("ForRetrieval")
-        if not knows_how and not is_sentence_transformer_model(files.location, revision=files.revision):
+        if "Pooling" in kinds or not (knows_how or modules):
             raise ModelError(f"{files.name!r} is a {architecture}, not a multi-vector model; use embedding")
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -76,15 +79,22 @@ class LateInteraction(Reranker):
         asked = [candidate.text for candidate in request.candidates]
         texts = list(dict.fromkeys(asked))  # equal texts score equal to the last bit
         with clock.stage("embed", cost):
-            query = self._encoder.encode_query([request.query], show_progress_bar=False)
+            query = self._embed_query(request.query)
             passages, cut = self._embed(texts)
         cost.usage.passages_embedded = len(texts)
         cost.usage.passages_truncated = sum(cut)
         with clock.stage("forward", cost):
-            similarity = self._encoder.similarity(query, passages)[0].tolist()
+            similarity = self._similarities(query, passages)
         with clock.stage("order", cost):
             scores = dict(zip(texts, similarity, strict=True))
             return Ranking.by_score(request, [scores[text] for text in asked], cost)
+
+    def _embed_query(self, text: str) -> Any:
+        """(query tokens, dimension) in a list; no rows for a query that the tokenizer makes no token of."""
+        read = f"{self._encoder.prompts.get('query') or ''}{text}"
+        if self._encoder[0].query_expansion is None and not self._encoder.tokenizer(read)["input_ids"]:
+            return [torch.empty(0, self._encoder.get_embedding_dimension())]
+        return self._encoder.encode_query([text], show_progress_bar=False)
 
     def _embed(self, texts: list[str]) -> tuple[list[torch.Tensor], list[bool]]:
         """For each passage (tokens that count, dimension), and whether it was cut.
@@ -104,7 +114,17 @@ class LateInteraction(Reranker):
             found.update({row: tokens[counts] for row, tokens, counts in vectors})
 
         in_batches(self._encoder, features, lengths, self._batch_tokens, read)
-        return [found[row] for row in range(len(texts))], cut
+        nothing = torch.empty(0, self._encoder.get_embedding_dimension(), device=self.device)
+        return [found.get(row, nothing) for row in range(len(texts))], cut
+
+    def _similarities(self, query: Any, passages: list[torch.Tensor]) -> list[float]:
+        """MaxSim of each passage; those without tokens come last, and all are equal to a query without."""
+        full = [row for row, tokens in enumerate(passages) if len(tokens)]
+        if not full or not len(query[0]):
+            return [float(bool(len(tokens))) for tokens in passages]
+        scores = self._encoder.similarity(query, [passages[row] for row in full])[0].tolist()
+        by_row = dict(zip(full, scores, strict=True))
+        return [by_row.get(row, min(scores) - 1) for row in range(len(passages))]
 
     def describe(self) -> dict[str, object]:
         """Model, revision or fingerprint, dtype, attention, lengths and similarity."""

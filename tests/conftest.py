@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -70,9 +71,19 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder() -> str:
-    """A random two-layer BERT encoder as a local folder."""
-    return str(GOLDEN / "pe_rank" / "mistral" / "encoder")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random two-layer BERT encoder with mean pooling, as sentence-transformers lays out its folder."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    shutil.copytree(GOLDEN / "pe_rank" / "mistral" / "encoder", folder, dirs_exist_ok=True)
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

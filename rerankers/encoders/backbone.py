@@ -1,22 +1,23 @@
-"""Loads the transformer behind an embedding model, and refuses weights that do not fit.
+"""The transformer in front of an encoder's pooling where sentence-transformers does not load it.
 
-transformers loads every architecture it knows; Jina v2, which it does not know, is `jina_bert`. No code from
-a model's repository is run.
+That is Jina v2 (`jina_bert`), and any architecture of transformers whose weights a checkpoint of PE-Rank
+brings. Weights that do not fit are refused. No code from a model's repository is run.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sentence_transformers.base.modules import InputModule
+
 from rerankers.encoders.jina_bert import JinaBert, JinaBertConfig
-from rerankers.encoders.recipe import read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
-from rerankers.loading_report import POOLER, load_complete, refuse_misfits
+from rerankers.loading_report import POOLER, refuse_misfits
+from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -24,52 +25,78 @@ if TYPE_CHECKING:
     from rerankers.models import ModelFiles
 
 
+class Backbone(InputModule):
+    """A network and its tokenizer as the first module of a `SentenceTransformer`."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.tokenizer: Any = tokenizer
+
+    @property
+    def config(self) -> Any:
+        """The network's configuration."""
+        return self.model.config
+
+    def get_embedding_dimension(self) -> int:
+        """Return the size of a token's vector."""
+        return int(self.config.hidden_size)
+
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_settings: Any) -> Any:
+        """Tokenise texts; token ids stay lists of different lengths."""
+        return self.tokenizer(
+            [(prompt or "") + text for text in inputs],
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+
+    def forward(self, features: dict[str, Any], **_settings: Any) -> dict[str, Any]:
+        """Add `token_embeddings` (batch, tokens, dimension)."""
+        output = self.model(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
+        return {**features, "token_embeddings": output.last_hidden_state}
+
+    def save(self, output_path: str, *args: Any, **settings: Any) -> None:
+        """Refuse: such a model is read only."""
+        raise NotImplementedError
+
+
 def load_backbone(
     files: ModelFiles,
+    stated: Mapping[str, Any],
     dtype: torch.dtype,
     attention: AttentionName,
     weights: Mapping[str, torch.Tensor] | None,
-) -> Any:
-    """The model in evaluation mode, without gradients; `weights` replace the model's own if given.
+) -> Backbone:
+    """Load Jina v2, or an architecture of transformers with the given weights.
+
+    Args:
+        files: where the configuration, the tokenizer and, without `weights`, the weights are.
+        stated: the model's `config.json`.
+        dtype: of the weights.
+        attention: transformers' attention implementation.
+        weights: in place of the model's own, by the names the model gives them.
 
     Raises:
         ModelError: the files do not load, or weights are missing or surplus.
     """
-    config = read_json(files, "config.json")
-    if not config:
-        raise ModelError(f"{files.name!r} has no config.json that can be read: not a model, or no network")
-    if config.get("position_embedding_type") == "alibi":
-        return _jina_bert(files, config, dtype, attention, weights)
-    how = {"attn_implementation": attention} if attention != "auto" else {}
-    model = _from_files(files, dtype, how) if weights is None else _from_weights(files, dtype, how, weights)
-    return model.eval().requires_grad_(False)
+    if stated.get("position_embedding_type") == "alibi":
+        return Backbone(_jina_bert(files, stated, dtype, attention, weights), load_tokenizer(files))
+    model = _empty(files, dtype, attention)
+    _fill(model, read_model_weights(files) if weights is None else weights, files.name)
+    return Backbone(model, load_tokenizer(files))
 
 
-def _from_files(files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str]) -> Any:
-    from transformers import AutoModel
-
-    load = partial(
-        AutoModel.from_pretrained,
-        files.location,
-        revision=files.revision or "main",
-        trust_remote_code=False,
-        dtype=dtype,
-        **how,
-    )
-    return load_complete(files.name, load, may_lack=POOLER)
-
-
-def _from_weights(
-    files: ModelFiles, dtype: torch.dtype, how: Mapping[str, str], weights: Mapping[str, torch.Tensor]
-) -> Any:
+def _empty(files: ModelFiles, dtype: torch.dtype, attention: AttentionName) -> Any:
+    """The architecture that `config.json` names, without its weights."""
     from transformers import AutoConfig, AutoModel
 
+    how = {"attn_implementation": attention} if attention != "auto" else {}
     config = AutoConfig.from_pretrained(
         files.location, revision=files.revision or "main", trust_remote_code=False
     )
-    model: Any = AutoModel.from_config(config, trust_remote_code=False, dtype=dtype, **how)  # type: ignore[no-untyped-call]
-    _fill(model, weights, files.name)
-    return model
+    return AutoModel.from_config(config, trust_remote_code=False, dtype=dtype, **how)  # type: ignore[no-untyped-call]
 
 
 def _jina_bert(
@@ -82,9 +109,9 @@ def _jina_bert(
     if attention not in ("auto", "sdpa"):
         raise ModelError(f"{files.name!r} runs with sdpa attention only: its positions are an attention bias")
     model = JinaBert(JinaBertConfig.of(stated, files.name)).to(dtype)
-    found = read_model_weights(files) if weights is None else weights
-    _fill(model, {name.removeprefix("bert."): weight for name, weight in found.items()}, files.name)
-    return model.eval().requires_grad_(False)
+    given = read_model_weights(files) if weights is None else weights
+    _fill(model, {name.removeprefix("bert."): weight for name, weight in given.items()}, files.name)
+    return model
 
 
 def _fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
@@ -92,7 +119,10 @@ def _fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str
         misfits = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # a shape that does not fit
         raise ModelError(f"the weights of {name!r} do not fit: {' '.join(str(error).split())}") from error
-    architecture = type(model).__name__
     refuse_misfits(
-        name, misfits.missing_keys, misfits.unexpected_keys, architecture=architecture, may_lack=POOLER
+        name,
+        misfits.missing_keys,
+        misfits.unexpected_keys,
+        architecture=type(model).__name__,
+        may_lack=POOLER,
     )

@@ -1,11 +1,12 @@
-"""An embedding model: texts in, unit vectors out.
+"""An embedding model: texts in, vectors out whose inner products compare a query with passages.
 
-Passages are sorted by length and batched under a token budget, so that little is spent on padding.
+What a text passes on the way is sentence-transformers': its preprocessing, its modules, its prompts. Batching
+is ours. Texts are sorted by length and batched under a token budget, so that little is spent on padding.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,45 +14,60 @@ from pydantic import ConfigDict, validate_call
 
 from rerankers.batching import length_sorted_batches
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.encoders.backbone import load_backbone
-from rerankers.encoders.recipe import Pooling, find_recipe
+from rerankers.encoders.folder import SETTINGS, EncoderFolder, read_folder
+from rerankers.encoders.jina_bert import POOLING
+from rerankers.encoders.limits import limit_lengths
+from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
+from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
+from rerankers.errors import ModelError
 from rerankers.models import find_model
 from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
-from rerankers.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.models import ModelFiles
+
 Kind = Literal["query", "passage"]
+SimilarityName = Literal["auto", "cosine", "dot"]
+
+_TASKS = {"query": "query", "passage": "document"}
+_CHUNK = 1024  # texts tokenised at once, which bounds memory
+_LIBRARY_BATCH = 256  # texts in a batch of models without a transformer
 
 
 class Encoder:
-    """A bidirectional or causal encoder with its tokenizer, pooling and prefixes.
+    """An embedding model with its tokenizer, modules, prompts and similarity.
 
     Args:
         model: hub id, folder or wheel; see `rerankers.models`.
         revision: hub revision (branch, tag or commit).
         pooling: `mean` over tokens, the first (`cls`) or the `last_token`; `auto` as the authors say.
-        max_length: longest input in tokens, special ones included; the authors' limit applies if smaller.
-        query_prefix: put before queries; None is the authors' own.
-        passage_prefix: put before passages; None is the authors' own.
-        dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
+        max_length: longest input in tokens, special ones and the prefix included; the authors' limit applies
+            if smaller. Models without a transformer (averaged word vectors) cut nothing.
+        query_prefix: put before queries; None is the authors' own prompt.
+        passage_prefix: put before passages; None is the authors' own prompt.
+        similarity: `cosine` gives vectors of length one, `dot` the model's own; `auto` as the authors say,
+            and cosine where they do not.
+        dtype: the transformer's dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: transformers' attention implementation; `auto` lets transformers choose.
         batch_tokens: most tokens in one forward pass, padding included; None is 16384 on CUDA and 1024 on a
             CPU, where larger batches fill no idle units and only bring padding and cache misses.
-        weights: these weights in place of the model's own, by the names the model gives them.
+        weights: these weights in place of the transformer's own, by the names the model gives them.
 
     Attributes:
         dimension: length of a vector.
         device: where weights and vectors are.
-        pooling: the pooling in use.
+        pooling: the pooling in use, `+` between several; `none` where no token is pooled.
+        similarity: `cosine` or `dot`.
+        max_length: longest input in tokens; None where nothing is cut.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load, or weights are missing or surplus.
+        ModelError: the files do not load, weights are missing or surplus, or nothing says how to pool.
     """
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
@@ -64,40 +80,56 @@ class Encoder:
         max_length: int = 512,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
+        similarity: SimilarityName = "auto",
         dtype: DtypeName = "auto",
         device: str = "auto",
         attention: AttentionName = "auto",
         batch_tokens: int | None = None,
         weights: dict[str, torch.Tensor] | None = None,
     ) -> None:
+        from rerankers.encoders import description, network  # sentence-transformers takes seconds to import
+
         files = find_model(model, revision)
-        recipe = find_recipe(files)
+        recipe, folder = find_recipe(files.name), read_folder(files)
+        self.similarity = _similarity(files, folder, similarity)
         self.device = resolve_device(device)
         with loading("encoder", model):
-            self._model = load_backbone(files, resolve_dtype(dtype, self.device), attention, weights).to(
-                self.device
+            self._model = network.load_network(
+                files,
+                folder,
+                _pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
+                dtype=resolve_dtype(dtype, self.device),
+                device=self.device,
+                attention=attention,
+                weights=weights,
             )
-            self._tokenizer: Any = load_tokenizer(files)
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        config = self._model.config
-        self.dimension: int = config.hidden_size
-        self.pooling: Pooling = recipe.pooling if pooling == "auto" else pooling
-        self.max_length: int = min(
-            max_length,
-            recipe.max_length or max_length,
-            self._tokenizer.model_max_length,
-            max_length if _has_no_position_table(config) else config.max_position_embeddings,
-        )
-        self.query_prefix = recipe.query_prefix if query_prefix is None else query_prefix
-        self.passage_prefix = recipe.passage_prefix if passage_prefix is None else passage_prefix
+        prompts = self._model.prompts
+        self.query_prefix = _first_stated(query_prefix, recipe.query_prefix, prompts.get("query"))
+        self.passage_prefix = _first_stated(passage_prefix, recipe.passage_prefix, prompts.get("document"))
+        self._transformers = network.transformers_of(self._model)
+        self.max_length: int | None = None
+        self.shorten(folder.max_length or max_length, str(folder.max_length_file or files.name))
+        self.shorten(recipe.max_length or max_length, files.name)
+        self.shorten(max_length, files.name)
+        self.dimension = self._dimension()
+        self.pooling = description.pooling_name(self._model)
+        self._tokenizers = network.tokenizers_of(self._model)
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
-        self._files = files
+        self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
+
+    def shorten(self, max_length: int, source: str = "max_length") -> None:
+        """Cut texts at `max_length` tokens from now on, if they were not cut before; `source` is for errors.
+
+        Raises:
+            ModelError: special tokens and a prefix alone fill the input.
+        """
+        prefixes = {"query": self.query_prefix, "document": self.passage_prefix}
+        self.max_length = limit_lengths(source, self._transformers, max_length, prefixes)
 
     def encode(self, texts: Sequence[str], *, kind: Kind = "passage") -> torch.Tensor:
-        """Embed texts: (len(texts), dimension) float32 on `device`, every row of length one.
+        """Embed texts: (len(texts), dimension) float32 on `device`.
 
-        Equal texts get equal rows to the last bit. No texts give no rows.
+        Equal texts get equal rows to the last bit. No texts give no rows. A text without tokens gets zeros.
         """
         return self.encode_and_cut(texts, kind=kind)[0]
 
@@ -105,73 +137,103 @@ class Encoder:
         self, texts: Sequence[str], *, kind: Kind = "passage"
     ) -> tuple[torch.Tensor, list[int]]:
         """Embed texts as `encode` does, and say which of them were cut at `max_length`."""
-        prefix = self.query_prefix if kind == "query" else self.passage_prefix
         row_of: dict[str, int] = {}
         for text in texts:
             row_of.setdefault(text, len(row_of))
-        vectors = torch.empty(len(row_of), self.dimension, device=self.device)
-        tokens, cut = self._tokenize([prefix + text for text in row_of])
+        different = list(row_of)
+        vectors = torch.zeros(len(different), self.dimension, device=self.device)
+        cut = [False] * len(different)
+        for start in range(0, len(different), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            if self._tokenizers:
+                cut[chunk] = self._embed(different[chunk], kind, vectors[chunk])
+            else:
+                vectors[chunk] = self._embed_by_library(different[chunk], kind)
         cut_rows = [row for row, text in enumerate(texts) if cut[row_of[text]]]
-
-        def embed(rows: list[int]) -> None:
-            vectors[to_device(torch.tensor(rows), self.device)] = self._forward([tokens[row] for row in rows])
-
-        lengths = [len(ids) for ids in tokens]
-        side_by_side(embed, length_sorted_batches(lengths, self._batch_tokens, self.device), self.device)
-        if len(row_of) < len(texts):
+        if len(different) < len(texts):
             vectors = vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
         return vectors, cut_rows
 
+    def _embed(self, texts: list[str], kind: Kind, vectors: torch.Tensor) -> list[bool]:
+        """Fill `vectors`, (len(texts), dimension), and tell which texts were cut."""
+        task = _TASKS[kind]
+        tokens = tokenize(self._model, self._tokenizers[task], texts, self._prefix(kind), task)
+        read = [row for row, length in enumerate(tokens.lengths) if length]
+
+        def forward(positions: list[int]) -> None:
+            rows = [read[position] for position in positions]
+            output = self._model(tokens.batch(rows, self.device), task=task)["sentence_embedding"]
+            vectors[to_device(torch.tensor(rows), self.device)] = self._finished(output)
+
+        lengths = [tokens.lengths[row] for row in read]
+        side_by_side(forward, length_sorted_batches(lengths, self._batch_tokens, self.device), self.device)
+        return tokens.cut
+
+    def _embed_by_library(self, texts: list[str], kind: Kind) -> torch.Tensor:
+        """(len(texts), dimension) of a model without a transformer, batched by sentence-transformers."""
+        encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        vectors = encode(
+            texts,
+            prompt=self._prefix(kind),
+            batch_size=_LIBRARY_BATCH,
+            show_progress_bar=False,
+            convert_to_tensor=True,
+        )
+        return self._finished(vectors)
+
+    def _finished(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Cut vectors to the stated dimension, and scale them if they are compared by cosine."""
+        vectors = vectors.float()[:, : self.dimension]
+        return F.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+
+    def _prefix(self, kind: Kind) -> str:
+        return self.query_prefix if kind == "query" else self.passage_prefix
+
+    def _dimension(self) -> int:
+        """What the last module states, else what it gives."""
+        stated = self._model.get_embedding_dimension()
+        if stated is None:
+            stated = self._model.encode_document(["a"], show_progress_bar=False).shape[1]
+        return int(stated)
+
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, pooling, prefixes, length, dtype and attention as loaded."""
+        """Model, revision or fingerprint, modules, prefixes, length, similarity, dtype and attention.
+
+        Whatever changes a passage's vector is in it: embedding stores are named by its digest.
+        """
         return {
-            "model": self._files.name,
-            "revision": getattr(self._model.config, "_commit_hash", None) or self._files.fingerprint,
-            "architecture": type(self._model).__name__,
+            **self._described,
             "dimension": self.dimension,
             "pooling": self.pooling,
             "query_prefix": self.query_prefix,
             "passage_prefix": self.passage_prefix,
             "max_length": self.max_length,
-            "dtype": str(self._model.dtype).removeprefix("torch."),
-            "attention": self._model.config._attn_implementation,
+            "similarity": self.similarity,
         }
 
-    def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[bool]]:
-        """Token ids of each text, and whether it had to be cut."""
-        if not texts:
-            return [], []
-        encoded = self._tokenizer(
-            texts, truncation=True, max_length=self.max_length, return_attention_mask=False
+
+def _similarity(files: ModelFiles, folder: EncoderFolder, chosen: SimilarityName) -> Literal["cosine", "dot"]:
+    """How vectors are compared: as chosen, else as the files say, else by cosine."""
+    similarity = (folder.similarity or "cosine") if chosen == "auto" else chosen
+    if similarity not in ("cosine", "dot"):
+        raise ModelError(
+            f"{files.name!r}: {SETTINGS} sets similarity_fn_name to {similarity!r}, which is not computed "
+            "here. Set the option similarity to cosine or dot."
         )
-        cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
-        return encoded["input_ids"], cut
-
-    def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
-        """(batch, dimension) unit vectors of one padded batch."""
-        longest = max(len(ids) for ids in tokens)
-        ids = torch.full((len(tokens), longest), self._tokenizer.pad_token_id)  # (batch, longest)
-        for row, sequence in enumerate(tokens):
-            ids[row, : len(sequence)] = torch.tensor(sequence)
-        lengths = torch.tensor([len(sequence) for sequence in tokens])
-        mask = torch.arange(longest) < lengths[:, None]
-        inputs: dict[str, torch.Tensor] = {"input_ids": ids, "attention_mask": mask.long()}
-        inputs = {name: to_device(value, self.device) for name, value in inputs.items()}
-        hidden = self._model(**inputs).last_hidden_state.float()  # (batch, longest, dimension)
-        return F.normalize(
-            self._pool(hidden, to_device(lengths, self.device), inputs["attention_mask"]), dim=-1
-        )
-
-    def _pool(self, hidden: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, dimension) from (batch, longest, dimension); padding is on the right."""
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        if self.pooling == "last_token":
-            return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        weights = mask.to(hidden.dtype)[:, :, None]
-        return (hidden * weights).sum(1) / weights.sum(1)
+    return cast("Literal['cosine', 'dot']", similarity)
 
 
-def _has_no_position_table(config: Any) -> bool:
-    """Whether positions enter without a table that would limit the length (ALiBi)."""
-    return getattr(config, "position_embedding_type", None) == "alibi"
+def _pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> str | None:
+    """The pooling to load with: as chosen, else the model's own (None), else the preset's."""
+    if chosen != "auto":
+        return chosen
+    if folder.pooling_gap is None or preset is not None:
+        return None if folder.pooling_gap is None else preset
+    raise ModelError(
+        f"{folder.pooling_gap}. Set the option pooling to the one it was trained with: "
+        f"{', '.join(POOLING_NAMES)}."
+    )
+
+
+def _first_stated(*prefixes: str | None) -> str:
+    return next((prefix for prefix in prefixes if prefix is not None), "")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+POOLING = "mean"
+"""How the authors pool tokens (section 4 of the paper), for folders that do not say."""
+
+
 @dataclass(slots=True)
 class JinaBertConfig:
     """The fields of `config.json` that the network depends on, under the hub's names."""

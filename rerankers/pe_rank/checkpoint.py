@@ -161,6 +161,7 @@ def _encoder(
         pooling=wanted.pooling,  # type: ignore[arg-type]
         max_length=wanted.max_length,
         passage_prefix=wanted.passage_prefix,
+        similarity="cosine",  # projectors read vectors of length one
         dtype=dtype,
         device=device,
         attention="auto" if attention == "flash_attention_2" else attention,

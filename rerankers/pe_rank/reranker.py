@@ -112,7 +112,8 @@ class PERank(Reranker):
         self._checkpoint = load_checkpoint(source, dtype=dtype, device=device, attention=attention)
         self._llm = self._checkpoint.llm
         self._encoder = self._checkpoint.encoder
-        self._encoder.max_length = min(max_length or self._encoder.max_length, self._encoder.max_length)
+        if max_length is not None:
+            self._encoder.shorten(max_length)
         self.device = str(self._llm.device)
         kept = None
         if embeddings == "precomputed":

@@ -220,7 +220,7 @@ def load_planted(folder: Path, name: str, plant: Callable[[Path], None], tiny_ll
         (folder / "model.safetensors").unlink()
         plant(folder / "pytorch_model.bin")
         if name == "encoder":
-            Encoder(str(folder), device="cpu", dtype="float32")
+            Encoder(str(folder), device="cpu", dtype="float32", pooling="mean")
         else:
             CausalLM(str(folder), device="cpu", dtype="float32")
         return
@@ -267,6 +267,7 @@ def test_a_model_that_brings_code_is_refused_without_a_question(
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": auto}))
     (folder / "own.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
     monkeypatch.setattr("builtins.input", lambda _: pytest.fail("nobody is asked"))
+    (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.Transformer"}]')
     with pytest.raises(ModelError, match="brings its own code"):
         (CausalLM if kind == "llm" else Encoder)(str(folder), device="cpu", dtype="float32")
     assert not (tmp_path / "executed").exists()

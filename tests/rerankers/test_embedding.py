@@ -67,3 +67,44 @@ def test_a_passage_of_two_queries_is_embedded_once(
 def test_a_senseless_pooling_is_refused(tiny_encoder: str) -> None:
     with pytest.raises(InputError, match="option 'pooling' of embedding"):
         create("embedding", {"model": tiny_encoder, "pooling": "max"})
+
+
+def test_a_passage_without_tokens_ranks_last(
+    encoder_without_special_tokens: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    for similarity in ("cosine", "dot"):
+        options = {"model": encoder_without_special_tokens, "similarity": similarity}
+        reranker = create("embedding", options)
+        for texts in (["", *TEXTS[:3]], [TEXTS[0], "", " ", TEXTS[1]], ["", " "]):
+            (ranking,) = reranker.rerank([make_request("ice", texts)], clock)
+            blank = [f"d{i}" for i, text in enumerate(texts) if not text.strip()]
+            assert list(ranking.doc_ids[-len(blank) :]) == blank
+
+
+@pytest.mark.parametrize(("padding_row", "longest"), [(0, 63), (1, 62), (5, 58)])
+def test_a_roberta_without_a_stated_length_is_cut_where_its_positions_end(
+    copied_encoder: Path,
+    make_request: Callable[..., RerankRequest],
+    clock: StageClock,
+    padding_row: int,
+    longest: int,
+) -> None:
+    """64 positions begin behind the padding row, so 64 - padding_row - 1 tokens fit."""
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=420,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        pad_token_id=padding_row,
+    )
+    RobertaModel(config).save_pretrained(copied_encoder)
+    (copied_encoder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (ranking,) = create("embedding", {"model": str(copied_encoder)}).rerank(
+        [make_request("ice", ["ice", "ice " * 200])], clock
+    )
+    assert ranking.usage.passages_truncated == 1
+    assert Encoder(str(copied_encoder)).max_length == longest

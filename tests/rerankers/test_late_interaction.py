@@ -9,6 +9,7 @@ from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PASSAGES = ["Tides follow the moon.", "Yeast makes dough rise.", "The moon pulls the sea.", ""]
 
@@ -51,7 +52,20 @@ def test_cut_passages_are_counted_and_batches_change_nothing(
 
 
 def test_an_encoder_without_a_token_projection_is_refused_instead_of_scored_at_random(
-    tiny_encoder: str,
+    tiny_encoder: str, golden: Path
 ) -> None:
-    with pytest.raises(ModelError, match="not a multi-vector model"):
-        create("late-interaction", {"model": tiny_encoder})
+    for folder in (tiny_encoder, str(golden / "pe_rank" / "mistral" / "encoder")):
+        with pytest.raises(ModelError, match="not a multi-vector model"):
+            create("late-interaction", {"model": folder})
+
+
+def test_a_passage_without_tokens_ranks_last(
+    multi_vector_without_special_tokens: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    reranker = create("late-interaction", {"model": multi_vector_without_special_tokens})
+    (ranking,) = reranker.rerank([make_request("sea", ["", *PASSAGES[:3]])], clock)
+    assert ranking.doc_ids[-1] == "d0"
+    (only,) = reranker.rerank([make_request("sea", ["", " "])], clock)
+    assert only.doc_ids == ("d0", "d1")
+    (blank,) = reranker.rerank([make_request("", ["", *PASSAGES[:2]])], clock)
+    assert blank.doc_ids == ("d1", "d2", "d0")

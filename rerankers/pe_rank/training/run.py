@@ -98,6 +98,7 @@ def _train(
         max_length=settings.encoder.max_length,
         query_prefix=settings.encoder.query_prefix,
         passage_prefix=settings.encoder.passage_prefix,
+        similarity="cosine",  # projectors read vectors of length one
         dtype=settings.encoder.dtype,
         device=device,
     )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +7,7 @@ import pytest
 import torch
 
 from rerankers.encoders.encoder import Encoder
-from rerankers.encoders.recipe import Recipe, find_recipe, presets
 from rerankers.errors import ModelError
-from rerankers.models import ModelFiles
 
 TEXTS = ["a glacier moves", "", "bees", "a glacier moves", "the lighthouse " * 300]
 
@@ -18,14 +15,6 @@ TEXTS = ["a glacier moves", "", "bees", "a glacier moves", "the lighthouse " * 3
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder: str) -> Encoder:
     return Encoder(tiny_encoder)
-
-
-def copy_with(source: str, folder: Path, name: str, content: object) -> str:
-    """A copy of a model folder with one JSON file written into it."""
-    shutil.copytree(source, folder)
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text(json.dumps(content))
-    return str(folder)
 
 
 def test_every_row_has_length_one(encoder: Encoder) -> None:
@@ -71,23 +60,6 @@ def test_a_prefix_goes_before_queries_only_where_it_is_meant_to(tiny_encoder: st
     assert not torch.allclose(encoder.encode(["bees"], kind="passage"), prefixed, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [{"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, {"pooling_mode": "cls"}],
-    ids=["one flag a mode", "one name"],
-)
-def test_the_folder_says_how_to_pool(tiny_encoder: str, tmp_path: Path, config: dict[str, object]) -> None:
-    folder = copy_with(tiny_encoder, tmp_path / "model", "1_Pooling/config.json", config)
-    assert Encoder(folder).pooling == "cls"
-
-
-def test_a_pooling_nothing_computes_is_refused(tiny_encoder: str, tmp_path: Path) -> None:
-    config = {"pooling_mode_max_tokens": True}
-    folder = copy_with(tiny_encoder, tmp_path / "model", "1_Pooling/config.json", config)
-    with pytest.raises(ModelError, match="pooling_mode_max_tokens"):
-        Encoder(folder)
-
-
 def test_surplus_weights_are_refused(tiny_encoder: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -107,16 +79,3 @@ def test_missing_weights_are_refused(tiny_encoder: str, tmp_path: Path) -> None:
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ModelError, match=r"lacks 1 .*'encoder\.layer\.1"):
         Encoder(str(folder))
-
-
-def test_every_preset_is_a_recipe_with_its_source() -> None:
-    for name, preset in presets().items():
-        assert preset["source"] == f"https://huggingface.co/{name}"
-        assert isinstance(find_recipe(ModelFiles(name, name)), Recipe)
-
-
-def test_bge_queries_take_the_instruction_and_passages_do_not() -> None:
-    recipe = find_recipe(ModelFiles("BAAI/bge-base-en-v1.5", "BAAI/bge-base-en-v1.5"))
-    assert recipe.pooling == "cls"
-    assert recipe.query_prefix == "Represent this sentence for searching relevant passages: "
-    assert recipe.passage_prefix == ""

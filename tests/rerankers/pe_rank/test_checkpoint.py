@@ -181,7 +181,7 @@ def test_a_surplus_weight_is_an_error(tmp_path: Path, name: str) -> None:
 
 
 def test_a_projector_on_its_own_needs_the_encoder_and_is_labelled(base: Path, projector: Path) -> None:
-    checkpoint = load(base, encoder=str(FOLDER / "encoder"), projector=projector)
+    checkpoint = load(base, encoder=str(FOLDER / "encoder"), pooling="mean", projector=projector)
     assert order(checkpoint) == CASE["permutation"]
     assert "names no encoder" in checkpoint.notice
     with pytest.raises(InputError, match="option 'encoder'"):
@@ -198,9 +198,9 @@ def test_a_projector_beside_its_config_knows_its_encoder(base: Path, projector: 
 
 
 def test_without_a_projector_the_result_is_labelled_untrained(base: Path) -> None:
-    checkpoint = load(base, encoder=str(FOLDER / "encoder"))
+    checkpoint = load(base, encoder=str(FOLDER / "encoder"), pooling="mean")
     assert checkpoint.notice.startswith("untrained")
-    assert order(checkpoint) == order(load(base, encoder=str(FOLDER / "encoder")))
+    assert order(checkpoint) == order(load(base, encoder=str(FOLDER / "encoder"), pooling="mean"))
     with pytest.raises(InputError, match="name the option 'encoder'"):
         load(base)
 
@@ -382,7 +382,7 @@ def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_another_encoder_is_refused_or_labelled(other_encoder: Path) -> None:
     with pytest.raises(ModelError, match=r"the projector was trained with .* set allow_encoder_swap"):
         load(FOLDER, encoder=str(other_encoder))
-    swapped = load(FOLDER, encoder=str(other_encoder), allow_encoder_swap=True)
+    swapped = load(FOLDER, encoder=str(other_encoder), pooling="mean", allow_encoder_swap=True)
     assert swapped.notice.startswith("encoder swapped: the projector was trained with")
     assert swapped.encoder.describe()["model"] == str(other_encoder)
 

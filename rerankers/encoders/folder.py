@@ -1,0 +1,216 @@
+"""What the files of a sentence-transformers model say, read strictly before anything is loaded.
+
+`modules.json` lists the modules that a text passes, each with a folder: the transformer, its pooling, and
+what follows (Dense, LayerNorm, Normalize). sentence-transformers guesses where a file is absent or says
+nothing. A guess changes every vector, so such a file is refused here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from rerankers.encoders.recipe import read_json, read_list
+from rerankers.encoders.weights import find_file
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rerankers.models import ModelFiles
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+
+_FAMILY = "SentenceTransformer"
+_POOLINGS = ("cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean")
+_INPUT_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_ACTIVATIONS = {
+    "torch.nn.modules.linear.Identity",
+    *(
+        f"torch.nn.modules.activation.{name}"
+        for name in (
+            "ELU",
+            "GELU",
+            "Hardtanh",
+            "LeakyReLU",
+            "Mish",
+            "ReLU",
+            "ReLU6",
+            "SELU",
+            "SiLU",
+            "Sigmoid",
+        )
+    ),
+    *(f"torch.nn.modules.activation.{name}" for name in ("Softplus", "Softsign", "Tanh")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One row of `modules.json`: the class's own name, and the folder of its files inside the model."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFolder:
+    """What a model's files say.
+
+    Attributes:
+        modules: what a text passes, in order, a Router's modules included; empty without `modules.json`.
+        transformer: folder of the transformer's `config.json` inside the model; empty for the model's own.
+        pooling_gap: why the files do not say how tokens are pooled; None where they do.
+        similarity: how vectors are compared; None where the files do not say.
+        max_length: longest input in tokens, special ones included; None where the files do not say.
+        max_length_file: the file that states it.
+        config: the transformer's `config.json`; empty where there is none.
+        is_lower_cased: whether texts are lower-cased ahead of the tokenizer.
+    """
+
+    modules: tuple[Module, ...]
+    transformer: str
+    pooling_gap: str | None
+    similarity: str | None
+    max_length: int | None
+    max_length_file: Path | None
+    is_lower_cased: bool
+    config: dict[str, Any]
+
+    @property
+    def is_jina_v2(self) -> bool:
+        """Whether the transformer is Jina v2's, which calls itself a BERT."""
+        return self.config.get("position_embedding_type") == "alibi"
+
+    @property
+    def kinds(self) -> set[str]:
+        """Names of the modules' classes."""
+        return {module.kind for module in self.modules}
+
+
+def read_folder(files: ModelFiles) -> EncoderFolder:
+    """Read and check all that a model's files say about how it is used.
+
+    Raises:
+        ModelError: a file is damaged, is absent though `modules.json` names it, or says what cannot be.
+    """
+    modules = tuple(_modules(files))
+    gap = None if modules else f"{files.name!r} has no {MODULES} that says how its tokens are pooled"
+    for module in modules:
+        if module.kind == "Pooling":
+            gap = gap or _pooling_gap(files, module.path)
+        elif module.kind == "Dense":
+            _check_dense(files, _joined(module.path, "config.json"))
+    transformer = next((module.path for module in modules if module.kind == "Transformer"), "")
+    inputs = _input_settings(files, transformer)
+    read_json(files, _joined(transformer, "tokenizer_config.json"))
+    config = read_json(files, _joined(transformer, "config.json"))
+    return EncoderFolder(modules, transformer, gap, _similarity(files), *inputs, config)
+
+
+def _modules(files: ModelFiles) -> list[Module]:
+    found = []
+    for row in read_list(files, MODULES):
+        kind, path = (row.get("type"), row.get("path")) if isinstance(row, dict) else (None, None)
+        if not isinstance(kind, str) or not isinstance(path, str):
+            raise _wrong(files, MODULES, "a row lacks its type or its path", "Download the model again")
+        if not kind.startswith("sentence_transformers."):
+            raise ModelError(
+                f"{files.name!r} brings its own code ({kind} in {MODULES}), which is never run here. Use a "
+                "model of sentence-transformers' own modules."
+            )
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise _wrong(files, MODULES, f"{path!r} lies outside the model", "Do not trust this model")
+        found.append(Module(kind.rpartition(".")[2], path))
+        if found[-1].kind in ("Router", "Asym"):
+            found += _routes(files, path)
+    return found
+
+
+def _routes(files: ModelFiles, path: str) -> list[Module]:
+    """The modules of a Router, whose folders lie inside its own."""
+    settings = read_json(files, _joined(path, "router_config.json"))  # or, in older files, config.json
+    types = (settings or read_json(files, _joined(path, "config.json"))).get("types")
+    if not isinstance(types, dict) or not all(isinstance(kind, str) for kind in types.values()):
+        raise _wrong(files, _joined(path, "router_config.json"), "it names no modules", "Download it again")
+    return [Module(kind.rpartition(".")[2], _joined(path, inside)) for inside, kind in types.items()]
+
+
+def _pooling_gap(files: ModelFiles, path: str) -> str | None:
+    """Why a pooling's file does not say how to pool; None where it does."""
+    name = _joined(path, "config.json")
+    if find_file(files, name) is None:
+        return f"{files.name!r} lacks {name}, which says how its tokens are pooled"
+    config = read_json(files, name)
+    flags = {key: value for key, value in config.items() if key.startswith("pooling_mode_")}
+    for key, value in {**flags, "include_prompt": config.get("include_prompt", True)}.items():
+        if not isinstance(value, bool):
+            raise _wrong(files, name, f"{key} is {value!r}", "Set it to true or false")
+    stated = config.get("pooling_mode")
+    if stated is None:
+        return None if any(flags.values()) else f"{files.name!r}: {name} says no pooling"
+    modes = stated if isinstance(stated, list) else [stated]
+    if not modes or not all(mode in _POOLINGS for mode in modes):
+        raise _wrong(files, name, f"pooling_mode is {stated!r}", f"Allowed are {', '.join(_POOLINGS)}")
+    return None
+
+
+def _check_dense(files: ModelFiles, name: str) -> None:
+    activation = read_json(files, name).get("activation_function")
+    if activation is not None and activation not in _ACTIVATIONS:
+        allowed = ", ".join(sorted(_ACTIVATIONS))
+        raise _wrong(files, name, f"activation_function is {activation!r}", f"Allowed are {allowed}")
+
+
+def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool]:
+    """The longest input and lower-casing, from the first settings file that says anything."""
+    for short in _INPUT_SETTINGS:
+        name = _joined(transformer, short)
+        config = read_json(files, name)
+        length, lower = config.get("max_seq_length"), config.get("do_lower_case", False)
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+            reason = f"max_seq_length is {length!r}, which is no length"
+            raise _wrong(files, name, reason, "Set it to a number of tokens")
+        if not isinstance(lower, bool):
+            raise _wrong(files, name, f"do_lower_case is {lower!r}", "Set it to true or false")
+        if config:
+            return length, find_file(files, name), lower
+    return None, None, False
+
+
+def _similarity(files: ModelFiles) -> str | None:
+    """The stated similarity, after a check of the prompts beside it."""
+    config = read_json(files, SETTINGS)
+    family = config.get("model_type", _FAMILY)
+    if family != _FAMILY:
+        raise _wrong(files, SETTINGS, f"the model is a {family}, not a {_FAMILY}", "Use another reranker")
+    prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise _wrong(files, SETTINGS, "prompts is not an object of texts", "Correct it")
+    if default is not None and default not in prompts:
+        known = ", ".join(map(repr, prompts)) or "none"
+        reason = f"default_prompt_name is {default!r}, but prompts has {known}"
+        raise _wrong(files, SETTINGS, reason, "Correct one of them")
+    size = config.get("truncate_dim")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise _wrong(files, SETTINGS, f"truncate_dim is {size!r}", "Set it to a number of dimensions")
+    similarity = config.get("similarity_fn_name")
+    if similarity is not None and similarity not in SIMILARITIES:
+        reason = f"similarity_fn_name is {similarity!r}"
+        raise _wrong(files, SETTINGS, reason, f"Allowed are {', '.join(SIMILARITIES)}")
+    return None if similarity is None else str(similarity)
+
+
+def _joined(folder: str, name: str) -> str:
+    return str(PurePosixPath(folder, name))
+
+
+def _wrong(files: ModelFiles, name: str, reason: str, advice: str) -> ModelError:
+    path: Any = find_file(files, name) or f"{files.name}/{name}"
+    return ModelError(f"{path}: {reason}. {advice}.")

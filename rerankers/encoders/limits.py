@@ -1,0 +1,51 @@
+"""The longest input of an encoder, in tokens: what is asked for, as far as the model can read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import ModelError
+from rerankers.lengths import usable_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def limit_lengths(
+    source: str, transformers: Sequence[Any], wanted: int, prefixes: Mapping[str, str]
+) -> int | None:
+    """Make every tokenizer cut at the longest input, and return the smallest; None without a transformer.
+
+    Args:
+        source: what sets the length, for errors.
+        transformers: modules with a tokenizer and a configuration.
+        wanted: longest input that the options and the model's files ask for.
+        prefixes: the text before every `query` and every `document`.
+
+    Raises:
+        ModelError: special tokens and a prefix alone fill the input, so that all texts would be equal.
+    """
+    limits = [_limited(source, transformer, wanted, prefixes) for transformer in transformers]
+    return min(limits, default=None)
+
+
+def _limited(source: str, transformer: Any, wanted: int, prefixes: Mapping[str, str]) -> int:
+    tokenizer, config = transformer.tokenizer, transformer.config
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limit: int = min(wanted, tokenizer.model_max_length, usable_positions(text_config) or wanted)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    for task, prefix in prefixes.items():
+        own = getattr(transformer, f"{task}_length", None)
+        shorter = limit if own is None else min(limit, own)
+        taken = len(tokenizer(prefix)["input_ids"])
+        if taken >= shorter:
+            with_prefix = f" and the prefix {prefix!r}" if prefix else ""
+            raise ModelError(
+                f"{source}: the longest {task} is {shorter} tokens, which special tokens{with_prefix} fill "
+                f"({taken}), so that no text is read. Set it to at least {taken + 1}."
+            )
+        if own is not None:
+            setattr(transformer, f"{task}_length", shorter)
+    tokenizer.model_max_length = limit
+    return limit

@@ -1,0 +1,36 @@
+"""Reads the JSON settings that come with a model, strictly: a key that stands twice is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parse_model_json(path: Path, model: str) -> Any:
+    """Return the content of a model's JSON file.
+
+    Args:
+        path: the file.
+        model: the model's name, for the error.
+
+    Raises:
+        ModelError: the file cannot be read, is not JSON, or has a key twice in one object.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ModelError(f"{path}: the key {twice!r} stands twice. Keep one of the two.")
+        return value
+
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=unique)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged ({error}); download {model!r} again") from error
