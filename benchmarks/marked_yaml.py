@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from benchmarks.yaml_scalars import SurprisingValueError, safe_value, surprise
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ def read_value(flag: str, text: str) -> Any:
     """A value of the command line, read as YAML, so that 20 is a number and true a boolean.
 
     Raises:
-        InputError: it is no YAML; the message begins with `flag`.
+        InputError: it is no YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
     """
     try:
-        value = yaml.safe_load(text)
+        value = safe_value(text)
         json.dumps(value, default=str)  # refuses what contains itself, and keys that are no names
+    except SurprisingValueError as error:
+        raise InputError(f"{flag}: {error}") from error
     except Exception as error:  # PyYAML raises whatever it meets
         raise InputError(f"{flag}: the value is not valid YAML; quote it") from error
     return value
@@ -40,7 +43,8 @@ class MarkedYaml:
         content: its values, changed in place by `override`.
 
     Raises:
-        InputError: the file cannot be read, is no YAML, or gives a key twice.
+        InputError: the file cannot be read, is no YAML, gives a key twice, or holds a value that YAML reads
+            otherwise than people do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,12 +130,18 @@ def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Lo
     yield location, node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
         raise InputError.at(path, node.start_mark.line + 1, "holds a zero byte, as no name or path may")
+    reason = surprise(node)
+    if reason:
+        raise InputError.at(path, node.start_mark.line + 1, reason)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen:
                 raise InputError.at(path, line, f"{name!r} is given twice; keep one")
+            reason = surprise(key)
+            if reason:
+                raise InputError.at(path, line, reason)
             seen.add(name)
             yield from _lines(path, value, (*location, name))
             yield (*location, name), line  # the key's own line, where its value may begin on the next
