@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmarks.candidates_file import candidates_stem, query_text, read_candidates
+from benchmarks.candidates_file import candidates_stem, read_candidates
 from benchmarks.exclusion import NONE, default_rule, excluded_passages
+from benchmarks.formats.collection import find_part, read_passages, read_queries
 from benchmarks.qrels_files import beside_of, find_qrels
 from benchmarks.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.fingerprints import fields_digest
-from rerankers.input_files import COMPRESSED
-from rerankers.json_lines import Row, read_json_lines
 from rerankers.paths import existing_path, user_path
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class DatasetSpec(BaseModel):
 
     Attributes:
         id: an ir_datasets id such as `msmarco-passage/trec-dl-2019/judged`, or `bundled`.
-        folder: a folder with `corpus.jsonl`, `queries.jsonl` and perhaps `qrels/*.tsv`.
+        folder: a folder with `corpus.jsonl`, `queries.jsonl` and perhaps `qrels/*.tsv`, or as tables.
         split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
         candidates: a file of queries with their hits; see `benchmarks.candidates_file`.
         qrels: judgements for `candidates`, in TREC's or BEIR's format, or JSON lines.
@@ -166,7 +165,7 @@ class _FileDataset(Dataset):
 
     @cached_property
     def _passages(self) -> dict[str, str]:
-        return _read_corpus(self._corpus) if self._given_passages is None else self._given_passages
+        return read_passages(self._corpus) if self._given_passages is None else self._given_passages
 
     @cached_property
     def fingerprint(self) -> str:
@@ -252,24 +251,11 @@ def unknown_dataset(dataset_id: str) -> InputError:
 def _open_folder(folder: Path, name: str, split: str | None) -> Dataset:
     if not folder.is_dir():
         raise InputError.at(folder, None, "no such folder; check the path")
-    corpus, queries_file = _member(folder, "corpus.jsonl"), _member(folder, "queries.jsonl")
-    queries: dict[str, str] = {}
-    for line, values in read_json_lines(queries_file):
-        row = Row(queries_file, line, values)
-        row.add(queries, "query", row.identifier("_id"), query_text(row, "text"))
+    corpus, queries_file = find_part(folder, "corpus"), find_part(folder, "queries")
+    queries = read_queries(queries_file)
     qrels_file = find_qrels(folder, split)
     qrels = {} if qrels_file is None else _qrels_of(queries, qrels_file, queries_file)
     return _FileDataset(name, queries, qrels, corpus=corpus)
-
-
-def _member(folder: Path, name: str) -> Path:
-    for suffix in ("", *COMPRESSED):
-        path = folder / f"{name}{suffix}"
-        if path.exists() and not path.is_dir():
-            return path
-    raise InputError.at(
-        folder, None, f"there is no {name} in this folder; it needs corpus.jsonl, queries.jsonl"
-    )
 
 
 def _qrels_of(queries: dict[str, str], qrels_file: Path, queries_file: Path) -> dict[str, dict[str, int]]:
@@ -280,15 +266,6 @@ def _qrels_of(queries: dict[str, str], qrels_file: Path, queries_file: Path) -> 
             reason = f"query {query_id!r} is judged, but {queries_file} does not have it; add it there"
             raise InputError.at(qrels_file, None, reason)
     return qrels
-
-
-def _read_corpus(path: Path) -> dict[str, str]:
-    passages: dict[str, str] = {}
-    for line, values in read_json_lines(path):
-        row = Row(path, line, values)
-        title = row.text("title") if row.values.get("title") is not None else ""
-        row.add(passages, "passage", row.identifier("_id"), f"{title} {row.text('text')}".strip())
-    return passages
 
 
 def _open_candidates(path: Path, spec: DatasetSpec) -> Dataset:

@@ -87,7 +87,7 @@ def test_a_folder_without_judgements_is_a_dataset(folder: Path) -> None:
     ("file", "content", "says"),
     [
         ("corpus.jsonl", CORPUS + "{", "corpus.jsonl:3: broken JSON"),
-        ("corpus.jsonl", CORPUS + '{"_id": "d3"}', "corpus.jsonl:3: the key 'text' is missing; found '_id'"),
+        ("corpus.jsonl", CORPUS + '{"_id": "d3"}', "corpus.jsonl:3: the key 'text' is missing"),
         ("corpus.jsonl", CORPUS + CORPUS, "corpus.jsonl:3: passage 'd1' appears a second time"),
         ("corpus.jsonl", '{"_id": "d1", "text": 3}', "corpus.jsonl:1: 'text' must be a string, not int"),
         (
@@ -113,9 +113,57 @@ def test_a_bad_line_is_named(folder: Path, file: str, content: str, says: str) -
 
 def test_a_missing_member_is_named(folder: Path) -> None:
     (folder / "queries.jsonl").unlink()
-    assert complaint(str(folder)) == f"{folder}: there is no queries.jsonl in this folder; it needs " + (
-        "corpus.jsonl, queries.jsonl"
-    )
+    assert complaint(str(folder)).startswith(f"{folder}: there is no queries.jsonl or queries.tsv")
+    (folder / "queries").mkdir()
+    assert "make candidates of it with rerankbench convert" in complaint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("corpus", "queries"),
+    [
+        ("d1\tRed fox lives in dens\nd2\tOwls hunt\n", "q2\towl?\nq1\tfox?\n"),
+        (
+            "id\ttitle\ttext\nd1\tRed fox\tlives in dens\nd2\t\tOwls hunt\n",
+            "qid\tquery\nq2\towl?\nq1\tfox?\n",
+        ),
+    ],
+    ids=["two columns", "named columns"],
+)
+def test_a_collection_in_tables_is_that_in_json_lines(corpus: str, queries: str, folder: Path) -> None:
+    lines = open_dataset(str(folder))
+    documents = list(lines.documents())
+    for name, content in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").unlink()
+        (folder / f"{name}.tsv").write_text(content)
+    tables = open_dataset(str(folder))
+    assert tables.queries == lines.queries
+    assert tables.qrels == lines.qrels
+    assert list(tables.documents()) == documents
+
+
+@pytest.mark.parametrize(
+    ("corpus", "says"),
+    [
+        (
+            "d1\tRed fox\tlives in dens\n",
+            "corpus.tsv:1: expected 2 columns (_id, text), separated by tabs, f",
+        ),
+        ("d1\tx\nd1\ty\n", "corpus.tsv:2: passage 'd1' appears a second time"),
+        ("id\ttext\nd 1\ty\n", "corpus.tsv:2: 'id' must be an id"),
+        ("id\ttitle\nd1\ty\n", "corpus.tsv:2: the key 'text' is missing"),
+    ],
+)
+def test_a_bad_line_of_a_table_is_named(corpus: str, says: str, folder: Path) -> None:
+    (folder / "corpus.jsonl").unlink()
+    (folder / "corpus.tsv").write_text(corpus)
+    with pytest.raises(InputError) as caught:
+        list(open_dataset(str(folder)).documents())
+    assert says in str(caught.value)
+
+
+def test_a_collection_in_two_forms_is_refused(folder: Path) -> None:
+    (folder / "corpus.tsv").write_text("d1\tRed fox lives in dens\n")
+    assert complaint(str(folder)).endswith("corpus.jsonl and corpus.tsv are both here; remove one of them")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
