@@ -192,7 +192,7 @@ def test_a_damaged_run_or_qrels_is_refused_at_its_line_and_changes_no_result(
 
 @pytest.mark.parametrize(
     ("role", "line"),
-    [("run", "q1 Q0 {} 1 2.5 tag"), ("first", "q1 Q0 d1 {}x 2.5 tag"), ("qrels", "q1 0 d1 {}x")],
+    [("run", "q1 Q0 {} 1 2.5 tag"), ("first", "q1 Q0 d1 1 {}x tag"), ("qrels", "q1 0 d1 {}x")],
 )
 def test_a_name_of_thousands_of_characters_is_not_repeated_whole(
     judge: Any, files: Path, role: str, line: str
