@@ -345,9 +345,13 @@ def build_pool(
     from benchmarks.retrieval import retrieve
 
     dataset = open_dataset(dataset_spec)
+    for note in dataset.notes:
+        say(f"{dataset.name}: {note}")
     asked = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
     queries = {query_id: dataset.queries[query_id] for query_id in asked[:limit]}
     found = retrieve(first_stage_spec, dataset, queries, depth)
+    signs = _signs(dataset, found.hits)
+    warnings = [*dataset.notes, *signs]
     clock = StageClock()
     fetch_seconds: dict[str, float] = {}
 
@@ -362,7 +366,7 @@ def build_pool(
     candidates = ScratchCandidates(fetched())
     pool = Pool.freeze(
         dataset=dataset.name,
-        first_stage=found.described,
+        first_stage={**found.described, "warnings": warnings} if warnings else found.described,
         depth=depth,
         queries=queries,
         qrels=dataset.qrels,
@@ -371,19 +375,18 @@ def build_pool(
         retrieve_seconds=found.seconds,
         fetch_seconds=fetch_seconds,
     )
-    for sentence in [*dataset.notes, *_warnings(dataset, pool, found.hits)]:
+    unjudged = unjudged_warning(pool)
+    for sentence in [*signs, *([] if unjudged is None else [unjudged])]:
         say(f"{dataset.name}: {sentence}")
     return pool
 
 
-def _warnings(dataset: Dataset, pool: Pool, hits: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
-    """Return what may make the numbers of a new candidate set wrong."""
+def _signs(dataset: Dataset, hits: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
+    """Return the signs that a dataset without a rule of exclusion needs one."""
     from benchmarks.exclusion import suspicions
 
     listed = ((query_id, (doc_id for doc_id, _ in found)) for query_id, found in hits.items())
-    warnings = [] if dataset.exclusion else suspicions(listed, dataset.qrels)
-    unjudged = unjudged_warning(pool)
-    return warnings if unjudged is None else [*warnings, unjudged]
+    return [] if dataset.exclusion else suspicions(listed, dataset.qrels)
 
 
 def _lines(

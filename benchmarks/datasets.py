@@ -197,6 +197,12 @@ def open_dataset(spec: DatasetSpec | str) -> Dataset:
     dataset.exclusion = spec.exclusion or dataset.exclusion
     if dataset.exclusion == NONE:
         dataset.excluded = {}
+    commented = sum(query_id.startswith("#") for query_id in dataset.queries)
+    if commented:
+        dataset.notes.append(
+            f"{commented} query ids begin with #, and so do comments in TREC files: such lines of judgements "
+            "and runs are not read"
+        )
     for query_id, doc_ids in excluded_passages(spec.exclusion, dataset.queries, dataset.qrels).items():
         dataset.excluded[query_id] = doc_ids | dataset.excluded.get(query_id, frozenset())
     return dataset

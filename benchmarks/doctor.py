@@ -92,6 +92,7 @@ def _java() -> Finding:
 def _extras() -> Iterator[Finding]:
     for extra, module, what in (
         ("bm25", "pyserini", "BM25 through Lucene"),
+        ("collections", "ijson", "all datasets of ir_datasets that need no compiler"),
         ("export", "pyarrow", "Parquet tables"),
         ("train", "peft", "PE-Rank training"),
         ("ray", "ray", "experiments on a Ray cluster"),

@@ -26,7 +26,7 @@ def unjudged_warning(pool: Pool) -> str | None:
                 candidates.append(candidate.doc_id)
     if not candidates:
         return None
-    judged = [doc_id for grades in pool.qrels.values() for doc_id in grades][:_EXAMPLES]
+    judged = list(dict.fromkeys(doc_id for grades in pool.qrels.values() for doc_id in grades))[:_EXAMPLES]
     return (
         f"Not one candidate is judged: candidates are {_listed(candidates)}, judged passages "
         f"{_listed(judged)}. Every measure is 0; check that the judgements are of this collection."

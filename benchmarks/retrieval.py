@@ -7,6 +7,7 @@ candidates file's own order. A plain string stands for a kind without options.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -127,7 +128,7 @@ def retrieve(
     if dataset.exclusion in (None, NONE):
         return found
     hits, counts = leave_out(found.hits, dataset.excluded, dataset.qrels, depth)
-    described = {**found.described, "excluded": {"rule": dataset.exclusion, **counts}}
+    described = {**found.described, "excluded": {"rule": Path(dataset.exclusion).name, **counts}}
     return Retrieved(hits=hits, seconds=found.seconds, described=described)
 
 

@@ -26,6 +26,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     if pool.unjudged:
         found.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
     found += excluded(pool)
+    found += map(str, pool.first_stage.get("warnings", ()))  # of the dataset, when it was read
     unjudged = unjudged_warning(pool)
     found += [] if unjudged is None else [unjudged]
     for system in systems:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.candidates import build_pool, load_pool
+from benchmarks.config import load_experiment
 from benchmarks.datasets import DatasetSpec, open_dataset
 from benchmarks.exclusion import suspicions
+from benchmarks.executors.local import run
 from benchmarks.measures import evaluate
 from benchmarks.retrieval import Given, Run
+from benchmarks.store import read_results
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.candidates import Pool
@@ -156,3 +160,18 @@ def test_candidates_and_judgements_of_two_collections_are_noticed(
     pool_of(tmp_path, 3, None)
     says = "Not one candidate is judged: candidates are 'q1-bad' and 'q1-good', judged passages '17' and '18'"
     assert says in capsys.readouterr().err
+
+
+def test_the_record_of_a_cell_counts_what_was_excluded(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment(
+        datasets={"candidates": "top.jsonl", "qrels": "qrels.txt", "exclude": "excluded.txt"}
+    )
+    write_hits(tmp_path, "another", -100)
+    experiment, config = load_experiment(path)
+    assert run(experiment, config, tmp_path / "out").exit_status == 0
+    counts = {"candidates": 2, "queries": 2, "relevant": 0}
+    for cell in read_results(tmp_path / "out").cells:
+        assert cell.record.first_stage["excluded"] == {"rule": "excluded.txt", **counts}
+        assert cell.rankings.orders()["q1"][-1] != "q1-bad"

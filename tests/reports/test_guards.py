@@ -169,6 +169,23 @@ def test_queries_that_nobody_judged_are_said(folder: Folder) -> None:
     assert warnings(folder) == ["Left out: 157 queries of the dataset that nobody judged."]
 
 
+def test_excluded_passages_and_warnings_about_the_dataset_are_said(folder: Folder) -> None:
+    counts = {"rule": "negative-grades", "candidates": 57, "queries": 40, "relevant": 0}
+    first_stage = {"kind": "bm25", "excluded": counts, "warnings": ["2 of 50 queries are empty"]}
+    folder.cell(folder.pool(TEXTS, QRELS, first_stage=first_stage), "S", folder.kept)
+    assert warnings(folder) == [
+        "Excluded from the candidates by the rule 'negative-grades': 57 passages of 40 queries.",
+        "2 of 50 queries are empty",
+    ]
+
+
+def test_candidates_of_which_not_one_is_judged_are_said(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, {query_id: {"17": 1, "18": 0} for query_id in QRELS})
+    folder.cell(pool, "S", folder.kept)
+    says = "Not one candidate is judged: candidates are 'd0' and 'd1', judged passages '17' and '18'"
+    assert any(said.startswith(says) for said in warnings(folder))
+
+
 def test_uncommitted_changes_are_said(folder: Folder) -> None:
     dirty = {"cpu": {"model": "Example CPU"}, "git": {"revision": "0123abcd", "is_dirty": True}}
     folder.cell(folder.pool(TEXTS, QRELS), "S", folder.kept, environment=dirty)
