@@ -167,6 +167,14 @@ def _list(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from benchmarks.doctor import examine
 
+    if options.reranker is not None:
+        from benchmarks.invariance import check_reranker
+
+        for line in check_reranker(options.reranker, _assignments(options.option)):
+            print(line, flush=True)
+        return 0
+    if options.option:
+        raise InputError("--option belongs to a reranker. Name it with --reranker NAME.")
     for finding in examine(use_network=not options.offline):
         print(finding)
     if options.quick:
@@ -354,9 +362,23 @@ def _parser() -> argparse.ArgumentParser:
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))
 
-    doctor = add("doctor", _doctor, "find out what works here and what to install", "", "--fetch", "--quick")
+    doctor = add(
+        "doctor",
+        _doctor,
+        "find out what works here and what to install, or whether a reranker's batches are exact",
+        "",
+        "--fetch",
+        "--quick",
+        "--reranker query-likelihood --option model=./my-model dtype=bfloat16",
+    )
     doctor.add_argument("--offline", action="store_true", help="do not try the network")
     doctor.add_argument("--quick", action="store_true", help="look only, try nothing")
+    doctor.add_argument(
+        "--reranker", metavar="NAME", help="compare its scores and rankings alone and in a batch, instead"
+    )
+    doctor.add_argument(
+        "--option", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="constructor options"
+    )
     doctor.add_argument("--fetch", action="store_true", help="fetch the small models that are tried (180 MB)")
 
     add_train(commands, common)

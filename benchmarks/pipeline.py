@@ -20,9 +20,10 @@ from benchmarks.candidates import Pool, build_pool, load_pool, read_index
 from benchmarks.cell import CellWriter, committed
 from benchmarks.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.environment import environment
+from benchmarks.invariance import described_difference
 from benchmarks.progress import Progress, say
 from benchmarks.protocol import PeakMemory, collector_off, measure, timed, timing, warm_up
-from benchmarks.record import Operations, Record, Session, System, requests_per_second
+from benchmarks.record import Operations, QueryRow, Record, Session, System, requests_per_second
 from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
@@ -33,7 +34,7 @@ from rerankers.registry import capabilities, create, load
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.config import Experiment
@@ -124,6 +125,7 @@ def _measuring(
     connections: list[Reranker] = []
     conditions: Conditions | None = None
     noted: dict[str, Any] = {}
+    checked: dict[str, Any] = {}
     failure: Exception | None = None
     record = new_record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
@@ -159,8 +161,10 @@ def _measuring(
                         controls += [] if control is None else [control]
                         progress.advance(writer.add(*call, control_seconds=control))
                     yield
-            noted = _noted(conditions, memory, alone)  # before counting, which is not measured
+            noted = _noted(conditions, memory, alone)  # before checks and counts, which are not measured
+            checked = described_difference(reranker, requests)
             _say_conditions(cell.label, costs, controls, conditions)
+            _say_ties(cell.label, committed(folder / cell.name)[1])
             if is_served:
                 rate = requests_per_second(committed(folder / cell.name)[1])
                 say(f"{cell.label}: answered {rate or 0.0:.3g} requests a second")
@@ -176,8 +180,8 @@ def _measuring(
         finally:
             noted = noted or _noted(conditions, memory, alone)
             if reranker is not None:  # an endpoint tells only with its answers what it runs
-                noted["described"] = reranker.describe()
-                writer.update(system=_described(writer, reranker))
+                noted["described"] = reranker.describe() | checked
+                writer.update(system=_described(writer, reranker, checked))
                 for connection in connections or [reranker]:
                     connection.close()
             writer.update_session(**noted)
@@ -208,6 +212,12 @@ def _say_conditions(
     say(said)
     for reason in throttling(conditions.samples):
         say(f"{label}: a GPU was slowed down while it measured: {reason}")
+
+
+def _say_ties(label: str, rows: Sequence[QueryRow]) -> None:
+    tied = sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows)
+    if tied:
+        say(f"{label}: first ten ranks of {tied} queries tie; the first stage's order decides there")
 
 
 def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: bool) -> Operations:
@@ -252,8 +262,8 @@ def explain(error: Exception) -> str:
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
 
 
-def _described(writer: CellWriter, reranker: Reranker) -> System:
-    return writer.record.system.model_copy(update={"described": reranker.describe()})
+def _described(writer: CellWriter, reranker: Reranker, checked: Mapping[str, Any] = {}) -> System:
+    return writer.record.system.model_copy(update={"described": {**reranker.describe(), **checked}})
 
 
 def _construct(cell: CellPlan, pool: Pool) -> Reranker:

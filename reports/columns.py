@@ -181,6 +181,8 @@ def _columns() -> Iterator[Column]:
         ("mean", "mean", "mean latency", True),
     ):
         yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
+    meaning = "first ten ranks that tie with the next rank, mean over queries; the first stage orders them"
+    yield Column(Head("ties", "ties", "Effectiveness", meaning), _work("ties"), significant)
     head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
     yield Column(head, lambda system: system.speedup, times, "higher")
     head = Head("queued", "in the queue", time, "mean wait of a request before it was taken", "ms")

@@ -88,7 +88,17 @@ def about(group: Group) -> dict[str, str | int]:
 
 def _names(group: Group, layout: str) -> list[str]:
     if layout == "headline":
-        return [*group.measures, "p50", "p95", "speedup", "requests_per_second", "dollars", "joules", "flops"]
+        return [
+            *group.measures,
+            "ties",
+            "p50",
+            "p95",
+            "speedup",
+            "requests_per_second",
+            "dollars",
+            "joules",
+            "flops",
+        ]
     if layout == "costs":
         time = ["p99", "mean", "queued", "first_token", "inter_token"]
         work = ["windows", "llm_calls", "calls_replayed", "calls_estimated", "retries", "prompt_tokens"]

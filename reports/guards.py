@@ -61,6 +61,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
             )
         found += about_calls(system)
         found += unread(system)
+        found += about_scores(system)
     found += drift(cells)
     machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
     if len(machines) > 1:
@@ -178,6 +179,24 @@ def unread(system: SystemResult) -> list[str]:
         f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
         "given, repaired, and not a result."
     ]
+
+
+def about_scores(system: SystemResult) -> list[str]:
+    """Warn about ties that the first stage broke, and about scores that change in a batch."""
+    found = []
+    if system.tied_queries:
+        found.append(
+            f"{system.label}: {queries(system.tied_queries)} of {system.measured_queries} tie within the "
+            "first ten ranks, in half precision or because texts are equal. The first stage decides there."
+        )
+    checked = system.described.get("batch_invariance")
+    if checked and not checked["same_order"]:
+        found.append(
+            f"{system.label} orders {checked['passages']} passages differently alone and in a batch: scores "
+            f"differ by up to {checked['largest_difference']:.2g}, within a range of "
+            f"{checked['score_range']:.3g}."
+        )
+    return found
 
 
 def drift(cells: Sequence[CellResult]) -> list[str]:

@@ -180,6 +180,7 @@ def system(
         operations=timing.stage_operations(cells),
         faults=counts,
         faulty_queries=faulty,
+        tied_queries=sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows),
         measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),
         unstable=sum(len(cell.unstable_queries()) for _, cell in family),
         tops=tops,

@@ -114,6 +114,7 @@ class SystemResult:
         longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
         work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
         faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
+        tied_queries: queries of the first repeat in which one of the first ten ranks ties with the next rank.
         speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.
         by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
@@ -147,6 +148,7 @@ class SystemResult:
     operations: tuple[StageOperations, ...]
     faults: Mapping[str, int]
     faulty_queries: int
+    tied_queries: int
     measured_queries: int
     unstable: int
     tops: Mapping[str, tuple[int, ...]]

@@ -41,6 +41,8 @@ class EmbeddingReranker(Reranker):
         StoreError: the store holds something else.
     """
 
+    scores_passages_alone = True
+
     @validate_call
     def __init__(
         self,

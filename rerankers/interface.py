@@ -231,6 +231,9 @@ class Reranker(ABC):
     needs_qrels: ClassVar[bool] = False
     """Whether the constructor takes `qrels`: true only of rerankers that look at the answers."""
 
+    scores_passages_alone: ClassVar[bool] = False
+    """Whether a passage's score depends on the query and the passage alone, not on the other candidates."""
+
     device: str = "cpu"
     """The torch device whose queue the clock has to wait for."""
 

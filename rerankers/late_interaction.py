@@ -45,6 +45,8 @@ class LateInteraction(Reranker):
         ModelError: the model does not load, or is no multi-vector model.
     """
 
+    scores_passages_alone = True
+
     @validate_call
     def __init__(self, *, loaded: SentenceModelOptions) -> None:
         from sentence_transformers import MultiVectorEncoder

@@ -47,6 +47,8 @@ class Tokenized(Generic[InputT]):
 class PointwiseReranker(Reranker, Generic[InputT]):
     """Ranks by a score that each (query, passage) pair gets on its own."""
 
+    scores_passages_alone = True
+
     control: ControlTokens | None = None
     """How the tokenizer reads control tokens in data; None where there is no tokenizer."""
 

@@ -10,8 +10,10 @@ import pytest
 from benchmarks.cell import CellWriter, read_record
 from benchmarks.record import Session
 from benchmarks.store import read_results
+from reports.columns import column
 from reports.context import build
-from rerankers.interface import Cost, Ranking
+from reports.values import Estimate
+from rerankers.interface import Cost, Ranking, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,3 +244,22 @@ def test_a_gpu_that_was_slowed_down_is_said(folder: Folder) -> None:
     folder.cell(pool, "S", folder.kept, session={"samples": samples[:1]})
     folder.cell(pool, "T", folder.kept, session={"samples": samples})
     assert warnings(folder) == ["T was measured while the GPU ran slower than it could (power cap)."]
+
+
+def test_ties_that_the_first_stage_broke_stand_beside_the_headline(folder: Folder) -> None:
+    ties = iter([3, 0])
+    folder.cell(folder.pool(TEXTS, QRELS), "S", folder.kept, usage=lambda: Usage(ties=next(ties)))
+    [warning] = warnings(folder)
+    assert warning.startswith("S: 1 query of 2 tie within the first ten ranks")
+    [group] = build([read_results(folder.path)]).groups
+    assert column("ties", group).read(group.systems[0]) == Estimate(3 / 2)  # mean per query
+
+
+def test_scores_that_change_in_a_batch_are_said(folder: Folder) -> None:
+    found = {"passages": 6, "largest_difference": 0.5, "score_range": 2.0, "same_order": True}
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, described={"batch_invariance": found})
+    folder.cell(pool, "T", folder.kept, described={"batch_invariance": {**found, "same_order": False}})
+    [warning] = warnings(folder)
+    assert warning.startswith("T orders 6 passages differently alone and in a batch")
+    assert "up to 0.5, within a range of 2" in warning

@@ -1,0 +1,149 @@
+"""Checks that a reranker ranks a passage alone as it ranks it in a batch, by trying both on a few passages.
+
+Padding, a shared prefix or a mask that a model ignores change scores without an error. Kernels of half
+precision also round by shape. The check tells how much: `rerankbench doctor` prints it, and the record of a
+cell keeps it where every passage gets a score of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import InputError
+from rerankers.interface import RerankRequest
+from rerankers.registry import capabilities, create, load
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rerankers.interface import Candidate, Reranker
+
+PASSAGES = 6
+_NEARLY_EQUAL = 0.01  # of the range of scores
+_QUERIES = (
+    "why do leaves turn red in autumn",
+    "how deep is the Mariana Trench and how was its depth measured for the first time",
+    "dough",
+)
+_TEXTS = (
+    "Red leaves get their colour from anthocyanins, made in autumn when sugar is trapped in the leaf.",
+    "Yeast makes gas, which lets dough rise.",
+    "The Challenger Deep lies about 10,935 metres below the surface. HMS Challenger sounded it in 1875 with "
+    "a weighted rope of several miles, which took hours to sink and longer to haul in. Echo soundings took "
+    "its place seventy years later, and two people first went down in 1960, in the bathyscaphe Trieste.",
+    "Autumn begins with the September equinox, when day and night last equally long.",
+    "Salt.",
+    "Trench coats were worn by British officers. " * 8,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDifference:
+    """How far scores in a batch lie from those of the same passages alone.
+
+    Attributes:
+        passages: how many were compared.
+        largest_difference: of a passage's two scores.
+        score_range: the highest score alone less the lowest: what a difference has to be compared with.
+        same_order: whether both orders are the same, but for passages whose scores alone lie less than a
+            hundredth of the range apart, which half precision may turn around.
+    """
+
+    passages: int
+    largest_difference: float
+    score_range: float
+    same_order: bool
+
+    def __str__(self) -> str:
+        order = "the same order" if self.same_order else "ANOTHER ORDER"
+        return (
+            f"scores of {self.passages} passages alone and in a batch differ by at most "
+            f"{self.largest_difference:.2g}, within a range of {self.score_range:.3g}: {order}"
+        )
+
+
+def score_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> ScoreDifference | None:
+    """Compare scores alone and in a batch, for passages of unlike lengths of the first query that has some.
+
+    Returns:
+        None for a reranker whose scores depend on the other passages, or where no query has two passages.
+    """
+    request = next((each for each in requests if len(each.candidates) > 1), None)
+    if request is None or not reranker.scores_passages_alone:
+        return None
+    some = replace(request, candidates=_of_unlike_lengths(request.candidates))
+    clock = StageClock()
+    [ranking] = reranker.rerank([some], clock)
+    together = dict(zip(ranking.doc_ids, ranking.scores, strict=True))
+    alone = {}
+    for candidate in some.candidates:
+        [single] = reranker.rerank([replace(some, candidates=(candidate,))], clock)
+        alone[candidate.doc_id] = single.scores[0]
+    return ScoreDifference(
+        passages=len(alone),
+        largest_difference=max(abs(together[doc_id] - score) for doc_id, score in alone.items()),
+        score_range=max(alone.values()) - min(alone.values()),
+        same_order=not _inversions(alone, together),
+    )
+
+
+def _inversions(alone: Mapping[str, float], together: Mapping[str, float]) -> int:
+    """Count pairs of passages in another order together, those left out that are nearly equal alone."""
+    least = _NEARLY_EQUAL * (max(alone.values()) - min(alone.values()))
+    return sum(
+        alone[first] - alone[second] > least and together[first] < together[second]
+        for first, second in permutations(alone, 2)
+    )
+
+
+def described_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> dict[str, Any]:
+    """Return the comparison as part of a record's description; empty where there is none."""
+    found = score_difference(reranker, requests)
+    return {"batch_invariance": asdict(found)} if found else {}
+
+
+def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
+    """Say how a reranker of this process treats passages, and queries, alone and in a batch.
+
+    Raises:
+        InputError: the reranker or an option is wrong, it looks at the judgements, or it calls an endpoint.
+    """
+    if load(name).needs_qrels:
+        raise InputError(f"{name} looks at the judgements. Name another reranker.")
+    if capabilities(name, options).is_remote:
+        raise InputError(
+            f"{name} calls an endpoint, whose batches are its own. Name a model in this process."
+        )
+    requests = _requests()
+    reranker = create(name, options)
+    try:
+        difference = score_difference(reranker, requests)
+        if difference is not None:
+            yield str(difference)
+        clock = StageClock()
+        together = [ranking.doc_ids for ranking in reranker.rerank(requests, clock)]
+        alone = [reranker.rerank([request], clock)[0].doc_ids for request in requests]
+        unlike = sum(first != second for first, second in zip(together, alone, strict=True))
+        yield f"{unlike} of {len(requests)} queries are ranked differently alone and in a batch"
+        if noted := reranker.describe().get("read_one_by_one"):
+            yield f"prompts are read one by one: {noted}"
+    finally:
+        reranker.close()
+
+
+def _requests() -> list[RerankRequest]:
+    """Return queries and passages of unlike lengths."""
+    passages = {f"d{i}": text for i, text in enumerate(_TEXTS)}
+    return [RerankRequest.of(query, passages, f"q{i}") for i, query in enumerate(_QUERIES)]
+
+
+def _of_unlike_lengths(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return a few candidates from the shortest to the longest text, without repeated texts."""
+    by_length = sorted({each.text: each for each in candidates}.values(), key=lambda each: len(each.text))
+    last = len(by_length) - 1
+    count = min(PASSAGES, len(by_length))
+    places = [last * i // max(1, count - 1) for i in range(count)]
+    return tuple(by_length[place] for place in places)
