@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rerankers.errors import InputError
+from rerankers.file_kinds import HEAD_BYTES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,21 +24,14 @@ if TYPE_CHECKING:
 DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
 """What Python's decompressors raise at damaged input; bz2 raises an `OSError` without a number."""
 
-_DECOMPRESSORS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
-_OTHER_FORMATS = {
-    b"\x28\xb5\x2f\xfd": "a Zstandard file; decompress it (zstd -d)",
-    b"PK\x03\x04": "a ZIP archive; unpack it",
-    b"PAR1": "a Parquet file; convert it to JSON lines or a table",
-    b"ARROW1": "an Arrow file; convert it to JSON lines or a table",
+_DECOMPRESSORS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
+    b"\x1f\x8b": ("a gzip file", lambda file: gzip.GzipFile(fileobj=file)),
+    b"BZh": ("a bzip2 file", bz2.BZ2File),
+    b"\xfd7zXZ\x00": ("an xz file", lzma.LZMAFile),
 }
 COMPRESSED = (".gz", ".bz2", ".xz")
 """Suffixes of the names of compressed files; what a file is, its first bytes say."""
 
-_HEAD_BYTES = 6
 _BUFFER_BYTES = 1 << 18
 
 
@@ -66,16 +60,18 @@ def open_once(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
         OSError: the file cannot be opened.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)  # waits for as many bytes, or for the end of the file
-        for magic, what in _OTHER_FORMATS.items():
-            if head.startswith(magic):
-                raise InputError.at(path, None, f"this is {what}")
+        head = file.read(HEAD_BYTES)  # waits for as many bytes, or for the end of the file
         whole = io.BufferedReader(_Rejoined(head, file, digest), _BUFFER_BYTES)
-        decompress = next((use for magic, use in _DECOMPRESSORS.items() if head.startswith(magic)), None)
-        if decompress is None:
+        compression = next((use for magic, use in _DECOMPRESSORS.items() if head.startswith(magic)), None)
+        if compression is None:
+            if (kind := kind_of(head)) is not None:
+                raise InputError.at(path, None, f"this is {kind}")
             yield whole
             return
+        name, decompress = compression
         with decompress(whole) as decompressed:
+            if (kind := kind_of(decompressed.peek(HEAD_BYTES))) is not None:
+                raise InputError.at(path, None, f"this is {name} of {kind}")
             yield cast("IO[bytes]", decompressed)
 
 

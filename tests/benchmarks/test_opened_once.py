@@ -5,8 +5,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
 import os
+import pickle
+import tarfile
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -115,12 +118,31 @@ def test_a_cut_compressed_file_is_named_with_its_line(
         list(read_lines(tmp_path / "file"))
 
 
+def tar() -> bytes:
+    """A tar archive with one file."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        entry = tarfile.TarInfo("run.trec")
+        entry.size = 2
+        archive.addfile(entry, io.BytesIO(b"a\n"))
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"\x28\xb5\x2f\xfd rest", "this is a Zstandard file; decompress it"),
         (b"PAR1 rest", "this is a Parquet file; convert it"),
         (b"PK\x03\x04 rest", "this is a ZIP archive; unpack it"),
+        (gzip.compress(b"PAR1 rest"), "this is a gzip file of a Parquet file"),
+        (gzip.compress(gzip.compress(b"a\n")), "this is a gzip file of a gzip file"),
+        (tar(), "this is a tar archive; unpack it"),
+        (gzip.compress(tar()), "this is a gzip file of a tar archive; unpack it"),
+        (bz2.compress(tar()), "this is a bzip2 file of a tar archive"),
+        (pickle.dumps({"q": 1}), "this is a Python pickle, which can run code"),
+        (b"\n<!DOCTYPE html><html>", "this is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer .* git lfs pull"),
+        ("q1 0 d1 1\n".encode("utf-16"), "this is UTF-16 text; convert it to UTF-8"),
     ],
 )
 @pytest.mark.parametrize("reader", [read_lines, read_json_lines, read_qrels, read_run, read_candidates])
