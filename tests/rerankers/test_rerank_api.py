@@ -274,3 +274,71 @@ def test_a_budget_is_refused_where_nobody_says_what_a_vendor_charges(
     own.pay_from(Budget(0.0))
     for reranker in (vendor, own):
         reranker.close()
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"document_index": i, "relevance_score": SCORES[text]} for i, text in enumerate(TEXTS)],
+        [{"index": str(i), "score": str(SCORES[text])} for i, text in enumerate(TEXTS)],
+        [{"index": float(i), "score": SCORES[text]} for i, text in enumerate(TEXTS)],
+    ],
+    ids=["document_index", "texts", "floats"],
+)
+def test_results_are_read_in_every_known_spelling(
+    endpoint: str, rank: Callable[..., Any], results: list[dict[str, Any]]
+) -> None:
+    Endpoint.queued.append((200, {}, json.dumps({"results": results})))
+    ranking = rank({"api": "vllm", "model": "m", "base_url": endpoint})
+    assert ranking.doc_ids == ("d1", "d2", "d0")
+    assert ranking.scores == pytest.approx((0.9, 0.5, 0.1))
+    assert not ranking.usage.faults
+    assert ranking.usage.well_formed == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "says"),
+    [
+        ([{"index": i, "relevance_score": None} for i in range(3)], "fields index, relevance_score"),
+        ([{"position": i, "logit": 0.5} for i in range(3)], "fields logit, position"),
+        ([{"index": i, "relevance_score": 0.5} for i in (3, 4, 5)], "an index below 3"),
+        ([0.1, 0.2, 0.3], "none of 3 results"),
+        ([], "none of 0 results"),
+    ],
+)
+def test_a_response_without_a_readable_score_is_an_error_and_not_the_given_order(
+    endpoint: str, rank: Callable[..., Any], results: list[Any], says: str
+) -> None:
+    Endpoint.queued.append((200, {}, json.dumps({"results": results})))
+    with pytest.raises(BackendError, match=says):
+        rank({"api": "vllm", "model": "m", "base_url": endpoint})
+    assert len(Endpoint.seen) == 1, "the same form would come again, and be paid again"
+
+
+@pytest.mark.parametrize(
+    ("api", "field", "value"),
+    [("vllm", "use_activation", True), ("tei", "raw_scores", False), ("infinity", "raw_scores", False)],
+)
+def test_all_servers_are_asked_for_activated_scores(
+    api: str, field: str, value: bool, endpoint: str, rank: Callable[..., Any]
+) -> None:
+    options = {"api": api, "model": None if api == "tei" else "m", "base_url": endpoint}
+    rank(options)
+    assert Endpoint.seen[0][1][field] is value
+    assert create("rerank-api", options).describe()["scores"] == "activated"
+
+
+def test_a_limit_of_passages_takes_the_place_of_a_limit_of_the_prompt(
+    endpoint: str, rank: Callable[..., Any]
+) -> None:
+    rank({"api": "vllm", "model": "m", "base_url": endpoint, "passage_tokens": 400})
+    body = Endpoint.seen[0][1]
+    assert body["max_tokens_per_doc"] == 400
+    assert "truncate_prompt_tokens" not in body  # it would cut the end of a score template
+    with pytest.raises(InputError, match="tei takes no passage_tokens"):
+        create("rerank-api", {"api": "tei", "base_url": endpoint, "passage_tokens": 400})
+
+
+def test_a_query_in_the_address_stays_behind_the_path(endpoint: str, rank: Callable[..., Any]) -> None:
+    rank({"api": "vllm", "model": "m", "base_url": f"{endpoint}/prefix/?version=2"})
+    assert Endpoint.seen[0][0] == "/prefix/v1/rerank?version=2"

@@ -71,6 +71,7 @@ class Endpoint:
         """Called first, and never under a lock; a request that is not admitted is never answered or kept."""
         self.bodies: list[Body] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.most_at_once = 0
         self.connections = 0
         self.chunks = 0
@@ -113,6 +114,7 @@ class Endpoint:
             return
         with self._lock:
             self.bodies.append(body)
+            self.paths.append(handler.path)
             self.headers.append({name.lower(): value for name, value in handler.headers.items()})
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)

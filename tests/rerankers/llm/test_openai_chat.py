@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rerankers import Reranker, RerankRequest, StageClock
     from tests.rerankers.llm.conftest import Body, Endpoint, Reply
@@ -287,3 +289,186 @@ def test_fields_with_an_option_of_their_own_are_refused(rankgpt: Callable[..., R
         rankgpt(extra_body={"temperature": 1})
     with pytest.raises(InputError, match=r"extra_body: \{chat_template_kwargs"):
         rankgpt(template_variables={"enable_thinking": False})
+
+
+UNSUPPORTED_LIMIT = {
+    "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+    "Use 'max_completion_tokens' instead.",
+    "param": "max_tokens",
+    "code": "unsupported_parameter",
+}
+UNSUPPORTED_TEMPERATURE = {
+    "message": "Unsupported value: 'temperature' does not support 0 with this model. "
+    "Only the default (1) value is supported.",
+    "param": "temperature",
+    "code": "unsupported_value",
+}
+
+
+def test_options_that_an_endpoint_refuses_are_left_out_and_remembered(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    flawless = endpoint.reply
+
+    def reasoning_model(body: Body) -> Reply:
+        for name, error in (("max_tokens", UNSUPPORTED_LIMIT), ("temperature", UNSUPPORTED_TEMPERATURE)):
+            if name in body:
+                return make_reply(status=400, raw=json.dumps({"error": error}))
+        return flawless(body)
+
+    endpoint.reply = reasoning_model
+    reranker = rankgpt(recording=tmp_path / "a.sqlite", concurrency=1)
+    first = reranker.rerank(requests[:2], clock)
+    assert len(endpoint.bodies) == 4 + 2  # two windows a query; each option is refused once
+    assert endpoint.bodies[-1]["max_completion_tokens"] == endpoint.bodies[0]["max_tokens"]
+    assert sum(ranking.usage.retries for ranking in first) == 0
+    described = reranker.describe()
+    assert described["options_refused"] == ["max_tokens", "temperature"]
+    assert "drawn at random" in str(described["notice"])
+    endpoint.bodies.clear()
+    replaying = rankgpt(recording=tmp_path / "a.sqlite")
+    assert [ranking.doc_ids for ranking in replaying.rerank(requests[:2], clock)] == [
+        ranking.doc_ids for ranking in first
+    ]
+    assert not endpoint.bodies, "the recording knows the request as the options say it"
+    assert replaying.describe()["options_refused"] == ["max_tokens", "temperature"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "max_tokens is too large: 5000. This model supports at most 4096 completion tokens"),
+        ({"temperature": 3}, "temperature 3 is not supported; use 0 to 2"),
+        ({}, "This model's maximum context length is 4096 tokens"),
+    ],
+)
+def test_a_value_that_is_refused_is_for_the_user_to_change(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+    options: dict[str, float],
+    message: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply(status=400, raw=json.dumps({"error": {"message": message}}))
+    with pytest.raises(BackendError, match=re.escape(message)):
+        rankgpt(concurrency=1, **options).rerank(requests[:1], clock)
+    assert len(endpoint.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "[2] > "}, {"type": "text", "text": "[1]"}],
+        ["[2] >", " [1]"],
+        [{"type": "thinking", "thinking": [{"text": "[1]?"}]}, {"type": "text", "text": "[2] > [1]"}],
+    ],
+)
+def test_content_in_parts_is_joined(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+    content: list[Any],
+) -> None:
+    usage = {"prompt_tokens": 100.0, "completion_tokens": 10.0}
+    raw = json.dumps({"choices": [{"message": {"content": content}}], "usage": usage})
+    endpoint.reply = lambda body: make_reply(raw=raw)
+    [ranking] = rankgpt().rerank([make_request("query", ["a", "b"])], clock)
+    assert ranking.doc_ids == ("d1", "d0")
+    assert (ranking.usage.prompt_tokens, ranking.usage.well_formed) == (100, 1)
+    assert len(endpoint.bodies) == 1
+
+
+PRETTY = json.dumps({"error": {"code": 400, "message": "API key not valid", "status": "INVALID"}}, indent=2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (PRETTY, "API key not valid"),
+        (f"[{PRETTY}]", "API key not valid"),
+        (json.dumps({"error": {"message": PRETTY}}), "API key not valid"),
+        ('{"detail": "no such route"}', "no such route"),
+        ('{"detail": [{"loc": ["body", "n"], "msg": "too many", "type": "x"}]}', "body.n: too many"),
+        ('{"object": "error", "message": "model  not\\n found", "code": 40401}', "model not found"),
+        ('{"error": "Bad Request", "message": "n is too large"}', "n is too large"),
+        ('{"error": "batch too large", "error_type": "Validation"}', "batch too large"),
+        ('{"errors": [{"message": "a"}, {"message": "b"}]}', "a; b"),
+        ("<html><head><title>403 Forbidden</title></head><body><h1>No</h1></body></html>", "403 Forbidden"),
+        ("<h1>Not\n here</h1><p>nginx</p>", "Not here nginx"),
+        ("plain\nwords", "plain words"),
+        ("", "without a word"),
+        ('{"unknown": {"shape": 1}}', '{"unknown": {"shape": 1}}'),
+    ],
+)
+def test_an_error_of_any_shape_is_its_message_in_one_line(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+    raw: str,
+    says: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply(status=400, raw=raw)
+    with pytest.raises(
+        BackendError, match=rf"refuses with status 400: {re.escape(says)}; change the options"
+    ):
+        rankgpt().rerank(requests[:1], clock)
+
+
+def test_a_query_in_the_address_stays_behind_the_path(
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
+) -> None:
+    root = endpoint.base_url.removesuffix("/v1")
+    reranker = rankgpt(base_url=f"{root}/openai/deployments/d?api-version=2024-10-21")
+    reranker.rerank(requests[:1], clock)
+    assert endpoint.paths[0] == "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    assert endpoint.headers[0]["api-key"] == "secret-key"  # where Azure's dated API looks for it
+    assert reranker.describe()["endpoint"] == f"{root}/openai/deployments/d/"
+    reranker = rankgpt(base_url=f"{endpoint.base_url}/chat/completions")  # in full: not appended twice
+    reranker.rerank(requests[:1], clock)
+    assert endpoint.paths[-1] == "/v1/chat/completions"
+    assert "api-key" not in endpoint.headers[-1]
+
+
+def test_what_multiplies_the_bill_is_refused(rankgpt: Callable[..., Reranker]) -> None:
+    with pytest.raises(InputError, match="'n' changes what an answer costs"):
+        rankgpt(extra_body={"n": 8})
+
+
+def test_a_failure_waits_for_the_answers_under_way_and_hands_over_what_they_finish(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    """Four queries of one call are under way; the second one's key is refused while the others run."""
+
+    def reply(body: Body) -> Reply:
+        if "revoked query" in json.dumps(body["messages"]):
+            return make_reply(status=401, raw='{"error": {"message": "revoked"}}')
+        return make_reply("[2] > [1]", delay_seconds=0.2)
+
+    endpoint.reply = reply
+    queries = [make_request(f"query {q}", ["a", "b"], query_id=f"q{q}") for q in range(10, 14)]
+    queries[1] = make_request("revoked query", ["a", "b"], query_id="q1")
+    reranker = rankgpt(concurrency=3, recording=tmp_path / "a.sqlite")
+    with pytest.raises(BackendError, match="revoked") as raised:
+        reranker.rerank(queries, clock)
+    assert [ranking.query_id for ranking in raised.value.finished] == ["q10", "q12"]
+    assert len(endpoint.bodies) == 3, "no further call begins"
+    endpoint.bodies.clear()
+    endpoint.reply = lambda body: make_reply("[2] > [1]")
+    rankgpt(recording=tmp_path / "a.sqlite").rerank(queries, clock)
+    assert len(endpoint.bodies) == 2, "the answers under way were kept"

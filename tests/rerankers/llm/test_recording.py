@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
+import subprocess
+import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rerankers import StageClock, create
+from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import BackendError, InputError
 from rerankers.llm.prices import Budget, Price, find_price
 from rerankers.llm.recording import Recording, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rerankers import Reranker, RerankRequest
+    from rerankers import Reranker
     from tests.rerankers.llm.conftest import Endpoint, Reply
 
 
@@ -254,3 +258,148 @@ def test_dollars_are_those_of_the_calls_paid_or_replayed(
         assert ranking.usage.reasoning_tokens == 100
         assert ranking.usage.calls_replayed == replayed
     assert not rankgpt().rerank(requests[:1], clock)[0].usage.dollars  # no price, no dollars
+
+
+def test_cached_tokens_cost_as_much_as_fresh_ones_unless_said() -> None:
+    price = Price.model_validate({"input": 2.0, "output": 8.0})
+    assert price.dollars(1_000_000, 400_000, 100_000) == pytest.approx(1.0 * 2.0 + 0.1 * 8.0)
+
+
+@pytest.mark.parametrize("dollars", [float("nan"), -1.0])
+def test_a_budget_that_bounds_nothing_is_refused(dollars: float) -> None:
+    with pytest.raises(InputError, match="not an amount of dollars"):
+        Budget(dollars)
+
+
+@pytest.mark.parametrize(
+    "price", [{"input": float("inf"), "output": 1}, {"input": 1, "output": float("nan")}]
+)
+def test_a_price_is_finite(price: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Price.model_validate(price)
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file may grow beyond 64 KiB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+LONG_ANSWER = "[2] > [1]" + " " * 2**17
+
+
+def test_nothing_more_is_asked_before_an_answer_that_the_disk_refused_is_written(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    endpoint.reply = lambda body: make_reply(LONG_ANSWER)
+    path = tmp_path / "a.sqlite"
+    reranker = rankgpt(recording=path)
+    with no_room(), pytest.raises(BackendError, match=r"a.sqlite: 1 answers cannot be written .*make room"):
+        reranker.rerank(requests[:1], clock)
+    assert len(endpoint.bodies) == 1, "the second window is not asked for"
+    reranker.close()
+    resumed = rankgpt(recording=path).rerank(requests[:1], clock)[0]
+    assert len(endpoint.bodies) == 2
+    assert resumed.usage.calls_replayed == 1
+
+
+def test_an_answer_that_the_disk_refused_is_used_and_written_later(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    endpoint.reply = lambda body: make_reply(LONG_ANSWER)
+    path = tmp_path / "a.sqlite"
+    request = make_request("query", ["a", "b"])
+    reranker = rankgpt(recording=path)
+    with no_room():
+        assert reranker.rerank([request], clock)[0].doc_ids == ("d1", "d0")
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM exchanges").fetchone() == (0,)
+    reranker.close()
+    assert rankgpt(recording=path).rerank([request], clock)[0].usage.calls_replayed == 1
+    assert len(endpoint.bodies) == 1
+
+
+ASKING = """
+import sys
+from rerankers import RerankRequest, StageClock, create
+options = {"model": "m", "base_url": sys.argv[1], "recording": sys.argv[2], "concurrency": 2}
+reranker = create("rankgpt", options)
+requests = [RerankRequest.of(f"query {q}", {"a": "1", "b": "2"}, f"q{q}") for q in range(6)]
+print(sum(ranking.usage.calls_replayed for ranking in reranker.rerank(requests, StageClock())))
+reranker.close()
+"""
+
+
+def test_two_processes_that_share_a_recording_ask_everything_once(
+    endpoint: Endpoint, make_reply: type[Reply], tmp_path: Path
+) -> None:
+    endpoint.reply = lambda body: make_reply("[2] > [1]", delay_seconds=0.3)
+    command = [sys.executable, "-c", ASKING, endpoint.base_url, str(tmp_path / "a.sqlite")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    replayed = [int(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(endpoint.bodies) == 6
+    assert sum(replayed) == 6
+
+
+def test_a_claim_ends_with_its_process(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    asked = threading.Event()
+
+    def hang(body: object) -> Reply:
+        asked.set()
+        return make_reply("[2] > [1]", delay_seconds=0.0 if len(endpoint.bodies) > 2 else 20.0)
+
+    endpoint.reply = hang
+    command = [sys.executable, "-c", ASKING, endpoint.base_url, str(tmp_path / "a.sqlite")]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    assert asked.wait(60)
+    killed.kill()
+    killed.wait()
+    endpoint.reply = lambda body: make_reply("[2] > [1]")
+    request = RerankRequest.of("query 0", {"a": "1", "b": "2"}, "q0")
+    [ranking] = rankgpt(recording=tmp_path / "a.sqlite").rerank([request], clock)
+    assert ranking.doc_ids == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"text": "[1]", "prompt_tokens": 1e400}',
+        '{"text": "[1]", "prompt_tokens": -5}',
+        '{"text": "[1]", "prompt_tokens": true}',
+        '{"text": 5}',
+        '{"end": "never"}',
+        '{"stage_seconds": {"generate": -1}}',
+        "[]",
+        "{",
+    ],
+)
+def test_a_recorded_answer_that_is_none_is_refused_by_file(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "a.sqlite"
+    recording = Recording(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT INTO exchanges VALUES ('d', 0, ?)", (row,))
+    with pytest.raises(InputError, match=r"a.sqlite: holds what is no answer"):
+        recording.find(("d", 0))
+    recording.close()

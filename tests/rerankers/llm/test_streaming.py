@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rerankers import StageClock
 from rerankers.errors import BackendError
+from rerankers.llm.prices import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rerankers import Reranker, RerankRequest
     from tests.rerankers.llm.conftest import Endpoint, Reply
@@ -122,3 +125,69 @@ def test_an_error_in_a_stream_is_a_failure(
     endpoint.reply = lambda body: make_reply(raw='data: {"error": {"message": "out of memory"}}\n\n')
     with pytest.raises(BackendError, match="out of memory"):
         rankgpt(stream=True, retries=0).rerank(requests[:1], clock)
+
+
+def usage_at_the_end(body: dict[str, Any], tokens_after: int) -> str:
+    """A stream as OpenAI sends it: usage once, in a chunk of its own, after the rest of the answer."""
+    texts = ["[2]", " > ", "[1]", *[" ."] * tokens_after]
+    chunks: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in texts]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    chunks.append({"choices": [], "usage": {"prompt_tokens": 1234, "completion_tokens": len(texts)}})
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("tokens_after", [0, 2])
+def test_usage_that_comes_after_the_last_identifier_is_read(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tokens_after: int,
+) -> None:
+    endpoint.reply = lambda body: make_reply(raw=usage_at_the_end(body, tokens_after))
+    reranker = rankgpt(stream=True, price={"input": 1000.0, "output": 0.0})
+    [ranking] = reranker.rerank([make_request("query", ["a", "b"])], clock)
+    assert ranking.doc_ids == ("d1", "d0")
+    assert (ranking.usage.prompt_tokens, ranking.usage.generated_tokens) == (1234, 3 + tokens_after)
+    assert ranking.usage.dollars == pytest.approx(1234 * 1000 / 1e6)
+    assert ranking.usage.calls_estimated == 0
+    assert reranker.describe()["tokens_counted_by"] == "the endpoint"
+
+
+def test_an_answer_that_is_ended_long_before_its_usage_is_an_estimate_for_that_reason(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    tmp_path: Path,
+) -> None:
+    endpoint.reply = lambda body: make_reply(raw=usage_at_the_end(body, 100))
+    ledger = tmp_path / "spending.jsonl"
+    reranker = rankgpt(stream=True, price={"input": 1000.0, "output": 0.0})
+    reranker.pay_from(Budget(9.0, ledger))
+    [ranking] = reranker.rerank([make_request("query", ["a", "b"])], clock)
+    assert ranking.usage.calls_estimated == 1
+    assert ranking.usage.generated_tokens < 3 + 100
+    assert "stream was ended before its usage came" in str(reranker.describe()["tokens_counted_by"])
+    assert json.loads(ledger.read_text().splitlines()[-1])["is_estimate"] is True
+
+
+def test_usage_of_the_first_chunk_does_not_count_the_last(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+) -> None:
+    first = {
+        "choices": [{"delta": {"content": "[2]"}}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+    }
+    last = {"choices": [{"delta": {"content": " > [1]"}, "finish_reason": "stop"}]}
+    raw = f"data: {json.dumps(first)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n"
+    endpoint.reply = lambda body: make_reply(raw=raw)
+    [ranking] = rankgpt(stream=True).rerank([make_request("query", ["a", "b"])], clock)
+    assert ranking.usage.calls_estimated == 1
+    assert ranking.usage.generated_tokens == 2  # one a chunk
