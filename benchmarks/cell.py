@@ -258,7 +258,10 @@ def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
         try:
             row = QueryRow.model_validate_json(line)
         except ValidationError as error:
-            raise DamagedError(f"{path}:{number}: not a row of results; {_REMEDY}") from error
+            first = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = f" ({where}: {first['msg']})" if where else ""
+            raise DamagedError(f"{path}:{number}: not a row of results{reason}; {_REMEDY}") from error
         if (row.query_id, row.repeat) in seen:
             raise DamagedError(
                 f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; {_REMEDY}"

@@ -211,15 +211,15 @@ class QueryRow(_Frozen):
     """
 
     query_id: str
-    repeat: int
-    session: int
-    total_seconds: float
-    stage_seconds: dict[str, float]
+    repeat: int = Field(ge=0)
+    session: int = Field(ge=0)
+    total_seconds: float = Field(ge=0, allow_inf_nan=False)
+    stage_seconds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     usage: dict[str, Any]
     ranking: str
-    control_seconds: float | None = None
-    arrived_seconds: float | None = None
-    queued_seconds: float | None = None
+    control_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    arrived_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    queued_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def line(self) -> bytes:
         """As it stands in the file."""

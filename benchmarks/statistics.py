@@ -48,14 +48,14 @@ def bootstrap_interval(
     if sample.size == 0:
         return float("nan"), float("nan")
     if statistic == "mean":
-        by_query = sample if sample.ndim == 1 else sample.mean(axis=1)
-        return _percentile_interval(_resampled_means(by_query, resamples, seed), confidence)
-    quantile = _QUANTILES[statistic]
-    if sample.ndim == 1 or sample.shape[1] == 1:
-        return _percentile_interval(
-            _resampled_quantiles(sample.ravel(), quantile, resamples, seed), confidence
-        )
-    return _percentile_interval(_paired_quantiles(sample, quantile, resamples, seed), confidence)
+        sample = sample if sample.ndim == 1 else sample.mean(axis=1)
+        estimates = _resampled_means(sample, resamples, seed)
+    elif sample.ndim == 1 or sample.shape[1] == 1:
+        estimates = _resampled_quantiles(sample.ravel(), _QUANTILES[statistic], resamples, seed)
+    else:
+        estimates = _paired_quantiles(sample, _QUANTILES[statistic], resamples, seed)
+    # No statistic of a resample leaves the sample's range, but rounding to 32 bits may.
+    return _percentile_interval(estimates.clip(sample.min(), sample.max()), confidence)
 
 
 def bootstrap_ratio_interval(

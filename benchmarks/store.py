@@ -20,7 +20,7 @@ from benchmarks.cell import blocks_of, check_seal, committed, read_record
 from benchmarks.measures import parse
 from benchmarks.progress import say
 from benchmarks.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
-from benchmarks.seal import RAW, ROWS
+from benchmarks.seal import RANKING, RAW, ROWS
 from benchmarks.shown import as_html
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files import replace_file
@@ -175,6 +175,17 @@ def trusted(folders: Sequence[Path]) -> Iterator[None]:
             f"{where}: holds a value that cannot be read ({reason}); --debug shows which; delete its cell "
             "and run again"
         ) from error
+
+
+def at_ranking_line(cell: Path, query_id: str, doc_id: str, occurrence: int, reason: str) -> StoreError:
+    """Return the error about a line of a cell's `ranking.trec`: the first or second with that passage."""
+    path = cell / RANKING
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.split()[:3:2] == [query_id.encode(), doc_id.encode()]:
+            occurrence -= 1
+            if not occurrence:
+                return StoreError(f"{path}:{number}: {reason}; run the experiment again in a new folder")
+    return StoreError(f"{path}: {reason}; run the experiment again in a new folder")
 
 
 def write_experiment(

@@ -17,11 +17,14 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
         InputError: an id is empty or has a space in it.
     """
     ids = [ranking.query_id, *ranking.doc_ids]
-    if " ".join(ids).split() != ids:
-        wrong = next(identifier for identifier in ids if identifier.split() != [identifier])
+    joined = " ".join(ids)
+    if joined.split() != ids or "\0" in joined:
+        wrong = next(
+            identifier for identifier in ids if identifier.split() != [identifier] or "\0" in identifier
+        )
         raise InputError(
-            f"the id {wrong!r} is empty or has a space in it, which a TREC run cannot hold; rename it in the "
-            "collection"
+            f"the id {wrong!r} is empty or has a space or a zero byte in it, which a TREC run cannot hold; "
+            "rename it in the collection"
         )
     count = len(ranking.doc_ids)
     values: list[object] = [None] * (3 * count)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from benchmarks.measures import DEFAULT_MEASURES
+from benchmarks.store import at_ranking_line
 from reports import first_stages, guards, quality, timing
 from reports.before_after import changes
 from reports.finding import findings
@@ -94,7 +95,16 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     for label, family in labelled.items():
         for _, cell in family if family[0][1].record.status == "done" else ():
             orders = rankings.parse(cell.rankings)  # and not kept
-            found, heads = rankings.read(orders)
+            try:
+                found, heads = rankings.read(orders)
+            except quality.UnfitRankingError as error:
+                raise at_ranking_line(
+                    folder.folder / cell.record.cell,
+                    error.query_id,
+                    error.doc_id,
+                    error.occurrence,
+                    str(error),
+                ) from error
             tops.setdefault(label, heads)
             if pool.qrels:
                 values.setdefault(label, []).append(found)

@@ -28,6 +28,27 @@ DEPTHS = (10, 20, 30, 50, 75)
 """Numbers of candidates at which an imported run is looked at, up to its pool's own."""
 
 
+class UnfitRankingError(ValueError):
+    """A ranking holds a passage twice, or one that is not among the candidates.
+
+    Attributes:
+        query_id: whose ranking it is.
+        doc_id: the passage.
+        occurrence: which of the ranking's lines with that passage is wrong, 1 or 2.
+    """
+
+    def __init__(self, query_id: str, candidates: Sequence[str], doc_ids: Sequence[str]) -> None:
+        known, seen = {*candidates}, set[str]()
+        self.query_id = query_id
+        for self.doc_id in doc_ids:
+            if self.doc_id not in known or self.doc_id in seen:
+                break
+            seen.add(self.doc_id)
+        self.occurrence = 2 if self.doc_id in seen else 1
+        what = "a second time" if self.doc_id in seen else "which is not among the candidates"
+        super().__init__(f"query {query_id!r} ranks {self.doc_id!r}, {what}")
+
+
 class Rankings:
     """What a group's pool says about the systems on it, one system after the other.
 
@@ -55,7 +76,14 @@ class Rankings:
 
         Args:
             orders: doc ids by query id, best first.
+
+        Raises:
+            UnfitRankingError: one of them is not a ranking of its query's candidates.
         """
+        for query_id, doc_ids in orders.items():
+            given = {*doc_ids}
+            if len(given) < len(doc_ids) or not self._ranks.get(query_id, {}).keys() >= given:
+                raise UnfitRankingError(query_id, [*self._ranks.get(query_id, ())], doc_ids)
         tops = {
             query_id: tuple(map(self._ranks[query_id].__getitem__, doc_ids[:TOP]))
             for query_id, doc_ids in orders.items()

@@ -188,19 +188,23 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
     """Lower each score, where needed, just below the one before it, in float32 steps.
 
     Raises:
-        ModelError: a score is not finite.
+        ModelError: a score is not finite, or too large for 32 bits.
     """
-    array = np.asarray(scores, dtype=np.float32)
-    if np.isfinite(array).all() and (np.diff(array) < 0).all():
-        return tuple(array.tolist())  # the usual case, without a loop
-    result: list[float] = []
-    ceiling = np.float32(np.inf)
-    for score in scores:
-        if not math.isfinite(score):
-            raise ModelError(f"the model scored a passage {score}; try float32, or check its weights")
-        value = min(np.float32(score), np.nextafter(ceiling, np.float32(-np.inf)))
-        result.append(float(value))
-        ceiling = value
+    with np.errstate(over="ignore"):
+        array = np.asarray(scores, dtype=np.float32)
+        if np.isfinite(array).all() and (np.diff(array) < 0).all():
+            return tuple(array.tolist())  # the usual case, without a loop
+        result: list[float] = []
+        ceiling = np.float32(np.inf)
+        for score, small in zip(scores, array, strict=True):
+            if not math.isfinite(score):
+                raise ModelError(f"the model scored a passage {score}; try float32, or check its weights")
+            ceiling = min(small, np.nextafter(ceiling, np.float32(-np.inf)))
+            if not np.isfinite(small) or not np.isfinite(ceiling):
+                raise ModelError(
+                    f"the score {score} of a passage does not fit into 32 bits; scale the scores down"
+                )
+            result.append(float(ceiling))
     return tuple(result)
 
 

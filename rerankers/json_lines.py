@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerankers.input_files import Digest
 
 _Value = TypeVar("_Value")
+_LARGEST = (2 - 2**-23) * 2.0**127  # in 32 bits, as runs and measures hold scores
 
 
 def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, str]]:
@@ -37,6 +38,9 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
         with open_once(path, digest) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if "\0" in line:
+                    reason = "this line holds a zero byte, where other programs end an id; remove it"
+                    raise InputError.at(path, number, reason)
                 if line.strip():
                     found = True
                     yield number, line
@@ -129,7 +133,7 @@ class Row:
             return str(value)
         identifier = _id(self.text(key))
         if identifier is None:
-            self.fail(f"{key!r} must be an id without white space, not {_cut(value)}")
+            self.fail(f"{key!r} must be an id without white space and zero bytes, not {_cut(value)}")
         return identifier
 
     def add(self, known: dict[str, _Value], what: str, key: str, value: _Value) -> None:
@@ -149,6 +153,8 @@ class Row:
             number = math.inf
         if not math.isfinite(number):
             self.fail(f"{key!r} must be a finite number, not {str(value)[:20]}")
+        if abs(number) > _LARGEST:
+            self.fail(f"{key!r} is {str(value)[:20]}, which 32 bits cannot hold; scale the numbers down")
         return number
 
 
@@ -157,9 +163,9 @@ def _damaged(path: Path, line: int, error: Exception) -> InputError:
 
 
 def _id(text: str) -> str | None:
-    """The id, or None if it is empty or white space would tear it apart in a TREC run."""
+    """The id, or None if it is empty, or white space or a zero byte would tear it apart in a TREC run."""
     parts = text.split()
-    return parts[0] if len(parts) == 1 and parts[0] == text else None
+    return parts[0] if len(parts) == 1 and parts[0] == text and "\0" not in text else None
 
 
 def _cut(value: object) -> str:
