@@ -14,6 +14,7 @@ from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.training.cli import add_train
 from rerankers.errors import InputError, RerankbenchError, UnknownNameError
 from rerankers.paths import STANDARD_OUTPUT, input_path, output_path
+from rerankers.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _quieten()
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()  # here, where a full disk can still be told
+        return status
     except RerankbenchError as error:
         if is_debug:
             raise
@@ -44,12 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nrerankbench: interrupted; {_how_to_go_on(options)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
-        if is_debug or error.filename is None:
+        if is_debug:
             raise
-        print(as_line(f"rerankbench: {error.filename}: {error.strerror}; check this path"), file=sys.stderr)
+        _drop_output()
+        what = f"{error.filename}: {error.strerror}; check this path"
+        if error.filename is None:
+            what = f"cannot read or write ({error.strerror or error}); check the output and its disk"
+        print(as_line(f"rerankbench: {what}"), file=sys.stderr)
         return 1
     except Exception as error:
         if is_debug:
@@ -69,6 +76,14 @@ def _fault(error: Exception, command: str) -> str:
     )
 
 
+def _drop_output() -> None:
+    """Send what is left of standard output nowhere, if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.config import find_experiment, load_experiment
     from benchmarks.executors.local import run
@@ -84,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     options.out = folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
     if options.dry_run:
         for line in outlook(experiment, folder):
-            print(line)
+            print(printable(line))
         return 0
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)
     done = outcome.cells - len(outcome.failures)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from rerankers.printable import printable
 from rerankers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Progress:
         stream: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        what = printable(what)
         self._what, self._total, self._done, self._before = what, total, done, done
         self._stream = stream or sys.stderr
         self._now = now
@@ -71,8 +74,9 @@ class Progress:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Write one line about what is going on, without secrets."""
-    print(redacted(line), file=stream or sys.stderr, flush=True)
+    """Write one line about what is going on, without secrets; go on where nothing can be written any more."""
+    with suppress(OSError):
+        print(printable(redacted(line)), file=stream or sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

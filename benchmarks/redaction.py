@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from rerankers.printable import printable
 from rerankers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _LONGEST = 1000  # characters of an error
 
 def as_line(text: str) -> str:
     """Return an error without secrets, and without its middle where it is long: both ends say what to do."""
-    text = redacted(text)  # first: half a secret would not be known as one
+    text = printable(redacted(text))  # whole: half a secret would not be known as one
     if len(text) <= _LONGEST:
         return text
     start, end = _LONGEST * 3 // 4, _LONGEST // 4 - 1

@@ -14,6 +14,7 @@ from benchmarks.measures import DEFAULT_MEASURES
 from benchmarks.store import at_ranking_line
 from reports import first_stages, guards, quality, timing
 from reports.before_after import changes
+from reports.cleaning import cleaned
 from reports.finding import findings
 from reports.provenance import experiment
 from reports.systems import families, mean_values, names, role, system
@@ -42,6 +43,7 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
     Raises:
         UnknownNameError: no cell carries the label `baseline`.
     """
+    results = [cleaned(folder) for folder in results]
     cells = [(folder, cell) for folder in results for cell in folder.cells]
     grouped: dict[tuple[str, str, str], list[Keyed]] = {}
     for folder, cell in cells:

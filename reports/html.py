@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmarks.progress import say
 from benchmarks.store import read_results
 from reports import ablation, explorer, grouped, latex, markdown, matrices, numbers, published, timing
 from reports import csv as csv_table
@@ -205,6 +206,12 @@ def _write_figures(context: Context, folder: Path) -> None:
         drawn[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
     for name, specification in drawn.items():
         if specification is not None:
-            svg = vl_convert.vegalite_to_svg(specification)
+            try:
+                svg = vl_convert.vegalite_to_svg(specification)
+                pdf = vl_convert.vegalite_to_pdf(specification)
+            except Exception as error:
+                reason = " ".join(str(error).split())[:300]
+                say(f"the figure {name} cannot be drawn and is left out: {reason}")
+                continue
             replace_file(folder / f"{name}.svg", svg)
-            replace_file(folder / f"{name}.pdf", vl_convert.vegalite_to_pdf(specification))
+            replace_file(folder / f"{name}.pdf", pdf)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reports.values import Experiment
+from rerankers.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,9 +52,11 @@ def experiment(folder: Results) -> Experiment:
     config = about.get("config")
     return Experiment(
         folder=folder.folder.name,
-        name=str(about.get("experiment", folder.folder.name)),
+        name=printable(str(about.get("experiment", folder.folder.name))),
         measured=" to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
-        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
+        config=printable(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), keep="\n")
+        if config
+        else "",
         environments=tuple(environments),
     )
 

@@ -23,6 +23,7 @@ READABLE = {
     "benchmarks.judged",
     "benchmarks.measures",
     "benchmarks.pairwise",
+    "benchmarks.progress",
     "benchmarks.record",
     "benchmarks.statistics",
     "benchmarks.store",
@@ -30,6 +31,7 @@ READABLE = {
     "rerankers.errors",
     "rerankers.files",
     "rerankers.interface",
+    "rerankers.printable",
     "rerankers.redaction",
     "rerankers.stages",
 }

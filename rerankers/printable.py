@@ -1,0 +1,48 @@
+"""Text from outside as people can look at it: on terminals, in tables and in charts.
+
+Control characters move a terminal's cursor, U+2028 ends a line of JavaScript, and characters that no font may
+hold end chart libraries. Such characters are shown by their numbers, as Python writes them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of controls, halves of surrogate pairs, and separators of lines and paragraphs."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Return the text with every character that must not be shown as an escape such as `\x1b`.
+
+    Args:
+        text: from a file, a server or an experiment.
+        keep: characters that stay, such as line ends.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        _escape(character) if character not in keep and _is_unshown(character) else character
+        for character in text
+    )
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return the text without its middle if it is longer than so many characters."""
+    if len(text) <= longest:
+        return text
+    start, end = longest * 3 // 4, longest - longest * 3 // 4 - 1
+    return f"{text[:start]}…{text[len(text) - end :]}"
+
+
+def _is_unshown(character: str) -> bool:
+    number = ord(character)
+    is_no_character = number & 0xFFFE == 0xFFFE or 0xFDD0 <= number <= 0xFDEF
+    return is_no_character or unicodedata.category(character) in _UNSHOWN
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
