@@ -18,6 +18,8 @@ from rerankers.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rerankers.models import ModelFiles
+
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
 _UNCHECKED = 1_000  # sizes up to this are harmless, and may belong to a part without weights
 _SLACK = 16  # packed weights hold up to eight numbers in one, and a head may be made anew
@@ -67,6 +69,10 @@ class _Weights:
         return max(self.count, _UNCHECKED) if key in _COUNTS else _NO_LIMIT
 
 
+_LARGEST_MODEL = _Weights(dimension=2**22, count=10_000, numbers=2**38, has_positions=False)
+"""What a model on the hub may have whose weights are not here yet; `_SLACK` comes on top."""
+
+
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that leads elsewhere or asks for more memory than its weights need.
 
@@ -84,6 +90,27 @@ def check_folder(folder: Path, name: str) -> None:
     for path in sorted(folder.rglob("config.json")):
         for where, part in _parts(_read(path), ()):
             _check_sizes(part, weights, f"{name!r}: {path.relative_to(folder)}: {''.join(where)}")
+
+
+def check_hub_model(files: ModelFiles) -> None:
+    """Refuse a hub model by its small files, before its weights are fetched.
+
+    Local models are checked when they are found.
+
+    Raises:
+        ModelError: an index names a file elsewhere, or a size in `config.json` cannot be.
+    """
+    from rerankers.encoders.weights import find_file
+
+    if files.is_local:
+        return
+    config = find_file(files, "config.json")
+    for where, part in _parts(_read(config), ()) if config else ():
+        _check_sizes(part, _LARGEST_MODEL, f"{files.name!r}: config.json: {''.join(where)}")
+    for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        index = find_file(files, name)
+        if index is not None:
+            _check_index(index)
 
 
 def folder_inside(folder: str, name: str) -> Path:

@@ -18,6 +18,7 @@ from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_
 from rerankers.errors import ModelError
 from rerankers.llm.readout import cut_to_tokens, log_probability, read_only
 from rerankers.loading_report import load_complete
+from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
@@ -67,6 +68,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         target = resolve_device(device)
         how = {"attn_implementation": attention} if attention != "auto" else {}
         with loading("sequence-to-sequence model", model):
+            check_hub_model(files)
             self._tokenizer: Any = load_tokenizer(files)
             load = partial(
                 AutoModelForSeq2SeqLM.from_pretrained,

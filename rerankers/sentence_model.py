@@ -11,6 +11,7 @@ from rerankers.batching import BatchTokens, length_sorted_batches
 from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.loading_report import complete_weights
+from rerankers.model_folder import check_hub_model
 from rerankers.models import ModelFiles, find_model
 from rerankers.options import OptionGroup
 from rerankers.remote_code import check_pinned, loading
@@ -79,6 +80,7 @@ def load_sentence_model(
         ModelError: the model does not load, its weights are not complete, or its vocabulary is empty.
     """
     target = resolve_device(options.device)
+    check_hub_model(files)
     check_stated_code(files, options.trust_remote_code)
     how: dict[str, Any] = {"dtype": resolve_dtype(options.dtype, target)}
     if options.attention != "auto":

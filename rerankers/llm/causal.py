@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.loading_report import load_complete
+from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.remote_code import loading
 from rerankers.vocabulary import load_tokenizer
@@ -54,6 +55,7 @@ class CausalLM:
         source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
         how = {"attn_implementation": attention} if attention != "auto" else {}
         with loading("language model", model):
+            check_hub_model(files)
             self.tokenizer: Any = load_tokenizer(files)
             load = partial(
                 AutoModelForCausalLM.from_pretrained,

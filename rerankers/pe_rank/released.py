@@ -16,7 +16,7 @@ from rerankers.encoders.recipe import Pooling, read_json
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
 from rerankers.loading_report import load_complete
-from rerankers.model_folder import folder_inside
+from rerankers.model_folder import check_hub_model, folder_inside
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import load_projector
 from rerankers.vocabulary import load_tokenizer
@@ -50,6 +50,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
+    check_hub_model(files)
     stated = read_json(files, "config.json")
     try:
         config = AutoConfig.for_model(

@@ -324,3 +324,31 @@ def test_a_panic_of_a_tokenizer_is_one_line(model: Path, judge: Any) -> None:
         reranker.rerank([request], StageClock())
     assert len(str(raised.value).splitlines()) == 1
     assert sys.exc_info() == (None, None, None)
+
+
+@pytest.fixture
+def hub_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The language model as org/name in the hub's cache; returns its snapshot."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(model.parent / "hub"))
+    repository = model.parent / "hub" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(model, repository / "snapshots" / ("0" * 40))
+    return repository / "snapshots" / ("0" * 40)
+
+
+def test_a_model_of_the_hub_is_checked_before_its_weights_are_fetched(hub_model: Path) -> None:
+    create("query-likelihood", {"model": "org/name"})
+    (hub_model / "model.safetensors").unlink()
+    config = json.loads((hub_model / "config.json").read_text())
+    (hub_model / "config.json").write_text(json.dumps({**config, "num_labels": 10**9}))
+    for name in ("query-likelihood", "cross-encoder", "embedding", "late-interaction", "mono-t5"):
+        with pytest.raises(ModelError, match=f"num_labels is {10**9}, but the weights allow {2**22} at most"):
+            create(name, {"model": "org/name"})
+    (hub_model / "config.json").write_text(json.dumps(config))
+    shard = {"weight_map": {"a": "../../../models--org--other/snapshots/1/model.safetensors"}}
+    (hub_model / "model.safetensors.index.json").write_text(json.dumps(shard))
+    with pytest.raises(ModelError, match="which is not beside it"):
+        create("query-likelihood", {"model": "org/name"})
