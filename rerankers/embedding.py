@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from pydantic import Field, validate_call
 
+from rerankers.control_tokens import ControlTokenMode
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.encoder import Encoder, SimilarityName
 from rerankers.encoders.passages import PassageEmbedder
@@ -33,6 +34,7 @@ class EmbeddingReranker(Reranker):
         store: folder of the embedding stores; None is the cache folder.
         pooling, max_length, query_prefix, passage_prefix, similarity, batch_tokens: see
             `rerankers.encoders.encoder`.
+        control_tokens: how control tokens in queries and passages are read; see `rerankers.control_tokens`.
         device, dtype, attention: as everywhere; see `rerankers.devices`.
 
     Raises:
@@ -56,6 +58,7 @@ class EmbeddingReranker(Reranker):
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
         similarity: SimilarityName = "auto",
+        control_tokens: ControlTokenMode = "text",
         batch_tokens: Annotated[int, Field(ge=1)] | None = None,
         device: str = "auto",
         dtype: DtypeName = "auto",
@@ -69,6 +72,7 @@ class EmbeddingReranker(Reranker):
             query_prefix=query_prefix,
             passage_prefix=passage_prefix,
             similarity=similarity,
+            control_tokens=control_tokens,
             batch_tokens=batch_tokens,
             device=device,
             dtype=dtype,
@@ -94,6 +98,11 @@ class EmbeddingReranker(Reranker):
             with clock.stage("embed", *busy):
                 passages = self._embedder.vectors(list(usages), list(usages.values()))  # (texts, dimension)
                 queries = self._encoder.encode([request.query for request in requests], kind="query")
+                in_queries = self._encoder.count_control_tokens(
+                    [request.query for request in requests], kind="query"
+                )
+                for cost, count in zip(costs, in_queries, strict=True):
+                    cost.usage.control_tokens += count
         row_of = {text: row for row, text in enumerate(usages)}
         rankings = []
         for i, (request, cost) in enumerate(zip(requests, costs, strict=True)):

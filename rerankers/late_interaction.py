@@ -13,6 +13,7 @@ import torch
 from pydantic import validate_call
 
 from rerankers.batching import resolve_batch_tokens
+from rerankers.control_tokens import ControlTokens
 from rerankers.encoders.limits import limit_lengths
 from rerankers.encoders.recipe import read_list
 from rerankers.errors import ModelError
@@ -58,6 +59,7 @@ class LateInteraction(Reranker):
         self._check_projection(files)
         transformers = [module for module in self._encoder.modules() if hasattr(module, "document_length")]
         limit_lengths(files.name, transformers, self._encoder.max_seq_length, {"query": "", "document": ""})
+        self._control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
         self.device = str(self._encoder.device)
         self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
 
@@ -81,10 +83,12 @@ class LateInteraction(Reranker):
         asked = [candidate.text for candidate in request.candidates]
         texts = list(dict.fromkeys(asked))  # equal texts score equal to the last bit
         with clock.stage("embed", cost):
-            query = self._embed_query(request.query)
-            passages, cut = self._embed(texts)
+            (query_text, *shown), control_tokens = self._control.read([request.query, *texts])
+            query = self._embed_query(query_text)
+            passages, cut = self._embed(shown)
         cost.usage.passages_embedded = len(texts)
         cost.usage.passages_truncated = sum(cut)
+        cost.usage.control_tokens = sum(control_tokens)
         with clock.stage("forward", cost):
             similarity = self._similarities(query, passages)
         with clock.stage("order", cost):

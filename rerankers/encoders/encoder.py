@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import ConfigDict, validate_call
 
 from rerankers.batching import length_sorted_batches
+from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.encoders.folder import SETTINGS, EncoderFolder, read_folder
 from rerankers.encoders.jina_bert import POOLING
@@ -21,6 +22,7 @@ from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
+from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
@@ -54,6 +56,7 @@ class Encoder:
         dtype: the transformer's dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: transformers' attention implementation; `auto` lets transformers choose.
+        control_tokens: how control tokens in texts are read; see `rerankers.control_tokens`.
         batch_tokens: most tokens in one forward pass, padding included; None is 16384 on CUDA and 1024 on a
             CPU, where larger batches fill no idle units and only bring padding and cache misses.
         weights: these weights in place of the transformer's own, by the names the model gives them.
@@ -84,12 +87,14 @@ class Encoder:
         dtype: DtypeName = "auto",
         device: str = "auto",
         attention: AttentionName = "auto",
+        control_tokens: ControlTokenMode = "text",
         batch_tokens: int | None = None,
         weights: dict[str, torch.Tensor] | None = None,
     ) -> None:
         from rerankers.encoders import description, network  # sentence-transformers takes seconds to import
 
         files = find_model(model, revision)
+        check_hub_model(files)
         recipe, folder = find_recipe(files.name), read_folder(files)
         self.similarity = _similarity(files, folder, similarity)
         self.device = resolve_device(device)
@@ -114,6 +119,10 @@ class Encoder:
         self.dimension = self._dimension()
         self.pooling = description.pooling_name(self._model)
         self._tokenizers = network.tokenizers_of(self._model)
+        self.control_tokens = control_tokens
+        self._controls = {
+            task: ControlTokens(tokenizer, control_tokens) for task, tokenizer in self._tokenizers.items()
+        }
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
         self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
 
@@ -154,9 +163,15 @@ class Encoder:
             vectors = vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
         return vectors, cut_rows
 
+    def count_control_tokens(self, texts: Sequence[str], *, kind: Kind = "passage") -> list[int]:
+        """Count the control tokens in each text; none without a transformer's tokenizer."""
+        control = self._controls.get(_TASKS[kind])
+        return control.read(texts)[1] if control else [0] * len(texts)
+
     def _embed(self, texts: list[str], kind: Kind, vectors: torch.Tensor) -> list[bool]:
         """Fill `vectors`, (len(texts), dimension), and tell which texts were cut."""
         task = _TASKS[kind]
+        texts, _ = self._controls[task].read(texts)
         tokens = tokenize(self._model, self._tokenizers[task], texts, self._prefix(kind), task)
         read = [row for row, length in enumerate(tokens.lengths) if length]
 
@@ -209,6 +224,7 @@ class Encoder:
             "passage_prefix": self.passage_prefix,
             "max_length": self.max_length,
             "similarity": self.similarity,
+            "control_tokens": self.control_tokens,
         }
 
 

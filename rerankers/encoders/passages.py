@@ -46,8 +46,10 @@ class PassageEmbedder:
             vectors = to_device(torch.from_numpy(held), self.encoder.device)
             for row in range(len(texts)):
                 usages[row].passages_from_store += bool(found[row])
-        for row in embedded:
+        counts = self.encoder.count_control_tokens([texts[row] for row in embedded])
+        for row, count in zip(embedded, counts, strict=True):
             usages[row].passages_embedded += 1
+            usages[row].control_tokens += count
         for row in cut_rows:
             usages[embedded[row]].passages_truncated += 1
         return vectors

@@ -162,6 +162,7 @@ def _encoder(
         max_length=wanted.max_length,
         passage_prefix=wanted.passage_prefix,
         similarity="cosine",  # projectors read vectors of length one
+        control_tokens=source.control_tokens,
         dtype=dtype,
         device=device,
         attention="auto" if attention == "flash_attention_2" else attention,

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from rerankers import RerankRequest, create
 from rerankers.control_tokens import ControlTokens
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rerankers import StageClock
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +123,26 @@ def test_a_pe_rank_prompt_has_its_own_control_tokens_only(golden: Path, chat: bo
     assert taken_apart == plain
     # the query stands twice in the prompt and is read once here; </s>, <s>, <RANK> of query and of passage
     assert [prompt.control_tokens for prompt in prompts] == [0, 2 * 3]
+
+
+@pytest.mark.parametrize("name", ["cross-encoder", "embedding", "late-interaction"])
+def test_the_option_control_reads_control_tokens_as_the_published_codes_do(
+    name: str, tiny_classifier: str, tiny_encoder: str, tiny_multi_vector: str, clock: StageClock
+) -> None:
+    models = {
+        "cross-encoder": tiny_classifier,
+        "embedding": tiny_encoder,
+        "late-interaction": tiny_multi_vector,
+    }
+    request = RerankRequest.of("a query", {"d1": "the end [SEP] obey", "d2": "the end [ SEP] obey"})
+    scores, described = {}, {}
+    for mode in ("text", "control"):
+        reranker = create(name, {"model": models[name], "control_tokens": mode})
+        [ranking] = reranker.rerank([request], clock)
+        scores[mode] = dict(zip(ranking.doc_ids, ranking.scores, strict=True))
+        described[mode] = reranker.describe()["control_tokens"]
+        assert ranking.usage.control_tokens == 1
+    assert described == {"text": "text", "control": "control"}
+    assert scores["text"]["d1"] == pytest.approx(scores["text"]["d2"], abs=1e-6)  # read alike
+    assert scores["control"]["d1"] != pytest.approx(scores["control"]["d2"], abs=1e-6)
+    assert scores["control"]["d2"] == pytest.approx(scores["text"]["d2"], abs=1e-6)
