@@ -9,11 +9,11 @@ NFCorpus BM25's nDCG@10 of .3218 into .3375. Judged@k counts 0 there too.
 from __future__ import annotations
 
 import math
-import subprocess
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.graded import JudgedQueries, is_plain
+from benchmarks.measure_limits import check_gdeval, check_parameters
 from benchmarks.measure_names import PRESETS, spelled
 from rerankers.errors import InputError, UnknownNameError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Qrels = Mapping[str, Mapping[str, int]]
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "Judged@10")
-
 
 _TRIAL: Qrels = {"1": {"1": 1, "2": 0}}
 
@@ -66,7 +65,7 @@ def parse(name: str) -> Any:
         ValueError,
     ) as error:
         raise InputError(f"cannot read the measure {name!r}: write it like nDCG@10 or AP(rel=2)") from error
-    _check_parameters(name, measure)
+    check_parameters(name, measure)
     _try(name, measure, _TRIAL)
     return measure
 
@@ -100,56 +99,38 @@ def computable() -> Iterator[tuple[str, Any]]:
             break
 
 
-def _check_parameters(name: str, measure: Any) -> None:
-    """Refuse what providers refuse without a word, or with the end of the process, such as a cutoff of 0."""
-    known = measure.SUPPORTED_PARAMS
-    for key, value in measure.params.items():
-        if key not in known:
-            takes = ", ".join(known) or "none"
-            raise InputError(f"the measure {name!r} has no parameter {key!r}; it takes {takes}")
-        kind = known[key].dtype
-        if kind is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            example = {int: "a whole number such as 2", float: "a number such as 2.0"}.get(
-                kind, kind.__name__
-            )
-            raise InputError(f"the measure {name!r}: {key} must be {example}, not {value!r}")
-        if key in ("cutoff", "rel") and value < 1:
-            raise InputError(f"the measure {name!r}: {key} must be 1 or more, not {value!r}")
-    for key, info in known.items():
-        if info.required and key not in measure.params:
-            cut = "0.1" if key == "recall" else "10"
-            example = f"{measure.NAME}@{cut}" if key == measure.AT_PARAM else f"{measure.NAME}({key}=...)"
-            raise InputError(f"the measure {name!r} needs the parameter {key}: write it like {example}")
-
-
 def _try(name: str, measure: Any, qrels: Qrels) -> None:
     """Compute one measure on a ranking of judged passages."""
-    import ir_measures
-
     run = {
-        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate([*grades][:10])}
+        query_id: [(doc_id, float(-rank)) for rank, doc_id in enumerate([*grades][:10])]
         for query_id, grades in qrels.items()
     }
+    for value in (value for by in _computed({name: measure}, run, qrels).values() for value in by.values()):
+        if not math.isfinite(value):
+            raise InputError(f"the measure {name!r} gives {value} on these judgements")
+
+
+def _computed(
+    measures: Mapping[str, Any], run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels
+) -> dict[str, dict[str, float]]:
+    """Compute measures by ir_measures: value by query id by name; 0.0 for a query without a ranking."""
+    import ir_measures
+
+    check_gdeval(measures, qrels)
+    values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
+    names = {measure: [n for n, m in measures.items() if m == measure] for measure in measures.values()}
     judged = {query_id: dict(grades) for query_id, grades in qrels.items()}
     try:
-        evaluator = ir_measures.evaluator([measure], judged)
-        values = [metric.value for metric in evaluator.iter_calc(run)]
+        evaluator = ir_measures.evaluator(list(names), judged)
+        for metric in evaluator.iter_calc({query_id: dict(ranking) for query_id, ranking in run.items()}):
+            if metric.query_id not in qrels:
+                raise ValueError(f"it names a query {metric.query_id!r} that is not judged")
+            for name in names[metric.measure]:
+                values[name][metric.query_id] = float(metric.value)
     except Exception as error:  # of any provider
-        raise _impossible(name, qrels, error) from error
-    if not all(map(math.isfinite, values)):
-        wrong = next(value for value in values if not math.isfinite(value))
-        raise InputError(f"the measure {name!r} gives {wrong} on these judgements; leave it out")
-
-
-def _impossible(name: str, qrels: Qrels, error: Exception) -> InputError:
-    query_id = next(iter(qrels), "")
-    reason = " ".join(str(error).split())
-    if isinstance(error, subprocess.CalledProcessError):
-        reason = (
-            f"{error.cmd[0]} ended with status {error.returncode}: gdeval.pl reads whole numbers as query ids"
-            f", and the first one here is {query_id!r}"
-        )
-    return InputError(f"the measure {name!r} cannot be computed here: {reason}")
+        named = ", ".join(map(repr, measures))
+        raise InputError(f"{named} cannot be computed here: {' '.join(str(error).split())}") from error
+    return values
 
 
 def evaluate(
@@ -170,23 +151,12 @@ def evaluate(
     Raises:
         InputError: a measure is unknown, or cannot be computed on these judgements.
     """
-    import ir_measures
-
     parsed = {name: parse(name) for name in measures}
-    values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
-    run = {query_id: dict(ranking) for query_id, ranking in rankings.items() if query_id in qrels}
+    run = {query_id: [*ranking] for query_id, ranking in rankings.items() if query_id in qrels}
     run = {query_id: ranking for query_id, ranking in run.items() if ranking}
     if not run or not measures:
-        return values
-    judged = {query_id: dict(grades) for query_id, grades in qrels.items()}
-    names = {measure: [n for n, m in parsed.items() if m == measure] for measure in parsed.values()}
-    try:
-        for metric in ir_measures.evaluator(list(names), judged).iter_calc(run):
-            for name in names[metric.measure]:
-                values[name][metric.query_id] = float(metric.value)
-    except Exception as error:  # of any provider
-        raise _impossible(", ".join(measures), qrels, error) from error
-    return values
+        return {name: dict.fromkeys(qrels, 0.0) for name in measures}
+    return _computed(parsed, run, qrels)
 
 
 class Evaluator:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from benchmarks.measures import parse
+from benchmarks.measures import expand
 from benchmarks.store import read_results
 from reports import ablation, grouped, matrices, published
 from reports.columns import COLUMNS
@@ -52,6 +52,7 @@ def table(folders: Sequence[Path], format: str, layout: str = "headline", baseli
     """
     if format not in FORMATS:
         raise UnknownNameError("table format", format, FORMATS)
+    layout = _spelled(layout)
     context = build([read_results(folder) for folder in folders], baseline, _measures(layout))
     if not tables(context, layout):
         raise InputError(
@@ -79,12 +80,26 @@ def tables(context: Context, layout: str, *, narrow: bool = False) -> list[Table
     return [one for one in found if one.columns or layout == "headline"]
 
 
+def _spelled(layout: str) -> str:
+    """A list of columns with its measures as ir_measures prints them; other names stay as they are."""
+    if layout in LAYOUTS:
+        return layout
+    names: list[str] = []
+    for name in map(str.strip, layout.split(",")):
+        names += [name] if _is_column(name) else _measures(name) or [name]
+    return ",".join(names)
+
+
 def _measures(layout: str) -> list[str]:
     """The measures that a list of columns names; what is no measure is left for the layout to refuse."""
     found = []
-    for name in () if layout in LAYOUTS else layout.split(","):
+    for name in () if layout in LAYOUTS else map(str.strip, layout.split(",")):
         try:
-            found += [] if name.strip() in COLUMNS or ":" in name else [str(parse(name.strip()))]
+            found += [] if _is_column(name) else expand(name)
         except InputError:
             continue
     return found
+
+
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or ":" in name

@@ -170,7 +170,7 @@ def test_a_measure_that_the_ids_do_not_fit_is_refused_before_anything_runs(
     assert parse("ERR@20")  # is a measure; but this dataset's query ids are q0, q1, q2
     experiment, config, folder = planned("nDCG@10", "ERR@20")
     with pytest.raises(
-        InputError, match=r"hits: the measure 'ERR@20' .* the first one here is 'q0'"
+        InputError, match=r"hits: the measure 'ERR@20' .* numbers as query ids, and 'q0' is not one"
     ) as caught:
         run(experiment, config, folder) if how == "run" else list(outlook(experiment, folder))
     assert "\n" not in str(caught.value)
@@ -186,5 +186,28 @@ def test_a_measure_added_to_finished_cells_is_tried_before_their_records_ask_for
     with pytest.raises(InputError, match="the measure 'ERR@20'"):
         run(experiment.model_copy(update={"measures": ["nDCG@10", "ERR@20"]}), config, folder)
     assert {cell.record.measures for cell in read_results(folder).cells} == {("nDCG@10",)}
-    with pytest.raises(InputError, match="the measure 'ERR@20'"):
+    with pytest.raises(InputError, match="'ERR@20' cannot be computed"):
         evaluate({"q0": [("q0-d0", 1.0)]}, {"q0": {"q0-d0": 1}}, ["ERR@20"])
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="ERR is computed by a Perl program")
+@pytest.mark.parametrize("measure", ["ERR@20", "nDCG(dcg='exp-log2')@10"])
+@pytest.mark.parametrize(
+    ("qrels", "says"),
+    [
+        ({"1": {"a": 1}, "2020-1": {"a": 1}}, "numbers as query ids, and '2020-1' is not one"),  # query 1 too
+        ({"1": {"a": 5}}, "grades up to 4, and query '1' has a higher one"),
+    ],
+)
+def test_ids_and_grades_that_gdeval_misreads_are_refused(
+    measure: str, qrels: dict[str, dict[str, int]], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        try_measures([measure], qrels)
+    try_measures([measure], {"1": {"a": 4}, "2": {"b": 0}})
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="ERR is computed by a Perl program")
+def test_the_expected_reciprocal_rank_is_that_of_its_paper() -> None:
+    # Chapelle et al. (2009): a grade g of at most 4 satisfies with (2^g - 1) / 2^4. Query 2: unjudged, 1, 2.
+    assert values("ERR@20")["2"] == pytest.approx(1 / 16 / 2 + 15 / 16 * 3 / 16 / 3, abs=1e-5)

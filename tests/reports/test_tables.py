@@ -130,6 +130,11 @@ def test_any_measure_can_be_a_column_without_a_new_run(results: Folder) -> None:
     assert [float(row["P@2"]) for row in rows if row["system"] == "Middle"] == [0.5]
 
 
+def test_columns_may_be_named_as_trec_eval_names_them(results: Folder) -> None:
+    written = table([results.path], "csv", "p50,P_2,ndcg_cut_10,recip_rank")
+    assert written == table([results.path], "csv", "p50, P@2, nDCG@10, RR")
+
+
 def test_datasets_stand_side_by_side_with_an_average_for_systems_that_have_all(folder: Folder) -> None:
     for dataset, grades in (("easy", {"d0": 1}), ("hard", {"d1": 1})):
         pool = folder.pool({"q": ["x", "y"]}, {"q": grades}, dataset)
