@@ -3,7 +3,8 @@
 A pool lives in `pools/<digest>/`, three files:
 
 - `pool.jsonl.gz`: a line a query: its id and text, its grades, and its candidates as
-  `[doc_id, score, hash of the text]`, best first. The digest is the sha256 of these lines.
+  `[doc_id, score, hash of the text]`, best first; equal scores of a run as `benchmarks.ties` puts them. The
+  digest is the sha256 of these lines.
 - `texts.jsonl.gz`: a line a passage; missing where the licence forbids passing texts on.
 - `about.json`: where the pool came from and what retrieval took; not part of the digest.
 

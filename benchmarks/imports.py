@@ -19,14 +19,13 @@ from benchmarks.judged import unjudged_warning
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
 from benchmarks.progress import say
-from benchmarks.readers import read_qrels, read_run
+from benchmarks.readers import read_qrels, read_run, run_name
 from benchmarks.record import Protocol, Record, System
 from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from benchmarks.store import list_cells
 from benchmarks.trec import trec_lines
 from rerankers.errors import InputError
 from rerankers.folder_lock import FolderLock
-from rerankers.input_files import uncompressed_name
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
 from rerankers.paths import existing_path, input_path, user_path
 
@@ -90,7 +89,7 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         dataset=dataset,
         first_stage={
             "kind": "run",
-            "name": _stem(first_stage),
+            "name": run_name(first_stage),
             "sha256": digest.hexdigest(),
             **counts.nonzero(),
         },
@@ -223,8 +222,4 @@ def _check_names(records: Sequence[Record], folder: Path) -> None:
 
 def label_of(run: Path, first_stage: Path | None) -> str:
     """Return the default label of a run: its file's name, without that of the first stage at its start."""
-    return _stem(run).removeprefix(f"{_stem(first_stage)}_" if first_stage else "")
-
-
-def _stem(path: Path) -> str:
-    return uncompressed_name(path).removesuffix(".trec").removesuffix(".txt")
+    return run_name(run).removeprefix(f"{run_name(first_stage)}_" if first_stage else "")

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import re
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.formats import msmarco, ranx
 from benchmarks.ties import LARGEST_SCORE, trec_eval_order
 from rerankers.errors import InputError
+from rerankers.input_files import uncompressed_name
 from rerankers.json_lines import Row, json_object, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from rerankers.input_files import Digest
 
@@ -26,6 +27,7 @@ _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _QUERY = ("query-id", "query_id", "qid", "query", "topic", "topic_id", "topic-id")
 _PASSAGE = ("corpus-id", "corpus_id", "doc_id", "doc-id", "docid", "docno", "pid", "passage_id", "passage-id")
+_RUN_SUFFIXES = (".trec", ".txt", ".tsv", ".json", ".run", ".res")
 _RELEVANCE = ("score", "relevance", "grade", "label", "rel")
 
 
@@ -87,6 +89,12 @@ def _json_judgement(path: Path, number: int, line: str) -> tuple[int, str, str, 
     row = Row(path, number, json_object(path, number, line))
     query_id, doc_id = row.identifier(row.first_key(_QUERY)), row.identifier(row.first_key(_PASSAGE))
     return number, query_id, doc_id, str(row.get(row.first_key(_RELEVANCE)))
+
+
+def run_name(path: Path) -> str:
+    """Return what a run is called after its file: the name without suffixes of runs and of compression."""
+    name = Path(uncompressed_name(path))
+    return name.stem if name.suffix in _RUN_SUFFIXES else name.name
 
 
 def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[str, float]]]:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.exclusion import NONE, leave_out
-from benchmarks.readers import read_run
+from benchmarks.readers import read_run, run_name
 from benchmarks.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
-from rerankers.input_files import uncompressed_name
 from rerankers.paths import user_path
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Re
     hits = {query_id: found[query_id][:depth] for query_id in queries if query_id in found}
     described = {
         "kind": "run",
-        "name": spec.name or uncompressed_name(path).removesuffix(".trec"),
+        "name": spec.name or run_name(path),
         "sha256": digest.hexdigest(),
         **counts.nonzero(),
     }

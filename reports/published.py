@@ -107,7 +107,7 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
     }
     return Table(
         name=f"{layout}-{group.key}",
-        caption=f"Published {MEASURE} on {group.dataset}, and what was measured here in the same setting.",
+        caption=f"Published {MEASURE} on {group.dataset}, and what was measured here with the same models.",
         about=about(group),
         columns=tuple(Head(name, title, "", meaning) for name, (title, meaning) in titles.items()),
         rows=tuple(

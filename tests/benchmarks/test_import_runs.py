@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.imports import label_of
 from benchmarks.measures import evaluate
 from benchmarks.store import read_results
 
@@ -107,6 +108,13 @@ def test_a_path_that_exists_is_taken_whole_and_else_the_first_sign_ends_the_labe
     assert main(["import-run", str(tmp_path / "lr=2.trec"), f"X={tmp_path}/lr=2.trec", *files]) == 0
     cells = read_results(tmp_path / "out").cells
     assert [cell.record.system.label for cell in cells] == ["first stage", "lr=2", "X"]
+
+
+@pytest.mark.parametrize("name", ["theirs.tsv", "theirs.json", "theirs.run", "theirs.res", "theirs.txt"])
+def test_a_run_is_labelled_by_its_file_without_suffixes(name: str, tmp_path: Path) -> None:
+    assert label_of(tmp_path / f"{name}.gz", None) == "theirs"
+    assert label_of(tmp_path / f"bm25_{name}", tmp_path / "bm25.trec.gz") == "theirs"
+    assert label_of(tmp_path / "model-v1.5", None) == "model-v1.5"
 
 
 def test_foreign_queries_and_ties_are_counted_aloud_and_stand_under_the_table(
