@@ -73,8 +73,8 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random two-layer BERT encoder with mean pooling, as sentence-transformers lays out its folder."""
-    folder = tmp_path_factory.mktemp("tiny-encoder")
-    shutil.copytree(GOLDEN / "pe_rank" / "mistral" / "encoder", folder, dirs_exist_ok=True)
+    folder = tmp_path_factory.mktemp("tiny-encoder") / "encoder"
+    shutil.copytree(GOLDEN / "pe_rank" / "mistral" / "encoder", folder)
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
