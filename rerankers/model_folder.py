@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
+from rerankers.model_json import unique_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,9 +82,12 @@ def check_folder(folder: Path, name: str) -> None:
         name: the model's name, for errors.
 
     Raises:
-        ModelError: a link or an index names a file elsewhere, or a size in `config.json` cannot be.
+        ModelError: a link or an index names a file elsewhere, a settings file has a key twice, or a size in
+            `config.json` cannot be.
     """
     _check_links(folder, name)
+    for settings in (*sorted(folder.rglob("*config*.json")), folder / "modules.json"):
+        _read(settings)  # for keys that stand twice
     for index in sorted(folder.rglob("*.index.json")):
         _check_index(index)
     weights = _weights_below(folder)
@@ -218,9 +222,13 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a JSON object; empty where there is none, which its loader says."""
+    """Return a JSON object; empty where there is none, which its loader says.
+
+    Raises:
+        ModelError: a key stands in it twice.
+    """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), object_pairs_hook=unique_keys(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -21,6 +22,18 @@ def parse_model_json(path: Path, model: str) -> Any:
     Raises:
         ModelError: the file cannot be read, is not JSON, or has a key twice in one object.
     """
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=unique_keys(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged ({error}); download {model!r} again") from error
+
+
+def unique_keys(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a hook for `json.loads` that refuses an object with a key twice, of which one would win.
+
+    Raises:
+        ModelError: by the hook; it names the file and the key.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
@@ -30,7 +43,4 @@ def parse_model_json(path: Path, model: str) -> Any:
             raise ModelError(f"{path}: the key {twice!r} stands twice. Keep one of the two.")
         return value
 
-    try:
-        return json.loads(path.read_bytes(), object_pairs_hook=unique)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged ({error}); download {model!r} again") from error
+    return unique

@@ -7,14 +7,15 @@ here, so each name is compared with a short list before the library reads the fi
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
+from rerankers.model_json import parse_model_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from rerankers.models import ModelFiles
 
@@ -91,23 +92,45 @@ def check_stated_code(files: ModelFiles, trust_remote_code: bool = False) -> Non
         ModelError: the name, and the file that states it.
     """
     for module in _read(files, "modules.json", []):
-        if not isinstance(module, dict):
-            continue  # the library says what is wrong with it
-        kind, folder = str(module.get("type")), str(module.get("path", ""))
-        parsed = _MODULE.fullmatch(kind)
-        if parsed is None or parsed[1] not in _MODULES:
-            if trust_remote_code and not kind.startswith("sentence_transformers."):
-                continue
-            raise ModelError(
-                f"{files.name!r}: modules.json names the module {kind!r}, which is not imported. Allowed are "
-                f"those of sentence_transformers: {', '.join(sorted(_MODULES))}."
-            )
-        if parsed[1] == "Dense":
-            stated = _read(files, f"{folder}/config.json", {}).get("activation_function")
-            if stated is not None:
-                _activation(files.name, stated)
-        if parsed[1] == "Transformer":
-            _check_settings(files, f"{folder}/" if folder else "")
+        if isinstance(module, dict):  # otherwise the library says what is wrong with it
+            kind, folder = str(module.get("type")), str(module.get("path", ""))
+            check_stated_module(files, kind, folder, trust_remote_code=trust_remote_code)
+
+
+def check_stated_module(
+    files: ModelFiles,
+    kind: str,
+    folder: str,
+    *,
+    more: AbstractSet[str] = frozenset(),
+    trust_remote_code: bool = False,
+) -> None:
+    """Refuse a module, or an activation or a loading setting in its folder, that is not on the lists.
+
+    Args:
+        files: where the model is.
+        kind: the module's class, as `modules.json` or a router names it.
+        folder: the module's folder inside the model.
+        more: further classes of sentence-transformers that are allowed.
+        trust_remote_code: whether the repository's own modules may be imported.
+
+    Raises:
+        ModelError: the name, and the file that states it.
+    """
+    parsed = _MODULE.fullmatch(kind)
+    if parsed is None or parsed[1] not in _MODULES | more:
+        if trust_remote_code and not kind.startswith("sentence_transformers."):
+            return
+        raise ModelError(
+            f"{files.name!r}: modules.json names the module {kind!r}, which is not imported. Allowed are "
+            f"those of sentence_transformers: {', '.join(sorted(_MODULES | more))}."
+        )
+    if parsed[1] == "Dense":
+        stated = _read(files, f"{folder}/config.json", {}).get("activation_function")
+        if stated is not None:
+            _activation(files.name, stated)
+    if parsed[1] == "Transformer":
+        _check_settings(files, f"{folder}/" if folder else "")
 
 
 def _check_settings(files: ModelFiles, folder: str) -> None:
@@ -150,8 +173,5 @@ def _read(files: ModelFiles, name: str, default: Any) -> Any:
     path = find_file(files, name)
     if path is None:
         return default
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged ({error}). Download {files.name!r} again.") from error
+    value = parse_model_json(path, files.name)
     return value if isinstance(value, type(default)) else default

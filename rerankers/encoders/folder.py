@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.encoders.recipe import read_json, read_list
 from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
+from rerankers.stated_code import check_stated_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,25 +31,7 @@ _INPUT_SETTINGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-_ACTIVATIONS = {
-    "torch.nn.modules.linear.Identity",
-    *(
-        f"torch.nn.modules.activation.{name}"
-        for name in (
-            "ELU",
-            "GELU",
-            "Hardtanh",
-            "LeakyReLU",
-            "Mish",
-            "ReLU",
-            "ReLU6",
-            "SELU",
-            "SiLU",
-            "Sigmoid",
-        )
-    ),
-    *(f"torch.nn.modules.activation.{name}" for name in ("Softplus", "Softsign", "Tanh")),
-}
+_MORE_MODULES = {"Asym", "Router", "StaticEmbedding", "WordWeights"}  # classes that only encoders have
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +88,6 @@ def read_folder(files: ModelFiles) -> EncoderFolder:
     for module in modules:
         if module.kind == "Pooling":
             gap = gap or _pooling_gap(files, module.path)
-        elif module.kind == "Dense":
-            _check_dense(files, _joined(module.path, "config.json"))
     transformer = next((module.path for module in modules if module.kind == "Transformer"), "")
     inputs = _input_settings(files, transformer)
     read_json(files, _joined(transformer, "tokenizer_config.json"))
@@ -120,14 +101,9 @@ def _modules(files: ModelFiles) -> list[Module]:
         kind, path = (row.get("type"), row.get("path")) if isinstance(row, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(path, str):
             raise _wrong(files, MODULES, "a row lacks its type or its path", "Download the model again")
-        if not kind.startswith("sentence_transformers."):
-            raise ModelError(
-                f"{files.name!r} brings its own code ({kind} in {MODULES}), which is never run here. Use a "
-                "model of sentence-transformers' own modules."
-            )
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise _wrong(files, MODULES, f"{path!r} lies outside the model", "Do not trust this model")
-        found.append(Module(kind.rpartition(".")[2], path))
+        found.append(_module(files, kind, path))
         if found[-1].kind in ("Router", "Asym"):
             found += _routes(files, path)
     return found
@@ -139,7 +115,12 @@ def _routes(files: ModelFiles, path: str) -> list[Module]:
     types = (settings or read_json(files, _joined(path, "config.json"))).get("types")
     if not isinstance(types, dict) or not all(isinstance(kind, str) for kind in types.values()):
         raise _wrong(files, _joined(path, "router_config.json"), "it names no modules", "Download it again")
-    return [Module(kind.rpartition(".")[2], _joined(path, inside)) for inside, kind in types.items()]
+    return [_module(files, kind, _joined(path, inside)) for inside, kind in types.items()]
+
+
+def _module(files: ModelFiles, kind: str, path: str) -> Module:
+    check_stated_module(files, kind, path, more=_MORE_MODULES)
+    return Module(kind.rpartition(".")[2], path)
 
 
 def _pooling_gap(files: ModelFiles, path: str) -> str | None:
@@ -159,13 +140,6 @@ def _pooling_gap(files: ModelFiles, path: str) -> str | None:
     if not modes or not all(mode in _POOLINGS for mode in modes):
         raise _wrong(files, name, f"pooling_mode is {stated!r}", f"Allowed are {', '.join(_POOLINGS)}")
     return None
-
-
-def _check_dense(files: ModelFiles, name: str) -> None:
-    activation = read_json(files, name).get("activation_function")
-    if activation is not None and activation not in _ACTIVATIONS:
-        allowed = ", ".join(sorted(_ACTIVATIONS))
-        raise _wrong(files, name, f"activation_function is {activation!r}", f"Allowed are {allowed}")
 
 
 def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool]:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import ModelError, reason_of
+from rerankers.model_json import unique_keys
 from rerankers.remote_code import loading
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _shards(index: Path) -> list[str]:
         ModelError: it is no index, or names a file elsewhere.
     """
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        content = json.loads(index.read_bytes(), object_pairs_hook=unique_keys(index))
+        names = sorted(set(content["weight_map"].values()))
         strangers = [name for name in names if Path(name).name != name]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{index}: no index of weights ({error}); download it again") from error

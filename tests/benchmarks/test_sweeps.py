@@ -46,7 +46,12 @@ def sweep(tmp_path: Path, write_experiment: Callable[..., Path], golden: Path, e
     (tmp_path / "turned.trec").write_text(
         "".join(f"q{q} Q0 q{q}-d{p} {6 - p} {p + 1} turned\n" for q in range(2) for p in range(6))
     )
-    options = {"model": str(golden / "pe_rank" / "mistral"), "encoder": encoders, "pooling": "mean", **OPTIONS}
+    options = {
+        "model": str(golden / "pe_rank" / "mistral"),
+        "encoder": encoders,
+        "pooling": "mean",
+        **OPTIONS,
+    }
     content = {
         **yaml.safe_load(path.read_text()),
         "first_stages": ["given", {"kind": "run", "path": "turned.trec"}],

@@ -25,6 +25,9 @@ SETTINGS = "config_sentence_transformers_json"
 DENSE = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
 
 
+ROUTER = {"path": "", "type": "sentence_transformers.base.modules.router.Router"}
+
+
 def folder_with(folder: Path, **contents: Any) -> str:
     """A model's folder with these JSON files: values, or texts as they are written."""
     for name, content in contents.items():
@@ -77,7 +80,7 @@ def test_bge_queries_take_the_instruction_and_passages_do_not() -> None:
         ({"modules_json": [{"path": ""}]}, r"modules\.json: a row lacks its type or its path"),
         (
             {"modules_json": [{"path": "", "type": "own.Module"}]},
-            r"own code \(own\.Module in modules\.",
+            r"names the module 'own\.Module'",
         ),
         ({"modules_json": [{**TRANSFORMER, "path": "../x"}]}, r"'\.\./x' lies outside the model"),
         (
@@ -90,7 +93,12 @@ def test_bge_queries_take_the_instruction_and_passages_do_not() -> None:
         ),
         (
             {"modules_json": [DENSE], "2_Dense__config_json": {"activation_function": "torch.hub.load"}},
-            r"2_Dense/config\.json: activation_function is 'torch\.hub\.load'.*Tanh",
+            r"activation 'torch\.hub\.load', which is not called.*Tanh",
+        ),
+        ({"modules_json": [{**DENSE, "type": "sentence_transformers.models.WordEmbeddings"}]}, "WordEmbedd"),
+        (
+            {"modules_json": [ROUTER], "router_config_json": {"types": {"a": "own.Module"}}},
+            r"names the module 'own\.Module'",
         ),
         (
             {SETTINGS: {"similarity_fn_name": "maxsim"}},
