@@ -155,7 +155,7 @@ class IrDataset(Dataset):
         """Yield every passage's doc id and text, in the collection's order."""
         with _reading(self._id):
             for document in self._source.docs_iter():
-                yield document.doc_id, self._text(document).strip()
+                yield document.doc_id, (self._text(document) or "").strip()
 
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
         """Look up texts by doc id in the document store."""
@@ -164,7 +164,7 @@ class IrDataset(Dataset):
         for doc_id in doc_ids:
             if doc_id not in documents:
                 raise InputError(f"dataset {self._id!r} has no passage {doc_id!r}; is it the run's dataset?")
-        return {doc_id: self._text(documents[doc_id]).strip() for doc_id in doc_ids}
+        return {doc_id: (self._text(documents[doc_id]) or "").strip() for doc_id in doc_ids}
 
 
 @contextmanager
@@ -176,6 +176,8 @@ def _reading(dataset_id: str) -> Iterator[None]:
         if any(f"requires {package}." in str(error) for package in _IN_EXTRA):
             raise MissingExtraError(f"dataset {dataset_id!r}", "collections") from error
         raise InputError(f"dataset {dataset_id!r}: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        reason = f"cannot be fetched ({error}); check the network, or see https://ir-datasets.com"
+    except (OSError, RuntimeError) as error:
+        mirrors = error.args[1] if len(error.args) == 2 and isinstance(error.args[1], list) else []
+        first = " ".join(str(mirrors[0][-1] if mirrors else error).split())
+        reason = f"cannot be fetched ({first[:300]}); check the network, or see https://ir-datasets.com"
         raise InputError(f"dataset {dataset_id!r} {reason}") from error

@@ -69,6 +69,17 @@ class Records:
         ir_datasets.registry.register(self.name, ir_datasets.Dataset(Docs(), Queries(), Qrels()))
 
 
+class Failing(list[Any]):
+    """Queries that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__([GenericQuery("q1", "a query")])
+        self._error = error
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self._error
+
+
 def opened(
     documents: Sequence[Any] = (GenericDoc("d1", "a passage"),),
     queries: Sequence[Any] = (GenericQuery("q1", "a query"),),
@@ -180,21 +191,23 @@ def test_judged_queries_without_a_text_are_counted_aloud() -> None:
 def test_a_missing_package_is_said_with_what_installs_it(
     package: str, error: type[Exception], says: str
 ) -> None:
-    class Lazy:
-        """Queries whose reading needs a package that is not here."""
-
-        def __iter__(self) -> Iterator[Any]:
-            message = f"This dataset requires {package}. Run 'pip install ir_datasets[{package}]' to install"
-            raise ImportError(f"{message} dependencies for this dataset")
-
-        def __getitem__(self, place: int) -> GenericQuery:
-            return GenericQuery("q1", "a query")
-
-        def __len__(self) -> int:
-            return 1
-
+    message = f"This dataset requires {package}. Run 'pip install ir_datasets[{package}]' to install"
     with pytest.raises(error, match=says):
-        opened(queries=Lazy())  # type: ignore[arg-type]
+        opened(queries=Failing(ImportError(f"{message} dependencies for this dataset")))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file", "/collection"),
+        ConnectionError("no route\nto it"),
+        RuntimeError("All download sources failed", [("mirror", ConnectionError("no route\nto it"))]),
+    ],
+)
+def test_a_dataset_that_cannot_be_fetched_is_said_in_one_line(error: Exception) -> None:
+    with pytest.raises(InputError, match=r"cannot be fetched \((.*No such file|no route to it)") as caught:
+        opened(queries=Failing(error))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
