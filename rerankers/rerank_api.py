@@ -8,11 +8,13 @@ follow in first-stage order and are counted as missing. A response without one r
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import math
 import os
 import tomllib
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -24,6 +26,7 @@ from rerankers.endpoints.error_body import error_message
 from rerankers.endpoints.failures import Endpoint, UnreadableResponseError, UnusableResponseError
 from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.paid import PaidCall, PaidClient
+from rerankers.endpoints.room import Room, find_room
 from rerankers.errors import InputError
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
 from rerankers.llm.prices import RerankPrice
@@ -62,6 +65,7 @@ class _Shape(BaseModel):
     total_tokens: list[str] | None = None
     limit: int
     passage_tokens: str | None = None
+    has_room: bool = False
     body: dict[str, bool | int]
 
 
@@ -88,7 +92,8 @@ class RerankAPI(Reranker):
             the limit in `rerank_apis.toml`.
         concurrency: queries under way at once.
         passage_tokens: longest passage in tokens, for servers that cut each passage (vLLM, Cohere); None
-            leaves it to the server, and vLLM then cuts the end of the whole prompt, template included.
+            leaves it to the server. A vLLM that can is told what fits its context; an older one cuts the end
+            of the whole prompt, and of a score template with it.
         timeout_seconds: longest wait for one answer.
         retries: further attempts after a failure that may pass.
         recording: file of the endpoint's answers, replayed and added to; no answer is paid for twice.
@@ -139,6 +144,9 @@ class RerankAPI(Reranker):
         self._connect(recording)
 
     def _connect(self, recording: Path | None) -> None:
+        self._looking = asyncio.Lock()
+        self._has_looked = False
+        self._room: Room | None = None
         self._shown_url = str(self._url.copy_with(userinfo=b"", query=None))
         self._http = HttpClient(self._url, self._key, self._timeout_seconds, self._concurrency)
         self._client = PaidClient(self._http, self._endpoint, self._shown_url, self._concurrency, recording)
@@ -209,23 +217,39 @@ class RerankAPI(Reranker):
         if self._model is not None:
             body["model"] = self._model
         if self._passage_tokens is not None and self._shape.passage_tokens is not None:
-            body[self._shape.passage_tokens] = self._passage_tokens
-            body.pop("truncate_prompt_tokens", None)  # would cut the end of a template
-        written = canonical(body)
+            body = self._with_limit(body, self._passage_tokens)
         call = PaidCall(
-            body=written,
+            body=canonical(body),
             cost=cost,
             most_dollars=partial(self._most_dollars, query, texts),
-            ask=partial(self._ask, written, query, texts, clock),
+            ask=partial(self._ask, body, query, texts, clock),
             dollars=self._dollars,
         )
         return await self._client.answer(call, clock, alone)
 
-    async def _ask(self, body: str, query: str, texts: list[str], clock: StageClock) -> Exchange:
+    def _with_limit(self, body: dict[str, Any], passage_tokens: int) -> dict[str, Any]:
+        """Return the request with a limit for each passage in place of one for the whole prompt."""
+        kept = {name: value for name, value in body.items() if name != "truncate_prompt_tokens"}
+        return {**kept, self._shape.passage_tokens or "": passage_tokens}
+
+    async def _find_room(self) -> None:
+        """Find out, once, how much of a passage the server's model can read with the prompt around it."""
+        if self._passage_tokens is not None or not self._shape.has_room:
+            return
+        async with self._looking:
+            if not self._has_looked:
+                root, limit = self._url.path.removesuffix(self._shape.path), self._shape.passage_tokens
+                self._room = await find_room(self._http, root, self._model or "", limit or "")
+                self._has_looked = True
+
+    async def _ask(self, body: dict[str, Any], query: str, texts: list[str], clock: StageClock) -> Exchange:
         """Make one attempt, and read the response as far as to know that it can be used."""
+        await self._find_room()
+        sent = body if self._room is None else self._with_limit(body, self._room.passage_tokens(query))
+        content = canonical(sent).encode()
         measured = Cost()
         with clock.stage("forward", measured):
-            response = await self._http.post(body.encode())
+            response = await self._http.post(content)
         tokens, is_estimate = self._tokens(response, query, texts)
         exchange = Exchange(
             text=canonical(hide_within(response, self._shape.key, self._key or "")),
@@ -322,6 +346,7 @@ class RerankAPI(Reranker):
             "model": self._model,
             "scores": "activated",
             "passage_tokens": self._passage_tokens,
+            "room_for_passages": asdict(self._room) if self._room else None,
             "passages_per_call": self._limit,
             "concurrency": self._concurrency,
             "calls_replayed": self._client.calls_replayed,

@@ -76,6 +76,16 @@ class HttpClient:
         async with self.open(body) as pieces:
             return json.loads(b"".join([piece async for piece in pieces]))
 
+    async def get(self, path: str) -> Any:
+        """Return the decoded JSON at another path of the same host.
+
+        Raises:
+            the errors of `post`.
+        """
+        request = self._client.build_request("GET", self._url.copy_with(path=path))
+        async with self._bounded(request, LEAST_BOUND_BYTES) as pieces:
+            return json.loads(b"".join([piece async for piece in pieces]))
+
     @asynccontextmanager
     async def open(self, body: bytes, further_bytes: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         """Post a JSON body; the pieces of the response as they come, `further_bytes` more than usual.
@@ -83,10 +93,16 @@ class HttpClient:
         Raises:
             the errors of `post`, but for those about JSON.
         """
+        request = self._client.build_request("POST", self._url, content=body)
         most = LEAST_BOUND_BYTES + 2 * len(body) + further_bytes
+        async with self._bounded(request, most) as pieces:
+            yield pieces
+
+    @asynccontextmanager
+    async def _bounded(self, request: httpx2.Request, most: int) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._send(body)
+                response = await self._send(request)
                 pieces = _pieces(response, most)
                 try:
                     if not response.is_success:
@@ -110,8 +126,7 @@ class HttpClient:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _send(self, body: bytes) -> httpx2.Response:
-        request = self._client.build_request("POST", self._url, content=body)
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
         for _ in range(_MOST_REDIRECTS):
             response = await self._client.send(request, stream=True)
             following = response.next_request
@@ -155,14 +170,14 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
-    """Return the next request if it posts the same body to the same host.
+    """Return the next request if it goes to the same host by the same method, with the same body.
 
     Raises:
         BackendError: it does not.
     """
     asked, target = request.url, following.url
     is_same_host = (asked.scheme, asked.host, asked.port) == (target.scheme, target.host, target.port)
-    if is_same_host and following.method == "POST":
+    if is_same_host and following.method == request.method:
         return following
     shown = excerpt(target.copy_with(userinfo=b"", query=None, fragment=None), 200)
     raise BackendError(

@@ -58,6 +58,9 @@ class Hostile:
                     while header := stream.readline().strip():
                         name, _, value = header.decode("latin-1").partition(":")
                         head[name.lower()] = value.strip()
+                    if line.startswith(b"GET"):  # nobody but a vLLM lists its models
+                        connection.sendall(reply(b"", "404 Not Found"))
+                        continue
                     body = json.loads(stream.read(int(head["content-length"])))
                     self.asked.append(Asked(line.split()[1].decode(), head, body))
                     for piece in self.act(self.asked[-1]):

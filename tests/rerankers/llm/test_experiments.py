@@ -19,6 +19,7 @@ from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
 from benchmarks.plan import plan
 from benchmarks.store import read_results
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.executors.local import Outcome
     from benchmarks.store import CellResult
-    from tests.rerankers.llm.conftest import Endpoint
+    from tests.rerankers.llm.conftest import Endpoint, Reply
 
 QUERIES, DEPTH, WINDOWS = 6, 8, 3
 PRICE = {"input": 100.0, "cached": 100.0, "output": 1000.0}
@@ -257,3 +258,89 @@ def test_a_table_is_rebuilt_without_a_key_or_a_call(
     assert dict(again.rankings) == dict(first.rankings)
     assert sum(row.usage["calls_replayed"] for row in again.rows) == calls
     assert [row.usage["dollars"] for row in again.rows] == [row.usage["dollars"] for row in first.rows]
+
+
+def test_a_batch_that_fails_keeps_the_queries_that_it_finished(
+    write_experiment: Callable[..., Path], endpoint: Endpoint, make_reply: type[Reply], tmp_path: Path
+) -> None:
+    """Six queries in one batch, one at a time; the key is refused at the first call of the fourth."""
+    flawless = endpoint.reply
+
+    def revoked(body: dict[str, Any]) -> Reply:
+        if len(endpoint.bodies) == 3 * WINDOWS + 1:
+            return make_reply(status=401, raw='{"error": {"message": "revoked"}}')
+        return flawless(body)
+
+    endpoint.reply = revoked
+    protocol = {"mode": "throughput", "batch_size": QUERIES, "warmup": 0}
+    experiment = write_experiment(protocol, concurrency=1)
+    outcome = go(experiment, tmp_path / "results")
+    assert "revoked" in str(next(iter(outcome.failures.values())))
+    assert len(only_cell(tmp_path / "results").rows) == 3
+    assert len(endpoint.bodies) == 3 * WINDOWS + 1
+    endpoint.bodies.clear()
+    endpoint.reply = flawless
+    assert not go(experiment, tmp_path / "results").failures
+    assert len(endpoint.bodies) == 3 * WINDOWS, "what was answered is not asked again"
+    resumed = only_cell(tmp_path / "results")
+    assert [row.query_id for row in resumed.rows] == [f"q{q}" for q in range(QUERIES)]
+    go(experiment, tmp_path / "whole")
+    assert dict(resumed.rankings) == dict(only_cell(tmp_path / "whole").rankings)
+
+
+def test_a_run_says_at_its_end_how_many_answers_were_repaired(
+    write_experiment: Callable[..., Path],
+    endpoint: Endpoint,
+    make_reply: type[Reply],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    endpoint.reply = lambda body: make_reply("I cannot rank these.")
+    go(write_experiment({"warmup": 0}), tmp_path / "results")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"answers were repaired in {QUERIES} of {QUERIES} rankings" in last
+    assert "NOT ONE answer was as asked for" in last
+
+
+def test_a_file_is_not_reranked_by_a_model_without_one_good_answer(
+    write_experiment: Callable[..., Path],
+    endpoint: Endpoint,
+    make_reply: type[Reply],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_experiment({"warmup": 0})
+    flawless = endpoint.reply
+    command = ["rerank", "--reranker", "rankgpt", "--candidates", str(tmp_path / "hits.jsonl")]
+    command += [
+        "--output",
+        str(tmp_path / "run.trec"),
+        "--option",
+        "model=m",
+        f"base_url={endpoint.base_url}",
+    ]
+    endpoint.reply = lambda body: make_reply("I cannot rank these.")
+    assert main(command) == 1
+    assert "Nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "run.trec").exists()
+    endpoint.reply = lambda body: flawless(body) if len(endpoint.bodies) % 2 else make_reply("no")
+    assert main(command) == 0
+    assert f"answers were repaired in 3 of {QUERIES} rankings" in capsys.readouterr().err
+    assert (tmp_path / "run.trec").exists()
+
+
+def test_a_price_without_cached_tokens_is_charged_as_input(
+    write_experiment: Callable[..., Path], endpoint: Endpoint, tmp_path: Path
+) -> None:
+    experiment = write_experiment({"warmup": 0}, price={"input": 100.0, "output": 1000.0})
+    outcome = go(experiment, tmp_path / "results")
+    assert outcome.dollars == pytest.approx(QUERIES * WINDOWS * OF_A_CALL)
+
+
+def test_a_wrong_price_is_refused_before_anything_is_asked(
+    write_experiment: Callable[..., Path], endpoint: Endpoint, tmp_path: Path
+) -> None:
+    experiment = write_experiment({"warmup": 0}, price={"input": 100.0})
+    with pytest.raises(InputError, match="price"):
+        go(experiment, tmp_path / "results")
+    assert not endpoint.bodies
