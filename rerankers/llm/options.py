@@ -32,7 +32,7 @@ class ChatOptions(OptionGroup):
         temperature: 0 is greedy; None leaves it to the endpoint, as some models demand.
         base_url: root of an endpoint's API, such as `http://localhost:8000/v1`; None is `$OPENAI_BASE_URL`,
             else OpenAI itself. The key is read from `OPENAI_API_KEY`.
-        timeout_seconds: longest silence of an endpoint.
+        timeout_seconds: longest wait for one answer of an endpoint, from the request to its last byte.
         retries: further attempts after a failure of an endpoint that may pass.
         stream: read an endpoint's answers as they grow: prefill and decode apart, ended once known.
         recording: file of an endpoint's answers, replayed and added to; no answer is paid for twice.
