@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError, MissingExtraError, ModelError
-from rerankers.loading_report import refuse_misfits
+from rerankers.loading_report import ADAPTER_CONFIG, refuse_adapter, refuse_misfits
 from rerankers.models import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     import torch
 
-_CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_WHOLE_MODELS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 _PEFT = "base_model.model."
 _HEADS = r"(score|classifier|classification_head)\."
 
@@ -148,19 +153,22 @@ class ClassifierAdapter:
 
 
 def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
-    """Return the adapter that a model's files are, with its base model; None where they are a whole model.
+    """Return the adapter that a model's files are, with its base model; None where they are no adapter.
 
     Raises:
         InputError: no such base model.
         MissingExtraError: PEFT is not installed.
-        ModelError: the adapter is of another kind, names no base model, or has no weights.
+        ModelError: the adapter is of another kind, names no base model, has no weights, or lies beside a
+            whole model.
     """
     from rerankers.encoders.recipe import read_json
     from rerankers.encoders.weights import find_file, read_weights
 
-    config = read_json(files, _CONFIG)
-    if not config or read_json(files, "config.json"):
+    config = read_json(files, ADAPTER_CONFIG)
+    if not config:
         return None
+    if any(find_file(files, name) for name in _WHOLE_MODELS):
+        refuse_adapter(files)
     kind, task, base = (config.get(key) for key in ("peft_type", "task_type", "base_model_name_or_path"))
     if kind != "LORA" or task not in ("SEQ_CLS", None):
         raise ModelError(
@@ -169,7 +177,7 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
         )
     if config.get("megatron_config") is not None:  # PEFT would import the module that `megatron_core` names
         raise ModelError(
-            f"{files.name!r}: {_CONFIG} states megatron_config, which is not imported. Remove it."
+            f"{files.name!r}: {ADAPTER_CONFIG} states megatron_config, which is not imported. Remove it."
         )
     if not isinstance(base, str) or not base:
         raise ModelError(f"{files.name!r}: base_model_name_or_path is {base!r}. Set it to the base model.")
@@ -179,7 +187,7 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
         raise MissingExtraError(f"the adapter {files.name!r}", "train") from error
     paths = [path for name in _WEIGHTS if (path := find_file(files, name)) is not None]
     if not paths:
-        raise ModelError(f"{files.name!r} has {_CONFIG} but neither {' nor '.join(_WEIGHTS)}.")
+        raise ModelError(f"{files.name!r} has {ADAPTER_CONFIG} but neither {' nor '.join(_WEIGHTS)}.")
     return ClassifierAdapter(files, find_model(base, config.get("revision")), read_weights(paths[0]))
 
 
@@ -191,7 +199,7 @@ def _plain(name: str) -> str:
 def _folder_of(files: ModelFiles) -> str:
     from rerankers.encoders.weights import find_file
 
-    path = find_file(files, _CONFIG)
+    path = find_file(files, ADAPTER_CONFIG)
     if path is None:
-        raise ModelError(f"{files.name!r} has no {_CONFIG} any more")
+        raise ModelError(f"{files.name!r} has no {ADAPTER_CONFIG} any more")
     return str(path.parent)

@@ -18,7 +18,7 @@ from rerankers.encoders.limits import limit_lengths
 from rerankers.encoders.recipe import read_list
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.loading_report import POOLER
+from rerankers.loading_report import POOLER, refuse_adapter
 from rerankers.sentence_model import (
     Features,
     SentenceModelOptions,
@@ -53,6 +53,7 @@ class LateInteraction(Reranker):
         from sentence_transformers import MultiVectorEncoder
 
         files = loaded.files()
+        refuse_adapter(files)
         self._encoder, self._described = load_sentence_model(
             MultiVectorEncoder, "multi-vector model", files, loaded, may_lack=POOLER
         )

@@ -16,6 +16,11 @@ from rerankers.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from rerankers.models import ModelFiles
+
+ADAPTER_CONFIG = "adapter_config.json"
+"""The file by which transformers and PEFT tell an adapter."""
+
 POOLER = r"pooler\.dense\."
 """Weights that an encoder may lack: embeddings are pooled from the hidden states, never by this layer."""
 
@@ -50,6 +55,24 @@ def load_complete(name: str, load: Callable[..., Any], may_lack: str | None = No
     model, report = load(output_loading_info=True, ignore_mismatched_sizes=True)
     check_report(name, type(model).__name__, report, may_lack)
     return model
+
+
+def refuse_adapter(files: ModelFiles) -> None:
+    """Refuse a folder with an adapter, for which transformers would load another model as its base.
+
+    That model would neither be recorded nor pass the gate, and a whole model beside the adapter would be
+    passed over.
+
+    Raises:
+        ModelError: there is an `adapter_config.json`.
+    """
+    from rerankers.encoders.weights import find_file
+
+    if find_file(files, ADAPTER_CONFIG) is not None:
+        raise ModelError(
+            f"{files.name!r} holds an adapter ({ADAPTER_CONFIG}). Merge it into its base model with PEFT, "
+            "and name the result. Only cross-encoder and pe-rank load adapters."
+        )
 
 
 @contextmanager

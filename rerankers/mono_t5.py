@@ -17,7 +17,7 @@ from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
 from rerankers.llm.readout import cut_to_tokens, log_probability, read_only
-from rerankers.loading_report import load_complete
+from rerankers.loading_report import load_complete, refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
@@ -69,6 +69,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         how = {"attn_implementation": attention} if attention != "auto" else {}
         with loading("sequence-to-sequence model", model):
             check_hub_model(files)
+            refuse_adapter(files)
             self._tokenizer: Any = load_tokenizer(files)
             load = partial(
                 AutoModelForSeq2SeqLM.from_pretrained,

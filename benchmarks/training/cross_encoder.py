@@ -22,11 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.training.files import find_settings, read_settings
 from rerankers.errors import InputError
 from rerankers.json_lines import read_json_lines
-from rerankers.loading_report import complete_weights
+from rerankers.loading_report import complete_weights, refuse_adapter
 from rerankers.models import find_model
 from rerankers.pe_rank.training.evaluation import gold_ndcg
 from rerankers.remote_code import loading
-from rerankers.stated_code import check_stated_code
+from rerankers.stated_code import check_stated_code, stated_activation
 from rerankers.vocabulary import check_vocabulary
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def train(settings: Settings, out: Path) -> float:
     Raises:
         InputError: a file of lists is wrong.
     """
+    import torch
     from datasets import Dataset  # type: ignore[import-untyped]
     from peft import LoraConfig, get_peft_model
     from sentence_transformers import CrossEncoder
@@ -158,9 +159,13 @@ def train(settings: Settings, out: Path) -> float:
     set_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)
     files = find_model(settings.model)
+    refuse_adapter(files)
     check_stated_code(files)
+    activation = getattr(torch.nn, stated_activation(files) or "Sigmoid")()
     with loading("encoder", files.name), complete_weights(files.name, may_lack=_TRAINED):
-        encoder = CrossEncoder(files.location, num_labels=1, max_length=settings.max_length)
+        encoder = CrossEncoder(
+            files.location, num_labels=1, max_length=settings.max_length, activation_fn=activation
+        )
         check_vocabulary(files.name, encoder.tokenizer)
     network: Any = encoder[0].model
     lora = LoraConfig(

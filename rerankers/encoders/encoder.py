@@ -22,6 +22,7 @@ from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
+from rerankers.loading_report import refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.remote_code import loading
@@ -95,6 +96,7 @@ class Encoder:
 
         files = find_model(model, revision)
         check_hub_model(files)
+        refuse_adapter(files)
         recipe, folder = find_recipe(files.name), read_folder(files)
         self.similarity = _similarity(files, folder, similarity)
         self.device = resolve_device(device)

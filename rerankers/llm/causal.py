@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.loading_report import load_complete
+from rerankers.loading_report import load_complete, refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.remote_code import loading
@@ -56,6 +56,7 @@ class CausalLM:
         how = {"attn_implementation": attention} if attention != "auto" else {}
         with loading("language model", model):
             check_hub_model(files)
+            refuse_adapter(files)
             self.tokenizer: Any = load_tokenizer(files)
             load = partial(
                 AutoModelForCausalLM.from_pretrained,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,17 @@ def test_leftovers_of_pretraining_that_hub_checkpoints_carry_still_load(
     leftover: str, tmp_path: Path, tiny_classifier: str
 ) -> None:
     create("cross-encoder", {"model": with_weights(tiny_classifier, tmp_path / "model", plus(leftover))})
+
+
+@pytest.mark.parametrize("kind", [*MODELS])
+def test_an_adapter_beside_a_model_is_refused_instead_of_loading_its_base(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = with_weights(request.getfixturevalue(MODELS[kind]), tmp_path / "model", dict)
+    config = {"peft_type": "LORA", "task_type": None, "base_model_name_or_path": "org/another"}
+    (tmp_path / "model" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="holds an adapter"):
+        create(kind, {"model": folder})
 
 
 def test_an_encoder_without_the_pooler_that_it_never_reads_still_loads(
