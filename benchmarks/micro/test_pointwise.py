@@ -45,7 +45,10 @@ def save_tokenizer(folder: Path, requests: list[RerankRequest]) -> int:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no", "\u2581true", "\u2581false"]
     texts = [text for r in requests for text in (r.query, *(c.text for c in r.candidates))]
     split = pre_tokenizers.Whitespace()
-    words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text)} - set(special))
+    english = "in a plain sentence"  # a tokenizer that knows no word of a language is refused
+    words = sorted(
+        {word for text in (english, *texts) for word, _ in split.pre_tokenize_str(text)} - set(special)
+    )
     vocabulary = {word: i for i, word in enumerate(special + words)}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
     raw.pre_tokenizer = split
