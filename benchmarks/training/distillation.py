@@ -124,6 +124,8 @@ def distill(settings: Distillation, out: Path) -> int:
         ModelError, BackendError: the teacher failed for good; what was written stays.
     """
     dataset = open_dataset(settings.dataset)
+    for note in dataset.notes:
+        say(f"{dataset.name}: {note}")
     queries = _queries(settings, dataset)
     teacher = _teacher(settings, dataset)
     try:
@@ -169,9 +171,16 @@ def _teacher(settings: Distillation, dataset: Dataset) -> Reranker:
 def _about(settings: Distillation, dataset: Dataset, teacher: Reranker) -> dict[str, Any]:
     """Where the lists come from; the digest leaves out what changes no list."""
     chosen = settings.model_dump(exclude={"limit", "batch", "budget", "dataset"})
+    identity = settings.dataset.identity()
+    later = {key: identity[key] for key in ("query_field", "exclude") if key in identity}
     about = {
         "teacher": {"name": settings.teacher.name, "described": teacher.describe()},
-        "dataset": {"name": dataset.name, "passages": dataset.fingerprint, "split": settings.dataset.split},
+        "dataset": {
+            "name": dataset.name,
+            "passages": dataset.fingerprint,
+            "split": settings.dataset.split,
+            **later,
+        },
         "settings": chosen,
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

@@ -202,3 +202,14 @@ def test_a_list_never_repeats_or_invents_a_passage(count: int, per_list: int, mo
     assert set(drawn) <= set(hits[:reach])
     assert ("d1", -1.0) in drawn
     assert drawn == draw(spec, hits, {"d1": 1}, "q")
+
+
+def test_passages_that_the_dataset_excludes_are_in_no_list(folder: Path) -> None:
+    plain, out = folder / "plain.jsonl", folder / "lists.jsonl"
+    (folder / "excluded.txt").write_text("".join(f"q{number} d2\n" for number in range(5)))
+    excluding = (f"dataset.exclude={folder / 'excluded.txt'}", "candidates.per_list=8")
+    distill(settings(folder, *excluding), out)
+    distill(settings(folder, "candidates.per_list=8"), plain)
+    assert all("d2" in line["doc_ids"] for line in lines(plain)[1:])
+    assert all("d2" not in line["doc_ids"] and len(line["doc_ids"]) == 8 for line in lines(out)[1:])
+    assert lines(out)[0]["about"]["digest"] != lines(plain)[0]["about"]["digest"]
