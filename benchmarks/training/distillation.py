@@ -172,7 +172,7 @@ def _about(settings: Distillation, dataset: Dataset, teacher: Reranker) -> dict[
     """Where the lists come from; the digest leaves out what changes no list."""
     chosen = settings.model_dump(exclude={"limit", "batch", "budget", "dataset"})
     identity = settings.dataset.identity()
-    later = {key: identity[key] for key in ("query_field", "exclude") if key in identity}
+    later: dict[str, Any] = {key: identity[key] for key in ("query_field", "exclude") if key in identity}
     about = {
         "teacher": {"name": settings.teacher.name, "described": teacher.describe()},
         "dataset": {
