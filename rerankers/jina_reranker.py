@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
+from rerankers.model_folder import check_hub_model
 from rerankers.models import ModelFiles, cache_folder
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def renamed(files: ModelFiles) -> ModelFiles:
         raise ModelError(f"{files.name!r} is a {config.get('architectures')}, not a sequence classifier")
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise ModelError(f"{files.name!r} has rotary positions; use the reranker rerank-api with a server")
+    check_hub_model(files)
     source = _folder(files)
     version = (files.fingerprint or source.name).removeprefix("sha256:")
     target = cache_folder() / "renamed" / f"{re.sub('[^A-Za-z0-9._-]', '-', files.name)[-60:]}-{version[:40]}"

@@ -71,7 +71,7 @@ class _Weights:
 
 
 _LARGEST_MODEL = _Weights(dimension=2**22, count=10_000, numbers=2**38, has_positions=False)
-"""What a model on the hub may have whose weights are not here yet; `_SLACK` comes on top."""
+"""What a model may have whose weights are not here; `_SLACK` comes on top."""
 
 
 def check_folder(folder: Path, name: str) -> None:
@@ -90,7 +90,8 @@ def check_folder(folder: Path, name: str) -> None:
         _read(settings)  # for keys that stand twice
     for index in sorted(folder.rglob("*.index.json")):
         _check_index(index)
-    weights = _weights_below(folder)
+    is_adapter = (folder / "adapter_config.json").is_file()  # its config.json is that of the base model
+    weights = _LARGEST_MODEL if is_adapter else _weights_below(folder)
     for path in sorted(folder.rglob("config.json")):
         for where, part in _parts(_read(path), ()):
             _check_sizes(part, weights, f"{name!r}: {path.relative_to(folder)}: {''.join(where)}")

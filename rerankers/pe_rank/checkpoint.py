@@ -19,14 +19,20 @@ from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.recipe import read_json
 from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
+from rerankers.fingerprints import file_digest
 from rerankers.llm.causal import CausalLM
-from rerankers.models import find_model
+from rerankers.models import ModelFiles, find_model
 from rerankers.paths import existing_path, user_path
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, read_adapter_run
 from rerankers.pe_rank.compact import MANIFEST, read_compact
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
-from rerankers.pe_rank.projector import load_projector, untrained_projector
+from rerankers.pe_rank.projector import (
+    input_dimension,
+    load_projector,
+    output_dimension,
+    untrained_projector,
+)
 from rerankers.pe_rank.prompt import PromptWriter
 from rerankers.pe_rank.released import FAMILY, named_encoder, read_released
 from rerankers.remote_code import loading
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
 
     from rerankers.control_tokens import ControlTokenMode
     from rerankers.devices import AttentionName, DtypeName
-    from rerankers.models import ModelFiles
 
 PoolingName = Literal["auto", "mean", "cls", "last_token"]
 
@@ -82,11 +87,17 @@ def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention:
     if projector is None:
         projector = untrained_projector(encoder.dimension, parts.llm.get_input_embeddings().weight)
         notices.append(UNTRAINED)
-    first = next((weight for weight in projector.parameters() if weight.ndim == 2), None)
-    if first is not None and first.shape[1] != encoder.dimension:
+    taken = input_dimension(projector) or encoder.dimension
+    if taken != encoder.dimension:
         raise ModelError(
-            f"the projector takes {first.shape[1]} dimensions but {encoder.describe()['model']!r} has "
+            f"the projector takes {taken} dimensions but {encoder.describe()['model']!r} has "
             f"{encoder.dimension}; use the encoder it was trained with"
+        )
+    made, read = output_dimension(projector) or taken, parts.llm.get_input_embeddings().weight.shape[1]
+    if made != read:
+        raise ModelError(
+            f"the projector makes {made} dimensions but {source.model!r} reads {read}; use the language "
+            "model it was trained with"
         )
     llm = PassageLLM(
         parts.llm, projector, PromptWriter(parts.tokenizer, parts.template, source.control_tokens)
@@ -118,20 +129,26 @@ def _base_and_projector(
     """A plain language model, with a projector file if one is named."""
     if source.encoder is None and source.projector is None:
         raise InputError(f"{files.name!r} is a plain language model; name the option 'encoder' too")
-    base = CausalLM(source.model, revision=source.revision, dtype=dtype, device=device, attention=attention)
-    projector, identity = None, None
+    projector, identity, described = None, None, {}
     if source.projector is not None:
         path = user_path(source.projector)
-        path = path / "projector.bin" if path.is_dir() else path
+        if path.is_dir():
+            safe = path / "projector.safetensors"
+            path = safe if safe.is_file() else path / "projector.bin"
         if not path.is_file():
             raise InputError(f"no projector {str(path)!r}; give projector.bin or the folder it is in")
-        beside = find_model(str(path.parent))
+        digest = f"sha256:{file_digest(path)}"
+        beside = ModelFiles(str(path.parent), str(path.parent), fingerprint=digest)
         stated = read_json(beside, "config.json")
         kind = stated.get("projector_type", "mlp2x_gelu")
         projector = load_projector(kind, read_weights(path), str(path))
         identity = named_encoder(beside, stated, None)
-    described = {**base.describe(), "format": "base" if projector is None else "base and projector"}
-    return Parts(base.model, base.tokenizer, projector, identity, described)
+        described = {"projector": digest}
+    base = CausalLM(source.model, revision=source.revision, dtype=dtype, device=device, attention=attention)
+    kind = "base" if projector is None else "base and projector"
+    return Parts(
+        base.model, base.tokenizer, projector, identity, {**base.describe(), "format": kind, **described}
+    )
 
 
 def _encoder(

@@ -30,7 +30,7 @@ from rerankers.models import find_model
 from rerankers.paths import existing_path
 from rerankers.pe_rank.adapter import ADAPTER_CONFIG, merge_adapter
 from rerankers.pe_rank.parts import EncoderIdentity, Parts
-from rerankers.pe_rank.projector import load_projector
+from rerankers.pe_rank.projector import input_dimension, load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
 
 if TYPE_CHECKING:
@@ -116,6 +116,13 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
     path = find_file(files, _PROJECTOR)
     if path is None:
         raise ModelError(f"{files.name!r} has {MANIFEST} but no {_PROJECTOR}")
+    projector = load_projector(manifest.projector, read_weights(path), files.name)
+    dimension = input_dimension(projector)
+    if dimension not in (None, manifest.encoder.dimension):
+        raise ModelError(
+            f"{files.name!r}: encoder.dimension is {manifest.encoder.dimension} in {MANIFEST}, but the "
+            f"projector takes {dimension}. Take both from one checkpoint."
+        )
     base = CausalLM(
         llm,
         revision=manifest.llm.revision,
@@ -129,7 +136,7 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
     return Parts(
         llm=base.model,
         tokenizer=base.tokenizer,
-        projector=load_projector(manifest.projector, read_weights(path), files.name),
+        projector=projector,
         encoder=EncoderIdentity(
             model=entry.model,
             pooling=entry.pooling,

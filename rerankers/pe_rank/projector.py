@@ -74,6 +74,16 @@ def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -
     return projector
 
 
+def input_dimension(projector: nn.Module) -> int | None:
+    """Return the dimension of the vectors that a projector takes; None if it takes any."""
+    return next((weight.shape[1] for weight in projector.parameters() if weight.ndim == 2), None)
+
+
+def output_dimension(projector: nn.Module) -> int | None:
+    """Return the dimension of the vectors that a projector makes; None if it changes none."""
+    return next((len(weight) for weight in reversed(list(projector.parameters())) if weight.ndim == 2), None)
+
+
 @torch.no_grad()
 def untrained_projector(
     encoder_dimension: int,

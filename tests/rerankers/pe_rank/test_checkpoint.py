@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import warnings
@@ -304,6 +305,36 @@ def test_an_adapter_that_is_not_whole_or_changes_more_than_is_merged_is_refused(
     spoil(folder)
     with pytest.raises(ModelError, match=says):
         load(folder, encoder=str(FOLDER / "encoder"))
+
+
+def test_an_adapter_beside_its_base_models_config_loads(
+    base: Path, adapter: Path, projector: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(adapter, tmp_path / "run"))
+    shutil.copy(projector, folder / "projector.bin")
+    config = json.loads((base / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 100_000}))  # of no weight here
+    assert load(folder, encoder=str(FOLDER / "encoder"), pooling="mean").described["format"] == "lora"
+
+
+def test_a_projector_for_another_language_model_or_encoder_is_refused(base: Path, tmp_path: Path) -> None:
+    torch.save({"0.weight": torch.ones(24, 32), "0.bias": torch.ones(24)}, tmp_path / "projector.bin")
+    (tmp_path / "config.json").write_text(json.dumps({"projector_type": "linear"}))
+    with pytest.raises(ModelError, match=r"the projector makes 24 dimensions but .* reads 64"):
+        load(base, encoder=str(FOLDER / "encoder"), pooling="mean", projector=tmp_path)
+    full = load(FOLDER)
+    stated = manifest(base, dimension=48)
+    save_compact(tmp_path / "compact", stated, full.llm.projector, torch.float32)
+    with pytest.raises(
+        ModelError, match=r"encoder\.dimension is 48 in pe_rank\.json, but the projector takes 32"
+    ):
+        load(tmp_path / "compact")
+
+
+def test_a_projector_of_its_own_is_in_the_record(base: Path, projector: Path) -> None:
+    used = {"encoder": str(FOLDER / "encoder"), "pooling": "mean"}
+    described = load(base, projector=projector, **used).described
+    assert described["projector"] == f"sha256:{hashlib.sha256(projector.read_bytes()).hexdigest()}"
 
 
 def test_a_projector_that_is_not_there_or_one_too_many_is_refused(base: Path, projector: Path) -> None:
