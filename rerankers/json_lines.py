@@ -109,11 +109,14 @@ class Row:
 
     def first_key(self, keys: Sequence[str]) -> str:
         """Return the first of several names of a value that the object has, one that is not null if any."""
-        having = [key for key in keys if key in self.values]
-        if not having:
+        for key in keys:
+            if self.values.get(key) is not None:
+                return key
+        null_key = next((key for key in keys if key in self.values), None)
+        if null_key is None:
             others = f" (read too: {', '.join(map(repr, keys[1:]))})" if keys[1:] else ""
             self.fail(f"the key {keys[0]!r} is missing{others}; found {_few(self.values)}")
-        return next((key for key in having if self.values[key] is not None), having[0])
+        return null_key
 
     def text(self, key: str) -> str:
         """A string that can be written as UTF-8."""
