@@ -45,7 +45,7 @@ class Bm25(_Spec):
 
 
 class Dense(_Spec):
-    """Exact search by the inner product of unit vectors.
+    """Exact search by an encoder's similarity of query and passage: cosine or inner product.
 
     Attributes:
         encoder: the embedding model, as `rerankers.models` names models.

@@ -112,3 +112,36 @@ def make_request() -> Callable[..., RerankRequest]:
         return RerankRequest(query_id, query, tuple(candidates))
 
     return make
+
+
+@pytest.fixture
+def copied_encoder(tmp_path: Path, tiny_encoder: str) -> Path:
+    """A copy of the tiny encoder, to be changed."""
+    return Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+
+
+@pytest.fixture(scope="session")
+def without_special_tokens() -> Callable[[Path], str]:
+    """Changes a model's tokenizer so that it adds no special token: an empty text has no token then."""
+
+    def change(folder: Path) -> str:
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": "[PAD]",
+            "mask_token": "[MASK]",
+            "unk_token": "[UNK]",
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return str(folder)
+
+    return change
+
+
+@pytest.fixture
+def encoder_without_special_tokens(
+    copied_encoder: Path, without_special_tokens: Callable[[Path], str]
+) -> str:
+    """The tiny encoder with a tokenizer that adds no special token."""
+    return without_special_tokens(copied_encoder)

@@ -15,13 +15,12 @@ from pydantic import ConfigDict, validate_call
 from rerankers.batching import length_sorted_batches
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.encoders.folder import SETTINGS, EncoderFolder, read_folder
+from rerankers.encoders.folder import chosen_pooling, chosen_similarity, read_folder
 from rerankers.encoders.jina_bert import POOLING
 from rerankers.encoders.limits import limit_lengths
 from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
-from rerankers.errors import ModelError
 from rerankers.loading_report import refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
@@ -31,7 +30,6 @@ from rerankers.side_by_side import side_by_side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.models import ModelFiles
 
 Kind = Literal["query", "passage"]
 SimilarityName = Literal["auto", "cosine", "dot"]
@@ -98,13 +96,13 @@ class Encoder:
         check_hub_model(files)
         refuse_adapter(files)
         recipe, folder = find_recipe(files.name), read_folder(files)
-        self.similarity = _similarity(files, folder, similarity)
+        self.similarity = chosen_similarity(files, folder, similarity)
         self.device = resolve_device(device)
         with loading("encoder", model):
             self._model = network.load_network(
                 files,
                 folder,
-                _pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
+                chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
                 dtype=resolve_dtype(dtype, self.device),
                 device=self.device,
                 attention=attention,
@@ -126,7 +124,29 @@ class Encoder:
             task: ControlTokens(tokenizer, control_tokens) for task, tokenizer in self._tokenizers.items()
         }
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
+        self._unused_prompts = [
+            name
+            for name in ("passage", "corpus", self._model.default_prompt_name)
+            if name not in ("query", "document") and prompts.get(name or "")
+        ]
         self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
+
+    @property
+    def notice(self) -> str:
+        """What a table has to say of the prompts; empty if nothing."""
+        if not self._unused_prompts or self.query_prefix or self.passage_prefix:
+            return ""
+        names = ", ".join(map(repr, self._unused_prompts))
+        return (
+            f"the encoder's prompts {names} are not used: sentence-transformers puts 'query' before queries "
+            "and 'document' before passages; set query_prefix or passage_prefix"
+        )
+
+    @property
+    def pooling_option(self) -> Literal["auto", "mean", "cls", "last_token"]:
+        """The option that gives this pooling again: `auto` where no other name stands for it."""
+        named = self.pooling if self.pooling in POOLING_NAMES else "auto"
+        return cast("Literal['auto', 'mean', 'cls', 'last_token']", named)
 
     def shorten(self, max_length: int, source: str = "max_length") -> None:
         """Cut texts at `max_length` tokens from now on, if they were not cut before; `source` is for errors.
@@ -228,29 +248,6 @@ class Encoder:
             "similarity": self.similarity,
             "control_tokens": self.control_tokens,
         }
-
-
-def _similarity(files: ModelFiles, folder: EncoderFolder, chosen: SimilarityName) -> Literal["cosine", "dot"]:
-    """How vectors are compared: as chosen, else as the files say, else by cosine."""
-    similarity = (folder.similarity or "cosine") if chosen == "auto" else chosen
-    if similarity not in ("cosine", "dot"):
-        raise ModelError(
-            f"{files.name!r}: {SETTINGS} sets similarity_fn_name to {similarity!r}, which is not computed "
-            "here. Set the option similarity to cosine or dot."
-        )
-    return cast("Literal['cosine', 'dot']", similarity)
-
-
-def _pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> str | None:
-    """The pooling to load with: as chosen, else the model's own (None), else the preset's."""
-    if chosen != "auto":
-        return chosen
-    if folder.pooling_gap is None or preset is not None:
-        return None if folder.pooling_gap is None else preset
-    raise ModelError(
-        f"{folder.pooling_gap}. Set the option pooling to the one it was trained with: "
-        f"{', '.join(POOLING_NAMES)}."
-    )
 
 
 def _first_stated(*prefixes: str | None) -> str:

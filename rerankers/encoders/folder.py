@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from rerankers.encoders.recipe import read_json, read_list
+from rerankers.encoders.recipe import POOLING_NAMES, read_json, read_list
 from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
 from rerankers.stated_code import check_stated_module
@@ -92,7 +92,38 @@ def read_folder(files: ModelFiles) -> EncoderFolder:
     inputs = _input_settings(files, transformer)
     read_json(files, _joined(transformer, "tokenizer_config.json"))
     config = read_json(files, _joined(transformer, "config.json"))
+    if not files.is_local and not (modules or config):
+        raise ModelError(f"{files.name!r} has no config.json that can be read: not a model, or no network")
     return EncoderFolder(modules, transformer, gap, _similarity(files), *inputs, config)
+
+
+def chosen_similarity(files: ModelFiles, folder: EncoderFolder, chosen: str) -> Literal["cosine", "dot"]:
+    """Return how vectors are compared: as chosen, else (`auto`) as the files say, else by cosine.
+
+    Raises:
+        ModelError: the files name a similarity that is not computed here.
+    """
+    similarity = (folder.similarity or "cosine") if chosen == "auto" else chosen
+    if similarity not in ("cosine", "dot"):
+        reason = f"similarity_fn_name is {similarity!r}, which is not computed here"
+        raise _wrong(files, SETTINGS, reason, "Set the option similarity to cosine or dot")
+    return "dot" if similarity == "dot" else "cosine"
+
+
+def chosen_pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> str | None:
+    """Return the pooling to load with: as chosen, else (`auto`) the model's own (None), else the preset's.
+
+    Raises:
+        ModelError: nothing says how to pool.
+    """
+    if chosen != "auto":
+        return chosen
+    if folder.pooling_gap is None:
+        return None
+    if preset is not None:
+        return preset
+    names = ", ".join(POOLING_NAMES)
+    raise ModelError(f"{folder.pooling_gap}. Set the option pooling to the one it was trained with: {names}.")
 
 
 def _modules(files: ModelFiles) -> list[Module]:

@@ -64,7 +64,7 @@ class EncoderEntry(_Strict):
     model: str
     revision: str | None = None
     fingerprint: str | None = None
-    pooling: Literal["mean", "cls", "last_token"]
+    pooling: Literal["auto", "mean", "cls", "last_token"]  # auto: as the encoder's own files say
     dimension: int
     passage_prefix: str = ""
     max_length: int = 512

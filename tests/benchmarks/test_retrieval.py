@@ -201,6 +201,30 @@ def test_dense_retrieval_finds_the_text_itself_first_and_embeds_only_once(tiny_e
     assert dataset.reads == 2  # another way to embed is another index
 
 
+def test_a_passage_without_tokens_is_never_retrieved(encoder_without_special_tokens: str) -> None:
+    dataset = Handmade({"d0": "", "d1": "bees", "d2": " ", "d3": "a glacier moves"})
+    spec = Dense(kind="dense", encoder=encoder_without_special_tokens)
+    for is_timed in (True, False):
+        hits = retrieve(spec, dataset, {"q1": "bees", "q2": ""}, 4, is_timed=is_timed).hits
+        assert [doc_id for doc_id, _ in hits["q1"]] == ["d1", "d3"]
+        assert {doc_id for doc_id, _ in hits["q2"]} == {"d1", "d3"}
+    nothing = retrieve(spec, Handmade({"d0": "", "d1": " "}, "blank"), {"q1": "bees"}, 4, is_timed=False)
+    assert nothing.hits == {"q1": []}
+
+
+def test_an_encoder_of_inner_products_retrieves_by_them(tiny_encoder: str) -> None:
+    from rerankers.encoders.encoder import Encoder
+
+    options = {"similarity": "dot"}
+    spec = Dense(kind="dense", encoder=tiny_encoder, options=options)
+    hits = retrieve(spec, Handmade(PASSAGES), {"q1": "bees"}, 3).hits["q1"]
+    encoder = Encoder(tiny_encoder, similarity="dot")
+    products = encoder.encode(list(PASSAGES.values())) @ encoder.encode(["bees"], kind="query")[0]
+    expected = sorted(zip(PASSAGES, products.tolist(), strict=True), key=lambda hit: -hit[1])[:3]
+    assert [score for _, score in hits] == pytest.approx([score for _, score in expected], rel=1e-5)
+    assert max(score for _, score in hits) > 1.5  # more than any cosine
+
+
 def test_queries_searched_together_find_what_each_finds_alone(
     tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,34 +155,8 @@ def rerank_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def copied_encoder(tmp_path: Path, tiny_encoder: str) -> Path:
-    """A copy of the tiny encoder, to be changed."""
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
-
-
-def add_no_special_tokens(folder: Path) -> None:
-    """Change a model's tokenizer: an empty text has no token then."""
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": "[PAD]",
-        "mask_token": "[MASK]",
-        "unk_token": "[UNK]",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-
-
-@pytest.fixture
-def encoder_without_special_tokens(copied_encoder: Path) -> str:
-    """The tiny encoder with a tokenizer that adds no special token."""
-    add_no_special_tokens(copied_encoder)
-    return str(copied_encoder)
-
-
-@pytest.fixture
-def multi_vector_without_special_tokens(tmp_path: Path, tiny_multi_vector: str) -> str:
+def multi_vector_without_special_tokens(
+    tmp_path: Path, tiny_multi_vector: str, without_special_tokens: Callable[[Path], str]
+) -> str:
     """The tiny multi-vector model with a tokenizer that adds no special token."""
-    folder = shutil.copytree(tiny_multi_vector, tmp_path / "multi-vector")
-    add_no_special_tokens(folder)
-    return str(folder)
+    return without_special_tokens(Path(shutil.copytree(tiny_multi_vector, tmp_path / "multi-vector")))

@@ -75,7 +75,7 @@ class Keeper:
                 model=portable(settings.encoder.model),
                 revision=None if encoder.is_local else str(encoder_revision),
                 fingerprint=encoder.fingerprint,
-                pooling=self._encoder.pooling,
+                pooling=self._encoder.pooling_option,
                 dimension=self._encoder.dimension,
                 passage_prefix=self._encoder.passage_prefix,
                 max_length=settings.encoder.inference_max_length,

@@ -256,3 +256,18 @@ def test_a_distance_is_refused_unless_another_similarity_is_chosen(tmp_path: Pat
     with pytest.raises(ModelError, match=f"{similarity}.*Set the option similarity to cosine or dot"):
         Encoder(folder, device="cpu")
     assert Encoder(folder, device="cpu", similarity="dot").encode(["bees"]).norm() != pytest.approx(1)
+
+
+def test_prompts_that_the_library_does_not_use_are_said(tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain", pooling("mean"), prompts={"document": "text: ", "passage": "p: "})
+    assert "'passage' are not used" not in Encoder(plain, device="cpu").notice
+    ignored = save(tmp_path / "ignored", pooling("mean"), prompts={"passage": "p: "})
+    assert "prompts 'passage' are not used" in Encoder(ignored, device="cpu").notice
+    assert Encoder(ignored, device="cpu", passage_prefix="p: ").notice == ""
+
+
+def test_a_pooling_without_an_option_is_auto_in_checkpoints(tmp_path: Path) -> None:
+    poolings = {("mean",): "mean", ("lasttoken",): "last_token", ("max",): "auto", ("cls", "mean"): "auto"}
+    for modes, option in poolings.items():
+        folder = save(tmp_path / "+".join(modes), pooling(*modes))
+        assert Encoder(folder, device="cpu").pooling_option == option
