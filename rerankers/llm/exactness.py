@@ -91,7 +91,7 @@ class Trial:
     def gives_the_same(self, read: Callable[[], torch.Tensor]) -> bool:
         """Return whether a way to read gives every prompt the logits that it has alone; False if it fails."""
         try:
-            return self._is_alike(read(), self._read_alone())
+            return is_alike(read(), self._read_alone())
         except Exception:
             return False
 
@@ -167,11 +167,12 @@ class Trial:
             )
         return self._alone
 
-    @staticmethod
-    def _is_alike(found: torch.Tensor, alone: torch.Tensor) -> bool:
-        error = (found.float() - alone.float()).square().mean(dim=-1).sqrt()
-        spread = alone.float().std(dim=-1).clamp(min=1e-6)
-        return bool((error / spread < _TOLERANCE.get(alone.dtype, _HALF_TOLERANCE)).all())
+
+def is_alike(found: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Return whether outputs differ by no more than rounding, relative to their spread over the last axis."""
+    error = (found.float() - alone.float()).square().mean(dim=-1).sqrt()
+    spread = alone.float().std(dim=-1).clamp(min=1e-6)
+    return bool((error / spread < _TOLERANCE.get(alone.dtype, _HALF_TOLERANCE)).all())
 
 
 def keeps_every_token(cache: Any) -> bool:

@@ -102,6 +102,7 @@ def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention:
     llm = PassageLLM(
         parts.llm, projector, PromptWriter(parts.tokenizer, parts.template, source.control_tokens)
     )
+    llm.refuse_inexact_windows()
     described = {**parts.described, "parameters": sum(weight.numel() for weight in parts.llm.parameters())}
     return Checkpoint(llm, encoder, described, "; ".join(notices))
 

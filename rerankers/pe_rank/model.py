@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.errors import ModelError
+from rerankers.llm.exactness import is_alike
 from rerankers.pe_rank.cache import WindowCache
 
 if TYPE_CHECKING:
@@ -43,11 +44,43 @@ class PassageLLM:
         kinds = set(getattr(config, "layer_types", None) or [])
         if not kinds <= {"full_attention", "sliding_attention"}:
             raise ModelError(f"{config.model_type} keeps a recurrent state, which windows cannot share")
-        self.context: int = config.max_position_embeddings
+        self.context: int = getattr(config, "max_position_embeddings", None) or config.max_seq_len
         sliding = getattr(config, "sliding_window", None) if kinds != {"full_attention"} else None
         if sliding and getattr(config, "use_sliding_window", True):
             self.context = min(self.context, sliding)
         self.attention: str = config._attn_implementation
+        self._kind: str = config.model_type
+
+    @torch.inference_mode()
+    def refuse_inexact_windows(self) -> None:
+        """Read a few tokens whole, and in two parts with masked columns between them, as windows do.
+
+        Raises:
+            ModelError: the model does not honour masks and positions, or takes no embeddings.
+        """
+        if self.attention == "flash_attention_2":
+            return  # it takes no mask, and gets none
+        count, begun, gap = 12, 5, 24  # tokens, those of the first part, masked columns
+        inputs = self.embed(torch.arange(count, device=self.device))[None]  # (1, count, dimension)
+        positions = torch.arange(count, device=self.device)[None]
+        own = torch.ones(count - begun, count - begun, device=self.device).tril().bool()
+        mask = torch.zeros(1, 1, gap + count - begun, begun + gap + count - begun, device=self.device).bool()
+        mask[..., :begun] = True
+        mask[0, 0, gap:, begun + gap :] = own
+        try:
+            whole = self.forward(inputs, positions, self.new_cache())[0, -1]
+            cache = self.new_cache()
+            self.forward(inputs[:, :begun], positions[:, :begun], cache)
+            rest = torch.cat([inputs[:, :1].expand(-1, gap, -1), inputs[:, begun:]], dim=1)
+            behind = torch.cat([positions[:, :1].expand(-1, gap), positions[:, begun:]], dim=1)
+            parts = self.forward(rest, behind, cache, mask)[0, -1]
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._kind} cannot read the windows of PE-Rank: {error}") from error
+        if not is_alike(parts, whole):
+            raise ModelError(
+                f"{self._kind} does not honour attention masks and positions, which the windows of PE-Rank "
+                "need. Choose another language model."
+            )
 
     def new_cache(self) -> WindowCache:
         """An empty cache for this model."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rerankers import create
+from rerankers.errors import ModelError
 from rerankers.interface import Cost
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.chat import ChatCall, Message, Talk
@@ -124,6 +125,16 @@ def test_a_model_without_a_usable_cache_reads_everything_again(
     again, chat = answers_of(tiny_causal("Mamba"), "float32", 4, clock)
     assert chat._llm.exactness.cache_name is None
     assert again == cached
+
+
+def test_pe_rank_refuses_a_model_that_ignores_masks(
+    tiny_causal: Callable[[str], str], tiny_llm: str, tiny_encoder: str
+) -> None:
+    for ordinary in (tiny_llm, tiny_causal("Gemma2")):
+        create("pe-rank", {"model": ordinary, "encoder": tiny_encoder})
+    for kind in ("Mpt", "Mamba", "Lfm2"):
+        with pytest.raises(ModelError, match=r"does not honour|cannot read|recurrent state"):
+            create("pe-rank", {"model": tiny_causal(kind), "encoder": tiny_encoder})
 
 
 def test_the_record_says_what_is_read_one_by_one(tiny_llm: str, tiny_causal: Callable[[str], str]) -> None:
