@@ -8,8 +8,8 @@ Two layouts, told apart by the first object of the file, which may be JSON lines
     {"query": {"text": ..., "qid": ...}, "hits": [{"content", "qid", "docid", "rank", "score"}, ...]}
     {"query": {"text": ..., "qid": ...}, "candidates": [{"docid", "score", "doc": {"title", "text"}}, ...]}
 
-The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`. A
-tab-separated file of query id, passage id, query and passage is read too (MS MARCO's `top1000`).
+The query may be a plain string if its hits carry the `qid`; a hit may leave out `rank` and `qid`. Pairs may
+also stand in a tab-separated table, such as MS MARCO's `top1000`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.formats.records import (
     records_of,
     texts_of,
 )
+from rerankers.errors import InputError
 from rerankers.input_files import uncompressed_name
 from rerankers.json_lines import Row, read_lines
 
@@ -58,7 +59,9 @@ def read_candidates(path: Path, *, ids_are_local: bool = False) -> CandidatesFil
     """
     collected = Collector(ids_are_local)
     rows = _rows(path)
-    first = next(rows)
+    first = next(rows, None)
+    if first is None:
+        raise InputError.at(path, None, "names columns and holds nothing else; check how it was made")
     if pairs.is_pair(first):
         pairs.collect(chain([first], rows), collected)
     else:
@@ -74,7 +77,7 @@ def _rows(path: Path) -> Iterator[Row]:
     lines = read_lines(path)
     number, line = next(lines)
     whole = chain([(number, line)], lines)
-    if line.count("\t") == pairs.TABS and not line.lstrip().startswith(("{", "[")):
+    if pairs.is_table(line):
         yield from pairs.table_rows(path, whole)
     else:
         yield from records_of(path, whole)

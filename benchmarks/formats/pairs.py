@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from benchmarks.formats.candidate_rows import Collector
 
-TABS = 3
-"""Tabs in a line of MS MARCO's `top1000`: query id, passage id, query, passage."""
+_COLUMNS = ("qid", "pid", "query", "text")
+"""Columns of MS MARCO's `top1000`."""
 
+_TREC_COLUMNS = 6
+_NUMBERS = ("rank", "score")
 _QUERY = ("query", "query_text")
 
 
@@ -41,15 +43,49 @@ def is_pair(row: Row) -> bool:
     )
 
 
+def is_table(line: str) -> bool:
+    """Whether the first line of a file begins a table, and not JSON."""
+    return not line.lstrip().startswith(("{", "[")) and ("\t" in line or len(line.split()) == _TREC_COLUMNS)
+
+
 def table_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
-    """Yield the lines of a tab-separated file of query id, passage id, query and passage."""
+    """Yield the lines of a tab-separated table.
+
+    Its columns are query id, passage id, query and passage, or those that its first line names.
+
+    Raises:
+        InputError: the table has no texts, or a line has another number of columns.
+    """
+    names: list[str] = []
     for number, line in lines:
         fields = line.split("\t")
-        if len(fields) != TABS + 1:
-            expected = "query id, passage id, query, passage"
-            reason = f"expected {TABS + 1} columns ({expected}), found {len(fields)}; correct the line"
-            raise InputError.at(path, number, reason)
-        yield Row(path, number, dict(zip(("qid", "pid", "query", "text"), fields, strict=True)))
+        if not names:
+            if _is_header(fields):
+                names = [field.lower() for field in fields]
+                continue
+            if len(line.split()) == _TREC_COLUMNS and len(fields) != len(_COLUMNS):
+                reason = "this is a TREC run, which has no texts; name it as the first stage of a collection"
+                raise InputError.at(path, number, reason)
+            names = list(_COLUMNS)
+        if len(fields) != len(names):
+            expected = f"{len(names)} columns ({', '.join(names)}), separated by tabs"
+            raise InputError.at(path, number, f"expected {expected}, found {len(fields)}; correct the line")
+        values: dict[str, object] = dict(zip(names, fields, strict=True))
+        yield Row(path, number, values | {key: _number(values[key]) for key in _NUMBERS if key in values})
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Whether a table's first line names its columns: a query id, a passage id and a query among them."""
+    names = {field.lower() for field in fields}
+    return all(names & set(keys) for keys in (field_names.QUERY_ID, field_names.DOC_ID, _QUERY))
+
+
+def _number(value: object) -> object:
+    """Return the number that a field writes, or the field as it is, which is then refused."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return value
 
 
 def collect(rows: Iterable[Row], collected: Collector) -> None:

@@ -157,6 +157,30 @@ def test_ms_marcos_table_of_queries_and_passages_is_read(tmp_path: Path) -> None
     assert found.hits == {"7": [("11", 2.0), ("12", 1.0)]}
 
 
+def test_a_table_with_named_columns_is_read(tmp_path: Path) -> None:
+    rows = ["docno\tqid\tquery\ttext\trank\tscore", "b\tq\t?\tx\t1\t2.5", "a\tq\t?\ty\t0\t3"]
+    (tmp_path / "pairs.tsv").write_text("\n".join(rows))
+    found = read_candidates(tmp_path / "pairs.tsv")
+    assert (found.queries, found.hits) == ({"q": "?"}, {"q": [("a", 3.0), ("b", 2.5)]})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("q1 Q0 d1 1 2.5 bm25\n", ":1: this is a TREC run, which has no texts"),
+        ("q1\tQ0\td1\t1\t2.5\tbm25\n", ":1: this is a TREC run, which has no texts"),
+        ("7\t11\tquery\n", ":1: expected 4 columns .qid, pid, query, text., separated by tabs, found 3"),
+        ("7\t11\twhy\tx\n7\t12\twhy\n", ":2: expected 4 columns"),
+        ("qid\tpid\tquery\ttext\n", "pairs.tsv: names columns and holds nothing else"),
+        ("qid\tpid\tquery\ttext\tscore\n7\t12\twhy\tx\thigh\n", ":2: 'score' must be a number, not str"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_candidates(tmp_path / "pairs.tsv")
+
+
 def test_ids_may_be_local_to_a_query_where_a_file_is_reranked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,13 +84,17 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     ],
     ids=["single text", "anchor", "FlagEmbedding", "Tevatron"],
 )
-@pytest.mark.parametrize("is_array", [False, True])
+@pytest.mark.parametrize("form", ["lines", "array", "parquet"])
 def test_relevant_and_other_passages_are_read_under_every_name(
-    line: dict[str, Any], is_array: bool, tmp_path: Path
+    line: dict[str, Any], form: str, tmp_path: Path
 ) -> None:
     source = written(tmp_path / "pairs.json", line)
-    if is_array:
+    if form == "array":
         source.write_text(json.dumps([line], indent=1))
+    elif form == "parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        source = tmp_path / "pairs.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist([line]), source)
     assert convert(source, tmp_path / "out") == (1, 3, 0)
     assert grades_by_text(tmp_path / "out") == {"why": {"Yeast.": 1, "Salt.": 0, "Ice.": 0}}
     if "query_id" in line:
