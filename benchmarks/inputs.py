@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.exclusion import IDENTICAL_ID, NEGATIVE_GRADES, NONE
+from benchmarks.progress import say
 from rerankers.fingerprints import file_digest
 from rerankers.llm.options import CHANGES_NO_RESULT
 from rerankers.models import find_model
@@ -86,6 +87,11 @@ class Inputs:
         if path.is_dir() and path.resolve().parent == path.resolve():
             return name  # "/" is no data and no model
         if name not in self.digests:
+            if not path.is_file() and not path.is_dir():
+                say(
+                    f"{name}: is a pipe, which can be read once only: a finished cell is taken for that of the "
+                    "same content. Use another --out for other content."
+                )
             self.digests[name] = file_digest(path) if path.is_file() else _of_folder(path)
         return self.digests[name]
 

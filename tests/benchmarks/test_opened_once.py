@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.candidates_file import read_candidates
+from benchmarks.config import load_experiment
 from benchmarks.datasets import open_dataset
+from benchmarks.executors.local import run
 from benchmarks.imports import import_runs, pool_of
 from benchmarks.readers import read_qrels, read_run
 from benchmarks.store import read_results
@@ -174,3 +176,18 @@ def test_judgements_and_runs_from_pipes_are_imported_as_those_from_files(tmp_pat
     cells = {cell.record.system.label: cell for cell in read_results(tmp_path / "piped").cells}
     assert cells["theirs"].record.system.described["imported"] == hashlib.sha256(ranked).hexdigest()
     assert [cell.record.cell for cell in cells.values()] == piped
+
+
+def test_an_experiment_reads_pipes_and_says_that_their_content_is_not_compared(
+    write_experiment: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment, config = load_experiment(write_experiment(queries=3))
+    run(experiment, config, tmp_path / "plain")
+    judged = (tmp_path / "qrels.txt").read_bytes()
+    (tmp_path / "qrels.txt").unlink()
+    capsys.readouterr()
+    with fifo(tmp_path / "qrels.txt", gzip.compress(judged)):
+        run(experiment, config, tmp_path / "piped")
+    assert "qrels.txt: is a pipe, which can be read once only" in capsys.readouterr().err
+    plain, piped = (read_results(tmp_path / name).cells[0].record.pool for name in ("plain", "piped"))
+    assert plain == piped  # the digest of queries, candidates and judgements
