@@ -89,8 +89,8 @@ class Inputs:
         if name not in self.digests:
             if not path.is_file() and not path.is_dir():
                 say(
-                    f"{name}: is a pipe, which can be read once only: a finished cell is taken for that of the "
-                    "same content. Use another --out for other content."
+                    f"{name}: is a pipe, which can be read once only: a finished cell is taken for that of "
+                    "the same content. Use another --out for other content."
                 )
             self.digests[name] = file_digest(path) if path.is_file() else _of_folder(path)
         return self.digests[name]
