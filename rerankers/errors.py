@@ -101,4 +101,6 @@ def reason_of(error: BaseException) -> str:
     text = str(error).strip()
     if "weights_only" in text or "Weights only load failed" in text:
         return "the file holds more than plain tensors, which is never unpickled; use a safetensors file"
+    if isinstance(error, KeyError):  # whose text is the bare key
+        return f"there is no entry {text}"[:300]
     return (text.splitlines() or [type(error).__name__])[0][:300]
