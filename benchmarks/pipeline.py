@@ -27,7 +27,7 @@ from benchmarks.record import Operations, QueryRow, Record, Session, System, req
 from benchmarks.redaction import as_line
 from benchmarks.seeds import seed_everything
 from benchmarks.served import serve
-from rerankers.errors import DamagedError, RerankbenchError, StoreError
+from rerankers.errors import BackendError, DamagedError, RerankbenchError, StoreError
 from rerankers.files import replace_file
 from rerankers.llm.prices import Budget
 from rerankers.registry import capabilities, create, load
@@ -183,7 +183,10 @@ def _measuring(
                 noted["described"] = reranker.describe() | checked
                 writer.update(system=_described(writer, reranker, checked))
                 for connection in connections or [reranker]:
-                    connection.close()
+                    try:
+                        connection.close()
+                    except BackendError as error:  # an answer could not be kept
+                        failure = failure or error
             writer.update_session(**noted)
         if failure is None:  # last of all: what is marked as done is whole
             writer.update(status="done", error=None)

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from rerankers import create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from rerankers import Reranker, RerankRequest
 
@@ -236,3 +238,21 @@ def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
         make_request(f"query {q}", [str(value) for value in rng.sample(range(1000), 30)], query_id=f"q{q}")
         for q in range(16)
     ]
+
+
+@contextmanager
+def files_without_room() -> Iterator[None]:
+    """No file may grow beyond 64 KiB, as on a full disk."""
+    import resource  # POSIX only
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def no_room() -> Callable[[], AbstractContextManager[None]]:
+    return files_without_room

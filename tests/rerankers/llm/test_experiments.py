@@ -23,6 +23,7 @@ from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from benchmarks.executors.local import Outcome
@@ -344,3 +345,22 @@ def test_a_wrong_price_is_refused_before_anything_is_asked(
     with pytest.raises(InputError, match="price"):
         go(experiment, tmp_path / "results")
     assert not endpoint.bodies
+
+
+def test_a_recording_without_room_fails_its_cell_and_loses_no_ranking(
+    write_experiment: Callable[..., Path],
+    endpoint: Endpoint,
+    make_reply: type[Reply],
+    tmp_path: Path,
+    no_room: Callable[[], AbstractContextManager[None]],
+) -> None:
+    endpoint.reply = lambda body: make_reply("[2] > [1]" + " " * 2**17)
+    options = {"window": DEPTH, "step": 1, "recording": str(tmp_path / "answers.sqlite")}
+    experiment = write_experiment({"warmup": 0}, **options)
+    with no_room():
+        outcome = go(experiment, tmp_path / "results")
+    assert "answers.sqlite: 1 answers cannot be written" in str(*outcome.failures.values())
+    cell = only_cell(tmp_path / "results")
+    assert (cell.record.status, len(cell.rows), len(endpoint.bodies)) == ("failed", 1, 1)
+    assert not go(experiment, tmp_path / "results").failures
+    assert len(endpoint.bodies) == QUERIES

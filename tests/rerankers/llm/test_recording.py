@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,8 @@ from rerankers.llm.prices import Budget, Price, find_price
 from rerankers.llm.recording import Recording, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rerankers import Reranker
@@ -279,17 +279,6 @@ def test_a_price_is_finite(price: dict[str, float]) -> None:
         Price.model_validate(price)
 
 
-@contextmanager
-def no_room() -> Iterator[None]:
-    """No file may grow beyond 64 KiB, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 LONG_ANSWER = "[2] > [1]" + " " * 2**17
 
 
@@ -300,6 +289,7 @@ def test_nothing_more_is_asked_before_an_answer_that_the_disk_refused_is_written
     make_reply: type[Reply],
     clock: StageClock,
     tmp_path: Path,
+    no_room: Callable[[], AbstractContextManager[None]],
 ) -> None:
     endpoint.reply = lambda body: make_reply(LONG_ANSWER)
     path = tmp_path / "a.sqlite"
@@ -320,6 +310,7 @@ def test_an_answer_that_the_disk_refused_is_used_and_written_later(
     make_reply: type[Reply],
     clock: StageClock,
     tmp_path: Path,
+    no_room: Callable[[], AbstractContextManager[None]],
 ) -> None:
     endpoint.reply = lambda body: make_reply(LONG_ANSWER)
     path = tmp_path / "a.sqlite"
