@@ -118,7 +118,7 @@ class Encoder:
         self.shorten(max_length, files.name)
         self.dimension = self._dimension()
         self.pooling = description.pooling_name(self._model)
-        self._tokenizers = network.tokenizers_of(self._model)
+        self._tokenizers = network.tokenizers_of(self._model, files.name)
         self.control_tokens = control_tokens
         self._controls = {
             task: ControlTokens(tokenizer, control_tokens) for task, tokenizer in self._tokenizers.items()
@@ -176,7 +176,7 @@ class Encoder:
         cut = [False] * len(different)
         for start in range(0, len(different), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            if self._tokenizers:
+            if _TASKS[kind] in self._tokenizers:
                 cut[chunk] = self._embed(different[chunk], kind, vectors[chunk])
             else:
                 vectors[chunk] = self._embed_by_library(different[chunk], kind)

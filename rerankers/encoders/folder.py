@@ -53,6 +53,7 @@ class EncoderFolder:
         similarity: how vectors are compared; None where the files do not say.
         max_length: longest input in tokens, special ones included; None where the files do not say.
         max_length_file: the file that states it.
+        reads_pooler: whether the transformer's pooler is read instead of its hidden states.
         config: the transformer's `config.json`; empty where there is none.
         is_lower_cased: whether texts are lower-cased ahead of the tokenizer.
     """
@@ -64,6 +65,7 @@ class EncoderFolder:
     max_length: int | None
     max_length_file: Path | None
     is_lower_cased: bool
+    reads_pooler: bool
     config: dict[str, Any]
 
     @property
@@ -173,8 +175,8 @@ def _pooling_gap(files: ModelFiles, path: str) -> str | None:
     return None
 
 
-def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool]:
-    """The longest input and lower-casing, from the first settings file that says anything."""
+def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool, bool]:
+    """`max_length`, its file, `is_lower_cased` and `reads_pooler`, by the first file that says anything."""
     for short in _INPUT_SETTINGS:
         name = _joined(transformer, short)
         config = read_json(files, name)
@@ -185,8 +187,11 @@ def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Pa
         if not isinstance(lower, bool):
             raise _wrong(files, name, f"do_lower_case is {lower!r}", "Set it to true or false")
         if config:
-            return length, find_file(files, name), lower
-    return None, None, False
+            modalities = config.get("modality_config")
+            rows = modalities.values() if isinstance(modalities, dict) else ()
+            reads_pooler = any("pooler" in str(row) for row in rows)
+            return length, find_file(files, name), lower, reads_pooler
+    return None, None, False, False
 
 
 def _similarity(files: ModelFiles) -> str | None:

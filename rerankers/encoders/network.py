@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from rerankers.encoders.backbone import Backbone, load_backbone
 from rerankers.encoders.recipe import POOLING_NAMES, read_json
@@ -61,7 +61,7 @@ def load_network(
         how: dict[str, Any] = {"dtype": dtype}
         if attention != "auto":
             how["attn_implementation"] = attention
-        with complete_weights(files.name, POOLER):
+        with complete_weights(files.name, None if folder.reads_pooler else POOLER):
             model = _loaded(files, folder, pooling, how)
     for transformer in transformers_of(model):
         if isinstance(transformer, Transformer):
@@ -80,14 +80,27 @@ def transformers_of(model: SentenceTransformer) -> list[Transformer | Backbone]:
     return [module for module in model.modules() if isinstance(module, Transformer | Backbone)]
 
 
-def tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
-    """Return the tokenizer of each task's texts; none unless a transformer reads all of them."""
+def tokenizers_of(model: SentenceTransformer, name: str) -> dict[str, Any]:
+    """Return the tokenizer of each task's texts, for the tasks whose texts a transformer reads.
+
+    Raises:
+        ModelError: a router has no way for queries or for documents.
+    """
     first: Any = model[0]
-    is_routed = isinstance(first, Router)
-    inputs = {task: first.sub_modules[task][0] if is_routed else first for task in ("query", "document")}
-    if not all(isinstance(module, Transformer | Backbone) for module in inputs.values()):
-        return {}
-    return {task: module.tokenizer for task, module in inputs.items()}
+    inputs = {"query": first, "document": first}
+    if isinstance(first, Router):
+        routes: Any = first.sub_modules
+        if not inputs.keys() <= routes.keys():
+            raise ModelError(
+                f"{name!r} routes {', '.join(map(repr, routes))}, where 'query' and 'document' are needed. "
+                "Use another model."
+            )
+        inputs = {task: routes[task][0] for task in inputs}
+    return {
+        task: module.tokenizer
+        for task, module in inputs.items()
+        if isinstance(module, Transformer | Backbone)
+    }
 
 
 def _loaded(
@@ -162,8 +175,12 @@ def _with_own_backbone(
     else:
         head = _pooling(backbone, pooling)
     settings = read_json(files, "config_sentence_transformers.json")
-    prompts = {name: text or "" for name, text in (settings.get("prompts") or {}).items()}
-    return SentenceTransformer(modules=[backbone, head, Normalize()], device="cpu", prompts=prompts)
+    return SentenceTransformer(
+        modules=[backbone, head],
+        device="cpu",
+        prompts={name: text or "" for name, text in (settings.get("prompts") or {}).items()},
+        truncate_dim=settings.get("truncate_dim"),
+    )
 
 
 def _pooling(transformer: Any, pooling: str | None) -> Pooling:

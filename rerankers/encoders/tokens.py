@@ -33,7 +33,6 @@ class Tokens:
         lengths: tokens of each text, special ones included; zero where nothing is to be read.
         cut: whether each text was cut at the longest input.
         fills: the integer that pads each column.
-        is_left: whether padding stands on the left.
     """
 
     columns: dict[str, list[list[int]]]
@@ -41,14 +40,15 @@ class Tokens:
     lengths: list[int]
     cut: list[bool]
     fills: dict[str, int]
-    is_left: bool
 
     def batch(self, rows: Sequence[int], device: torch.device) -> dict[str, Any]:
-        """Return the network's inputs for some texts, (len(rows), longest of them) each, on `device`."""
+        """Return the network's inputs for some texts, (len(rows), longest of them) each, on `device`.
+
+        Padding stands on the right, whatever the tokenizer's own side: positions are those of a text alone.
+        """
         lengths = torch.tensor([self.lengths[row] for row in rows])
         longest = max(self.lengths[row] for row in rows)
-        place = torch.arange(longest)
-        real = place >= longest - lengths[:, None] if self.is_left else place < lengths[:, None]
+        real = torch.arange(longest) < lengths[:, None]
         features = dict(self.settings)
         for name, column in self.columns.items():
             values = torch.full((len(rows), longest), self.fills.get(name, 0))
@@ -77,4 +77,4 @@ def tokenize(
     else:
         cut = [bool(encoding.overflowing) for encoding in encodings]
     fills = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    return Tokens(columns, settings, lengths, cut, fills, tokenizer.padding_side == "left")
+    return Tokens(columns, settings, lengths, cut, fills)

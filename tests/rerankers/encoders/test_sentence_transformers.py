@@ -189,6 +189,35 @@ def test_a_router_takes_queries_and_passages_to_modules_of_their_own(tmp_path: P
     assert Encoder(folder, device="cpu").pooling == "cls, mean"
 
 
+def test_a_router_may_read_queries_without_a_transformer(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    torch.manual_seed(0)
+    words = StaticEmbedding(Tokenizer.from_file(str(BACKBONE / "tokenizer.json")), embedding_dim=32)
+    documents = [Transformer.load(str(BACKBONE)), pooling("mean")]
+    router = Router.for_query_document(query_modules=[words], document_modules=documents)
+    folder = str(tmp_path / "model")
+    SentenceTransformer(modules=[router], device="cpu").save(folder, create_model_card=False)
+    assert torch.allclose(similarities(folder), theirs(folder), atol=1e-5)
+    assert Encoder(folder, device="cpu", max_length=12).encode_and_cut(PASSAGES)[1] == [3, 4]
+
+
+def test_a_language_model_that_pads_on_the_left_pools_its_last_token(tmp_path: Path, tiny_llm: str) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    folder = str(tmp_path / "model")
+    transformer = Transformer.load(tiny_llm)
+    transformer.tokenizer.padding_side = "left"
+    modules = [transformer, Pooling(64, "lasttoken")]
+    SentenceTransformer(modules=modules, device="cpu").save(folder, create_model_card=False)
+    assert torch.allclose(similarities(folder), theirs(folder), atol=1e-5)
+
+
 def test_averaged_word_vectors_work_without_a_transformer(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
@@ -248,6 +277,26 @@ def test_an_option_pools_in_another_way_and_keeps_the_head(tmp_path: Path) -> No
     joined = save(tmp_path / "joined", pooling("cls", "mean"), dense(64, 16))
     with pytest.raises(ModelError, match=r"joins the poolings cls and mean\. Leave the option pooling out"):
         Encoder(joined, pooling="mean")
+
+
+def test_a_pooler_that_is_read_must_have_weights(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    save(folder, pooling("mean"))
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    settings["modality_config"]["text"]["method_output_name"] = "pooler_output"
+    settings["module_output_name"] = "sentence_embedding"
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    (folder / "modules.json").write_text(json.dumps(json.loads((folder / "modules.json").read_text())[:1]))
+    weights = load_file(folder / "model.safetensors")
+    pooler = {"pooler.dense.weight": torch.eye(32), "pooler.dense.bias": torch.zeros(32)}
+    save_file({**weights, **pooler}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert torch.allclose(similarities(str(folder)), theirs(str(folder)), atol=1e-5)
+    without = {name: weight for name, weight in weights.items() if name not in pooler}
+    save_file(without, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 2 weights.*pooler\.dense\.bias"):
+        Encoder(str(folder), device="cpu")
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "manhattan"])
