@@ -65,7 +65,7 @@ def read_passages(path: Path) -> dict[str, str]:
             row.identifier(row.first_key(_IDS["corpus"])),
             texts_of(row, _TEXTS["corpus"]),
         )
-    return passages
+    return _some(path, passages)
 
 
 def read_queries(path: Path) -> dict[str, str]:
@@ -78,7 +78,13 @@ def read_queries(path: Path) -> dict[str, str]:
     for row in _rows(path, "queries"):
         query_id = row.identifier(row.first_key(_IDS["queries"]))
         row.add(queries, "query", query_id, query_text(row, row.first_key(_TEXTS["queries"])))
-    return queries
+    return _some(path, queries)
+
+
+def _some(path: Path, texts: dict[str, str]) -> dict[str, str]:
+    if not texts:
+        raise InputError.at(path, None, "names columns and holds nothing else; check how it was made")
+    return texts
 
 
 def _rows(path: Path, part: str) -> Iterator[Row]:

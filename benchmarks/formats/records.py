@@ -133,7 +133,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(path, number, values)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ids that are not UTF-8 among them
         reason = " ".join(str(error).split())[:200]
         raise InputError.at(path, None, f"cannot be read as Parquet ({reason}); fetch it again") from error
     if not number:
