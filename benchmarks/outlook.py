@@ -202,4 +202,5 @@ def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
     calls = len(windows) * options["passes"]
     shown = sum(end - start for start, end in windows) * options["passes"]
     prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
+    answer += calls * options["reasoning_tokens"]  # a budget, of which a model may use less
     return count * price.dollars(round(prompt), 0, round(answer))

@@ -48,7 +48,7 @@ class RankGPT(ChatReranker):
         prompt: see `prompts.toml`.
         parsing: `reference` or `strict`; see `rerankers.rankgpt.permutation`.
         passage_words: passages are cut after this many words, counted by `rerankers.words`.
-        max_new_tokens: longest answer; None is 6 per passage and 32 more. Reasoning models need thousands.
+        max_new_tokens: longest answer; None is 6 per passage and 32 more. Thoughts have `reasoning_tokens`.
     """
 
     @validate_call

@@ -87,6 +87,14 @@ def test_windows_at_an_endpoint_cost_what_the_price_list_says(told: Callable[...
     assert "to fetch" not in " ".join(lines)
 
 
+def test_a_reasoning_budget_is_part_of_the_cost(told: Callable[..., list[str]]) -> None:
+    price = {"input": 0.0, "cached": 0.0, "output": 1.0}
+    chat = {"name": "rankgpt", "options": {"model": "mine", "price": price, "reasoning_tokens": 2000}}
+    [line, *_] = told(queries=1, depth=100, rerankers=chat)
+    tokens = 9 * 2000 + 180 * 5  # nine windows of twenty
+    assert f"about ${tokens / 1e6:.4f}" in line
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
