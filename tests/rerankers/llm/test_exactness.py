@@ -14,6 +14,7 @@ from rerankers.llm.causal import CausalLM
 from rerankers.llm.chat import ChatCall, Message, Talk
 from rerankers.llm.options import ChatOptions
 from rerankers.llm.transformers_chat import TransformersChat
+from rerankers.rankgpt.prompt import load_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,19 @@ def test_query_likelihoods_are_those_of_prompts_read_alone(
         query = range(len(start), len(ids))
         expected.append(sum(float(table[i - 1, ids[i]]) for i in query) / len(query))
     assert scores == pytest.approx(expected, abs=1e-4)
+
+
+def test_first_orders_by_the_letters_logits_of_a_prompt_read_alone(
+    model: str, llm: CausalLM, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    made = create("first", {"model": model, "dtype": "float32", "device": "cpu"})
+    (ranking,) = made.rerank([make_request("bees", PASSAGES)], clock)
+    system, user = load_prompt("first").messages("bees", [passage.strip() for passage in PASSAGES], "ABCDE")
+    joined = [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}]  # no system role
+    begun = llm.tokenizer.apply_chat_template(joined, add_generation_prompt=True, tokenize=False) + "["
+    letters = [llm.tokenizer(begun + letter, add_special_tokens=False)["input_ids"][-1] for letter in "ABCDE"]
+    logits = logits_of(llm, llm.tokenizer(begun, add_special_tokens=False)["input_ids"])[-1, letters]
+    assert ranking.doc_ids == tuple(f"d{i}" for i in logits.argsort(descending=True, stable=True).tolist())
 
 
 def answers_of(model: str, dtype: Any, at_once: int, clock: StageClock) -> tuple[list[str], TransformersChat]:
