@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         "\uff0b1",
         "\uff0d1",
         "\uff20SUM(A1)",
-        "\tx",
     ],
 )
 def test_a_label_that_a_spreadsheet_would_run_is_defused(label: str, folder: Folder) -> None:
@@ -39,6 +38,13 @@ def test_a_label_that_a_spreadsheet_would_run_is_defused(label: str, folder: Fol
     (row,) = csv.DictReader(io.StringIO(render(build([read_results(folder.path)]))))
     assert row["system"].startswith("'")
     assert float(row["nDCG@10"]) == 1.0
+
+
+def test_control_characters_of_a_label_are_written_out(folder: Folder) -> None:
+    pool = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
+    folder.cell(pool, "\t=1+1", folder.kept)
+    (row,) = csv.DictReader(io.StringIO(render(build([read_results(folder.path)]))))
+    assert row["system"] == "\\x09=1+1"
 
 
 def test_a_harmless_label_stays_as_it_is(folder: Folder) -> None:
