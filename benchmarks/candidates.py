@@ -160,8 +160,6 @@ class Pool:
 
     def _write(self, folder: Path, store_text: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{self.digest}-*"):  # by a process that was killed here
-            shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{self.digest}-") as scratch:
             new = Path(scratch) / self.digest
             new.mkdir()
@@ -282,6 +280,14 @@ def load_pool(folder: Path) -> Pool:
         retrieve_seconds=about.retrieve_seconds,
         fetch_seconds=about.fetch_seconds,
     )
+
+
+def remove_leftovers(pools_folder: Path) -> None:
+    """Remove what a killed process left half written or half removed; nobody else may be writing there."""
+    for left in pools_folder.glob(".*-*/"):
+        shutil.rmtree(left, ignore_errors=True)
+    for scratch in pools_folder.glob(".*.new"):
+        scratch.unlink(missing_ok=True)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -232,10 +232,13 @@ def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]
                 (cell / name).replace(cell / f"{name}.damaged")
         return None, {}, []
     kept = {RANKING: b"".join(blocks.values()), ROWS: b"".join(row.line() for row in rows)}
-    for name, content in kept.items():
-        path = cell / name
-        if (path.stat().st_size if path.exists() else 0) != len(content):
-            replace_file(path, content)
+    sizes = {name: (cell / name).stat().st_size if (cell / name).exists() else 0 for name in kept}
+    wrong = [name for name, content in kept.items() if sizes[name] != len(content)]
+    if wrong and record is not None and record.status == "done":  # a kill from here on leaves no broken seal
+        record = record.model_copy(update={"status": "running"})
+        write_record(cell, record)
+    for name in wrong:
+        replace_file(cell / name, kept[name])
     return record, blocks, rows
 
 

@@ -89,6 +89,7 @@ def atomic_file(path: Path) -> Iterator[OutputFile]:
     with _named(path):
         _remove_leftovers(target)
         scratch, descriptor = _scratch_file(target)
+    is_done = False
     try:
         file = OutputFile(path, descriptor)
         with _closing(file):
@@ -98,9 +99,11 @@ def atomic_file(path: Path) -> Iterator[OutputFile]:
                 file.close()  # Windows does not rename an open file
             with _named(path):
                 scratch.replace(target)  # elsewhere before closing, which gives up the lock
+            is_done = True
     finally:
-        with suppress(OSError):
-            scratch.unlink()
+        if not is_done:
+            with suppress(OSError):
+                scratch.unlink()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates import load_pool
+from benchmarks.candidates import load_pool, remove_leftovers
 from benchmarks.cell import check_seal, committed, read_record, write_record
 from benchmarks.inputs import Inputs
 from benchmarks.measure_checks import check_measures
@@ -72,6 +72,7 @@ def run(
     cells = plan(experiment, inputs)
     outcome = Outcome(len(cells))
     with FolderLock(folder):
+        remove_leftovers(folder / "pools")
         check_measures(experiment, [cell.pool for cell in cells], folder)
         for path in changed_inputs(folder, inputs.summary()):
             say(
