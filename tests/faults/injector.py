@@ -75,7 +75,7 @@ class Disk:
             setattr(os, name, self._on_path(name))
         for name in _FILE_CALLS:
             setattr(os, name, self._on_descriptor(name))
-        os.open = self._open_descriptor  # type: ignore[assignment]
+        os.open = self._open_descriptor
         io.open = self._open  # type: ignore[assignment]
 
     def _is_watched(self, path: Any) -> bool:
