@@ -207,7 +207,7 @@ def test_cells_are_added_to_a_list_once_and_at_its_end(tmp_path: Path) -> None:
 def test_a_record_that_asks_for_no_measure_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     write_record(tmp_path / "a", make_record("a").model_copy(update={"measures": ("nDGC@10",)}))
-    with pytest.raises(StoreError, match=rf"{tmp_path}: a record asks for .*did you mean nDCG"):
+    with pytest.raises(StoreError, match=rf"{tmp_path}: unknown measure 'nDGC'.*did you mean nDCG"):
         read_results(tmp_path)
 
 
