@@ -12,7 +12,7 @@ from rerankers.errors import BackendError, InputError
 from rerankers.files import atomic_file
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.llm.prices import Budget
-from rerankers.registry import create, load, validated
+from rerankers.registry import capabilities, create, load, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ def rerank_file(
                 progress.advance()
             if faults.has_no_good_answer:
                 raise BackendError(f"{name}: {faults}. Nothing was written; try another model or prompt")
+    except BackendError as error:
+        if capabilities(name, options).is_remote and options.get("recording") is None:
+            hint = "with the option recording, the answers so far would have been kept"
+            raise BackendError(f"{error}; {hint}") from error
+        raise
     finally:
         reranker.close()
     if said := str(faults):

@@ -24,7 +24,7 @@ from benchmarks.seal import RANKING, RAW, ROWS
 from benchmarks.shown import as_html
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files import replace_file
-from rerankers.redaction import without_secrets
+from rerankers.redaction import excerpt, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,7 +170,7 @@ def trusted(folders: Sequence[Path]) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         where = ", ".join(map(str, folders))
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = excerpt(error, 200) or type(error).__name__
         raise StoreError(
             f"{where}: holds a value that cannot be read ({reason}); --debug shows which; delete its cell "
             "and run again"

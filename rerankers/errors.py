@@ -16,6 +16,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rerankers.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -98,7 +100,7 @@ def is_failure(error: BaseException) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error, without the advice to load weights in an unsafe way."""
-    text = str(error).strip()
+    text = redacted(str(error).strip())
     if "weights_only" in text or "Weights only load failed" in text:
         return "the file holds more than plain tensors, which is never unpickled; use a safetensors file"
     if isinstance(error, KeyError):  # whose text is the bare key

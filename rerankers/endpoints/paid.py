@@ -156,8 +156,7 @@ class PaidClient:
             BackendError: the endpoint failed for good, another query failed, or the budget is spent.
         """
         for failures in itertools.count(1):
-            if self._stop.is_set():
-                raise BackendError(f"{self._endpoint.name} is asked no further; another query failed")
+            self._check_that_nothing_failed()
             try:
                 return await self._attempt(call)
             except PASSING as error:
@@ -167,11 +166,16 @@ class PaidClient:
                 await asyncio.wait_for(self._stop.wait(), wait)
         raise AssertionError  # the loop has no end
 
+    def _check_that_nothing_failed(self) -> None:
+        if self._stop.is_set():
+            raise BackendError(f"{self._endpoint.name} is asked no further; another query failed")
+
     async def _attempt(self, call: PaidCall) -> Exchange:
         if self._account is None:
             return await call.ask()
         async with self._account.bill(call.most_dollars()) as bill:
             try:
+                self._check_that_nothing_failed()  # while it waited for money
                 exchange = await call.ask()
             except Exception as error:
                 counted = error.exchange if isinstance(error, UnusableResponseError) else None

@@ -17,7 +17,7 @@ from benchmarks.redaction import as_line
 from rerankers import create
 from rerankers.endpoints import failures
 from rerankers.endpoints.keys import read_key
-from rerankers.errors import InputError
+from rerankers.errors import InputError, reason_of
 from rerankers.redaction import excerpt, redacted
 from tests.faults.hostile import Asked, Hostile, chunked, completion, reply, scores, spellings
 
@@ -179,6 +179,8 @@ def test_a_secret_is_hidden_before_a_text_is_cut(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for start in range(80, 110):
         assert KEY[:8] not in excerpt("x" * start + KEY, 100)
+    for start in range(270, 310):
+        assert KEY[:8] not in reason_of(ValueError("x" * start + KEY))
     for start in range(700, 800):
         assert KEY[:8] not in as_line("x" * start + KEY + "y" * 500)
 

@@ -322,7 +322,9 @@ def test_a_file_is_not_reranked_by_a_model_without_one_good_answer(
     ]
     endpoint.reply = lambda body: make_reply("I cannot rank these.")
     assert main(command) == 1
-    assert "Nothing was written" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Nothing was written" in said
+    assert "with the option recording" in said
     assert not (tmp_path / "run.trec").exists()
     endpoint.reply = lambda body: flawless(body) if len(endpoint.bodies) % 2 else make_reply("no")
     assert main(command) == 0
