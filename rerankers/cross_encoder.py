@@ -22,6 +22,7 @@ from rerankers.errors import InputError, ModelError
 from rerankers.jina_reranker import renamed
 from rerankers.lengths import usable_positions
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
+from rerankers.remote_code import loading
 from rerankers.sentence_model import (
     Features,
     SentenceModelOptions,
@@ -94,6 +95,10 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         score_in_float32(self._encoder)
         self.device = str(self._encoder.device)
         self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
+        with loading("cross-encoder", files.name, loaded.trust_remote_code):
+            self.score(
+                self.tokenize([("a query", "a passage")])
+            )  # settings that do not fit each other fail here
 
     def _check_architecture(self, files: ModelFiles) -> None:
         """Refuse models that are no sequence classifiers, before their weights are read."""

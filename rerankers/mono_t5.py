@@ -24,7 +24,7 @@ from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import MonoT5Prompt, fill, prompt_named
 from rerankers.remote_code import loading
 from rerankers.side_by_side import side_by_side
-from rerankers.vocabulary import load_tokenizer
+from rerankers.vocabulary import check_rows, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +80,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
                 **how,
             )
             network = load_complete(model, load)
+            check_rows(model, self._tokenizer, network)
         self._model: Any = network.to(target).eval().requires_grad_(False)
         self._text = wording.text
         self._parameters = sum(weight.numel() for weight in network.parameters())

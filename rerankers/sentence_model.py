@@ -17,7 +17,7 @@ from rerankers.options import OptionGroup
 from rerankers.remote_code import check_pinned, loading
 from rerankers.side_by_side import side_by_side
 from rerankers.stated_code import check_stated_code
-from rerankers.vocabulary import check_vocabulary
+from rerankers.vocabulary import check_rows, check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,6 +94,7 @@ def load_sentence_model(
             model_kwargs=how,
         )
         check_vocabulary(files.name, model.tokenizer)
+        check_rows(files.name, model.tokenizer, model.transformers_model)
     model[0].unpad_inputs = False  # rows are sliced into batches, so they must stay rows
     described = {
         "model": files.name,

@@ -67,6 +67,32 @@ def check_vocabulary(name: str, tokenizer: Any) -> None:
     )
 
 
+def check_rows(name: str, tokenizer: Any, network: Any) -> None:
+    """Refuse a tokenizer whose tokens lie beyond the rows of the model's embedding table.
+
+    Tokens that plain sentences do not use, such as padding that was added later, may lie there.
+
+    Args:
+        name: the model's name, for the error.
+        tokenizer: a tokenizer of transformers.
+        network: the transformers model that reads its tokens.
+
+    Raises:
+        ModelError: the tokenizer belongs to another model.
+    """
+    if not hasattr(network, "get_input_embeddings"):
+        return  # not a model of transformers
+    rows = getattr(network.get_input_embeddings(), "num_embeddings", None)
+    used = {i for sentence in _SENTENCES for i in tokenizer(sentence, sentence)["input_ids"]}
+    beyond = sorted(i for i in used | {tokenizer.unk_token_id or 0} if rows is not None and i >= rows)
+    if beyond:
+        token = tokenizer.convert_ids_to_tokens(beyond[0])
+        raise ModelError(
+            f"{name!r}: its tokenizer gives {token!r} the id {beyond[0]}, but the model has {rows} embeddings"
+            ". Put the model's own tokenizer beside config.json."
+        )
+
+
 def _knows_a_piece(tokenizer: Any, sentence: str) -> bool:
     """Whether a token with a letter in it is neither unknown nor a control token."""
     unknown = {tokenizer.unk_token_id, *tokenizer.all_special_ids}

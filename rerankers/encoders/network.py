@@ -17,7 +17,7 @@ from rerankers.encoders.backbone import Backbone, load_backbone
 from rerankers.encoders.recipe import POOLING_NAMES, read_json
 from rerankers.errors import ModelError
 from rerankers.loading_report import POOLER, complete_weights
-from rerankers.vocabulary import check_vocabulary
+from rerankers.vocabulary import check_rows, check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def load_network(
                     f"{files.name!r} expands its queries, as multi-vector models do. Use late-interaction."
                 )
         check_vocabulary(files.name, transformer.tokenizer)
+        check_rows(files.name, transformer.tokenizer, transformer.model)
     _run_heads_in_float32(model)
     return model.to(device).eval().requires_grad_(False)
 

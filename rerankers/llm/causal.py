@@ -10,7 +10,7 @@ from rerankers.loading_report import load_complete, refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
 from rerankers.remote_code import loading
-from rerankers.vocabulary import load_tokenizer
+from rerankers.vocabulary import check_rows, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,7 @@ class CausalLM:
                 **how,
             )
             loaded = load_complete(model, load)
+            check_rows(model, self.tokenizer, loaded)
         self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:

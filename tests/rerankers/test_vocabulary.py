@@ -66,6 +66,30 @@ def test_a_vocabulary_of_other_words_is_refused_even_though_it_is_not_empty() ->
         check_vocabulary("odd", word_level(["[UNK]", "qqq", ".", ","]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "fixture"),
+    [
+        ("cross-encoder", "tiny_classifier"),
+        ("embedding", "tiny_encoder"),
+        ("late-interaction", "tiny_multi_vector"),
+        ("mono-t5", "tiny_t5"),
+        ("query-likelihood", "tiny_llm"),
+    ],
+)
+def test_a_tokenizer_with_more_words_than_the_model_has_embeddings_is_refused(
+    kind: str, fixture: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue(fixture), folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["queen"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"the id \d+, but the model has \d+ embeddings"):
+        create(kind, {"model": str(folder)})
+
+
 def test_byte_tokenizers_and_those_of_one_other_script_are_not_refused() -> None:
     from transformers import ByT5Tokenizer, CanineTokenizer
 
