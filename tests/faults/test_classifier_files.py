@@ -51,7 +51,7 @@ def adapter(folder: Path, tiny_llm: str) -> Path:
     network: Any = AutoModelForSequenceClassification.from_pretrained(tiny_llm, num_labels=1)
     lora = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, target_modules=["q_proj"])
     made = folder / "adapter"
-    get_peft_model(network, lora).save_pretrained(made)
+    get_peft_model(network, lora).save_pretrained(str(made))
     return made
 
 
