@@ -16,7 +16,7 @@ from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.errors import ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, log_probability, read_only, score_ends
+from rerankers.llm.readout import check_offsets, cut_to_tokens, log_probability, read_only, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import Framed, YesNoPrompt, fill, prompt_named, refuse_idle_variables
 
@@ -64,6 +64,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
     ) -> None:
         wording = prompt_named(YesNoPrompt, prompt)
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        check_offsets(self._llm.tokenizer)
         self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         words = [wording.yes] if wording.no is None else [wording.yes, wording.no]
         # Both look at the whole vocabulary, so they come before its projection is cut to the answers.

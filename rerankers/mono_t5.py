@@ -16,7 +16,7 @@ from rerankers.batching import BatchTokens, length_sorted_batches, resolve_batch
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.errors import ModelError
-from rerankers.llm.readout import cut_to_tokens, log_probability, read_only
+from rerankers.llm.readout import check_offsets, cut_to_tokens, log_probability, read_only
 from rerankers.loading_report import load_complete, refuse_adapter
 from rerankers.model_folder import check_hub_model
 from rerankers.models import find_model
@@ -81,6 +81,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
             )
             network = load_complete(model, load)
             check_rows(model, self._tokenizer, network)
+            check_offsets(self._tokenizer)
         self._model: Any = network.to(target).eval().requires_grad_(False)
         self._text = wording.text
         self._parameters = sum(weight.numel() for weight in network.parameters())

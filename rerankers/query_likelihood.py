@@ -15,7 +15,7 @@ from rerankers.batching import BatchTokens, resolve_batch_tokens
 from rerankers.control_tokens import ControlTokenMode, ControlTokens
 from rerankers.devices import AttentionName, DtypeName
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import cut_to_tokens, score_ends
+from rerankers.llm.readout import check_offsets, cut_to_tokens, score_ends
 from rerankers.pointwise import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise_prompts import Framed, QueryLikelihoodPrompt, prompt_named, refuse_idle_variables
 
@@ -63,6 +63,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
     ) -> None:
         wording = prompt_named(QueryLikelihoodPrompt, prompt)
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        check_offsets(self._llm.tokenizer)
         self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         self._before, _, after = self._frame.text.partition("{passage}")
         self._after = after + wording.before_query  # the query follows at once

@@ -141,16 +141,25 @@ def log_probability(yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
     return logsigmoid(yes.float() - no.float())
 
 
+def check_offsets(tokenizer: Any) -> None:
+    """Refuse a tokenizer that cannot say where its tokens lie in a text, by which passages are cut.
+
+    Raises:
+        ModelError: it is a slow tokenizer.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{type(tokenizer).__name__} is a slow tokenizer, which gives no character offsets. "
+            "Put a tokenizer.json beside config.json."
+        )
+
+
 def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
     """Each text's beginning of at most `limit` tokens, and whether anything was cut.
 
-    The text is cut, not its token ids, so that prompts are tokenised whole, as in training.
-
-    Raises:
-        ModelError: the tokenizer cannot say where its tokens lie in the text.
+    The text is cut, not its token ids, so that prompts are tokenised whole, as in training. The tokenizer has
+    passed `check_offsets`.
     """
-    if not tokenizer.is_fast:
-        raise ModelError(f"{type(tokenizer).__name__} gives no character offsets; use a fast tokenizer")
     cut, truncated = list(texts), [False] * len(texts)
     long = [i for i, text in enumerate(texts) if len(text.encode()) > limit]  # a token covers a byte or more
     if long:

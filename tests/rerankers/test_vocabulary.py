@@ -90,6 +90,23 @@ def test_a_tokenizer_with_more_words_than_the_model_has_embeddings_is_refused(
         create(kind, {"model": str(folder)})
 
 
+@pytest.mark.parametrize(
+    ("kind", "fixture", "options"),
+    [
+        ("mono-t5", "tiny_t5", {}),
+        ("query-likelihood", "tiny_llm", {}),
+        ("causal-yes-no", "tiny_llm", {"prompt": "qwen3"}),
+    ],
+)
+def test_a_slow_tokenizer_that_cannot_cut_passages_is_refused_when_the_model_is_loaded(
+    kind: str, fixture: str, options: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = Path(without_tokenizer(request.getfixturevalue(fixture), tmp_path / "model"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}', encoding="utf-8")
+    with pytest.raises(ModelError, match="ByT5Tokenizer is a slow tokenizer"):
+        create(kind, {"model": str(folder), **options})
+
+
 def test_byte_tokenizers_and_those_of_one_other_script_are_not_refused() -> None:
     from transformers import ByT5Tokenizer, CanineTokenizer
 
