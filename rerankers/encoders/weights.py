@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import ModelError, reason_of
+from rerankers.model_folder import check_archive
 from rerankers.model_json import unique_keys
 from rerankers.remote_code import loading
 
@@ -44,6 +45,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: the file is damaged, or a `.bin` holds something other than tensors.
     """
+    check_archive(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -314,6 +314,27 @@ def test_the_advice_to_load_without_weights_only_is_never_repeated(
         read_weights(model / member)
 
 
+@pytest.mark.parametrize("member", ["pytorch_model.bin", "projector.bin"])
+def test_a_small_weight_file_that_unpacks_to_much_is_not_loaded(
+    model: Path, tiny_encoder: str, member: str
+) -> None:
+    torch.save({"weight": torch.zeros(20_000_000)}, model / "large.pt")  # 80 MB
+    with (
+        zipfile.ZipFile(model / "large.pt") as source,
+        zipfile.ZipFile(model / member, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    (model / "large.pt").unlink()
+    options = {"model": str(model), "encoder": tiny_encoder, "pooling": "mean"}
+    if member == "projector.bin":
+        apart = model.parent / "projector.bin"
+        (model / member).rename(apart)
+        options["projector"] = str(apart)
+    with pytest.raises(ModelError, match=rf"{member} of [0-9]{{5,6}} bytes unpacks to 8000[0-9]+ bytes"):
+        create("pe-rank", options)
+
+
 def test_a_panic_of_a_tokenizer_is_one_line(model: Path, judge: Any) -> None:
     backend = Tokenizer.from_file(str(model / "tokenizer.json"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex("(a|a)*$"), "isolated")
