@@ -52,6 +52,7 @@ class ControlTokens:
         for token_id, content in zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True):
             if _is_control(str(content), True, template):
                 self._contents.setdefault(int(token_id), str(content))
+        self._unknown = _unknown_ids(tokenizer)
         self._occurs = _any_of(self._contents.values())
         self._normalize: Callable[[str], str] | None = None
         normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
@@ -113,11 +114,19 @@ class ControlTokens:
             token = text[start:end].strip()
             if token_id not in self._contents or not token:
                 continue
-            if token_id == self._tokenizer.unk_token_id and not self._occurs.fullmatch(token):
+            if token_id in self._unknown and not self._occurs.fullmatch(token):
                 continue  # an unknown word
             start = text.index(token, start)
             spans.append((start, start + len(token)))
         return spans
+
+
+def _unknown_ids(tokenizer: Any) -> set[int]:
+    """Return the ids that stand for unknown words, which a tokenizer may name in two places."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    named = getattr(getattr(backend, "model", None), "unk_token", None)
+    found = {tokenizer.unk_token_id, backend.token_to_id(named) if backend is not None and named else None}
+    return {token_id for token_id in found if token_id is not None}
 
 
 def _is_control(content: str, is_special: bool, chat_template: str) -> bool:

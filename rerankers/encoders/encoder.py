@@ -121,7 +121,8 @@ class Encoder:
         self._tokenizers = network.tokenizers_of(self._model, files.name)
         self.control_tokens = control_tokens
         self._controls = {
-            task: ControlTokens(tokenizer, control_tokens) for task, tokenizer in self._tokenizers.items()
+            task: ControlTokens(tokenizer, control_tokens)
+            for task, tokenizer in network.control_tokenizers_of(self._model).items()
         }
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
         self._unused_prompts = [
@@ -186,14 +187,17 @@ class Encoder:
         return vectors, cut_rows
 
     def count_control_tokens(self, texts: Sequence[str], *, kind: Kind = "passage") -> list[int]:
-        """Count the control tokens in each text; none without a transformer's tokenizer."""
+        """Count the control tokens in each text."""
+        return self._as_read(texts, kind)[1]
+
+    def _as_read(self, texts: Sequence[str], kind: Kind) -> tuple[list[str], list[int]]:
         control = self._controls.get(_TASKS[kind])
-        return control.read(texts)[1] if control else [0] * len(texts)
+        return control.read(texts) if control else (list(texts), [0] * len(texts))
 
     def _embed(self, texts: list[str], kind: Kind, vectors: torch.Tensor) -> list[bool]:
         """Fill `vectors`, (len(texts), dimension), and tell which texts were cut."""
         task = _TASKS[kind]
-        texts, _ = self._controls[task].read(texts)
+        texts, _ = self._as_read(texts, kind)
         tokens = tokenize(self._model, self._tokenizers[task], texts, self._prefix(kind), task)
         read = [row for row, length in enumerate(tokens.lengths) if length]
 
@@ -208,6 +212,7 @@ class Encoder:
 
     def _embed_by_library(self, texts: list[str], kind: Kind) -> torch.Tensor:
         """(len(texts), dimension) of a model without a transformer, batched by sentence-transformers."""
+        texts, _ = self._as_read(texts, kind)
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         vectors = encode(
             texts,

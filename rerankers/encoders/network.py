@@ -12,6 +12,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from rerankers.encoders.backbone import Backbone, load_backbone
 from rerankers.encoders.recipe import POOLING_NAMES, read_json
@@ -102,6 +104,22 @@ def tokenizers_of(model: SentenceTransformer, name: str) -> dict[str, Any]:
         for task, module in inputs.items()
         if isinstance(module, Transformer | Backbone)
     }
+
+
+def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
+    """Return the tokenizer of each task that may know control tokens, in the form of transformers'."""
+    first: Any = model[0]
+    is_routed = isinstance(first, Router)
+    found = {}
+    for task in ("query", "document"):
+        module = first.sub_modules[task][0] if is_routed else first
+        tokenizer = getattr(module, "tokenizer", None)
+        if isinstance(tokenizer, Tokenizer):  # of averaged word vectors
+            make: Any = PreTrainedTokenizerFast
+            tokenizer = make(tokenizer_object=tokenizer)
+        if hasattr(tokenizer, "added_tokens_decoder"):
+            found[task] = tokenizer
+    return found
 
 
 def _loaded(

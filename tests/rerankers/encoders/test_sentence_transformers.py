@@ -231,6 +231,9 @@ def test_averaged_word_vectors_work_without_a_transformer(tmp_path: Path) -> Non
     assert torch.allclose(similarities(folder), theirs(folder), rtol=1e-5, atol=1e-5)
     encoder = Encoder(folder, device="cpu")
     assert (encoder.dimension, encoder.pooling, encoder.max_length) == (12, "none", None)
+    hostile, apart = encoder.encode(["the end [SEP]", "the end [ SEP]"])
+    assert torch.equal(hostile, apart)  # a control token in a text is text here too
+    assert encoder.count_control_tokens(["the end [SEP]", "\N{GLOWING STAR} unheard"]) == [1, 0]
 
 
 def test_a_slow_tokenizer_works_and_counts_what_it_cut(tmp_path: Path) -> None:
