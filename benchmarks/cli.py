@@ -145,7 +145,7 @@ def _import_run(options: argparse.Namespace) -> int:
     if options.pool:
         pool = imports.stored_pool(options.out, options.pool)
     elif options.first_stage and options.qrels:
-        pool = imports.pool_of(options.first_stage, options.qrels, options.dataset)
+        pool = imports.pool_of(options.first_stage, options.qrels, options.dataset, options.exclude)
     else:
         raise InputError("say what the runs ranked: --first-stage RUN and --qrels FILE, or --pool DIGEST")
     cells = imports.import_runs(options.out, pool, runs)
@@ -346,6 +346,9 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("--first-stage", type=input_path, metavar="RUN", help="the run they reranked")
     imported.add_argument("--qrels", type=input_path, metavar="FILE", help="judgements")
     imported.add_argument("--dataset", default="imported", metavar="NAME", help="how tables call the data")
+    imported.add_argument(
+        "--exclude", choices=("identical-id", "negative-grades", "none"), help="passages that no run may rank"
+    )
     imported.add_argument("--pool", metavar="DIGEST", help="candidates that DIR holds already, instead")
     imported.add_argument("--out", required=True, type=Path, metavar="DIR", help="result folder")
 

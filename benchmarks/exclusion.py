@@ -8,14 +8,14 @@ relevant passage behind it, nDCG@10 is 1 / log2(3) = 0.63 instead of 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError
 from rerankers.json_lines import read_lines
 from rerankers.paths import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     Excluded = Mapping[str, frozenset[str]]
@@ -40,6 +40,10 @@ _LOWEST_USUAL_GRADE = -2
 """TREC's web tracks grade spam -2; it stays in rankings there."""
 
 
+RULES = (IDENTICAL_ID, NEGATIVE_GRADES, NONE)
+"""The rules that can be chosen by name."""
+
+
 def default_rule(dataset_id: str | None, folder: Path | None) -> str | None:
     """Return the rule of a dataset known by its ir_datasets id, or of a BEIR folder by its name."""
     if folder is not None:
@@ -47,15 +51,21 @@ def default_rule(dataset_id: str | None, folder: Path | None) -> str | None:
     return next((rule for start, rule in _DEFAULTS.items() if (dataset_id or "").startswith(start)), None)
 
 
+def excluded_again(described: Mapping[str, Any], qrels: Mapping[str, Mapping[str, int]]) -> Excluded:
+    """Return the passages that a rule took out of a stored candidate set; those of a file are not known."""
+    rule = described.get("excluded", {}).get("rule")
+    return excluded_passages(rule, qrels, qrels) if rule in (IDENTICAL_ID, NEGATIVE_GRADES) else {}
+
+
 def excluded_passages(
-    rule: str | None, queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+    rule: str | None, queries: Collection[str], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, frozenset[str]]:
     """Return the doc ids that no ranking may hold, by query id.
 
     Args:
         rule: `identical-id`, `negative-grades`, `none`, None, or the path of a file with two columns, query
             id and doc id.
-        queries: texts by query id.
+        queries: query ids.
         qrels: grade by doc id by query id.
 
     Raises:
@@ -74,10 +84,11 @@ def excluded_passages(
     return _read_file(user_path(rule), queries)
 
 
-def _read_file(path: Path, queries: Mapping[str, str]) -> dict[str, frozenset[str]]:
+def _read_file(path: Path, queries: Collection[str]) -> dict[str, frozenset[str]]:
     if not path.exists():
-        rules = ", ".join((IDENTICAL_ID, NEGATIVE_GRADES, NONE))
-        raise InputError(f"exclude: {str(path)!r} is not a file here. Write {rules} or the path of a file.")
+        raise InputError(
+            f"exclude: {str(path)!r} is not a file here. Write {', '.join(RULES)} or the path of a file."
+        )
     excluded: dict[str, set[str]] = {}
     for number, line in read_lines(path):
         fields = line.split()
@@ -131,11 +142,13 @@ def suspicions(
     if identical > 1 and 2 * identical >= queries:
         found.append(
             f"{identical} of {queries} queries have a candidate with the query's own id. If it is the query "
-            f"itself, set exclude: {IDENTICAL_ID} for the dataset, otherwise exclude: {NONE}."
+            f"itself, set `exclude` of the dataset (import-run: --exclude) to {IDENTICAL_ID}, otherwise to "
+            f"{NONE}."
         )
     if marked:
         found.append(
             f"{marked} candidates have a grade below {_LOWEST_USUAL_GRADE}. If that marks passages that are "
-            f"not to be found, set exclude: {NEGATIVE_GRADES} for the dataset, otherwise exclude: {NONE}."
+            f"not to be found, set `exclude` of the dataset (import-run: --exclude) to {NEGATIVE_GRADES}, "
+            f"otherwise to {NONE}."
         )
     return found

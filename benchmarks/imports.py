@@ -11,10 +11,19 @@ is printed and recorded.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, load_pool
 from benchmarks.cell import read_record, write_imported
+from benchmarks.exclusion import (
+    NONE,
+    default_rule,
+    excluded_again,
+    excluded_passages,
+    leave_out,
+    suspicions,
+)
 from benchmarks.judged import unjudged_warning
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
@@ -31,7 +40,6 @@ from rerankers.paths import existing_path, input_path, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 Run = dict[str, list[tuple[str, float]]]
 
@@ -69,8 +77,14 @@ def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[st
     return runs
 
 
-def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
+def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = None) -> Pool:
     """Return the candidate set that a first stage's run lists for the judged queries; texts are unknown.
+
+    Args:
+        first_stage: a TREC run.
+        qrels: judgements.
+        dataset: how tables call the data; a dataset known for it has a rule of exclusion by its name.
+        exclude: a rule of `benchmarks.exclusion`.
 
     Raises:
         InputError: a file is missing or wrong.
@@ -79,10 +93,15 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
     digest = hashlib.sha256()
     run = read_run(first_stage, digest)
     check_queries(first_stage, run, grades)
+    rule = exclude or default_rule(dataset, None) or default_rule(None, Path(dataset))
+    judged = {query_id: run.get(query_id, []) for query_id in grades}
+    depth = max(map(len, judged.values()), default=0)
+    hits, left_out = leave_out(judged, excluded_passages(rule, grades, grades), grades, depth)
     found = {
-        query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in run.get(query_id, ())]
-        for query_id in grades
+        query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in listed]
+        for query_id, listed in hits.items()
     }
+    warnings = [] if rule else suspicions(((q, [d for d, _ in listed]) for q, listed in hits.items()), grades)
     counts = RunCounts.of(run, grades)
     say_counts(first_stage, counts)
     pool = Pool.freeze(
@@ -92,6 +111,8 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
             "name": run_name(first_stage),
             "sha256": digest.hexdigest(),
             **counts.nonzero(),
+            **({} if rule in (None, NONE) else {"excluded": {"rule": rule, **left_out}}),
+            **({"warnings": warnings} if warnings else {}),
         },
         depth=max((len(hits) for hits in found.values()), default=0),
         queries=dict.fromkeys(grades, ""),
@@ -99,8 +120,8 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str) -> Pool:
         candidates=found,
         unjudged=counts.queries_left_out,
     )
-    warning = unjudged_warning(pool)
-    if warning:
+    unjudged = unjudged_warning(pool)
+    for warning in [*warnings, *([] if unjudged is None else [unjudged])]:
         say(f"{dataset}: {warning}")
     return pool
 
@@ -127,7 +148,10 @@ def import_runs(
     counts: dict[Path, RunCounts] = {}
     for label, path in runs.items():
         digest = hashlib.sha256()
-        run = read_run(path, digest)
+        read = read_run(path, digest)
+        run, _ = leave_out(
+            read, excluded_again(pool.first_stage, pool.qrels), {}, max(map(len, read.values()))
+        )
         _check(run, pool, path)
         counts[path] = RunCounts.of(run, pool.queries)
         cells.append(_cell(pool, label, "imported", run, digest.hexdigest(), measures))

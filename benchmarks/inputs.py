@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.exclusion import IDENTICAL_ID, NEGATIVE_GRADES, NONE
+from benchmarks.exclusion import RULES
 from benchmarks.progress import say
 from rerankers.fingerprints import file_digest
 from rerankers.llm.options import CHANGES_NO_RESULT
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 PATH_KEYS = frozenset({"folder", "candidates", "qrels", "path", "encoder", "exclude"})
 """Keys of datasets and first stages whose values are opened as paths or models."""
-
-
-EXCLUSIONS = (IDENTICAL_ID, NEGATIVE_GRADES, NONE)
-"""Values of `exclude` that are rules, not paths."""
 
 
 @dataclass
@@ -54,7 +50,7 @@ class Inputs:
         """
         if isinstance(value, dict):
             return {
-                name: self.by_content(item, models, is_path=name in PATH_KEYS and item not in EXCLUSIONS)
+                name: self.by_content(item, models, is_path=name in PATH_KEYS and item not in RULES)
                 for name, item in value.items()
                 if name not in CHANGES_NO_RESULT
             }

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.candidates import build_pool, load_pool
+from benchmarks.cli import main
 from benchmarks.config import load_experiment
 from benchmarks.datasets import DatasetSpec, open_dataset
 from benchmarks.exclusion import suspicions
 from benchmarks.executors.local import run
+from benchmarks.imports import pool_of as import_pool
 from benchmarks.measures import evaluate
 from benchmarks.retrieval import Given, Run
 from benchmarks.store import read_results
@@ -175,3 +177,42 @@ def test_the_record_of_a_cell_counts_what_was_excluded(
     for cell in read_results(tmp_path / "out").cells:
         assert cell.record.first_stage["excluded"] == {"rule": "excluded.txt", **counts}
         assert cell.rankings.orders()["q1"][-1] != "q1-bad"
+
+
+@pytest.mark.parametrize(
+    ("first", "grade", "options", "rule"),
+    [
+        ("the query", None, ["--exclude", "identical-id"], "identical-id"),
+        ("the query", None, ["--dataset", "beir/arguana"], "identical-id"),
+        ("another", -100, ["--dataset", "bright/biology"], "negative-grades"),
+    ],
+)
+def test_excluded_passages_leave_imported_runs_too(
+    first: str, grade: int | None, options: list[str], rule: str, tmp_path: Path
+) -> None:
+    write_hits(tmp_path, first, grade)
+    lines = [
+        f"{q} Q0 {d} 0 {9 - rank} t"
+        for q in ("q1", "q2")
+        for rank, d in enumerate([q if first == "the query" else f"{q}-bad", f"{q}-good", "other"])
+    ]
+    (tmp_path / "first.trec").write_text("\n".join(lines))
+    files = ["--first-stage", str(tmp_path / "first.trec"), "--qrels", str(tmp_path / "qrels.txt")]
+    arguments = ["import-run", str(tmp_path / "first.trec"), *files, "--out", str(tmp_path / "out")]
+    theirs = f"theirs={tmp_path / 'first.trec'}"
+    assert main([arguments[0], theirs, *arguments[2:], *options]) == 0
+    results = read_results(tmp_path / "out")
+    for cell in results.cells:
+        assert cell.rankings.orders() == {"q1": ["q1-good", "other"], "q2": ["q2-good", "other"]}
+        assert cell.record.first_stage["excluded"]["rule"] == rule
+        assert cell.record.first_stage["excluded"]["candidates"] == 2
+
+
+def test_an_import_without_a_rule_mentions_that_it_may_need_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_hits(tmp_path, "another", -100)
+    (tmp_path / "first.trec").write_text("q1 Q0 q1-bad 0 2 t\nq2 Q0 q2-good 0 2 t\n")
+    pool = import_pool(tmp_path / "first.trec", tmp_path / "qrels.txt", "mine")
+    assert "1 candidates have a grade below -2" in capsys.readouterr().err
+    assert pool.first_stage["warnings"][0].endswith("otherwise to none.")
