@@ -147,7 +147,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         texts = [(before_query + query, before_passage + passage) for query, passage in pairs]
         features = self._encoder.preprocess(texts, prompt=prompt)
         self._padding.write(features)
-        lengths, cut = lengths_and_cuts(self._encoder, features)
+        lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt)
         names = [name for name in ("input_ids", "token_type_ids") if name in features]
         rows = zip(*(features[name].numpy() for name in names), strict=True)
         read = [

@@ -112,7 +112,7 @@ class LateInteraction(Reranker):
         names = [name for name in ("document", "passage", "corpus") if name in prompts]
         prompt = prompts.get(names[0] if names else self._encoder.default_prompt_name)
         features = self._encoder.preprocess(texts, prompt=prompt, task="document")
-        lengths, cut = lengths_and_cuts(self._encoder, features)
+        lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt, task="document")
         found: dict[int, torch.Tensor] = {}
 
         def read(rows: list[int], batch: Features) -> None:

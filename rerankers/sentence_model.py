@@ -22,6 +22,8 @@ from rerankers.vocabulary import check_rows, check_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_WHOLE: dict[str, Any] = {"text": {"padding": False, "truncation": False}, "common": {"return_tensors": None}}
+
 Features = Any
 """`preprocess` output: tensors of shape (texts, longest text), and settings."""
 
@@ -105,12 +107,21 @@ def load_sentence_model(
     return model.eval(), described
 
 
-def lengths_and_cuts(model: Any, features: Features) -> tuple[list[int], list[bool]]:
-    """Tokens of each text, and whether it had to be cut."""
+def lengths_and_cuts(
+    model: Any, features: Features, texts: Sequence[Any], **how: Any
+) -> tuple[list[int], list[bool]]:
+    """Return the tokens of each text, and whether it had to be cut.
+
+    Args:
+        model: what made the features.
+        features: of the texts, padded.
+        texts: texts or pairs.
+        how: the other arguments of `preprocess` that made the features.
+    """
     lengths: list[int] = features["attention_mask"].sum(dim=1).tolist()
-    if features.encodings is None:  # a slow tokenizer; then a text that fits exactly is counted too
-        limit = model.max_seq_length
-        return lengths, [length >= limit for length in lengths]
+    if features.encodings is None:  # a tokenizer without the fast backend does not say what it cut
+        whole = model.preprocess(list(texts), processing_kwargs=_WHOLE, **how)["input_ids"]
+        return lengths, [len(ids) > length for ids, length in zip(whole, lengths, strict=True)]
     return lengths, [bool(encoding.overflowing) for encoding in features.encodings]
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,3 +69,53 @@ def test_a_passage_without_tokens_ranks_last(
     assert only.doc_ids == ("d0", "d1")
     (blank,) = reranker.rerank([make_request("", ["", *PASSAGES[:2]])], clock)
     assert blank.doc_ids == ("d1", "d2", "d0")
+
+
+def multi_vector(folder: Path, network: Any, tokenizer: Any) -> str:
+    """A multi-vector model with a random projection."""
+    from sentence_transformers import MultiVectorEncoder
+
+    network.save_pretrained(folder / "source")
+    tokenizer.save_pretrained(folder / "source")
+    model = MultiVectorEncoder(str(folder / "source"), device="cpu")
+    transformer: Any = model[0]
+    transformer.document_length = None
+    model.save_pretrained(str(folder / "model"), create_model_card=False)
+    return str(folder / "model")
+
+
+def test_a_slow_tokenizer_counts_what_it_cut(
+    tmp_path: Path, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
+
+    config = T5Config(vocab_size=384, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    tokenizer = ByT5Tokenizer(model_max_length=8)
+    folder = multi_vector(tmp_path, T5EncoderModel(config), tokenizer)
+    reranker = create("late-interaction", {"model": folder})
+    texts = ["seven b", "seven by", "a", ""]  # a token a byte, and the end: 8, 9, 2 and 1 tokens
+    (ranking,) = reranker.rerank([make_request("a", texts)], clock)
+    assert ranking.usage.passages_truncated == 1
+
+
+def test_a_roberta_without_a_stated_length_is_cut_where_its_positions_end(
+    tmp_path: Path, tiny_encoder: str, make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    """Of 64 positions, 64 - 1 - 1 are usable: they begin behind the padding row."""
+    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=420,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        pad_token_id=1,
+    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_encoder, model_max_length=10**6)
+    folder = multi_vector(tmp_path, RobertaModel(config), tokenizer)
+    (ranking,) = create("late-interaction", {"model": folder}).rerank(
+        [make_request("ice", ["ice", "ice " * 200])], clock
+    )
+    assert ranking.usage.passages_truncated == 1
