@@ -30,10 +30,19 @@ _LOOKUPS = {"embedding", "index_select", "gather", "index"}  # of their tables t
 
 
 def count_operations(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
-    """Rank requests one by one and count, by stage."""
+    """Rank requests one by one and count, by stage.
+
+    It runs on one core: torch counts in the thread that asked for it, and work that is split over cores
+    happens in others.
+    """
     clock = CountingClock()
-    for request in requests:
-        reranker.rerank([request], clock)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for request in requests:
+            reranker.rerank([request], clock)
+    finally:
+        torch.set_num_threads(threads)
     return Operations(queries=len(requests), flops=dict(clock.flops), bytes=dict(clock.bytes))
 
 

@@ -15,6 +15,7 @@ from benchmarks.record import Operations
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation, peak_flops_per_second, utilisation
 from rerankers.controls import Reverse
+from rerankers.interface import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ def test_operations_are_counted_when_asked_for_and_measure_nothing_again(
     system = {"name": "cross-encoder", "options": {"model": tiny_classifier}}
     path = write_experiment(rerankers=system, protocol={"warmup": 0})
     experiment, config = load_experiment(path)
+    torch.set_num_threads(2)  # work that is split over cores is counted too
     run(experiment, config, tmp_path / "out")
     (before,) = read_results(tmp_path / "out").cells
     assert before.record.operations is None
@@ -146,7 +148,7 @@ def test_an_endpoint_is_never_asked_once_more_to_count(
         return right(self, requests, clock)
 
     monkeypatch.setattr(Reverse, "rerank", counted)
-    monkeypatch.setattr(Reverse, "describe", lambda self: {"endpoint": "http://example.org"})
+    monkeypatch.setattr(Reverse, "capabilities", lambda options: Capabilities(is_remote=True))
     path = write_experiment(rerankers="reverse", protocol={"warmup": 0})
     for _ in range(2):
         assert run(*load_experiment(path, ["count_operations=2"]), tmp_path / "out").exit_status == 0
