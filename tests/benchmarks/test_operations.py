@@ -18,7 +18,7 @@ from rerankers.controls import Reverse
 from rerankers.interface import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rerankers.interface import Ranking, RerankRequest
@@ -74,13 +74,22 @@ def test_what_torch_does_nothing_for_has_no_operations(make_request: Callable[..
     assert counted == Operations(queries=1, flops={}, bytes={})
 
 
+@pytest.fixture
+def _two_threads() -> Iterator[None]:
+    """Torch uses two threads, so that batches are split over cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_operations_are_counted_when_asked_for_and_measure_nothing_again(
     write_experiment: Callable[..., Path], tmp_path: Path, tiny_classifier: str
 ) -> None:
     system = {"name": "cross-encoder", "options": {"model": tiny_classifier}}
     path = write_experiment(rerankers=system, protocol={"warmup": 0})
     experiment, config = load_experiment(path)
-    torch.set_num_threads(2)  # work that is split over cores is counted too
     run(experiment, config, tmp_path / "out")
     (before,) = read_results(tmp_path / "out").cells
     assert before.record.operations is None
