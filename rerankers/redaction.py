@@ -1,6 +1,7 @@
 """Keeps secrets out of every text: endpoints repeat keys in errors, and tracebacks repeat those errors.
 
-A secret is the value of an environment variable such as `OPENAI_API_KEY`. It is hidden as it is and as
+A secret is the value of an environment variable such as `OPENAI_API_KEY`, or the password in an address such
+as `HTTPS_PROXY`. It is hidden as it is and as
 `repr`, JSON, HTML, URLs and base64 write it, and always before a text is cut: of a secret that straddles a
 cut, all but its end would remain.
 """
@@ -14,9 +15,12 @@ import os
 import re
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+from rerankers.printable import printable
 
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE)$")
+_IN_ADDRESS = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")  # the password of `http://user:password@host`
 SHORTEST_SECRET = 8
 """Characters; shorter values, such as the `EMPTY` that servers without keys are given, are ordinary words."""
 _BASIC = re.compile(r"\bBasic +(?=\S*[A-Z0-9=])[A-Za-z0-9+/]{4,}=*")  # how a password in an address is sent
@@ -32,6 +36,8 @@ def without_secrets(text: str) -> str:
     for name, value in os.environ.items():
         if _SECRET.search(name.upper()):
             text = hide(text, name, value)
+        elif "@" in value and (password := _IN_ADDRESS.search(value)):
+            text = hide(hide(text, name, password[1]), name, unquote(password[1]))
     return text
 
 
@@ -56,10 +62,7 @@ def hide_within(value: Any, name: str, secret: str) -> Any:
 
 def excerpt(value: object, length: int) -> str:
     """Return the first `length` characters of a value in one line, without secrets or control characters."""
-    line = " ".join(redacted(str(value)).split())
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
-    )
+    shown = printable(" ".join(redacted(str(value)).split()))
     return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 

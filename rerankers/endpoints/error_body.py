@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rerankers.redaction import excerpt, redacted
 
 LONGEST_MESSAGE = 300  # characters
-_LONGEST_PAGE = 20_000  # characters of a page that are searched for its text
+_LONGEST_PAGE = 4_000  # characters of a page that are searched for its text
 _MESSAGES = ("message", "detail", "msg", "error_message", "description", "title", "reason", "error")
 _DEEPEST = 6
 

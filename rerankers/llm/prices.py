@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import re
 import tomllib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rerankers.endpoints.ledger import Ledger
 from rerankers.errors import BackendError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
@@ -67,23 +66,6 @@ def find_price(model: str) -> Price | None:
     return None
 
 
-def _amounts(ledger: Path) -> Iterator[float]:
-    """Every amount of a ledger; a last line that was torn by a kill was never booked.
-
-    Raises:
-        InputError: a line is no amount, so that nobody knows what was spent.
-    """
-    for number, line in enumerate(ledger.read_bytes().splitlines(keepends=True), start=1):
-        why: Exception | None = None
-        try:
-            dollars = float(json.loads(line)["dollars"]) if line.endswith(b"\n") else 0.0
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            dollars, why = math.nan, error
-        if not math.isfinite(dollars):
-            raise InputError.at(ledger, number, "this is no amount of dollars; correct the line") from why
-        yield dollars
-
-
 class Budget:
     """Dollars that calls may cost together, whichever reranker and process makes them.
 
@@ -103,10 +85,8 @@ class Budget:
         if not dollars >= 0:  # with NaN, every comparison would allow the next call
             raise InputError(f"budget {dollars}: not an amount of dollars. Give a number from 0 on")
         self.dollars = dollars
-        self._ledger = ledger
-        self._spent = 0.0
-        if ledger is not None and ledger.exists():
-            self._spent = sum(_amounts(ledger))
+        self._ledger = None if ledger is None else Ledger(ledger)
+        self._spent = 0.0 if self._ledger is None else self._ledger.total
 
     @property
     def spent(self) -> float:
@@ -114,18 +94,35 @@ class Budget:
         return self._spent
 
     def reserve(self, dollars: float) -> bool:
-        """Set dollars aside; False, and nothing changes, if there are not as many left."""
+        """Set dollars aside; False, and nothing changes, if there are not as many left.
+
+        Raises:
+            BackendError: the ledger cannot be written, and nothing changes.
+        """
         if self._spent + dollars > self.dollars:
             return False
-        self._add(dollars)
+        try:
+            self._add(dollars)
+        except OSError as error:
+            self._spent -= dollars
+            if self._ledger is not None:
+                self._ledger.forget()
+                raise BackendError(
+                    f"{self._ledger.path}: cannot be written ({error.strerror}), so the budget cannot be "
+                    "kept; make room and run again"
+                ) from error
         return True
 
     def settle(self, reserved: float, dollars: float, is_estimate: bool = False) -> None:
-        """Book what a call did cost in place of what was set aside for it."""
-        self._add(dollars - reserved, is_estimate)
+        """Book what a call did cost in place of what was set aside for it.
+
+        Where the ledger cannot be written, what was set aside stays booked until the next amount is written.
+        """
+        with suppress(OSError):
+            self._add(dollars - reserved, is_estimate)
 
     def exhausted(self) -> BackendError:
-        """The error that ends a run."""
+        """Return the error that ends a run."""
         return BackendError(
             f"the next call could exceed the budget of ${self.dollars:.2f} (${self._spent:.4f} are spent); "
             "raise the budget and run again to go on"
@@ -134,9 +131,7 @@ class Budget:
     def _add(self, dollars: float, is_estimate: bool = False) -> None:
         self._spent += dollars
         if self._ledger is not None:
-            line = {"dollars": dollars, **({"is_estimate": True} if is_estimate else {})}
-            with self._ledger.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self._ledger.add(dollars, is_estimate)
 
 
 @dataclass(slots=True)

@@ -193,3 +193,9 @@ def test_a_secret_of_several_lines_is_hidden_line_by_line(monkeypatch: pytest.Mo
 def test_placeholders_for_servers_without_keys_are_ordinary_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
     assert redacted("an EMPTY answer") == "an EMPTY answer"
+
+
+def test_a_password_in_an_address_of_the_environment_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:pass%2Fword-9@proxy:8080")
+    said = redacted("cannot reach http://user:pass%2Fword-9@proxy:8080, password pass/word-9")
+    assert said == "cannot reach http://user:$HTTPS_PROXY@proxy:8080, password $HTTPS_PROXY"

@@ -236,6 +236,33 @@ def test_a_ledger_that_is_wrong_is_named_with_its_line(tmp_path: Path, line: str
         Budget(1.0, ledger)
 
 
+def test_a_torn_line_of_a_ledger_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    ledger = tmp_path / "spending.jsonl"
+    ledger.write_text('{"dollars": 0.5}\n{"dolla')
+    assert Budget(1.0, ledger).reserve(0.25)
+    assert Budget(1.0, ledger).spent == 0.5 + 0.25
+
+
+def test_a_ledger_that_cannot_be_written_stops_the_next_call_and_stays_whole(
+    tmp_path: Path, no_room: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """The file is one byte below the limit of 64 KiB when a call of $0.25 is settled at $0.125."""
+    line = '{"dollars": 0.0}\n'
+    ledger = tmp_path / "spending.jsonl"
+    budget = Budget(1.0, ledger)
+    assert budget.reserve(0.25)
+    with ledger.open("a") as file:
+        file.write(line * ((2**16 - ledger.stat().st_size) // len(line)))
+    with no_room():
+        budget.settle(0.25, 0.125)
+        with pytest.raises(BackendError, match=r"spending.jsonl: cannot be written .*make room"):
+            budget.reserve(0.5)
+        assert budget.spent == 0.125
+        assert Budget(1.0, ledger).spent == 0.25, "what was set aside stays booked"
+    assert budget.reserve(0.5)
+    assert Budget(1.0, ledger).spent == 0.125 + 0.5
+
+
 def test_dollars_are_those_of_the_calls_paid_or_replayed(
     endpoint: Endpoint,
     rankgpt: Callable[..., Reranker],
