@@ -33,6 +33,7 @@ def find_qrels(folder: Path, split: str | None) -> Path | None:
     if split is not None and split not in files:
         raise InputError.at(where, None, f"no split {split!r}; found {names or 'none'}")
     if not files:
+        _refuse_deeper_folders(folder / "qrels")
         return None
     if split is None and len(files) > 1 and ("test" not in files or (inside and beside)):
         raise InputError.at(where, None, f"several splits; set split to one of {names}")
@@ -60,3 +61,10 @@ def _in_folder(folder: Path) -> list[Path]:
         return []
     paths = (path for path in folder.iterdir() if not path.is_dir())
     return sorted(path for path in paths if not path.name.lower().startswith(_NO_JUDGEMENTS))
+
+
+def _refuse_deeper_folders(folder: Path) -> None:
+    deeper = [path for path in folder.glob("*/") if not path.name.startswith(".")]
+    if deeper:
+        reason = f"judgements are looked for here, not in {deeper[0].name}/; move the files up, one a split"
+        raise InputError.at(folder, None, reason)

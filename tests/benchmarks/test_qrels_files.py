@@ -79,6 +79,15 @@ def test_judgements_in_two_places_have_to_be_chosen_from(folder: Path) -> None:
     assert open_dataset(DatasetSpec(folder=str(folder), split="test")).qrels == {"q1": {"d1": 2}}
 
 
+def test_judgements_in_deeper_folders_are_not_passed_over(folder: Path) -> None:
+    (folder / "qrels" / "en").mkdir(parents=True)
+    (folder / "qrels" / "en" / "test.tsv").write_bytes(BEIR)
+    with pytest.raises(
+        InputError, match=r"qrels: judgements are looked for here, not in en/; move the files up"
+    ):
+        open_dataset(str(folder))
+
+
 def test_a_note_about_the_judgements_is_no_split(folder: Path) -> None:
     write(folder, **{"qrels/README.md": b"how they were made", "qrels/dev.tsv": BEIR})
     assert open_dataset(str(folder)).qrels == {"q1": {"d1": 2}}
