@@ -35,7 +35,7 @@ _MOST_POSITIONS = 2**20  # rows of a table of positions
 _DIMENSIONS = (
     "vocab_size", "hidden_size", "intermediate_size", "d_model", "d_ff", "d_kv", "dim", "hidden_dim",
     "n_embd", "n_inner", "head_dim", "num_labels", "type_vocab_size", "embedding_size",
-    "moe_intermediate_size", "in_features", "out_features",
+    "moe_intermediate_size", "in_features", "out_features", "dimension",
 )  # fmt: skip
 _COUNTS = (
     "num_hidden_layers", "num_layers", "num_decoder_layers", "n_layer", "n_layers", "num_attention_heads",

@@ -65,6 +65,9 @@ class Options:
         for option in options:
             if option not in self.model.model_fields:
                 raise UnknownNameError(f"option of {reranker}", option, self.model.model_fields)
+            if isinstance(options[option], bool) and _is_number(self.model.model_fields[option].annotation):
+                message = f"option {option!r} of {reranker} is a number, got {options[option]!r}"
+                raise OptionError(message, option)
         try:
             return self.model.model_validate(dict(options))
         except ValidationError as error:
@@ -131,3 +134,14 @@ def _takes_list(annotation: Any) -> bool:
         return any(_takes_list(member) for member in get_args(annotation))
     kind = origin or annotation
     return inspect.isclass(kind) and issubclass(kind, Sequence | set | frozenset) and kind is not str
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a value may be a number and may not be a boolean, which pydantic would take for 0 or 1."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _is_number(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        members = get_args(annotation)
+        return any(map(_is_number, members)) and not {bool, Any, object} & set(members)
+    return annotation in (int, float)

@@ -194,7 +194,15 @@ class Payload:
 @pytest.mark.parametrize("form", ["torch.save", "pickle"])
 @pytest.mark.parametrize(
     "name",
-    ["pytorch_model.bin", "projector.bin", "non_lora_trainables.bin", "adapter_model.bin", "encoder", "llm"],
+    [
+        "pytorch_model.bin",
+        "projector.bin",
+        "non_lora_trainables.bin",
+        "adapter_model.bin",
+        "encoder",
+        "encoder's Dense",
+        "llm",
+    ],
 )
 def test_no_loader_of_bin_files_runs_what_is_pickled_in_them(
     tmp_path: Path, tiny_llm: str, name: str, form: str
@@ -215,6 +223,22 @@ def test_no_loader_of_bin_files_runs_what_is_pickled_in_them(
 
 def load_planted(folder: Path, name: str, plant: Callable[[Path], None], tiny_llm: str) -> None:
     """Load a model one of whose files is not what it seems."""
+    if name == "encoder's Dense":
+        shutil.copytree(RELEASED / "encoder", folder)
+        kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+        rows = [
+            {"name": path, "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for path, kind in kinds.items()
+        ]
+        (folder / "modules.json").write_text(json.dumps(rows))
+        (folder / "1_Pooling").mkdir()
+        (folder / "2_Dense").mkdir()
+        pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+        (folder / "2_Dense" / "config.json").write_text('{"in_features": 32, "out_features": 32}')
+        plant(folder / "2_Dense" / "pytorch_model.bin")
+        Encoder(str(folder), device="cpu", dtype="float32")
+        return
     if name in ("encoder", "llm"):
         shutil.copytree(RELEASED / "encoder" if name == "encoder" else tiny_llm, folder)
         (folder / "model.safetensors").unlink()

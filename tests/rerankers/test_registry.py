@@ -32,6 +32,16 @@ def test_an_option_of_the_wrong_type_is_named() -> None:
         create("random", {"seed": "many"})
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("random", "seed"), ("embedding", "max_length"), ("embedding", "batch_tokens"), ("pe-rank", "window")],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_is_no_number(name: str, option: str, value: bool) -> None:
+    with pytest.raises(InputError, match=f"option '{option}' of {name} is a number, got {value}"):
+        create(name, {"model": "org/name", option: value} if name != "random" else {option: value})
+
+
 def test_a_missing_required_option_is_named() -> None:
     with pytest.raises(InputError, match="oracle needs the option 'qrels'"):
         create("oracle", {})

@@ -164,3 +164,9 @@ def test_a_length_that_leaves_no_token_for_the_text_is_refused(
         Encoder(str(copied_encoder), device="cpu")
     with pytest.raises(ModelError, match="the prefix 'find: ' fill"):
         Encoder(str(copied_encoder), device="cpu", max_length=4, query_prefix="find: ")
+
+
+def test_a_layer_norm_larger_than_all_weights_is_refused_before_it_is_made(copied_encoder: Path) -> None:
+    folder_with(copied_encoder, **{"2_LayerNorm__config_json": {"dimension": 10**10}})
+    with pytest.raises(ModelError, match=r"2_LayerNorm/config\.json: dimension"):
+        find_model(str(copied_encoder))
