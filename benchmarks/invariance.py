@@ -128,8 +128,8 @@ def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
         alone = [reranker.rerank([request], clock)[0].doc_ids for request in requests]
         unlike = sum(first != second for first, second in zip(together, alone, strict=True))
         yield f"{unlike} of {len(requests)} queries are ranked differently alone and in a batch"
-        if noted := reranker.describe().get("read_one_by_one"):
-            yield f"prompts are read one by one: {noted}"
+        if way := reranker.describe().get("reading"):
+            yield f"prompts are read {way}"
     finally:
         reranker.close()
 

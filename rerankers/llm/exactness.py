@@ -70,9 +70,9 @@ class Exactness:
         return None
 
     def describe(self, *ways: str) -> dict[str, object]:
-        """Try ways of reading and return which of them change logits, so that prompts are read one by one."""
+        """Try ways of reading and return which of them are not used because they change logits, if any."""
         inexact = [_WAYS[way] for way in ways if not getattr(self, way)]
-        return {"read_one_by_one": f"{' and '.join(inexact)} would change the logits"} if inexact else {}
+        return {"reading": f"without {' and '.join(inexact)}, which would change logits"} if inexact else {}
 
 
 class Trial:

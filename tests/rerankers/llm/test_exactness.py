@@ -151,11 +151,11 @@ def test_pe_rank_refuses_a_model_that_ignores_masks(
             create("pe-rank", {"model": tiny_causal(kind), "encoder": tiny_encoder})
 
 
-def test_the_record_says_what_is_read_one_by_one(tiny_llm: str, tiny_causal: Callable[[str], str]) -> None:
+def test_the_record_says_how_prompts_are_read(tiny_llm: str, tiny_causal: Callable[[str], str]) -> None:
     ways = ("pads", "shares", "decodes")
     assert CausalLM(tiny_llm).exactness.describe(*ways) == {}
     assert CausalLM(tiny_llm, dtype="bfloat16").exactness.describe(*ways) == {}
     mpt = CausalLM(tiny_causal("Mpt")).exactness.describe(*ways)
-    assert mpt == {"read_one_by_one": "decoding in batches would change the logits"}
+    assert mpt == {"reading": "without decoding in batches, which would change logits"}
     described = create("query-likelihood", {"model": tiny_causal("Lfm2")}).describe()
-    assert described["read_one_by_one"] == "shared prefixes would change the logits"
+    assert described["reading"] == "without shared prefixes, which would change logits"
