@@ -77,9 +77,10 @@ def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
 
 
 def test_a_served_model_ranks_as_the_same_model_in_process(
-    tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
+    with_template: Callable[[str], str], make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    compare(tiny_llm, make_request("when do beekeepers check hives", PASSAGES), clock)
+    turns = "{% for turn in messages %}<{{ turn['role'] }}>{{ turn['content'] }}\n{% endfor %}<assistant>"
+    compare(with_template(turns), make_request("when do beekeepers check hives", PASSAGES), clock)
 
 
 @pytest.mark.models
