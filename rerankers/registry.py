@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.errors import InputError, MissingExtraError, OptionError, UnknownNameError
-from rerankers.options import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerankers.interface import Capabilities, Reranker
+    from rerankers.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def validated(name: str, options: Mapping[str, object]) -> dict[str, Any]:
         InputError: an option is missing, is not allowed, or does not fit the others.
     """
     constructor = load(name)
-    values = dict(options_of(constructor).validate(name, options))
+    values = dict(_options_of(constructor).validate(name, options))
     constructor.check_options(values)
     return values
 
@@ -205,4 +205,10 @@ def create(name: str, options: Mapping[str, object]) -> Reranker:
         own |= qrels
         qrels = {}
     validated(name, own)
-    return constructor(**options_of(constructor).arguments(own), **qrels)
+    return constructor(**_options_of(constructor).arguments(own), **qrels)
+
+
+def _options_of(constructor: type[Reranker]) -> Options:
+    from rerankers.options import options_of  # pydantic, which the command line starts without
+
+    return options_of(constructor)
