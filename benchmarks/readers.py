@@ -44,14 +44,18 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
             passage judged twice for one query.
     """
     qrels: dict[str, dict[str, int]] = {}
+    values: dict[str, int] = {}  # of the few ways in which grades are written
     for number, query_id, doc_id, grade in _judgements(path):
-        if not _GRADE.fullmatch(grade):
-            reason = f"the grade {grade!r} is not a whole number; write 0, 1, 2, ..."
-            raise InputError.at(path, number, reason)
-        if doc_id in qrels.setdefault(query_id, {}):
+        if grade not in values:
+            if not _GRADE.fullmatch(grade):
+                reason = f"the grade {grade!r} is not a whole number; write 0, 1, 2, ..."
+                raise InputError.at(path, number, reason)
+            values[grade] = int(float(grade))
+        grades = qrels.setdefault(query_id, {})
+        if doc_id in grades:
             reason = f"query {query_id!r} judges {doc_id!r} a second time; keep one of the lines"
             raise InputError.at(path, number, reason)
-        qrels[query_id][doc_id] = int(float(grade))
+        grades[doc_id] = values[grade]
     if not qrels:
         raise InputError.at(path, None, "the file holds no judgement; check how it was made")
     return qrels
@@ -66,9 +70,9 @@ def _judgements(path: Path) -> Iterator[tuple[int | None, str, str, str]]:
         return
     columns, is_json = 0, False
     for number, line in chain([first], lines):
-        if line.lstrip().startswith("#"):
-            continue
         fields = line.split()
+        if fields[0][0] == "#":
+            continue
         if not columns:
             is_json = fields[0].startswith("{")
             columns = 3 if len(fields) == 3 else 4
