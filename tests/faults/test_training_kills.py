@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from rerankers.errors import InputError, StoreError
+from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.folder_lock import FolderLock
 from rerankers.pe_rank.training import trainer
 from rerankers.pe_rank.training.export import save_checkpoint
 from rerankers.pe_rank.training.result_folder import seal_state
 from rerankers.pe_rank.training.run import train
 from rerankers.pe_rank.training.settings import STAGES
+from tests.faults.injector import KILLED, Fault, disturbed, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,3 +186,36 @@ def test_the_files_of_a_checkpoint_are_as_readable_as_any_other(
     (tmp_path / "other").touch()
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "run" / "last").iterdir()}
     assert modes == {(tmp_path / "other").stat().st_mode & 0o777}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", ["kill", "full"])
+def test_a_training_disturbed_at_any_file_operation_ends_as_an_undisturbed_one(
+    settings: Callable[..., Settings], tmp_path: Path, kind: Literal["kill", "full"]
+) -> None:
+    chosen, folder = settings(), tmp_path / "run"
+
+    def work() -> int:
+        torch.set_num_threads(1)  # a child has none of its parent's threads
+        try:
+            trained(chosen, folder)
+        except (RerankbenchError, OSError, RuntimeError) as error:  # the last two are torch's, on a full disk
+            print(f"rerankbench: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    undisturbed = trace(work, [folder])
+    assert undisturbed.status == 0, undisturbed.said
+    expected, whole = losses(folder), weights(folder / "last")
+    count = len(undisturbed.operations)
+    tried = range(1, count + 1) if NIGHTLY else (2, count // 3, 2 * count // 3, count - 1)
+    for place in tried:
+        shutil.rmtree(folder)
+        ended = disturbed(work, [folder], Fault(kind, place))
+        where = f"{place}: {undisturbed.operations[place - 1]}: {ended.said}"
+        # what only removes and renames needs no room
+        assert ended.status in ((KILLED,) if kind == "kill" else (0, 1)), where
+        assert "Traceback" not in ended.said, where
+        assert disturbed(work, [folder], None).status == 0, where
+        assert losses(folder) == expected, where
+        assert same(weights(folder / "last"), whole), where
