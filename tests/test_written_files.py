@@ -27,6 +27,7 @@ FOLDERS = {
     "benchmarks/merge.py": "a copy of a cell or a candidate set, likewise",
     "benchmarks/training/cross_encoder.py": "a checkpoint, written by its library",
     "rerankers/jina_reranker.py": "a converted model, built beside its place and renamed when it is whole",
+    "rerankers/models.py": "a converted model, in an unpacked wheel before its folder is renamed",
     "rerankers/wheels.py": "an unpacked wheel, likewise",
     "rerankers/pe_rank/compact.py": "a checkpoint, in a folder that is renamed when it is whole",
     "rerankers/pe_rank/training/export.py": "a checkpoint, likewise",
