@@ -28,11 +28,9 @@ def seal(cell: Path) -> dict[str, str]:
         StoreError: the disk refuses.
     """
     try:
-        found = {name: _sha256(cell / name, sync=True) for name in RAW if (cell / name).exists()}
-        _sync_folder(cell)
+        return {name: _sha256(cell / name, sync=True) for name in RAW if (cell / name).exists()}
     except OSError as error:
         raise StoreError(f"{cell}: cannot write ({error.strerror}); make room, then run again") from error
-    return found
 
 
 def broken_files(cell: Path, sealed: Mapping[str, str]) -> dict[str, str]:
@@ -56,14 +54,3 @@ def _sha256(path: Path, *, sync: bool = False) -> str:
         if sync and os.name == "posix":
             os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names of new files last, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

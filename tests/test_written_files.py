@@ -37,7 +37,6 @@ OTHERS = {
     "benchmarks/cli.py": "the null device, in place of a closed standard output",
     "rerankers/folder_lock.py": "the lock, whose content is for people",
     "benchmarks/protocol.py": "a counter of the Linux kernel",
-    "benchmarks/seal.py": "a folder, to bring the names of its files to the disk",
     "rerankers/encoders/store.py": "a lock without content",
     "rerankers/endpoints/claims.py": "locks of calls that are under way",
     "rerankers/files.py": "the one writer",
