@@ -160,10 +160,11 @@ class Pool:
 
     def _write(self, folder: Path, store_text: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder.parent)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{self.digest}-") as scratch:
             new = Path(scratch) / self.digest
             new.mkdir()
-            is_damaged = folder.exists() and not _is_whole(folder)
+            is_damaged = folder.exists() and not is_whole(folder)
             store_text = store_text or (is_damaged and (folder / "texts.jsonl.gz").exists())
             if store_text and (is_damaged or not (folder / "texts.jsonl.gz").exists()):
                 _write(new / "texts.jsonl.gz", self._text_lines())
@@ -290,7 +291,8 @@ def remove_leftovers(pools_folder: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
+    """Whether a pool can be read and is what its digest promises."""
     try:
         load_pool(folder)
     except DamagedError:

@@ -66,6 +66,14 @@ def read_record(cell: Path) -> Record | None:
         raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from error
 
 
+def readable_record(cell: Path) -> Record | None:
+    """Return the record of a cell; None if there is none, or a damaged one."""
+    try:
+        return read_record(cell)
+    except DamagedError:
+        return None
+
+
 def check_seal(cell: Path, record: Record) -> None:
     """Compare the files of a finished cell with the seal in its record.
 
@@ -82,10 +90,10 @@ def check_seal(cell: Path, record: Record) -> None:
 
 def is_finished(cell: Path) -> bool:
     """Whether a cell is done and whole."""
+    record = readable_record(cell)
+    if record is None or record.status != "done":
+        return False
     try:
-        record = read_record(cell)
-        if record is None or record.status != "done":
-            return False
         check_seal(cell, record)
     except DamagedError:
         return False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates import Pool, load_pool
-from benchmarks.cell import read_record, write_imported
+from benchmarks.cell import readable_record, write_imported
 from benchmarks.exclusion import (
     NONE,
     default_rule,
@@ -226,7 +226,7 @@ def _check(run: Run, pool: Pool, path: Path) -> None:
 
 def _check_names(records: Sequence[Record], folder: Path) -> None:
     """Refuse two cells of one name, and two imported cells of one label on one candidate set."""
-    known = [record for record in map(read_record, sorted(folder.glob("*/"))) if record is not None]
+    known = [record for record in map(readable_record, sorted(folder.glob("*/"))) if record is not None]
     for place, record in enumerate(records):
         label = record.system.label
         for other in records[:place]:

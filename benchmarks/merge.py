@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates import read_index
+from benchmarks.candidates import is_whole, read_index
 from benchmarks.cell import is_finished
 from benchmarks.seal import RAW
 from benchmarks.store import read_about, read_results, write_experiment
@@ -81,7 +81,8 @@ def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> N
         for pool in sorted(folder.glob("pools/*/pool.jsonl.gz")):
             target = out / "pools" / pool.parent.name
             has_texts = (target / "texts.jsonl.gz").exists() or not (pool.parent / "texts.jsonl.gz").exists()
-            if not (target.exists() and has_texts):
+            is_needed = not (target.exists() and has_texts and is_whole(target))
+            if is_needed and (is_whole(pool.parent) or not target.exists()):
                 _copy(pool.parent, target)
     if index:
         replace_file(out / "pools" / "index.json", json.dumps(index, indent=1))

@@ -164,3 +164,25 @@ def test_runs_join_our_own_results_on_their_pool_and_outlive_the_next_run(
     assert main([*arguments, "--pool", "0000"]) == 2
     assert main(arguments) == 2
     assert "--first-stage RUN and --qrels FILE, or --pool DIGEST" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ranking.trec", "record.json"])
+@pytest.mark.parametrize("how", ["cut", "deleted"])
+def test_an_imported_cell_that_was_damaged_is_noticed_and_imported_again(
+    files: list[str], tmp_path: Path, name: str, how: str
+) -> None:
+    (tmp_path / "theirs.trec").write_text(THEIRS)
+    arguments = ["import-run", str(tmp_path / "theirs.trec"), *files]
+    assert main(arguments) == 0
+    before = [(cell.record, dict(cell.rankings)) for cell in read_results(tmp_path / "out").cells]
+    damaged = tmp_path / "out" / before[1][0].cell / name
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    if how == "deleted":
+        damaged.unlink()
+    results = read_results(tmp_path / "out")
+    assert len(results.damaged) == 1
+    assert str(damaged) in results.damaged[0]
+    assert main(arguments) == 0
+    results = read_results(tmp_path / "out")
+    assert [(cell.record, dict(cell.rankings)) for cell in results.cells] == before
+    assert results.damaged == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,3 +95,31 @@ def test_a_record_of_another_cell_is_refused(write_experiment: Callable[..., Pat
     with pytest.raises(StoreError, match=r"a: a record is of 'another', which has no folder"):
         merge([tmp_path / "a"], tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize("part", ["*reverse*/ranking.trec", "*reverse*/record.json", "pools/*/pool.jsonl.gz"])
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_what_is_damaged_in_one_folder_comes_from_the_other(
+    write_experiment: Callable[..., Path], tmp_path: Path, order: str, part: str
+) -> None:
+    go(write_experiment(rerankers=["random", "reverse"]), tmp_path / "b")
+    shutil.copytree(tmp_path / "b", tmp_path / "a")
+    (damaged,) = (tmp_path / "a").glob(part)
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    merge([tmp_path / folder for folder in order], tmp_path / "all")
+    results = read_results(tmp_path / "all")
+    assert results.damaged == ()
+    assert {cell.record.status for cell in results.cells} == {"done"}
+    assert len(results.pool(results.cells[0].record.pool).queries) == 3
+    orders = {cell.record.cell: dict(cell.rankings) for cell in read_results(tmp_path / "b").cells}
+    assert {cell.record.cell: dict(cell.rankings) for cell in results.cells} == orders
+
+
+def test_a_damaged_cell_stays_damaged_in_the_merged_folder(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    go(write_experiment(rerankers="reverse"), tmp_path / "a")
+    (damaged,) = (tmp_path / "a").glob("*/ranking.trec")
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    merge([tmp_path / "a"], tmp_path / "all")
+    assert [cell.record.status for cell in read_results(tmp_path / "all").cells] == ["damaged"]
