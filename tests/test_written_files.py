@@ -17,7 +17,7 @@ QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "n
 APPENDED = {
     "benchmarks/training/cross_encoder.py": "the log of held-out lists",
     "benchmarks/training/distillation.py": "lists of a teacher, of which torn ends are removed",
-    "rerankers/llm/prices.py": "the ledger of what was spent",
+    "rerankers/endpoints/ledger.py": "the ledger of what was spent",
     "rerankers/pe_rank/training/trainer.py": "the log of a training",
 }
 FOLDERS = {
