@@ -17,12 +17,11 @@ import tomllib
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, validate_call
 
 from rerankers.endpoints.client import HttpClient, address
-from rerankers.endpoints.error_body import error_message
 from rerankers.endpoints.failures import Endpoint, UnreadableResponseError, UnusableResponseError
 from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.paid import PaidCall, PaidClient
@@ -30,24 +29,20 @@ from rerankers.endpoints.room import Room, find_room
 from rerankers.errors import InputError
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
 from rerankers.llm.prices import RerankPrice
-from rerankers.llm.reading import count
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, canonical
-from rerankers.redaction import excerpt, hide_within
+from rerankers.redaction import hide_within
+from rerankers.rerank_results import read_scores, tokens_reported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
 
-_Read = TypeVar("_Read")
 ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where a server reports no token usage
 _ESTIMATED = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
 _TOKENS_PER_PAIR = 8  # more than models put around a query and a passage
-_INDEX = ("index", "document_index")
-_LARGEST_SCORE = 3.4e38  # of float32, in which rankings are kept
-_MOST_FIELDS = 12  # that an error names
 
 
 class _Shape(BaseModel):
@@ -266,43 +261,8 @@ class RerankAPI(Reranker):
             raise UnreadableResponseError(str(error), error.exchange) from error
         return exchange
 
-    def _results(self, decoded: Any) -> list[Any]:
-        found = decoded if self._shape.results is None else _at(decoded, [self._shape.results])
-        if isinstance(found, list):
-            return found
-        said = error_message(decoded) if isinstance(decoded, dict) and decoded.get("error") else ""
-        shown = excerpt(said, 200) or f"no results in {excerpt(decoded, 100)!r}"
-        raise UnusableResponseError(f"{shown}; check api and base_url")
-
-    def _read(self, decoded: Any, passages: int, cost: Cost) -> dict[int, float]:
-        """Return the score by passage; what is not the result of a passage sent is counted as a fault.
-
-        Raises:
-            UnusableResponseError: no result has both a passage's index and a score.
-        """
-        scores: dict[int, float] = {}
-        results = self._results(decoded)
-        for result in results:
-            index = _first(result, _INDEX, _whole)
-            score = _first(result, (self._shape.score, "relevance_score", "score"), _number)
-            if index is None or score is None:
-                cost.usage.fault("malformed")
-            elif not 0 <= index < passages:
-                cost.usage.fault("out_of_range")
-            elif index in scores:
-                cost.usage.fault("duplicate")
-            else:
-                scores[index] = score
-        if passages and not scores:
-            fields = sorted(results[0])[:_MOST_FIELDS] if results and isinstance(results[0], dict) else []
-            shown = (
-                f"the first has the fields {excerpt(', '.join(fields), 200)}" if fields else "none has fields"
-            )
-            raise UnusableResponseError(
-                f"none of {len(results)} results has an index below {passages} and a score ({shown}: "
-                f"{excerpt(results[0], 100) if results else 'no results'}); check api and base_url"
-            )
-        return scores
+    def _read(self, response: Any, passages: int, cost: Cost) -> dict[int, float]:
+        return read_scores(response, self._shape.results, self._shape.score, passages, cost.usage)
 
     def _book(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
         tokens, is_estimate = self._tokens(decoded, query, texts)
@@ -312,8 +272,8 @@ class RerankAPI(Reranker):
 
     def _tokens(self, decoded: Any, query: str, texts: list[str]) -> tuple[int, bool]:
         """Return the tokens of a call, and whether they are an estimate because the server counts none."""
-        reported = count(_at(decoded, self._shape.total_tokens)) if self._shape.total_tokens else None
-        if reported:
+        reported = tokens_reported(decoded, self._shape.total_tokens)
+        if reported is not None:
             return reported, False
         return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
 
@@ -362,35 +322,3 @@ class RerankAPI(Reranker):
 def _bytes_read(query: str, texts: list[str]) -> int:
     """Return the bytes of text that the model reads: the query once with each passage."""
     return sum(len(f"{query}{text}".encode(errors="replace")) for text in texts)
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    """Return what lies at a path of a decoded JSON value; None where there is nothing."""
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _first(result: Any, names: Sequence[str], read: Callable[[Any], _Read | None]) -> _Read | None:
-    """Return the first of some fields that can be read."""
-    if not isinstance(result, dict):
-        return None
-    values = (read(result.get(name)) for name in names)
-    return next((value for value in values if value is not None), None)
-
-
-def _number(value: Any) -> float | None:
-    """Read a finite float32 number, also as a text; None of anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) <= _LARGEST_SCORE else None  # false of NaN
-
-
-def _whole(value: Any) -> int | None:
-    """Read a whole number: 1, 1.0 or "1"; None of anything else."""
-    number = _number(value)
-    return int(number) if number is not None and number.is_integer() else None

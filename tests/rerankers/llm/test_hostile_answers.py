@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rerankers import StageClock, create
+from rerankers import StageClock, Usage
 from rerankers.endpoints.failures import UnusableResponseError
 from rerankers.errors import RerankbenchError
 from rerankers.interface import Cost
 from rerankers.llm.chat import ChatCall
 from rerankers.llm.reading import GrowingAnswer, read_completion
+from rerankers.llm.recording import MOST_TOKENS
+from rerankers.rerank_results import read_scores, tokens_reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,22 +101,23 @@ def test_chunks_of_any_shape_are_read_or_asked_for_again(chunks: list[Any]) -> N
     assert_sound(exchange)
 
 
-@given(answers)
+@given(answers, st.lists(json_values, max_size=3))
 @settings(trial, max_examples=trial.max_examples // 3)
-def test_a_rerank_endpoint_may_answer_anything_and_no_passage_is_lost(answer: Any) -> None:
-    reranker = create("rerank-api", {"api": "vllm", "model": "m", "base_url": "http://localhost:1"})
-    shaped = {"results": answer if isinstance(answer, list) else [answer], "usage": answer}
-    cost = Cost()
+def test_a_rerank_response_of_any_shape_is_read_or_an_error(answer: Any, scores: list[Any]) -> None:
+    good = [{"index": i, "relevance_score": score} for i, score in enumerate(scores)]
+    more = answer if isinstance(answer, list) else [answer]
+    response = json.loads(json.dumps({"results": [*good, *more], "usage": answer}))
+    usage = Usage()
+    tokens = tokens_reported(response, ["usage", "total_tokens"])
+    assert tokens is None or 0 < tokens <= MOST_TOKENS
     try:
-        scores = reranker._read(json.loads(json.dumps(shaped)), 3, cost)  # type: ignore[attr-defined]
-        reranker._count(shaped, "query", ["a", "b", "c"], cost)  # type: ignore[attr-defined]
+        found = read_scores(response, "results", "relevance_score", 3, usage)
     except UnusableResponseError:
         return
-    finally:
-        reranker.close()
-    assert set(scores) <= {0, 1, 2}
-    assert isinstance(cost.usage.prompt_tokens, int)
-    assert cost.usage.prompt_tokens >= 0
+    assert found
+    assert set(found) <= {0, 1, 2}
+    assert all(abs(score) < 3.5e38 for score in found.values())
+    assert len(found) + sum(usage.faults.values()) == len(response["results"])
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
