@@ -201,7 +201,8 @@ def test_names_from_outside_become_harmless_folder_names(tmp_path: Path, name: s
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(experiment))
     before = tree(tmp_path)
-    assert main(["run", str(path), "--out", str(tmp_path / "results")]) == 0
+    status = main(["run", str(path), "--out", str(tmp_path / "results")])
+    assert status == (2 if "\x00" in name else 0)  # no run file can hold an id with a zero byte
     if name == EVIL[0]:
         assert main(["report", str(tmp_path / "results")]) == 0
     written = tree(tmp_path) - before
