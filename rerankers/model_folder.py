@@ -20,7 +20,7 @@ from rerankers.model_json import unique_keys
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rerankers.models import ModelFiles
+    from rerankers.model_files import ModelFiles
 
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
 _UNCHECKED = 1_000  # sizes up to this are harmless, and may belong to a part without weights

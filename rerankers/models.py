@@ -12,47 +12,19 @@ A model is named in one of four ways:
 from __future__ import annotations
 
 from contextlib import redirect_stderr
-from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
 
 from rerankers.errors import InputError, ModelError
-from rerankers.fingerprints import fingerprint, is_content_of
+from rerankers.fingerprints import fingerprint
+from rerankers.model_files import ModelFiles as ModelFiles  # many look for it here
 from rerankers.model_folder import check_folder
 from rerankers.paths import cache_folder as cache_folder  # many look for it here
 from rerankers.paths import existing_path
 from rerankers.wheels import parse_wheel, unpacked_wheel
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """Where a model's files are.
-
-    Attributes:
-        name: the name as the user wrote it.
-        location: a hub id, or the path of a local folder.
-        revision: the hub revision asked for; None for local files.
-        gguf_file: file name of the weights inside the folder if they are a GGUF file.
-        fingerprint: `sha256:...` of the wheel or of the folder; None on the hub, where the commit tells.
-    """
-
-    name: str
-    location: str
-    revision: str | None = None
-    gguf_file: str | None = None
-    fingerprint: str | None = None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the files are on this machine already."""
-        return self.fingerprint is not None
-
-    def have_content(self, stated: str) -> bool:
-        """Return whether a fingerprint belongs to these files; files on the hub are not compared."""
-        return self.fingerprint in (None, stated) or is_content_of(Path(self.location), stated)
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
