@@ -88,6 +88,20 @@ def check_seal(cell: Path, record: Record) -> None:
         raise DamagedError(f"{cell / name}: {what}; {_REMEDY}")
 
 
+def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None:
+    """Check that the record tells of each process that measured a row.
+
+    Raises:
+        DamagedError: it does not.
+    """
+    for number, row in enumerate(rows, 1):
+        if row.session >= len(record.sessions):
+            raise DamagedError(
+                f"{cell / ROWS}: row {number} is of session {row.session}, and record.json has "
+                f"{len(record.sessions)}; {_REMEDY}"
+            )
+
+
 def is_finished(cell: Path) -> bool:
     """Whether a cell is done and whole."""
     record = readable_record(cell)
@@ -234,6 +248,8 @@ def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]
         if record is not None and record.status == "done" and ROWS in _broken(cell, record):
             raise DamagedError(f"{cell / ROWS}: does not match the seal; {_REMEDY}")
         blocks, rows = committed(cell)  # a ranking that does not match its row is left out
+        if record is not None:
+            check_sessions(cell, record, rows)
     except DamagedError:
         for name in RAW:
             if (cell / name).exists():

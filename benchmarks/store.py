@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from benchmarks.cell import blocks_of, check_seal, committed, read_record
+from benchmarks.cell import blocks_of, check_seal, check_sessions, committed, read_record
 from benchmarks.measures import parse
 from benchmarks.progress import say
 from benchmarks.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
@@ -140,7 +140,7 @@ def read_results(folder: Path | str) -> Results:
             cells.append(_read_cell(folder / name))
         except DamagedError as error:
             damaged.append(str(error))
-    damaged += [cell.record.error or "" for cell in cells if cell.record.status == "damaged"]
+    damaged += [f"{folder}/{cell.record.error}" for cell in cells if cell.record.status == "damaged"]
     if not cells:
         raise StoreError(damaged[0])
     for line in damaged:
@@ -277,8 +277,10 @@ def _read_cell(cell: Path) -> CellResult:
     try:
         check_seal(cell, record)
         blocks, rows = (blocks_of(cell), []) if record.is_imported else committed(cell)
+        check_sessions(cell, record, rows)
     except DamagedError as error:
+        reason = str(error).removeprefix(f"{cell.parent}/")
         return CellResult(
-            record.model_copy(update={"status": "damaged", "error": str(error)}), [], StoredRankings({})
+            record.model_copy(update={"status": "damaged", "error": reason}), [], StoredRankings({})
         )
     return CellResult(record, rows, StoredRankings(blocks))

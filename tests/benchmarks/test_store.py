@@ -324,6 +324,18 @@ def test_a_row_that_is_there_twice_is_reported(tmp_path: Path) -> None:
     assert "queries.jsonl:2: query 'q1', repeat 0 is there twice" in results.damaged[0]
 
 
+def test_a_row_of_a_process_that_the_record_does_not_know_is_measured_again(tmp_path: Path) -> None:
+    write(tmp_path, ["q1"])
+    path = tmp_path / "cell" / "queries.jsonl"
+    path.write_text(path.read_text().replace('"session":0', '"session":1'))
+    (cell,) = read_results(tmp_path).cells
+    assert cell.record.status == "damaged"
+    assert cell.record.error is not None
+    assert cell.record.error.startswith("cell/queries.jsonl: row 1 is of session 1, and record.json has 1")
+    write(tmp_path, ["q1"])
+    assert [row.session for row in read_results(tmp_path).cells[0].rows] == [0]
+
+
 def test_ids_that_a_trec_run_cannot_hold_are_refused(tmp_path: Path) -> None:
     with (
         CellWriter(tmp_path / "cell", make_record()) as writer,
