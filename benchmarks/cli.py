@@ -364,7 +364,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         choices=("trec", "rank-llm", "rankgpt", "beir", "parquet"),
         required=True,
-        help="TREC runs with ir_metadata, others' JSONL or folders, or a row for each query and repeat",
+        help="TREC runs and judgements, others' JSONL or folders, or a row for each query and repeat",
     )
     exported.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
 

@@ -1,9 +1,8 @@
-"""Results in formats that others read: TREC runs with ir_metadata, JSONL, BEIR, and one tidy Parquet table.
+"""Results in formats that others read: TREC runs and judgements, JSONL, BEIR, and one tidy Parquet table.
 
-A run's header is the YAML comment of ir_metadata (Breuer, Keller and Schaer, "ir_metadata: An Extensible
-Metadata Schema for IR Experiments", SIGIR 2022): platform, research goal, implementation, method, actor and
-data, after the PRIMAD model. What that schema has no name for stands under `rerankbench`. The table has a row
-for each cell, query and repeat, and columns for what was varied and for what was measured.
+A run has no comment lines, because ir_measures, ranx, pytrec_eval, PyTerrier and trec_eval read none; its
+metadata stand in a file beside it (`benchmarks.ir_metadata`). The table has a row for each cell, query and
+repeat, and columns for what was varied and for what was measured.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.interchange import write_beir, write_ranked
+from benchmarks.interchange import qrels_file, write_beir, write_ranked
+from benchmarks.ir_metadata import write_metadata
 from benchmarks.measures import Evaluator
 from benchmarks.record import requests_per_second
 from benchmarks.store import read_results
 from benchmarks.utilisation import cell_utilisation
 from rerankers.errors import InputError, MissingExtraError, StoreError
 from rerankers.files import replace_file
-from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,16 +35,17 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
 
     Args:
         folder: a result folder.
-        format: `trec` writes `<cell>.trec` for each cell, `rank-llm` and `rankgpt` write
+        format: `trec` writes `<cell>.trec` and `<cell>.metadata.yaml` for each cell, and
+            `<dataset>-<digest>.qrels` for each set of judgements; `rank-llm` and `rankgpt` write
             `<cell>.jsonl` with the texts, as those programs read them, `beir` a folder for each candidate
-            pool, and `parquet` `queries.parquet`.
+            set, and `parquet` `queries.parquet`.
         out: made if it is not there; files of the same names are replaced.
 
     Returns:
         the files.
 
     Raises:
-        InputError: there are no results, or none is finished.
+        InputError: there are no results, none is finished, or a judged id does not fit into a TREC file.
         MissingExtraError: Parquet was asked for and pyarrow is not installed.
         StoreError: a result is damaged, or a file cannot be written.
     """
@@ -69,90 +69,26 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
             )
             for cell in finished
         ]
-    files = []
-    for cell in finished:
-        files.append(out / f"{cell.record.cell}.trec")
-        ranking = (folder / cell.record.cell / "ranking.trec").read_bytes()
-        replace_file(files[-1], header(cell.record).encode() + ranking)
-    return files
+    return _write_trec(results, finished, folder, out)
 
 
-def header(record: Record) -> str:
-    """A run's metadata as comment lines, from `# ir_metadata.start` to `# ir_metadata.end`."""
-    import yaml
-
-    text = yaml.safe_dump(
-        _without_nothing(metadata(record)), sort_keys=False, allow_unicode=True, width=10**6
-    )
-    lines = ["ir_metadata.start", *text.splitlines(), "ir_metadata.end"]
-    return "".join(f"# {line}\n" for line in lines)
-
-
-def metadata(record: Record) -> dict[str, Any]:
-    """A record in ir_metadata's names; the platform is that of the session that finished the cell."""
-    seen = record.sessions[-1].environment if record.sessions else {}
-    cpu, gpus, libraries = seen.get("cpu", {}), seen.get("gpu", []), seen.get("libraries", {})
-    kernel, _, architecture = seen.get("os", "").rpartition(" ")
-    first_stage = str(record.first_stage.get("kind", "first stage"))
-    toolkit = [f"{name}=={libraries[name]}" for name in ("pyserini",) if name in libraries]
-    row = ROWS.get(record.system.reranker)
-    return {
-        "tag": record.cell,
-        "actor": {"role": None if record.is_imported else "experimenter"},
-        "platform": {
-            "hardware": {
-                "cpu": {
-                    "model": cpu.get("model"),
-                    "architecture": architecture,
-                    "number of cores": cpu.get("cores"),
-                },
-                "gpu": {
-                    "model": gpus[0]["model"] if gpus else None,
-                    "memory": _gigabytes(gpus[0]) if gpus else None,
-                    "number of devices": len(gpus) or None,
-                },
-                "ram": _gigabytes(cpu),
-            },
-            "operating system": {"kernel": kernel},
-            "software": {
-                "libraries": {"python": [f"{name}=={version}" for name, version in libraries.items()]},
-                "retrieval toolkit": toolkit if first_stage == "bm25" else None,
-            },
-        },
-        "implementation": {
-            "source": {
-                "lang": None if record.is_imported else ["Python"],
-                "commit": seen.get("git", {}).get("revision"),
-            }
-        },
-        "method": {
-            "automatic": True,
-            "score ties": "none: scores strictly decrease",
-            "retrieval": [
-                {"name": first_stage, **_plain(record.first_stage, "kind", "name")},
-                {
-                    "name": record.system.label,
-                    "method": row.target.replace(":", ".") if row else record.system.reranker,
-                    **_plain(record.system.options, "name", "method", "reranks"),
-                    "reranks": first_stage,
-                },
-            ],
-        },
-        "data": {"test collection": {"name": record.dataset}},
-        "research goal": {"evaluation": {"reported measures": list(record.measures)}},
-        "rerankbench": {
-            "schema version": record.schema_version,
-            "candidate pool": record.pool,
-            "depth": record.depth,
-            "protocol": None if record.is_imported else record.protocol.model_dump(),
-            "models": record.system.described,
-        },
+def _write_trec(results: Results, cells: list[CellResult], folder: Path, out: Path) -> list[Path]:
+    """Write each cell's run and metadata, and each set of judgements once."""
+    judgements = {
+        digest: qrels_file(results.pool(digest))
+        for digest in dict.fromkeys(cell.record.pool for cell in cells)
     }
-
-
-def _gigabytes(described: dict[str, Any]) -> str | None:
-    size = described.get("memory_bytes")
-    return None if size is None else f"{size / 1e9:.0f} GB"
+    files: list[Path] = []
+    for name, content in dict(file for file in judgements.values() if file is not None).items():
+        files.append(out / name)
+        replace_file(files[-1], content)
+    for cell in cells:
+        record = cell.record
+        run = out / f"{record.cell}.trec"
+        replace_file(run, (folder / record.cell / "ranking.trec").read_bytes())
+        judged = judgements[record.pool]
+        files += [run, write_metadata(run, record, None if judged is None else judged[0])]
+    return files
 
 
 def rows(results: Results, cell: CellResult) -> Iterator[Row]:
@@ -249,17 +185,3 @@ def _one_type(values: list[Any]) -> list[Any]:
         value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
         for value in values
     ]
-
-
-def _plain(values: dict[str, Any], *left_out: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in left_out}
-
-
-def _without_nothing(value: Any) -> Any:
-    """Without what is None, empty or unknown, however deep."""
-    if isinstance(value, dict):
-        inner = {name: _without_nothing(each) for name, each in value.items()}
-        return {name: each for name, each in inner.items() if each not in (None, "", {}, [])}
-    if isinstance(value, list | tuple):
-        return [_without_nothing(each) for each in value]
-    return value

@@ -24,6 +24,7 @@ from benchmarks.exclusion import (
     leave_out,
     suspicions,
 )
+from benchmarks.ir_metadata import exported_label
 from benchmarks.judged import unjudged_warning
 from benchmarks.measures import DEFAULT_MEASURES, parse
 from benchmarks.plan import slug
@@ -245,5 +246,15 @@ def _check_names(records: Sequence[Record], folder: Path) -> None:
 
 
 def label_of(run: Path, first_stage: Path | None) -> str:
-    """Return the default label of a run: its file's name, without that of the first stage at its start."""
+    """Return the default label of a run.
+
+    It is the label that the run was exported with, else its file's name, without that of the first stage at
+    its start.
+
+    Raises:
+        InputError: the metadata beside the run cannot be read.
+    """
+    label = exported_label(run)
+    if label not in (None, FIRST_STAGE):
+        return label
     return run_name(run).removeprefix(f"{run_name(first_stage)}_" if first_stage else "")

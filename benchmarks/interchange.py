@@ -1,10 +1,13 @@
-"""Writes what other programs read: the JSON lines of rank_llm and RankGPT, and BEIR folders."""
+"""Writes what other programs read: TREC judgements, JSON lines of rank_llm and RankGPT, BEIR folders."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.plan import slug
+from benchmarks.trec import qrels_lines
 from rerankers.errors import InputError
 from rerankers.files import replace_file
 
@@ -75,6 +78,21 @@ def write_beir(pool: Pool, folder: Path) -> Path:
     replace_file(folder / "queries.jsonl", "".join(queries))
     replace_file(folder / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore\n" + "".join(judged))
     return folder
+
+
+def qrels_file(pool: Pool) -> tuple[str, bytes] | None:
+    """Return the name and the content of a candidate set's TREC judgements; None if there are none.
+
+    The name ends in a digest of the content, so that judgements that differ never share a file, and candidate
+    sets with the same judgements do.
+
+    Raises:
+        InputError: an id has a space in it.
+    """
+    content = b"".join(qrels_lines(query_id, grades) for query_id, grades in pool.qrels.items())
+    if not content:
+        return None
+    return f"{slug(pool.dataset)}-{hashlib.sha256(content).hexdigest()[:8]}.qrels", content
 
 
 def _texts(pool: Pool) -> dict[str, str]:

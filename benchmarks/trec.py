@@ -1,4 +1,4 @@
-"""Rankings as lines of a TREC run."""
+"""Rankings and judgements as lines of TREC files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rerankers.interface import Ranking
 
 
@@ -16,19 +18,32 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
     Raises:
         InputError: an id is empty or has a space in it.
     """
-    ids = [ranking.query_id, *ranking.doc_ids]
-    joined = " ".join(ids)
-    if joined.split() != ids or "\0" in joined:
-        wrong = next(
-            identifier for identifier in ids if identifier.split() != [identifier] or "\0" in identifier
-        )
-        raise InputError(
-            f"the id {wrong!r} is empty or has a space or a zero byte in it, which a TREC run cannot hold; "
-            "rename it in the collection"
-        )
+    _check_ids([ranking.query_id, *ranking.doc_ids])
     count = len(ranking.doc_ids)
     values: list[object] = [None] * (3 * count)
     values[0::3], values[1::3], values[2::3] = ranking.doc_ids, range(1, count + 1), ranking.scores
     query_id, tag = ranking.query_id.replace("%", "%%"), tag.replace("%", "%%")
     lines = f"{query_id} Q0 %s %d %.9g {tag}\n" * count  # one format for all takes half the time
     return (lines % tuple(values)).encode()
+
+
+def qrels_lines(query_id: str, grades: Mapping[str, int]) -> bytes:
+    """`query 0 document grade`, a line each.
+
+    Raises:
+        InputError: an id is empty or has a space in it.
+    """
+    _check_ids([query_id, *grades])
+    return "".join(f"{query_id} 0 {doc_id} {grade}\n" for doc_id, grade in grades.items()).encode()
+
+
+def _check_ids(ids: list[str]) -> None:
+    joined = " ".join(ids)
+    if joined.split() != ids or "\0" in joined:
+        wrong = next(
+            identifier for identifier in ids if identifier.split() != [identifier] or "\0" in identifier
+        )
+        raise InputError(
+            f"the id {wrong!r} is empty or has a space or a zero byte in it, which a TREC file cannot hold; "
+            "rename it in the collection"
+        )
