@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rerankers.errors import InputError
+from rerankers.pe_rank.prompt import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,29 +166,43 @@ class RankingExamples:
 
 
 class AlignmentExamples:
-    """Conversations whose last turn is to be predicted from passages' embeddings, for the stage `align`."""
+    """Conversations whose last turn is to be predicted from passages' embeddings, for the stage `align`.
+
+    Raises:
+        InputError: a conversation leaves no room for a token of its answer.
+    """
 
     def __init__(
         self, records: Sequence[AlignmentRecord], writer: PromptWriter, passages: TextRows, max_length: int
     ) -> None:
         self._records, self._writer, self._max_length = records, writer, max_length
         self._rows = [passages.add(record.extra_texts) for record in records]
+        self._ends = [self._end(number, record) for number, record in enumerate(records)]
         lengths = [sum(len(message["content"]) for message in record.messages) for record in records]
         self.lengths = np.array(lengths, dtype=np.int64)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
         """The conversation with a label for each token of the answer; cut at the longest length."""
         rows = self._rows[record]
-        messages = self._records[record].messages
-        asked = self._writer.write_messages(_asked(messages), len(rows))
-        whole = self._writer.write_messages(messages, len(rows))
-        ids = np.array(whole.token_ids[: self._max_length], dtype=np.int64)
-        end = min(len(asked.token_ids), len(ids)) - 1
+        whole = self._writer.write_messages(self._records[record].messages, len(rows))
+        sequence = sequenced(whole, rows, rows[:0])
+        ids, sources = sequence.token_ids[: self._max_length], sequence.sources[: self._max_length]
+        end = self._ends[record]
         labels = np.full(len(ids), -100, dtype=np.int64)
-        labels[end:-1] = ids[end + 1 :]
-        sources = np.full(len(whole.token_ids), -1, dtype=np.int64)
-        sources[list(whole.slots)] = rows
-        return Example(Sequenced(ids, sources[: len(ids)], end, labels), rows)
+        labels[end:-1] = np.where(sources[end + 1 :] < 0, ids[end + 1 :], -100)
+        return Example(Sequenced(ids, sources, end, labels), rows)
+
+    def _end(self, number: int, record: AlignmentRecord) -> int:
+        """Column of the last token before the answer."""
+        asked = _asked(record.messages)
+        count = sum(message["content"].count(PLACEHOLDER) for message in asked)
+        length = len(self._writer.write_messages(asked, count).token_ids)
+        if length >= self._max_length:
+            raise InputError(
+                f"record {number + 1} has {length} tokens before its answer; raise max_length "
+                f"({self._max_length}) above that"
+            )
+        return length - 1
 
 
 def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
