@@ -84,9 +84,12 @@ def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
     for section in ("llm", "encoder"):
         if section in placed:
             placed[section] = located(placed[section], base, "")
-    for key in ("init_from", "out"):
-        if isinstance(placed.get(key), str):
-            placed[key] = located(placed[key], base, "path")
+    if isinstance(placed.get("out"), str):
+        placed["out"] = located(placed["out"], base, "path")
+    start = placed.get("init_from")
+    if isinstance(start, str) and not start.startswith(("bundled:", "pypi:")):
+        is_hub_id = start.count("/") == 1 and "{" not in start and not start.startswith((".", "~", "/"))
+        placed["init_from"] = located(start, base, "" if is_hub_id else "path")
     if isinstance(placed.get("data"), dict):
         placed["data"] = {
             key: located(value, base, "path") if key in paths else value

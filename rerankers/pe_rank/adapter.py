@@ -42,7 +42,7 @@ def read_adapter_run(files: ModelFiles, *, dtype: DtypeName, device: str, attent
             f"{files.name!r}: base_model_name_or_path is {name!r} in {ADAPTER_CONFIG}. Set it to the model "
             "that the adapter was trained on."
         )
-    _check_kind(config, files.name)
+    check_kind(config, files.name)
     base = CausalLM(
         name,
         revision=config.get("revision"),
@@ -86,7 +86,7 @@ def merge_adapter(llm: Any, files: ModelFiles) -> None:
         ModelError: the adapter is of a kind that this does not compute, or does not fit the model.
     """
     config = read_json(files, ADAPTER_CONFIG)
-    _check_kind(config, files.name)
+    check_kind(config, files.name)
     weights = _read(files, "adapter_model.safetensors") or _read(files, "adapter_model.bin")
     if not weights:
         raise ModelError(
@@ -139,7 +139,7 @@ def _check_complete(
         )
 
 
-def _check_kind(config: Mapping[str, Any], name: str) -> None:
+def check_kind(config: Mapping[str, Any], name: str) -> None:
     """Refuse anything but plain LoRA on linear layers."""
     alpha = config.get("lora_alpha")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):

@@ -11,6 +11,7 @@ from rerankers.paths import existing_path
 from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
 from rerankers.pe_rank.training.export import restore_checkpoint, save_checkpoint
 from rerankers.pe_rank.training.result_folder import digest
+from rerankers.pe_rank.training.start import find_start, started_from
 
 if TYPE_CHECKING:
     from rerankers.encoders.encoder import Encoder
@@ -114,7 +115,7 @@ class Keeper:
             "losses": losses[-1] if losses else {},
             "validation_ndcg@10": score,
             "versions": {name: version(name) for name in ("torch", "transformers")},
-            "started_from": None if start is None else read_manifest(find_model(start)).training,
+            "started_from": None if start is None else started_from(find_start(start)),
         }
 
 

@@ -32,7 +32,7 @@ def claim(folder: Path, stage: Stage, settings: Settings) -> None:
         if stated["data"][name] is not None:
             stated["data"][name] = digest(Path(stated["data"][name]))
     if settings.init_from is not None:
-        stated["init_from"] = find_model(settings.init_from).fingerprint
+        stated["init_from"] = find_model(settings.init_from).fingerprint or settings.init_from
     text = json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
     path = folder / "settings.json"
     if path.is_file():

@@ -19,23 +19,22 @@ import torch
 from transformers import set_seed
 
 from rerankers.encoders.encoder import Encoder
-from rerankers.encoders.weights import read_weights
-from rerankers.errors import InputError, ModelError
+from rerankers.errors import InputError
 from rerankers.folder_lock import FolderLock
 from rerankers.llm.causal import CausalLM
-from rerankers.models import cache_folder, find_model
-from rerankers.pe_rank.adapter import ADAPTER_CONFIG
-from rerankers.pe_rank.compact import read_manifest
-from rerankers.pe_rank.projector import load_projector, untrained_projector
+from rerankers.paths import cache_folder
+from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
 from rerankers.pe_rank.training.adapters import StepMerger, add_adapter
 from rerankers.pe_rank.training.batches import Collator, Visits, visits_of_epoch
 from rerankers.pe_rank.training.evaluation import Validation
 from rerankers.pe_rank.training.examples import AlignmentExamples, ListChoice, RankingExamples
-from rerankers.pe_rank.training.keeper import Keeper, portable
+from rerankers.pe_rank.training.keeper import Keeper
 from rerankers.pe_rank.training.model import Objective, TrainableRanker
 from rerankers.pe_rank.training.records import read_alignment, read_ranking
 from rerankers.pe_rank.training.result_folder import claim, last_state
+from rerankers.pe_rank.training.settings import PromptSettings
+from rerankers.pe_rank.training.start import find_start, with_start
 from rerankers.pe_rank.training.trainer import PERankTrainer, training_arguments
 from rerankers.pe_rank.training.vectors import TextRows, embed
 
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from rerankers.pe_rank.training.settings import Settings, Stage
+    from rerankers.pe_rank.training.start import Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,10 @@ def _train(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
 ) -> Outcome:
     say(f"training stage {stage} in {folder}")
+    start = None if settings.init_from is None else find_start(settings.init_from)
+    if start is not None:
+        settings = with_start(settings, start)
+        say(f"starting from {start.files.name}{_unlike_prompt(settings, start)}")
     with arguments.main_process_first(desc="claiming the folder"):
         claim(folder, stage, settings)
     set_seed(settings.seed)
@@ -104,7 +108,7 @@ def _train(
     )
     with arguments.main_process_first(desc="embedding"):  # the others read its store
         data = _prepare(stage, settings, writer, encoder, say)
-    model = _model(settings, base, encoder)
+    model = _model(settings, start, base, encoder)
     world = arguments.world_size
     step_size = settings.optimizer.batch_size * settings.optimizer.accumulation * world
     epoch = visits_of_epoch(len(data.examples.lengths), step_size)
@@ -140,6 +144,14 @@ def _train(
     return Outcome(
         step, keeper.best, keeper.best_step, best if keeper.best_step is not None else folder / "last"
     )
+
+
+def _unlike_prompt(settings: Settings, start: Start) -> str:
+    """Return a caveat where the training's prompt template is not the checkpoint's."""
+    ours = settings.prompt or PromptSettings()
+    if start.manifest is None or ours.model_dump() == start.manifest.prompt.model_dump():
+        return ""
+    return ", which was trained with another prompt template. Copy `prompt` of its pe_rank.json to keep it"
 
 
 def _say_nothing(line: str) -> None:
@@ -203,11 +215,9 @@ def _prepare(
     return _Data(examples, collator, validation)
 
 
-def _model(settings: Settings, base: CausalLM, encoder: Encoder) -> TrainableRanker:
+def _model(settings: Settings, start: Start | None, base: CausalLM, encoder: Encoder) -> TrainableRanker:
     """The model with the right parts set to learn."""
     llm = base.model
-    start = None if settings.init_from is None else Path(settings.init_from)
-    adapter = None
     if start is None:
         projector = untrained_projector(
             encoder.dimension,
@@ -217,13 +227,10 @@ def _model(settings: Settings, base: CausalLM, encoder: Encoder) -> TrainableRan
             settings.projector.scale,
         )
     else:
-        projector = _started(start, settings, encoder)
-        adapter = start if (start / ADAPTER_CONFIG).is_file() else None
-    if adapter is not None and settings.tune != "lora":
-        raise InputError(f"{start} has an adapter, which only tune: lora can go on with")
+        projector = start.projector(encoder)
     merger = None
     if settings.tune == "lora":
-        llm = add_adapter(llm, settings.lora, adapter)
+        llm = add_adapter(llm, settings.lora, None if start is None else start.adapter_folder())
         if settings.lora.merge_per_step:
             if settings.optimizer.bf16 or base.model.dtype != torch.float32:
                 raise InputError("lora.merge_per_step needs float32 weights and no bf16: merging rounds")
@@ -242,24 +249,3 @@ def _model(settings: Settings, base: CausalLM, encoder: Encoder) -> TrainableRan
 
 def _is_tied(llm: Any) -> bool:
     return llm.get_output_embeddings().weight is llm.get_input_embeddings().weight
-
-
-def _started(start: Path, settings: Settings, encoder: Encoder) -> torch.nn.Module:
-    """The projector of a checkpoint of ours, if its models are the settings' own."""
-    files = find_model(str(start))
-    manifest = read_manifest(files)
-    if manifest.llm.model.startswith("./"):
-        raise InputError(
-            f"{start} holds a language model that was trained as a whole; name {start}/llm as llm"
-        )
-    for kind, theirs, ours in (
-        ("language model", manifest.llm.model, portable(settings.llm.model)),
-        ("encoder", manifest.encoder.model, portable(settings.encoder.model)),
-        ("projector", manifest.projector, settings.projector.kind),
-    ):
-        if theirs != ours:
-            raise ModelError(f"{start} was trained with the {kind} {theirs!r}, not {ours!r}")
-    projector = load_projector(manifest.projector, read_weights(start / "projector.safetensors"), str(start))
-    if manifest.encoder.dimension != encoder.dimension:
-        raise ModelError(f"{start} has a projector for {manifest.encoder.dimension} dimensions")
-    return projector

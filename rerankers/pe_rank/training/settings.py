@@ -219,7 +219,8 @@ class Settings(_Strict):
         data: files and lists.
         prompt: wording; None is the paper's, or what the data's own messages say.
         projector: how it starts.
-        init_from: a checkpoint of ours to start from, projector and adapter.
+        init_from: a checkpoint to start from, projector and adapter: folder, hub id, wheel or `bundled:...`.
+            The projector's kind and the adapter's rank, alpha and target modules are its own unless given.
         tune: what learns: the projector alone, an adapter with it (`lora`), or the whole language model.
         lora: the adapter.
         loss: losses.

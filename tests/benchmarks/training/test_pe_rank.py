@@ -74,6 +74,24 @@ def test_paths_start_at_the_file_and_numbers_may_be_written_without_a_point(
 
 
 @pytest.mark.parametrize(
+    ("name", "is_path"),
+    [
+        ("bundled:pe-rank-smollm2-minilm", False),
+        ("pypi:some-checkpoint==1.0", False),
+        ("some/checkpoint", False),
+        ("./some/checkpoint", True),
+        ("runs/some/last", True),
+        ("last", True),
+    ],
+)
+def test_a_start_may_have_any_name_of_a_model(
+    write: Callable[..., Path], tmp_path: Path, name: str, is_path: bool
+) -> None:
+    (settings,) = load_settings("rank", write(*LINES), [f"init_from={name}"])
+    assert settings.init_from == (str(tmp_path / name) if is_path else name)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("optimiser: {}", "4: unknown key 'optimiser'; did you mean optimizer"),
