@@ -166,7 +166,7 @@ def _export(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from benchmarks.merge import merge
 
-    cells = merge(options.folders, options.out)
+    cells = merge(options.folders, options.out, options.prefer)
     print(f"{len(cells)} cells in {options.out}; next: rerankbench report {options.out}")
     return 0
 
@@ -373,9 +373,13 @@ def _parser() -> argparse.ArgumentParser:
         _merge,
         "put result folders of several machines into one",
         "runs/machine-a runs/machine-b --out runs/all",
+        "runs/machine-a runs/machine-b --prefer runs/machine-a --out runs/all",
     )
     merged.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
     merged.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to put them into")
+    merged.add_argument(
+        "--prefer", type=Path, metavar="DIR", help="of a cell measured twice, keep the copy of this folder"
+    )
 
     listed = add("list", _list, "list what can be named in experiments", "rerankers", "datasets")
     listed.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))

@@ -1,9 +1,10 @@
 """Puts result folders of several machines into one.
 
 Cells are named by what defines them, so that the same name is the same experiment. A cell that is finished in
-one folder and not in another comes from where it is finished. One that was measured twice is not merged, for
-whose latencies should stand? Such folders are read side by side (`rerankbench report A B`), which tells them
-apart.
+one folder and not in another comes from where it is finished. Of the first stage and the controls, whose
+latency no table shows, one copy is kept if all copies rank the same. A reranker that was measured twice is
+merged only if the caller prefers one of the folders, because nothing else tells whose latencies should stand.
+Such folders can be read side by side (`rerankbench report A B`), which tells them apart.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates import is_whole, read_index
-from benchmarks.cell import is_finished
-from benchmarks.seal import RAW
+from benchmarks.cell import is_finished, readable_record
+from benchmarks.record import UNTIMED
+from benchmarks.seal import RANKING, RAW
 from benchmarks.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.files import replace_file
@@ -26,26 +28,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def merge(folders: Sequence[Path], out: Path) -> list[str]:
-    """Copy the cells of several result folders, and their pools, into one; what is there already stays.
+def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> list[str]:
+    """Copy the cells of several result folders, and their candidate sets, into one.
 
     Budgets are not merged: the ledger of what was spent stays with each folder.
+
+    Args:
+        folders: result folders.
+        out: the folder to write. Its own cells take part, and stay unless `prefer` names another folder.
+        prefer: the folder, among these, whose copy is kept of a cell that was measured in several.
 
     Returns:
         the names of all cells, in the folders' order.
 
     Raises:
-        InputError: a folder has no results, or a cell was measured in two of them; nothing is written then.
+        InputError: a folder has no results, a cell was measured in two of them and neither is preferred, or
+            `prefer` is none of them; nothing is written then.
         StoreError: a folder is damaged or in use, or the new one cannot be written.
     """
     existing = [out] if (out / "experiment.json").exists() else []
-    sources: dict[str, Path] = {}
+    _check_preferred(prefer, [*existing, *folders])
+    copies: dict[str, list[Path]] = {}
     for folder in [*existing, *folders]:
         for cell in read_results(folder).cells:
             name = cell.record.cell
             if not (folder / name).is_dir():
                 raise StoreError(f"{folder}: a record is of {name!r}, which has no folder; restore it")
-            sources[name] = _chosen(sources[name], folder / name) if name in sources else folder / name
+            copies.setdefault(name, []).append(folder / name)
+    sources = {name: _chosen(cells, prefer) for name, cells in copies.items()}
     try:
         with FolderLock(out):
             _copy_all(folders, sources, out)
@@ -57,17 +67,48 @@ def merge(folders: Sequence[Path], out: Path) -> list[str]:
     return list(sources)
 
 
-def _chosen(one: Path, other: Path) -> Path:
-    """Which of two cells of the same name to keep: the finished one, or either if they are the same."""
-    is_done = [is_finished(one), is_finished(other)]
-    if is_done[0] != is_done[1]:
-        return one if is_done[0] else other
-    if all(_content(one / name) == _content(other / name) for name in RAW):
-        return one
-    raise InputError(
-        f"{one} and {other} are the same cell, measured twice; delete one of them, or compare them side by "
-        f"side: rerankbench report {one.parent} {other.parent}"
-    )
+def _check_preferred(prefer: Path | None, folders: Sequence[Path]) -> None:
+    if prefer is not None and not any(_is_same(prefer, folder) for folder in folders):
+        names = ", ".join(map(str, folders))
+        raise InputError(f"--prefer {prefer}: is none of the folders to merge. Name one of them: {names}.")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
+    """Return the copy of a cell to keep.
+
+    A finished one goes before others, then that of the preferred folder; of copies that are the same, and of
+    untimed systems that rank the same, it is the first.
+    """
+    finished = [copy for copy in copies if is_finished(copy)] or list(copies)
+    for copy in finished:
+        if prefer is not None and _is_same(copy.parent, prefer):
+            return copy
+    first, *others = finished
+    for other in others:
+        if not _are_equal(first, other, RAW) and not _are_equal_untimed(first, other):
+            raise InputError(
+                f"{first} and {other} are the same cell, measured twice. Keep one with --prefer "
+                f"{first.parent} or --prefer {other.parent}, or compare them side by side: "
+                f"rerankbench report {first.parent} {other.parent}"
+            )
+    return first
+
+
+def _are_equal(one: Path, other: Path, names: Sequence[str]) -> bool:
+    return all(_content(one / name) == _content(other / name) for name in names)
+
+
+def _are_equal_untimed(one: Path, other: Path) -> bool:
+    """Tell whether two finished cells of a first stage or control rank the same candidate set the same."""
+    records = [readable_record(cell) for cell in (one, other) if is_finished(cell)]
+    systems = [(record.pool, record.system.reranker) for record in records if record is not None]
+    if len(systems) < 2 or systems[0] != systems[1] or systems[0][1] not in UNTIMED:
+        return False
+    return _are_equal(one, other, [RANKING])
 
 
 def _content(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import conditions
+from benchmarks.record import CONTROLS
 from reports import first_stages, quality, timing
 from reports.provenance import hardware
 from reports.values import Role, SystemResult
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Keyed = tuple[Results, CellResult]
 
-CONTROLS = frozenset({"oracle", "random", "reverse"})  # what the registry describes as controls
 SEED = "seed"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.cell import readable_record, write_imported
 from benchmarks.cli import main
 from benchmarks.config import load_experiment
 from benchmarks.executors.local import run
@@ -56,14 +57,87 @@ def test_merging_again_changes_nothing(write_experiment: Callable[..., Path], tm
     assert files(tmp_path / "all") == before
 
 
-def test_a_cell_measured_twice_is_refused_and_nothing_is_written(
+def measured(folder: Path, label: str) -> bytes:
+    """Return the measured rows of a system."""
+    (cell,) = (cell for cell in read_results(folder).cells if cell.record.system.label == label)
+    return (folder / cell.record.cell / "queries.jsonl").read_bytes()
+
+
+@pytest.fixture
+def two_machines(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Folders `a` and `b`, each with the first stage, all controls and a reranker, labelled as the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from rerankers.controls import Reverse\n\n\nclass Mine(Reverse):\n    pass\n"
+    )
+    for folder in ("a", "b"):
+        systems = ["first-stage", "random", "reverse", "oracle", {"name": "mine:Mine", "label": folder}]
+        go(write_experiment(rerankers=systems), tmp_path / folder)
+    return tmp_path
+
+
+def test_a_cell_measured_twice_is_refused_and_nothing_is_written(two_machines: Path) -> None:
+    with pytest.raises(InputError, match=r"the same cell, measured twice.*--prefer .*rerankbench report"):
+        merge([two_machines / "a", two_machines / "b"], two_machines / "all")
+    assert not (two_machines / "all").exists()
+
+
+@pytest.mark.parametrize("preferred", ["a", "b"])
+def test_the_preferred_folders_copy_is_kept(two_machines: Path, preferred: str) -> None:
+    folders = [str(two_machines / name) for name in "ab"]
+    out = two_machines / "all"
+    arguments = ["merge", *folders, "--prefer", f"{two_machines}/./{preferred}", "--out", str(out)]
+    assert main(arguments) == 0
+    assert len(read_results(out).cells) == 5
+    assert measured(out, preferred) == measured(two_machines / preferred, preferred)
+
+
+def test_a_preferred_folder_replaces_a_cell_that_was_merged_before(two_machines: Path) -> None:
+    out = two_machines / "all"
+    merge([two_machines / "a"], out)
+    merge([two_machines / "b"], out, prefer=two_machines / "b")
+    assert measured(out, "b") == measured(two_machines / "b", "b")
+
+
+def test_a_preferred_folder_that_is_not_merged_is_refused(two_machines: Path) -> None:
+    with pytest.raises(InputError, match=r"--prefer .*c: is none of the folders.*a, .*b"):
+        merge([two_machines / "a", two_machines / "b"], two_machines / "all", two_machines / "c")
+
+
+def test_an_unfinished_copy_is_not_preferred(two_machines: Path) -> None:
+    for record in (two_machines / "a").glob("*/record.json"):
+        record.write_text(record.read_text().replace('"done"', '"running"'))
+    merge([two_machines / "a", two_machines / "b"], two_machines / "all", prefer=two_machines / "a")
+    assert {cell.record.status for cell in read_results(two_machines / "all").cells} == {"done"}
+
+
+@pytest.mark.parametrize("name", ["first-stage", "random", "reverse", "oracle"])
+def test_one_copy_of_a_first_stage_or_control_is_kept_if_all_rank_the_same(
+    write_experiment: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    for folder in ("a", "b"):
+        go(write_experiment(rerankers=name), tmp_path / folder)
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    assert measured(tmp_path / "all", name) == measured(tmp_path / "a", name)
+
+
+def test_copies_of_a_control_that_rank_otherwise_are_refused(
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     for folder in ("a", "b"):
-        go(write_experiment(rerankers="reverse"), tmp_path / folder)
-    with pytest.raises(InputError, match=r"the same cell, measured twice.*rerankbench report"):
+        go(write_experiment(rerankers="random"), tmp_path / folder)
+    (cell,) = (path.parent for path in (tmp_path / "b").glob("*/record.json"))
+    record = readable_record(cell)
+    assert record is not None
+    lines = (cell / "ranking.trec").read_bytes()
+    (cell / "queries.jsonl").unlink()  # as an imported cell, whose rankings no row vouches for
+    write_imported(
+        cell, record.model_copy(update={"is_imported": True, "seal": None}), lines.replace(b"d0", b"dx")
+    )
+    with pytest.raises(InputError, match="measured twice"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
-    assert not (tmp_path / "all").exists()
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
