@@ -96,7 +96,7 @@ class RankingExamples:
         max_length: longest sequence.
 
     Raises:
-        InputError: a record's own messages do not fit the choice, or a sequence is too long.
+        InputError: a sequence is too long.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class RankingExamples:
         self._places = places  # of each passage in the gold order
         self._prompts = [self._prompt(number, record) for number, record in enumerate(records)]
         self.lengths = np.array([len(prompt.token_ids) for prompt in self._prompts], dtype=np.int64)
+        for number, record in enumerate(records if with_text else ()):
+            self._text_prompt(number, self._longest(record))  # too long a visit must not end a training
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
         """The prompt, followed by the gold order's embeddings."""
@@ -149,17 +151,20 @@ class RankingExamples:
         if messages is None:
             texts = [record.passages[position] for position in shown]
             return self._checked(number, self._writer.write(record.query, len(shown), texts), len(shown))
-        if not np.array_equal(shown, np.arange(len(record.passages))):
-            raise InputError(
-                "the records' own messages hold the passages' text in their order: leave data.shuffle and "
-                "data.list_size out, or set prompt: to have the messages written anew"
-            )
         return self._checked(number, self._writer.write_messages(_asked(messages), len(shown)), len(shown))
+
+    def _longest(self, record: RankingRecord) -> Ints:
+        """Positions of the passages that make the longest prompt with text."""
+        if not self._choice.shuffle:
+            return np.arange(self._choice.count(len(record.passages)))
+        longest = np.argsort([-len(passage) for passage in record.passages], kind="stable")
+        return np.sort(longest[: self._choice.count(len(record.passages))])
 
     def _checked(self, number: int, prompt: Prompt, count: int) -> Prompt:
         if len(prompt.token_ids) + count > self._max_length:
+            place = _place(self._records[number], number)
             raise InputError(
-                f"record {number + 1} needs {len(prompt.token_ids) + count} tokens; raise max_length "
+                f"{place}: needs {len(prompt.token_ids) + count} tokens; raise max_length "
                 f"({self._max_length}) or lower data.list_size"
             )
         return prompt
@@ -199,7 +204,7 @@ class AlignmentExamples:
         length = len(self._writer.write_messages(asked, count).token_ids)
         if length >= self._max_length:
             raise InputError(
-                f"record {number + 1} has {length} tokens before its answer; raise max_length "
+                f"{_place(record, number)}: has {length} tokens before its answer; raise max_length "
                 f"({self._max_length}) above that"
             )
         return length - 1
@@ -220,6 +225,11 @@ def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
     """A prompt followed by the gold order, whose last passage is never an input; it ends before the gold."""
     whole = sequenced(prompt, rows, gold[:-1])
     return Sequenced(whole.token_ids, whole.sources, len(prompt.token_ids) - 1)
+
+
+def _place(record: RankingRecord | AlignmentRecord, number: int) -> str:
+    """Where a record stands in the training data, for errors."""
+    return f"data.train, record {number + 1}" if record.line is None else f"data.train, line {record.line}"
 
 
 def _asked(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:

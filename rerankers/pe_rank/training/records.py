@@ -17,7 +17,7 @@ alone, and so are lines that only tell where lists come from, `{"about": {...}}`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError
@@ -41,10 +41,12 @@ class AlignmentRecord:
     Attributes:
         messages: the chat; the last one is the assistant's, which is learnt.
         extra_texts: what the slots in the messages stand for, in their order.
+        line: where it stands in its file.
     """
 
     messages: Messages
     extra_texts: tuple[str, ...]
+    line: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class RankingRecord:
         ranking: places in `passages`, best first, from 0.
         messages_with_text: the prompt as the file words it, passages' texts included; None in the plain form.
         messages_without_text: the same with embeddings alone.
+        line: where it stands in its file.
     """
 
     query: str
@@ -64,6 +67,7 @@ class RankingRecord:
     ranking: tuple[int, ...]
     messages_with_text: Messages | None = None
     messages_without_text: Messages | None = None
+    line: int | None = field(default=None, compare=False)
 
 
 def read_alignment(path: Path) -> list[AlignmentRecord]:
@@ -80,7 +84,7 @@ def read_alignment(path: Path) -> list[AlignmentRecord]:
             row.fail("'messages' must end with the assistant's turn, which is what is learnt")
         texts = _texts(row, "extra_texts")
         _check_slots(row, "messages", messages, len(texts))
-        records.append(AlignmentRecord(messages, texts))
+        records.append(AlignmentRecord(messages, texts, row.line))
     return records
 
 
@@ -88,8 +92,9 @@ def read_ranking(path: Path) -> list[RankingRecord]:
     """Read ranking data in the plain or the published form.
 
     Raises:
-        InputError: `file:line`: broken JSON, a key missing or of the wrong kind, a ranking that is no
-            permutation, texts that do not repeat in its order, or another number of slots than passages.
+        InputError: `file:line`: broken JSON, a key missing or of the wrong kind, an empty query, a ranking
+            that is no permutation, texts that do not repeat in its order, or another number of slots than
+            passages.
     """
     return [_published(row) if "extra_texts" in row.values else _plain(row) for row in _rows(path)]
 
@@ -107,7 +112,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def _plain(row: Row) -> RankingRecord:
     passages = _texts(row, "passages")
-    return RankingRecord(row.text("query"), passages, _ranking(row, len(passages)))
+    return RankingRecord(_stated_query(row), passages, _ranking(row, len(passages)), line=row.line)
 
 
 def _published(row: Row) -> RankingRecord:
@@ -126,12 +131,19 @@ def _published(row: Row) -> RankingRecord:
     with_text, without_text = (
         _prompt(row, key, len(passages)) for key in ("messages_w_content", "messages_wo_content")
     )
-    return RankingRecord(_query(row, without_text), passages, ranking, with_text, without_text)
+    return RankingRecord(_query(row, without_text), passages, ranking, with_text, without_text, row.line)
+
+
+def _stated_query(row: Row) -> str:
+    query = row.text("query")
+    if not query.strip():
+        row.fail(f"'query' is {query!r}. Write a query, or remove the line")
+    return query
 
 
 def _query(row: Row, prompt: Messages) -> str:
     if "query" in row.values:
-        return row.text("query")
+        return _stated_query(row)
     found = _PUBLISHED_QUERY.search("\n".join(message["content"] for message in prompt))
     return found[1] if found else ""
 

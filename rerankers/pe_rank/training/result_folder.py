@@ -16,16 +16,35 @@ if TYPE_CHECKING:
 
     from rerankers.pe_rank.training.settings import Settings, Stage
 
-_DIGESTS = "digests.json"
+_SETTINGS, _DIGESTS = "settings.json", "digests.json"
 _FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
 
 
 def claim(folder: Path, stage: Stage, settings: Settings) -> None:
-    """Make the folder this training's own.
+    """Make the folder this training's own, once its data has been read without an error.
 
     Raises:
         InputError: it holds another training.
     """
+    refuse_another(folder, stage, settings)
+    if not (folder / _SETTINGS).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / _SETTINGS, _stated(stage, settings))
+
+
+def refuse_another(folder: Path, stage: Stage, settings: Settings) -> None:
+    """Refuse a folder that holds another training.
+
+    Raises:
+        InputError: it does.
+    """
+    path = folder / _SETTINGS
+    if path.is_file() and path.read_text(encoding="utf-8") != _stated(stage, settings):
+        raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
+
+
+def _stated(stage: Stage, settings: Settings) -> str:
+    """Return what `settings.json` says of a training: all that decides on what is learnt."""
     stated = settings.model_dump(exclude=_FREE)
     stated["optimizer"].pop("max_seconds")
     for name in ("train", "validation"):
@@ -33,14 +52,7 @@ def claim(folder: Path, stage: Stage, settings: Settings) -> None:
             stated["data"][name] = digest(Path(stated["data"][name]))
     if settings.init_from is not None:
         stated["init_from"] = find_model(settings.init_from).fingerprint or settings.init_from
-    text = json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
-    path = folder / "settings.json"
-    if path.is_file():
-        if path.read_text(encoding="utf-8") == text:
-            return
-        raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text)
+    return json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
 
 
 def digest(path: Path) -> str:

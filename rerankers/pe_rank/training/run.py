@@ -12,7 +12,6 @@ The result folder:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,24 +21,21 @@ from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError
 from rerankers.folder_lock import FolderLock
 from rerankers.llm.causal import CausalLM
-from rerankers.paths import cache_folder
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
 from rerankers.pe_rank.training.adapters import StepMerger, add_adapter
-from rerankers.pe_rank.training.batches import Collator, Visits, visits_of_epoch
-from rerankers.pe_rank.training.evaluation import Validation
-from rerankers.pe_rank.training.examples import AlignmentExamples, ListChoice, RankingExamples
+from rerankers.pe_rank.training.batches import Visits, visits_of_epoch
+from rerankers.pe_rank.training.data import prepare_data, read_data
 from rerankers.pe_rank.training.keeper import Keeper
 from rerankers.pe_rank.training.model import Objective, TrainableRanker
-from rerankers.pe_rank.training.records import read_alignment, read_ranking
-from rerankers.pe_rank.training.result_folder import claim, last_state
+from rerankers.pe_rank.training.result_folder import claim, last_state, refuse_another
 from rerankers.pe_rank.training.settings import PromptSettings
 from rerankers.pe_rank.training.start import find_start, with_start
 from rerankers.pe_rank.training.trainer import PERankTrainer, training_arguments
-from rerankers.pe_rank.training.vectors import TextRows, embed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from transformers import TrainingArguments
 
@@ -82,8 +78,8 @@ def _train(
     if start is not None:
         settings = with_start(settings, start)
         say(f"starting from {start.files.name}{_unlike_prompt(settings, start)}")
-    with arguments.main_process_first(desc="claiming the folder"):
-        claim(folder, stage, settings)
+    refuse_another(folder, stage, settings)
+    records = read_data(stage, settings)  # in seconds, before models load
     set_seed(settings.seed)
     device = str(arguments.device)
     base = CausalLM(
@@ -107,7 +103,8 @@ def _train(
         device=device,
     )
     with arguments.main_process_first(desc="embedding"):  # the others read its store
-        data = _prepare(stage, settings, writer, encoder, say)
+        data = prepare_data(stage, settings, records, writer, encoder, say)
+        claim(folder, stage, settings)
     model = _model(settings, start, base, encoder)
     world = arguments.world_size
     step_size = settings.optimizer.batch_size * settings.optimizer.accumulation * world
@@ -156,63 +153,6 @@ def _unlike_prompt(settings: Settings, start: Start) -> str:
 
 def _say_nothing(line: str) -> None:
     """All processes but the main one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    examples: RankingExamples | AlignmentExamples
-    collator: Collator
-    validation: Validation | None
-
-
-def _prepare(
-    stage: Stage, settings: Settings, writer: PromptWriter, encoder: Encoder, say: Callable[[str], None]
-) -> _Data:
-    """Read the data, write the prompts, embed what has to be embedded."""
-    passages, queries = TextRows(), TextRows()
-    first_step = settings.loss.first_step
-    distils = stage != "align" and first_step.weight > 0
-    examples: RankingExamples | AlignmentExamples
-    if stage == "align":
-        alignment = read_alignment(Path(settings.data.train))
-        examples = AlignmentExamples(alignment, writer, passages, settings.max_length)
-    else:
-        records = read_ranking(Path(settings.data.train))
-        if (distils or settings.prompt) and not all(record.query for record in records):
-            raise InputError.at(
-                settings.data.train,
-                None,
-                "a record has no query that can be told from its messages; add 'query'",
-            )
-        examples = RankingExamples(
-            records,
-            writer,
-            passages,
-            queries if distils else None,
-            ListChoice(settings.data.list_size, settings.data.shuffle),
-            with_text=settings.loss.with_text and stage == "rank",
-            without_passages=stage == "query",
-            own_messages=settings.prompt is None,
-            max_length=settings.max_length,
-        )
-    say(f"{len(examples.lengths)} records with {len(passages.texts)} different passages")
-    trained_on = len(passages.texts)
-    held_out = None
-    if settings.data.validation is not None:
-        lists = read_ranking(Path(settings.data.validation))[: settings.data.validation_limit]
-        rows = [passages.add(record.passages) for record in lists]
-        held_out = (lists, rows)
-    store = cache_folder() / "embeddings"
-    vectors = embed(encoder, passages.texts, "passage", store, say)
-    query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
-    collator = Collator(vectors[:trained_on], query_vectors, first_step.pool if distils else 0, settings.seed)
-    validation = None
-    if held_out is not None:
-        lists, rows = held_out
-        prompts = [writer.write(record.query, len(record.passages)) for record in lists]
-        rankings = [record.ranking for record in lists]
-        validation = Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
-    return _Data(examples, collator, validation)
 
 
 def _model(settings: Settings, start: Start | None, base: CausalLM, encoder: Encoder) -> TrainableRanker:

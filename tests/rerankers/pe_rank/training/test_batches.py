@@ -105,7 +105,7 @@ def test_a_batch_holds_each_passage_once_and_points_to_it(make: Make) -> None:
 
 
 def test_a_list_that_is_too_long_is_told(make: Make) -> None:
-    with pytest.raises(InputError, match=r"record 1 needs \d+ tokens"):
+    with pytest.raises(InputError, match=r"record 1: needs \d+ tokens"):
         make(max_length=10)
 
 

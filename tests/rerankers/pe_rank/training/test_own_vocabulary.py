@@ -163,5 +163,5 @@ def test_alignment_never_asks_for_an_embedding_or_a_label_of_the_placeholder(exa
     assert sequence.labels.max() < rows
     learned = sequence.labels[sequence.labels >= 0]
     assert tokenizer.decode(learned) == " frost</s>"
-    with pytest.raises(InputError, match=r"record 1 has \d+ tokens before its answer; raise max_length"):
+    with pytest.raises(InputError, match=r"record 1: has \d+ tokens before its answer; raise max_length"):
         AlignmentExamples([record], writer, TextRows(), sequence.end + 1)

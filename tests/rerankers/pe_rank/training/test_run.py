@@ -116,6 +116,37 @@ def test_another_training_in_the_same_folder_is_refused(make_settings: Make, tmp
         trained("query", make_settings("query", seed=1), tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("broken", "line", "reason"),
+    [
+        ({"query": "", "passages": ["a", "b"], "ranking": [1, 0]}, 9, "'query' is ''"),
+        ({"query": "frost", "passages": ["a", "b"], "ranking": [1, 1]}, 9, "'ranking' must name each"),
+    ],
+)
+def test_a_start_that_fails_on_its_data_loads_no_model_and_leaves_the_folder_free(
+    make_settings: Make, tmp_path: Path, lists: Path, broken: dict[str, Any], line: int, reason: str
+) -> None:
+    whole = lists.read_text()
+    lists.write_text(f"{whole}{json.dumps(broken)}\n")
+    settings = make_settings("rank")
+    nothing = settings.llm.model_copy(update={"model": str(tmp_path / "nothing")})
+    with pytest.raises(InputError, match=f"lists.jsonl:{line}: {reason}"):
+        trained("rank", settings.model_copy(update={"llm": nothing}), tmp_path / "run")
+    lists.write_text(whole)
+    assert trained("rank", settings, tmp_path / "run").step == 4
+
+
+def test_a_list_that_is_too_long_with_its_texts_ends_no_training_midway(
+    make_settings: Make, tmp_path: Path, lists: Path
+) -> None:
+    record = {"query": "frost", "passages": ["fox", "sand " * 400], "ranking": [1, 0]}
+    lists.write_text(f"{lists.read_text()}{json.dumps(record)}\n")
+    settings = make_settings("rank", loss={"with_text": True}, data={"validation": None}, max_length=300)
+    with pytest.raises(InputError, match=r"line 9: needs \d+ tokens"):
+        trained("rank", settings, tmp_path / "run")
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
 def test_stages_follow_each_other_and_checkpoints_load(
     make_settings: Make, make_request: Callable[..., RerankRequest], tmp_path: Path
 ) -> None:
