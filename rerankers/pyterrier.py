@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError, MissingExtraError
 from rerankers.interface import Candidate, RerankRequest
+from rerankers.redaction import redacted
 from rerankers.registry import create
 from rerankers.stages import StageClock
 
@@ -42,6 +43,7 @@ class RerankTransformer(pt.Transformer):  # type: ignore[misc]
 
     def __init__(self, reranker: str, options: Mapping[str, object] | None = None) -> None:
         super().__init__()
+        self._call = f"{type(self).__name__}({reranker!r}{f', {dict(options)!r}' if options else ''})"
         self._reranker = create(reranker, options or {})
         self._clock = StageClock()
         if self._reranker.device != "cpu":
@@ -49,6 +51,10 @@ class RerankTransformer(pt.Transformer):  # type: ignore[misc]
 
             self._clock = StageClock(synchronise=synchroniser(self._reranker.device))
         self.stage_seconds: dict[str, dict[Stage, float]] = {}
+
+    def __repr__(self) -> str:
+        """Return the call that makes this transformer, without secrets; it is its name in experiments."""
+        return redacted(self._call)
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Rerank every query of a frame.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.cli import main
 from benchmarks.readers import read_qrels, read_run
+from benchmarks.store import read_results
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,3 +73,28 @@ def test_what_cannot_be_read_is_named(
 ) -> None:
     with pytest.raises(InputError, match=message):
         reader(write(tmp_path, content))
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_pyterrier_writes_is_a_first_stage(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    pt = pytest.importorskip("pyterrier", reason="PyTerrier is not installed")
+    pandas = pytest.importorskip("pandas")
+    rows = [("q0", "q0-d2", 0, 7.5), ("q0", "q0-d1", 1, 7.25), ("q1", "q1-d0", 0, 3.0)]
+    ranked = pandas.DataFrame(rows, columns=["qid", "docno", "rank", "score"])
+    pt.io.write_results(ranked, str(tmp_path / "bm25.res"))
+    texts = [f'{{"_id": "q{q}-d{p}", "text": "passage {p} of {q}"}}\n' for q in range(3) for p in range(4)]
+    write_experiment()
+    collection = tmp_path / "collection"
+    (collection / "qrels").mkdir(parents=True)
+    (collection / "corpus.jsonl").write_text("".join(texts))
+    queries = "".join(f'{{"_id": "q{q}", "text": "query {q}"}}\n' for q in range(3))
+    (collection / "queries.jsonl").write_text(queries)
+    shutil.copy(tmp_path / "qrels.txt", collection / "qrels" / "test.tsv")
+    first_stage = {"kind": "run", "path": str(tmp_path / "bm25.res"), "name": "Terrier"}
+    path = write_experiment(datasets=str(collection), first_stages=first_stage, rerankers="first-stage")
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
+    (cell,) = read_results(tmp_path / "out").cells
+    assert cell.record.first_stage["name"] == "Terrier"
+    assert cell.rankings.orders() == {"q0": ["q0-d2", "q0-d1"], "q1": ["q1-d0"], "q2": []}

@@ -56,3 +56,35 @@ def test_a_frame_without_texts_is_refused() -> None:
     frame = pd.DataFrame([("q", "query", "d")], columns=["qid", "query", "docno"])
     with pytest.raises(InputError, match=r"no column 'text'; text comes from pt.text.get_text"):
         RerankTransformer("reverse").transform(frame)
+
+
+@needs_pyterrier
+def test_a_transformer_prints_as_the_call_that_makes_it() -> None:
+    from rerankers.pyterrier import RerankTransformer
+
+    assert repr(RerankTransformer("reverse")) == "RerankTransformer('reverse')"
+    random = RerankTransformer("random", {"seed": 3})
+    assert repr(random) == "RerankTransformer('random', {'seed': 3})"
+    assert repr(eval(repr(random), {"RerankTransformer": RerankTransformer})) == repr(random)  # noqa: S307 - our own text
+    assert "RerankTransformer('reverse')" in repr(RerankTransformer("reverse") % 2)
+
+
+@needs_pyterrier
+def test_a_transformer_prints_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rerankers.pyterrier import RerankTransformer
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    options = {"model": "m", "backend": "openai", "base_url": "http://localhost:9/v1?key=sk-very-secret"}
+    assert "sk-very-secret" not in repr(RerankTransformer("rankgpt", options))
+
+
+@needs_pyterrier
+def test_a_frame_without_rows_stays_empty_and_gets_its_columns() -> None:
+    import pandas as pd
+
+    from rerankers.pyterrier import RerankTransformer
+
+    frame = pd.DataFrame(columns=["qid", "query", "docno", "text"])
+    ranked = RerankTransformer("reverse").transform(frame)
+    assert list(ranked.columns) == ["qid", "query", "docno", "text", "score", "rank"]
+    assert ranked.empty
