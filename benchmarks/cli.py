@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.completion import Suggested
 from benchmarks.redaction import as_line, show_debugging
 from benchmarks.starting_cli import add_completion, add_convert, add_init
 from benchmarks.training.cli import add_train
+from reports.layouts import LAYOUTS
 from rerankers.errors import InputError, RerankbenchError, UnknownNameError
 from rerankers.paths import STANDARD_OUTPUT, input_path, output_path
 from rerankers.printable import printable
@@ -302,10 +304,10 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
     table.add_argument(
         "--layout",
+        choices=Suggested(LAYOUTS),
         default="headline",
         metavar="NAME",
-        help="headline, stages, datasets, significance, ablation, published, reproduction, or columns such "
-        "as nDCG@10,p50,stage:decode (default: headline)",
+        help=f"{', '.join(LAYOUTS)}, or columns such as nDCG@10,p50,stage:decode (default: headline)",
     )
     table.add_argument("--baseline", metavar="NAME", help="system that tests refer to (default: first stage)")
 

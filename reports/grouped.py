@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from reports.cells import Cell, Row, Table, lettered, marked
 from reports.columns import column, known_columns
+from reports.layouts import GROUPED, UnknownLayoutError
 from reports.numbers import fixed, p_value, signed
 from reports.timing import STAGE_ORDER
-from rerankers.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from reports.columns import Column
     from reports.values import Estimate, Group, SystemResult
 
-LAYOUTS = ("headline", "stages", "costs", "operations")
-_TIMED = LAYOUTS[1:]  # of rerankers alone
+_TIMED = GROUPED[1:]  # of rerankers alone
 
 
 def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
-    """A group's systems in one of `LAYOUTS`, or under columns named in a list.
+    """A group's systems in one of `GROUPED`, or under columns named in a list.
 
     Raises:
-        UnknownNameError: an unknown layout or column.
+        UnknownLayoutError: neither a layout nor a column.
+        UnknownNameError: an unknown column in a list.
     """
     systems = [system for system in group.systems if layout not in _TIMED or system.role == "reranker"]
     if layout == "stages":
         systems = [one for system in systems for one in (system, *_parts(system))]
     wanted = [column(name, group) for name in _names(group, layout)]
-    if layout in LAYOUTS:
+    if layout in GROUPED:
         wanted = [one for one in wanted if not (narrow and one.detail) and any(map(one.read, systems))]
     letters = lettered([system.notice for system in systems])
     columns = [_cells(one, systems, group) for one in wanted]
@@ -49,7 +49,7 @@ def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
         for place, system in enumerate(systems)
     )
     return Table(
-        name=f"{layout if layout in LAYOUTS else 'columns'}-{group.key}",
+        name=f"{layout if layout in GROUPED else 'columns'}-{group.key}",
         caption=_caption(group, layout),
         about=about(group),
         columns=tuple(one.head for one in wanted),
@@ -114,7 +114,7 @@ def _names(group: Group, layout: str) -> list[str]:
     names = [name.strip() for name in layout.split(",")]
     known = known_columns(group)
     if len(names) == 1 and layout not in known:
-        raise UnknownNameError("layout", layout, [*LAYOUTS, *known])
+        raise UnknownLayoutError(layout, known)
     return names
 
 

@@ -26,7 +26,8 @@ from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
 from reports.charts.trade_off import trade_off
 from reports.context import build
-from reports.tables import LAYOUTS, tables
+from reports.layouts import LAYOUTS
+from reports.tables import tables
 from rerankers.files import is_written_directly, replace_file
 from rerankers.interface import FAULTS
 from rerankers.redaction import without_secrets

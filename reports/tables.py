@@ -16,6 +16,7 @@ from benchmarks.store import read_results
 from reports import ablation, grouped, matrices, published
 from reports.columns import COLUMNS
 from reports.context import build
+from reports.layouts import LAYOUTS
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from reports.cells import Table
     from reports.values import Context
 
-LAYOUTS = (*grouped.LAYOUTS, "datasets", "significance", "ablation", "published", "reproduction")
 FORMATS = ("latex", "markdown", "csv")
 
 _NEEDED = {
@@ -66,7 +66,8 @@ def tables(context: Context, layout: str, *, narrow: bool = False) -> list[Table
     """A layout's tables; `narrow` leaves out the columns that are details.
 
     Raises:
-        UnknownNameError: neither a layout nor a list of columns.
+        UnknownLayoutError: neither a layout nor a column.
+        UnknownNameError: an unknown column in a list.
     """
     if layout == "datasets":
         return matrices.datasets(context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cli import main
+from reports.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,8 @@ def printed(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("rerankbench train shrink --dtype ", {"float16", "bfloat16", "float32"}),
         ("rerankbench train rank mistral-r", {"mistral-rank"}),
         ("rerankbench rerank --output x --reranker pe", {"pe-rank"}),
+        ("rerankbench table runs --layout st", {"stages"}),
+        ("rerankbench table --layout ", set(LAYOUTS)),
         ("rerankbench list me", {"measures"}),
         ("rerankbench report ca", {"candidates.jsonl"}),
     ],

@@ -13,7 +13,7 @@ from benchmarks.record import Operations
 from benchmarks.store import read_results
 from reports import latex
 from reports.context import build
-from reports.tables import LAYOUTS
+from reports.layouts import LAYOUTS
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from benchmarks.store import read_results
 from reports import latex, markdown
 from reports.context import build
-from reports.tables import FORMATS, LAYOUTS, table, tables
-from rerankers.errors import UnknownNameError
+from reports.layouts import LAYOUTS
+from reports.tables import FORMATS, table, tables
+from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
@@ -179,10 +180,21 @@ def test_a_notice_becomes_a_footnote_of_its_row(results: Folder) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "message"),
-    [("headlin", "did you mean headline"), ("nDCG@10,p5O", "unknown column 'p5O'; did you mean p95 or p50")],
+    [
+        ("headlin", "did you mean headline"),
+        ("significanc", "did you mean significance"),
+        ("p5O", "did you mean p95 or p50"),
+        ("nDCG@10,p5O", "unknown column 'p5O'; did you mean p95 or p50"),
+    ],
 )
 def test_an_unknown_layout_or_column_offers_near_misses(results: Folder, layout: str, message: str) -> None:
-    with pytest.raises(UnknownNameError, match=message):
+    with pytest.raises(InputError, match=message):
+        table([results.path], "csv", layout)
+
+
+@pytest.mark.parametrize("layout", ["headlin", "zzzzzz", "Headline", ""])
+def test_an_unknown_layout_lists_all_layouts(results: Folder, layout: str) -> None:
+    with pytest.raises(InputError, match=f"unknown layout {layout!r}; .*{', '.join(LAYOUTS)}"):
         table([results.path], "csv", layout)
 
 
