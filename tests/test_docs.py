@@ -166,6 +166,13 @@ def test_what_is_generated_is_the_code_s(name: str, what: str) -> None:
     assert page == getattr(schema, what)() + "\n", f"run: python -m benchmarks.schema {what} > docs/{name}"
 
 
+def test_the_page_of_promises_names_tests_and_modules_that_exist() -> None:
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|rerankers|benchmarks|reports)/[\w/.]+\.py)`", page)
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
 def test_the_faq_quotes_messages_that_exist() -> None:
     sources = [
         path.read_text(encoding="utf-8")

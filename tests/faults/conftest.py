@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import main
 from rerankers.errors import InputError
+from tests.faults.injector import TRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,6 +178,9 @@ for name, quick, thorough in (("faults", 6, 2000), ("slow-faults", 1, 200)):
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _JUDGE.refused:  # in this process: with -n each worker has its own
         terminalreporter.write_line(f"{len(_JUDGE.refused)} distinct bad inputs refused in one line each")
+    if TRIED:
+        told = " and ".join(f"{count} times '{kind}'" for kind, count in sorted(TRIED.items()))
+        terminalreporter.write_line(f"faults at file operations: {told}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -15,6 +15,7 @@ import errno
 import io
 import os
 import traceback
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     Work = Callable[[], int]
     """What a child does; returns its exit status."""
+
+TRIED: Counter[str] = Counter()
+"""Faults at file operations so far, by kind."""
 
 KILLED = 137
 CRASHED = 99
@@ -176,6 +180,8 @@ def trace(work: Work, folders: Sequence[Path]) -> Ended:
 
 def disturbed(work: Work, folders: Sequence[Path], fault: Fault | None) -> Ended:
     """Do the work in a child, with a fault."""
+    if fault is not None:
+        TRIED[fault.kind] += 1
     read, write = os.pipe()
     child = os.fork()
     if not child:
