@@ -172,8 +172,8 @@ def trusted(folders: Sequence[Path]) -> Iterator[None]:
         where = ", ".join(map(str, folders))
         reason = excerpt(error, 200) or type(error).__name__
         raise StoreError(
-            f"{where}: holds a value that cannot be read ({reason}); --debug shows which; delete its cell "
-            "and run again"
+            f"{where}: a record holds a value that cannot be read ({reason}). --debug shows which; run the "
+            "experiment into another folder with --out"
         ) from error
 
 
