@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import itertools
 import lzma
 import os
 import pickle
@@ -146,6 +147,7 @@ def tar() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer .* git lfs pull"),
         ("q1 0 d1 1\n".encode("utf-16"), "this is UTF-16 text; convert it to UTF-8"),
     ],
+    ids=itertools.count(),  # packed bytes tell the time at which they were made
 )
 @pytest.mark.parametrize("reader", [read_lines, read_json_lines, read_qrels, read_run, read_candidates])
 def test_another_binary_format_is_named(
