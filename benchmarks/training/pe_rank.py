@@ -107,7 +107,9 @@ def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Setting
 
 
 def train(stage: Stage, path: Path, overrides: Sequence[str], out: Path | None) -> list[str]:
-    """Run the trainings of a settings file one after the other; a line about each."""
+    """Run the trainings of a settings file one after the other; a line about each from the main process."""
+    from accelerate import PartialState
+
     from rerankers.pe_rank.training import run
 
     told = []
@@ -118,4 +120,4 @@ def train(stage: Stage, path: Path, overrides: Sequence[str], out: Path | None) 
         told.append(
             f"{outcome.step} steps{scored}; next: --reranker pe-rank --option model={outcome.checkpoint}"
         )
-    return told
+    return told if PartialState().is_main_process else []

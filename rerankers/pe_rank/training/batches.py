@@ -41,7 +41,7 @@ class Visits(Dataset[tuple[int, "Example"]]):
 
     def __init__(self, examples: Examples, *, batch_size: int, step_size: int, steps: int, seed: int) -> None:
         self._examples, self._batch_size, self._seed = examples, batch_size, seed
-        self._visits = steps * step_size
+        self._visits, self.step_size = steps * step_size, step_size
         self.epoch_size = visits_of_epoch(len(examples.lengths), step_size)
         self._order = lru_cache(maxsize=2)(self._epoch)
 

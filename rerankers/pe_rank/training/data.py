@@ -76,6 +76,8 @@ def prepare_data(
 ) -> Data:
     """Write the prompts, and embed what has to be embedded.
 
+    The encoder cuts training passages at `encoder.max_length` and held-out ones at `inference_max_length`.
+
     Raises:
         InputError: a sequence is too long.
     """
@@ -98,19 +100,33 @@ def prepare_data(
             max_length=settings.max_length,
         )
     say(f"{len(examples.lengths)} records with {len(passages.texts)} different passages")
-    trained_on = len(passages.texts)
-    held_out = records.validation
-    rows = None if held_out is None else [passages.add(record.passages) for record in held_out]
     store = cache_folder() / "embeddings"
+    validation = None
+    if records.validation is not None:
+        encoder.shorten(settings.encoder.inference_max_length)
+        validation = _validation(settings, records.validation, writer, encoder, store, say)
+    encoder.shorten(settings.encoder.max_length)
     vectors = embed(encoder, passages.texts, "passage", store, say)
     query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
-    collator = Collator(vectors[:trained_on], query_vectors, first_step.pool if distils else 0, settings.seed)
-    validation = None
-    if held_out is not None and rows is not None:
-        prompts = [writer.write(record.query, len(record.passages)) for record in held_out]
-        rankings = [record.ranking for record in held_out]
-        validation = Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
+    collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)
     return Data(examples, collator, validation)
+
+
+def _validation(
+    settings: Settings,
+    records: Sequence[RankingRecord],
+    writer: PromptWriter,
+    encoder: Encoder,
+    store: Path,
+    say: Callable[[str], None],
+) -> Validation:
+    """Return the held-out lists, their passages embedded as the checkpoint will embed them."""
+    passages = TextRows()
+    rows = [passages.add(record.passages) for record in records]
+    vectors = embed(encoder, passages.texts, "passage", store, say)
+    prompts = [writer.write(record.query, len(record.passages)) for record in records]
+    rankings = [record.ranking for record in records]
+    return Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
 
 
 def _distils(stage: Stage, settings: Settings) -> bool:

@@ -161,7 +161,9 @@ def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dty
         adapter = Path(scratch)
         save_file(cut, adapter / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
         replace_file(adapter / ADAPTER_CONFIG, json.dumps(kept, indent=2) + "\n")
-        training = {**manifest.training, "adapter_rank": {"trained": config["r"], "kept": rank}}
+        score = manifest.training.get("validation_ndcg@10")  # of the adapter before the cut
+        ranks = {"trained": config["r"], "kept": rank, "validation_ndcg@10_as_trained": score}
+        training = {**manifest.training, "adapter_rank": ranks, "validation_ndcg@10": None}
         projector = torch.nn.Module()
         for name, weight in load_file(checkpoint / "projector.safetensors").items():
             _register(projector, name, weight)

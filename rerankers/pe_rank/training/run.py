@@ -28,6 +28,7 @@ from rerankers.pe_rank.training.batches import Visits, visits_of_epoch
 from rerankers.pe_rank.training.data import prepare_data, read_data
 from rerankers.pe_rank.training.keeper import Keeper
 from rerankers.pe_rank.training.model import Objective, TrainableRanker
+from rerankers.pe_rank.training.processes import refuse_lost_processes
 from rerankers.pe_rank.training.result_folder import claim, last_state, refuse_another
 from rerankers.pe_rank.training.settings import PromptSettings
 from rerankers.pe_rank.training.start import find_start, with_start
@@ -63,6 +64,7 @@ def train(
         StoreError: another process trains in the folder.
         ModelError: a model does not load, or does not fit the checkpoint to start from.
     """
+    refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     if arguments.process_index:
         return _train(stage, settings, folder, _say_nothing, arguments)
@@ -95,7 +97,7 @@ def _train(
         settings.encoder.model,
         revision=settings.encoder.revision,
         pooling=settings.encoder.pooling,
-        max_length=settings.encoder.max_length,
+        max_length=max(settings.encoder.max_length, settings.encoder.inference_max_length),
         query_prefix=settings.encoder.query_prefix,
         passage_prefix=settings.encoder.passage_prefix,
         similarity="cosine",  # projectors read vectors of length one

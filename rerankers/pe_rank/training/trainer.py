@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,18 @@ class PERankTrainer(Trainer):
         self.validation, self._on_score = validation, on_score
         self._sums: dict[str, torch.Tensor] = {}
         self._summed = 0
+        self._visits = visits
+        self.clock = _Clock()
         super().__init__(
             model=model,
             args=arguments,
             data_collator=collator,
             train_dataset=visits,
             eval_dataset=[] if validation is not None else None,
-            callbacks=[_Log(log, say, len(visits)), *([_Deadline(max_seconds)] if max_seconds else [])],
+            callbacks=[
+                *([_Deadline(max_seconds)] if max_seconds else []),
+                _Log(log, say, visits.step_size, self.clock),
+            ],
         )
         self.remove_callback(PrinterCallback)
 
@@ -125,11 +131,22 @@ class PERankTrainer(Trainer):
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the loss's parts, on average since the last line."""
-        if "loss" in logs and self._summed:
-            logs |= {name: float(total) / self._summed for name, total in self._sums.items()}
+        """Log with the loss's parts, averaged since the last line over all processes, and epochs of data."""
+        if "loss" in logs and self._sums:
+            sums = torch.stack([total.float() for total in self._sums.values()])
+            means: Any = self.accelerator.reduce(sums / self._summed, reduction="mean")
+            logs |= dict(zip(self._sums, means.tolist(), strict=True))
             self._sums, self._summed = {}, 0
+        share = self.state.epoch  # of all steps, since the training data holds every epoch
+        self.state.epoch = self.state.global_step * self._visits.step_size / self._visits.epoch_size
         super().log(logs, start_time)
+        self.state.epoch = share
+
+    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
+        """Keep the seconds of evaluating and saving, which are no training."""
+        start = time.monotonic()
+        super()._maybe_log_save_evaluate(*arguments, **options)
+        self.clock.seconds_aside += time.monotonic() - start
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Mean nDCG@10 on the validation lists; see `evaluation`."""
@@ -210,19 +227,33 @@ class _Deadline(TrainerCallback):
             control.should_training_stop = True
 
 
+@dataclass(slots=True)
+class _Clock:
+    """Seconds spent on evaluating and saving since the last line of the log."""
+
+    seconds_aside: float = 0.0
+
+
 class _Log(TrainerCallback):
     """The JSONL file, lines for people, and the digests of saved states."""
 
-    def __init__(self, path: Path, say: Callable[[str], None], visits: int) -> None:
-        self._path, self._say, self._visits = path, say, visits
+    def __init__(self, path: Path, say: Callable[[str], None], step_size: int, clock: _Clock) -> None:
+        self._path, self._say, self._step_size, self._clock = path, say, step_size, clock
         self._step, self._time = 0, 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._step, self._time = state.global_step, time.monotonic()
+        self._clock.seconds_aside = 0.0
         if state.is_world_process_zero:
             begin_log(self._path, state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step >= state.max_steps or control.should_training_stop:
+            control.should_log = True  # the last steps too
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -244,9 +275,11 @@ class _Log(TrainerCallback):
         line: dict[str, object] = {"step": state.global_step, **logs}
         if "loss" in logs:
             now, steps = time.monotonic(), state.global_step - self._step
-            line["lists_per_second"] = round(steps * self._visits / state.max_steps / (now - self._time), 3)
+            seconds = now - self._time - self._clock.seconds_aside
+            line["lists_per_second"] = round(steps * self._step_size / seconds, 3)
             line["peak_memory_bytes"] = _peak_memory()
             self._step, self._time = state.global_step, now
+            self._clock.seconds_aside = 0.0
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._say(self._sentence(line, state))

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Make = Callable[..., Settings]
 
 
-def losses(folder: Path) -> list[float]:
+def losses(folder: Path, name: str = "loss") -> list[float]:
     found = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in found if "loss" in line]
+    return [line[name] for line in found if name in line]
 
 
 def trained(stage: Stage, settings: Settings, folder: Path) -> list[float]:
@@ -49,9 +49,25 @@ def test_two_processes_learn_what_one_learns(make_settings: Make, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "both") == pytest.approx(alone, rel=1e-5)
+    assert losses(tmp_path / "both", "list_mle") == pytest.approx(alone, rel=1e-5)  # the loss's only part
+    assert done.stdout.count("next: ") == 1
     for name in ("adapter_model.safetensors", "projector.safetensors"):
         left, right = (load_file(tmp_path / run / "last" / name) for run in ("alone", "both"))
         assert all(torch.allclose(left[key], right[key], atol=1e-5) for key in left)
+
+
+def test_processes_that_a_launcher_did_not_start_are_told(make_settings: Make, tmp_path: Path) -> None:
+    config = tmp_path / "rank.yaml"
+    config.write_text(yaml.safe_dump(make_settings("rank").model_dump(mode="json", exclude_unset=True)))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = ["-m", "benchmarks.cli", "train", "rank", str(config), "--out", str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode != 0
+    assert "accelerate launch --num_processes 2: it started one process" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_computing_activations_again_changes_no_loss(make_settings: Make, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""How many processes a launcher was asked for, and how many it started."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+
+from rerankers.errors import InputError
+
+_LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "launch.py"}
+
+
+def refuse_lost_processes() -> None:
+    """Refuse to train alone where `accelerate launch` was asked for several processes on CPUs.
+
+    It starts one process on CPUs whatever `--num_processes` says, and says nothing of it.
+
+    Raises:
+        InputError: several processes were asked for, and this is the only one.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return
+    try:
+        arguments = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return
+    if not any(Path(argument).name in _LAUNCHERS for argument in arguments[:4]):
+        return
+    count = _asked_for(arguments)
+    if count > 1:
+        raise InputError(
+            f"accelerate launch --num_processes {count}: it started one process. On CPUs, start them with "
+            f"ACCELERATE_USE_CPU=true torchrun --nproc-per-node {count} -m benchmarks.cli train ..."
+        )
+
+
+def _asked_for(arguments: list[str]) -> int:
+    """Return the value of `--num_processes`; 1 without one."""
+    spread = [part for argument in arguments for part in argument.split("=", 1)]
+    for name, value in pairwise(spread):
+        if name.replace("-", "_") == "__num_processes" and value.isdigit():
+            return int(value)
+    return 1
