@@ -15,7 +15,6 @@ Ray runs a task again whose worker or machine is lost. A task's results come bac
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.cell import committed, read_record, recover, write_record
 from benchmarks.executors.local import pool_or_failures
+from benchmarks.executors.ray_cluster import connect, next_done, no_node, short_messages
 from benchmarks.pipeline import explain, new_record, run_cells
 from benchmarks.progress import say
 from benchmarks.protocol import batches
@@ -35,7 +35,7 @@ from rerankers.interface import Reranker
 from rerankers.registry import capabilities, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.candidates import Pool
     from benchmarks.config import Experiment
@@ -65,7 +65,8 @@ def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) 
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: the experiment has a budget, which only one process can keep; or no node has CPUs.
+        InputError: the experiment has a budget, which only one process can keep; no Ray answers at
+            `RAY_ADDRESS`; or no node has CPUs.
         StoreError: the results cannot be written.
     """
     try:
@@ -76,12 +77,13 @@ def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) 
         raise InputError("only one process can keep a budget; leave it out, or use --executor local")
     is_ours = not ray.is_initialized()
     if is_ours:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    try:
-        return _run(experiment, cells, folder, ray)
-    finally:
-        if is_ours:
-            ray.shutdown()
+        connect(ray)
+    with short_messages():
+        try:
+            return _run(experiment, cells, folder, ray)
+        finally:
+            if is_ours:
+                ray.shutdown()
 
 
 def _run(experiment: Experiment, cells: Sequence[CellPlan], folder: Path, ray: Any) -> dict[str, Exception]:
@@ -89,6 +91,7 @@ def _run(experiment: Experiment, cells: Sequence[CellPlan], folder: Path, ray: A
     measure = ray.remote(max_retries=RETRIES)(_measure)
     failures: dict[str, Exception] = {}
     tasks: dict[Any, list[Gathering]] = {}
+    requests: dict[Any, dict[str, int]] = {}
     for pool_plan, group in groupby(cells, key=lambda cell: cell.pool):
         some = list(group)
         pool = pool_or_failures(experiment, pool_plan, some, folder)
@@ -105,19 +108,19 @@ def _run(experiment: Experiment, cells: Sequence[CellPlan], folder: Path, ray: A
                     sent[query_ids] = ray.put(_part(pool, query_ids))
                 earlier = [each.part(query_ids) for each in gathered]
                 arguments = counting, together, sent[query_ids], earlier, str(Path.cwd())
-                tasks[measure.options(**device).remote(*arguments)] = gathered
+                task = measure.options(**device).remote(*arguments)
+                tasks[task], requests[task] = gathered, device
                 counting = experiment.model_copy(update={"count_operations": 0})  # the first shard counts
             for each in gathered:
                 each.tasks = sum(gathered is other for other in tasks.values())
-    total = len(tasks)
+    total, lost = len(tasks), ""
     while tasks:
-        ((done,), _) = ray.wait(list(tasks), num_returns=1)
+        done = None if lost else next_done(ray, {task: requests[task] for task in tasks})
+        if done is None:
+            done, lost = next(iter(tasks)), lost or _lost({task: requests[task] for task in tasks})
+            ray.cancel(done)
         gathered = tasks.pop(done)
-        results: list[Measured | str]
-        try:
-            results = list(ray.get(done))
-        except ray.exceptions.RayError as error:
-            results = [explain(getattr(error, "cause", None) or error)] * len(gathered)
+        results = [lost] * len(gathered) if lost else _results(ray, done, len(gathered))
         for each, result in zip(gathered, results, strict=True):
             each.add(result)
             if each.failure is not None:
@@ -125,6 +128,18 @@ def _run(experiment: Experiment, cells: Sequence[CellPlan], folder: Path, ray: A
             said = f" failed: {each.failure}" if each.failure else ""
             say(f"task {total - len(tasks)} of {total}: {each.plan.pool.name}: {each.plan.label}{said}")
     return failures
+
+
+def _lost(requests: Mapping[Any, Mapping[str, int]]) -> str:
+    return f"{no_node(requests)}. Start one with `ray start`, then run the same command again."
+
+
+def _results(ray: Any, task: Any, count: int) -> list[Measured | str]:
+    """Return what a task gave for each of its cells, or why it was lost."""
+    try:
+        return list(ray.get(task))
+    except ray.exceptions.RayError as error:
+        return [explain(getattr(error, "cause", None) or error)] * count
 
 
 def _measure(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.config import load_experiment
+from benchmarks.executors import ray_cluster
 from benchmarks.executors.local import Outcome, run
 from benchmarks.executors.ray import Gathering, _device, _shards, on_cluster
 from benchmarks.pipeline import freeze_pool
@@ -29,7 +34,7 @@ from pathlib import Path
 
 import ray
 
-from rerankers.interface import Cost, Ranking, Reranker
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker
 
 
 class Mine(Reranker):
@@ -65,6 +70,14 @@ class Mine(Reranker):
         with Path("notes.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\\n")
         return rankings
+
+
+class OnCpu(Mine):
+    """The same without a GPU."""
+
+    @classmethod
+    def capabilities(cls, options):
+        return Capabilities(may_use_gpu=False)
 '''
 
 
@@ -184,6 +197,79 @@ def test_a_lost_machines_shard_is_run_again_elsewhere(
     assert rankings(here / "ray") == rankings(here / "local")
     (cell,) = read_results(here / "ray").cells
     assert len(cell.record.sessions) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_without_a_node_that_can_run_them_tasks_are_given_up(
+    two_nodes: Any,
+    here: Path,
+    write_experiment: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The largest node leaves for good, and takes the only place for a task of its size with it."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "GRACE_SECONDS", 2.0)
+    monkeypatch.setattr(ray_cluster, "POLL_SECONDS", 1.0)
+    spared = ray.get_runtime_context().get_node_id()
+    two_nodes.add_node(num_cpus=3)
+    systems = [
+        {"name": "mine:OnCpu", "label": f"{seed}", "options": {"leaves": spared, "seed": seed}}
+        for seed in range(2)
+    ]
+    path = write_experiment(queries=QUERIES, rerankers=systems, protocol={"warmup": 0})
+    assert go(path, here / "ray").exit_status == 1
+    printed = capfd.readouterr()
+    errors = [cell.record.error or "" for cell in read_results(here / "ray").cells]
+    assert len(errors) == 2
+    assert all("no node with 3 CPUs and 0 GPUs is left" in error for error in errors)
+    assert len([line for line in printed.err.splitlines() if "waiting 2 seconds" in line]) == 1
+    assert "(raylet)" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize("address", ["nonsense", "head:", ":6379", "head:port"])
+def test_what_is_no_address_of_a_cluster_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=f"RAY_ADDRESS={address}: is no address. Write HOST:PORT"):
+        ray_cluster.connect(pytest.importorskip("ray"))
+
+
+def test_a_closed_port_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(InputError, match=r"cannot connect \(Connection refused\)") as error:
+        ray_cluster.connect(pytest.importorskip("ray"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_port_of_another_program_is_one_line_after_seconds(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "PROBE_SECONDS", 4.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(InputError, match=r"no Ray cluster can be used there \(no answer within 4 sec"):
+            ray_cluster.connect(ray)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_private_cluster_is_said_and_a_lost_worker_is_a_line_each_time(
+    here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    path = write_experiment(queries=QUERIES, rerankers=[mine(dies=True)], protocol={"warmup": 0})
+    command = [sys.executable, "-m", "benchmarks.cli", "run", str(path), "--executor", "ray"]
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    done = subprocess.run(
+        [*command, "--out", str(here / "out")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "a private one was started on this machine" in done.stderr
+    assert (here / "died").exists()
+    assert len([line for line in done.stderr.splitlines() if "worker died" in line]) == 1
+    assert "raylet" not in done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
