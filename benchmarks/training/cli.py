@@ -44,6 +44,11 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
             "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting"
         )
         added.add_argument("--out", type=Path, metavar="DIR", help="result folder; the same command resumes")
+        added.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="check data and models, say what would be trained, and stop",
+        )
     shrink = _add(
         tools,
         common,
@@ -117,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     from benchmarks.training.pe_rank import train
 
     overrides: Sequence[str] = options.set
-    for line in train(options.stage, options.config, overrides, options.out):
+    for line in train(options.stage, options.config, overrides, options.out, dry_run=options.dry_run):
         print(line)
     return 0
 

@@ -106,8 +106,13 @@ def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Setting
         raise explained(file, error, model) from error
 
 
-def train(stage: Stage, path: Path, overrides: Sequence[str], out: Path | None) -> list[str]:
-    """Run the trainings of a settings file one after the other; a line about each from the main process."""
+def train(
+    stage: Stage, path: Path, overrides: Sequence[str], out: Path | None, *, dry_run: bool = False
+) -> list[str]:
+    """Run the trainings of a settings file one after the other; a line about each from the main process.
+
+    With `dry_run` each stops before its first step, and its folder is left alone.
+    """
     from accelerate import PartialState
 
     from rerankers.pe_rank.training import run
@@ -115,6 +120,10 @@ def train(stage: Stage, path: Path, overrides: Sequence[str], out: Path | None) 
     told = []
     for settings in load_settings(stage, find_settings(str(path)), overrides, out):
         folder = Path(settings.out or "")
+        if dry_run:
+            run.plan(stage, settings, folder, say)
+            told.append(f"dry run: nothing was trained or written in {folder}")
+            continue
         outcome = run.train(stage, settings, folder, say)
         scored = "" if outcome.best_score is None else f", best nDCG@10 {outcome.best_score:.4f}"
         told.append(

@@ -69,6 +69,17 @@ class Validation:
     def __len__(self) -> int:
         return len(self._prompts)
 
+    def chance(self) -> float:
+        """Return the mean nDCG@10 expected of random orders: every place has the mean gain of its list."""
+        expected = []
+        for ranking in self._rankings:
+            places = range(min(_DEPTH, len(ranking)))
+            discounts = [1 / np.log2(place + 2) for place in places]
+            gains = [_DEPTH - place for place in places]
+            ideal = float(np.dot(gains, discounts))
+            expected.append(sum(gains) / len(ranking) * sum(discounts) / ideal if ideal else 1.0)
+        return float(np.mean(expected))
+
     def scores(self, model: TrainableRanker) -> npt.NDArray[np.float64]:
         """nDCG@10 of each list; the model is left as it was."""
         was_training = model.training

@@ -28,6 +28,7 @@ from rerankers.pe_rank.training.batches import Visits, visits_of_epoch
 from rerankers.pe_rank.training.data import prepare_data, read_data
 from rerankers.pe_rank.training.keeper import Keeper
 from rerankers.pe_rank.training.model import Objective, TrainableRanker
+from rerankers.pe_rank.training.plan import first_score, plan_lines
 from rerankers.pe_rank.training.processes import refuse_lost_processes
 from rerankers.pe_rank.training.result_folder import claim, last_state, refuse_another
 from rerankers.pe_rank.training.settings import PromptSettings
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from transformers import TrainingArguments
 
+    from rerankers.pe_rank.training.data import Data
     from rerankers.pe_rank.training.settings import Settings, Stage
     from rerankers.pe_rank.training.start import Start
 
@@ -54,6 +56,33 @@ class Outcome:
     checkpoint: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """Everything that a training consists of, before its first step."""
+
+    settings: Settings
+    base: CausalLM
+    encoder: Encoder
+    template: PromptTemplate
+    data: Data
+    model: TrainableRanker
+    visits: Visits
+
+
+def plan(
+    stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], *, use_cpu: bool = False
+) -> None:
+    """Do everything that comes before the first step, say what would be trained, and leave the folder alone.
+
+    Raises:
+        InputError, ModelError: as `train`.
+    """
+    arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
+    setup = _set_up(stage, settings, folder, _say_nothing if arguments.process_index else say, arguments)
+    if setup.data.validation is not None and not arguments.process_index:
+        say(first_score(setup.data.validation, setup.model))
+
+
 def train(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], *, use_cpu: bool = False
 ) -> Outcome:
@@ -64,7 +93,6 @@ def train(
         StoreError: another process trains in the folder.
         ModelError: a model does not load, or does not fit the checkpoint to start from.
     """
-    refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     if arguments.process_index:
         return _train(stage, settings, folder, _say_nothing, arguments)
@@ -72,9 +100,10 @@ def train(
         return _train(stage, settings, folder, say, arguments)
 
 
-def _train(
+def _set_up(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
-) -> Outcome:
+) -> _Setup:
+    refuse_lost_processes()
     say(f"training stage {stage} in {folder}")
     start = None if settings.init_from is None else find_start(settings.init_from)
     if start is not None:
@@ -106,20 +135,29 @@ def _train(
     )
     with arguments.main_process_first(desc="embedding"):  # the others read its store
         data = prepare_data(stage, settings, records, writer, encoder, say)
-        claim(folder, stage, settings)
     model = _model(settings, start, base, encoder)
-    world = arguments.world_size
-    step_size = settings.optimizer.batch_size * settings.optimizer.accumulation * world
+    step_size = settings.optimizer.batch_size * settings.optimizer.accumulation * arguments.world_size
     epoch = visits_of_epoch(len(data.examples.lengths), step_size)
-    steps = settings.optimizer.max_steps or max(1, round(settings.optimizer.epochs * epoch / step_size))
     visits = Visits(
         data.examples,
         batch_size=settings.optimizer.batch_size,
         step_size=step_size,
-        steps=steps,
+        steps=settings.optimizer.max_steps or max(1, round(settings.optimizer.epochs * epoch / step_size)),
         seed=settings.seed,
     )
-    keeper = Keeper(folder, stage, settings, model, base, encoder, template)
+    for line in plan_lines(settings.optimizer, visits, model, arguments.world_size):
+        say(line)
+    return _Setup(settings, base, encoder, template, data, model, visits)
+
+
+def _train(
+    stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
+) -> Outcome:
+    setup = _set_up(stage, settings, folder, say, arguments)
+    settings, data, model, visits = setup.settings, setup.data, setup.model, setup.visits
+    with arguments.main_process_first(desc="claiming the folder"):
+        claim(folder, stage, settings)
+    keeper = Keeper(folder, stage, settings, model, setup.base, setup.encoder, setup.template)
     trainer = PERankTrainer(
         model,
         arguments,
@@ -134,7 +172,10 @@ def _train(
     keeper.trainer = trainer
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
-    trainer.train(resume_from_checkpoint=last_state(folder / "states", say))
+    state = last_state(folder / "states", say)
+    if state is None and data.validation is not None and not trainer.is_sharded:
+        say(first_score(data.validation, model))
+    trainer.train(resume_from_checkpoint=state)
     step = trainer.state.global_step
     if data.validation is not None and keeper.last_scored != step:
         trainer.evaluate()

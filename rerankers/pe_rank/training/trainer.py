@@ -6,6 +6,7 @@ Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. What is froz
 from __future__ import annotations
 
 import json
+import math
 import random
 import resource
 import sys
@@ -21,7 +22,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from rerankers.errors import ModelError
+from rerankers.errors import InputError, ModelError
 from rerankers.pe_rank.training.result_folder import begin_log, seal_state
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from rerankers.pe_rank.training.evaluation import Validation
     from rerankers.pe_rank.training.model import TrainableRanker
     from rerankers.pe_rank.training.settings import Settings
+
+
+_FAR_ABOVE, _MANY_LINES = 1.5, 5  # times the first loss, lines of the log in a row: the training diverged
 
 
 def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = False) -> TrainingArguments:
@@ -112,6 +116,7 @@ class PERankTrainer(Trainer):
             callbacks=[
                 *([_Deadline(max_seconds)] if max_seconds else []),
                 _Log(log, say, visits.step_size, self.clock),
+                _Divergence(say),
             ],
         )
         self.remove_callback(PrinterCallback)
@@ -225,6 +230,37 @@ class _Deadline(TrainerCallback):
     ) -> None:
         if time.monotonic() >= self._end:
             control.should_training_stop = True
+
+
+class _Divergence(TrainerCallback):
+    """Ends a training whose loss is not finite, or stays far above the first one."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._high = 0  # lines of the log in a row
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        loss, first = logs["loss"], next(line["loss"] for line in state.log_history if "loss" in line)
+        self._high = self._high + 1 if loss > _FAR_ABOVE * first else 0
+        advice = "Lower optimizer.learning_rate, lengthen optimizer.warmup or enlarge the batch"
+        if not math.isfinite(loss):
+            raise InputError(
+                f"step {state.global_step}: the training diverged, its loss is {loss}. {advice}."
+            )
+        course = f"step {state.global_step}: the loss is {loss:.4g}, far above the first one ({first:.4g})"
+        if self._high == _MANY_LINES:
+            raise InputError(f"{course} for {_MANY_LINES} lines of the log: it diverged. {advice}.")
+        if self._high and state.global_step >= state.max_steps:
+            self._say(f"warning: {course} at the end: it diverged. {advice}.")
 
 
 @dataclass(slots=True)

@@ -135,6 +135,11 @@ def test_the_command_trains_and_goes_on(
         "optimizer: {batch_size: 2, max_steps: 2}",
     )
     out = tmp_path / "run"
+    assert main(["train", "query", str(path), "--dry-run", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "dry run" in shown.out
+    assert "2 steps, 1 epochs of 4 records" in shown.err
+    assert not out.exists()
     for _ in range(2):
         assert main(["train", "query", str(path), "--out", str(out)]) == 0
         assert f"model={out / 'best'}" in capsys.readouterr().out
