@@ -25,6 +25,7 @@ LIBRARIES = (
     "sentence-transformers",
     "accelerate",
     "httpx2",
+    "openai",
     "pyserini",
     "ir-datasets",
     "ir-measures",

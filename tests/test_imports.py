@@ -104,4 +104,5 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     loaded = set(done.stdout.rpartition("IMPORTED")[2].split())
     heavy = {"torch", "transformers", "pyserini", "pydantic", "scipy", "ir_measures", "ir_datasets", "yaml"}
+    heavy |= {"openai", "httpx2"}
     assert not loaded & heavy

@@ -1,5 +1,7 @@
 """The HTTP client of endpoints: posts JSON to one address, and bounds what the response may take.
 
+`rerankers.llm.openai_client` sends through the `openai` package instead, within the same bounds.
+
 A response takes `timeout_seconds` at most, however slowly it drips, and a size that depends on the request.
 Responses are asked for uncompressed; one that is compressed all the same is unpacked up to that size.
 Redirects are followed within the same host only: passages and the key go nowhere else.
@@ -11,6 +13,7 @@ import asyncio
 import json
 import zlib
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,7 +24,7 @@ from rerankers.errors import BackendError, InputError
 from rerankers.redaction import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 LEAST_BOUND_BYTES = 2**22
 """A response may have as many bytes, and twice those of its request, which rerank servers repeat."""
@@ -38,26 +41,18 @@ class HttpClient:
         key: sent as a bearer token; None for servers without keys.
         timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
         connections: how many are kept open at most.
-        headers: further headers.
     """
 
-    def __init__(
-        self,
-        url: httpx2.URL,
-        key: str | None,
-        timeout_seconds: float,
-        connections: int,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+    def __init__(self, url: httpx2.URL, key: str | None, timeout_seconds: float, connections: int) -> None:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key is not None:
-            sent["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {key}"
         self._url = url
         self._timeout_seconds = timeout_seconds
         # A connection that cannot be made fails before the deadline, so that it is known to cost nothing.
         connect = min(LONGEST_CONNECT_SECONDS, timeout_seconds / 2)
-        self._client = httpx2.AsyncClient(
-            headers=sent,
+        self._connections = BoundedConnections(
+            headers=headers,
             timeout=httpx2.Timeout(timeout_seconds, connect=connect, pool=None),
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
@@ -82,8 +77,9 @@ class HttpClient:
         Raises:
             the errors of `post`.
         """
-        request = self._client.build_request("GET", self._url.copy_with(path=path))
-        async with self._bounded(request, LEAST_BOUND_BYTES) as pieces:
+        request = self._connections.build_request("GET", self._url.copy_with(path=path))
+        send = partial(self._connections.send, request)
+        async with self._bounded(send, LEAST_BOUND_BYTES) as pieces:
             return json.loads(b"".join([piece async for piece in pieces]))
 
     @asynccontextmanager
@@ -93,22 +89,23 @@ class HttpClient:
         Raises:
             the errors of `post`, but for those about JSON.
         """
-        request = self._client.build_request("POST", self._url, content=body)
         most = LEAST_BOUND_BYTES + 2 * len(body) + further_bytes
-        async with self._bounded(request, most) as pieces:
+        async with self._bounded(partial(self._send, body), most) as pieces:
             yield pieces
 
+    async def _send(self, body: bytes) -> httpx2.Response:
+        """Post the body once; the response is not read yet."""
+        return await self._connections.send(self._connections.build_request("POST", self._url, content=body))
+
     @asynccontextmanager
-    async def _bounded(self, request: httpx2.Request, most: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _bounded(
+        self, send: Callable[[], Awaitable[httpx2.Response]], most: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._send(request)
+                response = await send()
                 pieces = _pieces(response, most)
                 try:
-                    if not response.is_success:
-                        said = await _read_up_to(response, _MOST_ERROR_BYTES)
-                        wait = response.headers.get("retry-after", "")
-                        raise StatusError(response.status_code, read_error(said), wait)
                     yield pieces
                 finally:
                     await pieces.aclose()
@@ -120,21 +117,45 @@ class HttpClient:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._client.is_closed
+        return self._connections.is_closed
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._connections.aclose()
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+
+class BoundedConnections(httpx2.AsyncClient):
+    """A connection pool that follows no redirect to another host, and reads the start of a failure only."""
+
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = True,
+        auth: Any = httpx2.USE_CLIENT_DEFAULT,
+        follow_redirects: Any = False,
+    ) -> httpx2.Response:
+        """Send a request; the response is a success whose body is not read yet, for its reader bounds it.
+
+        Raises:
+            httpx2.HTTPError: the connection broke.
+            StatusError: the endpoint reports a failure.
+            BackendError: the endpoint redirects to another host.
+        """
         for _ in range(_MOST_REDIRECTS):
-            response = await self._client.send(request, stream=True)
-            following = response.next_request
-            if following is None:
+            response = await super().send(request, stream=True, auth=auth, follow_redirects=False)
+            if response.is_success:
                 return response
-            await response.aclose()
+            try:
+                following = response.next_request
+                if following is None:
+                    text = await _read_up_to(response, _MOST_ERROR_BYTES)
+                    wait = response.headers.get("retry-after", "")
+                    raise StatusError(response.status_code, read_error(text), wait)
+            finally:
+                await response.aclose()
             request = _followed(request, following)
-        raise BackendError(f"{self._url.host} redirects in a circle; check base_url")
+        raise BackendError(f"{request.url.host} redirects in a circle; check base_url")
 
 
 def address(option: str, written: str, path: str) -> httpx2.URL:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rerankers.endpoints.keys import read_key
-from rerankers.errors import InputError
+from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rerankers.llm.options import ChatOptions
 
 CHAT_KEY = "OPENAI_API_KEY"
+_CUSTOM_HEADERS = "OPENAI_CUSTOM_HEADERS"  # which the `openai` package would send everywhere
 _ENDPOINTS_ONLY = ("base_url", "recording", "price", "extra_body")
 _COUNTED_BY_US = ("n", "best_of", "stream_options")  # more answers would cost more than is set aside
 _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream")
@@ -24,8 +27,16 @@ def refuse_foreign_options(options: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: there is one.
+        MissingExtraError: the `openai` package is not installed.
     """
     if options["backend"] == "openai":
+        if find_spec("openai") is None:
+            raise MissingExtraError("backend 'openai'", "openai")
+        if os.environ.get(_CUSTOM_HEADERS):
+            raise InputError(
+                f"{_CUSTOM_HEADERS} is set. Unset it: secrets in these headers cannot be kept out of "
+                "messages and records."
+            )
         if options["revision"] is not None:
             raise InputError("the openai backend knows no revision; name the exact model instead")
         for name in _WRITTEN_BY_US:
@@ -59,6 +70,7 @@ def open_chat(options: ChatOptions) -> ChatBackend:
 
     Raises:
         InputError: an option does not belong to the backend, or a key is missing or malformed.
+        MissingExtraError: the `openai` package is not installed.
         ModelError: the model does not load.
     """
     refuse_foreign_options(dict(options))

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from rerankers.endpoints.client import HttpClient, address, lines
+from rerankers.endpoints.client import address, lines
 from rerankers.endpoints.failures import Endpoint, StatusError
 from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.paid import PaidCall, PaidClient
@@ -22,6 +22,7 @@ from rerankers.errors import InputError
 from rerankers.interface import Cost
 from rerankers.llm.backends import CHAT_KEY
 from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, T, Talk
+from rerankers.llm.openai_client import OpenAIClient
 from rerankers.llm.prices import find_price
 from rerankers.llm.reading import GrowingAnswer, read_completion, refused
 from rerankers.llm.recording import BY_ENDPOINT, Exchange, canonical
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _OPENAI_URL = "https://api.openai.com/v1"
 _PATH = "/chat/completions"
 _KEY = CHAT_KEY
-_OPENAI_HEADERS = {"OPENAI_ORG_ID": "OpenAI-Organization", "OPENAI_PROJECT_ID": "OpenAI-Project"}
 _FILTER_RETRIES = 2  # of a prompt that a content filter refused, which costs nothing
 _TOKENS_PER_MESSAGE = 8  # more than chat templates put around a message
 _STREAM_BYTES_PER_TOKEN = 2**10  # more than a chunk has around a token
@@ -68,7 +68,15 @@ class OpenAIChat(ChatBackend):
         self._options = options
         self._is_openai = base_url is None
         url = address("base_url", base_url or _OPENAI_URL, _PATH)
-        http = HttpClient(url, self._key, options.timeout_seconds, options.concurrency, self._headers(url))
+        http = OpenAIClient(
+            url,
+            self._key,
+            options.timeout_seconds,
+            options.concurrency,
+            # Azure's dated API takes the key in a header of its own.
+            headers={"api-key": self._key} if self._key and "api-version" in url.params else {},
+            names_organization=self._is_openai,
+        )
         root = url.copy_with(userinfo=b"", query=None, path=url.path.removesuffix(_PATH.removeprefix("/")))
         self._url = str(root)
         name = f"{url.host} (model {options.model!r})"
@@ -119,13 +127,6 @@ class OpenAIChat(ChatBackend):
     def close(self) -> None:
         """Close connections, the event loop and the recording."""
         self._client.close()
-
-    def _headers(self, url: Any) -> dict[str, str]:
-        """Return the headers that some vendors ask for."""
-        if self._is_openai:
-            return {name: os.environ[key] for key, name in _OPENAI_HEADERS.items() if os.environ.get(key)}
-        # Azure's dated API takes the key in a header of its own.
-        return {"api-key": self._key} if self._key and "api-version" in url.params else {}
 
     async def _drive(self, talk: Talk[T], clock: StageClock, alone: bool) -> T:
         try:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 
 from rerankers.endpoints import failures
-from rerankers.errors import BackendError, InputError
+from rerankers.endpoints.client import address
+from rerankers.errors import BackendError, InputError, MissingExtraError
+from rerankers.llm.openai_client import OpenAIClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,6 +241,81 @@ def test_the_key_stays_out_of_descriptions(
     assert "secret-key" not in json.dumps(reranker.describe())
     with_password = rankgpt(base_url="http://user:secret-word@localhost/v1?key=secret-word")
     assert with_password.describe()["endpoint"] == "http://localhost/v1/"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_requests_come_from_the_openai_package(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    clock: StageClock,
+    stream: bool,
+) -> None:
+    rankgpt(stream=stream).rerank(requests[:1], clock)
+    for headers in endpoint.headers:
+        assert headers["user-agent"] == f"AsyncOpenAI/Python {openai.__version__}"
+        assert headers["x-stainless-package-version"] == openai.__version__
+        assert headers["x-stainless-retry-count"] == "0"
+        assert headers["accept-encoding"] == "identity"
+
+
+def test_an_endpoint_without_keys_is_sent_none(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    clock: StageClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    rankgpt().rerank(requests[:1], clock)
+    assert "authorization" not in endpoint.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("names_organization", "sent"), [(True, ("org-a", "project-b")), (False, (None, None))]
+)
+def test_only_openai_is_told_the_organization(
+    endpoint: Endpoint,
+    make_reply: MakeReply,
+    monkeypatch: pytest.MonkeyPatch,
+    names_organization: bool,
+    sent: tuple[str | None, ...],
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-a")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-b")
+    endpoint.reply = lambda body: make_reply("hello")
+    url = address("base_url", endpoint.base_url, "/chat/completions")
+
+    async def ask() -> None:
+        client = OpenAIClient(url, None, 5.0, 1, {}, names_organization)
+        await client.post(b'{"model": "m", "messages": []}')
+        await client.close()
+
+    asyncio.run(ask())
+    headers = endpoint.headers[0]
+    assert (headers.get("openai-organization"), headers.get("openai-project")) == sent
+
+
+def test_a_chat_endpoint_that_is_not_opened_imports_no_client() -> None:
+    code = "import sys, rerankers.llm.backends, rerankers.rankgpt; assert 'openai' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_package_names_the_extra(
+    rankgpt: Callable[..., Reranker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "rerankbench\[openai\]"'):
+        rankgpt()
+
+
+def test_headers_that_may_hold_secrets_are_refused(
+    rankgpt: Callable[..., Reranker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer planted-secret")
+    with pytest.raises(InputError, match="OPENAI_CUSTOM_HEADERS is set") as raised:
+        rankgpt()
+    assert "planted-secret" not in str(raised.value)
 
 
 def test_a_key_that_an_error_quotes_is_not_passed_on(

@@ -1,0 +1,76 @@
+"""The client of chat endpoints: requests of the `openai` package, within the bounds of all endpoints.
+
+The package writes, signs and sends each request. Its own retries are off, since `rerankers.endpoints.paid`
+retries within the budget. Its typed method for chat is passed over: it validates every message again, which
+takes more time than all else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+import openai
+
+from rerankers.endpoints.client import HttpClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openai._types import Headers
+
+_NO_KEY = "none"  # the package insists on a key, which servers without keys are not sent
+
+
+class OpenAIClient(HttpClient):
+    """One `openai.AsyncOpenAI` for one address.
+
+    Args:
+        url: the address of chat completions.
+        key: sent as a bearer token; None for servers without keys.
+        timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
+        connections: how many are kept open at most.
+        headers: further headers.
+        names_organization: whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are sent, which only OpenAI may know.
+    """
+
+    def __init__(
+        self,
+        url: httpx2.URL,
+        key: str | None,
+        timeout_seconds: float,
+        connections: int,
+        headers: Mapping[str, str],
+        names_organization: bool,
+    ) -> None:
+        super().__init__(url, None, timeout_seconds, connections)
+        self._openai = openai.AsyncOpenAI(
+            api_key=key or _NO_KEY,
+            base_url=url,
+            max_retries=0,
+            timeout=self._connections.timeout,
+            default_headers=headers,
+            http_client=self._connections,
+        )
+        if not names_organization:
+            self._openai.organization = self._openai.project = None
+        self._headers: Headers = {} if key else {"Authorization": openai.Omit()}
+
+    async def _send(self, body: bytes) -> httpx2.Response:
+        streaming: bool = True  # the response as it comes, not the package's stream of checked objects
+        try:
+            response = await self._openai.post(
+                str(self._url),
+                content=body,
+                options={"headers": self._headers},
+                cast_to=httpx2.Response,
+                stream=streaming,
+            )
+        except openai.APIConnectionError as error:
+            broken = error.__cause__
+        else:
+            assert isinstance(response, httpx2.Response)  # noqa: S101 - what was asked for
+            return response
+        if isinstance(broken, httpx2.HTTPError):
+            raise broken
+        raise httpx2.NetworkError(f"{type(broken).__name__}: {broken}") from broken
