@@ -77,6 +77,7 @@ def plan(
     Raises:
         InputError, ModelError: as `train`.
     """
+    refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     setup = _set_up(stage, settings, folder, _say_nothing if arguments.process_index else say, arguments)
     if setup.data.validation is not None and not arguments.process_index:
@@ -93,6 +94,7 @@ def train(
         StoreError: another process trains in the folder.
         ModelError: a model does not load, or does not fit the checkpoint to start from.
     """
+    refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     if arguments.process_index:
         return _train(stage, settings, folder, _say_nothing, arguments)
@@ -103,7 +105,6 @@ def train(
 def _set_up(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
 ) -> _Setup:
-    refuse_lost_processes()
     say(f"training stage {stage} in {folder}")
     start = None if settings.init_from is None else find_start(settings.init_from)
     if start is not None:
