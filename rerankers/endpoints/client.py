@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import zlib
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx2
 
 from rerankers.endpoints.error_body import read_error
@@ -31,6 +33,7 @@ LEAST_BOUND_BYTES = 2**22
 LONGEST_CONNECT_SECONDS = 30.0
 _MOST_ERROR_BYTES = 2**16
 _MOST_REDIRECTS = 3
+_BROKEN_TLS = (ssl.SSLError, anyio.EndOfStream)  # which httpx2 lets through as they are
 
 
 class HttpClient:
@@ -113,6 +116,8 @@ class HttpClient:
         except TimeoutError:
             message = f"no whole response within {self._timeout_seconds:g} s; timeout_seconds sets how long"
             raise httpx2.ReadTimeout(message) from None
+        except _BROKEN_TLS as error:
+            raise httpx2.ReadError(f"the encrypted connection broke: {error}") from error
 
     @property
     def is_closed(self) -> bool:

@@ -67,10 +67,8 @@ class OpenAIClient(HttpClient):
                 stream=streaming,
             )
         except openai.APIConnectionError as error:
-            broken = error.__cause__
+            broken = error.__cause__ or error
         else:
             assert isinstance(response, httpx2.Response)  # noqa: S101 - what was asked for
             return response
-        if isinstance(broken, httpx2.HTTPError):
-            raise broken
-        raise httpx2.NetworkError(f"{type(broken).__name__}: {broken}") from broken
+        raise broken

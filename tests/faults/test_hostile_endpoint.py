@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import time
 import tracemalloc
 from itertools import chain
@@ -13,7 +14,7 @@ import pytest
 
 from rerankers import StageClock, create
 from rerankers.endpoints import failures
-from rerankers.endpoints.client import LEAST_BOUND_BYTES
+from rerankers.endpoints.client import LEAST_BOUND_BYTES, BoundedConnections
 from rerankers.errors import BackendError
 from rerankers.llm.prices import Budget, Price
 from tests.faults.hostile import (
@@ -275,3 +276,17 @@ def test_a_score_that_is_none_is_an_error_and_not_an_order(
         rank("rerank-api", retries=5)
     assert len(hostile.asked) == 1
     assert passages_in(hostile.asked[0]) == 3
+
+
+@by_client
+def test_an_encrypted_connection_that_breaks_is_reported_in_one_line(
+    rank: Callable[..., Any], client: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library below lets this error through as it is; here it comes where a handshake has been made."""
+
+    async def broken(connections: BoundedConnections, request: Any, **options: Any) -> Any:
+        raise ssl.SSLError(1, "[SSL] bad record mac")
+
+    monkeypatch.setattr(BoundedConnections, "send", broken)
+    with pytest.raises(BackendError, match=r"the encrypted connection broke: .*bad record mac"):
+        rank(**client)
