@@ -42,7 +42,7 @@ def write(folder: Path, **contents: bytes) -> None:
         ("qrels/test.txt", TREC),
         ("qrels/test.qrels", TREC),
         ("qrels/test", TREC),
-        ("qrels/test.tsv.gz", gzip.compress(BEIR)),
+        ("qrels/test.tsv.gz", gzip.compress(BEIR, mtime=0)),
         ("qrels/test.jsonl.bz2", bz2.compress(JSON)),
         ("qrels.txt", TREC),
         ("qrels.tsv", BEIR),
