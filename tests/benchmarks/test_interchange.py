@@ -115,12 +115,13 @@ def test_results_go_out_in_every_format(
 ) -> None:
     out = tmp_path / "out"
     assert main(["run", str(write_experiment(queries=2, depth=3)), "--out", str(out)]) == 0
-    for name in ("rank-llm", "rankgpt", "beir", "trec"):
+    # of TREC: a run and its metadata for each of two systems, and the judgements
+    for name, files in {"rank-llm": 2, "rankgpt": 2, "beir": 1, "trec": 2 * 2 + 1}.items():
         capsys.readouterr()
         assert main(["export", str(out), "--format", name, "--out", str(tmp_path / name)]) == 0
-        assert len(capsys.readouterr().out.splitlines()) == (1 if name == "beir" else 2)
+        assert len(capsys.readouterr().out.splitlines()) == files
     [reverse] = (tmp_path / "rankgpt").glob("*reverse*")
-    [run] = (tmp_path / "trec").glob("*reverse*")
+    [run] = (tmp_path / "trec").glob("*reverse*.trec")
     assert {query_id: [doc_id for doc_id, _ in hits] for query_id, hits in read_run(run).items()} == {
         query_id: [doc_id for doc_id, _ in hits] for query_id, hits in read_candidates(reverse).hits.items()
     }

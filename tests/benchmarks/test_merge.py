@@ -69,11 +69,17 @@ def two_machines(
 ) -> Path:
     """Folders `a` and `b`, each with the first stage, all controls and a reranker, labelled as the folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "mine_merged.py").write_text(
         "from rerankers.controls import Reverse\n\n\nclass Mine(Reverse):\n    pass\n"
     )
     for folder in ("a", "b"):
-        systems = ["first-stage", "random", "reverse", "oracle", {"name": "mine:Mine", "label": folder}]
+        systems = [
+            "first-stage",
+            "random",
+            "reverse",
+            "oracle",
+            {"name": "mine_merged:Mine", "label": folder},
+        ]
         go(write_experiment(rerankers=systems), tmp_path / folder)
     return tmp_path
 
