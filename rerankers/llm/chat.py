@@ -29,6 +29,28 @@ class Message(TypedDict):
     content: str
 
 
+def joined_turns(
+    messages: Sequence[Message], *, joins_system: bool = True, joins_turns: bool = False
+) -> list[Message]:
+    """Join turns with an empty line between them, for models that do not take them one by one.
+
+    Args:
+        messages: the conversation.
+        joins_system: the system turn joins the user's.
+        joins_turns: turns of one role in a row become one.
+    """
+    joined: list[Message] = []
+    is_system = False  # whether the turn before was the system's
+    for message in messages:
+        role = "user" if message["role"] == "system" and joins_system else message["role"]
+        if joined and joined[-1]["role"] == role and (joins_turns or is_system):
+            joined[-1] = {"role": role, "content": f"{joined[-1]['content']}\n\n{message['content']}"}
+        else:
+            joined.append({"role": role, "content": message["content"]})
+        is_system = message["role"] == "system"
+    return joined
+
+
 @dataclass(frozen=True, slots=True)
 class ChatCall:
     """One question to a chat model.

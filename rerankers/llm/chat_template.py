@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError, ModelError
+from rerankers.llm.chat import joined_turns
 from rerankers.llm.rendering import render
 
 if TYPE_CHECKING:
@@ -129,16 +130,7 @@ class ChatTemplate:
 
     def _joined(self, messages: Sequence[Message]) -> list[Message]:
         """Join the turns that the template does not take one by one, with an empty line between them."""
-        joined: list[Message] = []
-        is_system = False  # whether the turn before was the system's
-        for message in messages:
-            role = "user" if message["role"] == "system" and self.joins_system else message["role"]
-            if joined and joined[-1]["role"] == role and (self.joins_turns or is_system):
-                joined[-1] = {"role": role, "content": f"{joined[-1]['content']}\n\n{message['content']}"}
-            else:
-                joined.append({"role": role, "content": message["content"]})
-            is_system = message["role"] == "system"
-        return joined
+        return joined_turns(messages, joins_system=self.joins_system, joins_turns=self.joins_turns)
 
     def _shows(self, messages: Sequence[Message]) -> bool:
         """Return whether the template takes a conversation and shows every turn of it."""

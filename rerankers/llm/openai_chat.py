@@ -12,6 +12,7 @@ import os
 import re
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.endpoints.client import address, lines
@@ -21,7 +22,7 @@ from rerankers.endpoints.paid import PaidCall, PaidClient
 from rerankers.errors import InputError
 from rerankers.interface import Cost
 from rerankers.llm.backends import CHAT_KEY
-from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, T, Talk
+from rerankers.llm.chat import ChatAnswer, ChatBackend, ChatCall, T, Talk, joined_turns
 from rerankers.llm.openai_client import OpenAIClient
 from rerankers.llm.prices import find_price
 from rerankers.llm.reading import GrowingAnswer, read_completion, refused
@@ -32,6 +33,7 @@ from rerankers.redaction import hide
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rerankers.llm.chat import Message
     from rerankers.llm.options import ChatOptions
     from rerankers.llm.prices import Budget
     from rerankers.stages import StageClock
@@ -44,6 +46,11 @@ _TOKENS_PER_MESSAGE = 8  # more than chat templates put around a message
 _STREAM_BYTES_PER_TOKEN = 2**10  # more than a chunk has around a token
 _CHUNKS_UNTIL_USAGE = 8  # read on for the count of a stream whose answer is known, if it ends as soon
 _OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_SYSTEM_TURN, _REPEATED_TURNS = "system_turn", "repeated_turns"
+_TURNS = {_SYSTEM_TURN, _REPEATED_TURNS}
+_NO_SYSTEM = re.compile(r"system (role|message|turn|prompt)|only user|roles must alternate", re.IGNORECASE)
+_ALTERNATE = re.compile(r"roles must alternate", re.IGNORECASE)
+"""Words by which chat templates behind an endpoint refuse turns."""
 _MOST_NAMES = 20  # of models and fingerprints, in the record
 _REFUSAL = re.compile(
     r"(un|not |n't )(support|recogni[sz]e|know|permit|allow|expect|accept)|\bextra\b|deprecated"
@@ -175,6 +182,9 @@ class OpenAIChat(ChatBackend):
         """Return the request without the options that the endpoint refused before."""
         sent = {name: value for name, value in body.items() if name not in self._options_refused}
         sent[self._limit] = body[self._first_limit]
+        if _TURNS & self._options_refused:
+            turns = _REPEATED_TURNS in self._options_refused
+            sent["messages"] = joined_turns(body["messages"], joins_turns=turns)
         if self._options.stream and "stream_options" not in self._options_refused:
             # Usage with every chunk, where a server offers it, survives ending the answer early.
             continuous = {} if self._is_openai else {"continuous_usage_stats": True}
@@ -211,6 +221,8 @@ class OpenAIChat(ChatBackend):
         if self._options.stream and "stream_options" in sent and "stream_options" in message:
             self._options_refused.add("stream_options")
             return True
+        if self._joins_turns(message, sent["messages"]):
+            return True
         if not _REFUSAL.search(message):
             return False
         limit = next(name for name in _OTHER_LIMIT if name in sent)
@@ -222,6 +234,17 @@ class OpenAIChat(ChatBackend):
         # A temperature above 1 may be refused for its value, which is for the user to change.
         if sent.get("temperature", 2.0) <= 1.0 and "temperature" in message:
             self._options_refused.add("temperature")
+            return True
+        return False
+
+    def _joins_turns(self, message: str, messages: Sequence[Message]) -> bool:
+        """Whether the endpoint's model refused turns (Gemma 2, older Mistral), which are now joined."""
+        roles = [turn["role"] for turn in messages]
+        if "system" in roles and _NO_SYSTEM.search(message):
+            self._options_refused.add(_SYSTEM_TURN)
+            return True
+        if any(one == other for one, other in pairwise(roles)) and _ALTERNATE.search(message):
+            self._options_refused.add(_REPEATED_TURNS)
             return True
         return False
 

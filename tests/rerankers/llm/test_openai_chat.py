@@ -420,6 +420,37 @@ def test_options_that_an_endpoint_refuses_are_left_out_and_remembered(
     assert replaying.describe()["options_refused"] == ["max_tokens", "temperature"]
 
 
+def test_turns_that_an_endpoint_refuses_are_joined_and_remembered(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    requests: list[RerankRequest],
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    flawless = endpoint.reply
+
+    def gemma(body: Body) -> Reply:
+        roles = [message["role"] for message in body["messages"]]
+        if "system" in roles:
+            return make_reply(status=400, raw=json.dumps({"message": "System role not supported"}))
+        return flawless(body)
+
+    reranker = rankgpt(concurrency=1)
+    expected = [ranking.doc_ids for ranking in reranker.rerank(requests[:2], clock)]
+    turns = endpoint.bodies[0]["messages"]
+    assert [turn["role"] for turn in turns[:2]] == ["system", "user"]
+    endpoint.bodies.clear()
+    endpoint.reply = gemma
+    joining = rankgpt(concurrency=1)
+    assert [ranking.doc_ids for ranking in joining.rerank(requests[:2], clock)] == expected
+    assert len(endpoint.bodies) == 4 + 1  # refused once
+    joined = endpoint.bodies[1]["messages"]
+    assert joined[0]["role"] == "user"
+    assert joined[0]["content"] == f"{turns[0]['content']}\n\n{turns[1]['content']}"
+    assert len(joined) == len(turns) - 1
+    assert joining.describe()["options_refused"] == ["system_turn"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
