@@ -97,6 +97,7 @@ PROCESSES = {
         "benchmarks/java.py",
         "_java",
     ): "the folder of a Java runtime, from $JAVA_HOME or the PATH; version only",
+    ("benchmarks/executors/ray_cluster.py", "_fault"): "the host and the port of RAY_ADDRESS",
     ("benchmarks/proofs.py", "_browse"): "the address of a page that was written just before",
     ("benchmarks/environment.py", "_run_git"): "nothing: the folder of this package, and constants",
     ("benchmarks/training/free_text/packages.py", "_run"): "names of packages in this project's own list",

@@ -76,7 +76,7 @@ def _fault(address: str | None) -> str | None:
 
     A process of its own asks, because Ray's client ends the process that it cannot connect.
     """
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "health-check"]
     command += [] if address is None else ["--address", address]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)

@@ -280,7 +280,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
 def test_ctrl_c_prints_the_command_to_go_on_with(
     arguments: list[str], stopped: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stopped, stop)
