@@ -16,20 +16,20 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates import Pool, build_pool, load_pool, read_index
-from benchmarks.cell import CellWriter, committed
-from benchmarks.conditions import Conditions, noise, pin_threads, throttling
-from benchmarks.environment import environment
-from benchmarks.invariance import described_difference
-from benchmarks.progress import Progress, say
-from benchmarks.protocol import PeakMemory, collector_off, measure, timed, timing, warm_up
-from benchmarks.record import Operations, QueryRow, Record, Session, System, requests_per_second
-from benchmarks.redaction import as_line
-from benchmarks.seeds import seed_everything
-from benchmarks.served import serve
+from benchmarks.candidates.frozen import Pool, build_pool, load_pool, read_index
+from benchmarks.cli.redaction import as_line
+from benchmarks.measuring.conditions import Conditions, noise, pin_threads, throttling
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.invariance import described_difference
+from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.protocol import PeakMemory, collector_off, measure, timed, timing, warm_up
+from benchmarks.measuring.seeds import seed_everything
+from benchmarks.measuring.served import serve
+from benchmarks.results.cell import CellWriter, committed
+from benchmarks.results.record import Operations, QueryRow, Record, Session, System, requests_per_second
+from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, DamagedError, RerankbenchError, StoreError
-from rerankers.files import replace_file
-from rerankers.llm.prices import Budget
+from rerankers.files.writing import replace_file
 from rerankers.registry import capabilities, create, load
 from rerankers.stages import StageClock
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
-    from benchmarks.config import Experiment
-    from benchmarks.plan import CellPlan, PoolPlan
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import CellPlan, PoolPlan
     from rerankers.interface import Reranker, RerankRequest
 
     Steps = Generator[None, None, Exception | None]
@@ -227,7 +227,7 @@ def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: 
     """Of no query for endpoints, which do them elsewhere (and cost money), and where torch is not in use."""
     if is_remote or "torch" not in sys.modules:
         return Operations(queries=0, flops={}, bytes={})
-    from benchmarks.operations import count_operations
+    from benchmarks.measuring.operations import count_operations
 
     return count_operations(reranker, requests)
 
@@ -286,7 +286,7 @@ def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
 def _synchroniser(reranker: Reranker) -> Callable[[], None]:
     if str(reranker.device) == "cpu":
         return lambda: None  # without importing torch, which a reranker on a CPU may not need
-    from rerankers.devices import synchroniser
+    from rerankers.models.devices import synchroniser
 
     return synchroniser(reranker.device)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rerankers.redaction import redacted
+from rerankers.text.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

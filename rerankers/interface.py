@@ -20,7 +20,7 @@ from rerankers.errors import InputError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rerankers.llm.prices import Budget
+    from rerankers.endpoints.prices import Budget
     from rerankers.stages import Stage, StageClock
 
 Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]

@@ -38,46 +38,56 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    "first-stage": Row("rerankers.first_stage:FirstStage", "keeps the first stage's order (the baseline)"),
-    "reverse": Row("rerankers.controls:Reverse", "turns the first stage's order around (control)"),
-    "random": Row("rerankers.controls:Random", "shuffles with a seed (control)"),
+    "first-stage": Row("rerankers.baselines:FirstStage", "keeps the first stage's order (the baseline)"),
+    "reverse": Row("rerankers.baselines:Reverse", "turns the first stage's order around (control)"),
+    "random": Row("rerankers.baselines:Random", "shuffles with a seed (control)"),
     "oracle": Row(
-        "rerankers.controls:Oracle", "sorts by the relevance grades: the reachable optimum (control)"
+        "rerankers.baselines:Oracle", "sorts by the relevance grades: the reachable optimum (control)"
     ),
-    "embedding": Row("rerankers.embedding:EmbeddingReranker", "cosine of query and passage embeddings"),
+    "embedding": Row(
+        "rerankers.pointwise.embedding:EmbeddingReranker", "cosine of query and passage embeddings"
+    ),
     "cross-encoder": Row(
-        "rerankers.cross_encoder:CrossEncoderReranker",
+        "rerankers.pointwise.cross_encoder:CrossEncoderReranker",
         "a sequence classifier reads query and passage together",
     ),
     "query-likelihood": Row(
-        "rerankers.query_likelihood:QueryLikelihood",
+        "rerankers.pointwise.query_likelihood:QueryLikelihood",
         "mean log-probability of the query given the passage (UPR, arXiv 2204.07496)",
     ),
     "causal-yes-no": Row(
-        "rerankers.causal_yes_no:CausalYesNo",
+        "rerankers.pointwise.causal_yes_no:CausalYesNo",
         "log-probability that a causal LM answers yes (Qwen3-Reranker, BGE-gemma)",
     ),
-    "mono-t5": Row("rerankers.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"),
+    "mono-t5": Row(
+        "rerankers.pointwise.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"
+    ),
     "late-interaction": Row(
-        "rerankers.late_interaction:LateInteraction",
+        "rerankers.pointwise.late_interaction:LateInteraction",
         "MaxSim over token embeddings (ColBERT, arXiv 2004.12832)",
     ),
     "rerank-api": Row(
-        "rerankers.rerank_api:RerankAPI", "a rerank endpoint: Jina, Cohere, Voyage, vLLM, infinity, TEI"
+        "rerankers.endpoints.rerank_api:RerankAPI",
+        "a rerank endpoint: Jina, Cohere, Voyage, vLLM, infinity, TEI",
     ),
-    "fusion": Row("rerankers.fusion:Fusion", "reciprocal rank fusion of several rerankers"),
-    "cascade": Row("rerankers.cascade:Cascade", "one reranker orders many candidates, the next the best"),
+    "fusion": Row("rerankers.composite.fusion:Fusion", "reciprocal rank fusion of several rerankers"),
+    "cascade": Row(
+        "rerankers.composite.cascade:Cascade", "one reranker orders many candidates, the next the best"
+    ),
     "rankgpt": Row(
-        "rerankers.rankgpt.reranker:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
+        "rerankers.listwise.rankgpt:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
     ),
     "first": Row(
-        "rerankers.first:First", "one forward pass orders a window by letters' logits (arXiv 2406.15657)"
+        "rerankers.listwise.first:First",
+        "one forward pass orders a window by letters' logits (arXiv 2406.15657)",
     ),
     "pairwise": Row(
-        "rerankers.pairwise:Pairwise", "a chat model compares two passages at a time (arXiv 2306.17563)"
+        "rerankers.comparisons.pairwise:Pairwise",
+        "a chat model compares two passages at a time (arXiv 2306.17563)",
     ),
     "setwise": Row(
-        "rerankers.setwise:Setwise", "a chat model picks the best of a few passages (arXiv 2310.09497)"
+        "rerankers.comparisons.setwise:Setwise",
+        "a chat model picks the best of a few passages (arXiv 2310.09497)",
     ),
     "pe-rank": Row(
         "rerankers.pe_rank.reranker:PERank",

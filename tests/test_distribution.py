@@ -28,15 +28,15 @@ DATA = [
     "benchmarks/bundled/LICENSE",
     "benchmarks/configs/demo.yaml",
     "benchmarks/configs/training/mistral-rank.yaml",
-    "benchmarks/selftest_data/candidates.jsonl",
-    "benchmarks/starters.toml",
+    "benchmarks/cli/selftest_data/candidates.jsonl",
+    "benchmarks/cli/starters.toml",
     "reports/published/rankgpt.yaml",
     "reports/templates/chart.html.j2",
     "rerankers/checkpoints/pe-rank-smollm2-minilm/adapter_model.safetensors",
     "rerankers/encoders/presets.toml",
-    "rerankers/llm/prices.toml",
-    "rerankers/rankgpt/prompts.toml",
-    "rerankers/wheels.toml",
+    "rerankers/endpoints/prices.toml",
+    "rerankers/listwise/prompts.toml",
+    "rerankers/models/wheels.toml",
 ]
 
 
@@ -99,7 +99,7 @@ def test_the_licence_and_the_command_come_along(built: Path, wheel: set[str]) ->
     [path] = built.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         [name] = [name for name in wheel if name.endswith("entry_points.txt")]
-        assert b"rerankbench = benchmarks.cli:main" in archive.read(name)
+        assert b"rerankbench = benchmarks.cli.main:main" in archive.read(name)
 
 
 def test_the_metadata_say_what_it_is(metadata: Message) -> None:

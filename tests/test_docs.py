@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmarks import cli, schema
-from benchmarks.config import find_experiment, load_experiment
-from benchmarks.yaml_models import found
+from benchmarks.cli import main as cli
+from benchmarks.experiments import schema
+from benchmarks.experiments.config import find_experiment, load_experiment
+from benchmarks.experiments.yaml_models import found
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -163,7 +164,9 @@ def test_the_quick_start_is_five_lines() -> None:
 )
 def test_what_is_generated_is_the_code_s(name: str, what: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    assert page == getattr(schema, what)() + "\n", f"run: python -m benchmarks.schema {what} > docs/{name}"
+    assert page == getattr(schema, what)() + "\n", (
+        f"run: python -m benchmarks.experiments.schema {what} > docs/{name}"
+    )
 
 
 def test_the_page_of_promises_names_tests_and_modules_that_exist() -> None:

@@ -18,25 +18,25 @@ MAY_IMPORT = {
 }
 # Reports see result folders, never a model or a dataset.
 READABLE = {
-    "benchmarks.candidates",
-    "benchmarks.conditions",
-    "benchmarks.judged",
-    "benchmarks.measures",
-    "benchmarks.pairwise",
-    "benchmarks.progress",
-    "benchmarks.record",
-    "benchmarks.statistics",
-    "benchmarks.store",
-    "benchmarks.utilisation",
+    "benchmarks.candidates.frozen",
+    "benchmarks.measuring.conditions",
+    "benchmarks.evaluation.judged",
+    "benchmarks.evaluation.measures",
+    "benchmarks.evaluation.pairwise",
+    "benchmarks.measuring.progress",
+    "benchmarks.results.record",
+    "benchmarks.evaluation.statistics",
+    "benchmarks.results.store",
+    "benchmarks.measuring.utilisation",
     "rerankers.errors",
-    "rerankers.files",
+    "rerankers.files.writing",
     "rerankers.interface",
-    "rerankers.printable",
-    "rerankers.redaction",
+    "rerankers.text.printable",
+    "rerankers.text.redaction",
     "rerankers.stages",
 }
 # These start reports, which therefore stand above them: the command line, and what times a large page.
-LAUNCHERS = {"benchmarks/cli.py", "benchmarks/micro/large_report.py"}
+LAUNCHERS = {"benchmarks/cli/main.py", "benchmarks/micro/large_report.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -94,7 +94,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], []])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; from benchmarks.cli import main\n"
+        "import sys; from benchmarks.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "print('IMPORTED', *sorted({name.partition('.')[0] for name in sys.modules}))"

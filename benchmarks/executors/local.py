@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates import load_pool, remove_leftovers
-from benchmarks.cell import check_seal, committed, read_record, write_record
-from benchmarks.inputs import Inputs
-from benchmarks.measure_checks import check_measures
-from benchmarks.output_faults import faults_of
+from benchmarks.candidates.frozen import load_pool, remove_leftovers
+from benchmarks.evaluation.measure_checks import check_measures
+from benchmarks.experiments.inputs import Inputs
+from benchmarks.experiments.plan import plan
+from benchmarks.measuring.progress import duration, say
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
-from benchmarks.plan import plan
-from benchmarks.progress import duration, say
-from benchmarks.store import changed_inputs, write_experiment
+from benchmarks.results.cell import check_seal, committed, read_record, write_record
+from benchmarks.results.output_faults import faults_of
+from benchmarks.results.store import changed_inputs, write_experiment
 from rerankers.errors import DamagedError, InputError, StoreError
-from rerankers.folder_lock import FolderLock
+from rerankers.files.folder_lock import FolderLock
 from rerankers.registry import capabilities
 from rerankers.stages import StageClock
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from benchmarks.candidates import Pool
-    from benchmarks.config import Experiment
-    from benchmarks.plan import CellPlan, PoolPlan
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import CellPlan, PoolPlan
 
     Execute = Callable[[Experiment, Sequence[CellPlan], Path], dict[str, Exception]]
 

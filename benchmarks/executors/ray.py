@@ -22,31 +22,31 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.cell import committed, read_record, recover, write_record
+from benchmarks.candidates.scratch import ScratchCandidates
 from benchmarks.executors.local import pool_or_failures
 from benchmarks.executors.ray_cluster import connect, next_done, no_node, short_messages
+from benchmarks.measuring.progress import say
+from benchmarks.measuring.protocol import batches
 from benchmarks.pipeline import explain, new_record, run_cells
-from benchmarks.progress import say
-from benchmarks.protocol import batches
-from benchmarks.scratch import ScratchCandidates
+from benchmarks.results.cell import committed, read_record, recover, write_record
 from rerankers.errors import InputError, MissingExtraError, ModelError
-from rerankers.files import replace_file
+from rerankers.files.writing import replace_file
 from rerankers.interface import Reranker
 from rerankers.registry import capabilities, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.candidates import Pool
-    from benchmarks.config import Experiment
-    from benchmarks.plan import CellPlan
-    from benchmarks.record import QueryRow, Record
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import CellPlan
+    from benchmarks.results.record import QueryRow, Record
 
 RETRIES = 3  # of a task whose worker is lost; what a reranker raises is its cell's result
 
 
 class State(NamedTuple):
-    """What a cell holds, or a part of it: `benchmarks.cell` as values."""
+    """What a cell holds, or a part of it: `benchmarks.results.cell` as values."""
 
     record: Record
     blocks: dict[str, bytes]

@@ -11,8 +11,8 @@ from contextlib import contextmanager, redirect_stdout
 from io import TextIOBase
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.progress import say
-from benchmarks.redaction import as_line
+from benchmarks.cli.redaction import as_line
+from benchmarks.measuring.progress import say
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

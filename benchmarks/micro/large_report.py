@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.candidates import Pool
-from benchmarks.cell import write_record
-from benchmarks.record import Protocol, Record, Session, System
-from benchmarks.store import read_results, write_experiment
-from reports.context import build
-from reports.html import render
+from benchmarks.candidates.frozen import Pool
+from benchmarks.results.cell import write_record
+from benchmarks.results.record import Protocol, Record, Session, System
+from benchmarks.results.store import read_results, write_experiment
+from reports.analysis.context import build
+from reports.formats.html import render
 from rerankers import Candidate
 
 METHODS = ("cross-encoder", "rankgpt", "pe-rank")

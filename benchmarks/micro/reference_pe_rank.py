@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from rerankers.windows import sliding_windows
+from rerankers.listwise.windows import sliding_windows
 
 if TYPE_CHECKING:
     from rerankers import RerankRequest, StageClock

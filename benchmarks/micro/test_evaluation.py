@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchmarks.cell import write_imported
-from benchmarks.measures import DEFAULT_MEASURES, Evaluator
-from benchmarks.pairwise import Pair, compare_all
-from benchmarks.protocol import PeakMemory
-from benchmarks.record import Protocol, Record, System
-from benchmarks.statistics import bootstrap_interval
-from benchmarks.store import read_results
+from benchmarks.evaluation.measures import DEFAULT_MEASURES, Evaluator
+from benchmarks.evaluation.pairwise import Pair, compare_all
+from benchmarks.evaluation.statistics import bootstrap_interval
+from benchmarks.measuring.protocol import PeakMemory
+from benchmarks.results.cell import write_imported
+from benchmarks.results.record import Protocol, Record, System
+from benchmarks.results.store import read_results
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,20 +19,20 @@ import numpy as np
 import pytest
 from psutil import Process
 
-from benchmarks.cell import committed, read_record
-from benchmarks.config import load_experiment
+from benchmarks.evaluation.statistics import bootstrap_interval, bootstrap_ratio_interval, permutation_test
 from benchmarks.executors.local import run
+from benchmarks.experiments.config import load_experiment
+from benchmarks.experiments.plan import plan
 from benchmarks.pipeline import freeze_pool, run_cells
-from benchmarks.plan import plan
-from benchmarks.statistics import bootstrap_interval, bootstrap_ratio_interval, permutation_test
-from benchmarks.trec import trec_lines
+from benchmarks.results.cell import committed, read_record
+from benchmarks.results.trec import trec_lines
 from rerankers import Ranking
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.config import Experiment
+    from benchmarks.experiments.config import Experiment
 
 QUERIES, DEPTH = 6980, 100
 EXPERIMENT = """

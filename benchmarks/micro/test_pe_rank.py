@@ -19,17 +19,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.candidates import build_pool
-from benchmarks.measures import evaluate
+from benchmarks.candidates.frozen import build_pool
+from benchmarks.evaluation.measures import evaluate
+from benchmarks.first_stages.retrieval import FirstStageSpec
+from benchmarks.measuring.protocol import PeakMemory
 from benchmarks.micro.reference_pe_rank import ReferencePERank
 from benchmarks.micro.texts import requests_of
-from benchmarks.protocol import PeakMemory
-from benchmarks.retrieval import FirstStageSpec
 from rerankers import RerankRequest, StageClock
-from rerankers.devices import synchroniser
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.interface import Cost
-from rerankers.models import find_model
+from rerankers.models.devices import synchroniser
+from rerankers.models.locate import find_model
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import build_projector

@@ -13,12 +13,12 @@ from reports.charts.look import (
     log_axis,
     quality_axis,
 )
-from reports.numbers import fixed, significant
+from reports.formats.numbers import fixed, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.ablation import Factor, Point
+    from reports.analysis.ablation import Factor, Point
 
 
 def quality_curve(factor: Factor, look: Look) -> Spec | None:

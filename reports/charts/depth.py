@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from reports.charts.look import Look, Spec, chart, level_axis, quality_axis
 from reports.charts.trade_off import level_line, pareto_points
-from reports.numbers import fixed
+from reports.formats.numbers import fixed
 
 if TYPE_CHECKING:
-    from reports.values import Group
+    from reports.analysis.values import Group
 
 
 def depth_trade_off(group: Group, look: Look) -> Spec | None:

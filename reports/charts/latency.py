@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reports.analysis.timing import QUANTILES
 from reports.charts.look import METHODS, MILLISECONDS, Look, Spec, chart, log_axis, named_rows, names_axis
-from reports.numbers import significant
-from reports.timing import QUANTILES
+from reports.formats.numbers import significant
 
 if TYPE_CHECKING:
-    from reports.values import Group
+    from reports.analysis.values import Group
 
 
 def distribution(group: Group, look: Look) -> Spec | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reports.analysis.timing import STAGE_ORDER, UNTRACKED
 from reports.charts.look import MILLISECONDS, Look, Spec, chart, named_rows, names_axis
-from reports.numbers import percent, significant
-from reports.timing import STAGE_ORDER, UNTRACKED
+from reports.formats.numbers import percent, significant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.values import Group, SystemResult
+    from reports.analysis.values import Group, SystemResult
 
 COLOURS = {  # and whether dark text reads well on it
     "retrieve": ("#BBBBBB", True),

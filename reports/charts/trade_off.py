@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from reports.charts.labels import SIDES, place_labels, shortened
 from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis, quality_axis
-from reports.numbers import fixed, significant
+from reports.formats.numbers import fixed, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.values import Group, SystemResult
+    from reports.analysis.values import Group, SystemResult
 
 
 def trade_off(group: Group, look: Look) -> Spec | None:

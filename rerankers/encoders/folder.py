@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from rerankers.encoders.recipe import POOLING_NAMES, read_json, read_list
 from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
-from rerankers.stated_code import check_stated_module
+from rerankers.models.stated_code import check_stated_module
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rerankers.models import ModelFiles
+    from rerankers.models.locate import ModelFiles
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
-from rerankers.lengths import usable_positions
+from rerankers.models.lengths import usable_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

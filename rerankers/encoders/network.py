@@ -18,15 +18,15 @@ from transformers import PreTrainedTokenizerFast
 from rerankers.encoders.backbone import Backbone, load_backbone
 from rerankers.encoders.recipe import POOLING_NAMES, read_json
 from rerankers.errors import ModelError
-from rerankers.loading_report import POOLER, complete_weights
-from rerankers.vocabulary import check_rows, check_vocabulary
+from rerankers.models.loading_report import POOLER, complete_weights
+from rerankers.models.vocabulary import check_rows, check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rerankers.devices import AttentionName
     from rerankers.encoders.folder import EncoderFolder
-    from rerankers.models import ModelFiles
+    from rerankers.models.devices import AttentionName
+    from rerankers.models.locate import ModelFiles
 
 _OWN_KINDS = {"Transformer", "Pooling", "Normalize"}
 

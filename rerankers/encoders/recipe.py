@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
-from rerankers.model_json import parse_model_json
+from rerankers.models.model_json import parse_model_json
 
 if TYPE_CHECKING:
-    from rerankers.models import ModelFiles
+    from rerankers.models.locate import ModelFiles
 
 Pooling = Literal["mean", "cls", "last_token"]
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last_token": "lasttoken"}

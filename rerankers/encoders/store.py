@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rerankers.errors import StoreError
-from rerankers.files import atomic_file, replace_file
+from rerankers.files.writing import atomic_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import ModelError, reason_of
-from rerankers.model_folder import check_archive
-from rerankers.model_json import unique_keys
-from rerankers.remote_code import loading
+from rerankers.models.folder import check_archive
+from rerankers.models.model_json import unique_keys
+from rerankers.models.remote_code import loading
 
 if TYPE_CHECKING:
-    from rerankers.models import ModelFiles
+    from rerankers.models.locate import ModelFiles
 
 _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
 

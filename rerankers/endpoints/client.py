@@ -1,6 +1,6 @@
 """The HTTP client of endpoints: posts JSON to one address, and bounds what the response may take.
 
-`rerankers.llm.openai_client` sends through the `openai` package instead, within the same bounds.
+`rerankers.endpoints.openai_client` sends through the `openai` package instead, within the same bounds.
 
 A response takes `timeout_seconds` at most, however slowly it drips, and a size that depends on the request.
 Responses are asked for uncompressed; one that is compressed all the same is unpacked up to that size.
@@ -23,7 +23,7 @@ import httpx2
 from rerankers.endpoints.error_body import read_error
 from rerankers.endpoints.failures import OversizedResponseError, StatusError, UnusableResponseError
 from rerankers.errors import BackendError, InputError
-from rerankers.redaction import excerpt
+from rerankers.text.redaction import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from rerankers.redaction import excerpt, redacted
+from rerankers.text.redaction import excerpt, redacted
 
 LONGEST_MESSAGE = 300  # characters
 _LONGEST_PAGE = 4_000  # characters of a page that are searched for its text

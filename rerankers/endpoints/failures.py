@@ -17,11 +17,11 @@ import httpx2
 
 from rerankers.endpoints.error_body import LONGEST_MESSAGE
 from rerankers.errors import BackendError
-from rerankers.redaction import excerpt
+from rerankers.text.redaction import excerpt
 
 if TYPE_CHECKING:
     from rerankers.endpoints.error_body import ErrorBody
-    from rerankers.llm.recording import Exchange
+    from rerankers.endpoints.response_cache import Exchange
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from rerankers.endpoints.failures import PASSING, UnusableResponseError, may_be_billed
+from rerankers.endpoints.prices import Account
+from rerankers.endpoints.response_cache import Recording
 from rerankers.errors import BackendError
-from rerankers.llm.prices import Account
-from rerankers.llm.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from rerankers.endpoints.client import HttpClient
     from rerankers.endpoints.failures import Endpoint
+    from rerankers.endpoints.prices import Budget
+    from rerankers.endpoints.response_cache import Exchange
     from rerankers.interface import Cost
-    from rerankers.llm.prices import Budget
-    from rerankers.llm.recording import Exchange
     from rerankers.stages import StageClock
 
 T = TypeVar("T")

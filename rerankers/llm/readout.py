@@ -13,9 +13,9 @@ import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
-from rerankers.batching import length_sorted_batches
 from rerankers.errors import ModelError
-from rerankers.side_by_side import side_by_side
+from rerankers.models.batching import length_sorted_batches
+from rerankers.models.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

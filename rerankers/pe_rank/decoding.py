@@ -10,7 +10,7 @@ What is saved, and why nothing changes:
 - Places are kept on the device: the loop of single steps never waits for it.
 - Several windows with the same number of passages run as rows of one batch. Padding goes between the shared
   instruction and the query, and between the query and the passages; it is masked, and positions skip it.
-- `rerankers.pe_rank.drafting` replaces single steps by draft and verify.
+- `rerankers.pe_rank.speculative` replaces single steps by draft and verify.
 """
 
 from __future__ import annotations

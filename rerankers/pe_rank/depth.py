@@ -32,7 +32,7 @@ def lossless_depths(windows: Sequence[tuple[int, int]], top_k: int | None) -> li
     """Places to decode in each window, in the order the windows are run.
 
     Args:
-        windows: half-open positions (start, end), tail first, as `rerankers.windows` gives them.
+        windows: half-open positions (start, end), tail first, as `rerankers.listwise.windows` gives them.
         top_k: how many places of the final list have to be exact; None for all.
 
     Returns:

@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rerankers.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.chat.rendering import render
 from rerankers.errors import InputError, ModelError
-from rerankers.llm.rendering import render
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from rerankers.interface import Cost, RerankRequest
     from rerankers.pe_rank.decoding import WindowDecoder
-    from rerankers.pe_rank.drafting import DraftPolicy
     from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.pe_rank.speculative import DraftPolicy
     from rerankers.stages import StageClock
 
 

@@ -2,7 +2,8 @@
 
 Windows slide from the tail of the list to its head as in RankGPT; in each, the LLM places the best passage,
 then the best of the rest, and so on. Deviations from the published code, none of which changes an answer: see
-`decoding`, `drafting` and `depth`; and the head of the list is always compared (`rerankers.windows`).
+`decoding`, `drafting` and `depth`; and the head of the list is always compared
+(`rerankers.listwise.windows`).
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import Field, validate_call
 
-from rerankers.control_tokens import ControlTokenMode
-from rerankers.devices import AttentionName, DtypeName
 from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.encoders.transfer import to_device
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
-from rerankers.models import cache_folder
-from rerankers.pe_rank.checkpoint import PoolingName, Source, load_checkpoint
-from rerankers.pe_rank.compact import referenced_models
+from rerankers.listwise.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.models.locate import cache_folder
 from rerankers.pe_rank.depth import lossless_depths
-from rerankers.pe_rank.drafting import DraftMode, DraftPolicy, draft_and_verify
-from rerankers.pe_rank.plain import plain_order
+from rerankers.pe_rank.formats.checkpoint import PoolingName, Source, load_checkpoint
+from rerankers.pe_rank.formats.compact import referenced_models
+from rerankers.pe_rank.greedy import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
+from rerankers.pe_rank.speculative import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.workers import Workers
-from rerankers.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
-from rerankers.words import split_words
+from rerankers.text.control_tokens import ControlTokenMode
+from rerankers.text.words import split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ class PERank(Reranker):
         allow_encoder_swap: run with an encoder that is not the projector's own; the result is labelled.
         window: passages in a window; 0 puts all candidates into one (`full`).
         step: by how much the window moves.
-        windows: `clipped` or `reference`; see `rerankers.windows`.
+        windows: `clipped` or `reference`; see `rerankers.listwise.windows`.
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         top_k: how many places of the final list have to be right; the rest is not decoded as far as that
             changes none of them (`depth`). None for all.
@@ -67,7 +68,7 @@ class PERank(Reranker):
         store: folder of the embedding stores; None is the cache folder.
         draft: draft and verify several places a pass (`drafting`), place one a pass, or whatever is cheaper.
         control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
-            as in the published code; see `rerankers.control_tokens`.
+            as in the published code; see `rerankers.text.control_tokens`.
         batch_size: most queries whose windows are run in one batch, if they come in one call.
         dtype: of all weights; `auto` is bfloat16 on CUDA, float32 on a CPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from rerankers.models.side_by_side import side_by_side, threads_for
 from rerankers.pe_rank.decoding import WindowDecoder
-from rerankers.side_by_side import side_by_side, threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.config import load_experiment
+from benchmarks.evaluation.measures import evaluate
 from benchmarks.executors.local import Outcome, run
-from benchmarks.measures import evaluate
-from benchmarks.record import Protocol
-from benchmarks.store import read_results
+from benchmarks.experiments.config import load_experiment
+from benchmarks.results.record import Protocol
+from benchmarks.results.store import read_results
 from rerankers.errors import ModelError, StoreError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.registry import ROWS, Row
@@ -283,7 +283,7 @@ def test_without_texts_the_candidates_are_fetched_again_and_must_be_the_same(
     assert not (pool / "texts.jsonl.gz").exists()
     assert go(write_experiment(store_text=False), tmp_path / "out").exit_status == 0
     experiment, config = load_experiment(write_experiment(rerankers="random", store_text=False))
-    monkeypatch.setattr("benchmarks.plan._spec", lambda spec, inputs: "unchanged")
+    monkeypatch.setattr("benchmarks.experiments.plan._spec", lambda spec, inputs: "unchanged")
     go(write_experiment(store_text=False), tmp_path / "other")
     write_experiment(queries=2)
     with pytest.raises(StoreError, match="other candidates than were frozen"):

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from rerankers.errors import InputError
 from tests.faults.injector import TRIED
 

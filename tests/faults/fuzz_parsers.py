@@ -15,13 +15,13 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["rerankers", "benchmarks"], enable_loader_override=False):
-    from benchmarks.candidates_file import read_candidates
-    from benchmarks.formats.labelled import read_labelled
-    from benchmarks.marked_yaml import MarkedYaml
-    from benchmarks.readers import read_qrels, read_run
+    from benchmarks.candidates.file import read_candidates
+    from benchmarks.datasets.formats.labelled import read_labelled
+    from benchmarks.datasets.readers import read_qrels, read_run
+    from benchmarks.experiments.marked_yaml import MarkedYaml
     from rerankers.errors import InputError
-    from rerankers.pe_rank.training.records import read_alignment, read_ranking
-    from rerankers.rankgpt.permutation import is_known, parse
+    from rerankers.listwise.permutation import is_known, parse
+    from rerankers.training.data.records import read_alignment, read_ranking
 
 COUNT = 20
 SEEDS = (

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.pe_rank.checkpoint import Source, load_checkpoint
+from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +274,7 @@ def test_an_index_of_shards_leads_to_no_file_elsewhere(tmp_path: Path) -> None:
     index = {"weight_map": {"lm_head.weight": "../elsewhere.safetensors"}}
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
     from rerankers.encoders.weights import read_model_weights
-    from rerankers.models import find_model
+    from rerankers.models.locate import find_model
 
     with pytest.raises(ModelError, match="not beside it"):
         read_model_weights(find_model(str(tmp_path / "model")))

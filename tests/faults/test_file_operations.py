@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from benchmarks.cli import main
-from benchmarks.environment import environment
-from benchmarks.store import read_results
-from reports import html
+from benchmarks.cli.main import main
+from benchmarks.measuring.environment import environment
+from benchmarks.results.store import read_results
+from reports.formats import html
 from tests.faults.conftest import NIGHTLY
 from tests.faults.injector import KILLED, Fault, disturbed, trace
 

@@ -15,8 +15,8 @@ import pytest
 from rerankers import StageClock, create
 from rerankers.endpoints import failures
 from rerankers.endpoints.client import LEAST_BOUND_BYTES, BoundedConnections
+from rerankers.endpoints.prices import Budget, Price
 from rerankers.errors import BackendError
-from rerankers.llm.prices import Budget, Price
 from tests.faults.hostile import (
     Hostile,
     bomb,

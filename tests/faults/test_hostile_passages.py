@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

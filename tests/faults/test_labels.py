@@ -12,11 +12,11 @@ import pytest
 import vl_convert
 import yaml
 
-from benchmarks.cli import main
-from benchmarks.progress import Progress, say
-from benchmarks.redaction import as_line
-from reports import html
-from rerankers.printable import printable, shortened
+from benchmarks.cli.main import main
+from benchmarks.cli.redaction import as_line
+from benchmarks.measuring.progress import Progress, say
+from reports.formats import html
+from rerankers.text.printable import printable, shortened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def unshown(text: str) -> list[str]:
 
 def test_a_report_with_hostile_labels_is_written_whole(results: Path) -> None:
     # in a process of its own: the chart library ends the whole process at a character that no font may hold
-    program = "import sys; from benchmarks.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from benchmarks.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "report", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

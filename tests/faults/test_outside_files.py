@@ -20,9 +20,9 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 from rerankers import RerankRequest, StageClock, create
 from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
-from rerankers.fingerprints import fingerprint
-from rerankers.models import find_model
-from rerankers.paths import cache_folder
+from rerankers.files.fingerprints import fingerprint
+from rerankers.files.paths import cache_folder
+from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

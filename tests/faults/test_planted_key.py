@@ -12,13 +12,13 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from benchmarks.cli import main
-from benchmarks.redaction import as_line
+from benchmarks.cli.main import main
+from benchmarks.cli.redaction import as_line
 from rerankers import create
 from rerankers.endpoints import failures
 from rerankers.endpoints.keys import read_key
 from rerankers.errors import InputError, reason_of
-from rerankers.redaction import excerpt, redacted
+from rerankers.text.redaction import excerpt, redacted
 from tests.faults.hostile import Asked, Hostile, chunked, completion, reply, scores, spellings
 
 if TYPE_CHECKING:

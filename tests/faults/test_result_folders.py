@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,15 +9,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.training.distillation import load_distillation
-from benchmarks.training.pe_rank import load_settings
+from benchmarks.training_data.distillation import load_distillation
+from benchmarks.training_data.pe_rank import load_settings
 from rerankers.pe_rank.prompt import PLACEHOLDER
-from rerankers.pe_rank.training.records import read_alignment, read_ranking
+from rerankers.training.data.records import read_alignment, read_ranking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rerankers.pe_rank.training.settings import Stage
+    from rerankers.training.settings import Stage
 
 trial = settings(settings.get_profile("faults"))
 

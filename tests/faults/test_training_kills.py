@@ -15,24 +15,24 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import InputError, RerankbenchError, StoreError
-from rerankers.folder_lock import FolderLock
-from rerankers.pe_rank.training import trainer
-from rerankers.pe_rank.training.export import save_checkpoint
-from rerankers.pe_rank.training.result_folder import seal_state
-from rerankers.pe_rank.training.run import train
-from rerankers.pe_rank.training.settings import STAGES
+from rerankers.files.folder_lock import FolderLock
+from rerankers.training import trainer
+from rerankers.training.export import save_checkpoint
+from rerankers.training.result_folder import seal_state
+from rerankers.training.run import train
+from rerankers.training.settings import STAGES
 from tests.faults.injector import KILLED, Fault, disturbed, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers.pe_rank.training.settings import Settings
+    from rerankers.training.settings import Settings
 
 NIGHTLY = os.environ.get("RERANKBENCH_HYPOTHESIS") == "nightly"
 WORDS = ["harbour", "pilot", "hive", "frost", "orchard", "violin", "maple", "sand", "press", "letter", "fox"]
 STEPS = 4
-TRAINING = "rerankers.pe_rank.training"
+TRAINING = "rerankers.training"
 
 
 class KilledError(BaseException):
@@ -165,7 +165,7 @@ def test_a_damaged_state_gives_way_to_the_one_before_it_and_the_last_is_refused(
 
 def test_two_trainings_never_share_a_folder(settings: Callable[..., Settings], tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from rerankers.folder_lock import FolderLock\n"
+        "import sys; from pathlib import Path; from rerankers.files.folder_lock import FolderLock\n"
         "with FolderLock(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "run")]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchmarks.candidates import Pool
-from benchmarks.candidates_file import read_candidates
-from benchmarks.cell import CellWriter, committed, write_imported
-from benchmarks.readers import read_qrels, read_run
-from benchmarks.record import Protocol, Record, Session, System
-from benchmarks.statistics import bootstrap_interval
-from benchmarks.store import read_results
-from reports.context import build
+from benchmarks.candidates.file import read_candidates
+from benchmarks.candidates.frozen import Pool
+from benchmarks.datasets.readers import read_qrels, read_run
+from benchmarks.evaluation.statistics import bootstrap_interval
+from benchmarks.results.cell import CellWriter, committed, write_imported
+from benchmarks.results.record import Protocol, Record, Session, System
+from benchmarks.results.store import read_results
+from reports.analysis.context import build
 from rerankers.errors import DamagedError, InputError, ModelError, StoreError
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
 

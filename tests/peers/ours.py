@@ -10,14 +10,14 @@ from pathlib import Path
 
 from data import CASES, Run, qrels, runs  # type: ignore[import-not-found]
 
-from benchmarks.measures import evaluate
-from benchmarks.protocol import measure
-from benchmarks.record import Protocol
-from benchmarks.statistics import paired_t_test
+from benchmarks.evaluation.measures import evaluate
+from benchmarks.evaluation.statistics import paired_t_test
+from benchmarks.measuring.protocol import measure
+from benchmarks.results.record import Protocol
 from rerankers import Candidate, Ranking, Reranker, RerankRequest, StageClock
 from rerankers.interface import Cost
-from rerankers.rankgpt.permutation import parse
-from rerankers.windows import sliding_windows
+from rerankers.listwise.permutation import parse
+from rerankers.listwise.windows import sliding_windows
 
 SECONDS = 0.02
 

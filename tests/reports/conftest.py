@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.candidates import Pool
-from benchmarks.cell import CellWriter, read_record, write_record
-from benchmarks.record import Operations, Protocol, Record, Session, System
-from benchmarks.store import write_experiment
+from benchmarks.candidates.frozen import Pool
+from benchmarks.results.cell import CellWriter, read_record, write_record
+from benchmarks.results.record import Operations, Protocol, Record, Session, System
+from benchmarks.results.store import write_experiment
 from rerankers import Candidate, Ranking
 from rerankers.interface import Cost, Usage
 

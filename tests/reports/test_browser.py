@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from reports.html import report
+from reports.formats.html import report
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 import pytest
 import vl_convert
 
-from benchmarks.store import read_results
-from reports.ablation import factors
+from benchmarks.results.store import read_results
+from reports.analysis.ablation import factors
+from reports.analysis.context import build
 from reports.charts.curves import quality_curve
 from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
 from reports.charts.look import PAPER, PHONE, named_rows
 from reports.charts.stages import stage_bars
-from reports.context import build
 
 if TYPE_CHECKING:
+    from reports.analysis.values import Group
     from reports.charts.look import Spec
-    from reports.values import Group
     from tests.reports.conftest import Folder
 
 TEXTS = {f"q{i}": [str(n) for n in range(100)] for i in range(4)}

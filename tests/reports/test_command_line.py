@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

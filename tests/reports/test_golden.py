@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.store import read_results
-from reports import csv, latex, markdown
-from reports.context import build
-from reports.explorer import payloads
-from reports.tables import tables
+from benchmarks.results.store import read_results
+from reports.analysis.context import build
+from reports.formats import csv, latex, markdown
+from reports.formats.explorer import payloads
+from reports.tables.by_name import tables
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
-    from reports.values import Context
+    from reports.analysis.values import Context
     from tests.reports.conftest import Folder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reports"

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from rerankers import StageClock
-from rerankers.devices import synchroniser
 from rerankers.encoders.encoder import Encoder
 from rerankers.interface import Cost
+from rerankers.models.devices import synchroniser
 from rerankers.pe_rank.decoding import WindowDecoder
-from rerankers.pe_rank.drafting import draft_and_verify
 from rerankers.pe_rank.reranker import PERank
-from rerankers.pe_rank.training.run import train
-from rerankers.pe_rank.training.settings import RankSettings
+from rerankers.pe_rank.speculative import draft_and_verify
 from rerankers.registry import create
+from rerankers.training.run import train
+from rerankers.training.settings import RankSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.folder import read_folder
 from rerankers.encoders.recipe import Recipe, find_recipe, presets
 from rerankers.errors import ModelError
-from rerankers.models import find_model
+from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

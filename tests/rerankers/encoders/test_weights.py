@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from rerankers.encoders.weights import read_model_weights, read_weights
 from rerankers.errors import ModelError
-from rerankers.models import find_model
+from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:
     from pathlib import Path

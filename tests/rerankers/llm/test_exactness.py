@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from rerankers import create
+from rerankers.chat.conversation import ChatCall, Message, Talk
+from rerankers.chat.in_process import TransformersChat
+from rerankers.chat.options import ChatOptions
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
+from rerankers.listwise.prompts import load_prompt
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.chat import ChatCall, Message, Talk
-from rerankers.llm.options import ChatOptions
-from rerankers.llm.transformers_chat import TransformersChat
-from rerankers.rankgpt.prompt import load_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rerankers.errors import InputError, ModelError
-from rerankers.models import find_model
-from rerankers.pe_rank.checkpoint import Checkpoint, Source, load_checkpoint
-from rerankers.pe_rank.compact import EncoderEntry, LLMEntry, Manifest, save_compact
-from rerankers.pe_rank.plain import plain_order
+from rerankers.models.locate import find_model
+from rerankers.pe_rank.formats.checkpoint import Checkpoint, Source, load_checkpoint
+from rerankers.pe_rank.formats.compact import EncoderEntry, LLMEntry, Manifest, save_compact
+from rerankers.pe_rank.greedy import plain_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable

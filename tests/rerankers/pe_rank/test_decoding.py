@@ -14,13 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from rerankers.encoders.transfer import read_back
 from rerankers.llm.causal import CausalLM
-from rerankers.pe_rank import decoding, drafting
+from rerankers.pe_rank import decoding
+from rerankers.pe_rank import speculative as drafting
 from rerankers.pe_rank.decoding import WindowDecoder
-from rerankers.pe_rank.drafting import DraftPolicy, draft_and_verify
+from rerankers.pe_rank.greedy import plain_order
 from rerankers.pe_rank.model import PassageLLM
-from rerankers.pe_rank.plain import plain_order
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
+from rerankers.pe_rank.speculative import DraftPolicy, draft_and_verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from rerankers.listwise.windows import sliding_windows
 from rerankers.pe_rank.depth import lossless_depths
-from rerankers.windows import sliding_windows
 
 
 def ranked(count: int, windows: list[tuple[int, int]], depths: list[int] | None, seed: int) -> list[int]:

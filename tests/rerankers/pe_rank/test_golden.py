@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from rerankers.pe_rank.checkpoint import Source, load_checkpoint
-from rerankers.pe_rank.plain import first_scores, plain_order
+from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
+from rerankers.pe_rank.greedy import first_scores, plain_order
 from rerankers.pe_rank.reranker import PERank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rerankers import RerankRequest, StageClock
-    from rerankers.pe_rank.checkpoint import Checkpoint
+    from rerankers.pe_rank.formats.checkpoint import Checkpoint
 
 FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())["cases"]

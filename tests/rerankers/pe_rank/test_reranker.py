@@ -11,8 +11,8 @@ import torch
 
 from rerankers import StageClock, create
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.listwise.windows import initial_order
 from rerankers.pe_rank.reranker import PERank
-from rerankers.windows import initial_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable

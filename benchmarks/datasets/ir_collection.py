@@ -1,0 +1,183 @@
+"""Datasets of the ir_datasets package; texts come from the package's document store."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.datasets.exclusion import QUERY_DOCUMENT
+from benchmarks.datasets.sources import Dataset, unknown_dataset
+from rerankers.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+TEXT_FIELDS = {
+    "ArgsMeProcessedDoc": ("premises_texts", "conclusion"),  # as the unprocessed collection's default text
+    "ClinicalTrialsDoc": ("title", "condition", "summary", "detailed_description", "eligibility"),
+    "CodeSearchNetDoc": ("code",),
+}
+"""Fields that are the text of records for which ir_datasets 0.6.3 names none."""
+
+_IN_EXTRA = ("beautifulsoup4", "ijson", "inscriptis", "pyarrow", "zlib-state")
+"""Optional packages of ir_datasets that our extra `collections` installs: those that need no compiler."""
+
+
+class IrDataset(Dataset):
+    """A dataset of ir_datasets.
+
+    Args:
+        name: how tables call it.
+        dataset_id: the package's id.
+        query_field: the field of a query that is its text; by default the package's choice, or `text`.
+
+    Attributes:
+        query_documents: the document that stands for a query, by query id, where the dataset has such
+            queries; it leaves the candidate set.
+    """
+
+    def __init__(self, name: str, dataset_id: str, query_field: str | None = None) -> None:
+        import ir_datasets
+
+        self._id = dataset_id
+        self.query_documents: dict[str, str] = {}
+        try:
+            self._source = ir_datasets.load(dataset_id)
+        except KeyError as error:
+            raise unknown_dataset(dataset_id) from error
+        for kind in ("docs", "queries"):
+            if not self._source.has(kind):
+                raise InputError(f"dataset {dataset_id!r} has no {kind}; name one that has")
+        self._text = self._document_text()
+        with _reading(dataset_id):
+            queries, notes = self._queries(query_field)
+            qrels = self._judgements() if self._source.has_qrels() else {}
+        # Some datasets judge queries whose text they leave to another id; those cannot be run at all.
+        textless = len(qrels.keys() - queries.keys())
+        if textless:
+            notes.append(f"{textless} judged queries have no text in this dataset and are left out")
+        super().__init__(
+            name, queries, {query_id: qrels[query_id] for query_id in queries if query_id in qrels}
+        )
+        self.notes += notes
+        if self.query_documents:
+            self.exclusion = QUERY_DOCUMENT
+            self.excluded = {
+                query_id: frozenset({doc_id}) for query_id, doc_id in self.query_documents.items()
+            }
+
+    def _queries(self, query_field: str | None) -> tuple[dict[str, str], list[str]]:
+        """Read texts by query id, and what has to be said about them."""
+        text_of = self._query_text(query_field)
+        queries: dict[str, str] = {}
+        repeated = 0
+        for query in self._source.queries_iter():
+            repeated += query.query_id in queries
+            queries.setdefault(query.query_id, (text_of(query) or "").strip())
+        empty = sum(not text for text in queries.values())
+        notes = [f"{empty} of {len(queries)} queries are empty"] if empty else []
+        if repeated:
+            notes.append(f"{repeated} queries repeat an earlier query id; the first text of each is used")
+        return queries, notes
+
+    def _query_text(self, query_field: str | None) -> Callable[[Any], str]:
+        kind = self._source.queries_cls()
+        if query_field is not None:
+            if query_field not in kind._fields or query_field == "query_id":
+                fields = ", ".join(field for field in kind._fields if field != "query_id")
+                raise InputError(f"dataset {self._id!r} has no query_field {query_field!r}; it has {fields}")
+            return lambda query: self._string(getattr(query, query_field), query_field)
+        if hasattr(kind, "default_text"):
+            return lambda query: query.default_text()
+        if "text" in kind._fields:
+            return lambda query: self._string(query.text, "text")
+        if "doc_id" in kind._fields:
+            return self._text_of_query_document
+        raise InputError(
+            f"dataset {self._id!r} does not say which field is a query's text. Set query_field to one of "
+            f"{', '.join(kind._fields)}."
+        )
+
+    def _text_of_query_document(self, query: Any) -> str:
+        self.query_documents[query.query_id] = query.doc_id
+        return self.texts([query.doc_id])[query.doc_id]
+
+    def _string(self, value: Any, field: str) -> str:
+        if not isinstance(value, str):
+            raise InputError(f"dataset {self._id!r}: {field!r} is {type(value).__name__}, not a text")
+        return value
+
+    def _document_text(self) -> Callable[[Any], str]:
+        kind = self._source.docs_cls()
+        if hasattr(kind, "default_text"):
+            return lambda document: document.default_text()
+        usual = ("title", "text") if "text" in kind._fields else ()
+        fields = TEXT_FIELDS.get(kind.__name__, [field for field in usual if field in kind._fields])
+        if not fields:
+            raise InputError(
+                f"dataset {self._id!r} has no passage texts; its fields are {', '.join(kind._fields)}"
+            )
+        return lambda document: " ".join(filter(None, (getattr(document, field) for field in fields)))
+
+    def _judgements(self) -> dict[str, dict[str, int]]:
+        qrels: dict[str, dict[str, int]] = {}
+        for judged in self._source.qrels_iter():
+            grades = qrels.setdefault(judged.query_id, {})
+            if judged.doc_id in grades:
+                raise InputError(
+                    f"dataset {self._id!r} judges {judged.doc_id!r} for query {judged.query_id!r} a second "
+                    "time. Write its judgements, one a passage, to a folder or file of your own."
+                )
+            try:
+                grades[judged.doc_id] = int(judged.relevance)
+            except ValueError as error:
+                raise InputError(
+                    f"dataset {self._id!r}: the grade {judged.relevance!r} of {judged.doc_id!r} for query "
+                    f"{judged.query_id!r} is not a whole number"
+                ) from error
+        return qrels
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the collection's id."""
+        import ir_datasets
+
+        return hashlib.sha256(f"ir_datasets:{ir_datasets.docs_parent_id(self._id)}".encode()).hexdigest()[:16]
+
+    @property
+    def passage_count(self) -> int | None:
+        """How many passages there are, where ir_datasets tells."""
+        count: int | None = self._source.docs_count()
+        return count
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Yield every passage's doc id and text, in the collection's order."""
+        with _reading(self._id):
+            for document in self._source.docs_iter():
+                yield document.doc_id, (self._text(document) or "").strip()
+
+    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
+        """Look up texts by doc id in the document store."""
+        with _reading(self._id):
+            documents = self._source.docs_store().get_many(doc_ids)
+        for doc_id in doc_ids:
+            if doc_id not in documents:
+                raise InputError(f"dataset {self._id!r} has no passage {doc_id!r}; is it the run's dataset?")
+        return {doc_id: (self._text(documents[doc_id]) or "").strip() for doc_id in doc_ids}
+
+
+@contextmanager
+def _reading(dataset_id: str) -> Iterator[None]:
+    """Say in one line which package or file is missing where ir_datasets reads a dataset."""
+    try:
+        yield
+    except ImportError as error:
+        if any(f"requires {package}." in str(error) for package in _IN_EXTRA):
+            raise MissingExtraError(f"dataset {dataset_id!r}", "collections") from error
+        raise InputError(f"dataset {dataset_id!r}: {' '.join(str(error).split())}") from error
+    except (OSError, RuntimeError) as error:
+        mirrors = error.args[1] if len(error.args) == 2 and isinstance(error.args[1], list) else []
+        first = " ".join(str(mirrors[0][-1] if mirrors else error).split())
+        reason = f"cannot be fetched ({first[:300]}); check the network, or see https://ir-datasets.com"
+        raise InputError(f"dataset {dataset_id!r} {reason}") from error

@@ -1,0 +1,70 @@
+"""Finds the judgements of a folder in the BEIR layout, whatever their file is called.
+
+A file of judgements is never passed over in silence: it is read, refused, or one of several to choose from.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rerankers.errors import InputError
+from rerankers.files.input_files import uncompressed_name
+
+_SUFFIXES = {".tsv", ".txt", ".csv", ".qrels", ".qrel", ".trec", ".jsonl", ".json", ".parquet"}
+_NO_JUDGEMENTS = ("readme", "license", ".")
+"""Beginnings of names, in lower case, of files in `qrels/` that hold no judgements."""
+
+
+def find_qrels(folder: Path, split: str | None) -> Path | None:
+    """Return the split asked for; else the only one, or `test`; None if the folder has no judgements.
+
+    Judgements lie in `qrels/`, a file a split, or beside the collection in files whose names contain `qrel`.
+
+    Raises:
+        InputError: there is no such split, or several files could be meant.
+    """
+    inside, beside = _in_folder(folder / "qrels"), beside_of(folder)
+    files: dict[str, list[Path]] = {}
+    for path in [*inside, *beside]:
+        files.setdefault(split_of(path), []).append(path)
+    where = folder / "qrels" if inside else folder
+    names = ", ".join(files)
+    if split is not None and split not in files:
+        raise InputError.at(where, None, f"no split {split!r}; found {names or 'none'}")
+    if not files:
+        _refuse_deeper_folders(folder / "qrels")
+        return None
+    if split is None and len(files) > 1 and ("test" not in files or (inside and beside)):
+        raise InputError.at(where, None, f"several splits; set split to one of {names}")
+    chosen = files[split or ("test" if "test" in files else next(iter(files)))]
+    if len(chosen) > 1:
+        both = " and ".join(str(path.relative_to(folder)) for path in chosen)
+        raise InputError.at(folder, None, f"{both} are judgements of one split; remove one of them")
+    return chosen[0]
+
+
+def beside_of(folder: Path) -> list[Path]:
+    """Return the files in a folder whose names say that they hold judgements."""
+    return sorted(path for path in folder.iterdir() if "qrel" in path.name.lower() and not path.is_dir())
+
+
+def split_of(path: Path) -> str:
+    """Return the split that a file of judgements is named after; `qrels` if there is none in its name."""
+    name = Path(uncompressed_name(path))
+    stem = name.stem if name.suffix.lower() in _SUFFIXES else name.name
+    return re.sub(r"[._-]*qrels?[._-]*", "", stem, flags=re.IGNORECASE) or "qrels"
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if not path.is_dir())
+    return sorted(path for path in paths if not path.name.lower().startswith(_NO_JUDGEMENTS))
+
+
+def _refuse_deeper_folders(folder: Path) -> None:
+    deeper = [path for path in folder.glob("*/") if not path.name.startswith(".")]
+    if deeper:
+        reason = f"judgements are looked for here, not in {deeper[0].name}/; move the files up, one a split"
+        raise InputError.at(folder, None, reason)

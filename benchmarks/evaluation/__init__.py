@@ -1,0 +1,1 @@
+"""Evaluation: measures, statistics, and comparisons of all pairs."""

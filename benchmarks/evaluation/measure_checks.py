@@ -1,0 +1,64 @@
+"""Tries an experiment's measures on each dataset's own ids and judgements before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates.frozen import frozen_qrels, read_index
+from benchmarks.datasets.sources import read_judgements
+from benchmarks.evaluation.graded import is_plain
+from benchmarks.evaluation.measures import parse, try_measures
+from rerankers.errors import InputError, RerankbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import PoolPlan
+
+
+def check_measures(
+    experiment: Experiment, plans: Iterable[PoolPlan], folder: Path, *, may_fetch: bool = True
+) -> None:
+    """Try the measures that other packages compute; those of `.graded` take any ids and grades.
+
+    A dataset that cannot be read is passed over: its cells fail with the reason when they are run.
+
+    Args:
+        experiment: names the measures.
+        plans: candidate sets that are to be frozen, or are already.
+        folder: the result folder.
+        may_fetch: whether a dataset of ir_datasets may be fetched for it.
+
+    Raises:
+        InputError: a measure cannot be computed on a dataset.
+    """
+    measures = [name for name in experiment.measures if not is_plain(parse(name))]
+    if not measures:
+        return
+    index = read_index(folder / "pools")
+    tried: set[str] = set()
+    for plan in plans:
+        dataset = plan.dataset.model_dump_json()
+        if dataset in tried:
+            continue
+        tried.add(dataset)
+        try:
+            try_measures(measures, _judgements(plan, folder, index, may_fetch))
+        except InputError as error:
+            raise InputError(f"{plan.dataset_name}: {error}. Leave it out of `measures`.") from error
+
+
+def _judgements(
+    plan: PoolPlan, folder: Path, index: Mapping[str, str], may_fetch: bool
+) -> Mapping[str, Mapping[str, int]]:
+    frozen = folder / "pools" / index.get(plan.key, "none")
+    try:
+        if frozen.is_dir():
+            return frozen_qrels(frozen)
+        if may_fetch or plan.dataset.id in (None, "bundled"):
+            return read_judgements(plan.dataset)
+    except RerankbenchError:
+        pass
+    return {}

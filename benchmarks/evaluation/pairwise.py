@@ -1,0 +1,134 @@
+"""Every pair of systems compared at once, over the same queries.
+
+Gives the values of `benchmarks.evaluation.statistics`' tests, one matrix product for all pairs instead of one
+for each: a sum of differences under random signs is the difference of the systems' sums under these signs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.evaluation.statistics import bonferroni, holm, is_constant, random_signs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+TIE = 5e-5  # values that differ by less are printed alike by evaluation tools
+_BLOCK = 500  # sign flips at once
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The first system against the second.
+
+    Attributes:
+        difference: mean of the per-query differences.
+        t_test, t_test_holm, t_test_bonferroni: two-sided paired t-test, and corrected over all pairs.
+        permutation, permutation_holm, permutation_bonferroni: the paired randomisation test on the mean,
+            likewise.
+        effect_size: Cohen's d of the differences.
+        wins: queries where the first one is better; `ties`, `losses` likewise.
+    """
+
+    difference: float
+    t_test: float
+    t_test_holm: float
+    t_test_bonferroni: float
+    permutation: float
+    permutation_holm: float
+    permutation_bonferroni: float
+    effect_size: float
+    wins: int
+    ties: int
+    losses: int
+
+
+def compare_all(
+    values: Mapping[str, ArrayLike], resamples: int = 10_000, seed: int = 0
+) -> dict[tuple[str, str], Pair]:
+    """Compare each system with each that follows it.
+
+    Args:
+        values: by system, a value for each query, in one and the same order of the queries.
+        resamples: sign flips drawn for the randomisation test.
+        seed: of these; all pairs are tested under the same ones.
+
+    Raises:
+        ValueError: the systems differ in their number of queries, or there are none.
+    """
+    names = list(combinations(values, 2))
+    if not names:
+        return {}
+    samples = [np.asarray(sample, dtype=np.float64) for sample in values.values()]
+    if len({sample.shape for sample in samples}) > 1 or samples[0].ndim != 1 or not samples[0].size:
+        raise ValueError("the systems need values for the same queries, one each")
+    first, second = np.triu_indices(len(samples), 1)
+    matrix = np.stack(samples)
+    t_tests, effects, counts = _one_by_one(matrix, first, second)
+    permutations = _permutations(matrix, first, second, resamples, seed)
+    t_holm, t_bonferroni, permutation_holm, permutation_bonferroni = (
+        list(correct({str(place): p for place, p in enumerate(p_values.tolist())}).values())
+        for p_values in (t_tests, permutations)
+        for correct in (holm, bonferroni)
+    )
+    means = matrix.mean(axis=1)
+    return {
+        name: Pair(
+            difference=float(means[first[place]] - means[second[place]]),
+            t_test=float(t_tests[place]),
+            t_test_holm=t_holm[place],
+            t_test_bonferroni=t_bonferroni[place],
+            permutation=float(permutations[place]),
+            permutation_holm=permutation_holm[place],
+            permutation_bonferroni=permutation_bonferroni[place],
+            effect_size=float(effects[place]),
+            wins=int(counts[place, 0]),
+            ties=int(counts[place, 1]),
+            losses=int(counts[place, 2]),
+        )
+        for place, name in enumerate(names)
+    }
+
+
+def _one_by_one(
+    matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """P-values of the t-test, effect sizes, and wins, ties and losses of each pair."""
+    from scipy.special import stdtr
+
+    size = matrix.shape[1]
+    means, deviations = np.empty(len(first)), np.zeros(len(first))
+    differs, counts = np.empty(len(first), dtype=bool), np.empty((len(first), 3), dtype=np.int64)
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        differences = matrix[a] - matrix[b]
+        means[place], differs[place] = differences.mean(), differences.any()
+        deviations[place] = 0.0 if size < 2 or is_constant(differences) else differences.std(ddof=1)
+        wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
+        counts[place] = wins, size - wins - losses, losses
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effects = np.where(differs, means / deviations, 0.0)  # infinite where all differ alike
+        p_values = 2.0 * stdtr(size - 1, -np.abs(effects) * np.sqrt(size))
+    return np.where(differs & (size > 1), p_values, 1.0), effects, counts
+
+
+def _permutations(
+    matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64], resamples: int, seed: int
+) -> Floats:
+    """P-values of the randomisation test of each pair."""
+    signs, is_exact = random_signs(matrix.shape[1], resamples, seed)
+    centred = matrix - matrix.mean(axis=0)  # which changes no difference, and keeps the sums small
+    observed = np.abs((matrix[first] - matrix[second]).sum(axis=1))
+    total = np.array([np.abs(matrix[a] - matrix[b]).sum() for a, b in zip(first, second, strict=True)])
+    extreme = np.zeros(len(first), dtype=np.int64)
+    for start in range(0, len(signs), _BLOCK):
+        sums = signs[start : start + _BLOCK].astype(np.float64) @ centred.T  # (block, systems)
+        extreme += (np.abs(sums[:, first] - sums[:, second]) >= observed - 1e-6 * total).sum(axis=0)
+    return extreme / len(signs) if is_exact else (extreme + 1) / (len(signs) + 1)

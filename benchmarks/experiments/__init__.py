@@ -1,0 +1,1 @@
+"""Experiment files: reading, planning, and the dry run."""

@@ -1,0 +1,213 @@
+"""Experiment files: YAML, validated strictly, errors with the file and the line.
+
+Lists are crossed: datasets x first stages x depths x rerankers, and a list in place of a reranker's option is
+a sweep over it. Relative paths start at the experiment file's folder.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
+from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
+from benchmarks.first_stages.retrieval import FirstStageSpec
+from benchmarks.results.record import Protocol
+from rerankers import registry
+from rerankers.errors import InputError, OptionError, UnknownNameError
+from rerankers.options import Options, options_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.experiments.marked_yaml import Location, MarkedYaml
+
+READY = Path(__file__).parents[1] / "configs"
+MOST_CANDIDATES = 1_000_000  # per query; what is said before a run counts a listwise method's windows
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_mapping(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class RerankerSpec(BaseModel):
+    """A reranker with its options. A plain string stands for its name.
+
+    Attributes:
+        name: the registered name; see `rerankbench list rerankers`.
+        label: what tables call it; `{option}` stands for the option's value. By default the name, with the
+            options that a sweep varies.
+        options: constructor options; a list is a sweep, unless the option itself is a list.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    label: str | None = Field(default=None, min_length=1)
+    options: dict[str, Any] = {}
+
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Label and options of each point of the sweep."""
+        known = options_of(registry.load(self.name))
+        swept = [name for name, value in self.options.items() if _is_sweep(name, value, known)]
+        points = product(*(value if name in swept else [value] for name, value in self.options.items()))
+        for point in points:
+            options = dict(zip(self.options, point, strict=True))
+            template = self.label or self.name
+            label = re.sub(r"\{(\w+)\}", lambda match: str(options[match[1]]), template)  # noqa: B023 - used here
+            unsaid = [f"{name}={options[name]}" for name in swept if f"{{{name}}}" not in template]
+            yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
+
+
+def _is_sweep(name: str, value: Any, known: Options) -> bool:
+    return isinstance(value, list) and not (name in known.model.model_fields and known.is_list(name))
+
+
+class Experiment(BaseModel):
+    """An experiment file.
+
+    Attributes:
+        name: names the result folder; letters, digits, `-`, `_`, `.`.
+        datasets: ids, folders or candidate files.
+        first_stages: what proposes the candidates.
+        depths: candidates per query.
+        rerankers: the systems compared, in the order of the tables.
+        measures: ir_measures' names or trec_eval's, or the preset `trec-dl`, whose AP, RR and recall count
+            grades 2 and 3 as TREC's deep learning tracks do; the first is the headline.
+        protocol: how time is measured.
+        limit: use the first queries only.
+        count_operations: rank so many queries once more, untimed, to count FLOPs and bytes by stage; 0 does
+            not. Asked for later, it only counts: nothing is measured again.
+        budget: dollars that calls of endpoints may cost, earlier runs into the same folder with a budget
+            included; the run stops before it is exceeded.
+        store_text: keep the passages' texts in the result folder; false where a licence forbids it.
+        out: the result folder; by default `runs/<name>`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    datasets: Annotated[list[DatasetSpec], BeforeValidator(_as_list), Field(min_length=1)]
+    first_stages: Annotated[list[FirstStageSpec], BeforeValidator(_as_list), Field(min_length=1)]
+    depths: Annotated[
+        list[Annotated[int, Field(ge=1, le=MOST_CANDIDATES)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ] = [100]
+    rerankers: Annotated[
+        list[Annotated[RerankerSpec, BeforeValidator(_as_mapping)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ]
+    measures: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
+    protocol: Protocol = Protocol()
+    limit: int | None = Field(default=None, ge=1)
+    count_operations: int = Field(default=0, ge=0)
+    budget: float | None = Field(default=None, gt=0)
+    store_text: bool = True
+    out: str | None = None
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, dict[str, Any]]:
+    """Read and check an experiment file.
+
+    Args:
+        path: the file.
+        overrides: `key=value` assignments, applied before validation.
+
+    Returns:
+        the experiment, its paths leading there from the working folder; and the file's values as written,
+        overrides included.
+
+    Raises:
+        InputError: anything is wrong with it: `file:line: what`.
+    """
+    expected = "an experiment is a mapping: name, datasets, first_stages, rerankers"
+    file, written = opened(path, overrides, expected)
+    base = folder_of(path)
+    content = {**written}
+    try:
+        for section in ("datasets", "first_stages", "rerankers"):
+            if section in content:
+                content[section] = located(content[section], base, "")
+        if isinstance(content.get("out"), str):
+            content["out"] = located(content["out"], base, "path")
+        experiment = Experiment.model_validate(content)
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
+    except ValidationError as error:
+        raise explained(file, error, Experiment) from error
+    _check_rerankers(file, experiment)
+    return experiment.model_copy(update={"measures": _measures(file, experiment)}), file.content
+
+
+def find_experiment(name: str) -> Path:
+    """The file of that path, or the ready experiment of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return found(name, READY, "experiment")
+
+
+def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
+    """Return the measures as ir_measures prints them, presets spelled out, each of them once."""
+    names: dict[str, None] = {}
+    for index, name in enumerate(experiment.measures):
+        try:
+            names |= dict.fromkeys(expand(name))
+        except InputError as error:
+            raise file.error(("measures", index), str(error)) from error
+    return list(names)
+
+
+def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
+    labels: dict[str, int] = {}
+    for index, spec in enumerate(experiment.rerankers):
+        place: Location = ("rerankers", index)
+        try:
+            known = options_of(registry.load(spec.name))
+        except InputError as problem:
+            raise file.error((*place, "name"), str(problem)) from problem
+        for option in spec.options:
+            if option not in known.model.model_fields:
+                error = UnknownNameError(f"option of {spec.name}", option, known.model.model_fields)
+                raise file.error((*place, "options", option), str(error))
+            if spec.options[option] == [] and not known.is_list(option):
+                raise file.error((*place, "options", option), "a sweep needs at least one value")
+        for option in re.findall(r"\{(\w+)\}", spec.label or ""):
+            if option not in spec.options:
+                raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")
+        for label, options in spec.variants():
+            _check_options(file, place, spec.name, options, experiment)
+            if label in labels:
+                raise file.error(place, f"two systems are called {label!r}; give one of them another label")
+            labels[label] = index
+
+
+def _check_options(
+    file: MarkedYaml, place: Location, name: str, options: Mapping[str, Any], experiment: Experiment
+) -> None:
+    try:
+        needs = registry.capabilities(name, options)
+    except OptionError as error:
+        inside = (*place, "options", error.option) if error.option in options else place
+        raise file.error(inside, str(error)) from error
+    except InputError as error:
+        raise file.error((*place, "options"), str(error)) from error
+    if experiment.budget is not None and not needs.is_priced:
+        raise file.error(
+            place, f"{name}: the price of its calls is not known, so the budget cannot be kept. Set price"
+        )
+    is_served = experiment.protocol.served is not None
+    if is_served and needs.is_remote and needs.is_replayed:
+        raise file.error(place, "a served endpoint is measured, not replayed; leave recording out")

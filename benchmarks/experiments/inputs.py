@@ -1,0 +1,105 @@
+"""Local inputs of an experiment by content: what is in a file or folder defines a cell, not where it lies.
+
+A value is a path where the harness opens it as one: under the keys of datasets and first stages that hold
+paths, and where a reranker says that it loads a model of that name. Other values count as paths if they look
+like one (with a slash or a dot) and something is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.datasets.exclusion import RULES
+from benchmarks.measuring.progress import say
+from rerankers.chat.options import CHANGES_NO_RESULT
+from rerankers.files.fingerprints import file_digest
+from rerankers.files.paths import existing_path
+from rerankers.models.locate import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+PATH_KEYS = frozenset({"folder", "candidates", "qrels", "path", "encoder", "exclude"})
+"""Keys of datasets and first stages whose values are opened as paths or models."""
+
+
+@dataclass
+class Inputs:
+    """Digests of local files and folders, by the paths that an experiment names.
+
+    Attributes:
+        digests: of every path that was met.
+    """
+
+    digests: dict[str, Any] = field(default_factory=dict)
+
+    def by_content(self, value: Any, models: Collection[str] = (), *, is_path: bool = False) -> Any:
+        """Return what of some values defines results, with its content in place of each path.
+
+        A recording of answers, which grows while it is used, is left out with all else that changes no
+        result.
+
+        Args:
+            value: of an experiment file.
+            models: strings that are models, whatever they look like.
+            is_path: whether a string is a path, whatever it looks like.
+        """
+        if isinstance(value, dict):
+            return {
+                name: self.by_content(item, models, is_path=name in PATH_KEYS and item not in RULES)
+                for name, item in value.items()
+                if name not in CHANGES_NO_RESULT
+            }
+        if isinstance(value, list | tuple):
+            return [self.by_content(item, models, is_path=is_path) for item in value]
+        if isinstance(value, str) and value.startswith("bundled:"):
+            return find_model(value).fingerprint
+        if isinstance(value, str) and (is_path or value in models or "/" in value or "." in value):
+            path = existing_path(value)
+            return value if path is None else self._of_path(value, path)
+        return value
+
+    def summary(self) -> dict[str, str]:
+        """Return 16 hex digits for each path."""
+        return {
+            name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+            for name, value in sorted(self.digests.items())
+        }
+
+    def of_models(self, names: Collection[str], known: object) -> list[Any]:
+        """Return the content of local models that options do not name: those that a checkpoint refers to."""
+        found = []
+        for name in sorted(names):
+            path = existing_path(name)
+            if path is not None and path.is_dir() and not _names(known, name):
+                found.append(self._of_path(name, path))
+        return found
+
+    def _of_path(self, name: str, path: Path) -> Any:
+        if path.is_dir() and path.resolve().parent == path.resolve():
+            return name  # "/" is no data and no model
+        if name not in self.digests:
+            if not path.is_file() and not path.is_dir():
+                say(
+                    f"{name}: is a pipe, which can be read once only: a finished cell is taken for that of "
+                    "the same content. Use another --out for other content."
+                )
+            self.digests[name] = file_digest(path) if path.is_file() else _of_folder(path)
+        return self.digests[name]
+
+
+def _names(value: object, name: str) -> bool:
+    if isinstance(value, dict):
+        return any(_names(item, name) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_names(item, name) for item in value)
+    return value == name
+
+
+def _of_folder(folder: Path) -> list[list[str]]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [[str(file.relative_to(folder)), file_digest(file)] for file in files]

@@ -1,0 +1,150 @@
+"""YAML that remembers its lines, so that an error names the line that has to change."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from benchmarks.experiments.yaml_scalars import SurprisingValueError, safe_value, surprise
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Location = tuple[str | int, ...]
+
+_MOST_NODES = 100_000  # aliases of aliases can stand for more than any memory holds
+
+
+def read_value(flag: str, text: str) -> Any:
+    """A value of the command line, read as YAML, so that 20 is a number and true a boolean.
+
+    Raises:
+        InputError: it is no YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
+    """
+    try:
+        value = safe_value(text)
+        json.dumps(value, default=str)  # refuses what contains itself, and keys that are no names
+    except SurprisingValueError as error:
+        raise InputError(f"{flag}: {error}") from error
+    except Exception as error:  # PyYAML raises whatever it meets
+        raise InputError(f"{flag}: the value is not valid YAML; quote it") from error
+    return value
+
+
+class MarkedYaml:
+    """A YAML file's content and the place of each of its nodes.
+
+    Attributes:
+        path: the file.
+        content: its values, changed in place by `override`.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, gives a key twice, or holds a value that YAML reads
+            otherwise than people do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._overrides: dict[Location, str] = {}
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError.at(path, None, "is not UTF-8 text; save it as UTF-8") from error
+        except OSError as error:
+            raise InputError.at(path, None, f"cannot be read: {error.strerror}; check the path") from error
+        self._lines: dict[Location, int] = {}
+        try:
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
+            for location, line in () if node is None else _lines(path, node, ()):
+                self._lines[location] = line
+                if len(self._lines) > _MOST_NODES:
+                    raise InputError.at(path, line, "its aliases stand for too much; write it out")
+            self.content: Any = None if node is None else loader.construct_document(node)
+        except InputError:
+            raise
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            problem = " ".join(str(error.problem).split())
+            raise InputError.at(
+                path, mark.line + 1 if mark else None, f"not valid YAML: {problem}"
+            ) from error
+        except RecursionError as error:
+            raise InputError.at(path, None, "a part of it contains itself; write it out") from error
+        except Exception as error:  # such as a KeyError for `!!bool 3`: PyYAML raises whatever it meets
+            raise InputError.at(path, None, f"not valid YAML: {' '.join(str(error).split())}") from error
+
+    def override(self, assignment: str) -> None:
+        """Apply `a.b.0.c=value`; the value is read as YAML, numbers count into lists.
+
+        Raises:
+            InputError: the assignment has no `=`, or leads into a list that is shorter.
+        """
+        flag = f"--set {assignment}"
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise InputError(f"{flag}: write it as key=value, for example --set protocol.repeats=3")
+        value = read_value(flag, text)
+        keys = name.split(".")
+        if not isinstance(self.content, dict):
+            self.content = {}
+        holder: Any = self.content
+        location: Location = ()
+        for position, key in enumerate(keys):
+            step: str | int = key
+            if isinstance(holder, list):
+                if not key.isdecimal() or int(key) >= len(holder):
+                    raise InputError(f"{flag}: {key!r} is not one of the list's places 0-{len(holder) - 1}")
+                step = int(key)
+            elif not isinstance(holder, dict):
+                raise InputError(f"{flag}: {'.'.join(keys[:position])} is a plain value; set that instead")
+            location = (*location, step)
+            if position == len(keys) - 1:
+                holder[step] = value
+            elif isinstance(holder, dict):
+                holder = holder.setdefault(step, {})
+            else:
+                holder = holder[step]
+        self._overrides[location] = flag
+
+    def error(self, location: Location, reason: str) -> InputError:
+        """An error at a node: the nearest node around it that the file has, or the override that made it."""
+        places = {*self._lines, *(place[:end] for place in self._overrides for end in range(len(place) + 1))}
+        known: Location = ()
+        for part in location:  # a validator's location may hold parts that are no keys of the file
+            if (*known, part) in places:
+                known = (*known, part)
+        for length in range(len(known), 0, -1):
+            if known[:length] in self._overrides:
+                return InputError(f"{self._overrides[known[:length]]}: {reason}")
+        while known not in self._lines and known:
+            known = known[:-1]
+        return InputError.at(self.path, self._lines.get(known), reason)
+
+
+def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
+    yield location, node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+        raise InputError.at(path, node.start_mark.line + 1, "holds a zero byte, as no name or path may")
+    reason = surprise(node)
+    if reason:
+        raise InputError.at(path, node.start_mark.line + 1, reason)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise InputError.at(path, line, f"{name!r} is given twice; keep one")
+            reason = surprise(key)
+            if reason:
+                raise InputError.at(path, line, reason)
+            seen.add(name)
+            yield from _lines(path, value, (*location, name))
+            yield (*location, name), line  # the key's own line, where its value may begin on the next
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(path, item, (*location, index))

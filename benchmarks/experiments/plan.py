@@ -1,0 +1,117 @@
+"""What an experiment comes down to: candidate pools, and cells to measure on each.
+
+A cell's folder is a readable slug and a digest of everything that defines its results: the data by content,
+the first stage, the depth, the options with local models by content, the file of a reranker that is
+your own, and the protocol. A changed option is therefore a new cell, and a finished cell is never measured
+again. Labels and measures define nothing: changing them changes no folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.datasets.sources import BUNDLED, DatasetSpec
+from benchmarks.experiments.inputs import Inputs
+from rerankers.files.fingerprints import file_digest
+from rerankers.registry import ROWS, capabilities, source_of
+
+if TYPE_CHECKING:
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.first_stages.retrieval import FirstStageSpec
+    from benchmarks.results.record import Protocol
+
+
+@dataclass(frozen=True, eq=False)
+class PoolPlan:
+    """Candidates to freeze.
+
+    Attributes:
+        key: digest of what defines the pool before it is built; `Pool.digest` is of what came out.
+    """
+
+    dataset: DatasetSpec
+    first_stage: FirstStageSpec
+    depth: int
+    limit: int | None
+    key: str
+
+    @property
+    def name(self) -> str:
+        """A readable name, not a unique one."""
+        return slug(f"{self.dataset_name}-{self.first_stage.kind}-{self.depth}")
+
+    @property
+    def dataset_name(self) -> str:
+        """What the dataset is called before it is opened."""
+        spec = self.dataset
+        path = Path(spec.folder).resolve() if spec.folder else Path(spec.candidates or "")
+        return spec.name or spec.id or path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
+@dataclass(frozen=True, eq=False)
+class CellPlan:
+    """A system to measure on a pool.
+
+    Attributes:
+        name: the cell's folder.
+        label: what tables call the system.
+        options: for the reranker's constructor.
+    """
+
+    name: str
+    pool: PoolPlan
+    label: str
+    reranker: str
+    options: dict[str, Any]
+    protocol: Protocol
+
+
+def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]:
+    """Cross the lists of an experiment; cells of one pool stand together, systems in the file's order.
+
+    Args:
+        experiment: what to run.
+        inputs: takes in the content of every local path that the experiment names.
+    """
+    inputs = inputs or Inputs()
+    pools = [
+        PoolPlan(dataset, first_stage, depth, experiment.limit, key)
+        for dataset in experiment.datasets
+        for first_stage in experiment.first_stages
+        for depth in experiment.depths
+        for key in [_digest([_spec(dataset, inputs), _spec(first_stage, inputs), depth, experiment.limit])]
+    ]
+    cells = []
+    for pool in pools:
+        for spec in experiment.rerankers:
+            for label, options in spec.variants():
+                protocol = experiment.protocol
+                own = [] if spec.name in ROWS else [file_digest(source_of(spec.name))]
+                models = {model for model, _ in capabilities(spec.name, options).models}
+                referenced = inputs.of_models(models, options)
+                content = inputs.by_content(options, models)
+                digest = _digest([pool.key, spec.name, content, protocol.identity(), *own, *referenced])
+                name = f"{pool.name}-{slug(spec.name)}-{digest[:8]}"
+                cells.append(CellPlan(name, pool, label, spec.name, options, protocol))
+    return cells
+
+
+def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
+    values = spec.identity() if isinstance(spec, DatasetSpec) else spec.model_dump()
+    if values.get("id") == "bundled":
+        values["id"] = str(BUNDLED)
+    return inputs.by_content({name: value for name, value in values.items() if name != "name"})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def slug(name: str) -> str:
+    """A name as part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "data"

@@ -1,0 +1,155 @@
+"""Describes experiment files and result folders in Markdown, from the code that reads and writes them.
+
+`python -m benchmarks.experiments.schema results > docs/result-schema.md`, and likewise `experiments` for
+`docs/experiment-files.md`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.experiments.config import Experiment, RerankerSpec
+from benchmarks.first_stages.retrieval import Bm25, Dense, Given, Run
+from benchmarks.results import record
+from rerankers import stages
+from rerankers.interface import FAULTS, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+RESULTS = """\
+# What a result folder holds
+
+Written by `python -m benchmarks.experiments.schema results`; a test keeps it true. Schema version {version}.
+
+    DIR/experiment.json             the experiment as written, and its cells in order
+    DIR/<cell>/record.json          a `Record`
+    DIR/<cell>/queries.jsonl        a `QueryRow` for each query and repeat
+    DIR/<cell>/ranking.trec         the first repeat's rankings, as a TREC run
+    DIR/pools/<digest>/             candidates, judgements and texts, once for all cells that share them
+
+Raw values only: measures, percentiles and tests are computed when a folder is read. Older schemas are read by
+`benchmarks.results.migrations`; a newer one is refused.
+
+The record of a cell that is done seals the cell: it holds the sha256 of the other two files, which are on
+the disk before it. A cell that does not match its seal, or that has lost its record, is damaged: `report`,
+`table` and `export` name it and count none of its numbers, and the same `run` measures it again. Rows that
+match the seal are kept, so that only lost rankings are measured. Files that nothing vouches for are kept as
+`*.damaged`. A candidate set that does not match its digest is built again by the same `run`.
+"""
+
+
+EXPERIMENTS = """\
+# Experiment files
+
+Written by `python -m benchmarks.experiments.schema experiments`; a test keeps it true. An experiment is a
+YAML file of these keys; unknown ones are refused with the line and a near miss. Relative paths start at the
+file's folder. What takes a list takes a single value, too. `--set KEY=VALUE` changes any of them for one run,
+as in `--set protocol.repeats=3 'depths=[20,100]'`.
+"""
+
+
+def experiments() -> str:
+    """The page on experiment files."""
+    models = (Experiment, DatasetSpec, Bm25, Dense, Run, Given, RerankerSpec, record.Protocol, record.Served)
+    return "\n".join([EXPERIMENTS, *("\n".join(_model(model)) for model in models)]).rstrip("\n")
+
+
+def results() -> str:
+    """The page on result folders."""
+    models: list[type[BaseModel]] = [
+        value
+        for value in vars(record).values()
+        if inspect.isclass(value)
+        and issubclass(value, BaseModel)
+        and value.__module__ == record.__name__
+        and value.__name__[0] != "_"
+    ]
+    models.sort(key=lambda model: (model is not record.Record, model is not record.QueryRow, model.__name__))
+    parts = [RESULTS.format(version=record.SCHEMA_VERSION)]
+    parts += ["\n".join(_model(model)) for model in models]
+    parts += ["\n".join(_usage()), "\n".join(_stages())]
+    return "\n".join(parts)
+
+
+def _model(model: type[BaseModel]) -> Iterator[str]:
+    told = _attributes(model)
+    yield f"## {model.__name__}\n"
+    yield f"{_first_line(model)}\n"
+    yield "| field | type | default | |\n|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        default = "" if field.is_required() else f"`{_default(field)}`"
+        yield f"| `{name}` | {_type(model, name)} | {default} | {_cell(told.get(name, ''))} |"
+    yield ""
+
+
+def _usage() -> Iterator[str]:
+    comments = dict(re.findall(r"^    (\w+): .*?(?:  # (.*))?$", inspect.getsource(Usage), re.MULTILINE))
+    yield "## usage\n\nCounts of one ranking; zeros are left out.\n\n| count | |\n|---|---|"
+    for field in fields(Usage):
+        told = f"by kind: {', '.join(FAULTS)}" if field.name == "faults" else comments[field.name]
+        yield f"| `{field.name}` | {_cell(told)} |"
+    yield ""
+
+
+def _stages() -> Iterator[str]:
+    comments = re.findall(r'^    "(\w+)",  # (.*)$', inspect.getsource(stages), re.MULTILINE)
+    assert [name for name, _ in comments] == list(stages.STAGES)  # noqa: S101 - every stage is explained
+    yield "## stage_seconds\n\n| stage | |\n|---|---|"
+    for name, told in comments:
+        yield f"| `{name}` | {_cell(told)} |"
+
+
+def _attributes(model: type[BaseModel]) -> dict[str, str]:
+    """What a model says about its fields: in `Attributes:` of its docstring, or in a string below one."""
+    _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
+    told = dict(re.findall(r"^    (\w+): ((?:.|\n(?=        ))*)", section, re.MULTILINE))
+    below = re.findall(r'^    (\w+): [^\n]*\n    """((?:.|\n)*?)"""', inspect.getsource(model), re.MULTILINE)
+    return told | dict(below)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    paragraph = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _type(model: type[BaseModel], name: str) -> str:
+    """A field's type as the class writes it, without what only checks it."""
+    [written] = ast.parse(inspect.getsource(model)).body
+    for line in written.body if isinstance(written, ast.ClassDef) else ():
+        if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:
+            return f"`{_cell(ast.unparse(_Plain().visit(line.annotation)))}`"
+    return ""
+
+
+class _Plain(ast.NodeTransformer):
+    """Replaces `Annotated[X, ...]` by `X`."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    return f"{type(value).__name__}()" if isinstance(value, BaseModel) else repr(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print({"results": results, "experiments": experiments}[sys.argv[1]]())

@@ -1,0 +1,137 @@
+"""What every settings file has in common: paths that start at the file, and errors that point into it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.experiments.marked_yaml import MarkedYaml
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.files.paths import STANDARD_INPUT, existing_path, user_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import BaseModel, ValidationError
+
+    from benchmarks.experiments.marked_yaml import Location
+
+_NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
+_PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
+
+_SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
+
+
+def found(name: str, ready: Path, what: str) -> Path:
+    """The file of that path, or the one of that name in the folder `ready`.
+
+    Raises:
+        InputError: there is neither; the message lists the ready ones.
+    """
+    if name == "-":
+        return STANDARD_INPUT
+    path = existing_path(name)
+    if path is not None and not path.is_dir():
+        return path
+    if (ready / f"{name}.yaml").is_file():
+        return ready / f"{name}.yaml"
+    names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
+    raise InputError(f"{name}: no such file, and no ready {what} of that name; ready are {names}")
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder that the paths in a settings file start from; of a pipe, the working folder."""
+    return path.resolve().parent if path.is_file() else Path.cwd()
+
+
+def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedYaml, dict[str, Any]]:
+    """A settings file with `key=value` assignments applied, and its content.
+
+    Raises:
+        InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
+    """
+    file = MarkedYaml(path)
+    for assignment in overrides:
+        file.override(assignment)
+    if not isinstance(file.content, dict):
+        raise InputError.at(path, 1, expected)
+    for place in _secrets(file.content, ()):
+        reason = (
+            "this address holds a password or a key, which results would repeat; take it out, and set the"
+        )
+        raise file.error(place, f"{reason} endpoint's key (or OPENAI_BASE_URL) in the environment")
+    return file, file.content
+
+
+def _secrets(value: Any, place: Location) -> Iterator[Location]:
+    """Where addresses with a password or a key stand."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _secrets(item, (*place, key))
+    elif isinstance(value, str) and _SECRET.search(value):
+        yield place
+
+
+def located(value: Any, base: Path, key: str) -> Any:
+    """The same values with paths that lead there from the working folder.
+
+    A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
+    """
+    if isinstance(value, dict):
+        return {name: located(item, base, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [located(item, base, key) for item in value]
+    if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
+        return value
+    name = value if value.startswith("~") else str(base / value)
+    if key in _PATHS or value.startswith(("./", "../")) or existing_path(name):
+        path, here = user_path(name), Path.cwd()
+        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return value
+
+
+def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) -> InputError:
+    """What is wrong with a file, at the line where it is; `model` is what the file should have been."""
+    # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    location: Location = first["loc"]
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        return file.error(location, str(UnknownNameError("key", str(location[-1]), known)))
+    if first["type"] == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in first["ctx"]["expected_tags"].split(",")]
+        return file.error(location, str(UnknownNameError("kind", first["ctx"]["tag"], tags)))
+    if first["type"] == "missing":
+        return file.error(location, f"the key {location[-1]!r} is missing; add it")
+    shown = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
+    where = ".".join(str(part) for part in location)
+    return file.error(location, f"{where}: {reason}{shown}")
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    """Keys that may stand at a place, read from the model's JSON schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def branches(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if "$ref" in node:
+            yield from branches(definitions[node["$ref"].rpartition("/")[2]])
+        for branch in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+            yield from branches(branch)
+        if "properties" in node or "items" in node:
+            yield node
+
+    nodes = [schema]
+    for part in location:
+        children: list[dict[str, Any]] = []
+        for node in nodes:
+            if isinstance(part, int) and "items" in node:
+                children += branches(node["items"])
+            elif part in node.get("properties", {}):
+                children += branches(node["properties"][part])
+            elif node.get("properties", {}).get("kind", {}).get("const") == part:
+                children.append(node)  # a union's tag
+        nodes = children or nodes
+    return sorted({name for node in nodes for name in node.get("properties", {})})

@@ -1,0 +1,1 @@
+"""First stages: BM25, dense retrieval, and runs from files."""

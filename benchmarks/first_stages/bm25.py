@@ -1,0 +1,117 @@
+"""BM25 through Lucene, as pyserini offers it (Anserini's defaults: English analyser, Porter stemmer).
+
+An index is built once per collection and cached; k1 and b are chosen when searching, so one index serves all.
+Equal scores are ordered by doc id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.first_stages.java import quiet_import, start_java
+from benchmarks.measuring.progress import Progress
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.models.locate import cache_folder
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from benchmarks.datasets.sources import Dataset
+
+_BATCH = 1000  # passages handed to Lucene at a time
+
+
+def search(
+    searcher: Any, queries: dict[str, str], depth: int
+) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
+    """Hits, best first, and seconds, both by query id; one query at a time on one thread."""
+    hits: dict[str, list[tuple[str, float]]] = {}
+    seconds: dict[str, float] = {}
+    clock = StageClock()
+    for query in list(queries.values())[:1]:
+        searcher.search(query, k=depth)  # opens files and loads classes, which is not the query's fault
+    for query_id, query in queries.items():
+        started = clock.now()
+        found = searcher.search(query, k=depth)
+        hits[query_id] = [(hit.docid, float(hit.score)) for hit in found]
+        seconds[query_id] = clock.now() - started
+    return hits, seconds
+
+
+def searcher_of(dataset: Dataset, k1: float, b: float) -> Any:
+    """A pyserini `LuceneSearcher` over the dataset's passages; builds the index if it is not cached.
+
+    Raises:
+        InputError: no Java, or a broken dataset.
+        MissingExtraError: pyserini is not installed.
+    """
+    start_java()
+    with quiet_import():
+        from pyserini.search.lucene import LuceneSearcher
+    searcher = LuceneSearcher(str(_index_of(dataset)))
+    searcher.set_bm25(k1, b)
+    return searcher
+
+
+def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
+    """A pyserini `LuceneSearcher` over one of pyserini's prebuilt indexes, fetched if it is not cached.
+
+    Raises:
+        InputError: the name is unknown, or the index cannot be fetched.
+        MissingExtraError: pyserini is not installed.
+    """
+    start_java()
+    with quiet_import():
+        from pyserini.prebuilt_index_info import TF_INDEX_INFO
+        from pyserini.search.lucene import LuceneSearcher
+    if name not in TF_INDEX_INFO:
+        raise UnknownNameError("prebuilt index", name, TF_INDEX_INFO)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # it prints its failures and returns None
+        searcher = LuceneSearcher.from_prebuilt_index(name)
+    if searcher is None:
+        reason = (said.getvalue().strip().splitlines() or ["no reason given"])[-1]
+        raise InputError(f"prebuilt index {name!r} cannot be fetched ({reason}); check the network")
+    searcher.set_bm25(k1, b)
+    return searcher
+
+
+def _index_of(dataset: Dataset) -> Path:
+    """The dataset's index in the cache; it appears there complete or not at all."""
+    version = importlib.metadata.version("pyserini")
+    index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}"
+    if index.is_dir():
+        return index
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=index.parent) as scratch:
+        _build(dataset, Path(scratch) / "index")
+        try:
+            (Path(scratch) / "index").rename(index)
+        except OSError:
+            if not index.is_dir():  # otherwise another process was faster
+                raise
+    return index
+
+
+def _build(dataset: Dataset, index: Path) -> None:
+    with quiet_import():
+        from pyserini.index.lucene import LuceneIndexer
+    batch: list[dict[str, str]] = []
+    indexer = LuceneIndexer(str(index), threads=os.cpu_count() or 1)
+    try:
+        with Progress(f"indexing {dataset.name}", dataset.passage_count or 0) as progress:
+            for doc_id, text in dataset.documents():
+                batch.append({"id": doc_id, "contents": text})
+                if len(batch) == _BATCH:
+                    indexer.add_batch_dict(batch)
+                    progress.advance(len(batch))
+                    batch = []
+            indexer.add_batch_dict(batch)
+            progress.advance(len(batch))
+    finally:
+        indexer.close()

@@ -1,0 +1,1 @@
+"""Measuring: the protocol, load, conditions, environment, GPUs and operation counts."""

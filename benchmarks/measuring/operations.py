@@ -1,0 +1,102 @@
+"""FLOPs and bytes by stage: what ranking takes on any hardware, counted in a pass that is not timed.
+
+FLOPs are torch's own count (`torch.utils.flop_counter`): matrix products, convolutions and attention, a
+multiplication and an addition being two; element-wise operators are not among them. Attention counts whole,
+as if nothing were masked. Bytes are the sizes of what each operator reads and writes, views left out, so a
+fused kernel or a cache moves less than they say. Together they tell compute-bound stages from stages that
+wait for memory, as in the roofline model (Williams, Waterman and Patterson, CACM 2009).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from benchmarks.results.record import Operations
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerankers.interface import Reranker, RerankRequest
+    from rerankers.stages import Stage, Timed
+
+_LOOKUPS = {"embedding", "index_select", "gather", "index"}  # of their tables they read what they return
+
+
+def count_operations(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
+    """Rank requests one by one and count, by stage.
+
+    It runs on one core: torch counts in the thread that asked for it, and work that is split over cores
+    happens in others.
+    """
+    clock = CountingClock()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for request in requests:
+            reranker.rerank([request], clock)
+    finally:
+        torch.set_num_threads(threads)
+    return Operations(queries=len(requests), flops=dict(clock.flops), bytes=dict(clock.bytes))
+
+
+class CountingClock(StageClock):
+    """A clock that counts what torch does in a stage; its seconds mean nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops: dict[Stage, int] = {}
+        self.bytes: dict[Stage, int] = {}
+
+    @contextmanager
+    def stage(self, name: Stage, *costs: Timed) -> Iterator[None]:
+        """Count until the block ends; a stage in which torch does nothing is left out."""
+        traffic = _Traffic()
+        flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _cpu_attention})
+        with super().stage(name, *costs), traffic, flops:  # the last one entered resolves composite operators
+            yield
+        for counts, count in ((self.flops, flops.get_total_flops()), (self.bytes, traffic.bytes)):
+            if count:
+                counts[name] = counts.get(name, 0) + count
+
+
+_CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def _cpu_attention(
+    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: object, **__: object
+) -> int:
+    # torch knows the kernels of GPUs only, and leaves this untyped
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call, unused-ignore]
+
+
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused-ignore]
+    """Adds up the sizes of the tensors that operators read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        returns = func._schema.returns
+        if any(each.alias_info is not None and not each.alias_info.is_write for each in returns):
+            return out  # a view
+        written = _sizes(out)
+        name = func._schema.name.removeprefix("aten::")
+        self.bytes += written + (written if name in _LOOKUPS else _sizes((args, kwargs)))
+        return out
+
+
+def _sizes(values: Any) -> int:
+    """Bytes of the tensors among some values; an expanded tensor is as large as what it repeats."""
+    tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
+    return sum(
+        min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()) for tensor in tensors
+    )

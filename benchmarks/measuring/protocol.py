@@ -1,0 +1,205 @@
+"""Measures a reranker: warm-up apart from values, nothing else inside a timed call.
+
+The clock is read only once the device is idle. Python's garbage collector is off while a call is timed and
+runs between calls, over what came since alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+from benchmarks.measuring.seeds import seed_everything
+from benchmarks.measuring.served import Call
+from rerankers.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+    from benchmarks.results.record import Protocol, WarmupEnd
+    from rerankers.interface import Ranking, Reranker, RerankRequest
+    from rerankers.stages import StageClock
+
+_Item = TypeVar("_Item")
+
+_doc_id = attrgetter("doc_id")  # as a function, a set of a hundred takes a quarter of the time
+
+COLLECT_EVERY_SECONDS = 0.02  # of calls: after each one of a model, after some of a trivial one
+STABLE_CALLS = 5
+STABLE_TOLERANCE = 0.1
+STABLE_MAXIMUM = 30
+
+
+def warm_up(
+    reranker: Reranker, requests: Sequence[RerankRequest], protocol: Protocol, clock: StageClock
+) -> tuple[tuple[float, ...], WarmupEnd]:
+    """Rank requests that have candidates and throw the result away.
+
+    Their candidates are turned around, so that nothing that is measured is answered from a recording, or from
+    an endpoint's cache of prompts, because of the warm-up. A number of warm-up queries takes the first ones.
+    `stable` takes one and the same call again and again, until the last 5 lie within 10 % of their median, or
+    for 30 calls.
+
+    Returns:
+        seconds per request, one value for each request; and why the warm-up ended.
+    """
+    answerable = (
+        replace(request, candidates=request.candidates[::-1]) for request in requests if request.candidates
+    )
+    seconds: list[float] = []
+    if protocol.warmup != "stable":
+        for batch in batches(list(islice(answerable, protocol.warmup)), protocol.batch_size):
+            seconds += [timed(reranker, batch, clock)[1]] * len(batch)
+        return tuple(seconds), "fixed"
+    first = list(islice(answerable, protocol.batch_size))
+    while first and not _is_stable(seconds):
+        if len(seconds) == STABLE_MAXIMUM:
+            return tuple(seconds), "maximum"
+        seconds.append(timed(reranker, first, clock)[1])
+    return tuple(seconds), "stable"
+
+
+def _is_stable(seconds: Sequence[float]) -> bool:
+    last = seconds[-STABLE_CALLS:]
+    return len(last) == STABLE_CALLS and max(last) - min(last) <= STABLE_TOLERANCE * median(last)
+
+
+def measure(
+    reranker: Reranker,
+    requests: Sequence[RerankRequest],
+    protocol: Protocol,
+    clock: StageClock,
+    done: Container[tuple[str, int]],
+) -> Iterator[Call | None]:
+    """Rank all requests, `protocol.repeats` times, for modes `latency` and `throughput`.
+
+    Batches are cut from all requests whatever is done, so that a resumed run forms the same ones; a batch
+    whose (query id, repeat) pairs are all in `done` is skipped. Of a batch that an endpoint failed in, the
+    rankings that were finished are kept, and a resumed run asks for the others only: answers are paid once.
+
+    Yields:
+        what was measured of one call, its wall time divided by its requests; None for a batch that is
+        skipped, so that systems measured in turn stay at the same query.
+    """
+    is_paid = "endpoint" in reranker.describe()
+    uncollected = 0.0
+    for repeat in range(protocol.repeats):
+        for batch in batches(requests, protocol.batch_size):
+            missing = [request for request in batch if (request.query_id, repeat) not in done]
+            if not missing:
+                yield None
+                continue
+            seed_everything(protocol.seed, batch[0].query_id, repeat)
+            started = clock.now()
+            try:
+                rankings, seconds = timed(reranker, missing if is_paid else batch, clock)
+            except BackendError as error:
+                if error.finished:
+                    seconds = (clock.now() - started) / len(error.finished)
+                    yield Call(list(error.finished), repeat, seconds)
+                raise
+            yield Call(rankings, repeat, seconds)
+            uncollected += seconds * len(rankings)
+            if uncollected > COLLECT_EVERY_SECONDS:
+                uncollected = 0.0
+                gc.collect(1)
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Within this block the garbage collector runs only when asked."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
+    """What the timing itself does, for the record.
+
+    Median costs of reading the clock (the device is asked whether it is idle) and of one stage, the smallest
+    step of the clock, and the garbage collector's state.
+    """
+    reads, stages = [], []
+    for _ in range(samples):
+        started = clock.now()
+        reads.append(clock.now() - started)
+        started = clock.now()
+        with clock.stage("order"):
+            pass
+        stages.append(clock.now() - started)
+    return {
+        "clock_read_seconds": median(reads),
+        "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
+        "stage_overhead_seconds": median(stages),
+        "garbage_collector": "off in timed calls",
+    }
+
+
+class PeakMemory:
+    """Largest memory in use since it was made, on the host (resident) and on the device."""
+
+    def __init__(self) -> None:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: reset VmHWM
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():  # which a reranker may do later
+            for device in range(torch.cuda.device_count()):
+                torch.cuda.reset_peak_memory_stats(device)
+
+    def host_bytes(self) -> int | None:
+        """None where the system does not keep the peak."""
+        try:
+            lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+        return peaks[0] if peaks else None
+
+    def device_bytes(self) -> int | None:
+        """Summed over the GPUs; None where none was used."""
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_initialized():
+            return None
+        devices = range(torch.cuda.device_count())
+        return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
+
+
+def timed(
+    reranker: Reranker, batch: Sequence[RerankRequest], clock: StageClock
+) -> tuple[list[Ranking], float]:
+    """Rankings of one call, and its wall time divided by its requests.
+
+    Raises:
+        ModelError: what comes back are no rankings of what was asked.
+    """
+    started = clock.now()
+    rankings = reranker.rerank(batch, clock)
+    seconds = (clock.now() - started) / len(batch)
+    if [ranking.query_id for ranking in rankings] != [request.query_id for request in batch]:
+        raise ModelError("the reranker answered other queries than it was asked; fix its rerank()")
+    for request, ranking in zip(batch, rankings, strict=True):
+        asked = set(map(_doc_id, request.candidates))
+        if len(ranking.doc_ids) != len(asked) or set(ranking.doc_ids) != asked:
+            raise ModelError(
+                f"query {request.query_id!r}: the ranking is no permutation of the candidates; fix rerank()"
+            )
+    return rankings, seconds
+
+
+def batches(requests: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """Cut into calls of `size`; the last one may be smaller."""
+    for start in range(0, len(requests), size):
+        yield requests[start : start + size]

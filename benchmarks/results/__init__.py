@@ -1,0 +1,1 @@
+"""Result folders: records, cells, seals, merging, export and imported runs."""

@@ -1,0 +1,336 @@
+"""One cell's folder: append-only, and whole after a kill at any instant.
+
+A query's lines go into `ranking.trec` first; its line in `queries.jsonl` is the commit mark and carries their
+digest. What has no mark, and a torn last line, never happened: readers skip it, and the next writer removes
+it. `record.json` is replaced atomically. That of a finished cell seals the other files
+(`benchmarks.results.seal`).
+
+`ranking.trec` keeps the first repeat's rankings. Later repeats keep their digest, which shows whether a
+repeat ranked differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from benchmarks.results.migrations import migrate
+from benchmarks.results.record import SCHEMA_VERSION, QueryRow, Record
+from benchmarks.results.seal import RANKING, RAW, ROWS, broken_files, seal
+from benchmarks.results.trec import trec_lines
+from rerankers.errors import DamagedError, StoreError
+from rerankers.files.writing import replace_file
+from rerankers.text.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from io import FileIO
+    from pathlib import Path
+    from types import TracebackType
+
+    from rerankers.interface import Ranking
+
+_REMEDY = "run the same experiment again to measure the cell anew, or import it again"
+
+
+def read_record(cell: Path) -> Record | None:
+    """Return the record of a cell, in the present schema; None if the cell was never begun.
+
+    Raises:
+        DamagedError: it cannot be read, or it is gone and the cell's other files are not.
+        StoreError: it was written by a newer version.
+    """
+    path = cell / "record.json"
+    try:
+        raw = migrate(json.loads(path.read_text(encoding="utf-8")))
+        version = raw["schema_version"]
+    except FileNotFoundError:
+        if any((cell / name).exists() for name in RAW):
+            raise DamagedError(f"{path}: is gone; {_REMEDY}") from None
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: damaged ({reason}); {_REMEDY}") from error
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; update rerankbench"
+        )
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from error
+
+
+def readable_record(cell: Path) -> Record | None:
+    """Return the record of a cell; None if there is none, or a damaged one."""
+    try:
+        return read_record(cell)
+    except DamagedError:
+        return None
+
+
+def check_seal(cell: Path, record: Record) -> None:
+    """Compare the files of a finished cell with the seal in its record.
+
+    Raises:
+        DamagedError: a file does not match it, or there is no seal.
+    """
+    if record.status != "done":
+        return
+    if record.seal is None:
+        raise DamagedError(f"{cell / 'record.json'}: the cell is done and has no seal; {_REMEDY}")
+    for name, what in broken_files(cell, record.seal).items():
+        raise DamagedError(f"{cell / name}: {what}; {_REMEDY}")
+
+
+def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None:
+    """Check that the record tells of each process that measured a row.
+
+    Raises:
+        DamagedError: it does not.
+    """
+    for number, row in enumerate(rows, 1):
+        if row.session >= len(record.sessions):
+            raise DamagedError(
+                f"{cell / ROWS}: row {number} is of session {row.session}, and record.json has "
+                f"{len(record.sessions)}; {_REMEDY}"
+            )
+
+
+def is_finished(cell: Path) -> bool:
+    """Whether a cell is done and whole."""
+    record = readable_record(cell)
+    if record is None or record.status != "done":
+        return False
+    try:
+        check_seal(cell, record)
+    except DamagedError:
+        return False
+    return True
+
+
+def write_record(cell: Path, record: Record) -> None:
+    """Replace a cell's record; of a cell that is done, seal the files."""
+    sealed = (record.seal or seal(cell)) if record.status == "done" else None
+    record = record.model_copy(update={"seal": sealed})
+    replace_file(cell / "record.json", without_secrets(record.model_dump_json(indent=2)))
+
+
+def write_imported(cell: Path, record: Record, ranking: bytes) -> None:
+    """Write a cell whose rankings are another's run, whole or not at all."""
+    cell.mkdir(parents=True, exist_ok=True)
+    replace_file(cell / RANKING, ranking)
+    write_record(cell, record)
+
+
+class CellWriter:
+    """Appends rankings to a cell, continuing what an earlier process left.
+
+    What nothing vouches for any more is measured again: rows of a finished cell that do not match its seal,
+    and those of a cell without a record. They are kept under another name, `*.damaged`.
+
+    Args:
+        cell: the cell's folder, made if it is not there.
+        record: what to note, with this process's `Session` last in `sessions`.
+
+    Attributes:
+        done: (query id, repeat) pairs that are in the cell already.
+        session: position of this process's session.
+    """
+
+    def __init__(self, cell: Path, record: Record) -> None:
+        cell.mkdir(parents=True, exist_ok=True)
+        self.cell = cell
+        earlier, _, rows = recover(cell)
+        kept = max((row.session for row in rows), default=-1) + 1  # sessions that left nothing are forgotten
+        sessions = (earlier.sessions[:kept] if earlier else ()) + record.sessions[-1:]
+        self.session = len(sessions) - 1
+        self.done = {(row.query_id, row.repeat) for row in rows}
+        self._ranked = {row.query_id for row in rows}
+        begun = {"status": "running", "error": None, "seal": None}
+        self.record = record.model_copy(update={"sessions": sessions, **begun})
+        write_record(self.cell, self.record)
+        try:
+            self._rankings = (cell / RANKING).open("ab", buffering=0)
+            self._rows = (cell / ROWS).open("ab", buffering=0)
+        except OSError as error:
+            raise _cannot_write(cell, error) from error
+
+    def __enter__(self) -> CellWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rankings.close()
+        self._rows.close()
+
+    def add(
+        self,
+        rankings: Sequence[Ranking],
+        repeat: int,
+        total_seconds: float,
+        arrived_seconds: float | None = None,
+        queued_seconds: float | None = None,
+        control_seconds: float | None = None,
+    ) -> int:
+        """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
+
+        The control ran once after all of them: its time is noted with the first. The other times are
+        `QueryRow`'s.
+
+        Returns:
+            how many of them are new.
+
+        Raises:
+            StoreError: the disk is full or refuses to write.
+            InputError: an id cannot stand in a TREC run.
+        """
+        blocks: list[bytes] = []
+        rows: list[bytes] = []
+        for ranking in rankings:
+            if (ranking.query_id, repeat) in self.done:
+                continue
+            lines = trec_lines(ranking, self.record.cell)
+            if ranking.query_id not in self._ranked:
+                blocks.append(lines)
+            row = QueryRow(
+                query_id=ranking.query_id,
+                repeat=repeat,
+                session=self.session,
+                total_seconds=total_seconds,
+                stage_seconds=dict(ranking.stage_seconds),
+                usage=ranking.usage.nonzero(),
+                ranking=_digest(lines),
+                control_seconds=None if rows else control_seconds,
+                arrived_seconds=arrived_seconds,
+                queued_seconds=queued_seconds,
+            )
+            rows.append(row.line())
+            self.done.add((ranking.query_id, repeat))
+            self._ranked.add(ranking.query_id)
+        try:
+            _append(self._rankings, b"".join(blocks))
+            _append(self._rows, b"".join(rows))
+        except OSError as error:
+            raise _cannot_write(self.cell, error) from error
+        return len(rows)
+
+    def update(self, **changes: object) -> None:
+        """Replace fields of the record."""
+        self.record = self.record.model_copy(update=changes)
+        write_record(self.cell, self.record)
+
+    def update_session(self, **changes: object) -> None:
+        """Replace fields of this process's session."""
+        session = self.record.sessions[-1].model_copy(update=changes)
+        self.update(sessions=(*self.record.sessions[:-1], session))
+
+
+def _cannot_write(cell: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{cell}: cannot write ({error.strerror}); make room and run the same command to resume"
+    )
+
+
+def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]]:
+    """Return the record, ranking lines and rows of a cell that can be continued, and remove the rest.
+
+    What was never committed is cut off. What nothing vouches for is set aside.
+    """
+    try:
+        record = read_record(cell)
+        if record is not None and record.status == "done" and ROWS in _broken(cell, record):
+            raise DamagedError(f"{cell / ROWS}: does not match the seal; {_REMEDY}")
+        blocks, rows = committed(cell)  # a ranking that does not match its row is left out
+        if record is not None:
+            check_sessions(cell, record, rows)
+    except DamagedError:
+        for name in RAW:
+            if (cell / name).exists():
+                (cell / name).replace(cell / f"{name}.damaged")
+        return None, {}, []
+    kept = {RANKING: b"".join(blocks.values()), ROWS: b"".join(row.line() for row in rows)}
+    sizes = {name: (cell / name).stat().st_size if (cell / name).exists() else 0 for name in kept}
+    wrong = [name for name, content in kept.items() if sizes[name] != len(content)]
+    if wrong and record is not None and record.status == "done":  # a kill from here on leaves no broken seal
+        record = record.model_copy(update={"status": "running"})
+        write_record(cell, record)
+    for name in wrong:
+        replace_file(cell / name, kept[name])
+    return record, blocks, rows
+
+
+def _broken(cell: Path, record: Record) -> dict[str, str]:
+    return dict.fromkeys(RAW, "has no seal") if record.seal is None else broken_files(cell, record.seal)
+
+
+def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
+    """Return the ranking lines by query, and the rows, of all that was written whole.
+
+    Raises:
+        DamagedError: a line is not what this program wrote.
+    """
+    written = blocks_of(cell)
+    blocks: dict[str, bytes] = {}
+    rows: list[QueryRow] = []
+    seen: set[tuple[str, int]] = set()
+    path = cell / ROWS
+    for number, line in enumerate(_whole_lines(path), 1):
+        try:
+            row = QueryRow.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = f" ({where}: {first['msg']})" if where else ""
+            raise DamagedError(f"{path}:{number}: not a row of results{reason}; {_REMEDY}") from error
+        if (row.query_id, row.repeat) in seen:
+            raise DamagedError(
+                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; {_REMEDY}"
+            )
+        seen.add((row.query_id, row.repeat))
+        if row.query_id not in blocks:
+            block = written.get(row.query_id, b"")
+            if _digest(block) != row.ranking:
+                continue  # the system lost the ranking but kept the mark: the query is measured again
+            blocks[row.query_id] = block
+        rows.append(row)
+    return blocks, rows
+
+
+_SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines: a torn one has no end
+
+
+def blocks_of(cell: Path) -> dict[str, bytes]:
+    """The lines of `ranking.trec` by query, committed or not."""
+    path = cell / RANKING
+    found: dict[str, bytes] = {}
+    for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
+        try:
+            query_id = block[1].decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"{path}: holds bytes that are not text; {_REMEDY}") from error
+        found[query_id] = found.get(query_id, b"") + block[0]
+    return found
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _digest(lines: bytes) -> str:
+    return hashlib.sha256(lines).hexdigest()[:16]
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -1,0 +1,260 @@
+"""Takes in others' TREC runs, so that published systems stand beside ours, on the same candidates.
+
+An imported cell has rankings and no measurements: its latency is unknown, not zero. A run that ranks a
+passage which is not among the candidates answered another question, and is refused.
+
+Published figures come from trec_eval, whose order of equal scores (`benchmarks.evaluation.ties`) every run
+keeps, which gives those figures again. How many passages share a score, and how many queries of a run the
+dataset lacks, is printed and recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.candidates.frozen import Pool, load_pool
+from benchmarks.datasets.exclusion import (
+    NONE,
+    default_rule,
+    excluded_again,
+    excluded_passages,
+    leave_out,
+    suspicions,
+)
+from benchmarks.datasets.readers import read_qrels, read_run, run_name
+from benchmarks.evaluation.judged import unjudged_warning
+from benchmarks.evaluation.measures import DEFAULT_MEASURES, parse
+from benchmarks.experiments.plan import slug
+from benchmarks.measuring.progress import say
+from benchmarks.results.cell import readable_record, write_imported
+from benchmarks.results.ir_metadata import exported_label
+from benchmarks.results.record import Protocol, Record, System
+from benchmarks.results.run_counts import RunCounts, check_queries, say_counts
+from benchmarks.results.store import list_cells
+from benchmarks.results.trec import trec_lines
+from rerankers.errors import InputError
+from rerankers.files.folder_lock import FolderLock
+from rerankers.files.paths import existing_path, input_path, user_path
+from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Run = dict[str, list[tuple[str, float]]]
+
+
+FIRST_STAGE = "first stage"
+"""The label of the cell that keeps the order of the candidate set."""
+
+
+def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[str, Path]:
+    """Return paths by label from `RUN` and `LABEL=RUN` arguments.
+
+    An argument that is the path of a file is a path, even with `=` in it. In others the first `=` ends the
+    label.
+
+    Raises:
+        InputError: a label is empty or used twice.
+    """
+    runs: dict[str, Path] = {}
+    for argument in arguments:
+        label, equals, rest = argument.partition("=")
+        path = existing_path(argument)
+        if path is not None or not equals:
+            path = path or user_path(input_path(argument))
+            label = label_of(path, first_stage)
+        else:
+            path = user_path(input_path(rest))
+        if not label:
+            raise InputError(f"{argument}: the label is empty. Write LABEL=RUN.")
+        if label in runs or label == FIRST_STAGE:
+            other = runs.get(label, first_stage) or "the candidate set"
+            raise InputError(
+                f"{argument}: the label {label!r} is that of {other} too. Give another one: LABEL=RUN."
+            )
+        runs[label] = path
+    return runs
+
+
+def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = None) -> Pool:
+    """Return the candidate set that a first stage's run lists for the judged queries; texts are unknown.
+
+    Args:
+        first_stage: a TREC run.
+        qrels: judgements.
+        dataset: how tables call the data; a dataset known for it has a rule of exclusion by its name.
+        exclude: a rule of `benchmarks.datasets.exclusion`.
+
+    Raises:
+        InputError: a file is missing or wrong.
+    """
+    grades = read_qrels(qrels)
+    digest = hashlib.sha256()
+    run = read_run(first_stage, digest)
+    check_queries(first_stage, run, grades)
+    rule = exclude or default_rule(dataset, None) or default_rule(None, Path(dataset))
+    judged = {query_id: run.get(query_id, []) for query_id in grades}
+    depth = max(map(len, judged.values()), default=0)
+    hits, left_out = leave_out(judged, excluded_passages(rule, grades, grades), grades, depth)
+    found = {
+        query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in listed]
+        for query_id, listed in hits.items()
+    }
+    warnings = [] if rule else suspicions(((q, [d for d, _ in listed]) for q, listed in hits.items()), grades)
+    counts = RunCounts.of(run, grades)
+    say_counts(first_stage, counts)
+    pool = Pool.freeze(
+        dataset=dataset,
+        first_stage={
+            "kind": "run",
+            "name": run_name(first_stage),
+            "sha256": digest.hexdigest(),
+            **counts.nonzero(),
+            **({} if rule in (None, NONE) else {"excluded": {"rule": rule, **left_out}}),
+            **({"warnings": warnings} if warnings else {}),
+        },
+        depth=max((len(hits) for hits in found.values()), default=0),
+        queries=dict.fromkeys(grades, ""),
+        qrels=grades,
+        candidates=found,
+        unjudged=counts.queries_left_out,
+    )
+    unjudged = unjudged_warning(pool)
+    for warning in [*warnings, *([] if unjudged is None else [unjudged])]:
+        say(f"{dataset}: {warning}")
+    return pool
+
+
+def import_runs(
+    folder: Path, pool: Pool, runs: Mapping[str, Path], measures: Sequence[str] = DEFAULT_MEASURES
+) -> list[str]:
+    """Add runs to a result folder, by label, and the first stage they started from.
+
+    Returns:
+        the names of the cells, the first stage's first.
+
+    Raises:
+        InputError: a run is wrong, or does not rank the pool's candidates; nothing is written then.
+        StoreError: the folder is in use or cannot be written.
+    """
+    for measure in measures:
+        parse(measure)
+    given: Run = {
+        query_id: [(candidate.doc_id, candidate.score) for candidate in candidates]
+        for query_id, candidates in pool.candidates.items()
+    }
+    cells = [_cell(pool, FIRST_STAGE, "first-stage", given, pool.digest, measures)]
+    counts: dict[Path, RunCounts] = {}
+    for label, path in runs.items():
+        digest = hashlib.sha256()
+        read = read_run(path, digest)
+        run, _ = leave_out(
+            read, excluded_again(pool.first_stage, pool.qrels), {}, max(map(len, read.values()))
+        )
+        _check(run, pool, path)
+        counts[path] = RunCounts.of(run, pool.queries)
+        cells.append(_cell(pool, label, "imported", run, digest.hexdigest(), measures))
+    _check_names([record for record, _ in cells], folder)
+    for path, count in counts.items():
+        say_counts(path, count)
+    with FolderLock(folder):
+        pool.save(folder / "pools", store_text=False)
+        for record, ranking in cells:
+            write_imported(folder / record.cell, record, ranking)
+        names = [record.cell for record, _ in cells]
+        list_cells(folder, names)
+    return names
+
+
+def stored_pool(folder: Path, digest: str) -> Pool:
+    """A pool that a result folder holds already, to import runs beside our own.
+
+    Raises:
+        InputError: there is none of that digest.
+    """
+    pools = [path.parent.name for path in sorted(folder.glob("pools/*/pool.jsonl.gz"))]
+    matching = [name for name in pools if name.startswith(digest)]
+    if len(matching) != 1:
+        raise InputError(f"{folder}: no one pool {digest!r}; there are {', '.join(pools) or 'none'}")
+    return load_pool(folder / "pools" / matching[0])
+
+
+def _cell(
+    pool: Pool, label: str, reranker: str, run: Run, source: str, measures: Sequence[str]
+) -> tuple[Record, bytes]:
+    digest = hashlib.sha256(f"{pool.digest} {source}".encode()).hexdigest()[:8]
+    name = f"{slug(f'{pool.dataset}-{label}')}-{digest}"
+    described: dict[str, Any] = {"imported": source}
+    ranked = {query_id: hits for query_id, hits in run.items() if query_id in pool.queries}
+    notices = [] if reranker == "first-stage" else RunCounts.of(run, pool.queries).sentences()
+    if any(len(ranked.get(query_id, ())) < len(hits) for query_id, hits in pool.candidates.items()):
+        notices.append("the run leaves candidates unranked")
+    if notices:
+        described["notice"] = "; ".join(notices)
+    record = Record(
+        cell=name,
+        experiment="imported",
+        status="done",
+        is_imported=True,
+        system=System(label=label, reranker=reranker, described=described),
+        dataset=pool.dataset,
+        first_stage=pool.first_stage,
+        depth=pool.depth,
+        pool=pool.digest,
+        measures=tuple(measures),
+        protocol=Protocol(),
+    )
+    lines = []
+    for query_id, hits in ranked.items():
+        doc_ids = tuple(doc_id for doc_id, _ in hits)
+        scores = strictly_decreasing([score for _, score in hits])
+        lines.append(trec_lines(Ranking(query_id, doc_ids, scores, {}, Usage()), name))
+    return record, b"".join(lines)
+
+
+def _check(run: Run, pool: Pool, path: Path) -> None:
+    """Refuse a run that ranks other queries, or other passages, than the candidate set holds."""
+    check_queries(path, run, pool.queries)
+    for query_id, hits in run.items():
+        known = {candidate.doc_id for candidate in pool.candidates.get(query_id, ())}
+        for doc_id, _ in hits:
+            if query_id in pool.queries and doc_id not in known:
+                reason = f"query {query_id!r} ranks {doc_id!r}, which is not among the candidates"
+                raise InputError.at(path, None, f"{reason}; import it with its own first stage")
+
+
+def _check_names(records: Sequence[Record], folder: Path) -> None:
+    """Refuse two cells of one name, and two imported cells of one label on one candidate set."""
+    known = [record for record in map(readable_record, sorted(folder.glob("*/"))) if record is not None]
+    for place, record in enumerate(records):
+        label = record.system.label
+        for other in records[:place]:
+            if other.cell == record.cell:
+                raise InputError(
+                    f"{label!r} and {other.system.label!r}: one run under two labels that give the folder "
+                    f"name {record.cell}. Import it once."
+                )
+        for other in known:
+            same_set = other.is_imported and (other.pool, other.dataset) == (record.pool, record.dataset)
+            if same_set and other.system.label == label and other.cell != record.cell:
+                raise InputError(
+                    f"{folder / other.cell}: another run is imported as {label!r} already. Give this one "
+                    "another label: LABEL=RUN."
+                )
+
+
+def label_of(run: Path, first_stage: Path | None) -> str:
+    """Return the default label of a run.
+
+    It is the label that the run was exported with, else its file's name, without that of the first stage at
+    its start.
+
+    Raises:
+        InputError: the metadata beside the run cannot be read.
+    """
+    label = exported_label(run)
+    if label not in (None, FIRST_STAGE):
+        return label
+    return run_name(run).removeprefix(f"{run_name(first_stage)}_" if first_stage else "")

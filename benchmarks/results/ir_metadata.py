@@ -1,0 +1,151 @@
+"""Metadata of an exported run, in a YAML file beside it.
+
+The schema is ir_metadata's (Breuer, Keller and Schaer, "ir_metadata: An Extensible Metadata Schema for IR
+Experiments", SIGIR 2022): platform, research goal, implementation, method, actor and data, after the PRIMAD
+model. That paper also puts them into the run, as comments, which the programs that evaluate runs refuse. What
+the schema has no name for stands under `rerankbench`, such as the label, by which the run is imported again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.datasets.readers import run_name
+from rerankers.errors import InputError
+from rerankers.files.writing import replace_file
+from rerankers.registry import ROWS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.results.record import Record
+
+SUFFIX = ".metadata.yaml"
+
+
+def metadata_path(run: Path) -> Path:
+    """Return where the metadata of a run stand: `a.metadata.yaml` beside `a.trec` or `a.trec.gz`."""
+    return run.with_name(run_name(run) + SUFFIX)
+
+
+def write_metadata(run: Path, record: Record, qrels: str | None) -> Path:
+    """Write a run's metadata beside it.
+
+    Args:
+        run: path of the run.
+        record: the cell's.
+        qrels: name of the file of judgements beside the run, if there are any.
+    """
+    import yaml
+
+    path = metadata_path(run)
+    content = _without_nothing(metadata(record, qrels))
+    replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6))
+    return path
+
+
+def exported_label(run: Path) -> str | None:
+    """Return the label that a run was exported with; None if no metadata with a label stand beside it.
+
+    Raises:
+        InputError: a file of the metadata's name is there and cannot be read.
+    """
+    from benchmarks.experiments.marked_yaml import MarkedYaml
+
+    path = metadata_path(run)
+    if not path.is_file():
+        return None
+    try:
+        content = MarkedYaml(path).content
+    except InputError as error:
+        raise InputError(f"{error}; or name the run: LABEL={run.name}") from error
+    ours = content.get("rerankbench") if isinstance(content, dict) else None
+    label = ours.get("label") if isinstance(ours, dict) else None
+    return label if isinstance(label, str) else None
+
+
+def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
+    """Return a record in ir_metadata's names; the platform is that of the session that finished the cell.
+
+    Args:
+        record: the cell's.
+        qrels: name of the file of judgements beside the run.
+    """
+    seen = record.sessions[-1].environment if record.sessions else {}
+    cpu, gpus, libraries = seen.get("cpu", {}), seen.get("gpu", []), seen.get("libraries", {})
+    kernel, _, architecture = seen.get("os", "").rpartition(" ")
+    first_stage = str(record.first_stage.get("kind", "first stage"))
+    toolkit = [f"{name}=={libraries[name]}" for name in ("pyserini",) if name in libraries]
+    row = ROWS.get(record.system.reranker)
+    return {
+        "tag": record.cell,
+        "actor": {"role": None if record.is_imported else "experimenter"},
+        "platform": {
+            "hardware": {
+                "cpu": {
+                    "model": cpu.get("model"),
+                    "architecture": architecture,
+                    "number of cores": cpu.get("cores"),
+                },
+                "gpu": {
+                    "model": gpus[0]["model"] if gpus else None,
+                    "memory": _gigabytes(gpus[0]) if gpus else None,
+                    "number of devices": len(gpus) or None,
+                },
+                "ram": _gigabytes(cpu),
+            },
+            "operating system": {"kernel": kernel},
+            "software": {
+                "libraries": {"python": [f"{name}=={version}" for name, version in libraries.items()]},
+                "retrieval toolkit": toolkit if first_stage == "bm25" else None,
+            },
+        },
+        "implementation": {
+            "source": {
+                "lang": None if record.is_imported else ["Python"],
+                "commit": seen.get("git", {}).get("revision"),
+            }
+        },
+        "method": {
+            "automatic": True,
+            "score ties": "none: scores strictly decrease",
+            "retrieval": [
+                {"name": first_stage, **_plain(record.first_stage, "kind", "name")},
+                {
+                    "name": record.system.label,
+                    "method": row.target.replace(":", ".") if row else record.system.reranker,
+                    **_plain(record.system.options, "name", "method", "reranks"),
+                    "reranks": first_stage,
+                },
+            ],
+        },
+        "data": {"test collection": {"name": record.dataset, "qrels": qrels}},
+        "research goal": {"evaluation": {"reported measures": list(record.measures)}},
+        "rerankbench": {
+            "label": record.system.label,
+            "schema version": record.schema_version,
+            "candidate pool": record.pool,
+            "depth": record.depth,
+            "protocol": None if record.is_imported else record.protocol.model_dump(),
+            "models": record.system.described,
+        },
+    }
+
+
+def _gigabytes(described: dict[str, Any]) -> str | None:
+    size = described.get("memory_bytes")
+    return None if size is None else f"{size / 1e9:.0f} GB"
+
+
+def _plain(values: dict[str, Any], *left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def _without_nothing(value: Any) -> Any:
+    """Without what is None, empty or unknown, however deep."""
+    if isinstance(value, dict):
+        inner = {name: _without_nothing(each) for name, each in value.items()}
+        return {name: each for name, each in inner.items() if each not in (None, "", {}, [])}
+    if isinstance(value, list | tuple):
+        return [_without_nothing(each) for each in value]
+    return value

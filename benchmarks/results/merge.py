@@ -1,0 +1,143 @@
+"""Puts result folders of several machines into one.
+
+Cells are named by what defines them, so that the same name is the same experiment. A cell that is finished in
+one folder and not in another comes from where it is finished. Of the first stage and the controls, whose
+latency no table shows, one copy is kept if all copies rank the same. A reranker that was measured twice is
+merged only if the caller prefers one of the folders, because nothing else tells whose latencies should stand.
+Such folders can be read side by side (`rerankbench report A B`), which tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates.frozen import is_whole, read_index
+from benchmarks.results.cell import is_finished, readable_record
+from benchmarks.results.record import UNTIMED
+from benchmarks.results.seal import RANKING, RAW
+from benchmarks.results.store import read_about, read_results, write_experiment
+from rerankers.errors import InputError, StoreError
+from rerankers.files.folder_lock import FolderLock
+from rerankers.files.writing import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> list[str]:
+    """Copy the cells of several result folders, and their candidate sets, into one.
+
+    Budgets are not merged: the ledger of what was spent stays with each folder.
+
+    Args:
+        folders: result folders.
+        out: the folder to write. Its own cells take part, and stay unless `prefer` names another folder.
+        prefer: the folder, among these, whose copy is kept of a cell that was measured in several.
+
+    Returns:
+        the names of all cells, in the folders' order.
+
+    Raises:
+        InputError: a folder has no results, a cell was measured in two of them and neither is preferred, or
+            `prefer` is none of them; nothing is written then.
+        StoreError: a folder is damaged or in use, or the new one cannot be written.
+    """
+    existing = [out] if (out / "experiment.json").exists() else []
+    _check_preferred(prefer, [*existing, *folders])
+    copies: dict[str, list[Path]] = {}
+    for folder in [*existing, *folders]:
+        for cell in read_results(folder).cells:
+            name = cell.record.cell
+            if not (folder / name).is_dir():
+                raise StoreError(f"{folder}: a record is of {name!r}, which has no folder; restore it")
+            copies.setdefault(name, []).append(folder / name)
+    sources = {name: _chosen(cells, prefer) for name, cells in copies.items()}
+    try:
+        with FolderLock(out):
+            _copy_all(folders, sources, out)
+            about = read_about(folders[0])
+            name, config = (about.experiment, about.config) if about else ("merged", {})
+            write_experiment(out, name, list(sources), config)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot write ({error.strerror}); make room, then run again") from error
+    return list(sources)
+
+
+def _check_preferred(prefer: Path | None, folders: Sequence[Path]) -> None:
+    if prefer is not None and not any(_is_same(prefer, folder) for folder in folders):
+        names = ", ".join(map(str, folders))
+        raise InputError(f"--prefer {prefer}: is none of the folders to merge. Name one of them: {names}.")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
+    """Return the copy of a cell to keep.
+
+    A finished one goes before others, then that of the preferred folder; of copies that are the same, and of
+    untimed systems that rank the same, it is the first.
+    """
+    finished = [copy for copy in copies if is_finished(copy)] or list(copies)
+    for copy in finished:
+        if prefer is not None and _is_same(copy.parent, prefer):
+            return copy
+    first, *others = finished
+    for other in others:
+        if not _are_equal(first, other, RAW) and not _are_equal_untimed(first, other):
+            raise InputError(
+                f"{first} and {other} are the same cell, measured twice. Keep one with --prefer "
+                f"{first.parent} or --prefer {other.parent}, or compare them side by side: "
+                f"rerankbench report {first.parent} {other.parent}"
+            )
+    return first
+
+
+def _are_equal(one: Path, other: Path, names: Sequence[str]) -> bool:
+    return all(_content(one / name) == _content(other / name) for name in names)
+
+
+def _are_equal_untimed(one: Path, other: Path) -> bool:
+    """Tell whether two finished cells of a first stage or control rank the same candidate set the same."""
+    records = [readable_record(cell) for cell in (one, other) if is_finished(cell)]
+    systems = [(record.pool, record.system.reranker) for record in records if record is not None]
+    if len(systems) < 2 or systems[0] != systems[1] or systems[0][1] not in UNTIMED:
+        return False
+    return _are_equal(one, other, [RANKING])
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> None:
+    index: dict[str, str] = {}
+    for folder in [*folders, out]:
+        index |= read_index(folder / "pools")
+        for pool in sorted(folder.glob("pools/*/pool.jsonl.gz")):
+            target = out / "pools" / pool.parent.name
+            has_texts = (target / "texts.jsonl.gz").exists() or not (pool.parent / "texts.jsonl.gz").exists()
+            is_needed = not (target.exists() and has_texts and is_whole(target))
+            if is_needed and (is_whole(pool.parent) or not target.exists()):
+                _copy(pool.parent, target)
+    if index:
+        replace_file(out / "pools" / "index.json", json.dumps(index, indent=1))
+    for name, source in sources.items():
+        if source.parent != out:
+            _copy(source, out / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder so that it appears complete or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        new = Path(scratch) / "new"
+        shutil.copytree(source, new)
+        if target.exists():
+            target.rename(Path(scratch) / "old")
+        new.rename(target)

@@ -1,0 +1,248 @@
+"""What a result folder says about one cell: frozen, versioned, raw.
+
+A cell is one reranker on one candidate pool. Its record holds everything but the per-query values, which are
+`QueryRow` lines beside it. Measures, percentiles and tests are computed when a result is read, never stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmarks.results.shown import as_html
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SCHEMA_VERSION = 3
+"""Each older version has its migration in `benchmarks.results.migrations`."""
+
+FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Cells and pools are folders of these names, so that no record leads out of its result folder."""
+
+Mode = Literal["latency", "throughput", "served"]
+Status = Literal["running", "done", "failed", "damaged"]
+"""`damaged` is never written: it is what readers make of a cell that does not match its seal."""
+CONTROLS = frozenset({"oracle", "random", "reverse"})
+"""Rerankers whose result is known beforehand."""
+UNTIMED = CONTROLS | {"first-stage"}
+"""Rerankers whose latency no table shows."""
+WarmupEnd = Literal["fixed", "stable", "maximum"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class System(_Frozen):
+    """A reranker as the experiment names it, and what it resolved to once loaded.
+
+    Attributes:
+        label: the name that tables and charts print; unique within an experiment.
+        reranker: the registered name.
+        options: constructor options as given.
+        described: `Reranker.describe()`: models, revisions, dtype, attention; a `notice` goes under tables.
+    """
+
+    label: str
+    reranker: str
+    options: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+
+
+class Served(_Frozen):
+    """How requests arrive in mode `served`: see `benchmarks.measuring.served`.
+
+    Attributes:
+        rate: requests a second that arrive on their own; None for clients that wait for their answers.
+        arrivals: of such requests, `poisson` at random or `fixed` at equal distances.
+        concurrency: clients that each send a request once the last one is answered; with a rate, requests
+            that an endpoint gets at once at most, 64 unless given.
+    """
+
+    rate: float | None = Field(default=None, gt=0)
+    arrivals: Literal["poisson", "fixed"] = "poisson"
+    concurrency: int | None = Field(default=None, ge=1)
+
+    @property
+    def load(self) -> str:
+        """In words."""
+        if self.rate is not None:
+            return f"{self.rate:g} requests a second, {self.arrivals}"
+        return f"{self.concurrency} clients"
+
+    @model_validator(mode="after")
+    def _something_arrives(self) -> Served:
+        if self.rate is None and self.concurrency is None:
+            raise ValueError("say how requests arrive: rate, in requests a second, or concurrency")
+        return self
+
+
+class Protocol(_Frozen):
+    """How time was measured.
+
+    Attributes:
+        mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as
+            they arrive, in which case `served` says how.
+        warmup: queries run and thrown away before measuring; or `stable`: the first query again and again
+            until its time is, see `benchmarks.measuring.protocol`.
+        repeats: times each query is measured.
+        batch_size: requests per call; 1 in latency mode; in served mode the most that are taken at once.
+        seed: of what a call draws, with its query and its repeat: see `benchmarks.measuring.seeds`.
+        threads: what torch, OpenMP and BLAS libraries are held to; None for OMP_NUM_THREADS or, without it,
+            the physical cores.
+        interleave: measure the systems of a pool query by query in turn, so that a machine that slows down
+            slows them all; they must fit into memory together.
+        served: how requests arrive in served mode.
+    """
+
+    mode: Mode = "latency"
+    warmup: Annotated[int, Field(ge=0)] | Literal["stable"] = 2
+    repeats: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int | None = Field(default=None, ge=1)
+    interleave: bool = False
+    served: Served | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What of it defines a result. What version 2 added counts where it is used only, so that cells
+        which were finished before stay finished.
+        """
+        added = {"threads", "interleave", "served"}
+        return {**self.model_dump(exclude=added), **self.model_dump(include=added, exclude_defaults=True)}
+
+    @model_validator(mode="after")
+    def _modes_are_not_mixed(self) -> Protocol:
+        if (self.mode == "served") != (self.served is not None):
+            raise ValueError("mode: served goes with served: {rate: ...} or served: {concurrency: ...}")
+        if self.served is not None and self.interleave:
+            raise ValueError("served systems are measured one after the other; leave interleave out")
+        if self.mode == "latency" and self.batch_size > 1:
+            raise ValueError("latency mode measures one query at a time; for batches use mode: throughput")
+        return self
+
+
+class Session(_Frozen):
+    """One process that wrote into the cell; a resumed cell has several.
+
+    Attributes:
+        started_at: ISO 8601, UTC.
+        environment: git revision, library and driver versions, CPU, GPU, clocks;
+            `benchmarks.measuring.environment`.
+        load_seconds: constructing the reranker, weights included.
+        warmup_seconds: total of each warm-up query, in order.
+        warmup_ended: why it ended: a `fixed` number, times were `stable`, or the `maximum` was reached.
+        peak_device_bytes: largest GPU memory in use during this session; None without a GPU, or where
+            systems were interleaved, whose memory cannot be told apart.
+        peak_host_bytes: largest resident memory of the process during this session; likewise.
+        device_joules: what the GPUs drew while it measured, by their own counters; None without one, or where
+            systems were interleaved.
+        samples: the machine's state while it measured: `benchmarks.measuring.conditions`.
+        described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
+    """
+
+    started_at: str
+    environment: dict[str, Any]
+    load_seconds: float | None = None
+    warmup_seconds: tuple[float, ...] = ()
+    warmup_ended: WarmupEnd | None = None
+    peak_device_bytes: int | None = None
+    peak_host_bytes: int | None = None
+    device_joules: float | None = None
+    samples: tuple[dict[str, Any], ...] = ()
+    described: dict[str, Any] = {}
+
+
+class Operations(_Frozen):
+    """What ranking some queries takes on any hardware, counted in a pass of its own that is not timed.
+
+    Attributes:
+        queries: how many were ranked; 0 for an endpoint, whose operations nobody sees.
+        flops: floating point operations of all of them, by stage; a multiplication and an addition are two.
+        bytes: sizes of what the operators read and wrote, by stage, as if nothing were fused or cached.
+    """
+
+    queries: int
+    flops: dict[str, int]
+    bytes: dict[str, int]
+
+
+class Record(_Frozen):
+    """`record.json` of one cell."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: str = Field(pattern=FOLDER_NAME)
+    experiment: str
+    status: Status
+    error: str | None = None
+    system: System
+    dataset: str
+    first_stage: dict[str, Any]
+    depth: int
+    pool: str = Field(pattern=rf"{FOLDER_NAME}|^$")
+    """Digest of the candidate pool, the name of its folder under `pools/`."""
+    measures: tuple[str, ...]
+    """Measures the experiment asked for, in ir_measures' names; the first is the headline."""
+    protocol: Protocol
+    sessions: tuple[Session, ...] = ()
+    is_imported: bool = False
+    """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
+    operations: Operations | None = None
+    """None where nobody asked for them (`count_operations` in the experiment file)."""
+    seal: dict[str, str] | None = None
+    """sha256 of `ranking.trec` and `queries.jsonl` once the cell is done; empty in older schemas."""
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the record."""
+        return as_html([(self, ())])
+
+
+class QueryRow(_Frozen):
+    """One line of `queries.jsonl`: one query, one repeat.
+
+    Attributes:
+        session: position in `Record.sessions` of the process that measured it.
+        total_seconds: wall time of the call divided by its batch size, as the harness measured it.
+        stage_seconds: by stage; the total minus their sum is `untracked`.
+        usage: the non-zero counts of `rerankers.Usage`; `parts` has stages and usage of each part of a fusion
+            or cascade, in the order in which `described` lists them.
+        ranking: first 16 hex digits of the sha256 of the ranking's lines in `ranking.trec`.
+        control_seconds: what the identity control took right after this call, if it ran then.
+        arrived_seconds: in served mode, when the request arrived, counted from the start of its repeat in its
+            session; the total then runs from there to the answer.
+        queued_seconds: what of the total passed before the request was taken.
+    """
+
+    query_id: str
+    repeat: int = Field(ge=0)
+    session: int = Field(ge=0)
+    total_seconds: float = Field(ge=0, allow_inf_nan=False)
+    stage_seconds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    usage: dict[str, Any]
+    ranking: str
+    control_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    arrived_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    queued_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    def line(self) -> bytes:
+        """As it stands in the file."""
+        optional = ("control_seconds", "arrived_seconds", "queued_seconds")
+        without = {name for name in optional if getattr(self, name) is None}
+        return self.model_dump_json(exclude=without).encode() + b"\n"
+
+
+def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
+    """How many requests were answered a second while there were any, over sessions and repeats.
+
+    None where nothing was served.
+    """
+    spans: dict[tuple[int, int], tuple[float, float]] = {}
+    for row in rows:
+        if row.arrived_seconds is not None:
+            ends = row.arrived_seconds, row.arrived_seconds + row.total_seconds
+            start, end = spans.get((row.session, row.repeat), ends)
+            spans[row.session, row.repeat] = min(start, ends[0]), max(end, ends[1])
+    seconds = sum(end - start for start, end in spans.values())
+    return len(rows) / seconds if seconds else None

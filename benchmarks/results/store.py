@@ -1,0 +1,287 @@
+"""The result folder: its cells, its pools, and which of them belong to the experiment.
+
+`DIR/<cell>/` is one cell (`benchmarks.results.cell`), `DIR/pools/<digest>/` one candidate pool
+(`benchmarks.candidates.frozen`), and `DIR/experiment.json` lists the cells of the latest run in the order of
+its file. A cell that is not listed, such as one of an earlier version of the experiment, is kept but not
+shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from benchmarks.evaluation.measures import parse
+from benchmarks.measuring.progress import say
+from benchmarks.results.cell import blocks_of, check_seal, check_sessions, committed, read_record
+from benchmarks.results.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
+from benchmarks.results.seal import RANKING, RAW, ROWS
+from benchmarks.results.shown import as_html
+from rerankers.errors import DamagedError, InputError, StoreError
+from rerankers.files.writing import replace_file
+from rerankers.text.redaction import excerpt, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.candidates.frozen import Pool
+
+FILES = ("record.json", *RAW)
+"""Files of a cell: a folder that has one of them was begun."""
+
+Hits = tuple[tuple[str, float], ...]
+
+
+class StoredRankings(Mapping[str, Hits]):
+    """Rankings by query id, kept as bytes and parsed when asked for, which takes a fifth of the memory."""
+
+    def __init__(self, blocks: dict[str, bytes]) -> None:
+        self._blocks = blocks
+
+    def __getitem__(self, query_id: str) -> Hits:
+        fields = self._blocks[query_id].decode().split()  # six a line, none of them with a space in it
+        return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
+
+    def orders(self, limit: int | None = None) -> dict[str, list[str]]:
+        """Doc ids by query id, best first, the first `limit` or all: all that measures need, in less time."""
+        return {
+            query_id: (block if limit is None else _first_lines(block, limit)).decode().split()[2::6]
+            for query_id, block in self._blocks.items()
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+
+def _first_lines(block: bytes, count: int) -> bytes:
+    return b"\n".join(block.split(b"\n", count)[:count])
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell as read: its record, its rows in the order they were measured, its rankings best first.
+
+    `rankings` has an entry for every query that was ranked, an empty one where there were no candidates.
+    An imported cell has no rows, for nothing was measured.
+    """
+
+    record: Record
+    rows: list[QueryRow]
+    rankings: StoredRankings
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the cell."""
+        return as_html([(self.record, self.rows)])
+
+    def unstable_queries(self) -> list[str]:
+        """Queries whose ranking differs between repeats."""
+        seen: dict[str, set[str]] = {}
+        for row in self.rows:
+            seen.setdefault(row.query_id, set()).add(row.ranking)
+        return [query_id for query_id, digests in seen.items() if len(digests) > 1]
+
+
+@dataclass
+class Results:
+    """A result folder: the cells of its experiment, in the order of the experiment file.
+
+    Attributes:
+        cells: those whose records can be read. One that does not match its seal has the status `damaged`, the
+            reason as its error, and neither rows nor rankings.
+        damaged: a line for each damaged cell, with a record or without one.
+    """
+
+    folder: Path
+    cells: list[CellResult]
+    damaged: tuple[str, ...] = ()
+    _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the folder: a row for each cell."""
+        return as_html((cell.record, cell.rows) for cell in self.cells)
+
+    def pool(self, digest: str) -> Pool:
+        """The candidate pool of that digest, read once; of "", which cells name that got none, an empty one.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        from benchmarks.candidates.frozen import Pool, load_pool
+
+        if not digest:
+            return Pool.freeze(dataset="", first_stage={}, depth=0, queries={}, qrels={}, candidates={})
+        if digest not in self._pools:
+            self._pools[digest] = load_pool(self.folder / "pools" / digest)
+        return self._pools[digest]
+
+
+def read_results(folder: Path | str) -> Results:
+    """Read a result folder, finished or not; say on standard error which cells are damaged.
+
+    Raises:
+        InputError: there are no results in it.
+        StoreError: a file is damaged, or written by a newer version.
+    """
+    folder = Path(folder)
+    names = _cell_names(folder)
+    if not names:
+        raise InputError(f"{folder}: no results here; `rerankbench run CONFIG --out {folder}` makes some")
+    cells, damaged = [], []
+    for name in names:
+        try:
+            cells.append(_read_cell(folder / name))
+        except DamagedError as error:
+            damaged.append(str(error))
+    damaged += [f"{folder}/{cell.record.error}" for cell in cells if cell.record.status == "damaged"]
+    if not cells:
+        raise StoreError(damaged[0])
+    for line in damaged:
+        say(f"damaged, and left out: {line}")
+    results = Results(folder, cells, tuple(damaged))
+    for measure in {measure for cell in results.cells for measure in cell.record.measures}:
+        try:
+            parse(measure)
+        except InputError as error:
+            raise StoreError(
+                f"{folder}: {error}. Change `measures` in the experiment file and run it again: finished "
+                "cells are kept, nothing is measured again."
+            ) from error
+    return results
+
+
+@contextmanager
+def trusted(folders: Sequence[Path]) -> Iterator[None]:
+    """What only changed or damaged files can cause while results are read and shown becomes one line.
+
+    Records hold values that no schema describes, such as the environment and what a reranker says of itself.
+
+    Raises:
+        StoreError: such a value is not what this program wrote.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        where = ", ".join(map(str, folders))
+        reason = excerpt(error, 200) or type(error).__name__
+        raise StoreError(
+            f"{where}: a record holds a value that cannot be read ({reason}). --debug shows which; run the "
+            "experiment into another folder with --out"
+        ) from error
+
+
+def at_ranking_line(cell: Path, query_id: str, doc_id: str, occurrence: int, reason: str) -> StoreError:
+    """Return the error about a line of a cell's `ranking.trec`: the first or second with that passage."""
+    path = cell / RANKING
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.split()[:3:2] == [query_id.encode(), doc_id.encode()]:
+            occurrence -= 1
+            if not occurrence:
+                return StoreError(f"{path}:{number}: {reason}; run the experiment again in a new folder")
+    return StoreError(f"{path}: {reason}; run the experiment again in a new folder")
+
+
+def write_experiment(
+    folder: Path,
+    name: str,
+    cells: Sequence[str],
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+) -> None:
+    """Note which cells belong to the experiment, in which order, what its file said, and its inputs.
+
+    Imported cells stay in the list, at its end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    imported = [cell for cell in _cell_names(folder) if _is_imported(folder / cell)]
+    listed = [*cells, *(cell for cell in imported if cell not in cells)]
+    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
+    about |= {"inputs": inputs} if inputs else {}
+    content = json.dumps(about, indent=2, ensure_ascii=False, default=str)
+    replace_file(folder / "experiment.json", without_secrets(content))
+
+
+def _is_imported(cell: Path) -> bool:
+    try:
+        record = read_record(cell)
+    except DamagedError:
+        return not (cell / ROWS).exists()
+    return record is not None and record.is_imported
+
+
+def list_cells(folder: Path, cells: Sequence[str]) -> None:
+    """Add cells to those that belong to the folder's experiment."""
+    about = read_about(folder)
+    if about is None:
+        return write_experiment(folder, "imported", cells, {})
+    listed = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
+    changed = about.model_copy(update={"cells": listed})
+    return replace_file(folder / "experiment.json", without_secrets(changed.model_dump_json(indent=2)))
+
+
+class About(BaseModel):
+    """`experiment.json`: which cells belong to the experiment, in which order, and what its file said.
+
+    `inputs` holds 16 hex digits for each local file or folder of the experiment, by its path.
+    """
+
+    schema_version: int
+    experiment: str
+    cells: list[Annotated[str, Field(pattern=FOLDER_NAME)]]
+    config: dict[str, Any]
+    inputs: dict[str, str] = {}
+
+
+def changed_inputs(folder: Path, inputs: Mapping[str, str]) -> list[str]:
+    """Return the paths whose content is not what it was when the folder's experiment was last run."""
+    about = read_about(folder)
+    before = about.inputs if about else {}
+    return [path for path, digest in inputs.items() if before.get(path, digest) != digest]
+
+
+def read_about(folder: Path) -> About | None:
+    """What a result folder says about itself; None where it says nothing.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = folder / "experiment.json"
+    try:
+        return About.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        remedy = "delete it, and run the experiment again to write it anew"
+        raise StoreError(f"{path}: damaged ({reason}); {remedy}") from error
+
+
+def _cell_names(folder: Path) -> list[str]:
+    about = read_about(folder)
+    if about is None:
+        return sorted({path.parent.name for name in FILES for path in folder.glob(f"*/{name}")})
+    return [name for name in about.cells if any((folder / name / file).exists() for file in FILES)]
+
+
+def _read_cell(cell: Path) -> CellResult:
+    record = read_record(cell)
+    if record is None:
+        raise DamagedError(f"{cell}: holds no record; run the same experiment again")
+    try:
+        check_seal(cell, record)
+        blocks, rows = (blocks_of(cell), []) if record.is_imported else committed(cell)
+        check_sessions(cell, record, rows)
+    except DamagedError as error:
+        reason = str(error).removeprefix(f"{cell.parent}/")
+        return CellResult(
+            record.model_copy(update={"status": "damaged", "error": reason}), [], StoredRankings({})
+        )
+    return CellResult(record, rows, StoredRankings(blocks))

@@ -1,0 +1,43 @@
+"""The command `rerankbench train align-data`; its work is done by `benchmarks.training_data.alignment`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring.progress import say
+from rerankers.files.paths import output_path
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="whose passages: an ir_datasets id, a folder with corpus.jsonl, a .jsonl file of candidates",
+    )
+    parser.add_argument("--out", required=True, type=output_path, metavar="FILE.jsonl", help="alignment data")
+    parser.add_argument("--limit", type=int, metavar="N", help="so many passages, drawn at random")
+    parser.add_argument(
+        "--words",
+        type=int,
+        default=90,
+        metavar="N",
+        help="cut passages after N words: what the encoder does not see cannot be restated (default: 90)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of draws and phrasings (default: 0)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write alignment data."""
+    from benchmarks.datasets.sources import DatasetSpec, open_dataset
+    from benchmarks.training_data.alignment import write_alignment
+
+    dataset = open_dataset(DatasetSpec.model_validate(options.dataset))
+    count = write_alignment(dataset, options.out, options.limit, options.words, options.seed)
+    say(f"{count} passages in {options.out}")
+    return 0

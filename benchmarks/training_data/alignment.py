@@ -1,0 +1,80 @@
+"""Alignment data of PE-Rank: restate the passage that a single embedding stands for (arXiv 2406.14848, 3.4).
+
+Any collection will do: a passage is its own answer. The file has the published form, see
+`rerankers.training.data.records`; the phrasings of the request are data, `alignment_prompts.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring.progress import Progress
+from rerankers.errors import InputError
+from rerankers.files.writing import atomic_file
+from rerankers.pe_rank.prompt import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.datasets.sources import Dataset
+
+
+def phrasings() -> list[str]:
+    """Requests, each with one slot."""
+    text = Path(__file__).with_name("alignment_prompts.txt").read_text(encoding="utf-8")
+    return [line.replace("{passage}", PLACEHOLDER) for line in text.splitlines() if line]
+
+
+def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, seed: int) -> int:
+    """Write one record a passage; returns how many. The file appears when it is whole.
+
+    Args:
+        dataset: its passages; those without text are left out.
+        out: JSON lines.
+        limit: so many passages, drawn at random where their number is known, else the first ones.
+        words: longer passages are cut.
+        seed: of the draw and of the phrasings.
+
+    Raises:
+        InputError: nothing is left to write, or a number is not positive.
+    """
+    for name, value in (("--limit", limit), ("--words", words)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value}: give a positive number")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: no such folder for the output; make it first")
+    requests = phrasings()
+    generator = random.Random(seed)  # noqa: S311 - sampling, not secrets
+    written = 0
+    total = limit or dataset.passage_count or 0
+    with atomic_file(out) as file, Progress("alignment data", total) as progress:
+        for text in _drawn(dataset, limit, generator):
+            request = generator.choice(requests)
+            shown = " ".join(text.split()[:words])
+            if shown and PLACEHOLDER not in shown:
+                messages = [{"role": "user", "content": request}, {"role": "assistant", "content": shown}]
+                row = {"messages": messages, "extra_texts": [shown]}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                written += 1
+            progress.advance()
+        if not written:
+            raise InputError(f"{dataset.name} has no passage with text")
+    return written
+
+
+def _drawn(dataset: Dataset, limit: int | None, generator: random.Random) -> Iterator[str]:
+    count = dataset.passage_count
+    if limit is None or count is None:
+        chosen = None
+    else:
+        chosen = set(generator.sample(range(count), min(limit, count)))
+    taken = 0
+    for place, (_, text) in enumerate(dataset.documents()):
+        if chosen is None or place in chosen:
+            if taken == limit:
+                return
+            taken += 1
+            yield text

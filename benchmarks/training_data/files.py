@@ -1,0 +1,53 @@
+"""Settings files of training and of its data: found, read and checked like experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+READY = Path(__file__).parents[1] / "configs" / "training"
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+
+def find_settings(name: str) -> Path:
+    """The file of that path, or the ready one of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return found(name, READY, "settings")
+
+
+def base_of(path: Path) -> Path:
+    """Where a settings file's relative paths start: its folder, or the working folder for a ready one."""
+    return Path.cwd() if path.resolve().parent == READY else folder_of(path)
+
+
+def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] = ()) -> _Settings:
+    """Read and check a settings file.
+
+    Args:
+        path: the file.
+        model: what it should hold.
+        overrides: `key=value` assignments, applied before validation.
+
+    Raises:
+        InputError: `file:line: what is wrong`.
+    """
+    expected = f"expected a mapping of settings: {', '.join(model.model_fields)}"
+    file, written = opened(path, overrides, expected)
+    try:
+        return model.model_validate(located(written, base_of(path), ""))
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
+    except ValidationError as error:
+        raise explained(file, error, model) from error

@@ -1,0 +1,132 @@
+"""`rerankbench train`: settings files of PE-Rank's trainings, and what the command does with them.
+
+A list in place of `encoder` trains the same recipe once with each of them, for an ablation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from benchmarks.experiments.plan import slug
+from benchmarks.experiments.yaml_models import explained, located, opened
+from benchmarks.measuring.progress import say
+from benchmarks.training_data.files import base_of, find_settings
+from rerankers.errors import InputError
+from rerankers.training.settings import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.experiments.marked_yaml import MarkedYaml
+    from rerankers.training.settings import EncoderSettings, Settings, Stage
+
+
+def load_settings(
+    stage: Stage, path: Path, overrides: Sequence[str] = (), out: Path | None = None
+) -> list[Settings]:
+    """Read and check a settings file; one training for each encoder it lists, in a folder of its own.
+
+    Relative paths start at the file's folder, those of a ready file at the working folder. `{encoder}` in
+    `init_from` stands for the encoder's name, as the folders of an ablation have it.
+
+    Args:
+        stage: which settings these are.
+        path: the file.
+        overrides: `key=value` assignments, applied before validation.
+        out: result folder; None is the file's own, or `runs/train-<name of the file>`.
+
+    Raises:
+        InputError: anything is wrong with it: `file:line: what`.
+    """
+    file, written = opened(path, overrides, "a training is a mapping: llm, encoder, data, ...")
+    try:
+        content = _located(written, base_of(path))
+    except InputError as error:  # a path that no file can have
+        raise InputError.at(path, None, str(error)) from error
+    encoders = content.get("encoder")
+    if encoders == []:
+        raise file.error(("encoder",), "a list of encoders needs at least one")
+    is_ablation = isinstance(encoders, list)
+    each = encoders if isinstance(encoders, list) else [encoders]
+    trainings = [
+        _checked(stage, file, {**content, "encoder": encoder} if is_ablation else content) for encoder in each
+    ]
+    names = encoder_names([settings.encoder for settings in trainings])
+    if len(set(names)) < len(names):
+        raise file.error(("encoder",), "the same encoder stands here twice; keep one of them")
+    found = []
+    for settings, name in zip(trainings, names, strict=True):
+        folder = out or Path(settings.out or f"runs/train-{path.stem}")
+        start = settings.init_from and settings.init_from.replace("{encoder}", name)
+        whole = str(folder / name if is_ablation else folder)
+        found.append(settings.model_copy(update={"out": whole, "init_from": start}))
+    return found
+
+
+def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
+    """A folder's name for each encoder: its model's, with the options that tell it from the others."""
+    models = [slug(encoder.model.rstrip("/").rpartition("/")[2]) for encoder in encoders]
+    options = [encoder.model_dump() for encoder in encoders]
+    names = []
+    for model, own in zip(models, options, strict=True):
+        alike = [other for other, name in zip(options, models, strict=True) if name == model]
+        told = [str(value) for key, value in own.items() if any(other[key] != value for other in alike)]
+        names.append("-".join([model, *map(slug, told)]))
+    return names
+
+
+def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
+    paths = {"train", "validation"}
+    placed = {**content}
+    for section in ("llm", "encoder"):
+        if section in placed:
+            placed[section] = located(placed[section], base, "")
+    if isinstance(placed.get("out"), str):
+        placed["out"] = located(placed["out"], base, "path")
+    start = placed.get("init_from")
+    if isinstance(start, str) and not start.startswith(("bundled:", "pypi:")):
+        is_hub_id = start.count("/") == 1 and "{" not in start and not start.startswith((".", "~", "/"))
+        placed["init_from"] = located(start, base, "" if is_hub_id else "path")
+    if isinstance(placed.get("data"), dict):
+        placed["data"] = {
+            key: located(value, base, "path") if key in paths else value
+            for key, value in placed["data"].items()
+        }
+    return placed
+
+
+def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Settings:
+    model = STAGES[stage]
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise explained(file, error, model) from error
+
+
+def train(
+    stage: Stage, path: Path, overrides: Sequence[str], out: Path | None, *, dry_run: bool = False
+) -> list[str]:
+    """Run the trainings of a settings file one after the other; a line about each from the main process.
+
+    With `dry_run` each stops before its first step, and its folder is left alone.
+    """
+    from accelerate import PartialState
+
+    from rerankers.training import run
+
+    told = []
+    for settings in load_settings(stage, find_settings(str(path)), overrides, out):
+        folder = Path(settings.out or "")
+        if dry_run:
+            run.plan(stage, settings, folder, say)
+            told.append(f"dry run: nothing was trained or written in {folder}")
+            continue
+        outcome = run.train(stage, settings, folder, say)
+        scored = "" if outcome.best_score is None else f", best nDCG@10 {outcome.best_score:.4f}"
+        told.append(
+            f"{outcome.step} steps{scored}; next: --reranker pe-rank --option model={outcome.checkpoint}"
+        )
+    return told if PartialState().is_main_process else []

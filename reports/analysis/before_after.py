@@ -1,0 +1,78 @@
+"""The same system in two result folders: what changed in quality and speed, with a test for each."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.evaluation.statistics import paired_t_test
+from reports.formats.numbers import p_value, signed, times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.analysis.values import Sentence, SystemResult
+
+ALPHA = 0.05  # of each test alone
+
+
+def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentence], list[Sentence]]:
+    """A sentence for every reranker that several folders measured, the first folder against the last.
+
+    Args:
+        systems: of one group, in the order of their folders.
+        measure: the group's headline.
+
+    Returns:
+        those that became significantly worse or slower, and the others.
+    """
+    by_name: dict[str, list[SystemResult]] = {}
+    for system in systems:
+        if system.status == "done" and system.role == "reranker":
+            by_name.setdefault(system.name, []).append(system)
+    regressions: list[Sentence] = []
+    others: list[Sentence] = []
+    for name, same in by_name.items():
+        before, after = same[0], same[-1]
+        if before.folder != after.folder:
+            found = [_quality(measure, before, after), _speed(before, after)]
+            said = ", ".join(change.words for change in found if change.words) or "nothing to compare"
+            worse = [
+                what for what, change in zip(("quality", "speed"), found, strict=True) if change.is_regression
+            ]
+            verb = f" regressed in {' and '.join(worse)}" if worse else ""
+            sentence = ("", name, f"{verb} from {before.folder} to {after.folder}: {said}.")
+            (regressions if worse else others).append(sentence)
+    return regressions, others
+
+
+class _Change(NamedTuple):
+    words: str = ""
+    is_regression: bool = False
+
+
+def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change:
+    if measure not in before.per_query or measure not in after.per_query:
+        return _Change()
+    old, new = (list(one.per_query[measure].values()) for one in (before, after))
+    if old == new:
+        return _Change(f"the same {measure} on every query")
+    difference, p = fmean(new) - fmean(old), paired_t_test(new, old)
+    return _Change(f"{signed(difference)} {measure} ({_verdict(p)})", difference < 0 and p < ALPHA)
+
+
+def _speed(before: SystemResult, after: SystemResult) -> _Change:
+    """Where both were measured, and on the same hardware."""
+    if not before.latency or not after.latency:
+        return _Change()
+    if before.hardware != after.hardware:
+        return _Change("speed not compared, the hardware differs")
+    shared = [query_id for query_id in before.query_seconds if query_id in after.query_seconds]
+    p = paired_t_test([after.query_seconds[q] for q in shared], [before.query_seconds[q] for q in shared])
+    ratio = after.latency.p50.value / before.latency.p50.value
+    direction = f"{times(ratio)} times slower" if ratio > 1 else f"{times(1 / ratio)} times faster"
+    return _Change(f"{direction} by p50 ({_verdict(p)})", ratio > 1 and p < ALPHA)
+
+
+def _verdict(p: float) -> str:
+    return f"{'significant' if p < ALPHA else 'not significant'}, {p_value(p)}"

@@ -1,0 +1,259 @@
+"""What must be said beside a table before its rows are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from benchmarks.evaluation.judged import unjudged_warning
+from reports.analysis.provenance import hardware, is_dirty
+from reports.formats.numbers import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.results.record import Record
+    from benchmarks.results.store import CellResult, Results
+    from reports.analysis.values import Group, SystemResult
+
+
+def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
+    """Warnings about one group: systems that failed, rankings that are missing, machines that differ."""
+    found: list[str] = []
+    if pool.queries and not pool.qrels:
+        found.append("The queries are not judged: no measure can be computed.")
+    if pool.unjudged:
+        found.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
+    found += excluded(pool)
+    found += map(str, pool.first_stage.get("warnings", ()))  # of the dataset, when it was read
+    unjudged = unjudged_warning(pool)
+    found += [] if unjudged is None else [unjudged]
+    for system in systems:
+        if system.status == "failed":
+            found.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
+        elif system.status == "running":
+            found.append(
+                f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
+                "its numbers are left out. Run the experiment again to finish it."
+            )
+        elif system.status == "damaged":
+            found.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
+        unranked = sum(
+            pool.candidates.counts[query_id] > 0 and not system.tops.get(query_id) for query_id in pool.qrels
+        )
+        if unranked and system.status == "done":
+            found.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
+        if system.unstable:
+            found.append(
+                f"{system.label} ranked {queries(system.unstable)} differently in another repeat; "
+                "the first repeat is evaluated."
+            )
+        if len(system.hardware) > 1:
+            found.append(
+                f"{system.label} was resumed on another machine: its latencies mix "
+                f"{' and '.join(system.hardware)}."
+            )
+        if system.slowed_by:
+            found.append(
+                f"{system.label} was measured while the GPU ran slower than it could "
+                f"({', '.join(system.slowed_by)})."
+            )
+        found += about_calls(system)
+        found += unread(system)
+        found += about_scores(system)
+    found += drift(cells)
+    machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
+    if len(machines) > 1:
+        found.append(
+            f"Latencies come from different hardware ({'; '.join(machines)}): "
+            "do not compare them across systems."
+        )
+    found += unlike_conditions(cells)
+    found += lone_seeds(cells)
+    empty = sum(not count for count in pool.candidates.counts.values())
+    if empty:
+        found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
+    return tuple(found)
+
+
+def excluded(pool: Pool) -> list[str]:
+    """Return how many passages a rule of the dataset took out of the candidate set, if any rule did."""
+    counts = pool.first_stage.get("excluded")
+    if not isinstance(counts, Mapping):
+        return []
+    passages = counts.get("candidates", 0)
+    sentence = (
+        f"Excluded from the candidates by the rule {counts.get('rule')!r}: {passages} "
+        f"passage{'s' * (passages != 1)} of {queries(counts.get('queries', 0))}"
+    )
+    relevant = counts.get("relevant", 0)
+    return [f"{sentence}, {relevant} of them judged relevant." if relevant else f"{sentence}."]
+
+
+def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about what a difference between systems may come from, other than the systems."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.rows:
+            for what, how in _conditions(cell.record):
+                found.setdefault(what, {})[how] = None
+    return [
+        f"Systems were measured {what} ({', '.join(values)})."
+        for what, values in found.items()
+        if len(values) > 1
+    ]
+
+
+def _conditions(record: Record) -> Iterator[tuple[str, str]]:
+    protocol = record.protocol
+    if protocol.mode != "latency":
+        yield "with different batch sizes", f"batch size {protocol.batch_size}"
+    if protocol.served is not None:
+        yield "under different load", protocol.served.load
+    yield (
+        "in turn only in part",
+        "query by query in turn" if protocol.interleave else "one system after the other",
+    )
+    described = [session.described for session in record.sessions if session.described]
+    for one in described or [record.system.described]:
+        if dtypes := sorted({*_dtypes(one)}):
+            yield "in different dtypes", " and ".join(dtypes)
+    for session in record.sessions:
+        threads = session.environment.get("threads", {}).get("pinned")
+        if threads and not session.environment.get("gpu"):
+            yield "on different numbers of threads", str(threads)
+
+
+def _dtypes(described: object) -> Iterator[str]:
+    """Of all models that a system says it runs: an encoder's, a part's of a fusion, a step's of a cascade."""
+    if isinstance(described, Mapping):
+        for name, value in described.items():
+            if name == "dtype":
+                yield str(value).removeprefix("torch.")
+            elif name != "training":  # how a checkpoint came about
+                yield from _dtypes(value)
+    elif isinstance(described, list | tuple):
+        for value in described:
+            yield from _dtypes(value)
+
+
+def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about systems that draw at random and were run once: one seed is not the truth."""
+    labels: dict[str, list[str]] = {}
+    for cell in cells:
+        system, options = cell.record.system, cell.record.system.options
+        is_random = options.get("initial_order") == "shuffled" or (options.get("temperature") or 0) > 0
+        if is_random and not cell.record.is_imported:
+            others = sorted((name, str(value)) for name, value in options.items() if name != "seed")
+            labels.setdefault(f"{system.reranker} {others}", []).append(system.label)
+    return [
+        f"{label} draws at random and was run with one seed: how far it strays is not known."
+        for (label, *more) in labels.values()
+        if not more
+    ]
+
+
+def about_calls(system: SystemResult) -> list[str]:
+    """Warnings about a system's calls that were not made, or not counted, when it was measured."""
+    calls = system.work.get("llm_calls")
+    said = {
+        "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
+        "calls_estimated": "calls have tokens that are an estimate, for their answers came without a count",
+    }
+    found = {name: system.work.get(name, 0.0) for name in said}
+    return [
+        f"{system.label}: {percent(found[name] / calls)} of its {meaning}."
+        for name, meaning in said.items()
+        if calls and found[name]
+    ]
+
+
+def unread(system: SystemResult) -> list[str]:
+    """Warnings about a system without one answer in the form that was asked for."""
+    if not system.work.get("llm_calls") or "well_formed" in system.work:
+        return []
+    if not 0 < system.measured_queries == system.faulty_queries:
+        return []
+    return [
+        f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
+        "given, repaired, and not a result."
+    ]
+
+
+def about_scores(system: SystemResult) -> list[str]:
+    """Warn about ties that the first stage broke, and about scores that change in a batch."""
+    found = []
+    if system.tied_queries:
+        found.append(
+            f"{system.label}: {queries(system.tied_queries)} of {system.measured_queries} tie within the "
+            "first ten ranks, in half precision or because texts are equal. The first stage decides there."
+        )
+    checked = system.described.get("batch_invariance")
+    if checked and not checked["same_order"]:
+        found.append(
+            f"{system.label} orders {checked['passages']} passages differently alone and in a batch: scores "
+            f"differ by up to {checked['largest_difference']:.2g}, within a range of "
+            f"{checked['score_range']:.3g}."
+        )
+    return found
+
+
+def drift(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about cells whose endpoint ran more than one version of its model."""
+    found = []
+    for record in (cell.record for cell in cells):
+        for name in ("served_models", "system_fingerprints"):
+            seen = {version for session in record.sessions for version in session.described.get(name, ())}
+            if len(seen) > 1:
+                found.append(
+                    f"{record.system.label} was answered by {len(seen)} versions of its model "
+                    f"({', '.join(sorted(seen))}): its rankings mix them."
+                )
+                break
+    return found
+
+
+def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ...]:
+    """Warnings about whole folders, and about groups that look alike and must not be compared."""
+    found = [
+        f"{folder.folder.name} was measured from a checkout with uncommitted changes."
+        for folder in results
+        if is_dirty(folder)
+    ]
+    pools: dict[tuple[str, str, int, str], set[str]] = {}
+    for group in groups:
+        pools.setdefault((group.dataset, group.first_stage, group.depth, group.mode), set()).add(
+            group.pool.digest
+        )
+    for (dataset, first_stage, depth, _), digests in pools.items():
+        if len(digests) > 1:
+            found.append(
+                f"{dataset}, {first_stage} top {depth} appears with {len(digests)} different candidate pools "
+                f"({', '.join(sorted(digests))}): their systems stand in separate tables."
+            )
+    return (*found, *unlike_tables([cell for folder in results for cell in folder.cells]))
+
+
+def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
+    """Warnings about systems that were measured otherwise on another pool: curves compare both."""
+    seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
+    for record in (cell.record for cell in cells if cell.rows):
+        machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]
+        for what, how in [*machines, *_conditions(record)]:
+            pools = seen.setdefault((record.protocol.mode, record.system.label, what), {})
+            pools.setdefault(record.pool, {})[how] = None
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (_, label, what), pools in seen.items():
+        if len({frozenset(hows) for hows in pools.values()}) > 1:
+            values = tuple(dict.fromkeys(how for hows in pools.values() for how in hows))
+            found.setdefault((what, values), []).append(label)
+    return [
+        f"From table to table, {', '.join(dict.fromkeys(labels))} ran {what} ({'; '.join(values)})."
+        for (what, values), labels in found.items()
+    ]
+
+
+def queries(count: int) -> str:
+    """`1 query`, `2 queries`."""
+    return f"{count} {'query' if count == 1 else 'queries'}"

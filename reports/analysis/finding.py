@@ -1,0 +1,133 @@
+"""The plain-language finding at the top of a report, computed from a group's numbers.
+
+A sentence is a tuple of text parts, plain and emphasised by turns, plain first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.evaluation.statistics import equivalence_test
+from reports.analysis import quality
+from reports.formats.numbers import fixed, p_value, signed, significant, times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.analysis.values import Comparison, Group, Sentence, SystemResult
+
+MARGIN = 0.01
+"""Difference in the headline measure up to which two systems count as equivalent."""
+
+
+def findings(group: Group) -> tuple[Sentence, ...]:
+    """What the numbers of one group say, most important first; empty without judgements."""
+    measure = group.headline
+    ranked = [system for system in group.systems if system.role != "control" and measure in system.quality]
+    rerankers = [system for system in ranked if system.role == "reranker"]
+    if not rerankers:
+        return ()
+    sentences = [_best(group, ranked[0])]
+    if ranked[0].role == "reranker":
+        sentences += _trade_off(measure, ranked[0], rerankers)
+    sentences += _worse(group, rerankers)
+    sentences += [
+        (
+            "",
+            system.label,
+            f" gave faulty output for {system.faulty_queries} of {system.measured_queries} queries.",
+        )
+        for system in rerankers
+        if 2 * system.faulty_queries > system.measured_queries
+    ]
+    return tuple(sentences)
+
+
+def _best(group: Group, best: SystemResult) -> Sentence:
+    value = fixed(best.quality[group.headline].value, 3)
+    if best.role == "first_stage":
+        return ("No reranker improves on the order of ", best.label, f" ({group.headline} {value}).")
+    comparison = best.against.get(group.headline)
+    if comparison is None:
+        return ("", best.label, f" ranks best, with {group.headline} {value}.")
+    verdict = "significant" if comparison.significant else "not significant"
+    return (
+        "",
+        best.label,
+        f" ranks best, with {group.headline} {value}: {signed(comparison.difference)} over ",
+        group.baseline or "",
+        f" ({verdict}, {p_value(comparison.p_holm)}).",
+    )
+
+
+def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResult]) -> list[Sentence]:
+    """What speed costs: the fastest system that is not significantly worse than the best one.
+
+    Without such a system, the best of those that are at least a tenth faster.
+    """
+    if best.speedup is None:
+        return []
+    faster = [system for system in rerankers if _speed(system) > 1.1 * _speed(best)]
+    if not faster:
+        return [_fastest(best, rerankers)] if len(rerankers) > 1 else []
+    against = {system.label: _against(measure, system, best) for system in faster}
+    close = [system for system in faster if against[system.label].p_value >= 0.05]
+    other = max(close, key=_speed) if close else faster[0]
+    comparison = against[other.label]
+    if _equivalent(measure, other, best):
+        verdict = f"equivalent at margin {MARGIN}"
+    elif comparison.p_value < 0.05:
+        verdict = f"significantly worse, {p_value(comparison.p_value)}"
+    else:
+        verdict = f"not significantly different, yet not equivalent at margin {MARGIN}"
+    return [
+        (
+            "",
+            other.label,
+            f" is {times(_speed(other) / _speed(best))} times faster than ",
+            best.label,
+            f" at {signed(comparison.difference)} {measure} ({verdict}).",
+        )
+    ]
+
+
+def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
+    if best.latency and max(rerankers, key=_speed) is best:
+        return (
+            f"It is also the fastest reranker, at {significant(1e3 * best.latency.p50.value)} ms per query.",
+        )
+    return ("No other reranker is faster by a tenth or more.",)
+
+
+def _speed(system: SystemResult) -> float:
+    return system.speedup.value if system.speedup else 0.0
+
+
+def _against(measure: str, system: SystemResult, other: SystemResult) -> Comparison:
+    pair = {label: {measure: dict(one.per_query[measure])} for label, one in (("a", system), ("b", other))}
+    return quality.compare(pair, "b")["a"][measure]
+
+
+def _equivalent(measure: str, system: SystemResult, other: SystemResult) -> bool:
+    ours, theirs = (list(one.per_query[measure].values()) for one in (system, other))
+    return equivalence_test(ours, theirs, MARGIN) < 0.05
+
+
+def _worse(group: Group, rerankers: Sequence[SystemResult]) -> list[Sentence]:
+    worse = [
+        system.label
+        for system in rerankers
+        if group.headline in system.against
+        and system.against[group.headline].significant
+        and system.against[group.headline].difference < 0
+    ]
+    if not worse:
+        return []
+    parts: list[str] = [""]
+    for position, label in enumerate(worse):
+        parts += [
+            label,
+            "" if position == len(worse) - 1 else " and " if position == len(worse) - 2 else ", ",
+        ]
+    parts[-1] = f" {'is' if len(worse) == 1 else 'are'} significantly worse than "
+    return [(*parts, group.baseline or "", ".")]

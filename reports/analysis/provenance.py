@@ -1,0 +1,93 @@
+"""Where results come from: machine, libraries, configuration, and the command that makes them again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from reports.analysis.values import Experiment
+from rerankers.text.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.results.store import Results
+
+
+def hardware(environment: Mapping[str, Any]) -> str:
+    """One line that is equal for two sessions only if their latencies may be compared."""
+    gpus = Counter(_device(gpu, "driver", "power_cap_watts") for gpu in environment.get("gpu") or ())
+    parts = [gpu if count == 1 else f"{count} × {gpu}" for gpu, count in gpus.items()]
+    if environment.get("cpu"):
+        parts.append(_device(environment["cpu"], "cores", "usable_threads"))
+    return " + ".join(parts) or "unknown hardware"
+
+
+def _device(described: Mapping[str, Any], *details: str) -> str:
+    known = [f"{name.replace('_', ' ')} {described[name]}" for name in details if described.get(name)]
+    return (
+        f"{described.get('model', 'unknown')} ({', '.join(known)})" if known else str(described.get("model"))
+    )
+
+
+def experiment(folder: Results) -> Experiment:
+    """How the cells of a folder came about."""
+    path = folder.folder / "experiment.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    sessions = [session for cell in folder.cells for session in cell.record.sessions]
+    days = sorted({session.started_at[:10] for session in sessions})
+    environments: list[dict[str, str]] = []
+    for session in sessions:
+        changing = ("state", "timing")  # load and the clock's own cost differ between any two sessions
+        stable = {name: value for name, value in session.environment.items() if name not in changing}
+        flat = flatten(stable)
+        same = next((one for one in environments if _agree(one, flat)), None)
+        if same is None:
+            environments.append(flat)
+        else:
+            same.update(flat)
+    config = about.get("config")
+    return Experiment(
+        folder=folder.folder.name,
+        name=printable(str(about.get("experiment", folder.folder.name))),
+        measured=" to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
+        config=printable(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), keep="\n")
+        if config
+        else "",
+        environments=tuple(environments),
+    )
+
+
+def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether nothing contradicts; a session that never loaded torch knows less than one that did."""
+    return all(one.get(name, value) == value for name, value in other.items())
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values as `outer.inner: text`, in their own order; bytes in GiB."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and any(isinstance(part, dict) for part in value):
+            for position, part in enumerate(value):
+                flat |= flatten(part, f"{prefix}{name}.{position}.")
+        elif name.endswith("_bytes") and isinstance(value, int):
+            flat[f"{prefix}{name.removesuffix('_bytes')}"] = f"{value / 2**30:.1f} GiB"
+        elif value is not None and value != "":
+            flat[f"{prefix}{name}"] = (
+                ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            )
+    return flat
+
+
+def is_dirty(folder: Results) -> bool:
+    """Whether any session ran from a checkout with uncommitted changes."""
+    return any(
+        session.environment.get("git", {}).get("is_dirty")
+        for cell in folder.cells
+        for session in cell.record.sessions
+    )

@@ -1,0 +1,153 @@
+"""Published figures beside measured ones: in tables of their own, never marked, compared where they can be.
+
+A figure (`reports.analysis.published_figures`) counts as reproduced when a system with the same model, on the
+same dataset behind the same first stage at the same depth, comes within its tolerance. Only a system in the
+figure's own setting is judged: the same prompt template, window and stride, and prompts no longer than its
+context. The others are shown with what is different.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from reports.analysis.published_figures import MEASURE, dataset_of, defaults, figures
+from reports.formats.numbers import count, fixed, signed
+from reports.tables.cells import Cell, Head, Row, Table, lettered
+from reports.tables.grouped import about
+
+if TYPE_CHECKING:
+    from reports.analysis.published_figures import Figure
+    from reports.analysis.values import Group, SystemResult
+
+
+def tables(group: Group, layout: str = "published") -> list[Table]:
+    """The figures on a group's dataset; in `reproduction` those that a system of the group should give."""
+    dataset = dataset_of(group.dataset)
+    known: list[tuple[Figure, SystemResult | None]] = []
+    alone: list[tuple[Figure, SystemResult | None]] = []
+    for figure in figures():
+        if figure.dataset == dataset:
+            systems = _reproductions(figure, group)
+            known += [(figure, system) for system in systems]
+            alone += [] if systems else [(figure, None)]
+    if layout != "reproduction":
+        known += alone
+    return [_table(group, known, layout)] if known else []
+
+
+def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
+    """The group's systems that should give the figure; of one model under several settings, all of them."""
+    same_place = figure.depth in (group.depth, None) and _plain(figure.first_stage) == _first_stage(group)
+    if not same_place or MEASURE not in group.measures:
+        return []
+    names = {_plain(name) for name in (figure.model, *figure.names)}
+    measured = [system for system in group.systems if MEASURE in system.quality]
+    if figure.method == "first-stage":  # it has the figure's name already
+        return [system for system in measured if system.role == "first_stage"]
+    return [
+        system
+        for system in measured
+        if system.reranker in (figure.method, "imported") and names & _names(system)
+    ]
+
+
+def different_setting(figure: Figure, system: SystemResult) -> list[str]:
+    """Return what sets a system apart from a figure of its model; nothing if it may be judged by it."""
+    if figure.needs and system.reranker == "imported":
+        return ["an imported run does not tell its own"]
+    found = []
+    for name, needed in figure.needs.items():
+        if name == "context":
+            longest = system.longest_prompt
+            if longest is None:
+                found.append("length of the prompts not recorded")
+            elif longest > needed:
+                found.append(f"prompts of {longest:,.0f} tokens, not at most {needed:,}")
+            continue
+        value = system.options.get(name, defaults().get(system.reranker, {}).get(name))
+        if value is None:
+            found.append(f"{name} not recorded")
+        elif value != needed:
+            found.append(f"{name} {value}, not {needed}")
+    return found
+
+
+def _first_stage(group: Group) -> str:
+    """What a first stage is, BM25 with the usual parameters or a run of it being the same."""
+    described = group.pool.first_stage
+    if described.get("kind") == "bm25":
+        usual = (described.get("k1", 0.9), described.get("b", 0.4)) == (0.9, 0.4)
+        return "bm25" if usual else _plain(group.first_stage)
+    return _plain(str(described.get("name") or described.get("model") or described.get("kind")))
+
+
+def _names(system: SystemResult) -> set[str]:
+    """What a system's model may be called: without an owner, and without the first stage it reranked."""
+    given: list[Any] = [system.name, system.options.get("model"), system.described.get("model")]
+    return {_plain(re.sub(r"^bm25[-_ ]", "", str(name).lower())) for name in given if name}
+
+
+def _plain(name: str) -> str:
+    return name.rpartition("/")[2].lower()
+
+
+def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout: str) -> Table:
+    letters = lettered([figure.source for figure, _ in known])
+    titles = {
+        "method": ("method", "the method, by its registered name"),
+        "first_stage": ("first stage", "what proposed the candidates"),
+        "depth": ("depth", "candidates reranked"),
+        "published": ("published", f"{MEASURE} as published"),
+        "our_system": ("our system", "what was measured here under the same model"),
+        "ours": ("ours", f"{MEASURE} as measured here"),
+        "difference": ("difference", "ours minus published"),
+        "tolerance": ("tolerance", "how far a reproduction may lie from the published figure"),
+        "inside": ("inside", "whether the difference is inside the tolerance, or which setting differs"),
+    }
+    return Table(
+        name=f"{layout}-{group.key}",
+        caption=f"Published {MEASURE} on {group.dataset}, and what was measured here with the same models.",
+        about=about(group),
+        columns=tuple(Head(name, title, "", meaning) for name, (title, meaning) in titles.items()),
+        rows=tuple(
+            Row(
+                label=figure.model,
+                role="published",
+                reranker=figure.method,
+                status="published",
+                notes=(letters[figure.source],),
+                cells=_cells(figure, system),
+            )
+            for figure, system in known
+        ),
+        footnotes=tuple((letter, source) for source, letter in letters.items()),
+        legend=(),
+        warnings=(),
+    )
+
+
+def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
+    known = (
+        Cell(text=figure.method),
+        Cell(text=figure.first_stage),
+        Cell(figure.depth, count(figure.depth)) if figure.depth else Cell(),
+        Cell(figure.value, fixed(figure.value, 4)),
+    )
+    if system is None:
+        return (*known, Cell(), Cell(), Cell(), Cell(), Cell())
+    ours = system.quality[MEASURE].value
+    differing = different_setting(figure, system)
+    if differing:
+        shown = Cell(text=f"different setting: {'; '.join(differing)}")
+        return (*known, Cell(text=system.label), Cell(ours, fixed(ours, 4)), Cell(), Cell(), shown)
+    difference = ours - figure.value
+    is_inside = round(abs(difference), 4) <= figure.tolerance  # published figures have four digits
+    return (
+        *known,
+        Cell(text=system.label),
+        Cell(ours, fixed(ours, 4)),
+        Cell(difference, signed(difference, 4)),
+        Cell(figure.tolerance, str(figure.tolerance)),
+        Cell(text="yes" if is_inside else "no", change="" if is_inside else "worse"),
+    )

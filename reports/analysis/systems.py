@@ -1,0 +1,206 @@
+"""One system of a group: its cells, one for each seed, turned into numbers.
+
+Cells that differ in nothing but their seed are replicates: they make one system, whose value on a query is
+the mean over them, and whose measures carry the standard deviation over them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from itertools import takewhile
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measuring import conditions
+from benchmarks.results.record import CONTROLS
+from reports.analysis import first_stages, quality, timing
+from reports.analysis.provenance import hardware
+from reports.analysis.values import Role, SystemResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.results.store import CellResult, Results
+    from reports.analysis.values import Comparison
+
+    Keyed = tuple[Results, CellResult]
+
+SEED = "seed"
+
+
+def role(reranker: str) -> Role:
+    """What part a registered reranker plays in a comparison."""
+    if reranker in CONTROLS:
+        return "control"
+    return "first_stage" if reranker == "first-stage" else "reranker"
+
+
+def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
+    """The cells of a group by label, replicates together, in the order in which the first of each came.
+
+    Replicates have different seeds; a system that was measured twice with one seed stays two systems.
+    """
+    found: dict[str, list[Keyed]] = {}
+    for place, one in enumerate(keyed):
+        system, is_done = one[1].record.system, one[1].record.status == "done"
+        others = {name: value for name, value in system.options.items() if name != SEED}
+        key = json.dumps([system.reranker, others], sort_keys=True, default=str)
+        found.setdefault(key if is_done else str(place), []).append(one)
+    members = [
+        part
+        for family in found.values()
+        for part in ([family] if _seeds_differ(family) else [[one] for one in family])
+    ]
+    return dict(zip(_labels(members), members, strict=True))
+
+
+def _seeds_differ(family: Sequence[Keyed]) -> bool:
+    seeds = {_seed(one) for one in family}
+    return len(family) > 1 and len(seeds) == len(family)
+
+
+def _seed(one: Keyed) -> tuple[str, int]:
+    record = one[1].record
+    return str(record.system.options.get(SEED)), record.protocol.seed
+
+
+def name_of(family: Sequence[Keyed]) -> str:
+    """The experiment's name for a system; of replicates, what comes before the seed in all their names.
+
+    A first stage that has no name is called what it is.
+    """
+    names = [cell.record.system.label for _, cell in family]
+    record = family[0][1].record
+    if record.system.reranker == "first-stage" and {*names} <= first_stages.UNNAMED:
+        return first_stages.in_short(first_stages.describe(record.first_stage))
+    if len({*names}) == 1:
+        return names[0]
+    alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    prefix = "".join(letter for letter, *_ in alike)
+    shared = re.sub(rf"[\s,;:(=\[-]*({SEED}[\s=:]*\d*)?$", "", prefix)
+    shared += ")" * (shared.count("(") - shared.count(")"))
+    return shared or record.system.reranker
+
+
+def names(label: str, family: Sequence[Keyed]) -> list[str]:
+    """All that a system answers to: its label, the experiment's name for it, and that of each cell."""
+    cells = [cell.record.system.label for _, cell in family]
+    return list(dict.fromkeys([label, name_of(family), *cells]))
+
+
+def _labels(families: Sequence[Sequence[Keyed]]) -> list[str]:
+    """Labels unique in the group: those that share one are followed by their folder, then by their cell."""
+    labels = [name_of(family) for family in families]
+    for part in ("folder", "cell"):
+        counts = Counter(labels)
+        parts = [
+            folder.folder.name if part == "folder" else cell.record.cell for (folder, cell), *_ in families
+        ]
+        told = {label: {p for one, p in zip(labels, parts, strict=True) if one == label} for label in counts}
+        labels = [
+            f"{label} ({one})" if len(told[label]) > 1 else label
+            for label, one in zip(labels, parts, strict=True)
+        ]
+    return labels
+
+
+def mean_values(values: Sequence[quality.PerQuery]) -> quality.PerQuery:
+    """By measure and query, the mean over replicates."""
+    if len(values) == 1:
+        return values[0]
+    return {
+        measure: {query_id: fmean(one[measure][query_id] for one in values) for query_id in by_query}
+        for measure, by_query in values[0].items()
+    }
+
+
+def deviations(values: Sequence[quality.PerQuery]) -> dict[str, float]:
+    """By measure, the standard deviation of its mean over replicates; empty without replicates."""
+    if len(values) < 2:
+        return {}
+    return {measure: stdev(fmean(one[measure].values()) for one in values) for measure in values[0]}
+
+
+def system(
+    label: str,
+    place: int,
+    family: Sequence[Keyed],
+    tops: Mapping[str, tuple[int, ...]],
+    by_depth: Mapping[int, float],
+    values: Sequence[quality.PerQuery],
+    against: Mapping[str, Comparison],
+) -> SystemResult:
+    """Everything about one system.
+
+    Args:
+        label: unique in the group.
+        place: its position in the folders.
+        family: its cells, one for each seed.
+        tops: heads of the rankings; of replicates, the first one's.
+        by_depth: as in `SystemResult`.
+        values: by replicate, each measure for each judged query; empty without judgements.
+        against: its comparisons with the baseline, by measure.
+    """
+    folder, first = family[0]
+    record = first.record
+    rows = [row for _, cell in family for row in cell.rows] if record.status == "done" else []
+    sessions = [session for _, cell in family for session in cell.record.sessions]
+    cells = [cell for _, cell in family] if rows else []
+    counts, faulty = timing.faults(rows)
+    samples = [sample for session in sessions for sample in session.samples]
+    noise = conditions.noise([row.control_seconds for row in rows if row.control_seconds is not None])
+    per_query = mean_values(values) if values else {}
+    options = dict(record.system.options)
+    if len(family) > 1:
+        options.pop(SEED, None)
+    return SystemResult(
+        place=place,
+        label=label,
+        name=name_of(family),
+        reranker=record.system.reranker,
+        role=role(record.system.reranker),
+        cell=record.cell,
+        folder=folder.folder.name,
+        status=record.status,
+        error=record.error,
+        notice=_text(record.system.described.get("notice")),
+        replicates=len(family),
+        quality=quality.estimates(per_query),
+        spread=deviations(values),
+        against=against,
+        per_query=per_query,
+        latency=timing.latency(rows),
+        speedup=None,
+        stages=timing.stages(rows),
+        parts=timing.parts(rows),
+        longest_prompt=timing.longest_prompt(rows),
+        work=timing.work(rows) | timing.operations(cells) | timing.served(cells),
+        operations=timing.stage_operations(cells),
+        faults=counts,
+        faulty_queries=faulty,
+        tied_queries=sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows),
+        measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),
+        unstable=sum(len(cell.unstable_queries()) for _, cell in family),
+        tops=tops,
+        by_depth=by_depth,
+        query_seconds=timing.query_seconds(rows),
+        load_seconds=_largest(session.load_seconds for session in sessions),
+        peak_device_bytes=_largest(session.peak_device_bytes for session in sessions),
+        peak_host_bytes=_largest(session.peak_host_bytes for session in sessions),
+        noise=noise,
+        slowed_by=tuple(conditions.throttling(samples)),
+        hardware=tuple(dict.fromkeys(hardware(session.environment) for session in sessions)),
+        options=options,
+        described=record.system.described,
+    )
+
+
+def _largest(values: Any) -> Any:
+    """The largest of the values that were measured; None of none."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None

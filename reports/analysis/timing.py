@@ -1,0 +1,232 @@
+"""Latency and work of one cell, from its query rows; and what retrieval took before it."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from benchmarks.evaluation.statistics import Statistic, bootstrap_interval, bootstrap_ratio_interval
+from benchmarks.measuring.utilisation import cell_utilisation
+from benchmarks.results.record import requests_per_second
+from reports.analysis.values import Estimate, Latency, Part, Stage, StageOperations
+from reports.formats.numbers import percent
+from rerankers.stages import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.results.record import QueryRow
+    from benchmarks.results.store import CellResult
+    from reports.analysis.values import SystemResult
+
+UNTRACKED = "untracked"
+STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
+QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95, "p99": 0.99}
+
+
+RESAMPLES = 2_000  # of queries with several repeats, and of ratios, whose resamples have to be drawn
+
+
+def latency(rows: Sequence[QueryRow]) -> Latency | None:
+    """Quantiles and mean of the total, over every call; None where nothing was measured.
+
+    Intervals are over the queries, however often each was measured.
+    """
+    if not rows:
+        return None
+    seconds = seconds_by_query(rows)
+    resamples = 10_000 if seconds.shape[1] == 1 else RESAMPLES
+    levels = np.quantile([row.total_seconds for row in rows], list(QUANTILES.values()))
+    quantiles = {name: float(level) for name, level in zip(QUANTILES, levels, strict=True)}
+    intervals = {
+        statistic: bootstrap_interval(seconds, statistic, resamples=resamples)
+        for statistic in get_args(Statistic)
+    }
+    return Latency(
+        calls=len(rows),
+        p50=Estimate(quantiles["p50"], *intervals["median"]),
+        p95=Estimate(quantiles["p95"], *intervals["p95"]),
+        p99=Estimate(quantiles["p99"], *intervals["p99"]),
+        mean=Estimate(fmean(row.total_seconds for row in rows), *intervals["mean"]),
+        quantiles=quantiles,
+    )
+
+
+def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
+    """Totals, (queries, repeats); or their means, (queries, 1), where repeats differ in number."""
+    totals: dict[str, list[float]] = {}
+    for row in rows:
+        totals.setdefault(row.query_id, []).append(row.total_seconds)
+    if len({len(values) for values in totals.values()}) > 1:
+        totals = {query_id: [fmean(values)] for query_id, values in totals.items()}
+    return np.array([*totals.values()])
+
+
+def speedup(slow: Sequence[QueryRow], fast: Sequence[QueryRow]) -> Estimate:
+    """The p50 of some calls over that of others; with an interval where both are of the same queries."""
+    above, below = ({row.query_id: None for row in rows} for rows in (slow, fast))
+    p50 = [float(np.median([row.total_seconds for row in rows])) for rows in (slow, fast)]
+    if above.keys() != below.keys():
+        return Estimate(p50[0] / p50[1])
+    in_order = sorted(fast, key=lambda row: row.query_id), sorted(slow, key=lambda row: row.query_id)
+    fast_seconds, slow_seconds = map(seconds_by_query, in_order)
+    interval = bootstrap_ratio_interval(slow_seconds, fast_seconds, resamples=RESAMPLES)
+    return Estimate(p50[0] / p50[1], *interval)
+
+
+def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
+    """Mean seconds per query by stage, in the vocabulary's order; the rest of the total is `untracked`."""
+    if not rows:
+        return ()
+    total = sum(row.total_seconds for row in rows) / len(rows)
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.stage_seconds.items():
+            sums[name] = sums.get(name, 0.0) + seconds
+    means = {name: sums[name] / len(rows) for name in STAGE_ORDER if name in sums}
+    means[UNTRACKED] = max(0.0, total - sum(means.values()))
+    return tuple(Stage(name, seconds, seconds / total if total else 0.0) for name, seconds in means.items())
+
+
+def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
+    """Mean seconds per query by stage of each reranker that a fusion or a cascade asks, in its order.
+
+    Two of one kind are told apart by their number.
+    """
+    total = sum(row.total_seconds for row in rows)
+    names: list[str] = []
+    sums: list[dict[str, float]] = []
+    for row in rows:
+        for place, part in enumerate(row.usage.get("parts", ())):
+            if place == len(names):
+                names.append(part["reranker"])
+                sums.append({})
+            for name, seconds in part["stage_seconds"].items():
+                sums[place][name] = sums[place].get(name, 0.0) + seconds
+    named = [f"{name} {place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
+    return tuple(
+        Part(
+            name,
+            tuple(
+                Stage(stage, by[stage] / len(rows), by[stage] / total) for stage in STAGE_ORDER if stage in by
+            ),
+        )
+        for name, by in zip(named, sums, strict=True)
+    )
+
+
+def work(rows: Sequence[QueryRow]) -> dict[str, float]:
+    """Mean count per query of windows, calls, tokens and so on; only what was counted at all."""
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name, count in row.usage.items():
+            if isinstance(count, int | float):
+                sums[name] = sums.get(name, 0.0) + count
+    return {name: total / len(rows) for name, total in sums.items()}
+
+
+def longest_prompt(rows: Sequence[QueryRow]) -> float | None:
+    """Return the largest mean of tokens per prompt of a query; None where prompts were not counted."""
+    counted = [
+        row.usage["prompt_tokens"] / row.usage["llm_calls"]
+        for row in rows
+        if row.usage.get("prompt_tokens") and row.usage.get("llm_calls")
+    ]
+    return max(counted, default=None)
+
+
+def operations(cells: Sequence[CellResult]) -> dict[str, float]:
+    """Mean joules, FLOPs, bytes and utilisation per query of one system, where they were measured or counted.
+
+    Joules need a counter in every process that measured a query, else some of them would be missing.
+    """
+    found: dict[str, float] = {}
+    rows = sum(len(cell.rows) for cell in cells)
+    joules = [
+        cell.record.sessions[place].device_joules
+        for cell in cells
+        for place in {row.session for row in cell.rows}
+    ]
+    if joules and all(joules):
+        found["joules"] = sum(filter(None, joules)) / rows
+    stages = stage_operations(cells)
+    found["flops"] = sum(stage.flops for stage in stages)
+    found["bytes"] = sum(stage.bytes for stage in stages)
+    seconds = sum(stage.flops / stage.utilisation for stage in stages if stage.utilisation)  # at the peak
+    if seconds:
+        found["utilisation"] = sum(stage.flops for stage in stages if stage.utilisation) / seconds
+    return {name: value for name, value in found.items() if value}
+
+
+def served(cells: Sequence[CellResult]) -> dict[str, float]:
+    """Mean rate of answers and mean wait before a request was taken; empty where nothing was served."""
+    rates = [rate for cell in cells if (rate := requests_per_second(cell.rows))]
+    waits = [row.queued_seconds for cell in cells for row in cell.rows if row.queued_seconds is not None]
+    means = {"requests_per_second": rates, "queued_seconds": waits}
+    return {name: fmean(values) for name, values in means.items() if values}
+
+
+def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:
+    """FLOPs, bytes and utilisation by stage of the first cell of a system in which they were counted."""
+    for cell in cells:
+        counted = cell.record.operations
+        if counted and counted.queries:
+            used = cell_utilisation(cell)
+            return tuple(
+                StageOperations(
+                    name=name,
+                    flops=counted.flops.get(name, 0) / counted.queries,
+                    bytes=counted.bytes.get(name, 0) / counted.queries,
+                    utilisation=used.get(name),
+                )
+                for name in STAGE_ORDER
+                if counted.flops.get(name) or counted.bytes.get(name)
+            )
+    return ()
+
+
+def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
+    """Output faults by kind over the first repeat, and the number of queries that had any."""
+    counts: dict[str, int] = {}
+    queries = 0
+    for row in rows:
+        found = row.usage.get("faults", {}) if row.repeat == 0 else {}
+        queries += bool(found)
+        for kind, count in found.items():
+            counts[kind] = counts.get(kind, 0) + count
+    return counts, queries
+
+
+def query_seconds(rows: Sequence[QueryRow]) -> dict[str, float]:
+    """Mean total per query over its repeats."""
+    totals: dict[str, list[float]] = {}
+    for row in rows:
+        totals.setdefault(row.query_id, []).append(row.total_seconds)
+    return {query_id: sum(values) / len(values) for query_id, values in totals.items()}
+
+
+def about_noise(systems: Sequence[SystemResult]) -> str:
+    """How quiet the machine was, by the identity control; "" where none ran."""
+    noises = {system.label: system.noise for system in systems if system.noise is not None}
+    if not noises:
+        return ""
+    quiet, loud = min(noises, key=noises.__getitem__), max(noises, key=noises.__getitem__)
+    said = f"{percent(noises[quiet])} above its median during {quiet}"
+    said += f", {percent(noises[loud])} during {loud}" if quiet != loud else ""
+    return (
+        "An identity control, the same trivial call again and again, ran between the calls that were "
+        f"measured: its p95 lay {said}. What it strays is the machine's noise, not the system's."
+    )
+
+
+def before_reranking(pool: Pool) -> tuple[Stage, ...]:
+    """Mean seconds per query of the harness's own stages; empty where nobody measured them."""
+    measured = {"retrieve": pool.retrieve_seconds, "fetch": pool.fetch_seconds}
+    means = {name: sum(by.values()) / len(by) for name, by in measured.items() if by}
+    total = sum(means.values())
+    return tuple(Stage(name, seconds, seconds / total if total else 0.0) for name, seconds in means.items())

@@ -1,0 +1,229 @@
+"""What a report knows: frozen values, all numbers final, so that templates and writers do no arithmetic.
+
+`reports.analysis.context` fills them from result folders. Seconds stay seconds here; columns choose units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.candidates.frozen import Pool
+
+Role = Literal["reranker", "part", "first_stage", "control", "published"]
+Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval; no interval where none makes sense."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One system minus another on one measure, paired over the judged queries.
+
+    Attributes:
+        difference: mean of the per-query differences.
+        p_value: two-sided paired t-test.
+        p_holm: the same after Holm's correction over all systems compared in the group.
+        wins: queries where the system is better; `ties`, `losses` likewise.
+    """
+
+    difference: float
+    p_value: float
+    p_holm: float
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the corrected p-value is below 0.05."""
+        return self.p_holm < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds per query over every measured call, repeats included.
+
+    Attributes:
+        calls: measured calls.
+        quantiles: seconds at 5, 25, 50, 75, 95 and 99 per cent.
+    """
+
+    calls: int
+    p50: Estimate
+    p95: Estimate
+    p99: Estimate
+    mean: Estimate
+    quantiles: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Mean seconds per query in one stage, and its share of the mean total."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageOperations:
+    """What one stage takes on any hardware, means per query; and how much of the GPU's peak it reached.
+
+    Attributes:
+        flops: a multiplication and an addition are two.
+        bytes: read and written, nothing fused or cached.
+        utilisation: share of the published peak; None on a GPU that nothing is published of, or on a CPU.
+    """
+
+    name: str
+    flops: float
+    bytes: float
+    utilisation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the rerankers that a fusion or a cascade asks; shares are of the whole's time."""
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """One system of a group: one cell, or one for each of several seeds.
+
+    Attributes:
+        place: position in the folders, so that what an experiment names first comes first.
+        label: unique in the group; `name` is the experiment's own, which several folders may share.
+        role: `control` for oracle, random and reverse; they are shown, and never best.
+        replicates: the number of its seeds; `spread` is the standard deviation of each measure over them.
+        unstable: queries that a later repeat ranked differently.
+        parts: of a fusion or a cascade, in its order; its own stages are their sums and its own work.
+        longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
+        work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
+        faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
+        tied_queries: queries of the first repeat in which one of the first ten ranks ties with the next rank.
+        speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
+        tops: by query id, the head of the ranking as 0-based ranks of the first stage.
+        by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
+        query_seconds: by query id, the mean over repeats.
+        noise: how far the slow calls of the identity control that ran alongside lay above its usual ones.
+        slowed_by: why GPUs ran slower than they could.
+        hardware: one line for each machine that measured this cell.
+    """
+
+    place: int
+    label: str
+    name: str
+    reranker: str
+    role: Role
+    cell: str
+    folder: str
+    status: str
+    error: str | None
+    notice: str | None
+    replicates: int
+    quality: Mapping[str, Estimate]
+    spread: Mapping[str, float]
+    against: Mapping[str, Comparison]
+    per_query: Mapping[str, Mapping[str, float]]
+    latency: Latency | None
+    speedup: Estimate | None
+    stages: tuple[Stage, ...]
+    parts: tuple[Part, ...]
+    longest_prompt: float | None
+    work: Mapping[str, float]
+    operations: tuple[StageOperations, ...]
+    faults: Mapping[str, int]
+    faulty_queries: int
+    tied_queries: int
+    measured_queries: int
+    unstable: int
+    tops: Mapping[str, tuple[int, ...]]
+    by_depth: Mapping[int, float]
+    query_seconds: Mapping[str, float]
+    load_seconds: float | None
+    peak_device_bytes: int | None
+    peak_host_bytes: int | None
+    noise: float | None
+    slowed_by: tuple[str, ...]
+    hardware: tuple[str, ...]
+    options: Mapping[str, Any]
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Systems that may stand in one table: same candidate pool, same measuring mode.
+
+    Attributes:
+        systems: best headline measure first; controls after them; failed cells last.
+        baseline: label that differences and tests refer to; None where nothing can be compared.
+        reference: label that speed-ups refer to, by default the slowest; None without latencies.
+        before: mean seconds per query of `retrieve` and `fetch`, shared by all systems, in no latency.
+        warnings: what a reader must know before comparing rows.
+    """
+
+    key: str
+    title: str
+    dataset: str
+    first_stage: str
+    depth: int
+    mode: str
+    pool: Pool
+    measures: tuple[str, ...]
+    systems: tuple[SystemResult, ...]
+    baseline: str | None
+    reference: str | None
+    before: tuple[Stage, ...]
+    warnings: tuple[str, ...]
+    findings: tuple[Sentence, ...]
+
+    @property
+    def headline(self) -> str:
+        """The first measure, which orders the table and enters the tests."""
+        return self.measures[0]
+
+    @property
+    def hardware(self) -> str:
+        """The machine that measured all latencies; "" without latencies, or where there were several."""
+        machines = {machine for one in self.systems if one.latency for machine in one.hardware}
+        return machines.pop() if len(machines) == 1 else ""
+
+    def system(self, label: str) -> SystemResult:
+        """The system of that label."""
+        return next(system for system in self.systems if system.label == label)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """How one folder came about, for the appendix."""
+
+    folder: str
+    name: str
+    measured: str
+    config: str
+    environments: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that a page, a table or a figure shows."""
+
+    title: str
+    groups: tuple[Group, ...]
+    experiments: tuple[Experiment, ...]
+    warnings: tuple[str, ...]
+    version: str

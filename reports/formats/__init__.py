@@ -1,0 +1,1 @@
+"""Output formats: the HTML page, LaTeX, Markdown, CSV and notebooks."""

@@ -1,0 +1,48 @@
+"""Tables as CSV: one line a system and table, full precision, an interval and a p-value beside each measure.
+
+A text that a spreadsheet would take for a formula is defused with a leading apostrophe; numbers stay numbers.
+Spreadsheets pass over white space in front of a sign, and some read full-width signs as plain ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+from unicodedata import category, normalize
+
+from reports.tables.by_name import tables
+
+if TYPE_CHECKING:
+    from reports.analysis.values import Context
+    from reports.tables.cells import Line
+
+_SIGNS = ("=", "+", "-", "@")
+_CONTROLS = ("\t", "\r", "\n")
+
+
+def render(context: Context, layout: str = "headline") -> str:
+    """All tables of a layout, one under the other."""
+    found = [_defused(line) for one in tables(context, layout) for line in one.lines()]
+    out = io.StringIO()
+    writer = csv.DictWriter(
+        out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(found)
+    return out.getvalue()
+
+
+def _defused(line: Line) -> Line:
+    return {_text(name): _text(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _text(value: str) -> str:
+    is_formula = value.startswith(_CONTROLS) or _visible(value).startswith(_SIGNS)
+    return f"'{value}" if is_formula else value
+
+
+def _visible(value: str) -> str:
+    """Return a text from its first visible character on, full-width characters as plain ones."""
+    first = next((place for place, sign in enumerate(value) if category(sign)[0] not in "ZC"), len(value))
+    return normalize("NFKC", value[first:])

@@ -1,0 +1,129 @@
+"""What the query explorer of the page shows, one group at a time, packed small.
+
+Columns, not rows: one list a system, so that like stands beside like when gzip comes over it. A ranking is
+written as first-stage ranks, one character each, so that how far a passage moved is a subtraction in the
+page. Numbers are kept as exactly as the page prints them. Large reports keep fewer ranks, then fewer document
+ids, then fewer passage texts: those of the queries on which systems differ most stay. The packed form is gzip
+in base64; the page unpacks a group when a reader comes near it.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+from reports.analysis import quality
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reports.analysis.values import Group, SystemResult
+
+RANKS = (quality.TOP, 10, 5)
+"""Ranks shown per system: the first of these that keeps a page within `POSITIONS`, or else the last."""
+
+POSITIONS = 1_500_000
+ID_BUDGET = 1_600_000
+"""Characters of document ids that one page carries, about 1.2 MB packed."""
+
+TEXT_BUDGET = 6_000_000
+"""Characters of passage text that one page carries at most, about 3 MB packed; ranks may need the room."""
+
+TEXT_AND_RANKS = 9_000_000
+POSITION = 5.5  # characters of passages that take the room of one position of a ranking
+
+ZERO = 35  # "#": from here on come characters that JSON need not escape, but for one
+UNIT = 1e-4  # values are whole numbers of these
+
+
+def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """The explorer's data by group key, JSON values only; the groups share a page's budgets evenly."""
+    positions = sum(len(_done(group)) * len(group.pool.queries) for group in groups)
+    ranks = next((count for count in RANKS if count * positions <= POSITIONS), RANKS[-1])
+    share = max(1, len(groups))
+    text = max(0, min(TEXT_BUDGET, TEXT_AND_RANKS - round(POSITION * ranks * positions)))
+    return {group.key: payload(group, ranks, ID_BUDGET // share, text // share) for group in groups}
+
+
+def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[str, Any]:
+    """One group's data: so many ranks per system, and at most so many characters of ids and of passages.
+
+    `docs` and `texts` have an entry for a query where there was room: for each first-stage rank that any
+    system shows, in ascending order, the document's id and its text. `grades` always has one.
+    """
+    systems = _done(group)
+    pool = group.pool
+    values = [system.per_query.get(group.headline, {}) for system in systems]
+    tops = [[system.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems]
+    counts = pool.candidates.counts
+    letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
+    passages = {
+        query_id: [candidates[rank] for rank in sorted(set().union(*[row[place] for row in tops]))]
+        for place, (query_id, candidates) in enumerate(pool.candidates.items())
+    }
+    divided = sorted(passages, key=lambda query_id: _spread(values, query_id), reverse=True)
+    ids = {query_id: [passage.doc_id for passage in passages[query_id]] for query_id in divided}
+    texts = {query_id: [passage.text for passage in passages[query_id]] for query_id in divided}
+    return {
+        "measure": group.headline if pool.qrels else None,
+        "baseline": group.baseline,
+        "zero": ZERO,
+        "unit": UNIT,
+        "systems": [system.label for system in systems],
+        "ids": list(pool.queries),
+        "queries": list(pool.queries.values()),
+        "candidates": [counts[query_id] for query_id in pool.queries],
+        "relevant": [
+            sum(grade > 0 for grade in pool.qrels.get(query_id, {}).values()) for query_id in pool.queries
+        ],
+        "values": [[_units(by_query.get(query_id)) for query_id in pool.queries] for by_query in values],
+        "ms": [[_milliseconds(s.query_seconds.get(query_id)) for query_id in pool.queries] for s in systems],
+        "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
+        "grades": [
+            [pool.qrels.get(query_id, {}).get(passage.doc_id) for passage in found]
+            for query_id, found in passages.items()
+        ],
+        "docs": _within(id_budget, ids),
+        "texts": _within(text_budget, texts),
+    }
+
+
+def _done(group: Group) -> list[SystemResult]:
+    return [system for system in group.systems if system.status == "done"]
+
+
+def pack(value: object) -> str:
+    """Gzip of the JSON, in base64; equal values give equal text."""
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+
+
+def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
+    """How far the systems lie apart on a query."""
+    found = [by_query[query_id] for by_query in values if query_id in by_query]
+    return max(found) - min(found) if found else 0.0
+
+
+def _within(budget: int, parts: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The first entries whose characters together stay within the budget; none that are all empty."""
+    kept = {}
+    for query_id, strings in parts.items():
+        budget -= sum(map(len, strings))
+        if budget < 0:
+            break
+        if any(strings):
+            kept[query_id] = strings
+    return kept
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    rounded = float(f"{1e3 * seconds:.3g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _units(value: float | None) -> int | None:
+    return None if value is None else round(value / UNIT)

@@ -1,0 +1,220 @@
+"""The page: one HTML file that needs nothing else, and the tables and figures beside it.
+
+Every script in it is allowed by its hash in the content-security policy, so a text that slipped through the
+escaping could still not run; nothing may be fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmarks.measuring.progress import say
+from benchmarks.results.store import read_results
+from reports.analysis import ablation, published, timing
+from reports.analysis.context import build
+from reports.charts.curves import latency_curve, quality_curve
+from reports.charts.depth import depth_trade_off
+from reports.charts.latency import distribution
+from reports.charts.look import PAGE, PAPER, PHONE
+from reports.charts.stages import stage_bars
+from reports.charts.trade_off import trade_off
+from reports.formats import csv as csv_table
+from reports.formats import explorer, latex, markdown, numbers
+from reports.tables import grouped, matrices
+from reports.tables.by_name import tables
+from reports.tables.layouts import LAYOUTS
+from rerankers.files.writing import is_written_directly, replace_file
+from rerankers.interface import FAULTS
+from rerankers.text.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from reports.analysis.values import Context, Group
+    from reports.charts.look import Look, Spec
+
+    Drawn = dict[str, Spec | None]
+
+PAIRED_SYSTEMS = 12
+"""Up to so many systems the page compares every pair; more make a matrix that nobody reads."""
+
+SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
+
+
+def report(folders: Sequence[Path], out: Path | None = None, baseline: str | None = None) -> Path:
+    """Write the page, and beside it `<name>-tables/` and `<name>-figures/`.
+
+    Args:
+        folders: result folders; several are compared with one another.
+        out: the page's path; by default `report.html` in the first folder. A stream gets the page alone.
+        baseline: label of the system that tests refer to.
+
+    Raises:
+        InputError: a folder has no results, or no system carries the label `baseline`.
+        StoreError: a result folder is damaged.
+    """
+    context = build([read_results(folder) for folder in folders], baseline)
+    page = out or Path(folders[0]) / "report.html"
+    if is_written_directly(page):
+        replace_file(page, render(context))
+        return page
+    page.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(page, without_secrets(render(context)))
+    _write_tables(context, page.with_name(f"{page.stem}-tables"))
+    _write_figures(context, page.with_name(f"{page.stem}-figures"))
+    return page
+
+
+def render(context: Context) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    environment.filters |= {
+        "signed": numbers.signed,
+        "percent": numbers.percent,
+        "count": numbers.count,
+        "p_value": numbers.p_value,
+        "significant": numbers.significant,
+    }
+    with ThreadPoolExecutor(1) as aside:  # bundling takes seconds, and Python does not wait for it
+        vega = aside.submit(_vega)
+        shown = _shown(context)
+    scripts = [vega.result(), _safe_script("\n".join(map(_source, SCRIPTS)))]
+    return environment.get_template("page.html.j2").render(
+        context=context,
+        **shown,
+        style=_source("style.css") + _source("explorer.css"),
+        scripts=scripts,
+        policy=_policy(scripts),
+        fault_kinds=FAULTS,
+    )
+
+
+def _shown(context: Context) -> dict[str, Any]:
+    """Tables, charts and what the explorer unpacks, most of them by group."""
+    return {
+        "headline": {group.key: grouped.table(group, "headline") for group in context.groups},
+        "stages": {group.key: grouped.table(group, "stages") for group in context.groups},
+        "costs": {group.key: grouped.table(group, "costs") for group in context.groups},
+        "operations": {group.key: grouped.table(group, "operations") for group in context.groups},
+        "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
+        "significance": {
+            group.key: matrices.significance(group)
+            for group in context.groups
+            if 2 < len(group.systems) <= PAIRED_SYSTEMS
+        },
+        "published": {group.key: table for group in context.groups for table in published.tables(group)},
+        "datasets": matrices.datasets(context) if len(context.groups) > 1 else [],
+        "ablations": _ablations(context),
+        "charts": {group.key: _charts(group) for group in context.groups},
+        "packed": {key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
+    }
+
+
+def _charts(group: Group) -> dict[str, Drawn]:
+    return {name: _drawn(draw, group) for name, draw in _DRAWINGS.items()}
+
+
+def _drawn(draw: Callable[[Any, Look], Spec | None], shown: object) -> Drawn:
+    """A chart twice, for wide and for narrow columns; None where there is nothing to draw."""
+    return {"wide": draw(shown, PAGE), "narrow": draw(shown, PHONE)}
+
+
+def _ablations(context: Context) -> list[dict[str, Any]]:
+    """By factor its table and its curves."""
+    return [
+        {"table": table, "quality": _drawn(quality_curve, factor), "latency": _drawn(latency_curve, factor)}
+        for factor, table in zip(ablation.factors(context), ablation.tables(context), strict=True)
+    ]
+
+
+def _absolute(group: Group, look: Look) -> Spec | None:
+    return stage_bars(group, share=False, look=look)
+
+
+def _share(group: Group, look: Look) -> Spec | None:
+    return stage_bars(group, share=True, look=look)
+
+
+_DRAWINGS = {
+    "trade-off": trade_off,
+    "depth": depth_trade_off,
+    "stages": _absolute,
+    "stage-shares": _share,
+    "latency": distribution,
+}
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed, bundled for the page."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return _safe_script(bundle)
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
+
+
+def _safe_script(source: str) -> str:
+    """A script that cannot end its own element early; the hash covers exactly this text."""
+    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _write_tables(context: Context, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
+    for layout in (layout for layout in LAYOUTS if tables(context, layout)):
+        for suffix, write in writers.items():
+            replace_file(folder / f"{layout}.{suffix}", without_secrets(write(context, layout)))
+
+
+def _write_figures(context: Context, folder: Path) -> None:
+    import vl_convert
+
+    folder.mkdir(exist_ok=True)
+    drawn = {
+        f"{name}-{group.key}": draw(group, PAPER)
+        for group in context.groups
+        for name, draw in _DRAWINGS.items()
+    }
+    for number, factor in enumerate(ablation.factors(context), 1):
+        drawn[f"ablation-quality-{number}"] = quality_curve(factor, PAPER)
+        drawn[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
+    for name, specification in drawn.items():
+        if specification is not None:
+            try:
+                svg = vl_convert.vegalite_to_svg(specification)
+                pdf = vl_convert.vegalite_to_pdf(specification)
+            except Exception as error:
+                reason = " ".join(str(error).split())[:300]
+                say(f"the figure {name} cannot be drawn and is left out: {reason}")
+                continue
+            replace_file(folder / f"{name}.svg", svg)
+            replace_file(folder / f"{name}.pdf", pdf)

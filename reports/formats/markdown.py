@@ -1,0 +1,65 @@
+"""Tables as GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reports.tables.by_name import tables
+from reports.tables.cells import CHANGES
+
+if TYPE_CHECKING:
+    from reports.analysis.values import Context
+    from reports.tables.cells import Cell, Row, Table
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
+
+
+def render(context: Context, layout: str = "headline") -> str:
+    """All tables of a layout, one under the other."""
+    return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
+
+
+def escape(text: str) -> str:
+    """Any text as one line of Markdown that shows exactly it."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _render(one: Table) -> str:
+    titles = [column.title for column in one.columns]
+    if len(set(titles)) < len(titles):  # there is no heading over headings in Markdown
+        titles = [f"{column.section}: {column.title}" for column in one.columns]
+    units = [f" ({escape(column.unit)})" if column.unit else "" for column in one.columns]
+    heads = [escape(title) + unit for title, unit in zip(titles, units, strict=True)]
+    lines = [
+        f"**{escape(one.caption)}**",
+        "",
+        "| " + " | ".join(["System", *heads]) + " |",
+        "| :-- |" + " --: |" * len(heads),
+        *(_row(row) for row in one.rows),
+        "",
+    ]
+    if one.legend:
+        lines += [escape(". ".join(one.legend)) + ".", ""]
+    for letter, text in one.footnotes:
+        lines += [f"<sup>{letter}</sup> {escape(text)}", ""]
+    lines += [f"> {escape(warning)}\n" for warning in one.warnings]
+    return "\n".join(lines)
+
+
+def _row(row: Row) -> str:
+    label = escape(row.name) + "".join(f"<sup>{letter}</sup>" for letter in row.notes)
+    if row.role == "control":
+        label = f"*{label}*"
+    return "| " + " | ".join([label, *map(_cell, row.cells)]) + " |"
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text)
+    if cell.mark == "best":
+        text = f"**{text}**"
+    elif cell.mark == "second":
+        text = f"<ins>{text}</ins>"
+    if cell.spread:
+        text += f" ± {cell.spread}"
+    return text + CHANGES[cell.change]

@@ -1,0 +1,41 @@
+"""Results in a notebook, where they show themselves as tables.
+
+    from reports.formats.notebook import open_results, tables
+
+    results = open_results("runs/before", "runs/after")    # shows the headline tables, tests included
+    tables(results, "stages")[0].to_frame()                # a pandas DataFrame
+
+Several folders opened together are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from benchmarks.results.store import read_results
+from reports.analysis.context import build
+from reports.analysis.values import Context
+from reports.tables.by_name import tables
+from reports.tables.cells import as_html
+
+__all__ = ["OpenResults", "open_results", "tables"]
+
+
+class OpenResults(Context):
+    """What pages and papers are made of, showing its headline tables."""
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows results: the headline table of each group."""
+        return as_html(tables(self, "headline"))
+
+
+def open_results(*folders: Path | str, baseline: str | None = None) -> OpenResults:
+    """Result folders, ready to be looked at; several are compared.
+
+    Raises:
+        InputError: a folder has no results, or no system carries the label `baseline`.
+        StoreError: a result folder is damaged.
+    """
+    context = build([read_results(Path(folder)) for folder in folders], baseline)
+    return OpenResults(**{field.name: getattr(context, field.name) for field in fields(context)})

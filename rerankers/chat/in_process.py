@@ -1,0 +1,195 @@
+"""A chat model in this process: transformers, the model's own chat template, greedy decoding.
+
+Prefill and decode are written out, because they are bound by different things and are measured apart: prefill
+reads all prompt tokens in one pass and is bound by arithmetic, decoding reads all weights once per token and
+is bound by memory bandwidth. Queries are answered in batches, one call of each, so that decoding reads the
+weights once for all of them. The prefix that prompts share is read once; see `SharedPrefix`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+
+from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk
+from rerankers.chat.template import ChatTemplate
+from rerankers.chat.thinking import Thoughts
+from rerankers.errors import ModelError
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.prefix import SharedPrefix
+from rerankers.text.control_tokens import ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.chat.options import ChatOptions
+    from rerankers.llm.prefix import Read
+    from rerankers.stages import StageClock
+
+
+class TransformersChat(ChatBackend):
+    """Answers calls with a causal LM.
+
+    Raises:
+        InputError: the chat template does not know a variable.
+        ModelError: the model does not load, has no chat template, or would think without a budget for it.
+    """
+
+    def __init__(self, options: ChatOptions) -> None:
+        self._llm = CausalLM(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+        )
+        self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
+        self._reasoning_tokens = options.reasoning_tokens
+        if not self._reasoning_tokens:
+            self._template.refuse_open_thinking(
+                "reasoning_tokens is 0", "give the model reasoning_tokens, such as 2000"
+            )
+        self.device = str(self._llm.device)
+        self._at_once = options.concurrency
+        self._rows = options.concurrency if self._llm.exactness.decodes else 1
+        config = self._llm.model.config.get_text_config()
+        self._context: int | None = getattr(config, "max_position_embeddings", None)
+        self._ends = self._end_tokens()
+        self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
+        self._counted: dict[int, tuple[Sequence[Message], list[int], int]] = {}
+
+    def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
+        """Drive up to `concurrency` talks at once, one call of each in a batch."""
+        prefix = SharedPrefix(self._llm)  # forgotten afterwards: a repeated query is not to find itself
+        results: dict[int, T] = {}
+        waiting = deque(range(len(talks)))
+        calls: dict[int, ChatCall] = {}
+
+        def go_on(number: int, answer: ChatAnswer | None) -> None:
+            calls.pop(number, None)
+            try:
+                calls[number] = next(talks[number]) if answer is None else talks[number].send(answer)
+            except StopIteration as finished:
+                results[number] = finished.value
+
+        while waiting or calls:
+            while waiting and len(calls) < self._at_once:
+                go_on(waiting.popleft(), None)
+            batch = list(islice(calls.items(), self._rows))
+            answers = self._answer([call for _, call in batch], prefix, clock) if batch else []
+            for (number, _), answer in zip(batch, answers, strict=True):
+                go_on(number, answer)
+        return [results[number] for number in range(len(talks))]
+
+    def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
+        """Whether prompt and answer fit the positions the model was trained with."""
+        longest = self._reasoning_tokens + max_new_tokens
+        return self._context is None or len(self._tokens(messages)[0]) + longest <= self._context
+
+    def describe(self) -> dict[str, object]:
+        """Backend and model as loaded; tokens are counted here, so exactly."""
+        return {
+            "backend": "transformers",
+            **self._llm.describe(),
+            **self._llm.exactness.describe("shares", "decodes"),
+            **self._template.describe(),
+            "tokens_counted_by": "the tokenizer",
+            "control_tokens": self._control.mode,
+            "concurrency": self._at_once,
+        }
+
+    @torch.inference_mode()
+    def _answer(self, calls: Sequence[ChatCall], prefix: SharedPrefix, clock: StageClock) -> list[ChatAnswer]:
+        costs = [call.cost for call in calls]
+        with clock.stage("prompt", *costs):
+            prompts = [self._prompt(call) for call in calls]
+            for call in calls:
+                call.cost.usage.control_tokens += self._tokens(call.messages)[1]
+            self._counted.clear()
+        with clock.stage("prefill", *costs):
+            read = prefix.read(prompts)
+        with clock.stage("decode", *costs):
+            thoughts = [
+                Thoughts(self._llm.tokenizer, self._reasoning_tokens, self._template.thinking) for _ in calls
+            ]
+            generated, answers = self._decode(calls, read, thoughts)
+        if len(calls) == 1:
+            prefix.keep(prompts[0] + generated[0][:-1], read)
+        rows = zip(calls, prompts, read.reused, generated, thoughts, strict=True)
+        for call, prompt, reused, written, thought in rows:
+            usage = call.cost.usage
+            usage.llm_calls += 1
+            usage.prompt_tokens += len(prompt)
+            usage.cached_tokens += reused
+            usage.generated_tokens += len(written)
+            usage.reasoning_tokens += thought.tokens
+            usage.decode_steps += len(written) - 1
+        return answers
+
+    def _decode(
+        self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts]
+    ) -> tuple[list[list[int]], list[ChatAnswer]]:
+        """Greedy tokens of each call, and its answer; a call that is over leaves the batch."""
+        generated: list[list[int]] = [[] for _ in calls]
+        answers: dict[int, ChatAnswer] = {}
+        rows = list(range(len(calls)))
+        while True:
+            proposed = read.tokens.tolist()  # the one wait for the device
+            for place, row in enumerate(rows):
+                token = thoughts[row].next_token(proposed[place])
+                if token != proposed[place]:
+                    read.tokens[place] = token
+                generated[row].append(token)
+                thoughts[row].add(generated[row])
+                answer = self._answer_if_over(calls[row], generated[row], thoughts[row])
+                if answer is not None:
+                    answers[row] = answer
+            places = [place for place, row in enumerate(rows) if row not in answers]
+            if not places:
+                return generated, [answers[row] for row in range(len(calls))]
+            if len(places) < len(rows):
+                rows = [rows[place] for place in places]
+                read.select(places)
+            read.step(self._llm)
+
+    def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
+        has_ended = generated[-1] in self._ends
+        if thoughts.go_on and not has_ended:
+            return None
+        answered = generated[thoughts.tokens :]
+        text = self._llm.tokenizer.decode(answered[:-1] if has_ended else answered, skip_special_tokens=True)
+        text = text.lstrip() if thoughts.tokens else text
+        if has_ended:
+            return ChatAnswer(text, "done")
+        if call.known(text):
+            return ChatAnswer(text, "known")
+        return ChatAnswer(text, "cut_off") if len(answered) == call.max_new_tokens else None
+
+    def _prompt(self, call: ChatCall) -> list[int]:
+        tokens, _ = self._tokens(call.messages)
+        if not self.fits(call.messages, call.max_new_tokens):
+            raise ModelError(
+                f"a prompt of {len(tokens)} tokens and an answer of "
+                f"{self._reasoning_tokens + call.max_new_tokens} exceed the "
+                f"model's context of {self._context}; use a smaller window or fewer passage words"
+            )
+        return tokens
+
+    def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Return the prompt's token ids, and how many control tokens its messages brought.
+
+        They are kept until the prompt is answered, because a call is first tried for size.
+        """
+        if id(messages) not in self._counted:
+            shown, control_tokens = self._control.read_messages(messages)
+            self._counted[id(messages)] = (messages, self._template.tokens(shown), control_tokens)
+        return self._counted[id(messages)][1:]
+
+    def _end_tokens(self) -> frozenset[int]:
+        """Ids that end a turn: the generation config's, one or several, and the tokenizer's."""
+        configured = self._llm.model.generation_config.eos_token_id
+        ends = configured if isinstance(configured, list) else [configured]
+        return frozenset(end for end in [*ends, self._llm.tokenizer.eos_token_id] if end is not None)

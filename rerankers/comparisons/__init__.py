@@ -1,0 +1,1 @@
+"""Rerankers that sort by comparing a few passages at a time."""

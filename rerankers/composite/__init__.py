@@ -1,0 +1,1 @@
+"""Rerankers made of other rerankers: fusion and cascade."""

@@ -1,0 +1,55 @@
+"""Reciprocal rank fusion of several rerankers (Cormack, Clarke, Büttcher, SIGIR 2009)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, validate_call
+
+from rerankers.composite.components import Composite, Part
+from rerankers.interface import Cost, Ranking, RerankRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.stages import StageClock
+
+
+class Fusion(Composite):
+    """Ranks by the sum of 1 / (k + rank) over the parts' rankings, ranks from 1.
+
+    Args:
+        parts: rerankers, each with its options; `first-stage` is the given order.
+        k: damps the head of each ranking; 60 in the paper.
+
+    Raises:
+        UnknownNameError: a part is not registered.
+        InputError: a part's option does not fit, or a part looks at the answers.
+    """
+
+    @validate_call
+    def __init__(
+        self, *, parts: Annotated[list[Part], Field(min_length=2)], k: Annotated[float, Field(gt=0)] = 60.0
+    ) -> None:
+        super().__init__(parts)
+        self._k = k
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""
+        by_part = [self._ask(part, requests, clock) for part in range(len(self._rerankers))]
+        rankings = []
+        for request, *asked in zip(requests, *by_part, strict=True):
+            cost = Cost()
+            for part, ranking in enumerate(asked):
+                self._charge(cost, part, ranking)
+            with clock.stage("order", cost):
+                fused = {candidate.doc_id: 0.0 for candidate in request.candidates}
+                for ranking in asked:
+                    for rank, doc_id in enumerate(ranking.doc_ids, start=1):
+                        fused[doc_id] += 1.0 / (self._k + rank)
+                rankings.append(Ranking.by_score(request, list(fused.values()), cost))
+        return rankings
+
+    def describe(self) -> dict[str, object]:
+        """The constant, and what each part really used."""
+        return {"k": self._k, "parts": self.describe_parts()}

@@ -1,0 +1,109 @@
+"""Reads the scores in the response of a rerank endpoint, in every spelling that servers use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rerankers.endpoints.error_body import error_message
+from rerankers.endpoints.failures import UnusableResponseError
+from rerankers.endpoints.responses import count
+from rerankers.text.redaction import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerankers.interface import Usage
+
+_INDEX = ("index", "document_index")
+_SCORE = ("relevance_score", "score")
+_LARGEST_SCORE = 3.4e38  # of float32, in which rankings are kept
+_MOST_FIELDS = 12  # that an error names
+_Read = TypeVar("_Read")
+
+
+def read_scores(response: Any, path: str | None, field: str, passages: int, usage: Usage) -> dict[int, float]:
+    """Return the score by passage; what is not the result of a passage sent is counted as a fault.
+
+    Args:
+        response: as decoded from JSON.
+        path: the field that holds the results; None where the response is their list.
+        field: the field of a result that holds its score.
+        passages: how many were sent.
+        usage: takes the faults.
+
+    Raises:
+        UnusableResponseError: no result has both a passage's index and a score.
+    """
+    scores: dict[int, float] = {}
+    results = _results(response, path)
+    for result in results:
+        index = _first(result, _INDEX, _whole)
+        score = _first(result, (field, *_SCORE), _number)
+        if index is None or score is None:
+            usage.fault("malformed")
+        elif not 0 <= index < passages:
+            usage.fault("out_of_range")
+        elif index in scores:
+            usage.fault("duplicate")
+        else:
+            scores[index] = score
+    if passages and not scores:
+        raise UnusableResponseError(
+            f"none of {len(results)} results has an index below {passages} and a score ({_seen(results)}); "
+            "check api and base_url"
+        )
+    return scores
+
+
+def tokens_reported(response: Any, path: Sequence[str] | None) -> int | None:
+    """Return the tokens that a server counted; None where it counts none, or something else."""
+    return count(_at(response, path)) or None if path else None
+
+
+def _results(response: Any, path: str | None) -> list[Any]:
+    found = response if path is None else _at(response, [path])
+    if isinstance(found, list):
+        return found
+    said = error_message(response) if isinstance(response, dict) and response.get("error") else ""
+    shown = excerpt(said, 200) or f"no results in {excerpt(response, 100)!r}"
+    raise UnusableResponseError(f"{shown}; check api and base_url")
+
+
+def _seen(results: list[Any]) -> str:
+    """Say what the first result holds."""
+    if not results or not isinstance(results[0], dict):
+        return excerpt(results[0], 100) if results else "no results"
+    fields = excerpt(", ".join(sorted(results[0])[:_MOST_FIELDS]), 200)
+    return f"the first has the fields {fields}: {excerpt(results[0], 100)}"
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """Return what lies at a path of a decoded JSON value; None where there is nothing."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _first(result: Any, names: Sequence[str], read: Callable[[Any], _Read | None]) -> _Read | None:
+    """Return the first of some fields that can be read."""
+    if not isinstance(result, dict):
+        return None
+    values = (read(result.get(name)) for name in names)
+    return next((value for value in values if value is not None), None)
+
+
+def _number(value: Any) -> float | None:
+    """Read a finite float32 number, also as a text; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= _LARGEST_SCORE else None  # false of NaN
+
+
+def _whole(value: Any) -> int | None:
+    """Read a whole number: 1, 1.0 or "1"; None of anything else."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None

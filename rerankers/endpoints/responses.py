@@ -1,0 +1,204 @@
+"""Reads what an endpoint sent: the text, why it stopped, who answered, and what it counted.
+
+Counts that cannot be right (negative, more cached tokens than the prompt has, `true`, 10^9) are not taken
+over: the call's tokens are then an estimate, which says why.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from rerankers.endpoints.error_body import error_message
+from rerankers.endpoints.failures import UnusableResponseError
+from rerankers.endpoints.response_cache import MOST_TOKENS, Exchange
+from rerankers.text.redaction import excerpt
+
+if TYPE_CHECKING:
+    from rerankers.chat.conversation import ChatCall, End
+
+_BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where an endpoint reports no usage
+_LONGEST_NAME = 200  # characters
+_TEXT_PARTS = ("text", "output_text")  # others hold what the model thought
+ESTIMATED = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
+UNREPORTED = f"{ESTIMATED}, because the endpoint reports no usage"
+ENDED_EARLY = f"{ESTIMATED}, because the stream was ended before its usage came"
+
+
+def read_completion(completion: Any, call: ChatCall) -> Exchange:
+    """Return the exchange that a whole answer amounts to, without its times.
+
+    Raises:
+        UnusableResponseError: it is not a chat completion.
+    """
+    exchange = Exchange()
+    usage = completion.get("usage") if isinstance(completion, dict) else None
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"]
+        exchange.text = _text(message.get("content"))
+        exchange.end = _end(choice.get("finish_reason"), message.get("refusal"))
+        _identify(exchange, completion)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        said = error_message(completion) if isinstance(completion, dict) and "error" in completion else ""
+        shown = excerpt(said, 200) or f"no chat completion in {excerpt(completion, 100)!r}"
+        raise UnusableResponseError(shown, _counted(usage)) from error
+    _count(exchange, call, usage)
+    return exchange
+
+
+class GrowingAnswer:
+    """An answer that comes in chunks, with its usage at the end where the endpoint was asked for it.
+
+    Attributes:
+        exchange: what has come so far.
+        has_begun: whether any text has come, of the answer or of the reasoning before it.
+        is_known: whether all that the caller will read has come, though the answer goes on.
+    """
+
+    def __init__(self, call: ChatCall, asks_usage: bool = True) -> None:
+        self.exchange = Exchange()
+        self.has_begun = False
+        self.is_known = False
+        self._call = call
+        self._asks_usage = asks_usage
+        self._usage: Any = None
+        self._finish: str | None = None
+        self._refusal: str | None = None
+        self._pieces = 0
+
+    def add(self, chunk: Any) -> None:
+        """Take the next chunk.
+
+        Raises:
+            UnusableResponseError: it is none, or says that the endpoint failed.
+        """
+        try:
+            if chunk.get("error"):
+                raise UnusableResponseError(excerpt(error_message(chunk) or chunk, 200))
+            _identify(self.exchange, chunk)
+            for choice in chunk["choices"][:1]:
+                delta = choice.get("delta") or {}
+                text = _text(delta.get("content"))
+                thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+                self._pieces += bool(text or thought)
+                if text or thought:
+                    self._usage = None  # what was counted before does not count this
+                self.has_begun = self.has_begun or bool(text or thought)
+                self.exchange.text += text
+                self._refusal = delta.get("refusal") or self._refusal
+                self._finish = choice.get("finish_reason") or self._finish
+            self._usage = chunk.get("usage") or self._usage
+        except (AttributeError, KeyError, TypeError) as error:
+            shown = excerpt(chunk, 100)
+            raise UnusableResponseError(f"no chunk of a chat completion in {shown!r}") from error
+        self.is_known = self._finish is None and (self.is_known or self._call.known(self.exchange.text))
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the endpoint's count of all that has come is there."""
+        return _counted(self._usage) is not None
+
+    def finish(self) -> Exchange:
+        """Return the exchange that all chunks amount to, without its times.
+
+        Raises:
+            UnusableResponseError: the answer was not over yet.
+        """
+        if self._finish is None and not self.is_known:
+            raise UnusableResponseError("the stream ended before the answer did", _counted(self._usage))
+        self.exchange.end = "known" if self.is_known else _end(self._finish, self._refusal)
+        _count(self.exchange, self._call, self._usage, self._pieces)
+        if self.is_known and self._asks_usage and self.exchange.counted_by == UNREPORTED:
+            self.exchange.counted_by = ENDED_EARLY
+        return self.exchange
+
+
+def refused() -> Exchange:
+    """Return the exchange of a call whose content the endpoint did not accept, which costs nothing."""
+    return Exchange(end="refused")
+
+
+def _end(finish_reason: str | None, refusal: str | None) -> End:
+    """Why an answer stopped, from what the endpoint calls it."""
+    if finish_reason == "content_filter" or refusal:
+        return "refused"
+    return "cut_off" if finish_reason == "length" else "done"
+
+
+def _identify(exchange: Exchange, response: Any) -> None:
+    """Note which model answered."""
+    exchange.served_model = _name(response.get("model")) or exchange.served_model
+    exchange.fingerprint = _name(response.get("system_fingerprint")) or exchange.fingerprint
+
+
+def _name(value: Any) -> str:
+    """Return a name as it may be recorded: each chunk of a stream repeats it."""
+    text = "" if value is None else str(value)
+    return _short_name(text) if len(text) <= _LONGEST_NAME else excerpt(text, _LONGEST_NAME)
+
+
+@lru_cache(maxsize=64)
+def _short_name(text: str) -> str:
+    return excerpt(text, _LONGEST_NAME)
+
+
+def _count(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = None) -> None:
+    """Take tokens over as reported; without a report, an estimate, in which each chunk of a stream is one."""
+    counted = _counted(usage)
+    if counted is not None:
+        exchange.prompt_tokens, exchange.cached_tokens = counted.prompt_tokens, counted.cached_tokens
+        exchange.generated_tokens = counted.generated_tokens
+        exchange.reasoning_tokens = counted.reasoning_tokens
+        return
+    exchange.counted_by = (
+        f"{ESTIMATED}, because the endpoint reports {excerpt(usage, 100)}" if usage else UNREPORTED
+    )
+    exchange.prompt_tokens = sum(_tokens(message["content"]) for message in call.messages)
+    exchange.generated_tokens = _tokens(exchange.text) if pieces is None else pieces
+
+
+def _counted(usage: Any) -> Exchange | None:
+    """Return the tokens that an endpoint reports; None where it reports none, or what cannot be."""
+    if not isinstance(usage, dict):
+        return None
+    details = [usage.get(name) or {} for name in ("prompt_tokens_details", "completion_tokens_details")]
+    if not all(isinstance(detail, dict) for detail in details):
+        return None
+    prompt, generated = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    cached, reasoning = (
+        count(details[0].get("cached_tokens") or 0),
+        count(details[1].get("reasoning_tokens") or 0),
+    )
+    if prompt is None or generated is None or cached is None or reasoning is None or cached > prompt:
+        return None
+    return Exchange(
+        prompt_tokens=prompt, cached_tokens=cached, generated_tokens=generated, reasoning_tokens=reasoning
+    )
+
+
+def count(value: Any) -> int | None:
+    """Read a count of tokens: 100, 100.0 or "100"; None of anything else, and of more than any call has."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _text(value: Any) -> str:
+    """Return a text that may be left out, or come in parts; a `TypeError` if it is something else."""
+    if isinstance(value, list):
+        parts = [part if isinstance(part, dict) else {"text": part} for part in value]
+        return "".join(_text(part.get("text")) for part in parts if part.get("type", "text") in _TEXT_PARTS)
+    if value is not None and not isinstance(value, str):
+        raise TypeError("not a text")
+    return value or ""
+
+
+def _tokens(text: str) -> int:
+    return math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)

@@ -1,0 +1,1 @@
+"""Listwise rerankers, and the windows that carry them over long candidate lists."""

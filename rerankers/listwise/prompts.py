@@ -1,0 +1,81 @@
+"""Listwise prompts as data (`prompts.toml`): RankGPT's multi-turn prompt and its successors'."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rerankers.text.words import split_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.chat.conversation import Message
+
+PromptName = Literal["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"]
+LetterPromptName = Literal["first"]
+
+_BRACKETED = re.compile(r"\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class ListwisePrompt:
+    """A conversation that asks for a ranking; see `prompts.toml` for the fields."""
+
+    source: str
+    id: str
+    turns: list[dict[str, str]]
+    passage_turns: list[dict[str, str]]
+    passage: str
+    name: str
+    escapes_ids: bool = False
+
+    @property
+    def id_pattern(self) -> re.Pattern[str]:
+        """How an answer written as asked names a passage; group 1 is its number."""
+        return re.compile(self.id)
+
+    def messages(
+        self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
+    ) -> list[Message]:
+        """The conversation for a query and its passages, with ids from 1 or the labels given."""
+        if self.escapes_ids:
+            passages = [_BRACKETED.sub(r"(\1)", passage) for passage in passages]
+        numbered = list(zip(labels or range(1, len(passages) + 1), passages, strict=False))
+        values = {
+            "count": len(passages),
+            "query": query,
+            "passages": "".join(self.passage.format(position=i, passage=text) for i, text in numbered),
+            "names": ", ".join(self.name.format(position=i) for i, _ in numbered),
+        }
+        messages: list[Message] = []
+        for turn in self.turns:
+            if turn["role"] == "passages":
+                for i, text in numbered:
+                    messages += [
+                        _filled(each, {"position": i, "passage": text}) for each in self.passage_turns
+                    ]
+            else:
+                messages.append(_filled(turn, values))
+        return messages
+
+
+def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
+    """The prompt of that name."""
+    prompts = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
+    return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
+
+
+def passage_words(text: str) -> list[str]:
+    """Return a passage's words, without the label that an empty title leaves in some collections.
+
+    Joined without a separator, the first words are the passage's beginning; see `rerankers.text.words`.
+    """
+    return split_words(text.replace("Title: Content: ", ""))
+
+
+def _filled(turn: dict[str, str], values: Mapping[str, object]) -> Message:
+    return {"role": turn["role"], "content": turn["content"].format(**values)}  # type: ignore[typeddict-item]

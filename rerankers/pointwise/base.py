@@ -1,0 +1,102 @@
+"""What pointwise rerankers share: each passage is scored alone with its query, all pairs in few batches.
+
+A method says how pairs become model input (`tokenize`, stage `prompt`) and how inputs become scores (`score`,
+stage `forward`); sorting is stage `order`. All pairs of all requests go through one `score` call, so a
+throughput run fills its batches across queries. Passages that a model reads as the same tokens get one
+score, because two batches may round them differently and they must stay in first-stage order; MS MARCO has
+some whose texts differ in signs that tokenizers drop.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from rerankers.stages import StageClock
+    from rerankers.text.control_tokens import ControlTokens
+
+Pair = tuple[str, str]
+"""A query and a passage text."""
+
+InputT = TypeVar("InputT")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized(Generic[InputT]):
+    """Model input for a list of pairs.
+
+    Attributes:
+        inputs: what `score` reads.
+        lengths: tokens of each pair as the model reads it; 0 where its tokenizer finds none.
+        truncated: whether the passage of each pair was cut.
+        read: what the model reads of each pair; equal where nothing tells two pairs apart.
+    """
+
+    inputs: InputT
+    lengths: Sequence[int]
+    truncated: Sequence[bool]
+    read: Sequence[Hashable]
+
+
+class PointwiseReranker(Reranker, Generic[InputT]):
+    """Ranks by a score that each (query, passage) pair gets on its own."""
+
+    scores_passages_alone = True
+
+    control: ControlTokens | None = None
+    """How the tokenizer reads control tokens in data; None where there is no tokenizer."""
+
+    @abstractmethod
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:
+        """Model input for at least one pair."""
+
+    @abstractmethod
+    def score(self, tokenized: Tokenized[InputT]) -> list[float]:
+        """One score a pair, higher is better; that of a pair without tokens is not used."""
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by score; equal scores keep the first stage's order, and pairs without tokens come last."""
+        costs = [Cost() for _ in requests]
+        busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
+        scores: dict[Pair, float] = {}
+        if busy:
+            with clock.stage("prompt", *busy):
+                pairs = list(
+                    dict.fromkeys((request.query, c.text) for request in requests for c in request.candidates)
+                )
+                shown, control_tokens = self._as_read(pairs)
+                tokenized = self.tokenize(shown)
+            with clock.stage("forward", *busy):
+                found = zip(tokenized.read, self.score(tokenized), strict=True)
+                first: dict[Hashable, float] = {}
+                values = [first.setdefault(read, score) for read, score in found]
+                scores = dict(zip(pairs, values, strict=True))
+            per_pair = zip(tokenized.lengths, tokenized.truncated, control_tokens, strict=True)
+            counts = dict(zip(pairs, per_pair, strict=True))
+        rankings = []
+        for request, cost in zip(requests, costs, strict=True):
+            with clock.stage("order", cost):
+                asked = [(request.query, candidate.text) for candidate in request.candidates]
+                for pair in dict.fromkeys(asked):
+                    cost.usage.prompt_tokens += counts[pair][0]
+                    cost.usage.control_tokens += counts[pair][2]
+                cost.usage.passages_truncated = sum(counts[pair][1] for pair in asked)
+                last = min((scores[pair] for pair in asked if counts[pair][0]), default=0.0) - 1.0
+                values = [scores[pair] if counts[pair][0] else last for pair in asked]
+                rankings.append(Ranking.by_score(request, values, cost))
+        return rankings
+
+    def _as_read(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
+        """Return pairs as they are to be tokenised, and the number of control tokens in each."""
+        if self.control is None:
+            return list(pairs), [0] * len(pairs)
+        queries, in_queries = self.control.read([query for query, _ in pairs])
+        passages, in_passages = self.control.read([passage for _, passage in pairs])
+        counts = [sum(both) for both in zip(in_queries, in_passages, strict=True)]
+        return list(zip(queries, passages, strict=True)), counts

@@ -1,0 +1,197 @@
+"""Cross-encoders: a sequence classifier reads query and passage together (monoBERT, arXiv 1901.04085).
+
+Loading, tokenising and forward pass are sentence-transformers' `CrossEncoder`, so that any model it loads
+works. Scores are the raw logits, those of `CrossEncoder.predict(..., activation_fn=torch.nn.Identity())`. An
+activation such as the sigmoid keeps their order until it saturates, and then makes ties. Batching is ours:
+pairs are sorted by their token count (`predict` sorts by characters) and cut by a token budget instead of a
+fixed number of pairs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, validate_call
+
+from rerankers.errors import InputError, ModelError
+from rerankers.models.batching import resolve_batch_tokens
+from rerankers.models.lengths import usable_positions
+from rerankers.models.remote_code import loading
+from rerankers.models.sentence_model import (
+    Features,
+    SentenceModelOptions,
+    in_batches,
+    lengths_and_cuts,
+    load_sentence_model,
+)
+from rerankers.models.stated_code import stated_activation
+from rerankers.pointwise.base import Pair, PointwiseReranker, Tokenized
+from rerankers.pointwise.classifier_adapter import find_adapter
+from rerankers.pointwise.classifier_head import Padding, score_in_float32
+from rerankers.pointwise.jina_reranker import renamed
+from rerankers.text.control_tokens import ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from rerankers.models.locate import ModelFiles
+
+_USUAL_LENGTH = 512  # for tokenizers that state no maximum
+
+
+class CrossEncoderReranker(PointwiseReranker[Features]):
+    """Ranks by a cross-encoder's score.
+
+    Args:
+        loaded: the checkpoint of a sequence classifier, and how it is loaded; in experiment files these
+            options stand beside the others.
+        max_length: tokens of a pair, special tokens included, beyond which the longer text is cut; None is
+            the tokenizer's own maximum.
+        label: class whose log-probability is the score, for a classifier with several classes (monoBERT: 1);
+            None for a classifier with one output, whose logit is the score.
+        query_prefix: text put before each query, such as RankLLaMA's `query: `.
+        passage_prefix: text put before each passage, such as RankLLaMA's `document: `.
+
+    Raises:
+        InputError: an option does not fit the model.
+        ModelError: the files do not load, or are no classifier.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        loaded: SentenceModelOptions,
+        max_length: Annotated[int, Field(ge=8)] | None = None,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        query_prefix: str = "",
+        passage_prefix: str = "",
+    ) -> None:
+        from sentence_transformers import CrossEncoder
+        from torch.nn import Identity
+
+        files = loaded.files() if loaded.trust_remote_code else renamed(loaded.files())
+        adapter = find_adapter(files)
+        self._architecture: str | None = None
+        self._activation = stated_activation(files)
+        if adapter is None:
+            self._check_architecture(files)
+            make = partial(CrossEncoder, max_length=max_length, activation_fn=Identity())
+            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, loaded)
+        else:
+            make = partial(adapter.load, max_length=max_length)
+            self._encoder, base = load_sentence_model(make, "base", adapter.base, loaded, adapter.brings)
+            self._described = {**base, **adapter.describe(), "base": base}
+        self._check_head(files, label)
+        self._set_length(files, max_length)
+        self._label = label
+        self.control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
+        self._prefixes = {"query_prefix": query_prefix, "passage_prefix": passage_prefix}
+        self._parameters = sum(weight.numel() for weight in self._encoder.model.parameters())
+        self._padding = Padding(self._encoder)
+        score_in_float32(self._encoder)
+        self.device = str(self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
+        with loading("cross-encoder", files.name, loaded.trust_remote_code):
+            self.score(
+                self.tokenize([("a query", "a passage")])
+            )  # settings that do not fit each other fail here
+
+    def _check_architecture(self, files: ModelFiles) -> None:
+        """Refuse models that are no sequence classifiers, before their weights are read."""
+        from sentence_transformers.util import is_sentence_transformer_model
+
+        from rerankers.encoders.recipe import read_json
+
+        stated = read_json(files, "config.json").get("architectures")
+        architecture = str(stated[0]) if isinstance(stated, list) and stated else "unknown"
+        if is_sentence_transformer_model(files.location, revision=files.revision):
+            return
+        if architecture.endswith("ForCausalLM"):
+            raise ModelError(f"{files.name!r} is a {architecture}; use causal-yes-no or query-likelihood")
+        if not architecture.endswith("ForSequenceClassification"):
+            raise ModelError(f"{files.name!r} is a {architecture}, not a sequence classifier")
+        self._architecture = architecture
+
+    def _check_head(self, files: ModelFiles, label: int | None) -> None:
+        """Refuse a model that loaded as another architecture, and a label that it does not have."""
+        if self._architecture not in (None, type(self._encoder.model).__name__):
+            raise ModelError(
+                f"{files.name!r} is a {self._architecture}, which transformers does not know; "
+                "set trust_remote_code: true and revision: <commit>, or serve it and use rerank-api"
+            )
+        labels = self._encoder.num_labels
+        if labels > 1 and (label is None or label >= labels):
+            raise InputError(f"{files.name!r} has {labels} classes; set label to the one that means relevant")
+        if labels == 1 and label is not None:
+            raise InputError(f"{files.name!r} has one output; leave the option label out")
+
+    def _set_length(self, files: ModelFiles, max_length: int | None) -> None:
+        """Cut pairs where the model's positions end, whatever its tokenizer states."""
+        limit = usable_positions(self._encoder.model.config)
+        if max_length and limit and max_length > limit:
+            raise InputError(f"max_length is {max_length}, but {files.name!r} has only {limit} positions")
+        stated = self._encoder.max_seq_length
+        if stated is None or stated > 1_000_000:
+            stated = limit or _USUAL_LENGTH
+        self._encoder.max_seq_length = min(stated, limit or stated)
+
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Features]:
+        """Tokenise with the model's own preprocessing, padded to the longest pair."""
+        name = self._encoder.default_prompt_name
+        prompt = self._encoder.prompts[name] if name else None
+        before_query, before_passage = self._prefixes.values()
+        texts = [(before_query + query, before_passage + passage) for query, passage in pairs]
+        features = self._encoder.preprocess(texts, prompt=prompt)
+        self._padding.write(features)
+        lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt)
+        names = [name for name in ("input_ids", "token_type_ids") if name in features]
+        rows = zip(*(features[name].numpy() for name in names), strict=True)
+        read = [
+            (length, *(part.tobytes() for part in row)) for length, row in zip(lengths, rows, strict=True)
+        ]
+        return Tokenized(features, lengths, cut, read)
+
+    def score(self, tokenized: Tokenized[Features]) -> list[float]:
+        """The logit, or the log-probability of `label`."""
+        import torch
+
+        scores = torch.zeros(len(tokenized.lengths), device=self.device)
+
+        def read(rows: list[int], features: Features) -> None:
+            scores[rows] = self._forward(features)
+
+        in_batches(self._encoder, tokenized.inputs, tokenized.lengths, self._batch_tokens, read)
+        values: list[float] = scores.tolist()
+        return values
+
+    def _forward(self, features: Features) -> torch.Tensor:
+        """(pairs,) scores in float32."""
+        from torch.nn.functional import logsigmoid
+
+        outputs: torch.Tensor = self._encoder(features)["scores"].float()  # (pairs, classes)
+        if self._label is None:
+            return outputs.reshape(-1)
+        others = [label for label in range(outputs.shape[1]) if label != self._label]
+        log_odds = outputs[:, self._label] - outputs[:, others].logsumexp(dim=-1)
+        return logsigmoid(log_odds)  # the log-probability, which saturates neither at 0 nor at 1
+
+    def describe(self) -> dict[str, object]:
+        """Model, revision or fingerprint, dtype, attention, length limit, kind of score and batch budget."""
+        network = self._encoder.model
+        return {
+            **self._described,
+            "architecture": type(network).__name__,
+            "parameters": self._parameters,
+            "dtype": str(network.dtype).removeprefix("torch."),
+            "attention": network.config._attn_implementation,
+            "max_length": self._encoder.max_seq_length,
+            **self._prefixes,
+            "score": "logit" if self._label is None else f"log-probability of class {self._label}",
+            "stated_activation": self._activation,
+            "batch_tokens": self._batch_tokens,
+            "device": self.device,
+        }

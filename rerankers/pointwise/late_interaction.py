@@ -1,0 +1,151 @@
+"""Late interaction: each query token meets its most similar passage token (ColBERT, arXiv 2004.12832).
+
+Loading, tokenising (query expansion, markers, skipped punctuation), projection and MaxSim are
+sentence-transformers' `MultiVectorEncoder`, which reads its own checkpoints and those of PyLate and of
+Stanford's ColBERT.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import validate_call
+
+from rerankers.encoders.limits import limit_lengths
+from rerankers.encoders.recipe import read_list
+from rerankers.errors import ModelError
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.models.batching import resolve_batch_tokens
+from rerankers.models.loading_report import POOLER, refuse_adapter
+from rerankers.models.sentence_model import (
+    Features,
+    SentenceModelOptions,
+    in_batches,
+    lengths_and_cuts,
+    load_sentence_model,
+)
+from rerankers.text.control_tokens import ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.models.locate import ModelFiles
+    from rerankers.stages import StageClock
+
+
+class LateInteraction(Reranker):
+    """Ranks by MaxSim: the sum over query tokens of the largest cosine to any passage token.
+
+    Args:
+        loaded: the multi-vector checkpoint, and how it is loaded; in experiment files these options stand
+            by themselves.
+
+    Raises:
+        InputError: no such folder or device.
+        ModelError: the model does not load, or is no multi-vector model.
+    """
+
+    scores_passages_alone = True
+
+    @validate_call
+    def __init__(self, *, loaded: SentenceModelOptions) -> None:
+        from sentence_transformers import MultiVectorEncoder
+
+        files = loaded.files()
+        refuse_adapter(files)
+        self._encoder, self._described = load_sentence_model(
+            MultiVectorEncoder, "multi-vector model", files, loaded, may_lack=POOLER
+        )
+        self._check_projection(files)
+        transformers = [module for module in self._encoder.modules() if hasattr(module, "document_length")]
+        limit_lengths(files.name, transformers, self._encoder.max_seq_length, {"query": "", "document": ""})
+        self._control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
+        self.device = str(self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
+
+    def _check_projection(self, files: ModelFiles) -> None:
+        """Refuse an encoder of single vectors, which would get a random projection, with a log line only."""
+        modules = read_list(files, "modules.json")
+        kinds = {str(row.get("type")).rpartition(".")[2] for row in modules if isinstance(row, dict)}
+        architecture = (self._encoder[0].config.architectures or ["unknown"])[0]
+        knows_how = architecture == "HF_ColBERT" or architecture.endswith("ForRetrieval")
+        if "Pooling" in kinds or not (knows_how or modules):
+            raise ModelError(f"{files.name!r} is a {architecture}, not a multi-vector model; use embedding")
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by MaxSim, query by query: one query's passages fill batches already."""
+        return [self._rank(request, clock) for request in requests]
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        cost = Cost()
+        if not request.candidates:
+            return Ranking.of(request, [], cost)
+        asked = [candidate.text for candidate in request.candidates]
+        texts = list(dict.fromkeys(asked))  # equal texts score equal to the last bit
+        with clock.stage("embed", cost):
+            (query_text, *shown), control_tokens = self._control.read([request.query, *texts])
+            query = self._embed_query(query_text)
+            passages, cut = self._embed(shown)
+        cost.usage.passages_embedded = len(texts)
+        cost.usage.passages_truncated = sum(cut)
+        cost.usage.control_tokens = sum(control_tokens)
+        with clock.stage("forward", cost):
+            similarity = self._similarities(query, passages)
+        with clock.stage("order", cost):
+            scores = dict(zip(texts, similarity, strict=True))
+            return Ranking.by_score(request, [scores[text] for text in asked], cost)
+
+    def _embed_query(self, text: str) -> Any:
+        """(query tokens, dimension) in a list; no rows for a query that the tokenizer makes no token of."""
+        read = f"{self._encoder.prompts.get('query') or ''}{text}"
+        if self._encoder[0].query_expansion is None and not self._encoder.tokenizer(read)["input_ids"]:
+            return [torch.empty(0, self._encoder.get_embedding_dimension())]
+        return self._encoder.encode_query([text], show_progress_bar=False)
+
+    def _embed(self, texts: list[str]) -> tuple[list[torch.Tensor], list[bool]]:
+        """For each passage (tokens that count, dimension), and whether it was cut.
+
+        As `encode_document`, which does not tell what it cut.
+        """
+        prompts = self._encoder.prompts
+        names = [name for name in ("document", "passage", "corpus") if name in prompts]
+        prompt = prompts.get(names[0] if names else self._encoder.default_prompt_name)
+        features = self._encoder.preprocess(texts, prompt=prompt, task="document")
+        lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt, task="document")
+        found: dict[int, torch.Tensor] = {}
+
+        def read(rows: list[int], batch: Features) -> None:
+            out = self._encoder(batch, task="document")
+            vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
+            found.update({row: tokens[counts] for row, tokens, counts in vectors})
+
+        in_batches(self._encoder, features, lengths, self._batch_tokens, read)
+        nothing = torch.empty(0, self._encoder.get_embedding_dimension(), device=self.device)
+        return [found.get(row, nothing) for row in range(len(texts))], cut
+
+    def _similarities(self, query: Any, passages: list[torch.Tensor]) -> list[float]:
+        """MaxSim of each passage; those without tokens come last, and all are equal to a query without."""
+        full = [row for row, tokens in enumerate(passages) if len(tokens)]
+        if not full or not len(query[0]):
+            return [float(bool(len(tokens))) for tokens in passages]
+        scores = self._encoder.similarity(query, [passages[row] for row in full])[0].tolist()
+        by_row = dict(zip(full, scores, strict=True))
+        return [by_row.get(row, min(scores) - 1) for row in range(len(passages))]
+
+    def describe(self) -> dict[str, object]:
+        """Model, revision or fingerprint, dtype, attention, lengths and similarity."""
+        transformer = self._encoder[0]
+        return {
+            **self._described,
+            "architecture": type(transformer.model).__name__,
+            "dimension": self._encoder.get_embedding_dimension(),
+            "dtype": str(transformer.model.dtype).removeprefix("torch."),
+            "attention": transformer.config._attn_implementation,
+            "query_length": transformer.query_length,
+            "document_length": transformer.document_length,
+            "query_expansion": transformer.query_expansion,
+            "similarity": self._encoder.similarity_fn_name,
+            "batch_tokens": self._batch_tokens,
+            "device": self.device,
+        }

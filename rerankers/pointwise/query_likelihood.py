@@ -1,0 +1,148 @@
+"""Query likelihood under a causal LM: UPR (Sachan et al., arXiv 2204.07496, section 2).
+
+A passage's score is the mean log-probability of the query's tokens after a prompt that shows the passage. The
+paper asks an encoder-decoder; a decoder reads the same prompt and the query in one sequence. The wording is
+data: `rerankers/pointwise/prompts.toml`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, validate_call
+
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.readout import check_offsets, cut_to_tokens, score_ends
+from rerankers.models.batching import BatchTokens, resolve_batch_tokens
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.pointwise.base import Pair, PointwiseReranker, Tokenized
+from rerankers.pointwise.prompts import Framed, QueryLikelihoodPrompt, prompt_named, refuse_idle_variables
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+Prompts = list[tuple[list[int], int]]
+"""Token ids of each prompt with its query at the end, and how many of them are the query's."""
+
+
+class QueryLikelihood(PointwiseReranker[Prompts]):
+    """Ranks by the mean log-probability of the query given the passage; an empty query ties all passages.
+
+    Args:
+        model: causal LM; hub id, folder or wheel, see `rerankers.models.locate`.
+        revision: hub revision (branch, tag or commit).
+        prompt: name of a wording in `pointwise_prompts.toml`.
+        max_passage_tokens: a passage is cut after this many tokens.
+        control_tokens: how control tokens in queries and passages are read; see
+            `rerankers.text.control_tokens`.
+        batch_tokens: tokens in one forward pass, padding included.
+        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
+        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
+
+    Raises:
+        InputError: no such prompt, or one for chat models with a model that has no chat template.
+        ModelError: the model does not load, or thinks before it answers.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        prompt: str = "plain",
+        max_passage_tokens: Annotated[int, Field(ge=1)] = 512,
+        control_tokens: ControlTokenMode = "text",
+        batch_tokens: BatchTokens = "auto",
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
+    ) -> None:
+        wording = prompt_named(QueryLikelihoodPrompt, prompt)
+        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        check_offsets(self._llm.tokenizer)
+        self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
+        self._before, _, after = self._frame.text.partition("{passage}")
+        self._after = after + wording.before_query  # the query follows at once
+        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares")}
+        self._prompt = prompt
+        self.control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._control_tokens = control_tokens
+        self._max_passage_tokens = max_passage_tokens
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        self.device = str(self._llm.device)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse an unknown prompt, and chat template variables for a prompt that uses none."""
+        refuse_idle_variables(
+            prompt_named(QueryLikelihoodPrompt, options["prompt"]), options["template_variables"]
+        )
+
+    def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
+        """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""
+        tokenizer = self._llm.tokenizer
+        passages, truncated = cut_to_tokens(tokenizer, [text for _, text in pairs], self._max_passage_tokens)
+        framed = [self._before + passage + self._after for passage in passages]
+        texts = [start + query for start, (query, _) in zip(framed, pairs, strict=True)]
+        encoded = tokenizer(
+            texts,
+            add_special_tokens=self._frame.needs_special_tokens,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        prompts: Prompts = []
+        for start, ids, offsets in zip(framed, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            of_query = [i for i, (_, end) in enumerate(offsets) if end > len(start)]
+            prompts.append((ids[: of_query[-1] + 1] if of_query else ids, len(of_query)))
+        read = [(tuple(ids), count) for ids, count in prompts]
+        return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated, read)
+
+    def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
+        """Mean log-probability of the query's tokens, natural logarithm."""
+        import torch
+
+        scores = [0.0] * len(tokenized.inputs)
+        asked = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
+        if not asked:
+            return scores
+        # The last token predicts nothing, and the first one cannot be predicted.
+        prompts = [tokenized.inputs[i][0][:-1] for i in asked]
+        queries = [tokenized.inputs[i][0][1:][-tokenized.inputs[i][1] :] for i in asked]
+        keep = [len(query) for query in queries]
+
+        def means(batch: list[int], logits: torch.Tensor) -> torch.Tensor:
+            rows = zip(logits, batch, strict=True)
+            return torch.stack([_mean_log_probability(row, queries[position]) for row, position in rows])
+
+        found = score_ends(self._llm, prompts, keep, self._batch_tokens, means)
+        for position, mean in zip(asked, found, strict=True):
+            scores[position] = mean
+        return scores
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, the wording, and the limits."""
+        return {
+            **self._described,
+            **self._frame.describe(),
+            "prompt": self._prompt,
+            "max_passage_tokens": self._max_passage_tokens,
+            "control_tokens": self._control_tokens,
+            "batch_tokens": self._batch_tokens,
+        }
+
+
+def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+    """Of `tokens`, predicted by the positions at the end of `logits` (positions, vocabulary).
+
+    Row by row, because in float32 a batch of them would not fit beside a large model.
+    """
+    import torch
+
+    log_probabilities = logits[-len(tokens) :].float().log_softmax(dim=-1)
+    targets = torch.tensor(tokens, device=logits.device)[:, None]
+    return log_probabilities.gather(1, targets).mean()

@@ -1,1 +1,0 @@
-"""RankGPT: listwise reranking by a chat model (arXiv 2304.09542)."""

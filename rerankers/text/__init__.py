@@ -1,0 +1,1 @@
+"""Text handling that every room shares: words, labels, printable text, redaction."""

@@ -1,0 +1,52 @@
+"""Passages shown under letters, and the letter that a chat model's answer names."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import TYPE_CHECKING
+
+from rerankers.listwise.prompts import passage_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.chat.conversation import ChatAnswer
+    from rerankers.interface import RerankRequest, Usage
+
+# "Passage A" anywhere, or a letter that is all of the answer or set off by a sign; "A glacier" is no label.
+_LABEL = re.compile(r"(?i:passage)\s+([A-Z])\b|\A\W*([A-Z])(?=\W*\Z|[.:)\]])")
+
+
+def cut_passages(request: RerankRequest, longest: int, usage: Usage) -> list[str]:
+    """The candidates' texts, cut after `longest` words; how many were is counted."""
+    words = [passage_words(candidate.text) for candidate in request.candidates]
+    usage.passages_truncated = sum(len(each) > longest for each in words)
+    return ["".join(each[:longest]) for each in words]
+
+
+def labelled(texts: Sequence[str]) -> str:
+    """The texts as `Passage A: ...`, with an empty line between them."""
+    shown = zip(string.ascii_uppercase, texts, strict=False)
+    return "\n\n".join(f"Passage {label}: {text}" for label, text in shown)
+
+
+def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
+    """The position (0-based) that an answer names out of `count`; None, and a fault counted, without one."""
+    label = _LABEL.search(answer.text)
+    position = string.ascii_uppercase.index(label[1] or label[2]) if label else None
+    if position is not None and position < count:
+        usage.well_formed += 1
+        return position
+    usage.fault("malformed")
+    if position is not None:
+        usage.fault("out_of_range")
+    elif answer.end in ("cut_off", "refused"):
+        usage.fault(answer.end)
+    return None
+
+
+def is_said(text: str) -> bool:
+    """Whether a label stands in the text and its word is over."""
+    label = _LABEL.search(text)
+    return label is not None and label.end() < len(text)

@@ -1,0 +1,120 @@
+"""What of the language model learns: nothing, a LoRA adapter by PEFT, or all of it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rerankers.errors import MissingExtraError, ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rerankers.training.settings import LoRASettings
+
+
+def add_adapter(llm: Any, settings: LoRASettings, start: Path | None) -> Any:
+    """Wrap a causal LM with an adapter: a fresh one, or the one in the folder `start`.
+
+    Raises:
+        MissingExtraError: PEFT is not installed.
+        ModelError: the adapter in `start` is of another shape than the settings say.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("training a LoRA adapter", "train") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
+        wanted = peft.LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=settings.target_modules,
+            task_type="CAUSAL_LM",
+        )
+        if start is None:
+            return peft.get_peft_model(llm, wanted)
+        wrapped: Any = peft.PeftModel.from_pretrained(llm, str(start), is_trainable=True)
+    held = wrapped.peft_config["default"]
+    fresh = set(settings.target_modules) if isinstance(settings.target_modules, list) else None
+    if (held.r, held.lora_alpha) != (settings.rank, settings.alpha) or (
+        fresh is not None and set(held.target_modules) != fresh
+    ):
+        raise ModelError(
+            f"the adapter in {str(start)!r} has rank {held.r}, alpha {held.lora_alpha} and "
+            f"{', '.join(sorted(held.target_modules))}; set lora: to the same"
+        )
+    for module in wrapped.modules():
+        if hasattr(module, "lora_dropout"):
+            module.lora_dropout["default"] = (
+                nn.Dropout(settings.dropout) if settings.dropout else nn.Identity()
+            )
+    return wrapped
+
+
+class _MergedLinear(torch.autograd.Function):
+    """x W'ᵀ with W' = W + s B A given, and the gradients of x, A and B without the gradient of W'."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, merged: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, merged, a, b)
+        ctx.scale = scale
+        return F.linear(x, merged)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, merged, a, b = ctx.saved_tensors
+        flat_grad, flat_x = grad.flatten(0, -2), x.flatten(0, -2)  # (tokens, out), (tokens, in)
+        low = flat_grad @ b  # (tokens, rank)
+        grad_a = ctx.scale * (low.T @ flat_x)
+        grad_b = ctx.scale * (flat_grad.T @ (flat_x @ a.T))
+        grad_x = grad @ merged if ctx.needs_input_grad[0] else None
+        return grad_x, None, grad_a, grad_b, None
+
+
+class StepMerger:
+    """Replaces the products of an adapter's layers by one product with the merged weight.
+
+    Args:
+        wrapped: PEFT's model, its adapter without dropout.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self._layers = [module for module in wrapped.modules() if hasattr(module, "lora_A")]
+        for layer in self._layers:
+            layer.forward = _merged_forward(layer)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Compute the merged weights from the adapter as it is now."""
+        for layer in self._layers:
+            a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+            weight = layer.base_layer.weight
+            merged = getattr(layer, "merged_weight", None)
+            if merged is None:
+                merged = layer.merged_weight = torch.empty_like(weight)
+            torch.addmm(weight, b, a, alpha=layer.scaling["default"], out=merged)
+
+
+def _merged_forward(layer: Any) -> Any:
+    """A layer's forward pass with its merged weight."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = _MergedLinear.apply(  # type: ignore[no-untyped-call]
+            x,
+            layer.merged_weight,
+            layer.lora_A["default"].weight,
+            layer.lora_B["default"].weight,
+            layer.scaling["default"],
+        )
+        bias = layer.base_layer.bias
+        return result if bias is None else result + bias
+
+    return forward

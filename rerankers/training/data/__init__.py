@@ -1,0 +1,1 @@
+"""Training data: records, examples, vectors and batches."""

@@ -1,0 +1,153 @@
+"""The data of a training: read and checked before models load, then written as prompts and embedded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError
+from rerankers.files.paths import cache_folder
+from rerankers.training.data.batches import Collator
+from rerankers.training.data.examples import AlignmentExamples, ListChoice, RankingExamples
+from rerankers.training.data.records import read_alignment, read_ranking
+from rerankers.training.data.vectors import TextRows, embed
+from rerankers.training.evaluation import Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerankers.encoders.encoder import Encoder
+    from rerankers.pe_rank.prompt import PromptWriter
+    from rerankers.training.data.records import AlignmentRecord, RankingRecord
+    from rerankers.training.settings import Settings, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a training's files; one of the first two is empty."""
+
+    alignment: Sequence[AlignmentRecord]
+    lists: Sequence[RankingRecord]
+    validation: Sequence[RankingRecord] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the Trainer reads; `validation` is None where nothing is evaluated."""
+
+    examples: RankingExamples | AlignmentExamples
+    collator: Collator
+    validation: Validation | None
+
+
+def read_data(stage: Stage, settings: Settings) -> Records:
+    """Read the files and check every record.
+
+    Raises:
+        InputError: `file:line`: a record is broken, or does not fit the settings.
+    """
+    alignment: Sequence[AlignmentRecord] = ()
+    lists: Sequence[RankingRecord] = ()
+    path = Path(settings.data.train)
+    if stage == "align":
+        alignment = read_alignment(path)
+    else:
+        lists = read_ranking(path)
+        if _distils(stage, settings) or settings.prompt:
+            _check_queries(path, lists)
+        if stage == "rank" and settings.loss.with_text and settings.prompt is None:
+            _check_own_messages(path, lists, settings)
+    validation = None
+    if settings.data.validation is not None:
+        held_out = Path(settings.data.validation)
+        validation = read_ranking(held_out)[: settings.data.validation_limit]
+        _check_queries(held_out, validation)
+    return Records(alignment, lists, validation)
+
+
+def prepare_data(
+    stage: Stage,
+    settings: Settings,
+    records: Records,
+    writer: PromptWriter,
+    encoder: Encoder,
+    say: Callable[[str], None],
+) -> Data:
+    """Write the prompts, and embed what has to be embedded.
+
+    The encoder cuts training passages at `encoder.max_length` and held-out ones at `inference_max_length`.
+
+    Raises:
+        InputError: a sequence is too long.
+    """
+    passages, queries = TextRows(), TextRows()
+    first_step = settings.loss.first_step
+    distils = _distils(stage, settings)
+    examples: RankingExamples | AlignmentExamples
+    if stage == "align":
+        examples = AlignmentExamples(records.alignment, writer, passages, settings.max_length)
+    else:
+        examples = RankingExamples(
+            records.lists,
+            writer,
+            passages,
+            queries if distils else None,
+            ListChoice(settings.data.list_size, settings.data.shuffle),
+            with_text=settings.loss.with_text and stage == "rank",
+            without_passages=stage == "query",
+            own_messages=settings.prompt is None,
+            max_length=settings.max_length,
+        )
+    say(f"{len(examples.lengths)} records with {len(passages.texts)} different passages")
+    store = cache_folder() / "embeddings"
+    validation = None
+    if records.validation is not None:
+        encoder.shorten(settings.encoder.inference_max_length)
+        validation = _validation(settings, records.validation, writer, encoder, store, say)
+    encoder.shorten(settings.encoder.max_length)
+    vectors = embed(encoder, passages.texts, "passage", store, say)
+    query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
+    collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)
+    return Data(examples, collator, validation)
+
+
+def _validation(
+    settings: Settings,
+    records: Sequence[RankingRecord],
+    writer: PromptWriter,
+    encoder: Encoder,
+    store: Path,
+    say: Callable[[str], None],
+) -> Validation:
+    """Return the held-out lists, their passages embedded as the checkpoint will embed them."""
+    passages = TextRows()
+    rows = [passages.add(record.passages) for record in records]
+    vectors = embed(encoder, passages.texts, "passage", store, say)
+    prompts = [writer.write(record.query, len(record.passages)) for record in records]
+    rankings = [record.ranking for record in records]
+    return Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
+
+
+def _distils(stage: Stage, settings: Settings) -> bool:
+    return stage != "align" and settings.loss.first_step.weight > 0
+
+
+def _check_queries(path: Path, records: Sequence[RankingRecord]) -> None:
+    for record in records:
+        if not record.query:
+            raise InputError.at(path, record.line, "no query can be found in the messages. Add 'query'")
+
+
+def _check_own_messages(path: Path, records: Sequence[RankingRecord], settings: Settings) -> None:
+    """Refuse to show a part of a list, or another order, where the record's own messages hold its texts."""
+    size = settings.data.list_size
+    for record in records:
+        is_cut = size is not None and size < len(record.passages)
+        if record.messages_with_text is not None and (settings.data.shuffle or is_cut):
+            raise InputError.at(
+                path,
+                record.line,
+                "the record's own messages hold the passages' text in their order. Leave data.shuffle and "
+                "data.list_size out, or set prompt: to have the messages written anew",
+            )

@@ -1,0 +1,200 @@
+"""Training data of PE-Rank, from JSON lines, plain or gzip (arXiv 2406.14848, section 3.4).
+
+The method's published files are read as they are.
+
+Alignment: `messages` (a chat that ends with the assistant's turn) and `extra_texts` (one text a slot).
+
+Ranking, in either of two forms, which one file may mix:
+
+    plain        {"query": ..., "passages": [...], "ranking": [...]}
+    published    {"messages_w_content": [...], "messages_wo_content": [...], "ranking": [...],
+                  "extra_texts": n passages in input order, then the same n in gold order}
+
+`ranking` holds all passages' places in the input, best first, counted from 0 or from 1. Further keys are left
+alone, and so are lines that only tell where lists come from, `{"about": {...}}`: files can be joined.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import InputError
+from rerankers.files.json_lines import Row, read_json_lines
+from rerankers.pe_rank.prompt import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Messages = tuple[dict[str, str], ...]
+
+_ROLES = ("system", "user", "assistant")
+_PUBLISHED_QUERY = re.compile(r"relevance to the search query: (.*?)\.\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentRecord:
+    """A text to be told from its embedding.
+
+    Attributes:
+        messages: the chat; the last one is the assistant's, which is learnt.
+        extra_texts: what the slots in the messages stand for, in their order.
+        line: where it stands in its file.
+    """
+
+    messages: Messages
+    extra_texts: tuple[str, ...]
+    line: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRecord:
+    """A query, its passages, and their order by relevance.
+
+    Attributes:
+        query: the query; empty if the published form words it in a way of its own.
+        passages: in input order.
+        ranking: places in `passages`, best first, from 0.
+        messages_with_text: the prompt as the file words it, passages' texts included; None in the plain form.
+        messages_without_text: the same with embeddings alone.
+        line: where it stands in its file.
+    """
+
+    query: str
+    passages: tuple[str, ...]
+    ranking: tuple[int, ...]
+    messages_with_text: Messages | None = None
+    messages_without_text: Messages | None = None
+    line: int | None = field(default=None, compare=False)
+
+
+def read_alignment(path: Path) -> list[AlignmentRecord]:
+    """Read alignment data.
+
+    Raises:
+        InputError: `file:line`: broken JSON, a key missing or of the wrong kind, no assistant's turn at the
+            end, or another number of slots than texts.
+    """
+    records = []
+    for row in _rows(path):
+        messages = _messages(row, "messages")
+        if messages[-1]["role"] != "assistant":
+            row.fail("'messages' must end with the assistant's turn, which is what is learnt")
+        texts = _texts(row, "extra_texts")
+        _check_slots(row, "messages", messages, len(texts))
+        records.append(AlignmentRecord(messages, texts, row.line))
+    return records
+
+
+def read_ranking(path: Path) -> list[RankingRecord]:
+    """Read ranking data in the plain or the published form.
+
+    Raises:
+        InputError: `file:line`: broken JSON, a key missing or of the wrong kind, an empty query, a ranking
+            that is no permutation, texts that do not repeat in its order, or another number of slots than
+            passages.
+    """
+    return [_published(row) if "extra_texts" in row.values else _plain(row) for row in _rows(path)]
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    found = False
+    for line, values in read_json_lines(path):
+        if set(values) == {"about"}:
+            continue
+        found = True
+        yield Row(path, line, values)
+    if not found:
+        raise InputError.at(path, None, "the file holds no record; check how it was made")
+
+
+def _plain(row: Row) -> RankingRecord:
+    passages = _texts(row, "passages")
+    return RankingRecord(_stated_query(row), passages, _ranking(row, len(passages)), line=row.line)
+
+
+def _published(row: Row) -> RankingRecord:
+    texts = _texts(row, "extra_texts")
+    if len(texts) % 2:
+        row.fail(
+            f"'extra_texts' holds {len(texts)} texts; it needs each passage twice: input order, gold order"
+        )
+    passages = texts[: len(texts) // 2]
+    ranking = _ranking(row, len(passages))
+    for place, passage in enumerate(ranking):
+        if texts[len(passages) + place] != passages[passage]:
+            row.fail(
+                f"'extra_texts' does not repeat the passages in the order of 'ranking' at place {place + 1}"
+            )
+    with_text, without_text = (
+        _prompt(row, key, len(passages)) for key in ("messages_w_content", "messages_wo_content")
+    )
+    return RankingRecord(_query(row, without_text), passages, ranking, with_text, without_text, row.line)
+
+
+def _stated_query(row: Row) -> str:
+    query = row.text("query")
+    if not query.strip():
+        row.fail(f"'query' is {query!r}. Write a query, or remove the line")
+    return query
+
+
+def _query(row: Row, prompt: Messages) -> str:
+    if "query" in row.values:
+        return _stated_query(row)
+    found = _PUBLISHED_QUERY.search("\n".join(message["content"] for message in prompt))
+    return found[1] if found else ""
+
+
+def _prompt(row: Row, key: str, count: int) -> Messages:
+    """The messages without an assistant's answer, whose place the gold ranking takes."""
+    messages = _messages(row, key)
+    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    _check_slots(row, key, prompt, count)
+    return prompt
+
+
+def _check_slots(row: Row, key: str, messages: Messages, count: int) -> None:
+    slots = sum(message["content"].count(PLACEHOLDER) for message in messages)
+    if slots != count:
+        row.fail(f"{key!r} holds {slots} times {PLACEHOLDER}, but there are {count} texts for it")
+
+
+def _ranking(row: Row, count: int) -> tuple[int, ...]:
+    places = _list(row, "ranking")
+    if any(isinstance(place, bool) or not isinstance(place, int) for place in places):
+        row.fail("'ranking' must hold whole numbers: the passages' places in the input, best first")
+    first = 0 if 0 in places else 1
+    if sorted(places) != list(range(first, first + count)):
+        row.fail(f"'ranking' must name each of the {count} passages once, counted from 0 or from 1")
+    return tuple(place - first for place in places)
+
+
+def _texts(row: Row, key: str) -> tuple[str, ...]:
+    values = _list(row, key)
+    return tuple(
+        Row(row.path, row.line, {key: value}, f"{key} {place + 1}").text(key)
+        for place, value in enumerate(values)
+    )
+
+
+def _messages(row: Row, key: str) -> Messages:
+    messages = []
+    for place, value in enumerate(_list(row, key)):
+        if not isinstance(value, dict):
+            row.fail(f"{key} {place + 1}: expected an object with role and content")
+        message = Row(row.path, row.line, value, f"{key} {place + 1}")
+        role = message.text("role")
+        if role not in _ROLES:
+            message.fail(f"the role {role!r} is none of {', '.join(_ROLES)}")
+        messages.append({"role": role, "content": message.text("content")})
+    return tuple(messages)
+
+
+def _list(row: Row, key: str) -> list[Any]:
+    value = row.get(key)
+    if not isinstance(value, list) or not value:
+        row.fail(f"{key!r} must be a list with at least one element")
+    return list(value)

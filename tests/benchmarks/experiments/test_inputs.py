@@ -1,0 +1,128 @@
+"""What the inputs of an experiment hold defines its cells; how their paths are written does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.executors.local import run
+from benchmarks.experiments.config import load_experiment
+from benchmarks.experiments.plan import plan
+from benchmarks.results.store import read_results
+from reports.analysis.context import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def write_collection(folder: Path, relevant: str) -> None:
+    """Two passages, of which the first stage prefers d1, and one query."""
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d1", "text": "a a"}\n{"_id": "d2", "text": "a b"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "a"}\n')
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{relevant}\t1\n")
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """An experiment on `my-collection` beside it, behind a run, with the datasets and rerankers given."""
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path / "my-collection", "d2")
+    (tmp_path / "first").write_text("q Q0 d1 1 2 t\nq Q0 d2 2 1 t\n")
+
+    def write(dataset: object = "./my-collection", reranker: object = "reverse") -> Path:
+        content = {
+            "name": "test",
+            "datasets": dataset,
+            "first_stages": {"kind": "run", "path": "first"},
+            "depths": 2,
+            "rerankers": [reranker],
+            "protocol": {"warmup": 0},
+        }
+        (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
+        return tmp_path / "experiment.yaml"
+
+    return write
+
+
+def name_of(path: Path) -> str:
+    (cell,) = plan(load_experiment(path)[0])
+    return cell.name
+
+
+@pytest.mark.parametrize("dataset", ["./my-collection", "my-collection", {"folder": "my-collection"}])
+def test_corrected_judgements_give_another_table_and_the_run_says_why(
+    make: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: object
+) -> None:
+    def ndcg() -> float:
+        assert run(*load_experiment(make(dataset)), tmp_path / "out").exit_status == 0
+        (group,) = build([read_results(tmp_path / "out")]).groups
+        (system,) = group.systems
+        return system.quality["nDCG@10"].value
+
+    assert ndcg() == 1.0  # the reverse of d1, d2 has the relevant d2 on top
+    assert "has changed" not in capsys.readouterr().err
+    write_collection(tmp_path / "my-collection", "d1")
+    assert ndcg() == pytest.approx(0.6309, abs=1e-4)  # 1 / log2(3): it is second now
+    assert "my-collection: its content has changed since the last run" in capsys.readouterr().err
+    ndcg()
+    assert "has changed" not in capsys.readouterr().err
+
+
+def test_a_cell_s_name_depends_neither_on_the_working_folder_nor_on_how_paths_are_written(
+    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Path
+) -> None:
+    shutil.copytree(golden / "pe_rank" / "mistral" / "encoder", tmp_path / "my-model")
+    names = set()
+    for folder in (tmp_path, tmp_path / "my-collection", tmp_path / "my-model"):
+        for place in ("my-collection", "./my-collection", str(tmp_path / "my-collection")):
+            for model in ("my-model", "./my-model", str(tmp_path / "my-model")):
+                monkeypatch.chdir(folder)
+                path = make(place, {"name": "embedding", "options": {"model": model, "device": "cpu"}})
+                names.add(name_of(path))
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize("model", ["my-model", "./my-model"])
+def test_other_weights_under_the_same_name_are_another_cell(
+    make: Callable[..., Path], tmp_path: Path, golden: Path, model: str
+) -> None:
+    shutil.copytree(golden / "pe_rank" / "mistral" / "encoder", tmp_path / "my-model")
+    path = make(reranker={"name": "embedding", "options": {"model": model, "device": "cpu"}})
+    before = name_of(path)
+    weights = load_file(tmp_path / "my-model" / "model.safetensors")
+    save_file(
+        {name: 1.5 * values for name, values in weights.items()},
+        tmp_path / "my-model" / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    assert name_of(path) != before
+
+
+def test_a_folder_that_is_called_like_an_option_s_value_changes_no_cell(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make(reranker={"name": "random", "options": {"seed": 1}})
+    before = name_of(path)
+    for name in ("reverse", "random", "run", "test", "1"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    assert name_of(path) == before
+
+
+def test_collections_that_join_to_the_same_text_have_different_fingerprints(tmp_path: Path) -> None:
+    def fingerprint(folder: str, *passages: tuple[str, str]) -> str:
+        write_collection(tmp_path / folder, "d1")
+        lines = (json.dumps({"_id": doc_id, "text": text}) + "\n" for doc_id, text in passages)
+        (tmp_path / folder / "corpus.jsonl").write_text("".join(lines))
+        return open_dataset(str(tmp_path / folder)).fingerprint
+
+    one = fingerprint("one", ("d1", "a\0d2\0b"))
+    assert one != fingerprint("two", ("d1", "a"), ("d2", "b"))
+    assert one == fingerprint("three", ("d1", "a\0d2\0b"))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.results.store import read_results
+from reports.formats import csv
+from reports.formats.notebook import open_results
+from reports.tables.by_name import tables
+
+if TYPE_CHECKING:
+    from tests.reports.conftest import Folder
+
+TEXTS = {"a": ["x", "y"], "b": ["x", "y"]}
+QRELS = {"a": {"d1": 1}, "b": {"d1": 1}}
+
+
+def test_results_and_tables_show_themselves_with_every_text_escaped(hostile: Folder) -> None:
+    results = open_results(hostile.path)
+    for shown in (results._repr_html_(), tables(results, "stages")[0]._repr_html_()):
+        assert shown.count("<table>") == 1
+        assert "<script" not in shown
+        assert "&lt;/td&gt;" in shown
+
+
+def test_raw_results_show_their_cells_with_every_text_escaped(hostile: Folder) -> None:
+    results = read_results(hostile.path)
+    shown = results._repr_html_()
+    assert shown.count("<tr>") == 1 + len(results.cells)
+    assert "<script" not in shown
+    assert "<td>&lt;/td&gt;</td>" in shown
+    assert "failed: &lt;/script&gt;" in shown
+    assert results.cells[0].record._repr_html_().count("<tr>") == 2
+    assert "<td>3</td><td>100.0</td>" in results.cells[0]._repr_html_()  # queries, median in milliseconds
+
+
+def test_folders_opened_together_are_compared(folder: Folder) -> None:
+    later = type(folder)(folder.path.with_name("later"))
+    for one in (folder, later):
+        one.cell(one.pool(TEXTS, QRELS), "S", one.kept)
+    shown = open_results(folder.path, later.path)._repr_html_()
+    assert "S (results)" in shown
+    assert "S (later)" in shown
+
+
+def test_a_table_is_a_data_frame_in_full_precision(folder: Folder) -> None:
+    pytest.importorskip("pandas")
+    folder.cell(folder.pool(TEXTS, QRELS), "S", folder.turned, seconds=lambda _: 0.25)
+    frame = tables(open_results(folder.path), "headline")[0].to_frame()
+    assert frame.loc[0, "system"] == "S"
+    assert frame.loc[0, "nDCG@10"] == 1.0
+    assert frame.loc[0, "p50_ms"] == pytest.approx(250)
+
+
+def test_a_data_frame_has_plain_texts_where_csv_has_defused_ones(hostile: Folder) -> None:
+    pytest.importorskip("pandas")
+    frame = tables(open_results(hostile.path), "headline")[0].to_frame()
+    assert "=HYPERLINK(1)" in set(frame["system"])
+    assert "'=HYPERLINK(1)" in csv.render(open_results(hostile.path))

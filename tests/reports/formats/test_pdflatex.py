@@ -1,0 +1,115 @@
+"""Every layout goes through pdfLaTeX, which must have nothing to complain about."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.results.record import Operations
+from benchmarks.results.store import read_results
+from reports.analysis.context import build
+from reports.formats import latex
+from reports.tables.layouts import LAYOUTS
+from rerankers.interface import Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.reports.conftest import Folder
+
+DOCUMENT = r"""\documentclass{article}
+\usepackage{booktabs,graphicx,siunitx}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+def compiled(text: str, folder: Path) -> str:
+    """The log of pdfLaTeX's second run, which knows the labels of the first."""
+    folder.mkdir()
+    (folder / "table.tex").write_text(DOCUMENT % text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
+    for _ in range(2):
+        subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    assert (folder / "table.pdf").exists(), (folder / "table.log").read_text(
+        encoding="utf-8", errors="replace"
+    )
+    return (folder / "table.log").read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture
+def everything(folder: Folder) -> Folder:
+    """Results for which every layout has a table, marks and signs included."""
+    for dataset in ("dl19", "dl20"):
+        texts = {f"q{i}": [str(n) for n in range(100)] for i in range(8)}
+        pool = folder.pool(texts, {query_id: {"d99": 1} for query_id in texts}, dataset)
+        folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
+        folder.cell(pool, "Oracle", folder.turned, reranker="oracle")
+        for window in (2, 4):
+            folder.cell(
+                pool,
+                f"Window {window}",
+                folder.turned if window == 2 else lambda _: [98, 99, *range(98)],
+                seconds=lambda i, window=window: window + i / 10,  # type: ignore[misc]
+                stages={"prefill": 0.5, "decode": 1.2},
+                usage=lambda: Usage(llm_calls=9, prompt_tokens=19_506, faults={"missing": 1}),
+                reranker="rankgpt",
+                options={"window": window, "model": "gpt-4"},
+                described={"notice": "temperature 0"},
+                operations=Operations(queries=1, flops={"prefill": 10**12}, bytes={"prefill": 10**9}),
+            )
+        for seed in range(3):
+            order = [98 + seed % 2, *range(98), 99 - seed % 2]
+            folder.cell(pool, f"S, seed {seed}", lambda _, order=order: order, options={"seed": seed})  # type: ignore[misc]
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+@pytest.mark.parametrize("layout", [*LAYOUTS, "nDCG@10,p50,speedup,stage:decode,share:decode,prompt_tokens"])
+def test_every_layout_compiles_without_a_warning(everything: Folder, layout: str, tmp_path: Path) -> None:
+    text = latex.render(build([read_results(everything.path)]), layout)
+    assert r"\begin{table}" in text
+    log = compiled(text, tmp_path / "latex")
+    assert re.findall(r".*(?:Warning|Overfull|Underfull|Missing).*", log) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_long_names_of_systems_and_datasets_leave_tables_legible(folder: Folder, tmp_path: Path) -> None:
+    for dataset in (
+        "msmarco-passage/trec-dl-2019/judged",
+        "msmarco-passage/trec-dl-2020/judged",
+        "beir/fiqa",
+    ):
+        pool = folder.pool({"a": ["x", "y"], "b": ["x", "y"]}, {"a": {"d1": 1}, "b": {"d1": 1}}, dataset)
+        for number in range(7):
+            name = f"A method with a long name, model {number}"
+            folder.cell(pool, name, folder.turned if number % 2 else folder.kept)
+    context = build([read_results(folder.path)])
+    for layout in ("significance", "datasets"):
+        measured = latex.render(context, layout).replace(r"\resizebox{", r"\measured{")
+        measuring = (
+            r"\newcommand\measured[3]{\setbox0\hbox{#3}"
+            r"\typeout{WIDTH \the\numexpr\wd0 * 100 / \linewidth\relax}\resizebox{#1}{#2}{#3}}"
+        )
+        log = compiled(measuring + measured, tmp_path / layout)
+        percents = [int(percent) for percent in re.findall(r"WIDTH (\d+)", log)]
+        assert percents
+        assert max(percents) < 125, layout  # of the line: \small shrinks to \footnotesize at worst
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_hostile_texts_compile_too(hostile: Folder, tmp_path: Path) -> None:
+    log = compiled(latex.render(build([read_results(hostile.path)])), tmp_path / "latex")
+    assert re.findall(r".*Warning.*", log) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_every_character_that_is_not_written_by_its_code_point_has_a_glyph(tmp_path: Path) -> None:
+    characters = [chr(code) for code in (*range(0x20, 0x250), *range(0x2010, 0x2060))]
+    log = compiled(" ".join(map(latex.escape, characters)), tmp_path / "latex")
+    assert "Missing character" not in log

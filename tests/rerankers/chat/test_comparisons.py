@@ -1,0 +1,120 @@
+"""Pairwise and setwise prompting over a real endpoint with a flawless model."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rerankers import Reranker, RerankRequest, StageClock
+    from tests.rerankers.chat.conftest import Body, Endpoint, Reply
+
+METHODS = [("pairwise", "sliding"), ("pairwise", "heap"), ("setwise", "heap"), ("setwise", "bubble")]
+VALUES = [(i * 37) % 40 for i in range(40)]
+BEST = tuple(f"d{i}" for i in sorted(range(40), key=lambda i: -VALUES[i])[:10])
+
+
+@pytest.fixture
+def comparing(endpoint: Endpoint, make_reply: type[Reply]) -> Iterator[Callable[..., Reranker]]:
+    """Makes rerankers over an endpoint that picks the highest number, as `Passage X`."""
+
+    def pick(body: Body) -> Reply:
+        shown = re.findall(r"Passage ([A-Z]): (\d+)", body["messages"][0]["content"])
+        return make_reply(f"Passage {max(shown, key=lambda each: int(each[1]))[0]}")
+
+    endpoint.reply = pick
+    made: list[Reranker] = []
+
+    def make(name: str, **options: Any) -> Reranker:
+        made.append(create(name, {"model": "m", "base_url": endpoint.base_url, **options}))
+        return made[-1]
+
+    yield make
+    for reranker in made:
+        reranker.close()
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_a_flawless_model_brings_the_best_to_the_top(
+    comparing: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    clock: StageClock,
+    name: str,
+    method: str,
+) -> None:
+    request = make_request("the highest", [str(value) for value in VALUES])
+    ranking = comparing(name, method=method).rerank([request], clock)[0]
+    assert ranking.doc_ids[:10] == BEST
+    assert not ranking.usage.faults
+    assert ranking.usage.llm_calls > 0
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+@pytest.mark.parametrize("answer", ["", "I cannot say.", "A glacier moves.", "Passage A"])
+def test_a_model_that_favours_a_position_changes_nothing(
+    endpoint: Endpoint,
+    comparing: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    name: str,
+    method: str,
+    answer: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply(answer)
+    request = make_request("the highest", ["1", "2", "3", "4"])
+    ranking = comparing(name, method=method).rerank([request], clock)[0]
+    if method in ("sliding", "bubble"):  # a heap, unlike passes, is not stable
+        assert ranking.doc_ids == ("d0", "d1", "d2", "d3")
+    assert bool(ranking.usage.faults) == (answer != "Passage A")
+
+
+def test_a_pair_is_shown_in_both_orders_before_it_changes_places(
+    endpoint: Endpoint,
+    comparing: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("Passage B")  # prefers the second place, whatever stands there
+    ranking = comparing("pairwise").rerank([make_request("query", ["x", "y"])], clock)[0]
+    assert ranking.doc_ids == ("d0", "d1")
+    assert [
+        re.findall(r"Passage [AB]: (\w)", body["messages"][0]["content"]) for body in endpoint.bodies
+    ] == [
+        ["x", "y"],
+        ["y", "x"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer", ["Passage B", "passage B.", "B", "[B]", "B.", "**B**", "Output: Passage B"]
+)
+def test_labels_are_read_as_models_write_them(
+    endpoint: Endpoint,
+    comparing: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+    answer: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply(answer)
+    assert comparing("setwise").rerank([make_request("query", ["x", "y"])], clock)[0].doc_ids == ("d1", "d0")
+
+
+def test_a_label_that_was_not_shown_is_out_of_range(
+    endpoint: Endpoint,
+    comparing: Callable[..., Reranker],
+    make_request: Callable[..., RerankRequest],
+    make_reply: type[Reply],
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("Passage Z")
+    ranking = comparing("setwise", top=1).rerank([make_request("query", ["x", "y"])], clock)[0]
+    assert ranking.usage.faults == {"malformed": 1, "out_of_range": 1}

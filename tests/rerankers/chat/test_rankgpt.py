@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import create
+from rerankers.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rerankers import Reranker, RerankRequest, StageClock
+    from tests.rerankers.chat.conftest import Body, Endpoint, Reply
+
+    MakeRequest = Callable[..., RerankRequest]
+    MakeReply = type[Reply]
+
+
+def test_windows_and_rankings_are_those_of_the_published_loop(
+    golden: Path,
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    cases = json.loads((golden / "rankgpt" / "golden.json").read_text(encoding="utf-8"))["sliding"]
+    assert len(cases) == 6
+    for case in cases:
+        calls = iter(case["calls"])
+
+        def answer(body: Body, calls: Any = calls) -> Reply:
+            call = next(calls)
+            shown = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
+            assert shown == call["window"]
+            return make_reply(call["raw"])
+
+        endpoint.reply = answer
+        reranker = rankgpt(window=case["window"], step=case["step"], policy="reference")
+        request = make_request("query", [f"p{i}" for i in range(case["n"])])
+        ranking = reranker.rerank([request], clock)[0]
+        assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])
+        assert ranking.usage.windows == ranking.usage.llm_calls == len(case["calls"])
+
+
+def test_a_flawless_model_lifts_the_best_window_to_the_top(
+    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+) -> None:
+    values = [(i * 37) % 45 for i in range(45)]  # 45 is not aligned with the step: the head counts too
+    ranking = rankgpt().rerank([make_request("query", [str(value) for value in values])], clock)[0]
+    best = sorted(range(45), key=lambda i: -values[i])[:10]
+    assert ranking.doc_ids[:10] == tuple(f"d{i}" for i in best)
+    assert not ranking.usage.faults
+
+
+def test_a_window_of_zero_shows_all_candidates_at_once(
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+) -> None:
+    ranking = rankgpt(window=0).rerank([make_request("query", [str(i) for i in range(45)])], clock)[0]
+    assert ranking.doc_ids == tuple(f"d{i}" for i in reversed(range(45)))
+    assert len(endpoint.bodies) == 1
+
+
+def test_what_an_answer_lacks_is_repaired_and_counted(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    replies = {
+        "cut": make_reply("[2] > [2]", finish_reason="length"),
+        "filtered": make_reply(None, finish_reason="content_filter"),
+        "refused": make_reply(None, refusal="I will not."),
+        "banned": make_reply(status=400, raw='{"error": {"code": "content_filter", "message": "no"}}'),
+        "full": make_reply("[2] > [1] > [3] and so on and on", finish_reason="length"),
+    }
+    endpoint.reply = lambda body: replies[body["messages"][1]["content"].split()[-1][:-1]]
+    requests = [make_request(query, ["a", "b", "c"], query_id=query) for query in replies]
+    rankings = rankgpt().rerank(requests, clock)
+    assert [ranking.usage.faults for ranking in rankings] == [
+        {"duplicate": 1, "missing": 2, "cut_off": 1},
+        {"malformed": 1, "refused": 1},
+        {"malformed": 1, "refused": 1},
+        {"malformed": 1, "refused": 1},
+        {},
+    ]
+    assert [ranking.doc_ids[0] for ranking in rankings] == ["d1", "d0", "d0", "d0", "d1"]
+    assert [ranking.usage.well_formed for ranking in rankings] == [0, 0, 0, 0, 1]
+
+
+def test_passages_are_cut_after_the_words_allowed_and_counted_once(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("[1] > [2] > [3]")
+    request = make_request("query", ["one two three", "one two", "Title: Content: one two", "1 2 3 4"])
+    ranking = rankgpt(passage_words=2, window=3, step=1).rerank([request], clock)[0]
+    assert ranking.usage.windows == 2
+    assert ranking.usage.passages_truncated == 2
+    assert endpoint.bodies[0]["messages"][3]["content"] == "[1] one two"
+
+
+def test_a_window_larger_than_the_context_shrinks_its_passages(
+    tiny_llm: str, make_request: MakeRequest, clock: StageClock
+) -> None:
+    reranker = create("rankgpt", {"model": tiny_llm, "backend": "transformers", "max_new_tokens": 1})
+    request = make_request("query", ["word " * 300] * 20)  # 20 x 300 words; the context is 4,096 tokens
+    usage = reranker.rerank([request], clock)[0].usage
+    assert usage.passages_truncated == 20
+    assert 2048 < usage.prompt_tokens < 4096
+
+
+def test_a_window_that_can_never_fit_says_what_to_change(
+    tiny_llm: str, make_request: MakeRequest, clock: StageClock
+) -> None:
+    reranker = create("rankgpt", {"model": tiny_llm, "backend": "transformers", "window": 0})
+    with pytest.raises(ModelError, match="smaller window"):
+        reranker.rerank([make_request("query", ["word"] * 300)], clock)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"window": 10, "step": 11}, "do not fit"),
+        ({"backend": "transformers", "base_url": "http://localhost"}, "base_url"),
+        ({"backend": "transformers", "temperature": 0.7}, "greedily"),
+        ({"backend": "openai", "revision": "main"}, "revision"),
+        ({"backend": "vllm"}, "backend"),
+        ({"base_url": "localhost:8000/v1"}, "write it as http://localhost:8000/v1"),
+        ({"base_url": "http://localhost:port/v1"}, "not a URL"),
+        ({"top": 3, "parsing": "strict"}, "leave one of them out"),
+        ({"passage_words": 0}, "passage_words"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        create("rankgpt", {"model": "m", **options})
+
+
+def test_options_of_the_model_are_written_beside_the_others() -> None:
+    with pytest.raises(InputError, match="rankgpt needs the option 'model'"):
+        create("rankgpt", {"window": 20})
+    with pytest.raises(InputError, match="did you mean base_url"):
+        create("setwise", {"model": "m", "base_ulr": "http://localhost/v1"})
+    with pytest.raises(InputError, match=r"option 'price\.input' of pairwise"):
+        create("pairwise", {"model": "m", "price": {"input": -1, "cached": 0, "output": 0}})
+    with pytest.raises(InputError, match="unknown option of rankgpt 'chat'"):
+        create("rankgpt", {"chat": {"model": "m"}})
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(InputError, match="OPENAI_API_KEY"):
+        create("rankgpt", {"model": "m"})
+
+
+@pytest.mark.parametrize("initial_order", ["given", "shuffled", "reversed"])
+def test_a_flawless_model_does_not_care_about_the_initial_order(
+    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock, initial_order: str
+) -> None:
+    request = make_request("query", [str((i * 37) % 100) for i in range(100)])
+    ranking = rankgpt(initial_order=initial_order).rerank([request], clock)[0]
+    best = sorted(range(100), key=lambda i: -((i * 37) % 100))[:10]
+    assert ranking.doc_ids[:10] == tuple(f"d{i}" for i in best)
+
+
+def test_the_initial_order_is_what_the_model_sees_first(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("no answer")
+    request = make_request("query", [str(i) for i in range(20)])
+    orders = {
+        (name, seed): rankgpt(initial_order=name, seed=seed).rerank([request], clock)[0].doc_ids
+        for name, seed in [("given", 0), ("reversed", 0), ("shuffled", 0), ("shuffled", 1)]
+    }
+    assert orders["given", 0] == tuple(reversed(orders["reversed", 0]))
+    assert len(set(orders.values())) == 4
+
+
+def test_each_pass_goes_over_the_list_again(
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+) -> None:
+    request = make_request("query", [str((i * 37) % 45) for i in range(45)])
+    ranking = rankgpt(passes=4).rerank([request], clock)[0]
+    assert ranking.usage.windows == 4 * 4
+    best = sorted(range(45), key=lambda i: -((i * 37) % 45))
+    assert ranking.doc_ids[:40] == tuple(f"d{i}" for i in best[:40])  # ten more places with every pass
+
+
+@pytest.mark.parametrize("prompt", ["rank-vicuna", "rank-zephyr", "lrl"])
+def test_other_prompts_rank_too(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+    prompt: str,
+) -> None:
+    endpoint.reply = lambda body: make_reply("PASSAGE2, PASSAGE1" if prompt == "lrl" else "[2] > [1]")
+    reranker = rankgpt(prompt=prompt, parsing="strict")
+    assert reranker.rerank([make_request("query", ["a", "b"])], clock)[0].doc_ids == ("d1", "d0")
+    assert reranker.describe()["prompt"] == prompt
