@@ -70,7 +70,7 @@ def main(kind: str, *arguments: str) -> None:
             before = bytes_measured(folder)
             child = start()
             if kill % 2:  # every other one while it measures, the rest wherever they happen to be
-                wait_until(partial(has_progressed, folder, before))
+                wait_until(partial(has_progressed_or_ended, folder, before, child))
             time.sleep(delays.expovariate(1 / (0.08 if kill % 2 else 0.3)))
             os.kill(child, signal.SIGKILL)
             say_end(child)
@@ -94,9 +94,10 @@ def bytes_measured(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*/queries.jsonl"))
 
 
-def has_progressed(folder: Path, before: int) -> bool:
-    """Whether a query was measured since."""
-    return bytes_measured(folder) > before
+def has_progressed_or_ended(folder: Path, before: int, child: int) -> bool:
+    """Whether a query was measured since, or nothing is left to measure."""
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended is not None or bytes_measured(folder) > before
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -77,7 +77,8 @@ def test_a_run_killed_thirty_times_at_random_ends_with_the_rankings_of_an_uninte
     folder = experiment.parent / "killed"
     assert nursery(experiment, "whole", "run")[0] == [0]
     ends, _ = nursery(experiment, "killed", "kill", str(KILLS), "7")
-    assert ends == [-signal.SIGKILL] * KILLS  # each of them hit a run that was still at work
+    assert set(ends) <= {-signal.SIGKILL, 0}  # a slow kill may find a run that is done
+    assert ends.count(-signal.SIGKILL) > 2 * KILLS / 3  # most hit a run that was still at work
     assert nursery(experiment, "killed", "run")[0] == [0]
     assert_complete_and_equal(folder, experiment.parent / "whole", 60)
     sessions = [len(cell.record.sessions) for cell in read_results(folder).cells]
