@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STARTERS: dict[str, dict[str, Any]] = tomllib.loads(
-    (Path(benchmarks.__path__[0]) / "starters.toml").read_text(encoding="utf-8")
+    (Path(benchmarks.__path__[0]) / "cli" / "starters.toml").read_text(encoding="utf-8")
 )
 STARTS = [
     (name, machine, None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
 PUBLISHED: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "windows" / "setwise.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "golden" / "windows" / "setwise.json").read_text(encoding="utf-8")
 )
 CASES: list[dict[str, Any]] = [case for case in PUBLISHED["setwise"] if "faults" not in case]
 SORTS = [("heap", 1), ("heap", 2), ("heap", 3), ("pairs", 1), ("sets", 1), ("sets", 3)]

@@ -16,7 +16,7 @@ from rerankers.errors import InputError
 from rerankers.pe_rank.prompt import PLACEHOLDER, PromptTemplate
 from rerankers.training.data.records import AlignmentRecord, RankingRecord, read_alignment, read_ranking
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "pe_rank" / "mistral" / "golden.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral" / "golden.json"
 reuse_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 texts = st.text(st.characters(exclude_categories=["C"]), max_size=12)
 json_values = st.recursive(
