@@ -297,7 +297,8 @@ def test_only_openai_is_told_the_organization(
 
 
 def test_a_chat_endpoint_that_is_not_opened_imports_no_client() -> None:
-    code = "import sys, rerankers.chat.backends, rerankers.listwise.rankgpt; assert 'openai' not in sys.modules"
+    imported = "rerankers.chat.backends, rerankers.listwise.rankgpt"
+    code = f"import sys, {imported}; assert 'openai' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
