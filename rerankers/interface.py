@@ -20,6 +20,7 @@ from rerankers.errors import InputError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rerankers.encoders.store import EmbeddingStore
     from rerankers.endpoints.prices import Budget
     from rerankers.stages import Stage, StageClock
 
@@ -219,6 +220,8 @@ class Capabilities:
         is_replayed: whether a file of earlier responses may stand in for calls.
         missing_key: the environment variable that has to hold a key for those calls, if it is not set.
         may_use_gpu: whether it computes in this process on the device that its options name.
+        embeds_passages: whether `prepare` fills embedding stores and does nothing else, so that its work can
+            be split by passages; None for a `prepare` of which this is not known.
     """
 
     models: tuple[tuple[str, str | None], ...] = ()
@@ -227,6 +230,7 @@ class Capabilities:
     is_replayed: bool = False
     missing_key: str | None = None
     may_use_gpu: bool = True
+    embeds_passages: bool | None = None
 
 
 class Reranker(ABC):
@@ -276,6 +280,10 @@ class Reranker(ABC):
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:  # noqa: B027 - most have nothing to prepare
         """Do what the method does ahead of any query, such as filling an embedding store; never timed."""
+
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding stores that `prepare` fills."""
+        return ()
 
     def pay_from(self, budget: Budget) -> None:  # noqa: B027 - most rerankers cost nothing
         """Stop before calls could cost more than a budget has left.

@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -123,7 +123,7 @@ def load(name: str) -> type[Reranker]:
     row = find_row(name)
     module, _, attribute = row.target.partition(":")
     if name not in ROWS:
-        return _load_own(module, attribute)
+        return _load_own(name)
     try:
         return cast("type[Reranker]", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
@@ -132,15 +132,32 @@ def load(name: str) -> type[Reranker]:
         raise MissingExtraError(f"reranker {name!r}", row.extra) from error
 
 
-def _load_own(module: str, attribute: str) -> type[Reranker]:
-    from rerankers.interface import Reranker
+def own_object(name: str, kind: str) -> Any:
+    """Return what `module:name` means, a class or a function of the user's own; None if the module lacks it.
 
+    Args:
+        name: in the working folder or an installed package.
+        kind: what it is to be, for errors.
+
+    Raises:
+        InputError: the name is not of this form, or there is no such module.
+    """
+    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is None:
+        raise InputError(f"{kind} {name!r}: not a name of the form module:name. Correct it")
+    module, _, attribute = find_row(name).target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        return getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise InputError(f"{module} needs the package {error.name!r}; install it") from error
         raise _no_module(module) from error
+
+
+def _load_own(name: str) -> type[Reranker]:
+    from rerankers.interface import Reranker
+
+    module, _, attribute = name.partition(":")
+    found = own_object(name, "reranker")
     if not (inspect.isclass(found) and issubclass(found, Reranker)):
         raise InputError(
             f"{module} has no class {attribute!r} that is a rerankers.Reranker; correct the name"
@@ -149,7 +166,7 @@ def _load_own(module: str, attribute: str) -> type[Reranker]:
 
 
 def source_of(name: str) -> Path:
-    """Return the file that a reranker is written in.
+    """Return the file that a reranker, or another object of the user's own, is written in.
 
     Raises:
         UnknownNameError: the reranker is unknown.
@@ -195,7 +212,13 @@ def capabilities(name: str, options: Mapping[str, object]) -> Capabilities:
     Raises:
         InputError: as `validated`.
     """
-    return load(name).capabilities(validated(name, options))
+    from rerankers.interface import Reranker
+
+    constructor = load(name)
+    stated = constructor.capabilities(validated(name, options))
+    if stated.embeds_passages is None and constructor.prepare is Reranker.prepare:
+        return replace(stated, embeds_passages=False)
+    return stated
 
 
 def create(name: str, options: Mapping[str, object]) -> Reranker:

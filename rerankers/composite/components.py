@@ -17,6 +17,7 @@ from rerankers.interface import Capabilities, Cost, Reranker, Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rerankers.encoders.store import EmbeddingStore
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Ranking, RerankRequest
     from rerankers.stages import StageClock
@@ -65,6 +66,7 @@ class Composite(Reranker):
             is_replayed=any(part.is_replayed for part in each),
             missing_key=next((part.missing_key for part in each if part.missing_key), None),
             may_use_gpu=any(part.may_use_gpu for part in each),
+            embeds_passages=_any_or_unknown([part.embeds_passages for part in each]),
         )
 
     def connection(self) -> Reranker:
@@ -103,6 +105,10 @@ class Composite(Reranker):
             }
         )
 
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding stores of every part."""
+        return [store for part in self._rerankers for store in part.stores()]
+
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Let every part prepare for all candidates."""
         for part in self._rerankers:
@@ -117,3 +123,7 @@ class Composite(Reranker):
         """Close every part."""
         for part in self._rerankers:
             part.close()
+
+
+def _any_or_unknown(values: Sequence[bool | None]) -> bool | None:
+    return None if None in values else any(values)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, validate_call
 
 from rerankers.encoders.folder import chosen_pooling, chosen_similarity, read_folder
 from rerankers.encoders.jina_bert import POOLING
-from rerankers.encoders.limits import limit_lengths
+from rerankers.encoders.limits import TEXTS_AT_ONCE, limit_lengths
 from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
@@ -35,7 +35,6 @@ Kind = Literal["query", "passage"]
 SimilarityName = Literal["auto", "cosine", "dot"]
 
 _TASKS = {"query": "query", "passage": "document"}
-_CHUNK = 1024  # texts tokenised at once, which bounds memory
 _LIBRARY_BATCH = 256  # texts in a batch of models without a transformer
 
 
@@ -175,8 +174,8 @@ class Encoder:
         different = list(row_of)
         vectors = torch.zeros(len(different), self.dimension, device=self.device)
         cut = [False] * len(different)
-        for start in range(0, len(different), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
+        for start in range(0, len(different), TEXTS_AT_ONCE):
+            chunk = slice(start, start + TEXTS_AT_ONCE)
             if _TASKS[kind] in self._tokenizers:
                 cut[chunk] = self._embed(different[chunk], kind, vectors[chunk])
             else:

@@ -10,6 +10,9 @@ from rerankers.models.lengths import usable_positions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+TEXTS_AT_ONCE = 1024
+"""Texts that an encoder tokenises and batches together, which bounds memory."""
+
 
 def limit_lengths(
     source: str, transformers: Sequence[Any], wanted: int, prefixes: Mapping[str, str]

@@ -54,6 +54,11 @@ class PassageEmbedder:
             usages[embedded[row]].passages_truncated += 1
         return vectors
 
+    @property
+    def stores(self) -> tuple[EmbeddingStore, ...]:
+        """The store, if there is one."""
+        return () if self.store is None else (self.store,)
+
     def fill_store(self, requests: Sequence[RerankRequest]) -> None:
         """Embed all candidates' passages into the store; without a store there is nothing to do."""
         if self.store is not None:

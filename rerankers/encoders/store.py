@@ -49,13 +49,16 @@ class EmbeddingStore:
         meta: everything a vector depends on besides its text; JSON values.
         dimension: length of a vector.
 
+    Attributes:
+        meta: as given.
+
     Raises:
         StoreError: the folder holds something else.
     """
 
     def __init__(self, folder: Path, meta: Mapping[str, object], dimension: int) -> None:
         stated = json.dumps({**meta, "dimension": dimension}, sort_keys=True, ensure_ascii=False)
-        self.dimension = dimension
+        self.meta, self.dimension = dict(meta), dimension
         self.folder = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._segments: dict[str, _Segment] = {}

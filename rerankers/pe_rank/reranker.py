@@ -139,7 +139,8 @@ class PERank(Reranker):
         models = {options["model"]: options["revision"], **referenced_models(options["model"])}
         if options["encoder"] is not None:
             models[options["encoder"]] = options["encoder_revision"]
-        return Capabilities(models=tuple(models.items()))
+        is_stored = options["embeddings"] == "precomputed"
+        return Capabilities(models=tuple(models.items()), embeds_passages=is_stored)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank each request; requests with as many candidates as each other run in batches."""
@@ -156,6 +157,10 @@ class PERank(Reranker):
                 for row, request, order, cost in zip(rows, group, orders, costs, strict=True):
                     rankings[row] = Ranking.of(request, order, cost)
         return [rankings[row] for row in range(len(requests))]
+
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding store, if there is one."""
+        return self._embedder.stores
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Embed the candidates' passages into the store, if there is one: before queries are timed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field, validate_call
@@ -11,13 +11,13 @@ from pydantic import Field, validate_call
 from rerankers.encoders.encoder import Encoder, SimilarityName
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.models.locate import cache_folder
 from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.stages import StageClock
 
@@ -87,6 +87,12 @@ class EmbeddingReranker(Reranker):
         self._embeddings = embeddings
         self.device = str(self._encoder.device)
 
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which encoder is loaded, and whether passages are embedded before any query."""
+        models = ((options["model"], options["revision"]),)
+        return Capabilities(models=models, embeds_passages=options["embeddings"] == "precomputed")
+
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by similarity; a passage of several queries is embedded once, and counted for the first."""
         costs = [Cost() for _ in requests]
@@ -118,6 +124,10 @@ class EmbeddingReranker(Reranker):
                 asked = [scores[candidate.text] for candidate in request.candidates]
                 rankings.append(Ranking.by_score(request, asked, cost))
         return rankings
+
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding store, if there is one."""
+        return self._embedder.stores
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
         """Embed the candidates' passages into the store, if there is one: before queries are timed."""
