@@ -16,7 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
 from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
-from benchmarks.first_stages.retrieval import FirstStageSpec
+from benchmarks.first_stages.pyterrier import check_pipeline
+from benchmarks.first_stages.retrieval import FirstStageSpec, PyTerrier
 from benchmarks.results.record import Protocol
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
@@ -146,6 +147,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
         raise InputError.at(path, None, str(error)) from error
     except ValidationError as error:
         raise explained(file, error, Experiment) from error
+    _check_first_stages(file, experiment)
     _check_rerankers(file, experiment)
     return experiment.model_copy(update={"measures": _measures(file, experiment)}), file.content
 
@@ -168,6 +170,15 @@ def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
         except InputError as error:
             raise file.error(("measures", index), str(error)) from error
     return list(names)
+
+
+def _check_first_stages(file: MarkedYaml, experiment: Experiment) -> None:
+    for index, spec in enumerate(experiment.first_stages):
+        if isinstance(spec, PyTerrier):
+            try:
+                check_pipeline(spec.pipeline)
+            except InputError as error:
+                raise file.error(("first_stages", index, "pipeline"), str(error)) from error
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:

@@ -105,7 +105,9 @@ def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
     values = spec.identity() if isinstance(spec, DatasetSpec) else spec.model_dump()
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
-    return inputs.by_content({name: value for name, value in values.items() if name != "name"})
+    content = inputs.by_content({name: value for name, value in values.items() if name != "name"})
+    own = values["pipeline"] if values.get("kind") == "pyterrier" else None
+    return content if own is None else [content, file_digest(source_of(own))]
 
 
 def _digest(value: Any) -> str:

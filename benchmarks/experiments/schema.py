@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.experiments.config import Experiment, RerankerSpec
-from benchmarks.first_stages.retrieval import Bm25, Dense, Given, Run
+from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
 from benchmarks.results import record
 from rerankers import stages
 from rerankers.interface import FAULTS, Usage
@@ -61,7 +61,18 @@ as in `--set protocol.repeats=3 'depths=[20,100]'`.
 
 def experiments() -> str:
     """The page on experiment files."""
-    models = (Experiment, DatasetSpec, Bm25, Dense, Run, Given, RerankerSpec, record.Protocol, record.Served)
+    models = (
+        Experiment,
+        DatasetSpec,
+        Bm25,
+        Dense,
+        Run,
+        PyTerrier,
+        Given,
+        RerankerSpec,
+        record.Protocol,
+        record.Served,
+    )
     return "\n".join([EXPERIMENTS, *("\n".join(_model(model)) for model in models)]).rstrip("\n")
 
 

@@ -1,7 +1,7 @@
 """First stages: who proposes the candidates.
 
-Four kinds, told apart by `kind` in an experiment file: `bm25`, `dense`, a TREC `run`, and `given` for a
-candidates file's own order. A plain string stands for a kind without options.
+Five kinds, told apart by `kind` in an experiment file: `bm25`, `dense`, a TREC `run`, a `pyterrier` pipeline,
+and `given` for a candidates file's own order. A plain string stands for a kind without options.
 """
 
 from __future__ import annotations
@@ -70,6 +70,23 @@ class Run(_Spec):
     name: str | None = None
 
 
+class PyTerrier(_Spec):
+    """A PyTerrier pipeline of one's own.
+
+    Attributes:
+        pipeline: `module:function`, in the working folder or an installed package. The function takes the
+            passages, an iterable of `{"docno": ..., "text": ...}`, and returns a transformer from queries to
+            results.
+        name: what tables call it; by default the function's name.
+        timed: ask one query after the other, and note what each takes; otherwise all at once.
+    """
+
+    kind: Literal["pyterrier"]
+    pipeline: str
+    name: str | None = None
+    timed: bool = True
+
+
 class Given(_Spec):
     """The candidates that the dataset brings along, in its own order."""
 
@@ -81,7 +98,8 @@ def _from_string(value: Any) -> Any:
 
 
 FirstStageSpec = Annotated[
-    Annotated[Bm25 | Dense | Run | Given, Field(discriminator="kind")], BeforeValidator(_from_string)
+    Annotated[Bm25 | Dense | Run | PyTerrier | Given, Field(discriminator="kind")],
+    BeforeValidator(_from_string),
 ]
 
 
@@ -141,6 +159,8 @@ def _retrieve(
             return _dense(spec, dataset, queries, depth, is_timed)
         case Run():
             return _run(spec, dataset, queries, depth)
+        case PyTerrier():
+            return _pyterrier(spec, dataset, queries, depth, is_timed and spec.timed)
         case Given():
             return _given(dataset, queries, depth)
 
@@ -192,6 +212,16 @@ def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Re
         **counts.nonzero(),
     }
     return Retrieved(hits=hits, described=described)
+
+
+def _pyterrier(
+    spec: PyTerrier, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool
+) -> Retrieved:
+    from benchmarks.first_stages import pyterrier
+
+    hits, seconds, described = pyterrier.search(spec.pipeline, dataset, queries, depth, is_timed=is_timed)
+    name = spec.name or spec.pipeline.partition(":")[2]
+    return Retrieved(hits=hits, seconds=seconds, described={**described, "name": name})
 
 
 def _given(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:

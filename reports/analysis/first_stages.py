@@ -14,7 +14,7 @@ UNNAMED = frozenset({"first-stage", "first stage"})
 def describe(described: Mapping[str, Any]) -> str:
     """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
     kind = str(described.get("kind", "first stage"))
-    if kind == "run":  # another's, known by its name alone
+    if kind in ("run", "pyterrier"):  # another's, known by its name alone
         kind = str(described.get("name", kind))
     if kind == "dense" and "model" in described:
         return f"dense {_model(str(described['model']))}"

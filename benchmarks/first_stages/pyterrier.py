@@ -1,0 +1,136 @@
+"""A PyTerrier pipeline of the user's own as a first stage (Macdonald and Tonellotto, ICTIR 2020).
+
+An experiment names a function `module:function`, which takes the dataset's passages and returns a transformer
+from queries to results. The function is imported, never evaluated from text. It may index the passages, or
+ignore them and open an index with the same passage ids.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import InputError, MissingExtraError
+from rerankers.files.fingerprints import file_digest
+from rerankers.registry import own_object, source_of
+from rerankers.stages import StageClock
+from rerankers.text.redaction import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
+
+    from benchmarks.datasets.sources import Dataset
+
+COLUMNS = ("qid", "docno", "score")
+MOST_CHARACTERS = 500  # of a pipeline as it prints itself
+
+Hits = dict[str, list[tuple[str, float]]]
+
+
+class Passages:
+    """A dataset's passages as PyTerrier's indexers take them; each iteration starts from the first one."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for doc_id, text in self._dataset.documents():
+            yield {"docno": doc_id, "text": text}
+
+
+def check_pipeline(name: str) -> Callable[[Passages], Any]:
+    """Return the function that an experiment names, without calling it.
+
+    Raises:
+        InputError: there is no such module or function.
+        MissingExtraError: PyTerrier is not installed.
+    """
+    try:
+        import pyterrier  # noqa: F401 - before the user's module, whose error would not name the extra
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError("a first stage of kind pyterrier", "pyterrier") from missing
+    function: Callable[[Passages], Any] | None = own_object(name, "first stage")
+    if not callable(function):
+        module, _, attribute = name.partition(":")
+        raise InputError(f"{module} has no function {attribute!r}. Define it, or correct the name")
+    return function
+
+
+def search(
+    name: str, dataset: Dataset, queries: Mapping[str, str], depth: int, *, is_timed: bool
+) -> tuple[Hits, dict[str, float], dict[str, Any]]:
+    """Run the pipeline, one query at a time where it is timed, else all at once.
+
+    Returns:
+        hits, best first, equal scores in the order of their ids; seconds by query id; and what ran.
+
+    Raises:
+        InputError: the function or its pipeline fails, or gives no results of these queries.
+        MissingExtraError: PyTerrier is not installed.
+    """
+    import pandas as pd
+    import pyterrier as pt
+
+    function = check_pipeline(name)
+    pipeline = _called(name, function, Passages(dataset))
+    if not isinstance(pipeline, pt.Transformer):
+        raise InputError(f"{name}: returned {type(pipeline).__name__}. Return a PyTerrier transformer")
+    frame = pd.DataFrame({"qid": list(queries), "query": list(queries.values())})
+    described = {
+        "kind": "pyterrier",
+        "pipeline": name,
+        "transformer": excerpt(repr(pipeline), MOST_CHARACTERS),
+        "module_sha256": file_digest(source_of(name)),
+        "pyterrier": importlib.metadata.version("pyterrier"),
+    }
+    if not is_timed:
+        return _hits(name, _called(name, pipeline, frame), queries, depth), {}, described
+    _called(name, pipeline, frame[:1])  # opens an index, starts Java: not the first query's fault
+    clock = StageClock()
+    hits: Hits = {}
+    seconds: dict[str, float] = {}
+    for place, (query_id, query) in enumerate(queries.items()):
+        started = clock.now()
+        results = _called(name, pipeline, frame[place : place + 1])
+        seconds[query_id] = clock.now() - started
+        hits |= _hits(name, results, {query_id: query}, depth)
+    return hits, seconds, described
+
+
+def _called(name: str, function: Callable[..., Any], argument: Any) -> Any:
+    try:
+        return function(argument)
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or "no reason given"
+        raise InputError(f"{name}: {type(error).__name__}: {reason}. Correct the pipeline") from error
+
+
+def _hits(name: str, results: pd.DataFrame, queries: Mapping[str, str], depth: int) -> Hits:
+    missing = [column for column in COLUMNS if column not in results.columns]
+    if missing:
+        columns = ", ".join(map(str, results.columns)) or "none"
+        raise InputError(
+            f"{name}: results have no column {missing[0]!r} (columns: {columns}). Retrieve first"
+        )
+    hits: Hits = {}
+    for query_id, doc_id, score in zip(*(results[column] for column in COLUMNS), strict=True):
+        if str(query_id) not in queries:
+            raise InputError(
+                f"{name}: results of a query {query_id!r} that was not asked. Keep the column qid"
+            )
+        hits.setdefault(str(query_id), []).append((str(doc_id), float(score)))
+    for query_id, found in hits.items():
+        found.sort(key=lambda hit: (-hit[1], hit[0]))
+        if len({doc_id for doc_id, _ in found}) < len(found):
+            raise InputError(
+                f"{name}: query {query_id!r} has a passage twice. Drop duplicates from its results"
+            )
+        if not all(math.isfinite(score) for _, score in found):
+            raise InputError(
+                f"{name}: query {query_id!r} has a score that is not a number. Correct the pipeline"
+            )
+        del found[depth:]
+    return hits
