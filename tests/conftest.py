@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -66,6 +66,33 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
         initializer_range=0.2,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> str:
+    """A random two-layer T5 with a SentencePiece-like tokenizer that knows ▁true and ▁false."""
+    import torch
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("tiny-t5")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_llm)
+    tokenizer.add_tokens(["▁true", "▁false"])
+    tokenizer.pad_token = tokenizer.unk_token
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_factor=3.0,
+    )
+    config.decoder_start_token_id = tokenizer.pad_token_id
+    T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 

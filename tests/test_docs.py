@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from benchmarks.cli import main as cli
 from benchmarks.experiments import schema
 from benchmarks.experiments.config import find_experiment, load_experiment
 from benchmarks.experiments.yaml_models import found
+from benchmarks.training_data.distillation_settings import load_distillation
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,7 +118,16 @@ def test_every_experiment_is_valid(page: Path, tmp_path: Path, monkeypatch: pyte
         if block.language == "yaml":
             path = tmp_path / "experiment.yaml"
             path.write_text(block.text, encoding="utf-8")
-            load_experiment(path)
+            load_settings_file(path)
+
+
+def load_settings_file(path: Path) -> None:
+    """Read an experiment, or the settings of a distillation, which its teacher tells apart."""
+    keys = yaml.safe_load(path.read_text(encoding="utf-8")).keys()
+    if "teacher" in keys:
+        load_distillation(str(path))
+    else:
+        load_experiment(path)
 
 
 def run_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +204,6 @@ def test_ready_experiments_that_pages_name_are_valid() -> None:
 
 
 def test_the_citation_is_this_version() -> None:
-    import yaml
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == project["version"]

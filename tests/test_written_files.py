@@ -16,7 +16,7 @@ QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "n
 
 APPENDED = {
     "benchmarks/training_data/cross_encoder.py": "the log of held-out lists",
-    "benchmarks/training_data/distillation.py": "lists of a teacher, of which torn ends are removed",
+    "benchmarks/training_data/appended.py": "lists and questions of a distillation, without torn ends",
     "rerankers/endpoints/ledger.py": "the ledger of what was spent",
     "rerankers/training/trainer.py": "the log of a training",
 }

@@ -157,6 +157,19 @@ class IrDataset(Dataset):
             for document in self._source.docs_iter():
                 yield document.doc_id, (self._text(document) or "").strip()
 
+    def fields(self, name: str) -> dict[str, str]:
+        """Return one field of every document that has it, by doc id."""
+        kind = self._source.docs_cls()
+        if name not in kind._fields:
+            known = ", ".join(field for field in kind._fields if field != "doc_id")
+            raise InputError(f"dataset {self._id!r} has no field {name!r} of its documents. It has {known}")
+        with _reading(self._id):
+            return {
+                document.doc_id: self._string(getattr(document, name), name)
+                for document in self._source.docs_iter()
+                if getattr(document, name) is not None
+            }
+
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
         """Look up texts by doc id in the document store."""
         with _reading(self._id):

@@ -25,9 +25,7 @@ def find_qrels(folder: Path, split: str | None) -> Path | None:
         InputError: there is no such split, or several files could be meant.
     """
     inside, beside = _in_folder(folder / "qrels"), beside_of(folder)
-    files: dict[str, list[Path]] = {}
-    for path in [*inside, *beside]:
-        files.setdefault(split_of(path), []).append(path)
+    files = _by_split([*inside, *beside])
     where = folder / "qrels" if inside else folder
     names = ", ".join(files)
     if split is not None and split not in files:
@@ -42,6 +40,18 @@ def find_qrels(folder: Path, split: str | None) -> Path | None:
         both = " and ".join(str(path.relative_to(folder)) for path in chosen)
         raise InputError.at(folder, None, f"{both} are judgements of one split; remove one of them")
     return chosen[0]
+
+
+def splits_of(folder: Path) -> list[str]:
+    """Return the splits of which a folder has judgements."""
+    return list(_by_split([*_in_folder(folder / "qrels"), *beside_of(folder)]))
+
+
+def _by_split(paths: list[Path]) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in paths:
+        files.setdefault(split_of(path), []).append(path)
+    return files
 
 
 def beside_of(folder: Path) -> list[Path]:

@@ -15,7 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates.file import candidates_stem, read_candidates
 from benchmarks.datasets.exclusion import NONE, default_rule, excluded_passages
-from benchmarks.datasets.formats.collection import find_part, read_passages, read_queries
+from benchmarks.datasets.formats.collection import (
+    find_part,
+    has_part,
+    read_fields,
+    read_passages,
+    read_queries,
+)
 from benchmarks.datasets.qrels_files import beside_of, find_qrels
 from benchmarks.datasets.readers import read_qrels
 from rerankers.errors import InputError, UnknownNameError
@@ -143,6 +149,14 @@ class Dataset(ABC):
             InputError: the dataset lacks one of them.
         """
 
+    def fields(self, name: str) -> dict[str, str]:
+        """Return one field of every passage that has it, such as its title, by doc id.
+
+        Raises:
+            InputError: no passage has such a field.
+        """
+        raise InputError(f"{self.name} has no {name!r} of its passages. Name a folder or an ir_datasets id")
+
 
 class _FileDataset(Dataset):
     """A dataset whose passages are read from a file, once, and held in memory.
@@ -185,16 +199,23 @@ class _FileDataset(Dataset):
                 raise InputError.at(self._corpus, None, f"passage {doc_id!r} is not in here; add it")
         return {doc_id: self._passages[doc_id] for doc_id in doc_ids}
 
+    def fields(self, name: str) -> dict[str, str]:
+        return super().fields(name) if self._given_passages is not None else read_fields(self._corpus, name)
 
-def open_dataset(spec: DatasetSpec | str) -> Dataset:
+
+def open_dataset(spec: DatasetSpec | str, *, needs_queries: bool = True) -> Dataset:
     """Open a dataset; passages are read when they are first asked for.
+
+    Args:
+        spec: the dataset.
+        needs_queries: False accepts a folder that holds passages alone.
 
     Raises:
         InputError: a file is missing or wrong, or the name is unknown.
     """
     if isinstance(spec, str):
         spec = DatasetSpec.model_validate(spec)
-    dataset = _open(spec)
+    dataset = _open(spec, needs_queries)
     dataset.exclusion = spec.exclusion or dataset.exclusion
     if dataset.exclusion == NONE:
         dataset.excluded = {}
@@ -209,12 +230,12 @@ def open_dataset(spec: DatasetSpec | str) -> Dataset:
     return dataset
 
 
-def _open(spec: DatasetSpec) -> Dataset:
+def _open(spec: DatasetSpec, needs_queries: bool) -> Dataset:
     if spec.candidates is not None:
         return _open_candidates(user_path(spec.candidates), spec)
     if spec.folder is not None:
         folder = user_path(spec.folder)
-        return _open_folder(folder, spec.name or folder.resolve().name, spec.split)
+        return _open_folder(folder, spec.name or folder.resolve().name, spec.split, needs_queries)
     assert spec.id is not None  # noqa: S101 - the specification's own validator
     if spec.id == "bundled":
         return _open_folder(BUNDLED, spec.name or "bundled", "test")
@@ -255,10 +276,13 @@ def unknown_dataset(dataset_id: str) -> InputError:
     return InputError(f"unknown dataset {dataset_id!r}: {reason}")
 
 
-def _open_folder(folder: Path, name: str, split: str | None) -> Dataset:
+def _open_folder(folder: Path, name: str, split: str | None, needs_queries: bool = True) -> Dataset:
     if not folder.is_dir():
         raise InputError.at(folder, None, "no such folder; check the path")
-    corpus, queries_file = find_part(folder, "corpus"), find_part(folder, "queries")
+    corpus = find_part(folder, "corpus")
+    if not needs_queries and not has_part(folder, "queries"):
+        return _FileDataset(name, {}, {}, corpus=corpus)
+    queries_file = find_part(folder, "queries")
     queries = read_queries(queries_file)
     qrels_file = find_qrels(folder, split)
     qrels = {} if qrels_file is None else _qrels_of(queries, qrels_file, queries_file)

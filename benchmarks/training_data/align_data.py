@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.datasets.sources import DatasetSpec, open_dataset
     from benchmarks.training_data.alignment import write_alignment
 
-    dataset = open_dataset(DatasetSpec.model_validate(options.dataset))
+    dataset = open_dataset(DatasetSpec.model_validate(options.dataset), needs_queries=False)
     count = write_alignment(dataset, options.out, options.limit, options.words, options.seed)
     say(f"{count} passages in {options.out}")
     return 0

@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write ranking data, or what an earlier call left to write."""
-    from benchmarks.training_data.distillation import distill, load_distillation
+    from benchmarks.training_data.distillation import distill
+    from benchmarks.training_data.distillation_settings import load_distillation
 
     overrides = list(options.set)
     if options.limit is not None:

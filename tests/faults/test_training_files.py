@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.training_data.distillation import load_distillation
+from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.pe_rank import load_settings
 from rerankers.pe_rank.prompt import PLACEHOLDER
 from rerankers.training.data.records import read_alignment, read_ranking

@@ -33,13 +33,7 @@ def find_part(folder: Path, part: str) -> Path:
     Raises:
         InputError: there is none, or several in different forms.
     """
-    found: dict[str, Path] = {}
-    for stem in _STEMS[part]:
-        for suffix in (*SUFFIXES, _TABLE):
-            for compression in ("", *COMPRESSED):
-                path = folder / f"{stem}{suffix}{compression}"
-                if path.exists() and not path.is_dir():
-                    found.setdefault(f"{stem}{suffix}", path)
+    found = _parts(folder, part)
     if not found:
         reason = f"there is no {part}.jsonl or {part}.tsv in this folder; it needs corpus and queries"
         if (folder / part).is_dir():
@@ -49,6 +43,23 @@ def find_part(folder: Path, part: str) -> Path:
         names = " and ".join(path.name for path in found.values())
         raise InputError.at(folder, None, f"{names} are both here; remove one of them")
     return next(iter(found.values()))
+
+
+def has_part(folder: Path, part: str) -> bool:
+    """Whether a folder has a file of its `corpus` or `queries`."""
+    return bool(_parts(folder, part))
+
+
+def _parts(folder: Path, part: str) -> dict[str, Path]:
+    """Return the files of a part by their name without a compression."""
+    found: dict[str, Path] = {}
+    for stem in _STEMS[part]:
+        for suffix in (*SUFFIXES, _TABLE):
+            for compression in ("", *COMPRESSED):
+                path = folder / f"{stem}{suffix}{compression}"
+                if path.exists() and not path.is_dir():
+                    found.setdefault(f"{stem}{suffix}", path)
+    return found
 
 
 def read_passages(path: Path) -> dict[str, str]:
@@ -66,6 +77,21 @@ def read_passages(path: Path) -> dict[str, str]:
             texts_of(row, _TEXTS["corpus"]),
         )
     return _some(path, passages)
+
+
+def read_fields(path: Path, name: str) -> dict[str, str]:
+    """Return one field of the passages that have it, such as their title, by passage id.
+
+    Raises:
+        InputError: a line is wrong, or no passage has the field.
+    """
+    fields: dict[str, str] = {}
+    for row in _rows(path, "corpus"):
+        if row.values.get(name) is not None:
+            fields[row.identifier(row.first_key(_IDS["corpus"]))] = row.text(name)
+    if not any(map(str.strip, fields.values())):
+        raise InputError.at(path, None, f"no passage has a {name!r}. Name the field that holds it")
+    return fields
 
 
 def read_queries(path: Path) -> dict[str, str]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.cli.main import main
-from benchmarks.training_data.distillation import Distillation, distill, draw, load_distillation
+from benchmarks.training_data.distillation import distill, draw
+from benchmarks.training_data.distillation_settings import Distillation, load_distillation
 from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError
 from rerankers.training.data.records import read_alignment, read_ranking
@@ -64,9 +65,21 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_lists_are_in_the_teachers_order_and_are_read_back(folder: Path) -> None:
     out = folder / "lists.jsonl"
     assert distill(settings(folder), out) == 5  # the judged queries
-    for record in read_ranking(out):
-        assert record.ranking == (3, 2, 1, 0)  # the teacher turns any order around
+    for line, record in zip(lines(out)[1:], read_ranking(out), strict=True):
+        ranked = [line["doc_ids"][place] for place in record.ranking]
+        assert ranked == sorted(ranked, reverse=True)  # the teacher turns the first stage's order around
         assert set(record.passages) <= set(PASSAGES.values())
+
+
+def test_the_teacher_reads_candidates_in_the_first_stages_order_and_the_list_shows_them_shuffled(
+    folder: Path,
+) -> None:
+    out = folder / "lists.jsonl"
+    distill(settings(folder, "teacher=first-stage", "candidates.per_list=8"), out)
+    shown = [line["doc_ids"] for line in lines(out)[1:]]
+    assert len({tuple(doc_ids) for doc_ids in shown}) > 1
+    for line, doc_ids in zip(lines(out)[1:], shown, strict=True):
+        assert [doc_ids[place] for place in line["ranking"]] == [f"d{number}" for number in range(8)]
 
 
 def test_the_file_names_its_teacher_and_settings_and_each_list_the_digest(folder: Path) -> None:
@@ -99,14 +112,14 @@ def test_a_longer_file_begins_with_the_lists_of_a_shorter_one(folder: Path) -> N
 def test_lists_of_other_settings_are_never_mixed(folder: Path, change: str) -> None:
     out = folder / "lists.jsonl"
     distill(settings(folder, "limit=2"), out)
-    with pytest.raises(InputError, match="other settings or another teacher"):
+    with pytest.raises(InputError, match="other settings or other models"):
         distill(settings(folder, change), out)
 
 
 def test_a_file_of_something_else_is_left_alone(folder: Path) -> None:
     out = folder / "distill.yaml"
     before = out.read_bytes()
-    with pytest.raises(InputError, match="no line of a distillation"):
+    with pytest.raises(InputError, match="not a line of a distillation"):
         distill(settings(folder), out)
     assert out.read_bytes() == before
 

@@ -13,7 +13,7 @@ import yaml
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.training_data.cross_encoder import Settings as CrossEncoderSettings
-from benchmarks.training_data.distillation import Distillation
+from benchmarks.training_data.distillation_settings import Distillation
 from benchmarks.training_data.files import READY, read_settings
 from benchmarks.training_data.pe_rank import load_settings, train
 from reports.tables.by_name import table

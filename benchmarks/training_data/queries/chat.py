@@ -1,0 +1,128 @@
+"""Questions that a chat model writes about passages, through the chat backends of the rerankers."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.training_data.queries.writers import Question, QuestionWriter
+from rerankers.chat.backends import open_chat
+from rerankers.chat.conversation import ChatCall
+from rerankers.chat.options import ChatOptions
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.interface import Cost
+from rerankers.stages import StageClock
+from rerankers.text.words import split_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.training_data.queries.settings import ChatQuestions
+    from rerankers.chat.conversation import ChatAnswer, Message, Talk
+    from rerankers.endpoints.prices import Budget
+    from rerankers.interface import Usage
+
+_NUMBERED = re.compile(
+    r"^(?:[-*•–]\s+|\(?\d{1,3}[.):](?!\d)\s*|(?:Q|Query|Question)\s*\d*\s*[:.]\s*)", re.IGNORECASE
+)
+_QUOTES = ('""', "''", "“”", "‘’", "«»", "``", "**")
+
+
+class ChatWriter(QuestionWriter):
+    """Asks a chat model once a passage.
+
+    Raises:
+        InputError: the prompt template is unknown, an option does not fit, or a key is missing.
+        ModelError: the model does not load.
+    """
+
+    def __init__(self, source: ChatQuestions) -> None:
+        self._template = _template(source.prompt, source.per_passage)
+        self._source = source
+        self.batch = source.batch
+        self._chat = open_chat(
+            ChatOptions(**{name: getattr(source, name) for name in ChatOptions.model_fields})
+        )
+        self._cost = Cost()
+
+    def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
+        """Ask about all passages side by side."""
+        return self._chat.run([self._talk(text) for _, text in passages], StageClock())
+
+    def _talk(self, passage: str) -> Talk[list[Question]]:
+        shown = "".join(split_words(passage)[: self._source.passage_words])
+        values = {"passage": shown, "count": str(self._source.per_passage)}
+        content = re.sub(r"\{(passage|count)\}", lambda match: values[match[1]], self._template)
+        messages: list[Message] = [{"role": "user", "content": content}]
+        answer = yield ChatCall(messages, self._source.max_new_tokens, self._cost)
+        return read_questions(answer, self._source.per_passage)
+
+    def describe(self) -> dict[str, object]:
+        """Return the backend as used."""
+        return self._chat.describe()
+
+    def usage(self) -> Usage:
+        """Return the calls, tokens and dollars of all questions so far."""
+        return self._cost.usage
+
+    def pay_from(self, budget: Budget) -> None:
+        """Stop before calls could cost more than a budget has left."""
+        self._chat.pay_from(budget)
+
+    def close(self) -> None:
+        """Close the backend's connections."""
+        self._chat.close()
+
+
+def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
+    """Return the questions of an answer, one a line, with what is wrong about each.
+
+    Numbers, bullets and quotation marks around a question are taken off. A line that ends in a colon
+    announces questions. Of an answer that was cut off, the last line is not whole.
+
+    Args:
+        answer: of the model.
+        count: questions that were asked for.
+    """
+    if answer.end == "refused":
+        return [Question("", "refused")] * count
+    lines = [line for line in map(_bare, answer.text.splitlines()) if line]
+    questions: list[Question] = []
+    usable = 0
+    for place, line in enumerate(lines):
+        if answer.end == "cut_off" and place == len(lines) - 1:
+            questions.append(Question(line, "cut_off"))
+        elif line.endswith(":"):
+            questions.append(Question(line, "malformed"))
+        elif usable == count:
+            questions.append(Question(line, "surplus"))
+        else:
+            questions.append(Question(line))
+            usable += 1
+    cut = any(question.fault == "cut_off" for question in questions)
+    return questions + [Question("", "missing")] * max(0, count - usable - cut)
+
+
+def _bare(line: str) -> str:
+    """Return a line without what models write around a question."""
+    text = _NUMBERED.sub("", line.strip()).strip()
+    for pair in _QUOTES:
+        if len(text) > 1 and text[0] == pair[0] and text[-1] == pair[1]:
+            text = text[1:-1].strip("*").strip()
+    return text
+
+
+def _template(prompt: str, count: int) -> str:
+    """Return a template of one's own, or the one of that name."""
+    if "{" in prompt:
+        return prompt
+    named = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+    if prompt not in named:
+        if any(character.isspace() for character in prompt):
+            raise InputError(
+                "queries.prompt: a prompt template needs {passage}. Write where the passage goes"
+            )
+        raise UnknownNameError("prompt", prompt, named)
+    return str(named[prompt]["one" if count == 1 else "several"]).strip()

@@ -1,0 +1,207 @@
+"""Makes training queries from the passages of a collection, in a file that a killed run goes on with.
+
+The file lies beside the lists, `NAME.queries.jsonl`. Its first line says how the questions were made, each
+other line holds the questions about one passage, in the order in which passages were drawn:
+
+    {"doc_id": "d7", "questions": [{"query_id": "d7/0", "query": "..."},
+                                   {"query_id": "d7/1", "query": "...", "fault": "duplicate"}]}
+
+A question with a `fault` is not used. One that repeats a query of the evaluation names it (`repeats`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.measuring.progress import Progress, say
+from benchmarks.training_data.appended import Appended
+from benchmarks.training_data.queries.near_duplicates import normalized_words
+from benchmarks.training_data.queries.settings import defining_settings
+from benchmarks.training_data.queries.writers import open_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from benchmarks.datasets.sources import Dataset
+    from benchmarks.training_data.queries.evaluation_queries import ProtectedQueries
+    from benchmarks.training_data.queries.settings import MadeQuerySource
+    from benchmarks.training_data.queries.writers import Question
+    from rerankers.endpoints.prices import Budget
+
+REPEATS = "test_query"
+"""The fault of a question that repeats a query of the evaluation."""
+
+
+class MadeQueries(NamedTuple):
+    """Training queries made from passages.
+
+    Attributes:
+        texts: by query id, in the order in which they were made.
+        sources: the doc id of the passage that each was made from, by query id.
+        counts: for the record: passages read, questions written and used, and faults by kind.
+    """
+
+    texts: dict[str, str]
+    sources: dict[str, str]
+    counts: dict[str, Any]
+
+
+def queries_file(out: Path) -> Path:
+    """Return the file of the questions that lists in `out` were made from."""
+    return out.with_name(f"{out.name.removesuffix('.jsonl')}.queries.jsonl")
+
+
+class QueryMaker:
+    """Has questions written about drawn passages, and decides which of them are used.
+
+    Args:
+        source: the settings.
+        dataset: whose passages.
+        protected: queries of the evaluation, which no question may repeat.
+        seed: of the order of passages, and of what a model draws.
+        path: the file.
+
+    Raises:
+        InputError: the settings do not fit, or the file was made with others.
+        ModelError: a model does not load.
+    """
+
+    def __init__(
+        self, source: MadeQuerySource, dataset: Dataset, protected: ProtectedQueries, seed: int, path: Path
+    ) -> None:
+        self._source, self._dataset, self._protected = source, dataset, protected
+        self._seed, self._path = seed, path
+        self._writer = open_writer(source, dataset, seed)
+        self._seen: set[tuple[str, ...]] = set()
+
+    def make(self, needed: int | None, budget: Budget | None) -> MadeQueries:
+        """Make queries until there are `needed` ones, or until the passages end.
+
+        Raises:
+            InputError: what calls cost is not known, though there is a budget.
+            BackendError: an endpoint failed for good, or the budget is spent; what was written stays.
+        """
+        try:
+            if budget is not None:
+                self._writer.pay_from(budget)
+            with Appended(self._path, self._about(), ["doc_id", "questions"]) as file:
+                return self._make(file, needed)
+        finally:
+            self._writer.close()
+
+    def _about(self) -> dict[str, Any]:
+        about = {
+            "queries": dict(defining_settings(self._source)),
+            "dataset": {"name": self._dataset.name, "passages": self._dataset.fingerprint},
+            "test_queries": self._protected.identity(),
+            "seed": self._seed,
+            "model_revision": self._writer.describe().get("revision"),
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        return {"digest": digest, **about}
+
+    def _make(self, file: Appended, needed: int | None) -> MadeQueries:
+        rows = file.rows
+        used = sum(map(self._count, rows))
+        todo = self._undone({row["doc_id"] for row in rows}, needed is not None and used >= needed)
+        with Progress("queries", needed or len(rows) + len(todo), used if needed else len(rows)) as progress:
+            places = iter(todo)
+            while (needed is None or used < needed) and (batch := list(islice(places, self._writer.batch))):
+                texts = self._dataset.texts(batch)
+                passages = [(doc_id, texts[doc_id]) for doc_id in batch]
+                written = [
+                    self._row(doc_id, questions)
+                    for (doc_id, _), questions in zip(passages, self._writer.write(passages), strict=True)
+                ]
+                file.append(written)
+                more = sum(sum("fault" not in each for each in row["questions"]) for row in written)
+                used += more
+                progress.advance(more if needed else len(batch))
+        return self._made(rows)
+
+    def _undone(self, done: set[str], is_enough: bool) -> list[str]:
+        """Return doc ids in an order of their own, so that any number of them is a fair sample."""
+        if is_enough:
+            return []
+        doc_ids = [doc_id for doc_id, _ in self._dataset.documents()]
+        random.Random(self._seed).shuffle(doc_ids)  # noqa: S311 - sampling, not secrets
+        return [doc_id for doc_id in doc_ids if doc_id not in done]
+
+    def _count(self, row: dict[str, Any]) -> int:
+        """Return the number of used questions of a row that was read back, and remember them."""
+        used = [each for each in row["questions"] if "fault" not in each]
+        self._seen |= {normalized_words(each["query"]) for each in used}
+        return len(used)
+
+    def _row(self, doc_id: str, questions: Sequence[Question]) -> dict[str, Any]:
+        return {
+            "doc_id": doc_id,
+            "questions": [
+                {"query_id": f"{doc_id}/{number}", "query": question.text, **self._fault(question)}
+                for number, question in enumerate(questions)
+            ],
+        }
+
+    def _fault(self, question: Question) -> dict[str, Any]:
+        """Say why a question is not used; nothing for one that is, which later ones must not repeat."""
+        words = normalized_words(question.text)
+        if question.fault is not None:
+            return {"fault": question.fault}
+        if not words:
+            return {"fault": "empty"}
+        if len(words) < self._source.shortest_words:
+            return {"fault": "too_short"}
+        if len(words) > self._source.longest_words:
+            return {"fault": "too_long"}
+        if words in self._seen:
+            return {"fault": "duplicate"}
+        repeated = self._protected.find(question.text)
+        if repeated is not None:
+            return {"fault": REPEATS, "repeats": repeated.text, "similarity": round(repeated.similarity, 3)}
+        self._seen.add(words)
+        return {}
+
+    def _made(self, rows: Sequence[dict[str, Any]]) -> MadeQueries:
+        texts: dict[str, str] = {}
+        sources: dict[str, str] = {}
+        faults: Counter[str] = Counter()
+        for doc_id, question in _questions(rows):
+            if "fault" in question:
+                faults[question["fault"]] += 1
+            else:
+                texts[question["query_id"]] = " ".join(question["query"].split())
+                sources[question["query_id"]] = doc_id
+        counts = {
+            "kind": self._source.kind,
+            "passages": len(rows),
+            "questions": sum(len(row["questions"]) for row in rows),
+            "usable": len(texts),
+            "faults": dict(sorted(faults.items())),
+        }
+        _say_counts(counts, self._path)
+        usage = self._writer.usage()
+        if usage.llm_calls:
+            say(
+                f"{usage.llm_calls} calls for questions, {usage.calls_replayed} of them replayed: "
+                f"{usage.prompt_tokens:,} prompt tokens, {usage.generated_tokens:,} generated, "
+                f"${usage.dollars:.4f}"
+            )
+        return MadeQueries(texts, sources, counts)
+
+
+def _questions(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in rows:
+        for question in row["questions"]:
+            yield row["doc_id"], question
+
+
+def _say_counts(counts: dict[str, Any], path: Path) -> None:
+    faults = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["faults"].items())
+    without = f", without {faults}" if faults else ""
+    say(f"{counts['usable']} usable queries from {counts['passages']} passages{without}; all are in {path}")

@@ -1,0 +1,106 @@
+"""What writes questions about passages: titles, a chat model, or a sequence-to-sequence model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from benchmarks.training_data.queries.settings import ChatQuestions, Seq2SeqQuestions, Titles
+from rerankers.interface import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.datasets.sources import Dataset
+    from benchmarks.training_data.queries.settings import MadeQuerySource
+    from rerankers.endpoints.prices import Budget
+
+WritingFault = Literal["missing", "surplus", "malformed", "cut_off", "refused"]
+"""What a writer itself says against a question: it was not written, was one too many, is not a question,
+was cut
+off by the limit of tokens, or was withheld by the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as it was written about a passage; `fault` says why it cannot be used."""
+
+    text: str
+    fault: WritingFault | None = None
+
+
+class QuestionWriter(ABC):
+    """Writes questions about passages."""
+
+    batch: int = 256
+    """Passages that are handed over at once."""
+
+    @abstractmethod
+    def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
+        """Return the questions about each passage, given by doc id and text; the same for equal arguments.
+
+        Raises:
+            BackendError: an endpoint failed for good.
+            ModelError: a model cannot take a passage.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """What was really used, for the record. JSON values."""
+
+    def usage(self) -> Usage:
+        """Return the calls, tokens and dollars of all questions so far."""
+        return Usage()
+
+    def pay_from(self, budget: Budget) -> None:  # noqa: B027 - most writers cost nothing
+        """Stop before calls could cost more than a budget has left.
+
+        Raises:
+            InputError: what the calls cost is not known.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most writers hold nothing that needs closing
+        """Release connections and files."""
+
+
+class TitleWriter(QuestionWriter):
+    """Takes the title of each passage.
+
+    Raises:
+        InputError: the dataset's passages have no such field.
+    """
+
+    def __init__(self, dataset: Dataset, field: str) -> None:
+        self._titles = dataset.fields(field)
+
+    def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
+        """Return one title for each passage; it is empty where a passage has none."""
+        return [[Question(self._titles.get(doc_id, ""))] for doc_id, _ in passages]
+
+    def describe(self) -> dict[str, object]:
+        """Return nothing: the collection says it all."""
+        return {}
+
+
+def open_writer(source: MadeQuerySource, dataset: Dataset, seed: int) -> QuestionWriter:
+    """Open what the settings name; models are loaded.
+
+    Raises:
+        InputError: an option does not fit, or the passages have no titles.
+        ModelError: a model does not load.
+        MissingExtraError: the `openai` package is not installed.
+    """
+    match source:
+        case Titles():
+            return TitleWriter(dataset, source.field)
+        case ChatQuestions():
+            from benchmarks.training_data.queries.chat import ChatWriter
+
+            return ChatWriter(source)
+        case Seq2SeqQuestions():
+            from benchmarks.training_data.queries.seq2seq import Seq2SeqWriter
+
+            return Seq2SeqWriter(source, seed)
+        case _:
+            assert_never(source)

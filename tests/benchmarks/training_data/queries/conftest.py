@@ -1,0 +1,124 @@
+"""A small collection without training queries, and a chat endpoint that answers with scripted questions."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ABSTRACTS = {
+    "d0": ("Sorting by Merging Runs", "runs of sorted items are merged"),
+    "d1": ("Paging in Virtual Memory", "pages are fetched on demand"),
+    "d2": ("sorting by merging runs!", "a second paper of nearly the same name"),
+    "d3": ("Deadlock", "processes wait for one another"),
+    "d4": ("Garbage Collection of Linked Lists", "cells are marked and swept"),
+    "d5": ("", "a note without a title"),
+    "d6": ("Parsing of Context-Free Languages in Cubic Time", "a table is filled"),
+    "d7": ("Hashing with Open Addressing", "collisions are resolved by probing"),
+}
+TEST_QUERY = "context free languages: parsing of, in cubic time"
+"""Its words are those of a title in another order."""
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """A folder `abstracts` with passages alone, and settings that take their titles as queries."""
+    (tmp_path / "abstracts").mkdir()
+    rows = [
+        json.dumps({"_id": doc_id, "title": title, "text": text})
+        for doc_id, (title, text) in ABSTRACTS.items()
+    ]
+    (tmp_path / "abstracts" / "corpus.jsonl").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def judge() -> Callable[[Path, str], None]:
+    """Adds a query and its judgement to a collection, as the split of that name."""
+
+    def add(folder: Path, split: str, query_id: str = "t1", text: str = TEST_QUERY) -> None:
+        (folder / "abstracts" / "qrels").mkdir(exist_ok=True)
+        with (folder / "abstracts" / "queries.jsonl").open("a") as file:
+            file.write(json.dumps({"_id": query_id, "text": text}) + "\n")
+        lines = f"query-id\tcorpus-id\tscore\n{query_id}\td6\t1\n"
+        (folder / "abstracts" / "qrels" / f"{split}.tsv").write_text(lines)
+
+    return add
+
+
+@pytest.fixture
+def write_settings(collection: Path, tiny_encoder: str) -> Callable[..., Path]:
+    """Writes the settings of a distillation with a dense first stage; keywords replace its keys."""
+
+    def write(**changes: Any) -> Path:
+        content = {
+            "dataset": "./abstracts",
+            "queries": "titles",
+            "first_stage": {"kind": "dense", "encoder": tiny_encoder},
+            "candidates": {"depth": 5, "per_list": 4},
+            "teacher": "reverse",
+            **changes,
+        }
+        path = collection / "distill.yaml"
+        path.write_text(json.dumps(content))  # which is YAML too
+        return path
+
+    return write
+
+
+class ChatEndpoint:
+    """What the endpoint answers to a prompt, and the prompts that it was sent."""
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+        self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("which question is this?", "stop")
+        self.url = ""
+
+
+@pytest.fixture
+def chat_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatEndpoint]:
+    """A real HTTP server that speaks the chat API; a call counts 1,000 prompt and 100 generated tokens."""
+    endpoint = ChatEndpoint()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            prompt = body["messages"][-1]["content"]
+            endpoint.prompts.append(prompt)
+            text, reason = endpoint.answer(prompt)
+            message = {"role": "assistant", "content": text}
+            content = json.dumps(
+                {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "scripted",
+                    "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+                    "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+                }
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    yield endpoint
+    server.shutdown()
+    thread.join()
+    server.server_close()
