@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from benchmarks.cli import main as cli
+from benchmarks.cli.extensions import extension_commands
 from benchmarks.experiments import schema
 from benchmarks.experiments.config import find_experiment, load_experiment
 from benchmarks.experiments.yaml_models import found
@@ -99,7 +100,7 @@ def test_every_command_is_one(page: Path) -> None:
             where = f"{page.name}:{block.line}: {shlex.join(words)}"
             try:
                 with contextlib.redirect_stderr(io.StringIO()) as told:
-                    options, _ = cli._parser().parse_known_args(words[1:])
+                    options, _ = cli.build_parser(extension_commands()).parse_known_args(words[1:])
             except (SystemExit, argparse.ArgumentError):
                 pytest.fail(f"{where}: {told.getvalue()}")
             config = str(getattr(options, "config", "") or "")

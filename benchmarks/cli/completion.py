@@ -38,16 +38,6 @@ complete -o filenames -F _rerankbench rerankbench
 """
 
 
-class Suggested(tuple[str, ...]):
-    """Choices of an option that completion offers, and that do not keep other values out."""
-
-    __slots__ = ()
-
-    def __contains__(self, value: object) -> bool:
-        """Let the command itself judge the value, whose error says more."""
-        return True
-
-
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """What a shell has to read to complete the parser's commands, options and their values."""
     if shell == "fish":

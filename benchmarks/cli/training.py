@@ -32,7 +32,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         f"{train.epilog}\n\non several devices (DDP, FSDP, DeepSpeed: as `accelerate config` says):\n"
         "  accelerate launch -m benchmarks.cli train rank rank.yaml"
     )
-    train.set_defaults(command=lambda _: _help(train))
+    train.set_defaults(command=lambda _: _help(train), kept="what was saved is kept")
     tools = train.add_subparsers(metavar="WHAT", title="what to do")
     for stage, what in STAGES.items():
         added = _add(
@@ -107,7 +107,7 @@ def _add_module(commands: Any, common: argparse.ArgumentParser, name: str, what:
     def parse_with_arguments(arguments: Any = None, namespace: Any = None) -> Any:
         brought = import_module(module)
         brought.add_arguments(parser)
-        parser.set_defaults(command=brought.run)
+        parser.set_defaults(command=brought.run, kept="what was saved is kept")
         return parse(arguments, namespace)
 
     parser.parse_known_args = parse_with_arguments  # type: ignore[assignment, method-assign]

@@ -1,0 +1,73 @@
+"""`rerankbench run`: an experiment, measured or resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.cli.command import Command
+from rerankers.text.printable import printable
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="an experiment file, - for standard input, or the name of a ready experiment",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N queries of each dataset")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="result folder (default: runs/NAME)")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the experiment"
+    )
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="measure here, or on the Ray cluster that $RAY_ADDRESS names (extra `ray`)",
+    )
+    parser.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be run, and run nothing")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from benchmarks.executors.local import run
+    from benchmarks.executors.ray import on_cluster
+    from benchmarks.experiments.config import find_experiment, load_experiment
+    from benchmarks.experiments.dry_run import outlook
+
+    overrides = list(options.set)
+    if options.limit is not None:
+        overrides.append(f"limit={options.limit}")
+    if options.budget is not None:
+        overrides.append(f"budget={options.budget}")
+    experiment, config = load_experiment(find_experiment(options.config), overrides)
+    folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
+    if options.dry_run:
+        for line in outlook(experiment, folder):
+            print(printable(line))
+        return 0
+    outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)
+    done = outcome.cells - len(outcome.failures)
+    cost = f" for ${outcome.dollars:.4f} at list price" if outcome.dollars else ""
+    print(
+        f"{done} of {outcome.cells} cells done{cost}; results in {folder}; next: rerankbench report {folder}"
+    )
+    return outcome.exit_status
+
+
+RUN = Command(
+    name="run",
+    summary="run an experiment, or resume it",
+    examples=(
+        "demo",
+        "my-experiment.yaml --limit 5",
+        "my-experiment.yaml --set protocol.repeats=3 depths=[20,100] --out runs/deep",
+    ),
+    run=_run,
+    add_arguments=_add_arguments,
+    kept="finished queries are kept",
+)

@@ -1,0 +1,73 @@
+"""The commands `rerankbench report` and `rerankbench table`, which the command line finds as entry points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.cli.command import Command, Suggested
+from reports.tables.layouts import LAYOUTS
+from rerankers.files.paths import STANDARD_OUTPUT, output_path
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="system that tests refer to (default: first stage)"
+    )
+
+
+def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_inputs(parser)
+    parser.add_argument("--out", type=output_path, metavar="FILE.html", help="default: DIR/report.html")
+
+
+def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_inputs(parser)
+    parser.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
+    parser.add_argument(
+        "--layout",
+        choices=Suggested(LAYOUTS),
+        default="headline",
+        metavar="NAME",
+        help=f"{', '.join(LAYOUTS)}, or columns such as nDCG@10,p50,stage:decode (default: headline)",
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from benchmarks.results.store import trusted
+    from reports.formats.html import report
+
+    with trusted(options.folders):
+        page = report(options.folders, options.out, options.baseline)
+    if page != STANDARD_OUTPUT:
+        print(page)
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from benchmarks.results.store import trusted
+    from reports.tables.by_name import table
+
+    with trusted(options.folders):
+        print(table(options.folders, options.format, options.layout, options.baseline))
+    return 0
+
+
+REPORT = Command(
+    name="report",
+    summary="make an HTML report of results",
+    examples=("runs/demo", "runs/a runs/b --out both.html"),
+    run=_report,
+    add_arguments=_add_report_arguments,
+)
+TABLE = Command(
+    name="table",
+    summary="print a table of results",
+    examples=("runs/demo --format latex", "runs/demo --format csv"),
+    run=_table,
+    add_arguments=_add_table_arguments,
+)
