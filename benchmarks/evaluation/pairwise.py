@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.evaluation.statistics import bonferroni, holm, is_constant, random_signs
+from benchmarks.evaluation.statistics import (
+    SIGN_TOLERANCE,
+    bonferroni,
+    flip_p_values,
+    holm,
+    is_constant,
+    sign_flips,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TIE = 5e-5  # values that differ by less are printed alike by evaluation tools
-_BLOCK = 500  # sign flips at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,8 @@ def compare_all(
         raise ValueError("the systems need values for the same queries, one each")
     first, second = np.triu_indices(len(samples), 1)
     matrix = np.stack(samples)
-    t_tests, effects, counts = _one_by_one(matrix, first, second)
-    permutations = _permutations(matrix, first, second, resamples, seed)
+    t_tests, effects, counts, least_extreme = _one_by_one(matrix, first, second)
+    permutations = _permutations(matrix, first, second, least_extreme, resamples, seed)
     t_holm, t_bonferroni, permutation_holm, permutation_bonferroni = (
         list(correct({str(place): p for place, p in enumerate(p_values.tolist())}).values())
         for p_values in (t_tests, permutations)
@@ -100,12 +106,14 @@ def compare_all(
 
 def _one_by_one(
     matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """P-values of the t-test, effect sizes, and wins, ties and losses of each pair."""
+) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
+    """Return of each pair the t-test's p-value, the effect size, (wins, ties, losses), and the least extreme
+    sum of differences: the observed one, less what rounding may take from its equals.
+    """
     from scipy.special import stdtr
 
     size = matrix.shape[1]
-    means, deviations = np.empty(len(first)), np.zeros(len(first))
+    means, deviations, sums = np.empty(len(first)), np.zeros(len(first)), np.empty(len(first))
     differs, counts = np.empty(len(first), dtype=bool), np.empty((len(first), 3), dtype=np.int64)
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
         differences = matrix[a] - matrix[b]
@@ -113,22 +121,25 @@ def _one_by_one(
         deviations[place] = 0.0 if size < 2 or is_constant(differences) else differences.std(ddof=1)
         wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
         counts[place] = wins, size - wins - losses, losses
+        sums[place] = abs(differences.sum()) - SIGN_TOLERANCE * np.abs(differences).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         effects = np.where(differs, means / deviations, 0.0)  # infinite where all differ alike
         p_values = 2.0 * stdtr(size - 1, -np.abs(effects) * np.sqrt(size))
-    return np.where(differs & (size > 1), p_values, 1.0), effects, counts
+    return np.where(differs & (size > 1), p_values, 1.0), effects, counts, sums
 
 
 def _permutations(
-    matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64], resamples: int, seed: int
+    matrix: Floats,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    least_extreme: Floats,
+    resamples: int,
+    seed: int,
 ) -> Floats:
-    """P-values of the randomisation test of each pair."""
-    signs, is_exact = random_signs(matrix.shape[1], resamples, seed)
+    """Return the p-value of the randomisation test of each pair."""
     centred = matrix - matrix.mean(axis=0)  # which changes no difference, and keeps the sums small
-    observed = np.abs((matrix[first] - matrix[second]).sum(axis=1))
-    total = np.array([np.abs(matrix[a] - matrix[b]).sum() for a, b in zip(first, second, strict=True)])
     extreme = np.zeros(len(first), dtype=np.int64)
-    for start in range(0, len(signs), _BLOCK):
-        sums = signs[start : start + _BLOCK].astype(np.float64) @ centred.T  # (block, systems)
-        extreme += (np.abs(sums[:, first] - sums[:, second]) >= observed - 1e-6 * total).sum(axis=0)
-    return extreme / len(signs) if is_exact else (extreme + 1) / (len(signs) + 1)
+    for signs in sign_flips(matrix.shape[1], resamples, seed):
+        sums = signs.astype(np.float64) @ centred.T  # (flips, systems)
+        extreme += (np.abs(sums[:, first] - sums[:, second]) >= least_extreme).sum(axis=0)
+    return flip_p_values(extreme, matrix.shape[1], resamples)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 Statistic = Literal["mean", "median", "p95", "p99"]
 
 _QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
-_BLOCK = 4_000_000  # resampled positions held at once: 32 MB
+_BLOCK = 1_000_000  # resampled positions held at once: 8 MB
 _EXACT_PAIRS = 14  # up to here all 2^n sign flips are enumerated
+SIGN_TOLERANCE = 1e-6  # of the sum of all differences: products with signs are sums in 32 bits
 
 
 def bootstrap_interval(
@@ -127,17 +128,33 @@ def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
         ValueError: the samples differ in length, or are empty.
     """
     differences = np.subtract(*_paired(a, b))
-    signs, is_exact = random_signs(differences.size, resamples, seed)
-    observed = abs(differences.sum())
-    tolerance = 1e-6 * np.abs(differences).sum()  # the signs' products are sums in 32 bits
-    extreme = int((np.abs(signs @ differences.astype(np.float32)) >= observed - tolerance).sum())
-    return extreme / len(signs) if is_exact else (extreme + 1) / (len(signs) + 1)
+    weights = differences.astype(np.float32)
+    least_extreme = abs(differences.sum()) - SIGN_TOLERANCE * np.abs(differences).sum()
+    extreme = np.zeros(1, dtype=np.int64)
+    for signs in sign_flips(differences.size, resamples, seed):
+        extreme += (np.abs(signs @ weights) >= least_extreme).sum()
+    return float(flip_p_values(extreme, differences.size, resamples)[0])
 
 
-def random_signs(size: int, resamples: int, seed: int) -> tuple[NDArray[np.float32], bool]:
-    """Sign flips of that many pairs, (flips, size), and whether they are all there are."""
-    is_exact = size <= _EXACT_PAIRS
-    return _all_signs(size) if is_exact else _random_signs(size, resamples, seed), is_exact
+def sign_flips(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Yield sign flips of that many pairs in blocks, (flips, size).
+
+    They are all combinations of up to 14 signs, and `resamples` random ones of more pairs.
+    """
+    if size <= _EXACT_PAIRS:
+        combinations = np.arange(2**size)[:, None] >> np.arange(size) & 1
+        yield (2 * combinations - 1).astype(np.float32)
+        return
+    drawn = np.random.default_rng(seed).integers(0, 256, (resamples, -(-size // 8)), dtype=np.uint8)
+    height = _block_height(size)
+    for start in range(0, resamples, height):
+        bits = np.unpackbits(drawn[start : start + height], axis=1)[:, :size]
+        yield np.where(bits, np.float32(1), np.float32(-1))
+
+
+def flip_p_values(extreme: NDArray[np.int64], size: int, resamples: int) -> Floats:
+    """Return p-values, given how many sign flips of `size` pairs were as extreme as what was observed."""
+    return extreme / 2**size if size <= _EXACT_PAIRS else (extreme + 1) / (resamples + 1)
 
 
 def effect_size(a: ArrayLike, b: ArrayLike) -> float:
@@ -196,9 +213,9 @@ def _t_tail(differences: Floats) -> float:
 
 
 def _resampled_means(sample: Floats, resamples: int, seed: int) -> Floats:
-    """Means of resamples: deviations weighted by how often each value is drawn, (resamples,)."""
+    """Return the means of resamples: deviations weighted by how often each value is drawn, (resamples,)."""
     mean = sample.mean()
-    drawn = _draw_counts(sample.size, resamples, seed) @ (sample - mean).astype(np.float32)
+    drawn = _weighted_sums(_draw_counts(sample.size, resamples, seed), (sample - mean).astype(np.float32))
     means: Floats = mean + drawn.astype(np.float64) / sample.size
     return means
 
@@ -222,16 +239,39 @@ def _resampled_quantiles(sample: Floats, quantile: float, resamples: int, seed: 
     return estimates
 
 
-@lru_cache(maxsize=1)  # the systems of a table have the same queries
-def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """How often each position is drawn in each resample, (resamples, size)."""
-    blocks = []
-    for drawn in _drawn(size, resamples, seed):
-        rows = np.arange(len(drawn))[:, None] * size
-        counts = np.bincount((drawn + rows).ravel(), minlength=drawn.size)
-        blocks.append(counts.astype(np.float32).reshape(drawn.shape))
-    found: NDArray[np.float32] = np.concatenate(blocks)
-    return found
+@lru_cache(maxsize=2)  # the systems of a table have the same queries; ratios draw fewer resamples
+def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
+    """Return how often each position is drawn in each resample, (resamples, size).
+
+    Eight bits are enough: that one of 256 positions is drawn 256 times has a probability below 1e-500.
+    """
+    counts = np.empty((resamples, size), dtype=np.uint8)
+    generator = np.random.default_rng(seed)
+    height = _block_height(size)
+    for start in range(0, resamples, height):
+        drawn = generator.integers(0, size, (min(height, resamples - start), size))
+        drawn += np.arange(len(drawn))[:, None] * size
+        found = np.bincount(drawn.ravel(), minlength=drawn.size)
+        counts[start : start + height] = found.reshape(drawn.shape)
+    return counts
+
+
+def _weighted_sums(rows: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `rows @ weights`, block by block, because the rows in 32 bits would take too much memory."""
+    height = _block_height(rows.shape[1])
+    blocks = [
+        rows[start : start + height].astype(np.float32) @ weights for start in range(0, len(rows), height)
+    ]
+    sums: NDArray[np.float32] = np.concatenate(blocks)
+    return sums
+
+
+def _block_height(size: int) -> int:
+    """Return how many rows of that size are in memory at once.
+
+    OpenBLAS takes rows by eights, so that multiples of eight give the sums that all rows at once would.
+    """
+    return max(64, _BLOCK // size // 64 * 64)
 
 
 def _by_query(values: ArrayLike) -> Floats:
@@ -250,44 +290,16 @@ def _paired_quantiles(sample: Floats, quantile: float, resamples: int, seed: int
     values = sample.ravel()
     order = np.argsort(values, kind="stable")
     query, size = order // repeats, order.size
-    counts = _counts_by_query(queries, resamples, seed)
+    counts = _draw_counts(queries, resamples, seed)
     below, share = divmod((size - 1) * quantile, 1.0)
     width = 2 + int(4 * repeats * np.sqrt(queries))
     first, last = max(0, int(below) - width), min(size, int(below) + width)
-    before = np.bincount(query[:first], minlength=queries).astype(np.float32) @ counts
-    counted = before + counts[query[first:last]].cumsum(axis=0)
-    low, high = (np.minimum(size - 1, first + (counted <= place).sum(axis=0)) for place in (below, below + 1))
+    before = _weighted_sums(counts, np.bincount(query[:first], minlength=queries).astype(np.float32))
+    counted = counts[:, query[first:last]].cumsum(axis=1, dtype=np.float32)
+    counted += before[:, None]
+    low, high = (np.minimum(size - 1, first + (counted <= place).sum(axis=1)) for place in (below, below + 1))
     estimates: Floats = (1.0 - share) * values[order[low]] + share * values[order[high]]
     return estimates
-
-
-@lru_cache(maxsize=1)
-def _counts_by_query(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """`_draw_counts` by position, (size, resamples)."""
-    return np.ascontiguousarray(_draw_counts(size, resamples, seed).T)
-
-
-def _drawn(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Positions drawn with replacement, (block, size) at a time, so that memory stays bounded."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // size)
-    for start in range(0, resamples, block):
-        yield generator.integers(0, size, (min(block, resamples - start), size))
-
-
-def _all_signs(size: int) -> NDArray[np.float32]:
-    """Every combination of signs, (2^size, size)."""
-    bits = np.arange(2**size)[:, None] >> np.arange(size) & 1
-    return (2 * bits - 1).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _random_signs(size: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """Random signs, (resamples, size)."""
-    bits = np.unpackbits(
-        np.random.default_rng(seed).integers(0, 256, (resamples, -(-size // 8)), dtype=np.uint8), axis=1
-    )[:, :size]
-    return np.where(bits, np.float32(1), np.float32(-1))
 
 
 def _percentile_interval(estimates: Floats, confidence: float) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.evaluation import statistics
 from benchmarks.evaluation.pairwise import TIE, compare_all
 from benchmarks.evaluation.statistics import (
     Statistic,
@@ -121,10 +120,25 @@ def test_bootstrap_intervals_of_skewed_values_are_skewed_alike() -> None:
     assert bootstrap_interval(one_in_ten) == pytest.approx((low / 10, high / 10), abs=1e-6)
 
 
-def test_as_many_resamples_are_drawn_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_BLOCK", 100)
-    assert [len(block) for block in statistics._drawn(10, 25, seed=0)] == [10, 10, 5]
-    assert [len(block) for block in statistics._drawn(101, 3, seed=0)] == [1, 1, 1]
+@pytest.mark.parametrize("statistic", ["mean", "p95"])
+def test_intervals_of_many_queries_are_those_of_all_resamples_at_once(statistic: Statistic) -> None:
+    many = GENERATOR.random((900, 2))  # so many that the resamples are drawn in blocks, the last one shorter
+    drawn = np.random.default_rng(0).integers(0, 900, (10_000, 900))
+    functions: dict[Statistic, Any] = {"mean": np.mean, "p95": p95}
+    of_resamples = np.array([functions[statistic](many[queries].ravel()) for queries in drawn])
+    expected = np.quantile(of_resamples, [0.025, 0.975])
+    assert bootstrap_interval(many, statistic) == pytest.approx(expected, rel=1e-6)
+
+
+def test_random_signs_of_many_pairs_are_those_of_all_flips_at_once() -> None:
+    a = GENERATOR.random(901)
+    b = a + GENERATOR.normal(0.004, 0.1, 901)
+    bits = np.random.default_rng(0).integers(0, 256, (10_000, 113), dtype=np.uint8)
+    signs = 2.0 * np.unpackbits(bits, axis=1)[:, :901] - 1.0
+    extreme = (np.abs(signs @ (a - b)) >= abs((a - b).sum()) - 1e-9).sum()
+    assert 100 < extreme < 5000
+    assert permutation_test(a, b) == (extreme + 1) / 10_001
+    assert compare_all({"a": a, "b": b})["a", "b"].permutation == (extreme + 1) / 10_001
 
 
 def test_bootstrap_intervals_of_almost_nothing() -> None:
