@@ -43,7 +43,12 @@ class Candidates(_Strict):
 
 
 class Teacher(_Strict):
-    """The reranker that orders the lists. A plain string stands for its name."""
+    """The reranker that orders the lists. A plain string stands for its name.
+
+    Attributes:
+        name: as `rerankbench list rerankers` shows it, or `module:Class`.
+        options: its options.
+    """
 
     name: str
     options: dict[str, Any] = {}

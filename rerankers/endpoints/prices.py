@@ -22,7 +22,14 @@ _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
 
 class Price(BaseModel):
-    """Dollars per million tokens, and the date of the list they are from; None for a price given by hand."""
+    """Dollars per million tokens.
+
+    Attributes:
+        input: for tokens of a prompt.
+        cached: for tokens of a prompt that the endpoint had in its cache; by default as much as `input`.
+        output: for generated tokens.
+        as_of: the date of the list that the price is from; None for a price given by hand.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -80,7 +80,15 @@ class EncoderSettings(_Strict):
 
 
 class PromptSettings(_Strict):
-    """The wording; see `rerankers.pe_rank.prompt.PromptTemplate`. The default is the paper's."""
+    """The prompt template; see `rerankers.pe_rank.prompt.PromptTemplate`. The default is the paper's.
+
+    Attributes:
+        prefix: what comes first; knows `{n}` and `{query}`.
+        passage: one passage given as an embedding alone; knows `{i}`.
+        passage_with_text: one passage given as an embedding and its text; knows `{i}` and `{text}`.
+        suffix: what comes last; knows `{n}` and `{query}`.
+        chat: put the text into a user turn of the tokenizer's chat template.
+    """
 
     prefix: str = _PAPER.prefix
     passage: str = _PAPER.passage

@@ -1,0 +1,152 @@
+"""Tables of a settings model's keys, with type, default, bounds and meaning, for the generated pages.
+
+Types and bounds are read from the model's JSON schema, meanings from its docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BOUNDS = {
+    "minimum": "from {}",
+    "ge": "from {}",
+    "exclusiveMinimum": "above {}",
+    "gt": "above {}",
+    "maximum": "to {}",
+    "le": "to {}",
+    "exclusiveMaximum": "below {}",
+    "lt": "below {}",
+    "minLength": "at least {} characters",
+    "minItems": "at least {} entries",
+}
+"""Words for the bounds in a JSON schema; pydantic writes those behind a validator by its own names."""
+
+_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+
+
+def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> Iterator[str]:
+    """Yield the lines of a model's table.
+
+    Args:
+        model: the settings.
+        links: the heading of each model that has a table of its own.
+    """
+    meanings = meanings_of(model)
+    properties = model.model_json_schema()["properties"]
+    anchors = {linked.__name__: anchor(heading) for linked, heading in links.items()}
+    yield "| key | type | default | bounds | meaning |\n|---|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        described = properties[name]
+        default = field.get_default(call_default_factory=True)
+        is_needed = default is PydanticUndefined
+        cells = (
+            f"`{name}`",
+            " or ".join(dict.fromkeys(_types(described, anchors))),
+            "**needed**" if is_needed else _default(default),
+            ", ".join(dict.fromkeys(_bounds(described))),
+            meanings.get(name, "names this kind." if "const" in described else ""),
+        )
+        yield f"| {' | '.join(map(cell, cells))} |"
+    yield ""
+
+
+def meanings_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return what docstrings say about a model's fields, those of its bases included.
+
+    A field is explained in `Attributes:` of a class's docstring, or in a string below it.
+    """
+    meanings: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
+        for names, meaning in re.findall(
+            r"^    (\w+(?:, \w+)*): ((?:.|\n(?=        ))*)", section, re.MULTILINE
+        ):
+            meanings |= dict.fromkeys(names.split(", "), meaning)
+        below = r'^    (\w+): [^\n]*\n    """((?:.|\n)*?)"""'
+        meanings |= dict(re.findall(below, inspect.getsource(base), re.MULTILINE))
+    return meanings
+
+
+def summary_of(model: type[BaseModel]) -> str:
+    """Return the first paragraph of a model's docstring on one line."""
+    return " ".join(inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0].split())
+
+
+def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return the models that a model's fields hold, in their order, and those within them."""
+    found: dict[type[BaseModel], None] = {}
+
+    def visit(annotation: Any) -> None:
+        is_model = inspect.isclass(annotation) and issubclass(annotation, BaseModel)
+        if is_model and annotation not in found:
+            found[annotation] = None
+            for field in annotation.model_fields.values():
+                visit(field.annotation)
+        for argument in get_args(annotation):
+            visit(argument)
+
+    for field in model.model_fields.values():
+        visit(field.annotation)
+    return list(found)
+
+
+def cell(text: str) -> str:
+    """Return a text as it can stand in a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor of a heading on a page."""
+    return re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+
+
+def _types(described: Mapping[str, Any], anchors: Mapping[str, str]) -> Iterator[str]:
+    for branch in _branches(described):
+        if "$ref" in branch:
+            name = branch["$ref"].rpartition("/")[2]
+            yield f"[{name}](#{anchors[name]})" if name in anchors else "mapping"
+        elif "enum" in branch or "const" in branch:
+            yield from (f"`{value}`" for value in branch.get("enum", [branch.get("const")]))
+        elif branch.get("type") == "array":
+            yield f"list of {' or '.join(_types(branch.get('items', {}), anchors))}"
+        elif branch.get("type") == "object":
+            yield "mapping"
+        elif branch.get("type") == "string" and branch.get("format") == "path":
+            yield "path"
+        elif branch.get("type") != "null":
+            yield _TYPES.get(branch.get("type", ""), "anything")
+
+
+def _bounds(described: Mapping[str, Any]) -> Iterator[str]:
+    for branch in _branches(described):
+        for key, words in _BOUNDS.items():
+            if key in branch and (key, branch[key]) != ("minLength", 1):
+                yield words.format(branch[key])
+
+
+def _branches(described: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    branches = [*described.get("anyOf", ()), *described.get("oneOf", ())]
+    if not branches:
+        yield described
+    for branch in branches:
+        yield from _branches(branch)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    text = repr(value) if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return f"`{text}`"

@@ -1,0 +1,111 @@
+"""Pages about training that are written from the code: every key of the settings, and every data format.
+
+`python -m benchmarks.training_data.reference settings > docs/training-settings.md`, and likewise `data` for
+`docs/training-data.md`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.experiments.key_tables import key_table, nested_models, summary_of
+from benchmarks.training_data.cross_encoder import Settings as CrossEncoderSettings
+from benchmarks.training_data.distillation_settings import Distillation
+from rerankers.training.settings import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel
+
+_SETTINGS = """\
+# Every key of training and its data
+
+Written by `python -m benchmarks.training_data.reference settings`; a test keeps it true. A settings file is
+YAML of these keys. Unknown keys are refused with the line and a near miss, and so is a value out of bounds.
+Relative paths start at the file's folder. `--set KEY=VALUE` changes any of them for one run, as in
+`--set optimizer.learning_rate=1e-4 seed=1`. An empty default means that the key may be left out.
+"""
+
+_DATA = """\
+# Formats of training data
+
+Written by `python -m benchmarks.training_data.reference data`; a test keeps it true, and reads every example
+with the reader that the commands use. All files may be compressed with gzip, bzip2 or xz. A wrong line is
+refused with its number.
+"""
+
+
+class Format(NamedTuple):
+    """A format of training data.
+
+    Attributes:
+        title: the heading on the page.
+        about: what it is, in sentences.
+        files: the text of each file of an example, by name.
+    """
+
+    title: str
+    about: str
+    files: Mapping[str, str]
+
+
+def data_formats() -> dict[str, Format]:
+    """Return the formats by name, in the order of the page."""
+    listed = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
+    return {name: Format(**described) for name, described in listed.items()}
+
+
+def data() -> str:
+    """Return the page on data formats."""
+    parts = [_DATA]
+    for described in data_formats().values():
+        parts.append(f"## {described.title}\n\n{described.about.strip()}\n")
+        for name, text in described.files.items():
+            parts.append(f"`{name}`:\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(parts).rstrip("\n")
+
+
+def settings() -> str:
+    """Return the page on settings."""
+    rank = STAGES["rank"]
+    tables: list[tuple[str, type[BaseModel]]] = [("rerankbench train", rank)]
+    tables += [(model.__name__, model) for model in nested_models(rank)]
+    tables.append(("Cross-encoder", CrossEncoderSettings))
+    tables.append(("rerankbench distill", Distillation))
+    tables += [(model.__name__, model) for model in nested_models(Distillation)]
+    links = {model: heading for heading, model in tables}
+    parts = [_SETTINGS]
+    for heading, model in tables:
+        parts.append(f"## {heading}\n\n{summary_of(model)}\n")
+        parts.append("\n".join(key_table(model, links)))
+        if model is rank:
+            parts.append("\n".join(_stages()))
+    return "\n".join(parts).rstrip("\n")
+
+
+def _stages() -> Iterator[str]:
+    """Yield a table of the defaults in which stages differ."""
+    values = {stage: dict(_flat(model.stage_defaults)) for stage, model in STAGES.items()}
+    keys = list(dict.fromkeys(key for defaults in values.values() for key in defaults))
+    yield "Defaults that depend on the stage, in place of those in the tables:\n"
+    yield f"| key | {' | '.join(values)} |\n|---|{'---|' * len(values)}"
+    for key in keys:
+        cells = (f"`{defaults[key]}`" if key in defaults else "" for defaults in values.values())
+        yield f"| `{key}` | {' | '.join(cells)} |"
+    yield ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+if __name__ == "__main__":
+    print({"settings": settings, "data": data}[sys.argv[1]]())
