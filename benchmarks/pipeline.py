@@ -119,13 +119,13 @@ def _measuring(
     experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path, budget: Budget | None, alone: bool
 ) -> Steps:
     """Measure one cell: a step to load and warm up, one for each call, one to end; returns why it failed."""
-    requests = pool.requests()
+    requests = pool.requests(cell.instruction)
     memory = PeakMemory()
     reranker: Reranker | None = None
     connections: list[Reranker] = []
     conditions: Conditions | None = None
     noted: dict[str, Any] = {}
-    checked: dict[str, Any] = {}
+    checked: dict[str, Any] = {"dataset_instruction": cell.instruction} if cell.instruction else {}
     failure: Exception | None = None
     record = new_record(experiment, cell, pool.dataset, pool.first_stage, pool.digest)
     with CellWriter(folder / cell.name, record) as writer:
@@ -143,7 +143,7 @@ def _measuring(
             seen = environment()  # once more: a loaded library tells more
             seen |= {"timing": costs, "threads": {**seen.get("threads", {}), "pinned": threads}}
             writer.update_session(load_seconds=load_seconds, environment=seen)
-            writer.update(system=_described(writer, reranker))
+            writer.update(system=_described(writer, reranker, checked))
             seed_everything(cell.protocol.seed)
             reranker.prepare(requests)
             warmup_seconds, ended = warm_up(reranker, requests, cell.protocol, clock)
@@ -162,7 +162,7 @@ def _measuring(
                         progress.advance(writer.add(*call, control_seconds=control))
                     yield
             noted = _noted(conditions, memory, alone)  # before checks and counts, which are not measured
-            checked = described_difference(reranker, requests)
+            checked |= described_difference(reranker, requests)
             _say_conditions(cell.label, costs, controls, conditions)
             _say_ties(cell.label, committed(folder / cell.name)[1])
             if is_served:
@@ -265,7 +265,7 @@ def explain(error: Exception) -> str:
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
 
 
-def _described(writer: CellWriter, reranker: Reranker, checked: Mapping[str, Any] = {}) -> System:
+def _described(writer: CellWriter, reranker: Reranker, checked: Mapping[str, Any]) -> System:
     return writer.record.system.model_copy(update={"described": {**reranker.describe(), **checked}})
 
 

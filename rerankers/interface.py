@@ -43,11 +43,16 @@ _doc_id = attrgetter("doc_id")  # in comprehensions over thousands of requests i
 
 @dataclass(frozen=True, slots=True)
 class RerankRequest:
-    """A query and its candidates in first-stage order, best first; doc ids are unique."""
+    """A query and its candidates in first-stage order, best first; doc ids are unique.
+
+    Attributes:
+        instruction: what passages are to be judged by, for rerankers that take one; None leaves it to them.
+    """
 
     query_id: str
     query: str
     candidates: tuple[Candidate, ...]
+    instruction: str | None = None
 
     def __post_init__(self) -> None:
         if len(set(map(_doc_id, self.candidates))) < len(self.candidates):
@@ -222,6 +227,7 @@ class Capabilities:
         may_use_gpu: whether it computes in this process on the device that its options name.
         embeds_passages: whether `prepare` fills embedding stores and does nothing else, so that its work can
             be split by passages; None for a `prepare` of which this is not known.
+        reads_instruction: whether the instruction of a request changes its ranking.
     """
 
     models: tuple[tuple[str, str | None], ...] = ()
@@ -231,6 +237,7 @@ class Capabilities:
     missing_key: str | None = None
     may_use_gpu: bool = True
     embeds_passages: bool | None = None
+    reads_instruction: bool = False
 
 
 class Reranker(ABC):

@@ -57,7 +57,7 @@ ROWS: dict[str, Row] = {
     ),
     "causal-yes-no": Row(
         "rerankers.pointwise.causal_yes_no:CausalYesNo",
-        "log-probability that a causal LM answers yes (Qwen3-Reranker, BGE-gemma)",
+        "log-probability that a causal LM answers yes (Qwen3-Reranker, mxbai-rerank-v2, BGE-gemma)",
     ),
     "mono-t5": Row(
         "rerankers.pointwise.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"
@@ -80,6 +80,10 @@ ROWS: dict[str, Row] = {
     "first": Row(
         "rerankers.listwise.first:First",
         "one forward pass orders a window by letters' logits (arXiv 2406.15657)",
+    ),
+    "icr": Row(
+        "rerankers.listwise.icr:ICR",
+        "the attention that the query pays to each passage (ICR, arXiv 2410.02642; QRHead, arXiv 2506.09944)",
     ),
     "pairwise": Row(
         "rerankers.comparisons.pairwise:Pairwise",

@@ -35,6 +35,8 @@ DATA = [
     "rerankers/checkpoints/pe-rank-smollm2-minilm/adapter_model.safetensors",
     "rerankers/encoders/presets.toml",
     "rerankers/endpoints/prices.toml",
+    "rerankers/listwise/attention_heads.toml",
+    "rerankers/listwise/icr_prompts.toml",
     "rerankers/listwise/prompts.toml",
     "rerankers/models/wheels.toml",
 ]

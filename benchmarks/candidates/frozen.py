@@ -129,9 +129,13 @@ class Pool:
             fetch_seconds=dict(fetch_seconds or {}),
         )
 
-    def requests(self) -> Sequence[RerankRequest]:
-        """One request per query, in order, queries without candidates included; made when asked for."""
-        return _Requests(self)
+    def requests(self, instruction: str | None = None) -> Sequence[RerankRequest]:
+        """Return one request per query, in order, queries without candidates included; made when asked for.
+
+        Args:
+            instruction: what every request says that passages are to be judged by.
+        """
+        return _Requests(self, instruction)
 
     def save(self, pools_folder: Path, store_text: bool = True) -> Path:
         """Write the pool to `pools_folder/<digest>` and return that folder.
@@ -208,8 +212,8 @@ class Pool:
 class _Requests(Sequence[RerankRequest]):
     """A pool's requests; each is read when it is its turn."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool, self._ids = pool, list(pool.queries)
+    def __init__(self, pool: Pool, instruction: str | None) -> None:
+        self._pool, self._ids, self._instruction = pool, list(pool.queries), instruction
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -224,7 +228,8 @@ class _Requests(Sequence[RerankRequest]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         query_id = self._ids[place]
-        return RerankRequest(query_id, self._pool.queries[query_id], self._pool.candidates[query_id])
+        candidates = self._pool.candidates[query_id]
+        return RerankRequest(query_id, self._pool.queries[query_id], candidates, self._instruction)
 
 
 def load_pool(folder: Path) -> Pool:

@@ -49,6 +49,8 @@ class DatasetSpec(BaseModel):
             the query's id), `negative-grades`, `none`, or a file with two columns, query id and doc id. By
             default `negative-grades` for `bright/...`, `identical-id` for ArguAna and Quora (of BEIR and
             NanoBEIR, and folders of these names), and `none` for others.
+        instruction: what passages are to be judged by, for rerankers that read an instruction and are given
+            none of their own, such as Qwen3-Reranker; recorded with their results.
         name: how tables call the dataset; by default what it was opened by.
     """
 
@@ -61,6 +63,7 @@ class DatasetSpec(BaseModel):
     qrels: str | None = Field(default=None, min_length=1)
     query_field: str | None = Field(default=None, min_length=1)
     exclude: str | None = Field(default=None, min_length=1)
+    instruction: str | None = Field(default=None, min_length=1)
     name: str | None = Field(default=None, min_length=1)
 
     @property
@@ -70,7 +73,7 @@ class DatasetSpec(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return what of it defines a candidate set; options that came later count where they are used."""
-        values = self.model_dump(exclude={"name", "query_field", "exclude"})
+        values = self.model_dump(exclude={"name", "query_field", "exclude", "instruction"})
         if self.query_field is not None:
             values["query_field"] = self.query_field
         if self.exclusion not in (None, NONE):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.candidates.frozen import load_pool, remove_leftovers
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.inputs import Inputs
-from benchmarks.experiments.plan import plan
+from benchmarks.experiments.plan import plan, unread_instructions
 from benchmarks.measuring.progress import duration, say
 from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
 from benchmarks.results.cell import check_seal, committed, read_record, write_record
@@ -71,6 +71,8 @@ def run(
     inputs = Inputs()
     cells = plan(experiment, inputs)
     outcome = Outcome(len(cells))
+    for note in unread_instructions(cells):
+        say(note)
     with FolderLock(folder):
         remove_leftovers(folder / "pools")
         check_measures(experiment, [cell.pool for cell in cells], folder)

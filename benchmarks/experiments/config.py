@@ -6,12 +6,13 @@ a sweep over it. Relative paths start at the experiment file's folder.
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
@@ -116,6 +117,18 @@ class Experiment(BaseModel):
     budget: float | None = Field(default=None, gt=0)
     store_text: bool = True
     out: str | None = None
+
+    @model_validator(mode="after")
+    def _instructions_differ_by_reranker(self) -> Experiment:
+        stated: dict[str, str | None] = {}
+        for dataset in self.datasets:
+            data = json.dumps(dataset.identity(), sort_keys=True)
+            if stated.setdefault(data, dataset.instruction) != dataset.instruction:
+                raise ValueError(
+                    "two datasets are the same data with different instructions. Give the reranker's option "
+                    "instruction a list of them instead"
+                )
+        return self
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, dict[str, Any]]:

@@ -21,6 +21,8 @@ from rerankers.files.fingerprints import file_digest
 from rerankers.registry import ROWS, capabilities, source_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.experiments.config import Experiment
     from benchmarks.first_stages.retrieval import FirstStageSpec
     from benchmarks.results.record import Protocol
@@ -61,6 +63,7 @@ class CellPlan:
         name: the cell's folder.
         label: what tables call the system.
         options: for the reranker's constructor.
+        instruction: the dataset's, where the reranker reads it.
     """
 
     name: str
@@ -69,6 +72,7 @@ class CellPlan:
     reranker: str
     options: dict[str, Any]
     protocol: Protocol
+    instruction: str | None = None
 
 
 def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]:
@@ -92,13 +96,28 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
             for label, options in spec.variants():
                 protocol = experiment.protocol
                 own = [] if spec.name in ROWS else [file_digest(source_of(spec.name))]
-                models = {model for model, _ in capabilities(spec.name, options).models}
+                needs = capabilities(spec.name, options)
+                models = {model for model, _ in needs.models}
                 referenced = inputs.of_models(models, options)
                 content = inputs.by_content(options, models)
-                digest = _digest([pool.key, spec.name, content, protocol.identity(), *own, *referenced])
+                instruction = pool.dataset.instruction if needs.reads_instruction else None
+                read = [] if instruction is None else [{"instruction": instruction}]
+                digest = _digest(
+                    [pool.key, spec.name, content, protocol.identity(), *own, *referenced, *read]
+                )
                 name = f"{pool.name}-{slug(spec.name)}-{digest[:8]}"
-                cells.append(CellPlan(name, pool, label, spec.name, options, protocol))
+                cells.append(CellPlan(name, pool, label, spec.name, options, protocol, instruction))
     return cells
+
+
+def unread_instructions(cells: Sequence[CellPlan]) -> list[str]:
+    """Say of each dataset with an instruction that no reranker reads that it is left out."""
+    named = {cell.pool.dataset_name for cell in cells if cell.pool.dataset.instruction is not None}
+    read = {cell.pool.dataset_name for cell in cells if cell.instruction is not None}
+    return [
+        f"{name}: no reranker of this experiment reads the dataset's instruction"
+        for name in sorted(named - read)
+    ]
 
 
 def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.micro.texts import requests_of
 from rerankers import RerankRequest, StageClock, create
+from rerankers.pointwise.base import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ def test_causal_yes_no(
     answers = reranker._llm.tokenizer.convert_tokens_to_ids(["yes", "no"])
 
     def plain(query: str, text: str) -> float:
-        ((_, ids),) = reranker.tokenize([(query, text)]).inputs
+        ((_, ids),) = reranker.tokenize([Pair(query, text)]).inputs
         return float(whole(torch.tensor([ids])).logits[0, -1, answers].log_softmax(dim=-1)[0])
 
     against_a_loop("causal-yes-no", reranker, plain, top, benchmark, capsys)
@@ -168,7 +169,7 @@ def test_query_likelihood(
     whole = whole_model("AutoModelForCausalLM", language_model)
 
     def plain(query: str, text: str) -> float:
-        ((ids, count),) = reranker.tokenize([(query, text)]).inputs
+        ((ids, count),) = reranker.tokenize([Pair(query, text)]).inputs
         table = whole(torch.tensor([ids])).logits[0].log_softmax(dim=-1)  # (tokens, vocabulary)
         return float(table[range(len(ids) - count - 1, len(ids) - 1), ids[-count:]].mean())
 
@@ -183,7 +184,7 @@ def test_mono_t5(
     answers = reranker._tokenizer.convert_tokens_to_ids(["\u2581true", "\u2581false"])
 
     def plain(query: str, text: str) -> float:
-        (ids,) = reranker.tokenize([(query, text)]).inputs
+        (ids,) = reranker.tokenize([Pair(query, text)]).inputs
         logits = whole(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0]])).logits
         return float(logits[0, 0, answers].log_softmax(dim=-1)[0])
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
 from rerankers.composite.components import Composite, Part
-from rerankers.interface import Cost, Ranking, RerankRequest
+from rerankers.interface import Cost, Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.interface import RerankRequest
     from rerankers.stages import StageClock
 
 
@@ -43,7 +45,7 @@ class Cascade(Composite):
         orders = [list(request.candidates) for request in requests]
         for i, depth in enumerate(self._depths):
             tops = [
-                RerankRequest(request.query_id, request.query, tuple(order[:depth]))
+                replace(request, candidates=tuple(order[:depth]))
                 for request, order in zip(requests, orders, strict=True)
             ]
             for top, order, cost, ranking in zip(tops, orders, costs, self._ask(i, tops, clock), strict=True):

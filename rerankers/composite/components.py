@@ -67,6 +67,7 @@ class Composite(Reranker):
             missing_key=next((part.missing_key for part in each if part.missing_key), None),
             may_use_gpu=any(part.may_use_gpu for part in each),
             embeds_passages=_any_or_unknown([part.embeds_passages for part in each]),
+            reads_instruction=any(part.reads_instruction for part in each),
         )
 
     def connection(self) -> Reranker:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
     from rerankers.text.control_tokens import ControlTokens
 
-Pair = tuple[str, str]
-"""A query and a passage text."""
+
+class Pair(NamedTuple):
+    """A query and a passage text, with the instruction that came with the query, if any did."""
+
+    query: str
+    passage: str
+    instruction: str | None = None
+
 
 InputT = TypeVar("InputT")
 
@@ -67,9 +73,7 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         scores: dict[Pair, float] = {}
         if busy:
             with clock.stage("prompt", *busy):
-                pairs = list(
-                    dict.fromkeys((request.query, c.text) for request in requests for c in request.candidates)
-                )
+                pairs = list(dict.fromkeys(pair for request in requests for pair in _pairs_of(request)))
                 shown, control_tokens = self._as_read(pairs)
                 tokenized = self.tokenize(shown)
             with clock.stage("forward", *busy):
@@ -82,7 +86,7 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         rankings = []
         for request, cost in zip(requests, costs, strict=True):
             with clock.stage("order", cost):
-                asked = [(request.query, candidate.text) for candidate in request.candidates]
+                asked = _pairs_of(request)
                 for pair in dict.fromkeys(asked):
                     cost.usage.prompt_tokens += counts[pair][0]
                     cost.usage.control_tokens += counts[pair][2]
@@ -96,7 +100,12 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         """Return pairs as they are to be tokenised, and the number of control tokens in each."""
         if self.control is None:
             return list(pairs), [0] * len(pairs)
-        queries, in_queries = self.control.read([query for query, _ in pairs])
-        passages, in_passages = self.control.read([passage for _, passage in pairs])
+        queries, in_queries = self.control.read([pair.query for pair in pairs])
+        passages, in_passages = self.control.read([pair.passage for pair in pairs])
         counts = [sum(both) for both in zip(in_queries, in_passages, strict=True)]
-        return list(zip(queries, passages, strict=True)), counts
+        shown = zip(pairs, queries, passages, strict=True)
+        return [Pair(query, passage, pair.instruction) for pair, query, passage in shown], counts
+
+
+def _pairs_of(request: RerankRequest) -> list[Pair]:
+    return [Pair(request.query, candidate.text, request.instruction) for candidate in request.candidates]

@@ -97,7 +97,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
         with loading("cross-encoder", files.name, loaded.trust_remote_code):
             self.score(
-                self.tokenize([("a query", "a passage")])
+                self.tokenize([Pair("a query", "a passage")])
             )  # settings that do not fit each other fail here
 
     def _check_architecture(self, files: ModelFiles) -> None:
@@ -144,7 +144,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         name = self._encoder.default_prompt_name
         prompt = self._encoder.prompts[name] if name else None
         before_query, before_passage = self._prefixes.values()
-        texts = [(before_query + query, before_passage + passage) for query, passage in pairs]
+        texts = [(before_query + pair.query, before_passage + pair.passage) for pair in pairs]
         features = self._encoder.preprocess(texts, prompt=prompt)
         self._padding.write(features)
         lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt)

@@ -112,9 +112,12 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[list[list[int]]]:
         """Tokenise each prompt as one text, with the end token the model was trained with."""
         passages, truncated = cut_to_tokens(
-            self._tokenizer, [text for _, text in pairs], self._max_passage_tokens
+            self._tokenizer, [pair.passage for pair in pairs], self._max_passage_tokens
         )
-        texts = [fill(self._text, query, text) for (query, _), text in zip(pairs, passages, strict=True)]
+        texts = [
+            fill(self._text, query=pair.query, passage=passage)
+            for pair, passage in zip(pairs, passages, strict=True)
+        ]
         ids: list[list[int]] = self._tokenizer(texts, verbose=False)["input_ids"]
         return Tokenized(ids, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 

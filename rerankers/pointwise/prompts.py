@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,15 +41,79 @@ class YesNoPrompt(_Prompt):
     """A text with `{query}` and `{passage}` to which the model answers with one token.
 
     Attributes:
+        form: how the text becomes tokens; see `rerankers.pointwise.yes_no_tokens`.
         yes: the token that means relevant.
         no: its opposite; without it the score is the logit of `yes` alone.
         chat: whether `text` is a user message.
+        max_passage_tokens: where passages are cut, unless an option says so.
+        score: the log-probability of `yes` between the two answers, or the difference of their logits.
     """
 
     section = "causal_yes_no"
+    form: Literal["text"] = "text"
     yes: str
     no: str | None = None
-    chat: bool
+    chat: bool = False
+    max_passage_tokens: int = 1024
+    score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+
+class FramedYesNoPrompt(_Prompt):
+    """A body with `{instruction}`, `{query}` and `{passage}` between a prefix and a suffix.
+
+    Attributes:
+        prefix, suffix: tokenised by themselves and never cut.
+        instruction: what queries without an instruction are read with.
+        max_prompt_tokens: the longest prompt, unless an option says so.
+        counts_frame: whether that limit includes prefix and suffix.
+    """
+
+    section = "causal_yes_no"
+    form: Literal["framed"]
+    prefix: str
+    suffix: str
+    instruction: str
+    max_prompt_tokens: int
+    counts_frame: bool
+    yes: str
+    no: str
+    chat: Literal[False] = False
+    score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+
+class PiecewiseYesNoPrompt(_Prompt):
+    """Pieces that are tokenised by themselves; `text` is the passage's.
+
+    Attributes:
+        prefix, task, suffix: never cut.
+        separator: stands between instruction, query, passage and task.
+        instruction_text, query_text: the query's part; the first is left out without an instruction.
+        max_prompt_tokens: the longest pair of query part and passage part, unless an option says so.
+    """
+
+    section = "causal_yes_no"
+    form: Literal["pieces"]
+    prefix: str
+    instruction_text: str
+    query_text: str
+    separator: str
+    task: str
+    suffix: str
+    max_prompt_tokens: int
+    yes: str
+    no: str
+    chat: Literal[False] = False
+    score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+
+AnyYesNoPrompt = YesNoPrompt | FramedYesNoPrompt | PiecewiseYesNoPrompt
+"""A prompt template of the yes/no reranker, by its `form`."""
+
+_FORMS: dict[str, type[AnyYesNoPrompt]] = {
+    "text": YesNoPrompt,
+    "framed": FramedYesNoPrompt,
+    "pieces": PiecewiseYesNoPrompt,
+}
 
 
 class MonoT5Prompt(_Prompt):
@@ -69,14 +133,30 @@ def prompt_named(kind: type[PromptT], name: str) -> PromptT:
     Raises:
         UnknownNameError: there is none.
     """
+    return kind.model_validate(_row(kind.section, name))
+
+
+def yes_no_prompt(name: str) -> AnyYesNoPrompt:
+    """Return a prompt template of the yes/no reranker by its name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    row = _row(YesNoPrompt.section, name)
+    return _FORMS[row.get("form", "text")].model_validate(row)
+
+
+def _row(section: str, name: str) -> dict[str, Any]:
     path = Path(__file__).with_suffix(".toml")
-    known = tomllib.loads(path.read_text(encoding="utf-8"))[kind.section]
+    known: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[section]
     if name not in known:
-        raise UnknownNameError(f"{kind.section} prompt", name, known)
-    return kind.model_validate(known[name])
+        raise UnknownNameError(f"{section} prompt", name, known)
+    return known[name]
 
 
-def refuse_idle_variables(prompt: QueryLikelihoodPrompt | YesNoPrompt, variables: Mapping[str, Any]) -> None:
+def refuse_idle_variables(
+    prompt: QueryLikelihoodPrompt | AnyYesNoPrompt, variables: Mapping[str, Any]
+) -> None:
     """Refuse variables of a chat template where the prompt uses none.
 
     Raises:
@@ -129,7 +209,6 @@ class Framed:
         return self._template.describe() if self._template else {}
 
 
-def fill(text: str, query: str, passage: str) -> str:
-    """Put query and passage into a wording; braces inside them stay as they are."""
-    values = {"query": query, "passage": passage}
-    return re.sub(r"\{(query|passage)\}", lambda match: values[match[1]], text)
+def fill(text: str, **values: str) -> str:
+    """Put values in place of their names in braces; braces inside the values stay as they are."""
+    return re.sub(rf"\{{({'|'.join(values)})\}}", lambda match: values[match[1]], text)

@@ -86,9 +86,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""
         tokenizer = self._llm.tokenizer
-        passages, truncated = cut_to_tokens(tokenizer, [text for _, text in pairs], self._max_passage_tokens)
+        passages, truncated = cut_to_tokens(
+            tokenizer, [pair.passage for pair in pairs], self._max_passage_tokens
+        )
         framed = [self._before + passage + self._after for passage in passages]
-        texts = [start + query for start, (query, _) in zip(framed, pairs, strict=True)]
+        texts = [start + pair.query for start, pair in zip(framed, pairs, strict=True)]
         encoded = tokenizer(
             texts,
             add_special_tokens=self._frame.needs_special_tokens,

@@ -12,6 +12,7 @@ import torch
 from rerankers import create
 from rerankers.interface import Cost, Ranking, count_ties
 from rerankers.llm.readout import log_probability
+from rerankers.pointwise.base import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def test_surely_answered_passages_do_not_tie_in_half_precision(
     loud: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
     made: Any = create("causal-yes-no", {"model": loud, "prompt": "chat", "dtype": "bfloat16"})
-    tokenized = made.tokenize([("bees", text) for text in TEXTS])
+    tokenized = made.tokenize([Pair("bees", text) for text in TEXTS])
     scores = made.score(tokenized)
     assert len(set(scores)) >= 97  # of 100; in bfloat16 logits near 20 lie 0.125 apart
     (ranking,) = made.rerank([make_request("bees", TEXTS)], clock)

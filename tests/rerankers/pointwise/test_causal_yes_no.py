@@ -128,6 +128,6 @@ def test_answers_that_begin_alike_are_refused(tiny_llm: str, monkeypatch: pytest
     from rerankers.pointwise.prompts import YesNoPrompt
 
     same = YesNoPrompt(source="", text="{query} {passage}", yes="word", no="words", chat=False)
-    monkeypatch.setattr(causal_yes_no, "prompt_named", lambda kind, name: same)
+    monkeypatch.setattr(causal_yes_no, "yes_no_prompt", lambda name: same)
     with pytest.raises(ModelError, match="begins word and words with one token"):
         create("causal-yes-no", {"model": tiny_llm, "prompt": "any"})

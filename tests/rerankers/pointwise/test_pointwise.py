@@ -16,8 +16,8 @@ class Lengths(PointwiseReranker[list[list[str]]]):
     """Scores a passage by its number of words, a little higher with every passage before it."""
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[list[list[str]]]:
-        words = [text.split() for _, text in pairs]
-        read = [(query, tuple(row)) for (query, _), row in zip(pairs, words, strict=True)]
+        words = [pair.passage.split() for pair in pairs]
+        read = [(pair.query, tuple(row)) for pair, row in zip(pairs, words, strict=True)]
         return Tokenized(words, [len(row) for row in words], [False] * len(words), read)
 
     def score(self, tokenized: Tokenized[list[list[str]]]) -> list[float]:

@@ -1,0 +1,96 @@
+"""Sets of attention heads: published ones by name, or a list of one's own.
+
+A head is written `layer-head`, both counted from 0, as QRHead does (arXiv 2506.09944). Published sets are
+data: `attention_heads.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.files.input_files import open_once
+from rerankers.files.paths import existing_path
+
+if TYPE_CHECKING:
+    from rerankers.llm.attention_rows import Heads
+
+ALL = "all"
+_HEAD = re.compile(r"(\d{1,4})-(\d{1,4})")
+_LONGEST_FILE = 1_000_000  # bytes
+_KEY = "attn_head_set:"  # in the published code's configurations
+
+
+class _HeadSet(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model: str
+    heads: str
+
+
+def find_heads(heads: str) -> Heads | None:
+    """Return the heads of a set, by layer; None for `all`.
+
+    Args:
+        heads: `all`, the name of a published set, a list such as `13-18 13-21` (spaces or commas), or a file
+            with such a list, which may be a configuration of the published code.
+
+    Raises:
+        InputError: it is none of these, or a head is listed twice.
+    """
+    if heads == ALL:
+        return None
+    if _is_list(heads):
+        return _parsed(heads, "heads")
+    path = existing_path(heads)
+    if path is not None and not path.is_dir():
+        with open_once(path) as file:
+            text = file.read(_LONGEST_FILE).decode(errors="replace")
+        return _parsed(_without_keys(text), str(path))
+    known = _published()
+    if heads not in known:
+        if "/" in heads:
+            raise InputError(f"heads: no file {heads!r}. Correct the path.")
+        raise UnknownNameError("set of heads", heads, [ALL, *known])
+    return _parsed(known[heads].heads, heads)
+
+
+def _published() -> dict[str, _HeadSet]:
+    text = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    return {name: _HeadSet.model_validate(row) for name, row in tomllib.loads(text).items()}
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for piece in re.split(r"[\s,]+", text) if piece]
+
+
+def _is_list(text: str) -> bool:
+    pieces = _pieces(text)
+    return bool(pieces) and all(re.fullmatch(r"\d+-\d+", piece) for piece in pieces)
+
+
+def _without_keys(text: str) -> str:
+    """Return the list without comments; of a published configuration, return the line that holds it."""
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    named = [line.removeprefix(_KEY).strip().strip("\"'") for line in lines if line.startswith(_KEY)]
+    return named[0] if named else "\n".join(lines)
+
+
+def _parsed(text: str, where: str) -> Heads:
+    heads: Heads = {}
+    for piece in _pieces(text):
+        match = _HEAD.fullmatch(piece)
+        if match is None:
+            raise InputError(f"{where}: {piece!r} is not a head. Write layer-head, such as 13-18.")
+        layer, head = int(match[1]), int(match[2])
+        if head in heads.setdefault(layer, []):
+            raise InputError(f"{where}: the head {piece} is listed twice. Remove one of the two.")
+        heads[layer].append(head)
+    if not heads:
+        raise InputError(f"{where}: no heads in it. Write them as layer-head, such as 13-18.")
+    return heads

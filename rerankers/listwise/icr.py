@@ -1,0 +1,228 @@
+"""ICR: in-context reranking by attention (Chen et al., arXiv 2410.02642), and QRHead (arXiv 2506.09944).
+
+A causal LM reads all passages of a window and then the query; nothing is generated. A passage scores by the
+attention that the query's tokens pay to its tokens, less what a content-free query pays (section 3). ICR sums
+over all heads; QRHead sums over a few retrieval heads, which is the option `heads`.
+
+Both published codes run two passes, the second with the passages' keys and values of the first. Here both
+queries follow the passages in one pass (`rerankers.llm.attention_rows`). Other deviations: texts that merge
+tokens with a separator are read instead of refused, a passage that quotes another keeps its own tokens, and
+windows that do not fit the context have their passages cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, validate_call
+
+from rerankers.errors import ModelError
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
+from rerankers.listwise.attention_heads import ALL, find_heads
+from rerankers.listwise.icr_prompt import (
+    ICRPrompt,
+    ICRPromptWriter,
+    RetrievalType,
+    Template,
+    check_family,
+    find_family,
+)
+from rerankers.listwise.windows import sliding_windows
+from rerankers.llm.attention_rows import AttentionRows
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.readout import check_offsets
+from rerankers.models.devices import DtypeName
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.text.words import split_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from rerankers.stages import StageClock
+
+Scoring = Literal["masked_NA_calibration", "query_last", "attention_sorting", "NA_only"]
+
+
+class ICR(Reranker):
+    """Listwise reranking by the attention that the query pays to each passage.
+
+    Args:
+        model: hub id, folder or wheel of a causal LM.
+        revision: hub revision.
+        heads: `all` (ICR), or the heads of QRHead: the name of a published set in `attention_heads.toml`, a
+            list such as `13-18 13-21` (layer-head, both from 0), or a file with such a list.
+        prompt: the turns of a family of chat models in `icr_prompts.toml`; `auto` recognises the family by
+            the control tokens of the tokenizer.
+        template: the text around the passages; `simple` and `simple_instruct` are the published ablations.
+        retrieval_type: asks for an answer (`QA`, as ICR does unless told otherwise) or for relevant
+            information (`IE`, as QRHead does).
+        scoring: `masked_NA_calibration`, the method; or one of the published ablations: `query_last` (not
+            calibrated), `attention_sorting` (of the last token only), `NA_only` (of the content-free query).
+        calibration_query: the content-free query.
+        passage_order: how a window is shown: best first, or best last as in the paper's BEIR runs.
+        window: passages in one forward pass; 0 is all of them, as in the paper.
+        step: places the window moves.
+        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
+        control_tokens: how control tokens in queries and passages are read; see
+            `rerankers.text.control_tokens`.
+        dtype, device: see `rerankers.llm.causal`.
+
+    Raises:
+        InputError: unknown heads or prompt.
+        ModelError: the model lacks a head, or its attention cannot be read exactly.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        heads: Annotated[str, Field(min_length=1)] = ALL,
+        prompt: str = "auto",
+        template: Template = "instruct",
+        retrieval_type: RetrievalType = "QA",
+        scoring: Scoring = "masked_NA_calibration",
+        calibration_query: str = "N/A",
+        passage_order: Literal["best_first", "best_last"] = "best_first",
+        window: Annotated[int, Field(ge=0)] = 0,
+        step: Annotated[int, Field(ge=1)] = 10,
+        passage_words: Annotated[int, Field(ge=1)] = 300,
+        control_tokens: ControlTokenMode = "text",
+        dtype: DtypeName = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.check_options({"window": window, "step": step, "heads": heads, "prompt": prompt})
+        chosen = find_heads(heads)
+        llm = CausalLM(model, revision=revision, device=device, dtype=dtype)
+        check_offsets(llm.tokenizer)
+        family = find_family(prompt, llm.tokenizer, model)
+        self._described = llm.describe() | {"attention": "packed endings, of which the rows are read"}
+        self._rows = AttentionRows(llm, chosen)
+        self._writer = ICRPromptWriter(llm.tokenizer, family, template, retrieval_type)
+        self._control = ControlTokens(llm.tokenizer, control_tokens)
+        self._scoring = scoring
+        self._calibration_query = calibration_query
+        self._shows_best_first = passage_order == "best_first"
+        self._window, self._step = window, step
+        self._passage_words = passage_words
+        self._options = {
+            "prompt": family,
+            "template": template,
+            "retrieval_type": retrieval_type,
+            "scoring": scoring,
+            "heads": sum(map(len, self._rows.heads.values())),
+            "layers_run": max(self._rows.heads) + 1,
+        }
+        self.device = str(llm.device)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse unknown heads, an unknown prompt, and a step that does not fit its window."""
+        sliding_windows(0, options["window"], options["step"])
+        find_heads(options["heads"])
+        check_family(options["prompt"])
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank the requests one after the other, each window in one forward pass."""
+        return [self._rank(request, clock) for request in requests]
+
+    def describe(self) -> dict[str, object]:
+        """Return the model as loaded, the prompt, and how many heads in how many layers are read."""
+        return {**self._described, **self._options}
+
+    def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        cost = Cost()
+        if not request.candidates:
+            return Ranking.of(request, [], cost)
+        with clock.stage("prompt", cost):
+            words = [split_words(candidate.text) for candidate in request.candidates]
+        order = list(range(len(words)))
+        windows = sliding_windows(len(order), self._window, self._step)
+        cut: set[int] = set()
+        scores: dict[int, float] = {}
+        for start, end in windows:
+            shown = order[start:end]
+            if not self._shows_best_first:
+                shown.reverse()
+            with clock.stage("prompt", cost):
+                texts = [request.candidates[i].text for i in shown]
+                prompt, longest = self._fit(request.query, texts, [words[i] for i in shown], cost)
+                cut.update(i for i in shown if len(words[i]) > longest)
+            with clock.stage("forward", cost):
+                scores |= zip(shown, self._score(prompt), strict=True)
+            with clock.stage("order", cost):
+                # Ties keep the order so far.
+                order[start:end] = sorted(order[start:end], key=lambda i: -scores[i])
+                cost.usage.ties = count_ties([scores[i] for i in order[start:end]])
+            self._count(prompt, cost)
+        with clock.stage("order", cost):
+            cost.usage.passages_truncated = len(cut)
+            # Scores of several windows come from different prompts, and do not compare.
+            comparable = [scores[i] for i in range(len(words))] if len(windows) == 1 else None
+            return Ranking.of(request, order, cost, comparable)
+
+    def _fit(
+        self, query: str, texts: Sequence[str], words: Sequence[list[str]], cost: Cost
+    ) -> tuple[ICRPrompt, int]:
+        """Return the prompt with passages as long as allowed and the context holds, and that length in words.
+
+        Texts that are short enough are shown as they are, white space included.
+        """
+        longest, context = self._passage_words, self._rows.context
+        [query], in_query = self._control.read([query])
+        queries = [query, self._calibration_query] if self._scoring == "masked_NA_calibration" else [query]
+        if self._scoring == "NA_only":
+            queries = [self._calibration_query]
+        while True:
+            kept = [
+                text if len(each) <= longest else "".join(each[:longest])
+                for text, each in zip(texts, words, strict=True)
+            ]
+            shown, in_passages = self._control.read(kept)
+            prompt = self._writer.write(queries, shown)
+            if context is None or len(prompt.beginning) + max(map(len, prompt.endings)) <= context:
+                cost.usage.control_tokens += sum(in_query) + sum(in_passages)
+                return prompt, longest
+            if longest == 1:
+                raise ModelError(
+                    f"{len(texts)} passages and the query exceed the context of {context} tokens. Set window."
+                )
+            longest = max(1, longest * 9 // 10)
+
+    def _score(self, prompt: ICRPrompt) -> list[float]:
+        weights = self._rows.read(
+            prompt.beginning, prompt.endings, last_token_only=self._scoring == "attention_sorting"
+        )
+        if self._scoring == "masked_NA_calibration":
+            return calibrated_scores(weights[0] - weights[1], prompt.passages)
+        return [float(weights[0, start:end].sum()) for start, end in prompt.passages]
+
+    def _count(self, prompt: ICRPrompt, cost: Cost) -> None:
+        cost.usage.windows += 1
+        cost.usage.llm_calls += 1
+        cost.usage.prompt_tokens += sum(len(prompt.beginning) + len(ending) for ending in prompt.endings)
+        cost.usage.cached_tokens += len(prompt.beginning) * (len(prompt.endings) - 1)
+
+
+def calibrated_scores(difference: torch.Tensor, passages: Sequence[tuple[int, int]]) -> list[float]:
+    """Return the sum over each passage's tokens, those left out that lie far below the passage's mean.
+
+    Tokens of a passage count if they lie above its mean less two standard deviations (with n - 1). A passage
+    of one token has no standard deviation and scores 0, as in the published code.
+
+    Args:
+        difference: attention of the query less that of the content-free query, (..., tokens).
+        passages: (start, end) of each passage's tokens.
+    """
+    scores = []
+    for start, end in passages:
+        tokens = difference[start:end]
+        if end - start < 2:
+            scores.append(0.0)
+            continue
+        kept = tokens > tokens.mean() - 2 * tokens.std()
+        scores.append(float((tokens * kept).sum()))
+    return scores

@@ -1,0 +1,262 @@
+"""Reads the attention that the last tokens of a prompt pay to its beginning, in one forward pass.
+
+A pass holds one beginning and several endings, packed into one row: `beginning, ending, ending, ...`. Each
+ending continues the beginning at the same positions and sees no other ending, so the beginning's keys and
+values are computed once for all endings. Only the rows of the endings' tokens are turned into attention
+weights, only for the heads asked for, and they are averaged at once: the matrix of all tokens by all tokens
+never exists. Layers above the last head asked for are not run, and no logits are computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.llm.causal import CausalLM
+
+Heads = dict[int, list[int]]
+"""The heads asked for, by layer; both count from 0."""
+
+_NAME = "rerankbench_attention_rows"
+_TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3}  # of a weight, which lies between 0 and 1
+_HALF_TOLERANCE = 2e-2
+_TRIAL = (
+    "Every spring the lighthouse keeper counts the ships that pass the northern reef.",
+    " Then he reads their names aloud to the bees.",
+    " The bees do not care, but they like his voice, and stay.",
+)
+
+
+@dataclass
+class _Packed:
+    """One pass: how long its pieces are, and what was read so far.
+
+    Attributes:
+        beginning: tokens that all endings share.
+        endings: tokens of each ending.
+        heads: which heads to read.
+        last_token_only: whether only each ending's last token is read, instead of the mean over its tokens.
+        by_head: whether each head's weights are kept, instead of their sum.
+        weights: for each ending, the weights on the beginning's tokens: (heads, beginning) of each layer
+            read, or their sum over heads and layers, (1, beginning).
+    """
+
+    beginning: int
+    endings: list[int]
+    heads: Mapping[int, Sequence[int]]
+    last_token_only: bool
+    by_head: bool
+    weights: list[list[torch.Tensor]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = [[] for _ in self.endings]
+
+    def add(self, ending: int, weights: torch.Tensor) -> None:
+        """Take in the weights of one layer, (heads, beginning)."""
+        if self.by_head:
+            self.weights[ending].append(weights)
+        else:
+            total = weights.sum(dim=0, keepdim=True)
+            self.weights[ending] = [sum(self.weights[ending], total)]
+
+
+class AttentionRows:
+    """The attention of a causal LM's chosen heads, read in packed passes.
+
+    The model is changed: its layers above the last head are dropped, and it computes no logits any more.
+
+    Args:
+        llm: the model, as loaded.
+        heads: the heads asked for; None for all.
+
+    Attributes:
+        context: the longest prompt in tokens for which the attention is exact; None where nothing limits it.
+
+    Raises:
+        ModelError: the model does not have these heads, or its attention cannot be read exactly.
+    """
+
+    def __init__(self, llm: CausalLM, heads: Heads | None = None) -> None:
+        self._decoder = llm.model.get_decoder()
+        self._device = llm.device
+        config = self._decoder.config
+        self._refuse_other_attention(llm, config)
+        self.heads = self._known(llm, heads, config)
+        limits = [getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None)]
+        self.context = min((limit for limit in limits if isinstance(limit, int)), default=None)
+        ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
+        self._check(llm)
+        self._decoder.layers = self._decoder.layers[: max(self.heads) + 1]
+        config.num_hidden_layers = len(self._decoder.layers)
+        config._attn_implementation = _NAME
+
+    def read(
+        self, beginning: Sequence[int], endings: Sequence[Sequence[int]], *, last_token_only: bool = False
+    ) -> torch.Tensor:
+        """Return the attention of each ending to the beginning's tokens, summed over the heads.
+
+        Args:
+            beginning: token ids that all prompts begin with.
+            endings: token ids that follow, of each prompt.
+            last_token_only: read the last token of each ending instead of the mean over its tokens.
+
+        Returns:
+            (endings, beginning), float32, on the CPU. Weights are softmax weights over the whole prompt.
+        """
+        return self._read(beginning, endings, last_token_only=last_token_only, by_head=False)[:, 0]
+
+    def read_heads(self, beginning: Sequence[int], endings: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the attention of each ending to the beginning's tokens, by head.
+
+        Returns:
+            (endings, heads, beginning): heads by layer, and within a layer as they were asked for.
+        """
+        return self._read(beginning, endings, last_token_only=False, by_head=True)
+
+    @torch.inference_mode()
+    def _read(
+        self,
+        beginning: Sequence[int],
+        endings: Sequence[Sequence[int]],
+        *,
+        last_token_only: bool,
+        by_head: bool,
+    ) -> torch.Tensor:
+        lengths = [len(ending) for ending in endings]
+        packed = _Packed(len(beginning), lengths, self.heads, last_token_only, by_head)
+        positions = [*range(packed.beginning)]
+        for length in packed.endings:
+            positions += range(packed.beginning, packed.beginning + length)
+        ids = [*beginning, *(token for ending in endings for token in ending)]
+        self._decoder(
+            input_ids=torch.tensor([ids], device=self._device),
+            position_ids=torch.tensor([positions], device=self._device),
+            use_cache=False,
+            packed=packed,
+        )
+        return torch.stack([torch.cat(layers) for layers in packed.weights]).cpu()
+
+    def _known(self, llm: CausalLM, heads: Heads | None, config: Any) -> Heads:
+        layers, each = config.num_hidden_layers, config.num_attention_heads
+        if heads is None:
+            return {layer: list(range(each)) for layer in range(layers)}
+        for layer, chosen in heads.items():
+            for head in chosen:
+                if not (0 <= layer < layers and 0 <= head < each):
+                    raise ModelError(
+                        f"{llm.describe()['model']!r} has no head {layer}-{head}: its {layers} layers have "
+                        f"{each} heads each, both counted from 0. Choose heads of this model."
+                    )
+        return {layer: list(chosen) for layer, chosen in sorted(heads.items())}
+
+    def _refuse_other_attention(self, llm: CausalLM, config: Any) -> None:
+        """Refuse layers without attention, such as recurrent ones, by what the configuration says."""
+        kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+        if kinds or not hasattr(self._decoder, "layers") or not hasattr(config, "num_attention_heads"):
+            raise _refusal(llm, f"it has layers of the kind {', '.join(sorted(kinds)) or 'unknown'}")
+
+    @torch.inference_mode()
+    def _check(self, llm: CausalLM) -> None:
+        """Compare with the weights that the model itself gives for two short prompts, head by head."""
+        beginning, *endings = (llm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in _TRIAL)
+        config = self._decoder.config
+        before = config._attn_implementation
+        try:
+            config._attn_implementation = _NAME
+            found = self.read_heads(beginning, endings)
+            config._attn_implementation = "eager"
+            own = [
+                self._decoder(
+                    input_ids=torch.tensor([[*beginning, *ending]], device=self._device),
+                    use_cache=False,
+                    output_attentions=True,
+                ).attentions
+                for ending in endings
+            ]
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _refusal(llm, f"a trial failed ({type(error).__name__}: {error})") from error
+        finally:
+            config._attn_implementation = before
+        for of_ending, layers in zip(found, own, strict=True):
+            chosen = [layers[layer][0, heads] for layer, heads in self.heads.items()]
+            rows = torch.cat(chosen)[:, len(beginning) :, : len(beginning)]  # (heads, ending, beginning)
+            difference = (rows.float().mean(dim=1).cpu() - of_ending).abs().max()
+            if not difference <= _TOLERANCE.get(llm.model.dtype, _HALF_TOLERANCE):
+                raise _refusal(llm, f"weights read in a trial differ by {float(difference):.2g}")
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    *,
+    scaling: float,
+    packed: _Packed | None = None,
+    softcap: float | None = None,
+    s_aux: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' attention functions do, for a packed row; note the weights asked for.
+
+    Args:
+        module: the attention layer.
+        query: (1, heads, tokens, width).
+        key, value: (1, key heads, tokens, width).
+        attention_mask: unused, None: which token sees which follows from `packed`.
+        scaling: of the products of queries and keys.
+        packed: the pass.
+        softcap, s_aux: of attention of other kinds.
+
+    Returns:
+        (1, tokens, heads, width), and no weights.
+    """
+    if packed is None or softcap is not None or s_aux is not None:
+        raise ModelError(
+            "this kind of attention is not read: it caps its logits, has sinks, or hides its rows"
+        )
+    groups = query.shape[1] // key.shape[1]
+    keys, values = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    cut, start = packed.beginning, packed.beginning
+    outputs = [
+        scaled_dot_product_attention(
+            query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], is_causal=True, scale=scaling
+        )
+    ]
+    heads = packed.heads.get(module.layer_idx, ())
+    for ending, length in enumerate(packed.endings):
+        rows = query[:, :, start : start + length]
+        seen = [keys[:, :, :cut], keys[:, :, start : start + length]]
+        all_keys = torch.cat(seen, dim=2)
+        all_values = torch.cat([values[:, :, :cut], values[:, :, start : start + length]], dim=2)
+        visible = torch.ones(length, cut + length, dtype=torch.bool, device=query.device).tril(cut)
+        outputs.append(
+            scaled_dot_product_attention(rows, all_keys, all_values, attn_mask=visible, scale=scaling)
+        )
+        if heads:
+            last = slice(length - 1, length) if packed.last_token_only else slice(0, length)
+            chosen = rows[0, heads, last].float() @ all_keys[0, heads].float().mT * scaling
+            weights = chosen.masked_fill(~visible[last], -torch.inf).softmax(dim=-1)
+            packed.add(ending, weights[:, :, :cut].mean(dim=1))
+        start += length
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _refusal(llm: CausalLM, reason: str) -> ModelError:
+    name = llm.describe()["model"]
+    return ModelError(
+        f"the attention of {name!r} cannot be read exactly: {reason}. Name a model of the Llama, Qwen or "
+        "Mistral families."
+    )

@@ -1,0 +1,226 @@
+"""Writes the prompts of yes/no rerankers as token ids, in the way each of them was trained.
+
+A general prompt is one text. Qwen3-Reranker (arXiv 2506.05176) joins ids: a prefix and a suffix that are
+tokenised by themselves and never cut, around a body that is cut at its end. mxbai-rerank-v2 joins the ids of
+more pieces: query and passage are tokenised, and cut, apart. The texts are data: `prompts.toml`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rerankers.errors import ModelError
+from rerankers.llm.readout import cut_to_tokens
+from rerankers.models.lengths import usable_positions
+from rerankers.pointwise.prompts import Framed, FramedYesNoPrompt, PiecewiseYesNoPrompt, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.llm.causal import CausalLM
+    from rerankers.pointwise.base import Pair
+    from rerankers.pointwise.prompts import AnyYesNoPrompt, YesNoPrompt
+
+TokenRows = tuple[list[list[int]], list[bool]]
+"""The token ids of each prompt, and whether its passage was cut."""
+
+
+class PromptTokens(Protocol):
+    """Writes the prompts of one reranker."""
+
+    def write(self, pairs: Sequence[Pair]) -> TokenRows:
+        """Return the prompt of each pair."""
+
+    def describe(self) -> dict[str, object]:
+        """Return the limits and the instruction in force."""
+
+
+def prompt_tokens(
+    prompt: AnyYesNoPrompt,
+    llm: CausalLM,
+    name: str,
+    *,
+    instruction: str | None,
+    max_passage_tokens: int | None,
+    max_prompt_tokens: int | None,
+    variables: Mapping[str, Any],
+) -> PromptTokens:
+    """Return what writes the prompts of a template.
+
+    Args:
+        prompt: the template.
+        llm: the model.
+        name: the model's name, for messages.
+        instruction: comes before those of queries and of the template; None for none.
+        max_passage_tokens, max_prompt_tokens: limits; None for the template's own.
+        variables: the chat template's own variables.
+
+    Raises:
+        InputError: the template needs a chat template and the model has none.
+        ModelError: the limits leave no room for the passage.
+    """
+    if isinstance(prompt, FramedYesNoPrompt):
+        return FramedBody(prompt, llm, instruction, max_passage_tokens, max_prompt_tokens)
+    if isinstance(prompt, PiecewiseYesNoPrompt):
+        return Pieces(prompt, llm, instruction, max_passage_tokens, max_prompt_tokens)
+    return OneText(prompt, llm, name, variables, max_passage_tokens)
+
+
+class OneText:
+    """Prompts that are tokenised as one text; a passage is cut before the text is put together."""
+
+    def __init__(
+        self,
+        prompt: YesNoPrompt,
+        llm: CausalLM,
+        name: str,
+        variables: Mapping[str, Any],
+        max_passage_tokens: int | None,
+    ) -> None:
+        self._frame = Framed(prompt, llm.tokenizer, name, variables)
+        self._tokenizer = llm.tokenizer
+        self._max_passage_tokens = max_passage_tokens or prompt.max_passage_tokens
+
+    def write(self, pairs: Sequence[Pair]) -> TokenRows:
+        """Return the prompt of each pair."""
+        passages, is_cut = cut_to_tokens(
+            self._tokenizer, [pair.passage for pair in pairs], self._max_passage_tokens
+        )
+        texts = [
+            fill(self._frame.text, query=pair.query, passage=passage)
+            for pair, passage in zip(pairs, passages, strict=True)
+        ]
+        adds = self._frame.needs_special_tokens
+        return self._tokenizer(texts, add_special_tokens=adds, verbose=False)["input_ids"], is_cut
+
+    def describe(self) -> dict[str, object]:
+        """Return the limit, and how the chat template is used where one is."""
+        return {**self._frame.describe(), "max_passage_tokens": self._max_passage_tokens}
+
+
+class FramedBody:
+    """Prompts whose body is cut at its end between a prefix and a suffix, all tokenised by themselves.
+
+    Instruction, query and passage are one text, so that a long query leaves no room for the passage.
+    """
+
+    def __init__(
+        self,
+        prompt: FramedYesNoPrompt,
+        llm: CausalLM,
+        instruction: str | None,
+        max_passage_tokens: int | None,
+        max_prompt_tokens: int | None,
+    ) -> None:
+        self._tokenizer = llm.tokenizer
+        self._prompt = prompt
+        self._instruction = instruction
+        self._max_passage_tokens = max_passage_tokens
+        self._prefix, self._suffix = _ids(self._tokenizer, [prompt.prefix, prompt.suffix])
+        frame = len(self._prefix) + len(self._suffix)
+        limit = max_prompt_tokens or prompt.max_prompt_tokens
+        room = limit - frame if prompt.counts_frame else limit
+        positions = usable_positions(llm.model.config.get_text_config())
+        self._room = room if positions is None else min(room, positions - frame)
+        if self._room < 1:
+            raise ModelError(
+                f"max_prompt_tokens: {limit} tokens leave no room beside the prompt's own {frame}. Raise it."
+            )
+
+    def write(self, pairs: Sequence[Pair]) -> TokenRows:
+        """Return the prompt of each pair."""
+        passages, is_cut = [pair.passage for pair in pairs], [False] * len(pairs)
+        if self._max_passage_tokens is not None:
+            passages, is_cut = cut_to_tokens(self._tokenizer, passages, self._max_passage_tokens)
+        texts = [
+            fill(self._prompt.text, instruction=self._instruction_of(pair), query=pair.query, passage=passage)
+            for pair, passage in zip(pairs, passages, strict=True)
+        ]
+        bodies = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        rows = [[*self._prefix, *body[: self._room], *self._suffix] for body in bodies]
+        return rows, [cut or len(body) > self._room for cut, body in zip(is_cut, bodies, strict=True)]
+
+    def _instruction_of(self, pair: Pair) -> str:
+        chosen = self._instruction if self._instruction is not None else pair.instruction
+        return self._prompt.instruction if chosen is None else chosen
+
+    def describe(self) -> dict[str, object]:
+        """Return the limits, and the instruction of queries that bring none."""
+        chosen = self._prompt.instruction if self._instruction is None else self._instruction
+        limits = {"max_body_tokens": self._room, "max_passage_tokens": self._max_passage_tokens}
+        return {**limits, "instruction": chosen}
+
+
+class Pieces:
+    """Prompts of pieces that are tokenised by themselves; query and passage are cut apart.
+
+    The query part may take three quarters of the limit, and the passage what is left of it.
+    """
+
+    def __init__(
+        self,
+        prompt: PiecewiseYesNoPrompt,
+        llm: CausalLM,
+        instruction: str | None,
+        max_passage_tokens: int | None,
+        max_prompt_tokens: int | None,
+    ) -> None:
+        self._tokenizer = llm.tokenizer
+        self._prompt = prompt
+        self._instruction = instruction
+        self._max_passage_tokens = max_passage_tokens
+        pieces = _ids(self._tokenizer, [prompt.prefix, prompt.separator, prompt.task, prompt.suffix])
+        self._prefix, self._separator, task, suffix = pieces
+        self._ending = [*self._separator, *task, *suffix]
+        frame = len(self._prefix) + len(self._ending)
+        limit = max_prompt_tokens or prompt.max_prompt_tokens
+        self._positions = usable_positions(llm.model.config.get_text_config()) or limit + frame
+        self._room = min(limit, self._positions - frame)
+        self._frame = frame
+        if self._room < 4:
+            raise ModelError(
+                f"max_prompt_tokens: {self._room} tokens are left for query and passage. Raise it, or name a "
+                "model with more positions."
+            )
+
+    def write(self, pairs: Sequence[Pair]) -> TokenRows:
+        """Return the prompt of each pair."""
+        asked = list(dict.fromkeys((self._instruction_of(pair), pair.query) for pair in pairs))
+        before = dict(zip(asked, map(self._query_part, asked), strict=True))
+        passages, is_cut = [pair.passage for pair in pairs], [False] * len(pairs)
+        if self._max_passage_tokens is not None:
+            passages, is_cut = cut_to_tokens(self._tokenizer, passages, self._max_passage_tokens)
+        found = _ids(self._tokenizer, [fill(self._prompt.text, passage=passage) for passage in passages])
+        rows = []
+        for i, (pair, ids) in enumerate(zip(pairs, found, strict=True)):
+            query = before[self._instruction_of(pair), pair.query]
+            most = min(self._positions - len(query) - self._frame, self._room)
+            kept = [*self._separator, *ids[:most]][: self._room - len(query)]
+            is_cut[i] = is_cut[i] or len(kept) < len(self._separator) + len(ids)
+            rows.append([*self._prefix, *query, *kept, *self._ending])
+        return rows, is_cut
+
+    def _query_part(self, asked: tuple[str, str]) -> list[int]:
+        instruction, query = asked
+        text = fill(self._prompt.query_text, query=query)
+        if instruction:
+            text = (
+                fill(self._prompt.instruction_text, instruction=instruction) + self._prompt.separator + text
+            )
+        [ids] = _ids(self._tokenizer, [text])
+        return ids[: self._room * 3 // 4]
+
+    def _instruction_of(self, pair: Pair) -> str:
+        """Return the instruction; an empty one counts as none."""
+        chosen = self._instruction if self._instruction is not None else pair.instruction
+        return chosen or ""
+
+    def describe(self) -> dict[str, object]:
+        """Return the limits, and the instruction of queries that bring none."""
+        limits = {"max_pair_tokens": self._room, "max_passage_tokens": self._max_passage_tokens}
+        return {**limits, "instruction": self._instruction}
+
+
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
