@@ -250,7 +250,7 @@ def test_an_adapter_scores_on_its_base_model_as_peft_itself_does(
     options = {"model": str(folder), "query_prefix": "query: ", "passage_prefix": "document: "}
     reranker = create("cross-encoder", options)
     scores = scores_of(reranker, make_request(QUERY, PASSAGES), clock)
-    assert scores == pytest.approx({f"d{i}": score for i, score in enumerate(expected)}, abs=1e-5)
+    assert scores == pytest.approx({f"d{i}": score for i, score in enumerate(expected)}, rel=1e-5, abs=1e-5)
     described: Any = reranker.describe()
     assert (described["model"], described["base"]["model"]) == (str(folder), str(base))
     assert described["revision"] != described["base"]["revision"]
