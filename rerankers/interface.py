@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict, get_args
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict,
 import numpy as np
 
 from rerankers.errors import InputError, ModelError
+from rerankers.ranked import RankedPassages
+from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.endpoints.prices import Budget
-    from rerankers.stages import Stage, StageClock
+    from rerankers.stages import Stage
 
 Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -262,6 +265,22 @@ class Reranker(ABC):
             ModelError: the model gave something no ranking can be made of.
             BackendError: a remote endpoint failed for good.
         """
+
+    def rank(self, query: str, passages: Sequence[str] | Mapping[str, str]) -> RankedPassages[Ranking]:
+        """Rank the passages of one query; nothing is measured beyond the stages.
+
+        Args:
+            query: the query's text.
+            passages: texts, or texts by doc id, in the order of a first stage if there is one: ties keep it.
+                Texts alone are numbered from 1.
+
+        Raises:
+            ModelError, BackendError: as `rerank`.
+        """
+        if not isinstance(passages, Mapping):
+            passages = {str(number): text for number, text in enumerate(passages, 1)}
+        [ranking] = self.rerank([RerankRequest.of(query, passages)], StageClock())
+        return RankedPassages(ranking, passages)
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:

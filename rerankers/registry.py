@@ -225,14 +225,19 @@ def capabilities(name: str, options: Mapping[str, object]) -> Capabilities:
     return stated
 
 
-def create(name: str, options: Mapping[str, object]) -> Reranker:
-    """Construct a reranker from its name and options, as an experiment file gives them.
+def create(name: str, options: Mapping[str, object] | None = None, /, **named: object) -> Reranker:
+    """Construct a reranker from its name and options.
 
-    A reranker that looks at the judgements takes them as the option `qrels`.
+    Args:
+        name: as `rerankbench list rerankers` gives it, or `module:Class`.
+        options: the options as an experiment file gives them. A reranker that looks at the judgements takes
+            them as the option `qrels`.
+        named: the same, as keywords: `create("cross-encoder", model="./my-model")`.
 
     Raises:
         InputError: an option is unknown or does not validate; the message names it.
     """
+    options = {**(options or {}), **named}
     constructor = load(name)
     own = {option: value for option, value in options.items() if option != "qrels"}
     qrels = {"qrels": options["qrels"]} if "qrels" in options else {}

@@ -164,11 +164,11 @@ def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
                 assert cli.main(words[1:]) == 0, f"{where}: {shlex.join(words)}"
 
 
-def test_the_quick_start_is_five_lines() -> None:
+def test_the_quick_start_is_three_lines() -> None:
     first = next(block for block in blocks(ROOT / "docs" / "quick-start.md") if block.language == "python")
     readme = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
     assert first.text == readme.text
-    assert sum(bool(line) for line in first.text.splitlines()) == 5
+    assert sum(bool(line) for line in first.text.splitlines()) == 3
 
 
 @pytest.mark.parametrize(
