@@ -93,6 +93,14 @@ ROWS: dict[str, Row] = {
         "rerankers.comparisons.setwise:Setwise",
         "a chat model picks the best of a few passages (arXiv 2310.09497)",
     ),
+    "e2rank": Row(
+        "rerankers.listwise.e2rank:E2Rank",
+        "cosine of passages with a listwise prompt that is embedded as a query (arXiv 2510.22733)",
+    ),
+    "jina-v3": Row(
+        "rerankers.listwise.jina_v3:JinaV3",
+        "embeddings of query and passages from one prompt (jina-reranker-v3, arXiv 2509.25085)",
+    ),
     "pe-rank": Row(
         "rerankers.pe_rank.reranker:PERank",
         "an LLM orders passages given as single embeddings (arXiv 2406.14848)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 
@@ -12,11 +12,22 @@ from rerankers.interface import Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.encoders.encoder import Encoder
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.interface import RerankRequest
 
 EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
+
+
+class PassageEncoder(Protocol):
+    """What makes vectors of passages, such as `rerankers.encoders.encoder.Encoder`."""
+
+    device: torch.device
+
+    def encode_and_cut(self, texts: Sequence[str], /) -> tuple[torch.Tensor, list[int]]:
+        """Embed texts, (len(texts), dimension) float32 on `device`, and say which of them were cut."""
+
+    def count_control_tokens(self, texts: Sequence[str], /) -> list[int]:
+        """Count the control tokens in each text."""
 
 
 class PassageEmbedder:
@@ -27,7 +38,7 @@ class PassageEmbedder:
         store: read first, and filled with what was missing; None embeds everything.
     """
 
-    def __init__(self, encoder: Encoder, store: EmbeddingStore | None) -> None:
+    def __init__(self, encoder: PassageEncoder, store: EmbeddingStore | None) -> None:
         self.encoder = encoder
         self.store = store
 

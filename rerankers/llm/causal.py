@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,40 +51,86 @@ class CausalLM:
 
         from rerankers.llm.exactness import Exactness
 
-        files = find_model(model, revision)
-        self.device: torch.device = resolve_device(device)
-        source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
-        how = {"attn_implementation": attention} if attention != "auto" else {}
-        with loading("language model", model):
-            check_hub_model(files)
-            refuse_adapter(files)
-            self.tokenizer: Any = load_tokenizer(files)
-            load = partial(
-                AutoModelForCausalLM.from_pretrained,
-                files.location,
-                revision=files.revision or "main",
-                trust_remote_code=False,
-                dtype=resolve_dtype(dtype, self.device),
-                **source,
-                **how,
-            )
-            loaded = load_complete(model, load)
-            check_rows(model, self.tokenizer, loaded)
-        self.model: Any = loaded.to(self.device).eval().requires_grad_(False)
+        loaded = load_network(AutoModelForCausalLM, model, revision, device, dtype, attention)
+        self.device: torch.device = loaded.device
+        self.tokenizer: Any = loaded.tokenizer
+        self.model: Any = loaded.network
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
         self.exactness = Exactness(self.model, self.tokenizer)
-        self._name = model
-        self._fingerprint = files.fingerprint
+        self._described = loaded.described
 
     def describe(self) -> dict[str, object]:
         """Name, revision or fingerprint, dtype, attention implementation and parameter count as loaded."""
-        return {
-            "model": self._name,
-            "revision": getattr(self.model.config, "_commit_hash", None) or self._fingerprint,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "attention": self.model.config._attn_implementation,
-            "parameters": sum(weight.numel() for weight in self.model.parameters()),
-            "device": str(self.device),
-        }
+        return dict(self._described)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network of transformers in evaluation mode, on its device, without gradients.
+
+    Attributes:
+        network: the transformers model.
+        tokenizer: its tokenizer.
+        device: where the weights are.
+        described: name, revision or fingerprint, dtype, attention implementation and parameter count.
+    """
+
+    network: Any
+    tokenizer: Any
+    device: torch.device
+    described: dict[str, object]
+
+
+def load_network(
+    architecture: Any,
+    model: str,
+    revision: str | None,
+    device: str,
+    dtype: DtypeName,
+    attention: AttentionName,
+) -> LoadedNetwork:
+    """Load a network and its tokenizer, complete and without code of the model's own.
+
+    Args:
+        architecture: a class with `from_pretrained`, of transformers or derived from one of its classes.
+        model: hub id, folder or wheel.
+        revision: hub revision.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: of the weights.
+        attention: transformers' attention implementation.
+
+    Raises:
+        InputError: no such folder or device.
+        ModelError: the files do not load, or a weight is missing or left over.
+    """
+    files = find_model(model, revision)
+    where = resolve_device(device)
+    source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
+    how = {"attn_implementation": attention} if attention != "auto" else {}
+    with loading("language model", model):
+        check_hub_model(files)
+        refuse_adapter(files)
+        tokenizer: Any = load_tokenizer(files)
+        load = partial(
+            architecture.from_pretrained,
+            files.location,
+            revision=files.revision or "main",
+            trust_remote_code=False,
+            dtype=resolve_dtype(dtype, where),
+            **source,
+            **how,
+        )
+        network = load_complete(model, load)
+        check_rows(model, tokenizer, network)
+    network = network.to(where).eval().requires_grad_(False)
+    described: dict[str, object] = {
+        "model": model,
+        "revision": getattr(network.config, "_commit_hash", None) or files.fingerprint,
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "attention": network.config._attn_implementation,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "device": str(where),
+    }
+    return LoadedNetwork(network, tokenizer, where, described)

@@ -1,0 +1,312 @@
+"""E2Rank: a listwise prompt is embedded as a query, and compared with the passages' embeddings.
+
+Paper: arXiv 2510.22733. One forward pass over a prompt of the first candidates gives one vector; its cosines
+with the embeddings of all candidates are their scores. Passage embeddings do not depend on the query, so
+they may come from a store. Deviations from the published script, none of which changes a score in float32:
+passages are embedded once and in batches, prompts of several queries are read together, and what is too long
+for the model is cut instead of refused. Control tokens in data are read as text, unless the options say
+otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, validate_call
+
+from rerankers.encoders.last_token import LastTokenEncoder
+from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
+from rerankers.encoders.store import EmbeddingStore
+from rerankers.errors import InputError
+from rerankers.files.paths import cache_folder
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, Usage, count_ties
+from rerankers.listwise.e2rank_prompt import (
+    PromptName,
+    PromptWriter,
+    check_task,
+    listwise_prompt,
+    shown_text,
+    task_sentence,
+)
+from rerankers.listwise.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.llm.hidden import HiddenLM
+from rerankers.models.batching import BatchTokens, resolve_batch_tokens
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.listwise.e2rank_prompt import Prompt
+    from rerankers.stages import StageClock
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request on its way through its windows.
+
+    Attributes:
+        request: with its candidates in the initial order.
+        cost: what it has cost so far.
+        windows: positions of each window, in the order in which they are ranked.
+        order: candidate positions, best first so far.
+        vectors: by candidate position, (candidates, dimension).
+        scores: by candidate position, where one prompt scored all.
+        truncated: positions of the candidates that were cut in a prompt.
+    """
+
+    request: RerankRequest
+    cost: Cost
+    windows: list[tuple[int, int]]
+    order: list[int]
+    vectors: torch.Tensor | None = None
+    scores: list[float] | None = None
+    truncated: frozenset[int] = frozenset()
+
+
+class E2Rank(Reranker):
+    """Ranks by the cosine of a listwise prompt's embedding and the passages' embeddings.
+
+    The attribute `writer` writes what is read in place of the query.
+
+    Args:
+        model: an E2Rank checkpoint, such as Alibaba-NLP/E2Rank-0.6B; hub id, folder or wheel.
+        revision: hub revision (branch, tag or commit).
+        mode: `listwise` embeds a prompt that shows the first candidates; `embedding` the query alone.
+        prompt: the published text: the evaluation `script`'s, or that of the `readme`'s example.
+        prompt_passages: how many of the candidates the prompt shows; all are scored.
+        window: passages in a sliding window, each with a prompt of its own; 0 scores all by one prompt.
+        step: by how much the window moves.
+        windows: see `rerankers.listwise.windows`.
+        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
+        seed: of the shuffling.
+        instruction: another first sentence, in either mode; None is the published one.
+        task: name of a published sentence for mode `embedding`, such as `dl19`; see `e2rank_prompts.toml`.
+        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
+        max_length: longest passage in tokens, its end included; the model's positions apply if fewer.
+        embeddings: `per_query` embeds each passage once a query, `precomputed` takes it from the store, and
+            `per_window` embeds it in every window, as the published script does. The rankings are the same.
+        store: folder of the embedding stores; None is the cache folder.
+        control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
+            as in the published script; see `rerankers.text.control_tokens`.
+        batch_tokens: tokens in one forward pass, padding included; `auto` chooses by device.
+        device, dtype, attention: see `rerankers.llm.hidden`.
+
+    Raises:
+        InputError: no such folder or device, or options that do not fit.
+        ModelError: the model does not load, or its tokenizer is not Qwen3's.
+        StoreError: the store holds something else.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        mode: Literal["listwise", "embedding"] = "listwise",
+        prompt: PromptName = "script",
+        prompt_passages: Annotated[int, Field(ge=1)] = 20,
+        window: Annotated[int, Field(ge=0)] = 0,
+        step: Annotated[int, Field(ge=1)] = 10,
+        windows: WindowPolicy = "clipped",
+        initial_order: InitialOrder = "given",
+        seed: int = 0,
+        instruction: str | None = None,
+        task: str | None = None,
+        passage_words: Annotated[int, Field(ge=1)] = 1024,
+        max_length: Annotated[int, Field(ge=2)] = 8192,
+        embeddings: EmbeddingMode = "per_query",
+        store: Path | None = None,
+        control_tokens: ControlTokenMode = "text",
+        batch_tokens: BatchTokens = "auto",
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        self.check_options(
+            {"mode": mode, "task": task, "instruction": instruction, "prompt": prompt}
+            | {"window": window, "step": step, "windows": windows}
+        )
+        self._mode, self._prompt, self._prompt_passages = mode, prompt, prompt_passages
+        self._window, self._step, self._policy = window, step, windows
+        self._initial_order, self._seed = initial_order, seed
+        self._passage_words, self._embeddings = passage_words, embeddings
+        self._llm = HiddenLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        self.device = str(self._llm.device)
+        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._listwise = listwise_prompt(prompt, instruction)
+        self._sentence = instruction or task_sentence(task or "default")
+        self.writer = PromptWriter(
+            self._llm.tokenizer, model, self._listwise, self._sentence, self._control, self._llm.context
+        )
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        as_it_is = self._listwise.shows_texts_as_they_are
+        self._prepare = partial(shown_text, passage_words=passage_words, as_it_is=as_it_is)
+        encoder = LastTokenEncoder(
+            self._llm,
+            end=self.writer.end,
+            prepare=self._prepare,
+            max_length=min(max_length, self._llm.context or max_length),
+            control=self._control,
+            batch_tokens=self._batch_tokens,
+            settings={"passage_words": None if as_it_is else passage_words},
+        )
+        kept = None
+        if embeddings == "precomputed":
+            folder = store or cache_folder() / "embeddings"
+            kept = EmbeddingStore(folder, encoder.describe(), encoder.dimension)
+        self._embedder = PassageEmbedder(encoder, kept)
+        if mode == "listwise":
+            self._llm.keep(self.writer.beginning())
+        self._described = {**self._llm.describe(), **self.writer.describe()}
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a step that does not fit its window, and options that do nothing in the mode."""
+        sliding_windows(0, options["window"], options["step"], options["windows"])
+        check_task(options["mode"], options["task"], options["instruction"])
+        if options["mode"] == "embedding" and options["window"]:
+            raise InputError(
+                "window does nothing in mode 'embedding', whose text shows no passage. Leave it out."
+            )
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which model is loaded, and whether passages are embedded before any query."""
+        models = ((options["model"], options["revision"]),)
+        return Capabilities(models=models, embeds_passages=options["embeddings"] == "precomputed")
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank the requests; the windows of all that have one more go through the model together."""
+        runs = [self._run(request) for request in requests]
+        busy = [run for run in runs if run.request.candidates]
+        if self._embeddings != "per_window":
+            self._embed(busy, [range(len(run.order)) for run in busy], clock)
+        for turn in range(max((len(run.windows) for run in busy), default=0)):
+            self._rank_windows([run for run in busy if turn < len(run.windows)], turn, clock)
+        rankings = []
+        for run in runs:
+            with clock.stage("order", run.cost):
+                run.cost.usage.passages_truncated += len(run.truncated)
+                if run.scores is None:
+                    rankings.append(Ranking.of(run.request, run.order, run.cost))
+                else:
+                    rankings.append(Ranking.by_score(run.request, run.scores, run.cost))
+        return rankings
+
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding store, if there is one."""
+        return self._embedder.stores
+
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:
+        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        self._embedder.fill_store(requests)
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, the prompt, windows, and where passage embeddings come from."""
+        return {
+            **self._described,
+            "mode": self._mode,
+            "prompt": self._prompt,
+            "instruction": self._listwise.instruction if self._mode == "listwise" else self._sentence,
+            "prompt_passages": self._prompt_passages,
+            "window": self._window,
+            "step": self._step,
+            "windows": self._policy,
+            "initial_order": self._initial_order,
+            "passage_words": self._passage_words,
+            "embeddings": self._embeddings,
+            "control_tokens": self._control.mode,
+            "batch_tokens": self._batch_tokens,
+        }
+
+    def _run(self, request: RerankRequest) -> _Run:
+        count = len(request.candidates)
+        first = initial_order(count, self._initial_order, self._seed, request.query_id)
+        request = replace(request, candidates=tuple(request.candidates[i] for i in first))
+        windows = (
+            sliding_windows(count, self._window, self._step, self._policy) if self._window else [(0, count)]
+        )
+        return _Run(request, Cost(), windows, list(range(count)))
+
+    def _embed(self, runs: Sequence[_Run], positions: Sequence[Sequence[int]], clock: StageClock) -> None:
+        """Embed some candidates of each request, each different text once, and count it for the first."""
+        row_of: dict[str, int] = {}
+        usages: list[Usage] = []
+        for run, chosen in zip(runs, positions, strict=True):
+            for i in chosen:
+                text = run.request.candidates[i].text
+                if text not in row_of:
+                    row_of[text] = len(row_of)
+                    usages.append(run.cost.usage)
+        if not row_of:
+            return
+        with clock.stage("embed", *(run.cost for run in runs)):
+            vectors = self._embedder.vectors(list(row_of), usages)
+            for run, chosen in zip(runs, positions, strict=True):
+                rows = [row_of[run.request.candidates[i].text] for i in chosen]
+                if run.vectors is None:
+                    run.vectors = vectors.new_zeros(len(run.order), vectors.shape[1])
+                run.vectors[list(chosen)] = vectors[rows]
+
+    def _rank_windows(self, runs: Sequence[_Run], turn: int, clock: StageClock) -> None:
+        """Rank one window of each request, all prompts read together."""
+        costs = [run.cost for run in runs]
+        shown = [run.order[slice(*run.windows[turn])] for run in runs]
+        if self._embeddings == "per_window":
+            self._embed(runs, shown, clock)
+        with clock.stage("prompt", *costs):
+            prompts = [self._write(run, positions) for run, positions in zip(runs, shown, strict=True)]
+        with clock.stage("forward", *costs):
+            wanted = [[len(prompt.token_ids) - 1] for prompt in prompts]
+            read = self._llm.read([prompt.token_ids for prompt in prompts], wanted, self._batch_tokens)
+            scores = [
+                self._scores(run, positions, state[0])
+                for run, positions, state in zip(runs, shown, read.states, strict=True)
+            ]
+        with clock.stage("order", *costs):
+            for run, positions, values in zip(runs, shown, scores, strict=True):
+                self._order(run, turn, positions, values)
+        for run, ran, cached, prompt in zip(runs, read.ran_tokens, read.cached_tokens, prompts, strict=True):
+            usage = run.cost.usage
+            usage.windows += 1
+            usage.llm_calls += 1
+            usage.prompt_tokens += ran + cached
+            usage.cached_tokens += cached
+            usage.control_tokens += prompt.control_tokens
+
+    def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:
+        if self._mode == "embedding":
+            return self.writer.alone(run.request.query)
+        shown = positions[: self._prompt_passages]
+        texts = [self._prepare(run.request.candidates[i].text) for i in shown]
+        prompt = self.writer.listwise(run.request.query, [text for text, _ in texts])
+        run.truncated |= {shown[i] for i in prompt.cut}
+        return prompt
+
+    def _scores(self, run: _Run, positions: Sequence[int], state: torch.Tensor) -> list[float]:
+        """Cosines of the prompt's vector (dimension,) and the passages at some positions.
+
+        Equal texts score equal to the last bit, which a product of all rows would not promise.
+        """
+        assert run.vectors is not None  # noqa: S101 - embedded before
+        texts = [run.request.candidates[i].text for i in positions]
+        row_of = dict(zip(texts, positions, strict=True))
+        products = run.vectors[list(row_of.values())] @ F.normalize(state, dim=-1)
+        cosines = dict(zip(row_of, products.tolist(), strict=True))
+        return [cosines[text] for text in texts]
+
+    def _order(self, run: _Run, turn: int, positions: Sequence[int], scores: Sequence[float]) -> None:
+        """Order a window; equal scores keep their order."""
+        if not self._window:
+            run.scores = list(scores)
+            return
+        ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
+        run.order[slice(*run.windows[turn])] = [positions[i] for i in ranked]
+        run.cost.usage.ties = count_ties([scores[i] for i in ranked])  # the last window is the head

@@ -1,0 +1,224 @@
+"""jina-reranker-v3: query and passages meet in one causal context, and their embeddings are compared.
+
+Paper: arXiv 2509.25085 ("last but not late interaction"). A prompt holds the query and a block of passages.
+The states behind each passage and behind the query pass a projector; cosines are the scores. Of several
+blocks the query vectors are averaged, weighted by each block's best score. Deviations from the published
+code, none of which changes a score in float32: blocks of several queries are read together, a prefix that
+blocks share is prefilled once, and nothing behind the query is read. Control tokens in data are read as text,
+unless the options say otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, validate_call
+
+from rerankers.errors import ModelError
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.listwise.jina_v3_prompt import BlockWriter, Limits
+from rerankers.listwise.windows import InitialOrder, initial_order
+from rerankers.llm.hidden import HiddenLM
+from rerankers.models.batching import BatchTokens, resolve_batch_tokens
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.models.locate import find_model
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.listwise.jina_v3_prompt import Block
+    from rerankers.llm.hidden import Read
+    from rerankers.stages import StageClock
+
+_NO_LIMIT = 10**9  # tokenizers without a limit state one far beyond
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request: its candidates in the initial order, its cost, its prompts, and their vectors."""
+
+    request: RerankRequest
+    cost: Cost
+    blocks: list[Block]
+    vectors: list[torch.Tensor]  # of each block: passages first, the query last; (passages + 1, 512)
+
+
+class JinaV3(Reranker):
+    """Ranks by cosines of embeddings that query and passages have in one prompt.
+
+    The attribute `writer` divides passages into blocks and writes their prompts.
+
+    Args:
+        model: a jina-reranker-v3 checkpoint; hub id, folder or wheel.
+        revision: hub revision (branch, tag or commit).
+        block_passages: most passages in one prompt.
+        max_query_tokens: queries are cut after this many tokens.
+        max_passage_tokens: passages are cut after this many tokens.
+        context: a block also ends once fewer than `max_passage_tokens` of so many tokens are left; None is
+            the tokenizer's own limit.
+        instruction: a sentence that the prompt hands on to the model; None for none.
+        initial_order: the order shown: `given`, `shuffled` by `seed` and query id, or `reversed`.
+        seed: of the shuffling.
+        control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
+            as in the published code; see `rerankers.text.control_tokens`.
+        batch_tokens: tokens in one forward pass, padding included; `auto` chooses by device.
+        device, dtype, attention: see `rerankers.llm.hidden`.
+
+    Raises:
+        InputError: no such folder or device.
+        ModelError: the model is not a jina-reranker-v3, or does not load.
+    """
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        block_passages: Annotated[int, Field(ge=1)] = 125,
+        max_query_tokens: Annotated[int, Field(ge=1)] = 512,
+        max_passage_tokens: Annotated[int, Field(ge=1)] = 2048,
+        context: Annotated[int, Field(ge=1)] | None = None,
+        instruction: str | None = None,
+        initial_order: InitialOrder = "given",
+        seed: int = 0,
+        control_tokens: ControlTokenMode = "text",
+        batch_tokens: BatchTokens = "auto",
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        from rerankers.listwise.jina_v3_model import JinaForRanking, check_architecture
+
+        check_architecture(find_model(model, revision))
+        self._llm = HiddenLM(
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            architecture=JinaForRanking,
+        )
+        self._projector = self._llm.network.projector.float()  # in half precision near scores would tie
+        self.device = str(self._llm.device)
+        tokenizer = self._llm.tokenizer
+        longest = min(tokenizer.model_max_length, self._llm.context or _NO_LIMIT)
+        self._limits = Limits(max_query_tokens, max_passage_tokens, block_passages, context or longest)
+        self._control = ControlTokens(tokenizer, control_tokens)
+        self.writer = BlockWriter(tokenizer, model, self._limits, instruction, self._control)
+        self._llm.keep(self.writer.beginning())
+        self._described = self._llm.describe()
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        self._initial_order, self._seed, self._instruction = initial_order, seed, instruction
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank the requests, the blocks of all of them read together."""
+        runs = [self._run(request) for request in requests]
+        busy = [run for run in runs if run.request.candidates]
+        for run in busy:
+            with clock.stage("prompt", run.cost):
+                self._write(run)
+        if busy:
+            with clock.stage("forward", *(run.cost for run in busy)):
+                self._read(busy)
+        rankings = []
+        for run in runs:
+            with clock.stage("order", run.cost):
+                scores = _scores(run.vectors) if run.vectors else []
+                rankings.append(Ranking.by_score(run.request, scores, run.cost))
+        return rankings
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, the limits, and how texts are read."""
+        return {
+            **self._described,
+            "block_passages": self._limits.block_passages,
+            "max_query_tokens": self._limits.query_tokens,
+            "max_passage_tokens": self._limits.passage_tokens,
+            "context": self._limits.context,
+            "instruction": self._instruction,
+            "initial_order": self._initial_order,
+            "control_tokens": self._control.mode,
+            "batch_tokens": self._batch_tokens,
+        }
+
+    def _run(self, request: RerankRequest) -> _Run:
+        first = initial_order(len(request.candidates), self._initial_order, self._seed, request.query_id)
+        candidates = tuple(request.candidates[i] for i in first)
+        return _Run(replace(request, candidates=candidates), Cost(), [], [])
+
+    def _write(self, run: _Run) -> None:
+        """Write the prompts of one request."""
+        passages = [candidate.text for candidate in run.request.candidates]
+        texts = self.writer.texts(run.request.query, passages)
+        run.blocks = [self.writer.write(texts, start, end) for start, end in self.writer.divide(texts)]
+        longest = max(len(block.token_ids) for block in run.blocks)
+        if self._llm.context is not None and longest > self._llm.context:
+            raise ModelError(
+                f"query {run.request.query_id!r}: a prompt of {longest} tokens exceeds the model's context "
+                f"of {self._llm.context}. Lower block_passages or max_passage_tokens."
+            )
+        usage = run.cost.usage
+        usage.windows = usage.llm_calls = len(run.blocks)
+        usage.passages_truncated = texts.truncated
+        usage.control_tokens = texts.control_tokens
+
+    def _read(self, runs: Sequence[_Run]) -> None:
+        """Read all prompts: blocks of one size and query, which share a long prefix, by themselves."""
+        single = []
+        for run in runs:
+            run.vectors = [torch.empty(0)] * len(run.blocks)
+            by_size = sorted(range(len(run.blocks)), key=lambda i: len(run.blocks[i].passages))
+            for _, group in groupby(by_size, key=lambda i: len(run.blocks[i].passages)):
+                together = [(run, i) for i in group]
+                if len(together) == 1:
+                    single += together
+                else:
+                    self._read_together(together)
+        if single:
+            self._read_together(single)
+
+    def _read_together(self, which: Sequence[tuple[_Run, int]]) -> None:
+        read = self._llm_read([run.blocks[i] for run, i in which])
+        rows = zip(which, read.states, read.ran_tokens, read.cached_tokens, strict=True)
+        for (run, i), states, ran, cached in rows:
+            run.vectors[i] = self._projected(states)
+            run.cost.usage.prompt_tokens += ran + cached
+            run.cost.usage.cached_tokens += cached
+
+    def vectors(self, blocks: Sequence[Block]) -> list[torch.Tensor]:
+        """Return what is compared, of each block: (passages + 1, 512) float32, the query last."""
+        return [self._projected(states) for states in self._llm_read(blocks).states]
+
+    def _llm_read(self, blocks: Sequence[Block]) -> Read:
+        return self._llm.read(
+            [block.token_ids for block in blocks],
+            [[*block.passages, block.query] for block in blocks],
+            self._batch_tokens,
+        )
+
+    @torch.inference_mode()
+    def _projected(self, states: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self._projector(states)
+        return projected
+
+
+def _scores(blocks: Sequence[torch.Tensor]) -> list[float]:
+    """Cosines of all passages, (passages,), with the weighted mean of the blocks' query vectors.
+
+    Args:
+        blocks: (passages + 1, 512) each; the last row is the query's.
+    """
+    weights = torch.stack(
+        [(1 + F.cosine_similarity(block[:-1], block[-1:], dim=-1).max()) / 2 for block in blocks]
+    )
+    queries = torch.stack([block[-1] for block in blocks])
+    query = (weights[:, None] * queries).sum(dim=0)  # its length does not matter to a cosine
+    passages = torch.cat([block[:-1] for block in blocks])
+    scores: list[float] = F.cosine_similarity(passages, query[None], dim=-1).tolist()
+    return scores
