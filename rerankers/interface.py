@@ -87,6 +87,7 @@ class Usage:
 
     windows: int = 0
     llm_calls: int = 0
+    sequential_calls: int = 0  # calls that had to wait for the ones before; calls side by side count as one
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0

@@ -24,7 +24,8 @@ Stage = Literal[
     "project",  # embeddings into the LLM's input space
     "prompt",  # building and tokenising the model's input
     "prefill",  # the LLM reads the prompt
-    "decode",  # the LLM writes, step after step
+    "think",  # the LLM writes thoughts before its answer, step after step
+    "decode",  # the LLM writes its answer, step after step
     "generate",  # an LLM call whose prefill and decode cannot be told apart
     "forward",  # one pass of a scoring model
     "parse",  # turning an answer into a permutation

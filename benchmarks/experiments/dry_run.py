@@ -22,7 +22,7 @@ from benchmarks.measuring.progress import duration
 from benchmarks.results.cell import check_seal, committed, read_record
 from rerankers.endpoints.prices import Price, find_price
 from rerankers.errors import DamagedError
-from rerankers.listwise.windows import sliding_windows
+from rerankers.listwise.windows import WindowOptions, WindowPlan
 from rerankers.registry import capabilities, validated
 
 if TYPE_CHECKING:
@@ -198,9 +198,13 @@ def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
     if price is None:
         return None
     tokens = min(PASSAGE_TOKENS, options["passage_words"] * TOKENS_PER_WORD) + SHARED_TOKENS
-    windows = sliding_windows(cell.pool.depth, options["window"], options["step"], options["policy"])
-    calls = len(windows) * options["passes"]
-    shown = sum(end - start for start, end in windows) * options["passes"]
+    windows = WindowPlan(
+        WindowOptions.model_validate({name: options[name] for name in WindowOptions.model_fields}),
+        options["top"],
+        options["passes"],
+    )
+    asked = [window for together in windows.expected(cell.pool.depth) for window in together]
+    calls, shown = len(asked), sum(len(window.shown) for window in asked)
     prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
     answer += calls * options["reasoning_tokens"]  # a budget, of which a model may use less
     return count * price.dollars(round(prompt), 0, round(answer))

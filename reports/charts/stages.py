@@ -20,6 +20,7 @@ COLOURS = {  # and whether dark text reads well on it
     "project": ("#117733", False),
     "prompt": ("#DDCC77", True),
     "prefill": ("#5A4FCF", False),
+    "think": ("#E8A87C", True),
     "decode": ("#B8505C", False),
     "generate": ("#AA4499", False),
     "forward": ("#3A78A8", False),

@@ -194,6 +194,7 @@ def _columns() -> Iterator[Column]:
     for name, title, meaning, detail in (
         ("windows", "windows", "windows ranked", True),
         ("llm_calls", "LLM calls", "calls of a language model", False),
+        ("sequential_calls", "in sequence", "LLM calls that had to follow one another", False),
         ("prompt_tokens", "prompt", "prompt tokens", False),
         ("cached_tokens", "cached", "prompt tokens that the backend had cached", False),
         ("generated_tokens", "generated", "generated tokens", False),

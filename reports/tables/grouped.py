@@ -101,8 +101,15 @@ def _names(group: Group, layout: str) -> list[str]:
         ]
     if layout == "costs":
         time = ["p99", "mean", "queued", "first_token", "inter_token"]
-        work = ["windows", "llm_calls", "calls_replayed", "calls_estimated", "retries", "prompt_tokens"]
-        work += ["cached_tokens", "generated_tokens", "reasoning_tokens", "tokens_saved", "decode_steps"]
+        work = ["windows", "llm_calls", "sequential_calls", "calls_replayed", "calls_estimated", "retries"]
+        work += [
+            "prompt_tokens",
+            "cached_tokens",
+            "generated_tokens",
+            "reasoning_tokens",
+            "tokens_saved",
+            "decode_steps",
+        ]
         work += ["passages_embedded", "passages_from_store", "passages_truncated", "control_tokens"]
         work += ["well_formed", "faulty"]
         spent = ["dollars", "dollars_total", "joules", "flops", "bytes", "utilisation"]

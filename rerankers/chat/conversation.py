@@ -1,15 +1,16 @@
 """Chat models behind one small interface: talks that ask, and backends that answer them.
 
-A reranker writes each query as a talk: a generator that yields a `ChatCall`, is sent the `ChatAnswer`, and
-returns its ranking. A backend drives many talks at once, each in its own order: an endpoint serves them
-concurrently, a model in this process in batches. The reranker knows nothing of either.
+A reranker writes each query as a talk: a generator that yields a round of `ChatCall`s, is sent a `ChatAnswer`
+for each of them, and returns its ranking. The calls of a round do not depend on each other. A backend drives
+many talks at once, each in its own order: an endpoint serves them and their rounds concurrently, a model in
+this process in batches. The reranker knows nothing of either.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 if TYPE_CHECKING:
@@ -71,14 +72,26 @@ class ChatCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What the model wrote, and why it stopped."""
+    """What the model wrote, why it stopped, and how many tokens that took, thoughts not counted."""
 
     text: str
     end: End = "done"
+    tokens: int = field(default=0, compare=False)
 
 
 T = TypeVar("T")
-Talk = Generator[ChatCall, ChatAnswer, T]
+Talk = Generator[Sequence[ChatCall], Sequence[ChatAnswer], T]
+
+
+def ask(call: ChatCall) -> Talk[ChatAnswer]:
+    """Ask one question that everything after it depends on, as a part of a talk."""
+    [answer] = yield [call]
+    return answer
+
+
+def count_round(calls: Sequence[ChatCall]) -> None:
+    """Count a round of a talk as calls that had to follow the ones before; backends do so once a round."""
+    calls[0].cost.usage.sequential_calls += 1
 
 
 class ChatBackend(ABC):

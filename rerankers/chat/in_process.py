@@ -2,22 +2,30 @@
 
 Prefill and decode are written out, because they are bound by different things and are measured apart: prefill
 reads all prompt tokens in one pass and is bound by arithmetic, decoding reads all weights once per token and
-is bound by memory bandwidth. Queries are answered in batches, one call of each, so that decoding reads the
-weights once for all of them. The prefix that prompts share is read once; see `SharedPrefix`.
+is bound by memory bandwidth. Calls that do not depend on each other are answered in batches, so that decoding
+reads the weights once for all of them. The prefix that prompts share is read once; see `SharedPrefix`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk
+from rerankers.chat.conversation import (
+    ChatAnswer,
+    ChatBackend,
+    ChatCall,
+    Message,
+    T,
+    Talk,
+    count_round,
+)
 from rerankers.chat.template import ChatTemplate
 from rerankers.chat.thinking import Thoughts
 from rerankers.errors import ModelError
+from rerankers.interface import Cost
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.prefix import SharedPrefix
 from rerankers.text.control_tokens import ControlTokens
@@ -27,7 +35,18 @@ if TYPE_CHECKING:
 
     from rerankers.chat.options import ChatOptions
     from rerankers.llm.prefix import Read
-    from rerankers.stages import StageClock
+    from rerankers.stages import Stage, StageClock
+
+
+class _Round:
+    """Calls of one talk that do not depend on each other, and the answers so far, by place."""
+
+    def __init__(self, calls: Sequence[ChatCall]) -> None:
+        self.calls = calls
+        self.answers: dict[int, ChatAnswer] = {}
+
+    def in_order(self) -> list[ChatAnswer]:
+        return [self.answers[place] for place in range(len(self.calls))]
 
 
 class TransformersChat(ChatBackend):
@@ -62,26 +81,35 @@ class TransformersChat(ChatBackend):
         self._counted: dict[int, tuple[Sequence[Message], list[int], int]] = {}
 
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Drive up to `concurrency` talks at once, one call of each in a batch."""
+        """Drive up to `concurrency` talks at once, and answer up to as many of their calls in a batch."""
         prefix = SharedPrefix(self._llm)  # forgotten afterwards: a repeated query is not to find itself
         results: dict[int, T] = {}
         waiting = deque(range(len(talks)))
-        calls: dict[int, ChatCall] = {}
+        rounds: dict[int, _Round] = {}
+        calls: deque[tuple[int, int]] = deque()  # the talk, and the place in its round
 
-        def go_on(number: int, answer: ChatAnswer | None) -> None:
-            calls.pop(number, None)
+        def go_on(number: int, answers: list[ChatAnswer] | None) -> None:
             try:
-                calls[number] = next(talks[number]) if answer is None else talks[number].send(answer)
+                asked = next(talks[number]) if answers is None else talks[number].send(answers)
             except StopIteration as finished:
+                rounds.pop(number, None)
                 results[number] = finished.value
+                return
+            count_round(asked)
+            rounds[number] = _Round(asked)
+            calls.extend((number, place) for place in range(len(asked)))
 
         while waiting or calls:
-            while waiting and len(calls) < self._at_once:
+            while waiting and len(rounds) < self._at_once:
                 go_on(waiting.popleft(), None)
-            batch = list(islice(calls.items(), self._rows))
-            answers = self._answer([call for _, call in batch], prefix, clock) if batch else []
-            for (number, _), answer in zip(batch, answers, strict=True):
-                go_on(number, answer)
+            batch = [calls.popleft() for _ in range(min(len(calls), self._rows))]
+            asked = [rounds[number].calls[place] for number, place in batch]
+            answers = self._answer(asked, prefix, clock) if batch else []
+            for (number, place), answer in zip(batch, answers, strict=True):
+                rounds[number].answers[place] = answer
+            for number in dict.fromkeys(number for number, _ in batch):
+                if len(rounds[number].answers) == len(rounds[number].calls):
+                    go_on(number, rounds[number].in_order())
         return [results[number] for number in range(len(talks))]
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
@@ -111,13 +139,13 @@ class TransformersChat(ChatBackend):
             self._counted.clear()
         with clock.stage("prefill", *costs):
             read = prefix.read(prompts)
-        with clock.stage("decode", *costs):
-            thoughts = [
-                Thoughts(self._llm.tokenizer, self._reasoning_tokens, self._template.thinking) for _ in calls
-            ]
-            generated, answers = self._decode(calls, read, thoughts)
+        thoughts = [
+            Thoughts(self._llm.tokenizer, self._reasoning_tokens, self._template.thinking) for _ in calls
+        ]
+        generated, answers = self._decode(calls, read, thoughts, clock)
         if len(calls) == 1:
             prefix.keep(prompts[0] + generated[0][:-1], read)
+        steps: dict[int, int] = {}  # by whose they are: rows of one query take their steps together
         rows = zip(calls, prompts, read.reused, generated, thoughts, strict=True)
         for call, prompt, reused, written, thought in rows:
             usage = call.cost.usage
@@ -126,17 +154,26 @@ class TransformersChat(ChatBackend):
             usage.cached_tokens += reused
             usage.generated_tokens += len(written)
             usage.reasoning_tokens += thought.tokens
-            usage.decode_steps += len(written) - 1
+            before = steps.get(id(usage), 0)
+            steps[id(usage)] = max(before, len(written) - 1)
+            usage.decode_steps += steps[id(usage)] - before
         return answers
 
     def _decode(
-        self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts]
+        self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts], clock: StageClock
     ) -> tuple[list[list[int]], list[ChatAnswer]]:
-        """Greedy tokens of each call, and its answer; a call that is over leaves the batch."""
+        """Greedy tokens of each call, and its answer; a call that is over leaves the batch.
+
+        Without a budget for thoughts all of it is one stage. With one, every step is charged to the calls
+        that take part in it: to `think` as long as a call thinks, then to `decode`.
+        """
+        costs = [call.cost for call in calls]
         generated: list[list[int]] = [[] for _ in calls]
         answers: dict[int, ChatAnswer] = {}
         rows = list(range(len(calls)))
-        while True:
+
+        def step() -> None:
+            nonlocal rows
             proposed = read.tokens.tolist()  # the one wait for the device
             for place, row in enumerate(rows):
                 token = thoughts[row].next_token(proposed[place])
@@ -148,12 +185,27 @@ class TransformersChat(ChatBackend):
                 if answer is not None:
                     answers[row] = answer
             places = [place for place, row in enumerate(rows) if row not in answers]
-            if not places:
-                return generated, [answers[row] for row in range(len(calls))]
             if len(places) < len(rows):
                 rows = [rows[place] for place in places]
+                if not rows:
+                    return
                 read.select(places)
             read.step(self._llm)
+
+        if not self._reasoning_tokens:
+            with clock.stage("decode", *costs):
+                while rows:
+                    step()
+        while rows:
+            stages: dict[int, Stage] = {row: "think" if thoughts[row].go_on else "decode" for row in rows}
+            measured = Cost()
+            with clock.stage("think" if set(stages.values()) == {"think"} else "decode", measured):
+                step()
+            share = sum(measured.stage_seconds.values()) / len(stages)
+            for row, stage in stages.items():
+                seconds = calls[row].cost.stage_seconds
+                seconds[stage] = seconds.get(stage, 0.0) + share
+        return generated, [answers[row] for row in range(len(calls))]
 
     def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
         has_ended = generated[-1] in self._ends
@@ -163,10 +215,11 @@ class TransformersChat(ChatBackend):
         text = self._llm.tokenizer.decode(answered[:-1] if has_ended else answered, skip_special_tokens=True)
         text = text.lstrip() if thoughts.tokens else text
         if has_ended:
-            return ChatAnswer(text, "done")
+            return ChatAnswer(text, "done", len(answered))
         if call.known(text):
-            return ChatAnswer(text, "known")
-        return ChatAnswer(text, "cut_off") if len(answered) == call.max_new_tokens else None
+            return ChatAnswer(text, "known", len(answered))
+        is_cut_off = len(answered) == call.max_new_tokens
+        return ChatAnswer(text, "cut_off", len(answered)) if is_cut_off else None
 
     def _prompt(self, call: ChatCall) -> list[int]:
         tokens, _ = self._tokens(call.messages)

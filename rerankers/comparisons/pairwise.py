@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import validate_call
 
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Talk
+from rerankers.chat.conversation import ChatCall, Message, Talk, ask
 from rerankers.chat.options import ComparisonOptions
 from rerankers.chat.reranker import ChatReranker
 from rerankers.comparisons.sorting import heap_order, pair_bubble_order
@@ -19,7 +19,7 @@ from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.text.labels import chosen, cut_passages, is_said, labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from rerankers.stages import StageClock
 
@@ -54,19 +54,18 @@ class Pairwise(ChatReranker):
         with clock.stage("prompt", cost):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
-        def asked(first: int, second: int) -> Generator[ChatCall, ChatAnswer, int | None]:
+        def asked(first: int, second: int) -> Talk[int | None]:
             """Which of the two the model prefers, shown in this order; None if it does not say."""
             with clock.stage("prompt", cost):
                 shown = labelled([texts[first], texts[second]])
                 text = _PROMPT.format(query=request.query, passages=shown)
-            answer = yield ChatCall(
-                [{"role": "user", "content": text}], self._options.max_new_tokens, cost, is_said
-            )
+            messages: list[Message] = [{"role": "user", "content": text}]
+            answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, is_said))
             with clock.stage("parse", cost):
                 position = chosen(answer, 2, cost.usage)
                 return None if position is None else (first, second)[position]
 
-        def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
+        def best(items: Sequence[int]) -> Talk[int]:
             leader = 0
             for challenger in range(1, len(items)):
                 pair = items[leader], items[challenger]

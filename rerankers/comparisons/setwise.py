@@ -1,8 +1,9 @@
 """Setwise prompting: a chat model selects the best of a few passages (arXiv 2310.09497).
 
-The selections drive a heap sort or a bubble sort (section 3), which settle the first ranks, with the calls of
-the published code. Of the paper's two ways to read a selection, this is the generated label; an answer
-without one keeps the current order. The paper cuts passages after 128 tokens; here they are cut after words.
+The selections drive a heap sort or a bubble sort (section 3), or the insertion sort that
+`LeonPeric/llm-rankers` adds. They settle the first ranks, with the calls of the published code. Of the
+paper's two ways to read a selection, this is the generated label; an answer without one keeps the current
+order. The paper cuts passages after 128 tokens; here they are cut after words.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, validate_call
 
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Talk
+from rerankers.chat.conversation import ChatCall, Message, Talk, ask
 from rerankers.chat.options import ComparisonOptions
 from rerankers.chat.reranker import ChatReranker
-from rerankers.comparisons.sorting import heap_order, set_bubble_order
+from rerankers.comparisons.sorting import heap_order, insertion_order, set_bubble_order
 from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.text.labels import chosen, cut_passages, is_said, labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from rerankers.stages import StageClock
 
@@ -35,7 +36,7 @@ class Setwise(ChatReranker):
     Args:
         chat: the model, its backend, and how much is compared; in experiment files these options stand beside
             the others.
-        method: `heap` or `bubble`.
+        method: `heap`, `bubble` or `insertion`.
         children: children of a node of the heap, the published code's `num_child`. A prompt shows one more
             passage, so 2, the value of the published results, is the paper's c = 3.
     """
@@ -45,7 +46,7 @@ class Setwise(ChatReranker):
         self,
         *,
         chat: ComparisonOptions,
-        method: Literal["heap", "bubble"] = "heap",
+        method: Literal["heap", "bubble", "insertion"] = "heap",
         children: Annotated[int, Field(ge=1, le=25)] = 2,
     ) -> None:
         self._method = method
@@ -58,19 +59,16 @@ class Setwise(ChatReranker):
         with clock.stage("prompt", cost):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
-        def best(items: Sequence[int]) -> Generator[ChatCall, ChatAnswer, int]:
+        def best(items: Sequence[int]) -> Talk[int]:
             with clock.stage("prompt", cost):
                 shown = labelled([texts[item] for item in items])
                 text = _PROMPT.format(query=request.query, passages=shown)
-            answer = yield ChatCall(
-                [{"role": "user", "content": text}], self._options.max_new_tokens, cost, is_said
-            )
+            messages: list[Message] = [{"role": "user", "content": text}]
+            answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, is_said))
             with clock.stage("parse", cost):
                 return chosen(answer, len(items), cost.usage) or 0
 
-        if self._method == "heap":
-            order = yield from heap_order(len(texts), self._options.top, self._children, best)
-        else:
-            order = yield from set_bubble_order(len(texts), self._options.top, self._children, best)
+        sort = {"heap": heap_order, "bubble": set_bubble_order, "insertion": insertion_order}[self._method]
+        order = yield from sort(len(texts), self._options.top, self._children, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

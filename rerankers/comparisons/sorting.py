@@ -1,8 +1,9 @@
 """Sort algorithms driven by a comparator that selects the best of a few items.
 
 A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and
-arXiv 2310.09497 (sets): they settle the first ranks only. They are generators, as the comparator is one:
-whatever it yields goes out to the backend. A contradictory comparison spoils the order and nothing else.
+arXiv 2310.09497 (sets), and an insertion of sets. They settle the first ranks only. They are generators, as
+the comparator is one: whatever it yields goes out to the backend. A contradictory comparison spoils the order
+and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ Y = TypeVar("Y")
 S = TypeVar("S")
 Best = Callable[[Sequence[int]], Generator[Y, S, int]]
 """Selects among items given in their current order; returns the position of the best one."""
+InOrder = Callable[[Sequence[int]], Generator[Y, S, list[int]]]
+"""Orders items given in their current order; returns their positions, best first."""
 
 
 def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
@@ -88,6 +91,56 @@ def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> G
                 first_start -= children
             start, end = start - children, end - children
     return _followed_by_rest(order[:top], count)
+
+
+def insertion_order(
+    count: int, top: int, children: int, best: Best[Y, S], in_order: InOrder[Y, S] | None = None
+) -> Generator[Y, S, list[int]]:
+    """Return the `top` best of `count` items, best first, by insertions; the others follow in input order.
+
+    The first `top` items are sorted by a heap. Then up to `children` further items at a time are compared
+    with the last of the best so far. The winner takes its place and moves up in sets of `children` + 1, as
+    long as it wins. `LeonPeric/llm-rankers` published this sort in both forms: `max_compare` reads the best
+    of a set only, and `sort_compare` its whole order.
+
+    Args:
+        count: how many items.
+        top: ranks to settle, at least one.
+        children: items of a set beside the one they are compared with.
+        best: reads the best of a set.
+        in_order: reads the order of a set. Items that lose to the last of the best so far are then dropped,
+            and the set's items change places on the winner's way up.
+    """
+
+    def compare(items: list[int]) -> Generator[Y, S, list[int]]:
+        """Return positions in `items`, the best first, the rest in order as far as that is read."""
+        if in_order is not None:
+            return (yield from in_order(items))
+        winner = yield from best(items)
+        return [winner, *(i for i in range(len(items)) if i != winner)]
+
+    leaders = yield from heap_order(min(count, top), top, children, best)
+    candidates = list(range(len(leaders), count))
+    while candidates:
+        shown, candidates = [leaders[-1], *candidates[:children]], candidates[children:]
+        ranking = yield from compare(shown)
+        winner = ranking[0]
+        if winner == 0:
+            continue
+        others = [i for i in range(1, len(shown)) if i != winner]
+        again = others if in_order is None else ranking[1 : ranking.index(0)]
+        candidates = [*(shown[i] for i in again), *candidates]
+        leaders[-1] = shown[winner]
+        end = len(leaders)
+        while end > 1:  # the winner is the last of the set
+            start = max(0, end - children - 1)
+            ranking = yield from compare(leaders[start:end])
+            has_won = ranking[0] == end - start - 1
+            leaders[start:end] = [leaders[start + i] for i in ranking]
+            if not has_won:
+                break
+            end = start + 1
+    return _followed_by_rest(leaders, count)
 
 
 def _followed_by_rest(settled: list[int], count: int) -> list[int]:

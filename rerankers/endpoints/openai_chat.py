@@ -1,8 +1,8 @@
 """Chat models behind any endpoint that speaks OpenAI's chat API: OpenAI, vLLM, SGLang, llama.cpp, and others.
 
 One client with its connection pool, and one event loop for it, live as long as the backend. Queries run
-concurrently, the calls of one query one after the other. Neither failed attempts nor the waits between them
-count as latency.
+concurrently, and so do calls of one query that do not depend on each other. Neither failed attempts nor the
+waits between them count as latency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.chat.backends import CHAT_KEY
-from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, T, Talk, joined_turns
+from rerankers.chat.conversation import (
+    ChatAnswer,
+    ChatBackend,
+    ChatCall,
+    T,
+    Talk,
+    count_round,
+    joined_turns,
+)
 from rerankers.chat.thinking import after_thoughts, answers_after_thoughts
 from rerankers.endpoints.client import address, lines
 from rerankers.endpoints.failures import Endpoint, StatusError
@@ -137,18 +145,30 @@ class OpenAIChat(ChatBackend):
 
     async def _drive(self, talk: Talk[T], clock: StageClock, alone: bool) -> T:
         try:
-            call = next(talk)
+            calls = next(talk)
             while True:
-                call = talk.send(await self._answer(call, clock, alone))
+                count_round(calls)
+                calls = talk.send(await self._answer(calls, clock, alone))
         except StopIteration as finished:
             return cast("T", finished.value)
 
-    async def _answer(self, call: ChatCall, clock: StageClock, alone: bool) -> ChatAnswer:
+    async def _answer(self, calls: Sequence[ChatCall], clock: StageClock, alone: bool) -> list[ChatAnswer]:
+        """Answer the calls of a round side by side."""
         if self._options.reasoning_tokens:
-            call = answers_after_thoughts(call)
+            calls = [answers_after_thoughts(call) for call in calls]
+        exchanges = await self._client.answer([self._paid(call, clock) for call in calls], clock, alone)
+        answers = []
+        for call, exchange in zip(calls, exchanges, strict=True):
+            self._book(call, exchange)
+            text = after_thoughts(exchange.text) if self._options.reasoning_tokens else exchange.text
+            tokens = exchange.generated_tokens - exchange.reasoning_tokens
+            answers.append(ChatAnswer(text, exchange.end, max(0, tokens)))
+        return answers
+
+    def _paid(self, call: ChatCall, clock: StageClock) -> PaidCall:
         body = self._body(call)
         written = canonical(body)
-        paid = PaidCall(
+        return PaidCall(
             body=written,
             cost=call.cost,
             most_dollars=partial(self._most_dollars, call),
@@ -156,10 +176,6 @@ class OpenAIChat(ChatBackend):
             dollars=self._dollars,
             suffices=lambda kept: kept.end != "known" or call.known(kept.text),
         )
-        exchange = await self._client.answer(paid, clock, alone)
-        self._book(call, exchange)
-        text = after_thoughts(exchange.text) if self._options.reasoning_tokens else exchange.text
-        return ChatAnswer(text, exchange.end)
 
     def _body(self, call: ChatCall) -> dict[str, Any]:
         """Return the request as the options say, which is how it is recorded."""

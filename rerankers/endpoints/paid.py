@@ -7,6 +7,7 @@ way are waited for and kept, and queries that they finish are handed over with t
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class PaidClient:
         http: the client of the endpoint.
         endpoint: what errors say about it.
         url: its address without credentials, a part of the keys of the response cache.
-        concurrency: queries under way at once.
+        concurrency: queries under way at once, and calls of theirs.
         recording: the file of the response cache.
     """
 
@@ -75,6 +76,7 @@ class PaidClient:
         self._runner = asyncio.Runner()
         self._broken: BackendError | None = None
         self._stop = asyncio.Event()
+        self._free = asyncio.Semaphore(concurrency)  # calls of all queries
         self.calls_replayed = 0
 
     def pay_from(self, budget: Budget) -> None:
@@ -95,6 +97,7 @@ class PaidClient:
 
     async def _run(self, queries: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
         free = asyncio.Semaphore(self._concurrency)
+        self._free = asyncio.Semaphore(self._concurrency)
         failures: list[Exception] = []
 
         async def answer(query: Callable[[], Awaitable[T]]) -> T | None:
@@ -117,21 +120,49 @@ class PaidClient:
             self._broken = first
         raise first
 
-    async def answer(self, call: PaidCall, clock: StageClock, alone: bool) -> Exchange:
-        """Answer from the response cache or the endpoint, and charge the seconds of the answer to the query.
+    async def answer(self, calls: Sequence[PaidCall], clock: StageClock, alone: bool) -> list[Exchange]:
+        """Answer calls of one query that do not depend on each other, and charge their seconds to it.
+
+        Answers come from the response cache or the endpoint, up to `concurrency` at once. The seconds are
+        those until the last answer, had no attempt failed. Stages of calls side by side share them.
 
         A query that runs alone has the clock corrected: a replayed answer takes its recorded time, and what
         was spent on failures and waits did not happen. Queries side by side share one clock, where only
         their own stages can be right.
         """
         started = clock.now()
-        exchange = await self._kept_or_asked(call)
+        exchanges = await self._all_answered(calls)
+        seconds = [sum(exchange.stage_seconds.values(), 0.0) for exchange in exchanges]
+        total = _until_the_last(seconds, self._concurrency)
         if alone:
-            clock.advance(sum(exchange.stage_seconds.values()) - (clock.now() - started))
-        for stage, seconds in exchange.stage_seconds.items():
-            call.cost.stage_seconds[stage] = call.cost.stage_seconds.get(stage, 0.0) + seconds
-        call.cost.usage.llm_calls += 1
-        return exchange
+            clock.advance(total - (clock.now() - started))
+        share = total / sum(seconds) if len(calls) > 1 and total else 1.0
+        for call, exchange in zip(calls, exchanges, strict=True):
+            charged = call.cost.stage_seconds
+            for stage, stage_seconds in exchange.stage_seconds.items():
+                charged[stage] = charged.get(stage, 0.0) + share * stage_seconds
+            call.cost.usage.llm_calls += 1
+        return exchanges
+
+    async def _all_answered(self, calls: Sequence[PaidCall]) -> list[Exchange]:
+        """Return the answers in the order of the calls; once one fails for good, none begins."""
+        failures: list[Exception] = []
+
+        async def answer(call: PaidCall) -> Exchange | None:
+            async with self._free:
+                try:
+                    if failures:
+                        return None
+                    return await self._kept_or_asked(call)
+                except Exception as error:
+                    failures.append(error)
+                    self._stop.set()
+                    return None
+
+        exchanges = await asyncio.gather(*map(answer, calls))
+        if failures:
+            raise failures[0]
+        return [exchange for exchange in exchanges if exchange is not None]
 
     async def _kept_or_asked(self, call: PaidCall) -> Exchange:
         if self._recording is None:
@@ -195,3 +226,12 @@ class PaidClient:
         self._runner.close()
         if self._recording:
             self._recording.close()
+
+
+def _until_the_last(seconds: Sequence[float], at_once: int) -> float:
+    """Return how long calls take if up to `at_once` of them run side by side, begun in order."""
+    ends: list[float] = []
+    for duration in seconds:
+        begins = heapq.heappop(ends) if len(ends) == at_once else 0.0
+        heapq.heappush(ends, begins + duration)
+    return max(ends, default=0.0)

@@ -221,7 +221,8 @@ class RerankAPI(Reranker):
             ask=partial(self._ask, body, query, texts, clock),
             dollars=self._dollars,
         )
-        return await self._client.answer(call, clock, alone)
+        [exchange] = await self._client.answer([call], clock, alone)
+        return exchange
 
     def _with_limit(self, body: dict[str, Any], passage_tokens: int) -> dict[str, Any]:
         """Return the request with a limit for each passage in place of one for the whole prompt."""

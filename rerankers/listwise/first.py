@@ -3,7 +3,7 @@
 The prompt asks for an order of letters, as RankZephyr's does of numbers; the answer is begun with `[`, and
 the next-token logits of the letters shown are the passages' scores (section 3). Nothing is generated. Models
 trained for it exist; an untrained model's first identifier says less. Windows as in
-`rerankers.listwise.windows`.
+`rerankers.listwise.windows`; those of a round share forward passes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
 from rerankers.listwise.prompts import load_prompt
 from rerankers.listwise.prompts import passage_words as words_of
-from rerankers.listwise.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.listwise.windows import LetterWindowOptions, RunningPolicy, WindowPlan, check_windows
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import read_only
 from rerankers.models.devices import AttentionName, DtypeName
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 _LETTERS = string.ascii_uppercase
+_WINDOWS = LetterWindowOptions()
 
 
 class First(Reranker):
@@ -40,10 +41,9 @@ class First(Reranker):
     Args:
         model: hub id, folder or wheel of a chat model.
         revision: hub revision.
-        window: passages per forward pass, at most 26.
-        step: places the window moves.
-        policy: see `rerankers.listwise.windows`.
-        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
+        windows: which passages the calls show; in experiment files these options stand beside the others.
+        top: ranks that sorts settle; ten if None. Sliding windows settle all.
+        batch_size: most windows of a round in one forward pass.
         passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
         control_tokens: how control tokens in queries and passages are read; see
             `rerankers.text.control_tokens`.
@@ -62,11 +62,9 @@ class First(Reranker):
         *,
         model: str,
         revision: str | None = None,
-        window: Annotated[int, Field(ge=2, le=26)] = 20,
-        step: Annotated[int, Field(ge=1)] = 10,
-        policy: WindowPolicy = "clipped",
-        initial_order: InitialOrder = "given",
-        seed: int = 0,
+        windows: LetterWindowOptions = _WINDOWS,
+        top: Annotated[int, Field(ge=1)] | None = None,
+        batch_size: Annotated[int, Field(ge=1)] = 8,
         passage_words: Annotated[int, Field(ge=1)] = 300,
         control_tokens: ControlTokenMode = "text",
         dtype: DtypeName = "auto",
@@ -74,11 +72,9 @@ class First(Reranker):
         attention: AttentionName = "auto",
         template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
-        self.check_options({"window": window, "step": step})
-        self._window = window
-        self._step = step
-        self._policy = policy
-        self._initial_order, self._seed = initial_order, seed
+        self.check_options(dict(windows))
+        self._windows = WindowPlan(windows, top)
+        self._batch_size = batch_size
         self._passage_words = passage_words
         self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
         self._template = ChatTemplate(self._llm.tokenizer, model, template_variables)
@@ -89,12 +85,15 @@ class First(Reranker):
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._described = self._llm.describe()  # before the vocabulary's projection is cut to the letters
+        has_rounds = windows.window_policy in ("top-down", "tournament")
+        if has_rounds and not self._llm.exactness.pads:
+            self._batch_size = 1
         read_only(self._llm.model, self._letter_tokens(model))
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a step that does not fit its window."""
-        sliding_windows(0, options["window"], options["step"])
+        """Refuse window options that do not fit each other."""
+        check_windows(options)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests one after the other, each window in one forward pass."""
@@ -108,28 +107,54 @@ class First(Reranker):
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [words_of(candidate.text) for candidate in request.candidates]
-        order = initial_order(len(words), self._initial_order, self._seed, request.query_id)
+        with clock.stage("order", cost):
+            policy = RunningPolicy(self._windows.rounds(len(words), request.query_id))
         truncated: set[int] = set()
-        for start, end in sliding_windows(len(words), self._window, self._step, self._policy):
-            shown = order[start:end]
+        while policy.windows:
+            prompts = []
             with clock.stage("prompt", cost):
-                tokens, longest, control_tokens = self._fit(request.query, [words[i] for i in shown])
-                truncated.update(i for i in shown if len(words[i]) > longest)
-            with clock.stage("prefill", cost), torch.inference_mode():
-                prompt = torch.tensor([tokens], device=self._llm.device)  # (1, len(tokens))
-                logits = self._llm.model(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[0, -1]
-                scores: list[float] = logits[: len(shown)].tolist()
+                for window in policy.windows:
+                    tokens, longest, control_tokens = self._fit(
+                        request.query, [words[i] for i in window.shown]
+                    )
+                    truncated.update(i for i in window.shown if len(words[i]) > longest)
+                    cost.usage.prompt_tokens += len(tokens)
+                    cost.usage.control_tokens += control_tokens
+                    prompts.append(tokens)
+            with clock.stage("prefill", cost):
+                logits = [
+                    row
+                    for start in range(0, len(prompts), self._batch_size)
+                    for row in self._letter_logits(prompts[start : start + self._batch_size])
+                ]
             with clock.stage("order", cost):
-                ranked = sorted(range(len(shown)), key=lambda i: -scores[i])
-                cost.usage.ties = count_ties([scores[i] for i in ranked])  # the last window is the head
-                order[start:end] = [shown[i] for i in ranked]
-            cost.usage.windows += 1
-            cost.usage.llm_calls += 1
-            cost.usage.prompt_tokens += len(tokens)
-            cost.usage.control_tokens += control_tokens
+                orders = []
+                for window, scores in zip(policy.windows, logits, strict=True):
+                    ranked = sorted(range(len(window.shown)), key=lambda i: -scores[i])
+                    # the last window is the head
+                    cost.usage.ties = count_ties([scores[i] for i in ranked])
+                    orders.append([window.shown[i] for i in ranked])
+                cost.usage.windows += len(orders)
+                cost.usage.llm_calls += len(orders)
+                cost.usage.sequential_calls += 1
+                policy.send(orders)
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)
-            return Ranking.of(request, order, cost)
+            return Ranking.of(request, policy.order, cost)
+
+    @torch.inference_mode()
+    def _letter_logits(self, prompts: Sequence[list[int]]) -> list[list[float]]:
+        """Return the logits of all letters after each prompt; rows are padded on the right."""
+        if len(prompts) == 1:
+            row = torch.tensor(prompts, device=self._llm.device)  # (1, tokens)
+            [alone] = self._llm.model(input_ids=row, use_cache=False, logits_to_keep=1).logits[:, -1].tolist()
+            return [alone]
+        longest = max(map(len, prompts))
+        padding = self._llm.tokenizer.pad_token_id
+        rows = [tokens + [padding] * (longest - len(tokens)) for tokens in prompts]
+        ids = torch.tensor(rows, device=self._llm.device)  # (windows, longest)
+        logits = self._llm.model(input_ids=ids, use_cache=False).logits  # (windows, longest, letters)
+        return [logits[row, len(tokens) - 1].tolist() for row, tokens in enumerate(prompts)]
 
     def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int, int]:
         """Token ids of the prompt with passages as long as allowed and the context holds; that length.

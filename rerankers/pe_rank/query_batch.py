@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,6 +48,18 @@ class QueryBatch:
                 first = [[row.index(text) for text in row] for row in texts]
                 self._first = to_device(torch.tensor(first), device)
         self._prompts: dict[tuple[int, int], Prompt] = {}
+        self._owners = list(range(len(requests)))  # the query of each row, by which prompts are kept
+
+    def rows(self, owners: Sequence[int]) -> QueryBatch:
+        """Return a batch with the queries at these positions, one a row; a query may have several rows."""
+        part = copy.copy(self)
+        index = to_device(torch.tensor(owners), self.order.device)
+        part.requests = [self.requests[owner] for owner in owners]
+        part.costs = [self.costs[owner] for owner in owners]
+        part._owners = list(owners)
+        part.projected = None if self.projected is None else self.projected[index]
+        part._first = None if self._first is None else self._first[index]
+        return part
 
     def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
         """For each passage of a window the first with the same text, (rows, n); None if all texts differ."""
@@ -57,9 +70,10 @@ class QueryBatch:
 
     def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
         """The prompt without passages' text, written once for all windows of one size."""
-        if (row, count) not in self._prompts:
-            self._prompts[row, count] = writer.write(self.requests[row].query, count)
-        return self._prompts[row, count]
+        key = self._owners[row], count
+        if key not in self._prompts:
+            self._prompts[key] = writer.write(self.requests[row].query, count)
+        return self._prompts[key]
 
 
 def lead_with(places: torch.Tensor, count: int) -> torch.Tensor:

@@ -20,7 +20,13 @@ from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.encoders.transfer import to_device
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
-from rerankers.listwise.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.listwise.windows import (
+    WindowOptions,
+    WindowPlan,
+    check_windows,
+    initial_order,
+    is_sliding,
+)
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.models.locate import cache_folder
 from rerankers.pe_rank.depth import lossless_depths
@@ -28,6 +34,7 @@ from rerankers.pe_rank.formats.checkpoint import PoolingName, Source, load_check
 from rerankers.pe_rank.formats.compact import referenced_models
 from rerankers.pe_rank.greedy import plain_order
 from rerankers.pe_rank.query_batch import QueryBatch, lead_with
+from rerankers.pe_rank.rounds import rank_in_rounds
 from rerankers.pe_rank.speculative import DraftMode, DraftPolicy, draft_and_verify
 from rerankers.pe_rank.workers import Workers
 from rerankers.text.control_tokens import ControlTokenMode
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from rerankers.pe_rank.prompt import Prompt
     from rerankers.stages import StageClock
 
+_WINDOWS = WindowOptions()
 _TEXT_WORDS = 300  # where passages' text is in the prompt, it is cut as RankGPT cuts it
 
 
@@ -56,10 +64,7 @@ class PERank(Reranker):
         projector: `projector.bin`, `projector.safetensors` or a folder, for a plain language model; without
             it the projector is random and the result is labelled untrained.
         allow_encoder_swap: run with an encoder that is not the projector's own; the result is labelled.
-        window: passages in a window; 0 puts all candidates into one (`full`).
-        step: by how much the window moves.
-        windows: `clipped` or `reference`; see `rerankers.listwise.windows`.
-        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
+        windows: which passages the windows show; in experiment files these options stand beside the others.
         top_k: how many places of the final list have to be right; the rest is not decoded as far as that
             changes none of them (`depth`). None for all.
         text: put the passages' text into the prompt beside their embeddings.
@@ -89,11 +94,7 @@ class PERank(Reranker):
         max_length: int | None = Field(default=None, ge=8),
         projector: Path | None = None,
         allow_encoder_swap: bool = False,
-        window: int = Field(default=20, ge=0),
-        step: int = Field(default=10, ge=1),
-        windows: WindowPolicy = "clipped",
-        initial_order: InitialOrder = "given",
-        seed: int = 0,
+        windows: WindowOptions = _WINDOWS,
         top_k: int | None = Field(default=None, ge=1),
         text: bool = False,
         embeddings: EmbeddingMode = "per_query",
@@ -106,7 +107,7 @@ class PERank(Reranker):
         attention: AttentionName = "auto",
         exact: bool = False,
     ) -> None:
-        self.check_options({"window": window, "step": step, "windows": windows})
+        self.check_options(dict(windows))
         source = Source(
             model, revision, encoder, encoder_revision, pooling, projector, allow_encoder_swap, control_tokens
         )
@@ -122,16 +123,17 @@ class PERank(Reranker):
             kept = EmbeddingStore(store or cache_folder() / "embeddings", meta, self._encoder.dimension)
         self._embedder = PassageEmbedder(self._encoder, kept)
         self._workers = Workers(self._llm)
-        self._window, self._step, self._policy, self._top_k = window, step, windows, top_k
-        self._initial_order, self._seed = initial_order, seed
+        self._windows, self._top_k = windows, top_k
+        # Candidates are put into their initial order before any window is made.
+        self._plan = WindowPlan(windows.model_copy(update={"initial_order": "given"}), top_k)
         self._text, self._embeddings, self._draft, self._exact = text, embeddings, draft, exact
         # padded rows need a mask, which flash attention does not take
         self._batch_size = 1 if exact or attention == "flash_attention_2" else batch_size
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a step that does not fit its window."""
-        sliding_windows(0, options["window"], options["step"], options["windows"])
+        """Refuse window options that do not fit each other."""
+        check_windows(options)
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
@@ -145,10 +147,8 @@ class PERank(Reranker):
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank each request; requests with as many candidates as each other run in batches."""
         rankings: dict[int, Ranking] = {}
-        firsts = [
-            initial_order(len(each.candidates), self._initial_order, self._seed, each.query_id)
-            for each in requests
-        ]
+        how, seed = self._windows.initial_order, self._windows.seed
+        firsts = [initial_order(len(each.candidates), how, seed, each.query_id) for each in requests]
         for rows in self._batches(requests):
             group = [_reordered(requests[row], firsts[row]) for row in rows]
             costs = [Cost() for _ in group]
@@ -171,10 +171,10 @@ class PERank(Reranker):
         return {
             **self._checkpoint.described,
             "encoder": self._encoder.describe(),
-            "window": self._window,
-            "step": self._step,
-            "windows": self._policy,
-            "initial_order": self._initial_order,
+            "window": self._windows.window,
+            "step": self._windows.step,
+            "window_policy": self._windows.window_policy,
+            "initial_order": self._windows.initial_order,
             "top_k": self._top_k,
             "text": self._text,
             "control_tokens": self._llm.writer.control_tokens,
@@ -202,28 +202,35 @@ class PERank(Reranker):
     ) -> list[list[int]]:
         """Candidate positions, best first, of requests with equal numbers of candidates."""
         count = len(requests[0].candidates)
-        windows = sliding_windows(count, self._window, self._step, self._policy)
         workers = self._workers.number(len(requests))
         bounds = [len(requests) * part // workers for part in range(workers + 1)]
         parts = [slice(*ends) for ends in pairwise(bounds)]
 
-        def slide(part: slice, decoder: WindowDecoder) -> list[list[int]]:
+        def rank(part: slice, decoder: WindowDecoder) -> list[list[int]]:
             policy = DraftPolicy(self._draft, self._llm.device)
             run = QueryBatch(requests[part], costs[part], clock.for_one_of(workers), decoder, policy)
-            if self._embeddings != "per_window" and windows:
+            if self._embeddings != "per_window" and count > 1:
                 every = [list(range(count))] * len(run.requests)
                 run.projected = self._projected(run.requests, run.costs, run.clock, every)
-            for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
-                if depth:
-                    self._rank_window(run, start, end, min(depth, end - start - 1))
+            if not is_sliding(dict(self._windows)):
+                return rank_in_rounds(run, self._plan, self._batch_size, self._ranked)
+            self._slide(run, self._plan.sliding(count))
             with run.clock.stage("order", *run.costs):
                 return run.order.tolist()
 
-        return [order for orders in self._workers.map(slide, parts) for order in orders]
+        return [order for orders in self._workers.map(rank, parts) for order in orders]
 
-    def _rank_window(self, run: QueryBatch, start: int, end: int, depth: int) -> None:
-        """Order positions start..end-1 of every row to a depth, in place."""
-        rows = run.order[:, start:end]  # (rows, n) candidate positions
+    def _slide(self, run: QueryBatch, windows: Sequence[tuple[int, int]]) -> None:
+        """Rank windows that are known beforehand, in place, each as far as the top needs it."""
+        for (start, end), depth in zip(windows, lossless_depths(windows, self._top_k), strict=True):
+            if depth:
+                depth = min(depth, end - start - 1)
+                run.order[:, start:end] = self._ranked(run, run.order[:, start:end], depth)
+                for cost in run.costs:
+                    cost.usage.sequential_calls += 1
+
+    def _ranked(self, run: QueryBatch, rows: torch.Tensor, depth: int) -> torch.Tensor:
+        """Order candidate positions (rows, n) to a depth; a row of `run` is that of its query."""
         if run.projected is None:
             projected = self._projected(run.requests, run.costs, run.clock, rows.tolist())
         else:
@@ -245,15 +252,17 @@ class PERank(Reranker):
             for cost, ran, kept in zip(run.costs, batch.run_tokens, batch.kept_tokens, strict=True):
                 cost.usage.prompt_tokens += ran + kept
                 cost.usage.cached_tokens += kept
+            for cost in {id(cost): cost for cost in run.costs}.values():  # rows of a query share the passes
                 cost.usage.decode_steps += batch.passes - 1
         with run.clock.stage("decode", *run.costs):
-            run.order[:, start:end] = rows.gather(1, lead_with(places, end - start))
+            ranked = rows.gather(1, lead_with(places, rows.shape[1]))
         for cost, prompt in zip(run.costs, prompts, strict=True):
             cost.usage.windows += 1
             cost.usage.llm_calls += 1
             cost.usage.generated_tokens += depth
             cost.usage.depths.append(depth)
             cost.usage.control_tokens += prompt.control_tokens
+        return ranked
 
     def _plain_places(
         self,

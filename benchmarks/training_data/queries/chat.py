@@ -56,7 +56,7 @@ class ChatWriter(QuestionWriter):
         values = {"passage": shown, "count": str(self._source.per_passage)}
         content = re.sub(r"\{(passage|count)\}", lambda match: values[match[1]], self._template)
         messages: list[Message] = [{"role": "user", "content": content}]
-        answer = yield ChatCall(messages, self._source.max_new_tokens, self._cost)
+        [answer] = yield [ChatCall(messages, self._source.max_new_tokens, self._cost)]
         return read_questions(answer, self._source.per_passage)
 
     def describe(self) -> dict[str, object]:

@@ -165,7 +165,8 @@ def test_a_model_thinks_as_long_as_its_budget_and_answers_after_it(
     costs = [Cost() for _ in range(3)]
 
     def talk(cost: Cost) -> Talk[ChatAnswer]:
-        return (yield ChatCall(QUESTION, 5, cost))
+        [answer] = yield [ChatCall(QUESTION, 5, cost)]
+        return answer
 
     answers = chat.run([talk(cost) for cost in costs], clock)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
@@ -187,6 +188,7 @@ def test_a_model_thinks_as_long_as_its_budget_and_answers_after_it(
         assert answer == ChatAnswer(expected, "cut_off")
         assert cost.usage.reasoning_tokens == 7 + len(closing)
         assert cost.usage.generated_tokens == 7 + len(closing) + 5
+        assert min(cost.stage_seconds["think"], cost.stage_seconds["decode"]) > 0  # measured apart
 
 
 @pytest.mark.parametrize(

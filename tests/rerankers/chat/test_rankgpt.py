@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import random
+import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rerankers import create
-from rerankers.errors import InputError, ModelError
+from rerankers.errors import BackendError, InputError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +42,67 @@ def test_windows_and_rankings_are_those_of_the_published_loop(
             return make_reply(call["raw"])
 
         endpoint.reply = answer
-        reranker = rankgpt(window=case["window"], step=case["step"], policy="reference")
+        reranker = rankgpt(window=case["window"], step=case["step"], window_policy="sliding-reference")
         request = make_request("query", [f"p{i}" for i in range(case["n"])])
         ranking = reranker.rerank([request], clock)[0]
         assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])
         assert ranking.usage.windows == ranking.usage.llm_calls == len(case["calls"])
+
+
+def test_calls_of_a_round_are_under_way_at_once(
+    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+) -> None:
+    flawless, partitions = endpoint.reply, threading.Barrier(5, timeout=60)
+
+    def answer(body: Body) -> Reply:
+        shown = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
+        if len(endpoint.bodies) in range(2, 7):
+            partitions.wait()  # answered only once all five are here
+        assert len(shown) in (20, 5, 19, 12)
+        return flawless(body)
+
+    endpoint.reply = answer
+    values = [str(value) for value in random.Random(0).sample(range(1000), 100)]
+    ranking = rankgpt(window_policy="top-down").rerank([make_request("query", values)], clock)[0]
+    assert ranking.usage.llm_calls == ranking.usage.windows == 7
+    assert ranking.usage.sequential_calls == 3  # the first window, five partitions at once, the last one
+
+
+def test_a_round_takes_as_long_as_its_slowest_calls(
+    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock, tmp_path: Path
+) -> None:
+    values = [str(value) for value in random.Random(0).sample(range(1000), 100)]
+    request = make_request("query", values)
+    options = {"window_policy": "top-down", "recording": tmp_path / "answers.sqlite"}
+    rankgpt(**options).rerank([request], clock)
+    with sqlite3.connect(tmp_path / "answers.sqlite") as recorded:
+        one_second = "UPDATE exchanges SET exchange = json_set(exchange, '$.stage_seconds', json(?))"
+        recorded.execute(one_second, ['{"generate": 1.0}'])
+    for concurrency, expected in ((8, 1 + 1 + 1), (2, 1 + 3 + 1), (1, 7)):
+        started = clock.now()
+        ranking = rankgpt(**options, concurrency=concurrency).rerank([request], clock)[0]
+        assert ranking.stage_seconds["generate"] == pytest.approx(expected)
+        assert clock.now() - started >= expected
+        assert ranking.usage.calls_replayed == 7
+
+
+def test_a_call_that_fails_ends_the_others_of_its_round(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    flawless = endpoint.reply
+
+    def answer(body: Body) -> Reply:
+        return flawless(body) if len(endpoint.bodies) < 3 else make_reply(status=401, raw="{}")
+
+    endpoint.reply = answer
+    request = make_request("query", [str(value) for value in range(100)])
+    with pytest.raises(BackendError, match="401"):
+        rankgpt(window_policy="top-down", concurrency=1).rerank([request], clock)
+    assert len(endpoint.bodies) == 3
 
 
 def test_a_flawless_model_lifts_the_best_window_to_the_top(

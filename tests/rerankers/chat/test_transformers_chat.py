@@ -43,7 +43,9 @@ def ask(
     cost = Cost()
 
     def talk() -> Talk[ChatAnswer]:
-        return (yield ChatCall(MESSAGES, limit, cost, known) if known else ChatCall(MESSAGES, limit, cost))
+        call = ChatCall(MESSAGES, limit, cost, known) if known else ChatCall(MESSAGES, limit, cost)
+        [answer] = yield [call]
+        return answer
 
     return chat.run([talk()], clock)[0], cost
 
@@ -142,11 +144,39 @@ def converse(chat: TransformersChat, clock: StageClock, rounds: int) -> tuple[li
         said = []
         for turn in range(rounds):
             messages = prompts(6 * rounds)[number * rounds + turn]
-            answer = yield ChatCall(messages, 4 + 5 * ((number + turn) % 3), costs[number])
+            [answer] = yield [ChatCall(messages, 4 + 5 * ((number + turn) % 3), costs[number])]
             said.append(answer.text)
         return " / ".join(said)
 
     return chat.run([talk(number) for number in range(6)], clock), costs
+
+
+def test_calls_of_a_round_are_answered_as_one_by_one(tiny_llm: str, clock: StageClock) -> None:
+    """A round of five calls and one of three, in two talks, whose answers' lengths differ."""
+
+    def answers(at_once: int) -> tuple[list[list[str]], list[Cost]]:
+        costs = [Cost(), Cost()]
+
+        def talk(number: int) -> Talk[list[str]]:
+            said: list[str] = []
+            for size in (5, 3):
+                asked = [
+                    ChatCall(prompts(20)[10 * number + size + place], 4 + 3 * place, costs[number])
+                    for place in range(size)
+                ]
+                said += [answer.text for answer in (yield asked)]
+            return said
+
+        return open_tiny(tiny_llm, at_once).run([talk(0), talk(1)], clock), costs
+
+    alone, _ = answers(1)
+    for at_once in (2, 4, 16):
+        together, costs = answers(at_once)
+        assert together == alone
+        assert [cost.usage.llm_calls for cost in costs] == [8, 8]
+        assert [cost.usage.sequential_calls for cost in costs] == [2, 2]
+    # Rows of one query take their steps together: the longest answer of each round counts.
+    assert [cost.usage.decode_steps for cost in costs] == [15 + 9, 15 + 9]
 
 
 @pytest.mark.parametrize("rounds", [1, 3])

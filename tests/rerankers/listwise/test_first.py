@@ -7,9 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rerankers.errors import InputError, ModelError
+from rerankers.errors import InputError, ModelError, OptionError
 from rerankers.listwise.first import First
 from rerankers.listwise.prompts import load_prompt
+from rerankers.listwise.windows import LetterWindowOptions
+from rerankers.registry import validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rerankers import RerankRequest, StageClock
     from rerankers.listwise.windows import InitialOrder
 
+WINDOWS = LetterWindowOptions(window=4, step=2)
 ORDERS: tuple[InitialOrder, ...] = ("given", "reversed")
 
 
@@ -45,7 +48,7 @@ def test_passages_are_ordered_by_the_logits_of_their_letters(
 def test_a_window_takes_one_forward_pass(
     tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    reranker = First(model=tiny_llm, window=4, step=2, device="cpu")
+    reranker = First(model=tiny_llm, windows=WINDOWS, device="cpu")
     usage = reranker.rerank([make_request("bees", [f"passage {i}" for i in range(10)])], clock)[0].usage
     assert usage.windows == usage.llm_calls == 4
     assert usage.decode_steps == 0
@@ -57,7 +60,8 @@ def test_the_initial_order_is_what_the_model_sees_first(
     request = make_request("bees", [f"passage {i}" for i in range(6)])
     turned = replace(request, candidates=request.candidates[::-1])
     plain, reverse = (
-        First(model=tiny_llm, window=4, step=2, device="cpu", initial_order=how) for how in ORDERS
+        First(model=tiny_llm, windows=WINDOWS.model_copy(update={"initial_order": how}), device="cpu")
+        for how in ORDERS
     )
     assert reverse.rerank([request], clock)[0].doc_ids == plain.rerank([turned], clock)[0].doc_ids
 
@@ -74,10 +78,10 @@ def test_a_window_larger_than_the_context_shrinks_its_passages(
 
 
 def test_the_alphabet_and_the_step_limit_the_window(tiny_llm: str) -> None:
-    with pytest.raises(ValueError, match="less than or equal to 26"):
-        First(model=tiny_llm, window=27)
+    with pytest.raises(OptionError, match="less than or equal to 26"):
+        validated("first", {"model": tiny_llm, "window": 27})
     with pytest.raises(InputError, match="do not fit"):
-        First(model=tiny_llm, window=4, step=5)
+        validated("first", {"model": tiny_llm, "window": 4, "step": 5})
 
 
 def test_a_model_without_a_chat_template_is_refused(tiny_llm: str, tmp_path: Path) -> None:

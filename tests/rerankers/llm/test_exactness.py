@@ -110,7 +110,7 @@ def answers_of(model: str, dtype: Any, at_once: int, clock: StageClock) -> tuple
         said = []
         for question in ("Which bees fly? ", "Which bees fly? Say why. "):
             messages: list[Message] = [{"role": "user", "content": question + passage}]
-            answer = yield ChatCall(messages, 6, Cost())
+            [answer] = yield [ChatCall(messages, 6, Cost())]
             said.append(answer.text)
         return " / ".join(said)
 

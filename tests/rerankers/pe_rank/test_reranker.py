@@ -11,7 +11,7 @@ import torch
 
 from rerankers import StageClock, create
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.listwise.windows import initial_order
+from rerankers.listwise.windows import WindowOptions, initial_order
 from rerankers.pe_rank.reranker import PERank
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rerankers import Ranking, RerankRequest
 
+WINDOWS = WindowOptions(window=5, step=2)
 WORDS = ["glacier", "moves", "hive", "library", "frost", "maple", "reef", "night", "train", "sand", "bees"]
 
 
@@ -47,7 +48,7 @@ def ranked(model: str, requests: list[RerankRequest], **options: Any) -> list[Ra
     seconds = iter(range(10**9))
     clock = StageClock(now=lambda: float(next(seconds)))
     settings = {"model": model, "window": 5, "step": 2, "dtype": "float32", "device": "cpu", **options}
-    return PERank(**settings).rerank(requests, clock)
+    return create("pe-rank", settings).rerank(requests, clock)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_stored_embeddings_give_the_same_answers_and_are_made_once(
 
 
 def test_preparing_fills_the_store(model: str, requests: list[RerankRequest], tmp_path: Path) -> None:
-    reranker = PERank(model=model, embeddings="precomputed", store=tmp_path, window=5, step=2)
+    reranker = PERank(model=model, embeddings="precomputed", store=tmp_path, windows=WINDOWS)
     reranker.prepare(requests)
     rankings = reranker.rerank(requests, StageClock())
     assert sum(ranking.usage.passages_embedded for ranking in rankings) == 0
@@ -148,7 +149,7 @@ def test_passes_and_tokens_are_counted(model: str, requests: list[RerankRequest]
 
 
 def test_stages_explain_a_querys_time(model: str, requests: list[RerankRequest]) -> None:
-    reranker, clock = PERank(model=model, window=5, step=2), StageClock()
+    reranker, clock = PERank(model=model, windows=WINDOWS), StageClock()
     shares = []
     for _ in range(6):  # the first warms up, and a busy machine may take any one of them aside
         started = clock.now()
@@ -192,7 +193,7 @@ def test_passages_are_cut_after_so_many_tokens_of_the_encoder(
 
 def test_a_step_that_does_not_fit_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(InputError, match="window 5 and step 6 do not fit"):
-        PERank(model="no/such-model", window=5, step=6)
+        create("pe-rank", {"model": "no/such-model", "window": 5, "step": 6})
 
 
 def test_options_are_named_when_they_are_wrong(model: str) -> None:

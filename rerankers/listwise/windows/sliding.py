@@ -1,7 +1,7 @@
 """Sliding windows over a long candidate list, back to front (RankGPT, arXiv 2304.09542, section 4).
 
 The window moves from the tail of the list to its head, so the best passages of the tail are carried along.
-Both policies agree wherever the depth is aligned with the step; they differ at the head:
+Its two ends agree wherever the depth is aligned with the step, and differ at the head:
 
 - `clipped`: the last window is clipped at the head (45 candidates, window 20, step 10: [25,45) [15,35) [5,25)
   [0,15)), so the head of the list is always compared.
@@ -11,13 +11,18 @@ Both policies agree wherever the depth is aligned with the step; they differ at 
 
 from __future__ import annotations
 
-import random
-from typing import Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 from rerankers.errors import InputError
+from rerankers.listwise.windows.rounds import ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.listwise.windows.rounds import Rounds
 
 WindowPolicy = Literal["clipped", "reference"]
-InitialOrder = Literal["given", "shuffled", "reversed"]
 
 
 def sliding_windows(
@@ -48,11 +53,22 @@ def sliding_windows(
     return windows
 
 
-def initial_order(count: int, how: InitialOrder, seed: int, query_id: str) -> list[int]:
-    """Candidate positions in the order that the windows start from; `shuffled` by seed and query id."""
-    order = list(range(count))
-    if how == "reversed":
-        order.reverse()
-    elif how == "shuffled":
-        random.Random(f"{seed}:{query_id}").shuffle(order)  # noqa: S311 - no secret
+def slide(
+    order: Sequence[int], windows: Sequence[tuple[int, int]], top: int | None = None, passes: int = 1
+) -> Rounds:
+    """Rank windows one after another, each on the order that the one before left.
+
+    Args:
+        order: candidate positions as they are shown at first.
+        windows: as `sliding_windows` gives them.
+        top: ranks of the final list that have to be right. None: all.
+        passes: how often the windows go over the list.
+    """
+    order = list(order)
+    for final in [False] * (passes - 1) + [True]:
+        for (start, end), (_, next_end) in pairwise([*windows, (0, 0)]):
+            # Beyond what the next window takes over, only ranks within the top are read in the end.
+            read = max(next_end, min(top or end, end)) if final else end
+            if read > start:
+                order[start:end] = yield from ranked(order[start:end], read - start)
     return order

@@ -1,0 +1,46 @@
+"""Window policies: how a method that orders a few passages a call ranks a long candidate list.
+
+A policy decides which passages the calls show, in which order, and what their answers mean for the list. It
+knows nothing of models: see `rounds`. Every policy returns a permutation of the candidates, whatever the
+answers are.
+
+| policy | calls | source |
+|---|---|---|
+| `sliding` | windows from the tail to the head, the last one clipped | RankGPT, arXiv 2304.09542, section 4 |
+| `sliding-reference` | the same, stopping where the next window would begin below zero | its published code |
+| `full` | one window over all candidates | |
+| `top-down` | partitions against a pivot, side by side | TDPart, arXiv 2405.14589 |
+| `top-down-reference` | the same, one after another, with the published order | its published code |
+| `tournament` | groups whose best go on, in points | TourRank, arXiv 2406.11678 |
+| `heap-sort`, `bubble-sort` | the best of a few passages drives a sort | Setwise, arXiv 2310.09497 |
+| `insertion-sort` | groups against the last of the best so far | `LeonPeric/llm-rankers` on GitHub |
+"""
+
+from rerankers.listwise.windows.initial import InitialOrder, initial_order
+from rerankers.listwise.windows.options import (
+    LetterWindowOptions,
+    WindowOptions,
+    WindowPolicyName,
+    check_windows,
+    is_sliding,
+)
+from rerankers.listwise.windows.plan import WindowPlan
+from rerankers.listwise.windows.rounds import Rounds, RunningPolicy, Window, run_rounds
+from rerankers.listwise.windows.sliding import WindowPolicy, sliding_windows
+
+__all__ = [
+    "InitialOrder",
+    "LetterWindowOptions",
+    "Rounds",
+    "RunningPolicy",
+    "Window",
+    "WindowOptions",
+    "WindowPlan",
+    "WindowPolicy",
+    "WindowPolicyName",
+    "check_windows",
+    "initial_order",
+    "is_sliding",
+    "run_rounds",
+    "sliding_windows",
+]

@@ -1,0 +1,81 @@
+"""The policy that options name, ready for one query after another."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rerankers.listwise.windows.initial import initial_order
+from rerankers.listwise.windows.rounds import run_rounds
+from rerankers.listwise.windows.sliding import slide, sliding_windows
+from rerankers.listwise.windows.sorts import bubble_sort, heap_sort, insertion_sort
+from rerankers.listwise.windows.top_down import rank_top_down
+from rerankers.listwise.windows.tournament import rank_by_tournaments
+
+if TYPE_CHECKING:
+    from rerankers.listwise.windows.options import WindowOptions
+    from rerankers.listwise.windows.rounds import Rounds, Window
+    from rerankers.listwise.windows.sliding import WindowPolicy
+
+_TOP = 10  # ranks that sorts settle, as in their papers
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """How the windows of a query are made.
+
+    Attributes:
+        options: policy, window and step.
+        top: ranks of the final list that have to be right. None: all, or ten in a sort.
+        passes: how often a sliding window goes over the list.
+    """
+
+    options: WindowOptions
+    top: int | None = None
+    passes: int = 1
+
+    def rounds(self, count: int, query_id: str = "") -> Rounds:
+        """Return the policy at work on `count` candidates of a query."""
+        options = self.options
+        order = initial_order(count, options.initial_order, options.seed, query_id)
+        window, top = options.window, self.top or _TOP
+        match options.window_policy:
+            case "sliding" | "sliding-reference" | "full":
+                return slide(order, self.sliding(count), self.top, self.passes)
+            case "top-down" | "top-down-reference":
+                as_published = options.window_policy == "top-down-reference"
+                pivot_rank = options.pivot_rank or max(2, window // 2)
+                buffer = options.buffer or window
+                return rank_top_down(order, window, pivot_rank, buffer, as_published=as_published)
+            case "tournament":
+                return rank_by_tournaments(order, window, options.tournaments, f"{options.seed}:{query_id}")
+            case "heap-sort":
+                return heap_sort(order, window, top)
+            case "bubble-sort":
+                return bubble_sort(order, window, top)
+            case "insertion-sort":
+                return insertion_sort(order, window, top)
+
+    def sliding(self, count: int) -> list[tuple[int, int]]:
+        """Return start and end of each window of a sliding policy, in the order they are ranked."""
+        options = self.options
+        window = 0 if options.window_policy == "full" else options.window
+        end: WindowPolicy = "reference" if options.window_policy == "sliding-reference" else "clipped"
+        return sliding_windows(count, window, options.step, end)
+
+    def expected(self, count: int) -> list[list[Window]]:
+        """Return the rounds that `count` candidates take if their order says nothing of their relevance.
+
+        Exact for policies whose windows do not depend on answers; typical for the others.
+        """
+        relevance = list(range(count))
+        random.Random(0).shuffle(relevance)  # noqa: S311 - no secret
+        rounds: list[list[Window]] = []
+
+        def rank(windows: list[Window]) -> list[list[int]]:
+            rounds.append(windows)
+            return [sorted(window.shown, key=lambda i: relevance[i]) for window in windows]
+
+        run_rounds(self.rounds(count), rank)
+        return rounds

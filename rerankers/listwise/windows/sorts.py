@@ -1,0 +1,53 @@
+"""Sorts whose comparisons are windows: a call shows a few passages, and its best moves up.
+
+The algorithms are those of `rerankers.comparisons.sorting`. A window of w passages is a parent with w - 1
+children. Of a heap sort and a bubble sort only the best passage of a window is read; an insertion sort reads
+the whole order, as the published `sort_compare` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rerankers.comparisons.sorting import heap_order, insertion_order, set_bubble_order
+from rerankers.listwise.windows.rounds import ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerankers.listwise.windows.rounds import Rounds, Steps
+
+
+def heap_sort(order: Sequence[int], window: int, top: int) -> Rounds:
+    """Settle the `top` first ranks by a heap; the rest follows in the order shown."""
+    settled = yield from heap_order(len(order), top, window - 1, _best_of(order))
+    return [order[i] for i in settled]
+
+
+def bubble_sort(order: Sequence[int], window: int, top: int) -> Rounds:
+    """Settle the `top` first ranks by passes from the tail; the rest follows in the order shown."""
+    settled = yield from set_bubble_order(len(order), top, window - 1, _best_of(order))
+    return [order[i] for i in settled]
+
+
+def insertion_sort(order: Sequence[int], window: int, top: int) -> Rounds:
+    """Settle the `top` first ranks by inserting what beats the last of them."""
+
+    def in_order(items: Sequence[int]) -> Steps[list[int]]:
+        shown = [order[i] for i in items]
+        found = yield from ranked(shown)
+        return [shown.index(position) for position in found]
+
+    settled = yield from insertion_order(len(order), top, window - 1, _best_of(order), in_order)
+    return [order[i] for i in settled]
+
+
+def _best_of(order: Sequence[int]) -> Callable[[Sequence[int]], Steps[int]]:
+    """Return the comparator of a sort over places in `order`: it tells which of the items is the best."""
+
+    def best(items: Sequence[int]) -> Steps[int]:
+        shown = [order[i] for i in items]
+        found = yield from ranked(shown, 1)
+        return shown.index(found[0])
+
+    return best

@@ -1,0 +1,74 @@
+"""Tournaments: groups of passages whose best go on to the next stage, in points (TourRank, arXiv 2406.11678).
+
+A hundred candidates become 50, 20, 10, 5 and 2 in five stages of 13 calls. Passages are dealt to the groups
+of a stage one by one, so that every group holds good ones. A passage gets a point for each stage that it
+survives; points of all tournaments are added, and ties keep the first stage's order. Groups are shuffled,
+since models favour positions. All groups of a stage, of all tournaments, run side by side.
+
+The published code plays with exactly 100 candidates. Here, a stage that has no more passages than it lets
+through is left out, and a shorter list is dealt to as many groups as it fills; with 100 candidates the calls
+are the published ones. Beyond 100 candidates the rest takes no part, as in the published code.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from rerankers.listwise.windows.rounds import Window, ranked_side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.listwise.windows.rounds import Rounds, Steps
+
+STAGES = ((50, 20), (20, 10), (10, 20), (5, 10), (2, 5))
+"""Passages that each stage lets through, and the passages in one of its groups (appendix of the paper)."""
+ENTRANTS = 100
+
+
+def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shuffle_seed: str) -> Rounds:
+    """Rank by the points of tournaments.
+
+    Args:
+        order: candidate positions as they are shown at first.
+        window: most passages in a group, at least 3.
+        tournaments: how many are played.
+        shuffle_seed: decides how groups are shuffled.
+    """
+    shuffler = random.Random(shuffle_seed)  # noqa: S311 - no secret
+    rank_of = {position: rank for rank, position in enumerate(order)}
+    points = dict.fromkeys(order, 0)
+    playing = [list(order[:ENTRANTS]) for _ in range(tournaments)]
+    for survivors, size in STAGES:
+        if len(playing[0]) <= survivors:
+            continue
+        windows = [group for each in playing for group in _groups(each, survivors, min(size, window))]
+        for group in windows:
+            shuffler.shuffle(group.shown)
+        through = yield from _survivors(windows)
+        per_tournament = len(windows) // tournaments
+        for number in range(tournaments):
+            mine = through[number * per_tournament : (number + 1) * per_tournament]
+            playing[number] = sorted((i for group in mine for i in group), key=rank_of.__getitem__)
+            for i in playing[number]:
+                points[i] += 1
+    return sorted(order, key=lambda i: -points[i])
+
+
+def _groups(playing: list[int], survivors: int, size: int) -> list[Window]:
+    """Deal passages to groups of up to `size`, of which `survivors` go on in all."""
+    count = -(-len(playing) // size)
+    return [
+        Window(playing[number::count], survivors // count + (number < survivors % count))
+        for number in range(count)
+    ]
+
+
+def _survivors(groups: Sequence[Window]) -> Steps[list[list[int]]]:
+    """Return who goes on of each group; a group whose members all go on needs no call."""
+    contested = [group for group in groups if group.ranks < len(group.shown)]
+    orders = iter((yield from ranked_side_by_side(contested)))
+    return [
+        next(orders)[: group.ranks] if group.ranks < len(group.shown) else group.shown for group in groups
+    ]

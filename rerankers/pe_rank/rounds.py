@@ -1,0 +1,71 @@
+"""Windows whose passages depend on the answers before: the rounds of many queries, batched by size.
+
+Sliding windows show every query the same ranks at the same time, and need none of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from rerankers.encoders.transfer import to_device
+from rerankers.listwise.windows import RunningPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rerankers.listwise.windows import Window, WindowPlan
+    from rerankers.pe_rank.query_batch import QueryBatch
+
+
+def rank_in_rounds(
+    run: QueryBatch,
+    plan: WindowPlan,
+    batch_size: int,
+    rank: Callable[[QueryBatch, torch.Tensor, int], torch.Tensor],
+) -> list[list[int]]:
+    """Rank queries by a window policy, all windows of their rounds in batches.
+
+    Args:
+        run: the queries.
+        plan: the policy.
+        batch_size: most windows in a batch.
+        rank: from queries, one a row, the candidate positions shown of each (rows, n), and a decoding depth
+            to the positions in order, (rows, n).
+
+    Returns:
+        Candidate positions, best first, by query.
+    """
+    with run.clock.stage("order", *run.costs):
+        count = len(run.requests[0].candidates)
+        policies = [RunningPolicy(plan.rounds(count, request.query_id)) for request in run.requests]
+    while asked := [(row, window) for row, policy in enumerate(policies) for window in policy.windows]:
+        orders: dict[int, list[int]] = {}
+        for batch in _batches([window for _, window in asked], batch_size):
+            shown = torch.tensor([asked[place][1].shown for place in batch])  # (rows, n)
+            rows = run.rows([asked[place][0] for place in batch])
+            ranked = rank(rows, to_device(shown, run.order.device), _depth(asked[batch[0]][1]))
+            orders.update(zip(batch, ranked.tolist(), strict=True))
+        with run.clock.stage("order", *run.costs):
+            found = iter([orders[place] for place in range(len(asked))])
+            for policy, cost in zip(policies, run.costs, strict=True):
+                if policy.windows:
+                    cost.usage.sequential_calls += 1
+                    policy.send([next(found) for _ in policy.windows])
+    return [policy.order for policy in policies]
+
+
+def _depth(window: Window) -> int:
+    """Return the ranks to decode: the last passage is what is left."""
+    return min(window.ranks, len(window.shown) - 1)
+
+
+def _batches(windows: Sequence[Window], batch_size: int) -> Iterator[list[int]]:
+    """Places of windows that show as many passages and are decoded as far, `batch_size` at a time."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for place, window in enumerate(windows):
+        by_size.setdefault((len(window.shown), _depth(window)), []).append(place)
+    for places in by_size.values():
+        for start in range(0, len(places), batch_size):
+            yield places[start : start + batch_size]
