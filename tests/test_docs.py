@@ -15,7 +15,7 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -26,6 +26,7 @@ from benchmarks.experiments import schema
 from benchmarks.experiments.config import find_experiment, load_experiment
 from benchmarks.experiments.yaml_models import found
 from benchmarks.training_data.distillation_settings import load_distillation
+from benchmarks.training_data.pe_rank import load_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,14 +120,17 @@ def test_every_experiment_is_valid(page: Path, tmp_path: Path, monkeypatch: pyte
         if block.language == "yaml":
             path = tmp_path / "experiment.yaml"
             path.write_text(block.text, encoding="utf-8")
-            load_settings_file(path)
+            load_settings_file(path, block.file or "")
 
 
-def load_settings_file(path: Path) -> None:
-    """Read an experiment, or the settings of a distillation, which its teacher tells apart."""
+def load_settings_file(path: Path, name: str) -> None:
+    """Read an experiment, or settings of a distillation, or of a training named after its stage."""
     keys = yaml.safe_load(path.read_text(encoding="utf-8")).keys()
     if "teacher" in keys:
         load_distillation(str(path))
+    elif "llm" in keys:
+        stage: Any = Path(name).stem
+        load_settings(stage, path)
     else:
         load_experiment(path)
 

@@ -22,7 +22,7 @@ from benchmarks.measuring.progress import Progress, say
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.queries.near_duplicates import normalized_words
 from benchmarks.training_data.queries.settings import defining_settings
-from benchmarks.training_data.queries.writers import open_writer
+from benchmarks.training_data.queries.writers import Question, open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from benchmarks.datasets.sources import Dataset
     from benchmarks.training_data.queries.evaluation_queries import ProtectedQueries
     from benchmarks.training_data.queries.settings import MadeQuerySource
-    from benchmarks.training_data.queries.writers import Question
     from rerankers.endpoints.prices import Budget
 
 REPEATS = "test_query"
@@ -113,17 +112,21 @@ class QueryMaker:
         with Progress("queries", needed or len(rows) + len(todo), used if needed else len(rows)) as progress:
             places = iter(todo)
             while (needed is None or used < needed) and (batch := list(islice(places, self._writer.batch))):
-                texts = self._dataset.texts(batch)
-                passages = [(doc_id, texts[doc_id]) for doc_id in batch]
-                written = [
-                    self._row(doc_id, questions)
-                    for (doc_id, _), questions in zip(passages, self._writer.write(passages), strict=True)
-                ]
+                written = self._written(batch)
                 file.append(written)
                 more = sum(sum("fault" not in each for each in row["questions"]) for row in written)
                 used += more
                 progress.advance(more if needed else len(batch))
         return self._made(rows)
+
+    def _written(self, doc_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows of some passages. The writer does not see passages without a word."""
+        texts = self._dataset.texts(doc_ids)
+        passages = [(doc_id, texts[doc_id]) for doc_id in doc_ids if normalized_words(texts[doc_id])]
+        answers = self._writer.write(passages) if passages else []
+        questions = {doc_id: answer for (doc_id, _), answer in zip(passages, answers, strict=True)}
+        without_text = [Question("", "no_text")]
+        return [self._row(doc_id, questions.get(doc_id, without_text)) for doc_id in doc_ids]
 
     def _undone(self, done: set[str], is_enough: bool) -> list[str]:
         """Return doc ids in an order of their own, so that any number of them is a fair sample."""

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from benchmarks.training_data.queries.settings import MadeQuerySource
     from rerankers.endpoints.prices import Budget
 
-WritingFault = Literal["missing", "surplus", "malformed", "cut_off", "refused"]
-"""What a writer itself says against a question: it was not written, was one too many, is not a question,
-was cut
-off by the limit of tokens, or was withheld by the endpoint."""
+WritingFault = Literal["no_text", "missing", "surplus", "malformed", "cut_off", "refused"]
+"""Why a question is not usable as it was written: its passage has no text, it was not written, was one too
+many, is not a question, was cut off by the limit of tokens, or was withheld by the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

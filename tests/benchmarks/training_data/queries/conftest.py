@@ -21,6 +21,7 @@ ABSTRACTS = {
     "d4": ("Garbage Collection of Linked Lists", "cells are marked and swept"),
     "d5": ("", "a note without a title"),
     "d6": ("Parsing of Context-Free Languages in Cubic Time", "a table is filled"),
+    "d8": ("", ""),
     "d7": ("Hashing with Open Addressing", "collisions are resolved by probing"),
 }
 TEST_QUERY = "context free languages: parsing of, in cubic time"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.cli.main import main
+from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.training_data.distillation import distill
 from benchmarks.training_data.distillation_settings import load_distillation
+from benchmarks.training_data.queries.evaluation_queries import is_test_split
 from rerankers.errors import InputError
 from rerankers.training.data.records import read_ranking
 
@@ -53,13 +55,13 @@ def test_titles_are_queries_where_a_collection_has_none(
         assert row["source"] == row["query_id"].removesuffix("/0")
     assert counts(out) == {
         "kind": "titles",
-        "passages": 8,
-        "questions": 8,
+        "passages": 9,
+        "questions": 9,
         "usable": 5,
-        "faults": {"duplicate": 1, "empty": 1, "too_short": 1},
+        "faults": {"duplicate": 1, "empty": 1, "no_text": 1, "too_short": 1},
     }
     told = capsys.readouterr().err
-    assert "5 usable queries from 8 passages, without 1 duplicate, 1 empty, 1 too short" in told
+    assert "5 usable queries from 9 passages, without 1 duplicate, 1 empty, 1 no text, 1 too short" in told
 
 
 def test_every_question_stands_in_a_file_beside_the_lists(
@@ -68,7 +70,7 @@ def test_every_question_stands_in_a_file_beside_the_lists(
     distill(load_distillation(str(write_settings())), collection / "lists.jsonl")
     first, *rows = lines(collection / "lists.queries.jsonl")
     assert first["about"]["queries"]["kind"] == "titles"
-    assert {row["doc_id"] for row in rows} == {f"d{number}" for number in range(8)}
+    assert {row["doc_id"] for row in rows} == {f"d{number}" for number in range(9)}
     [deadlock] = [row for row in rows if row["doc_id"] == "d3"]
     assert deadlock["questions"] == [{"query_id": "d3/0", "query": "Deadlock", "fault": "too_short"}]
 
@@ -155,6 +157,24 @@ def test_named_test_queries_are_kept_out_of_given_ones_too(
     assert distill(load_distillation(str(path)), out) == 2
     assert counts(out) == {"kind": "all", "usable": 2, "faults": {"test_query": 1}}
     assert "repeat a test query: 1 (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dataset_id", "is_test"),
+    [
+        ("bundled", True),
+        ("beir/scifact/test", True),
+        ("beir/scifact/train", False),
+        ("msmarco-passage/trec-dl-2019/judged", True),
+        ("msmarco-passage/train/judged", False),
+        ("msmarco-passage/dev/small", False),
+        ("cord19/trec-covid", True),
+        ("trec-tot/2023/train", False),
+        ("vaswani", False),
+    ],
+)
+def test_a_split_is_known_by_its_name(dataset_id: str, is_test: bool) -> None:
+    assert is_test_split(DatasetSpec(id=dataset_id)) is is_test
 
 
 def test_a_test_split_is_warned_of(
