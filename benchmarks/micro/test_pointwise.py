@@ -13,61 +13,25 @@ Llama small enough for a CPU, and a random T5 of T5-small's shape.
 
 from __future__ import annotations
 
-import statistics
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from benchmarks.micro.texts import requests_of
-from rerankers import RerankRequest, StageClock, create
+from benchmarks.micro.texts import requests_of, save_tokenizer
+from benchmarks.micro.ways import ask, compare, scores_of, whole_model
+from rerankers import RerankRequest, create
 from rerankers.pointwise.base import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from rerankers import Ranking
-
-QUERIES, DEPTH, TOP, ROUNDS = 3, 100, 20, 5
+QUERIES, DEPTH, TOP = 3, 100, 20
 
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
     return requests_of(QUERIES, DEPTH)
-
-
-def save_tokenizer(folder: Path, requests: list[RerankRequest]) -> int:
-    """A tokenizer of the texts' words and signs; the vocabulary's size."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no", "\u2581true", "\u2581false"]
-    texts = [text for r in requests for text in (r.query, *(c.text for c in r.candidates))]
-    split = pre_tokenizers.Whitespace()
-    english = "in a plain sentence"  # a tokenizer that knows no word of a language is refused
-    words = sorted(
-        {word for text in (english, *texts) for word, _ in split.pre_tokenize_str(text)} - set(special)
-    )
-    vocabulary = {word: i for i, word in enumerate(special + words)}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
-    raw.pre_tokenizer = split
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    make: Any = PreTrainedTokenizerFast
-    make(
-        tokenizer_object=raw,
-        pad_token="[PAD]",  # noqa: S106
-        unk_token="[UNK]",  # noqa: S106
-        cls_token="[CLS]",  # noqa: S106
-        sep_token="[SEP]",  # noqa: S106
-        model_max_length=512,
-    ).save_pretrained(folder)
-    return len(vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -191,13 +155,6 @@ def test_mono_t5(
     against_a_loop("mono-t5", reranker, plain, top, benchmark, capsys)
 
 
-def whole_model(kind: str, folder: str) -> Any:
-    """The model with all of its vocabulary."""
-    import transformers
-
-    return getattr(transformers, kind).from_pretrained(folder).eval()
-
-
 def against_a_loop(
     name: str,
     reranker: Any,
@@ -218,46 +175,3 @@ def against_a_loop(
     compare(
         f"{name}, top-{TOP} of {QUERIES} queries", {"loop over pairs": loop, name: ours}, benchmark, capsys
     )
-
-
-def ask(reranker: Any, requests: list[RerankRequest]) -> list[Ranking]:
-    rankings: list[Ranking] = reranker.rerank(requests, StageClock())
-    return rankings
-
-
-def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[float]:
-    """Scores in the candidates' order."""
-    found = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
-    return [
-        scores[candidate.doc_id]
-        for request, scores in zip(requests, found, strict=True)
-        for candidate in request.candidates
-    ]
-
-
-def compare(
-    title: str, ways: dict[str, Callable[[], list[float]]], benchmark: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Run all ways in turn, `ROUNDS` times, and print the first one's time over the others'."""
-    scores = [way() for way in ways.values()]
-    assert all(each == pytest.approx(scores[0], abs=1e-4) for each in scores[1:])
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-
-    def in_turn() -> None:
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
-
-    benchmark.pedantic(in_turn, rounds=ROUNDS)
-    first, *others = seconds
-    lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} s"]
-    for name in others:
-        ratios = [a / b for a, b in zip(seconds[first], seconds[name], strict=True)]
-        benchmark.extra_info[name] = statistics.median(ratios)
-        lines.append(
-            f"{name:>24} {statistics.median(seconds[name]):.3f} s, "
-            f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-    with capsys.disabled():
-        print("\n".join(lines))

@@ -1,4 +1,7 @@
-"""What benchmarks of models rank: a candidates file, or random words as long as MS MARCO's passages."""
+"""What benchmarks of models rank, and a tokenizer for it.
+
+A candidates file, or random words as long as MS MARCO's passages.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rerankers import Candidate, RerankRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def requests_of(queries: int, depth: int) -> list[RerankRequest]:
@@ -36,3 +43,40 @@ def requests_of(queries: int, depth: int) -> list[RerankRequest]:
         )
         for number, (query, texts) in enumerate(pools)
     ]
+
+
+def save_tokenizer(folder: Path, requests: list[RerankRequest], control: Sequence[str] = ()) -> int:
+    """Save a tokenizer of the texts' words and signs, and return the size of its vocabulary.
+
+    Args:
+        control: further control tokens.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "yes", "no", "\u2581true", "\u2581false"]
+    texts = [text for r in requests for text in (r.query, *(c.text for c in r.candidates))]
+    split = pre_tokenizers.Whitespace()
+    english = "in a plain sentence"  # a tokenizer that knows no word of a language is refused
+    words = sorted(
+        {word for text in (english, *texts) for word, _ in split.pre_tokenize_str(text)} - set(special)
+    )
+    vocabulary = {word: i for i, word in enumerate(special + words)}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
+    raw.pre_tokenizer = split
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    make: Any = PreTrainedTokenizerFast
+    make(
+        tokenizer_object=raw,
+        pad_token="[PAD]",  # noqa: S106
+        unk_token="[UNK]",  # noqa: S106
+        cls_token="[CLS]",  # noqa: S106
+        sep_token="[SEP]",  # noqa: S106
+        model_max_length=512,
+        additional_special_tokens=list(control),
+    ).save_pretrained(folder)
+    return len(vocabulary) + len(control)

@@ -1,0 +1,186 @@
+"""Rerankers that read one prompt of a causal LM, against the published ways of reading it.
+
+    RERANKBENCH_BENCH_CANDIDATES=top20.jsonl pytest benchmarks/micro/test_prompts.py --benchmark-only
+
+Random models of SmolLM2-135M's shape, float32, in one process, in turns; the same scores to 1e-4. Each way's
+forward passes that follow one another, and the tokens that they read, are printed below its seconds.
+
+`qwen3`: one prompt at a time; and as the README does, all prompts of a query padded on the left in one batch;
+both with logits of the whole vocabulary at every position. `icr`: both prompts whole; and as the published
+code does, the passages' keys and values kept for the second; both with all logits.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from benchmarks.micro.reference_icr import ReferenceICR
+from benchmarks.micro.texts import requests_of, save_tokenizer
+from benchmarks.micro.ways import ask, compare, scores_of, whole_model
+from rerankers import RerankRequest, create
+from rerankers.listwise.icr_prompt import ICRPromptWriter
+from rerankers.pointwise.base import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TOP = 20
+ROUNDS = int(os.environ.get("RERANKBENCH_BENCH_ROUNDS", "3"))
+SHAPE = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 8192,
+}
+VOCABULARY = 49152
+CONTROL = ["<|im_start|>", "<|im_end|>"]
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[RerankRequest]:
+    return requests_of(1, TOP)
+
+
+@pytest.fixture(scope="module", params=["Qwen3"])
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]
+) -> str:
+    import transformers
+
+    folder: Path = tmp_path_factory.mktemp("model")
+    config = getattr(transformers, f"{request.param}Config")(
+        vocab_size=max(VOCABULARY, save_tokenizer(folder, requests, CONTROL)), **SHAPE
+    )
+    torch.manual_seed(0)
+    getattr(transformers, f"{request.param}ForCausalLM")(config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_qwen3(
+    model: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reranker: Any = create("causal-yes-no", {"model": model, "prompt": "qwen3", "device": "cpu"})
+    whole = whole_model("AutoModelForCausalLM", model)
+    [request] = requests
+    pairs = [Pair(request.query, candidate.text) for candidate in request.candidates]
+    prompts = [row for _, row in reranker.tokenize(pairs).inputs]
+    answers = reranker._llm.tokenizer.convert_tokens_to_ids(["yes", "no"])
+
+    def of(logits: torch.Tensor) -> list[float]:
+        found: list[float] = logits[:, -1, answers].log_softmax(dim=-1)[:, 0].tolist()
+        return found
+
+    @torch.inference_mode()
+    def one_by_one() -> list[float]:
+        return [of(whole(torch.tensor([row])).logits)[0] for row in prompts]
+
+    @torch.inference_mode()
+    def one_batch() -> list[float]:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(row)) + row for row in prompts])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
+        return of(whole(input_ids=ids, attention_mask=mask).logits)
+
+    ways = {
+        "one prompt at a time": one_by_one,
+        "README, one batch": one_batch,
+        "causal-yes-no": lambda: scores_of(requests, ask(reranker, requests)),
+    }
+    in_turns(f"qwen3, top {TOP}", ways, benchmark, capsys)
+
+
+def test_icr(
+    model: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoTokenizer
+
+    reranker = create("icr", {"model": model, "device": "cpu"})
+    load: Any = AutoTokenizer.from_pretrained
+    writer = ICRPromptWriter(load(model), "qwen", "instruct", "QA")
+    [request] = requests
+    passages = [candidate.text for candidate in request.candidates]
+    kept, again = (
+        ReferenceICR(whole_model("AutoModelForCausalLM", model), writer, shares) for shares in (True, False)
+    )
+    ways = {
+        "two whole prompts": lambda: again.score(request.query, passages),
+        "published code": lambda: kept.score(request.query, passages),
+        "icr": lambda: scores_of(requests, ask(reranker, requests)),
+    }
+    in_turns(f"icr, top {TOP}", ways, benchmark, capsys)
+
+
+def test_qrhead(
+    model: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Chosen heads in the lower half of the layers, as most published ones are, against all heads."""
+    every, few = (
+        create("icr", {"model": model, "device": "cpu", "heads": heads})
+        for heads in ("all", "14-3 12-1 10-7")
+    )
+    ways = {
+        "icr": lambda: [0.0 for _ in ask(every, requests)],  # other heads give other scores
+        "three heads": lambda: [0.0 for _ in ask(few, requests)],
+    }
+    in_turns(f"icr of chosen heads, top {TOP}", ways, benchmark, capsys)
+
+
+class Count:
+    """Forward passes and the tokens that they read."""
+
+    def __init__(self) -> None:
+        self.passes = self.tokens = 0
+
+    def __str__(self) -> str:
+        return f"{self.passes} forward passes, {self.tokens} tokens"
+
+
+@contextmanager
+def counted() -> Iterator[Count]:
+    """Count forward passes of language models, one after the other in this process."""
+    count = Count()
+
+    def note(module: Any, inputs: Any) -> None:
+        if isinstance(module, torch.nn.Embedding):
+            count.passes += 1
+            count.tokens += inputs[0].numel()
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        yield count
+    finally:
+        hook.remove()
+
+
+def in_turns(
+    title: str,
+    ways: dict[str, Callable[[], list[float]]],
+    benchmark: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Compare the ways' seconds, and print the passes and tokens of each."""
+    counts: dict[str, Count] = {}
+
+    def counting(name: str, way: Callable[[], list[float]]) -> Callable[[], list[float]]:
+        def call() -> list[float]:
+            with counted() as counts[name]:
+                return way()
+
+        return call
+
+    compare(title, {name: counting(name, way) for name, way in ways.items()}, benchmark, capsys, ROUNDS)
+    for name, count in counts.items():
+        benchmark.extra_info |= {f"{name}: passes": count.passes, f"{name}: tokens": count.tokens}
+        with capsys.disabled():
+            print(f"{name:>24} {count}")

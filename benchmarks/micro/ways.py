@@ -1,0 +1,72 @@
+"""Compares ways to rank the same candidates in one process, in turn, as ratios of seconds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerankers import Ranking, RerankRequest
+
+ROUNDS = 5
+
+
+def whole_model(kind: str, folder: str) -> Any:
+    """The model with all of its vocabulary."""
+    import transformers
+
+    return getattr(transformers, kind).from_pretrained(folder).eval()
+
+
+def ask(reranker: Any, requests: list[RerankRequest]) -> list[Ranking]:
+    rankings: list[Ranking] = reranker.rerank(requests, StageClock())
+    return rankings
+
+
+def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[float]:
+    """Scores in the candidates' order."""
+    found = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
+    return [
+        scores[candidate.doc_id]
+        for request, scores in zip(requests, found, strict=True)
+        for candidate in request.candidates
+    ]
+
+
+def compare(
+    title: str,
+    ways: dict[str, Callable[[], list[float]]],
+    benchmark: Any,
+    capsys: pytest.CaptureFixture[str],
+    rounds: int = ROUNDS,
+) -> None:
+    """Run all ways in turn, `rounds` times, and print the first one's time over the others'."""
+    scores = [way() for way in ways.values()]
+    assert all(each == pytest.approx(scores[0], abs=1e-4) for each in scores[1:])
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+
+    def in_turn() -> None:
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+
+    benchmark.pedantic(in_turn, rounds=rounds)
+    first, *others = seconds
+    lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} s"]
+    for name in others:
+        ratios = [a / b for a, b in zip(seconds[first], seconds[name], strict=True)]
+        benchmark.extra_info[name] = statistics.median(ratios)
+        lines.append(
+            f"{name:>24} {statistics.median(seconds[name]):.3f} s, "
+            f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    with capsys.disabled():
+        print("\n".join(lines))
