@@ -27,7 +27,12 @@ from rerankers.listwise.icr_prompt import (
     check_family,
     find_family,
 )
-from rerankers.listwise.windows import sliding_windows
+from rerankers.listwise.windows import (
+    FullWindowOptions,
+    RunningPolicy,
+    WindowPlan,
+    check_windows,
+)
 from rerankers.llm.attention_rows import AttentionRows
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
 
     from rerankers.stages import StageClock
 
+_WINDOWS = FullWindowOptions()
 Scoring = Literal["masked_NA_calibration", "query_last", "attention_sorting", "NA_only"]
 
 
@@ -62,8 +68,10 @@ class ICR(Reranker):
             calibrated), `attention_sorting` (of the last token only), `NA_only` (of the content-free query).
         calibration_query: the content-free query.
         passage_order: how a window is shown: best first, or best last as in the paper's BEIR runs.
-        window: passages in one forward pass; 0 is all of them, as in the paper.
-        step: places the window moves.
+        windows: how a long candidate list is ranked, a few passages a forward pass; by default all
+            candidates enter one prompt, as in the paper. In experiment files these options stand by
+            themselves.
+        top: ranks that have to be right; None is all, or ten in a sort.
         passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
         control_tokens: how control tokens in queries and passages are read; see
             `rerankers.text.control_tokens`.
@@ -87,14 +95,14 @@ class ICR(Reranker):
         scoring: Scoring = "masked_NA_calibration",
         calibration_query: str = "N/A",
         passage_order: Literal["best_first", "best_last"] = "best_first",
-        window: Annotated[int, Field(ge=0)] = 0,
-        step: Annotated[int, Field(ge=1)] = 10,
+        windows: FullWindowOptions = _WINDOWS,
+        top: Annotated[int, Field(ge=1)] | None = None,
         passage_words: Annotated[int, Field(ge=1)] = 300,
         control_tokens: ControlTokenMode = "text",
         dtype: DtypeName = "auto",
         device: str = "auto",
     ) -> None:
-        self.check_options({"window": window, "step": step, "heads": heads, "prompt": prompt})
+        self.check_options({**dict(windows), "heads": heads, "prompt": prompt})
         chosen = find_heads(heads)
         llm = CausalLM(model, revision=revision, device=device, dtype=dtype)
         check_offsets(llm.tokenizer)
@@ -106,7 +114,7 @@ class ICR(Reranker):
         self._scoring = scoring
         self._calibration_query = calibration_query
         self._shows_best_first = passage_order == "best_first"
-        self._window, self._step = window, step
+        self._windows = WindowPlan(windows, top)
         self._passage_words = passage_words
         self._options = {
             "prompt": family,
@@ -120,8 +128,8 @@ class ICR(Reranker):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse unknown heads, an unknown prompt, and a step that does not fit its window."""
-        sliding_windows(0, options["window"], options["step"])
+        """Refuse unknown heads, an unknown prompt, and window options that do not fit each other."""
+        check_windows(options)
         find_heads(options["heads"])
         check_family(options["prompt"])
 
@@ -135,34 +143,36 @@ class ICR(Reranker):
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
         cost = Cost()
-        if not request.candidates:
-            return Ranking.of(request, [], cost)
         with clock.stage("prompt", cost):
             words = [split_words(candidate.text) for candidate in request.candidates]
-        order = list(range(len(words)))
-        windows = sliding_windows(len(order), self._window, self._step)
+        with clock.stage("order", cost):
+            policy = RunningPolicy(self._windows.rounds(len(words), request.query_id))
         cut: set[int] = set()
         scores: dict[int, float] = {}
-        for start, end in windows:
-            shown = order[start:end]
-            if not self._shows_best_first:
-                shown.reverse()
-            with clock.stage("prompt", cost):
-                texts = [request.candidates[i].text for i in shown]
-                prompt, longest = self._fit(request.query, texts, [words[i] for i in shown], cost)
-                cut.update(i for i in shown if len(words[i]) > longest)
-            with clock.stage("forward", cost):
-                scores |= zip(shown, self._score(prompt), strict=True)
+        while policy.windows:
+            orders = []
+            for window in policy.windows:
+                shown = window.shown if self._shows_best_first else window.shown[::-1]
+                with clock.stage("prompt", cost):
+                    texts = [request.candidates[i].text for i in shown]
+                    prompt, longest = self._fit(request.query, texts, [words[i] for i in shown], cost)
+                    cut.update(i for i in shown if len(words[i]) > longest)
+                with clock.stage("forward", cost):
+                    scores |= zip(shown, self._score(prompt), strict=True)
+                with clock.stage("order", cost):
+                    # Ties keep the order so far.
+                    orders.append(sorted(window.shown, key=lambda i: -scores[i]))
+                    cost.usage.ties = count_ties([scores[i] for i in orders[-1]])  # the last is the head
+                self._count(prompt, cost)
+            cost.usage.sequential_calls += 1
             with clock.stage("order", cost):
-                # Ties keep the order so far.
-                order[start:end] = sorted(order[start:end], key=lambda i: -scores[i])
-                cost.usage.ties = count_ties([scores[i] for i in order[start:end]])
-            self._count(prompt, cost)
+                policy.send(orders)
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(cut)
             # Scores of several windows come from different prompts, and do not compare.
-            comparable = [scores[i] for i in range(len(words))] if len(windows) == 1 else None
-            return Ranking.of(request, order, cost, comparable)
+            is_one = cost.usage.windows == 1 and len(scores) == len(words)
+            comparable = [scores[i] for i in range(len(words))] if is_one else None
+            return Ranking.of(request, policy.order, cost, comparable)
 
     def _fit(
         self, query: str, texts: Sequence[str], words: Sequence[list[str]], cost: Cost

@@ -60,7 +60,7 @@ def options(
         "cascade": {"steps": [{"reranker": "reverse"}, {"reranker": "random", "depth": 3}]},
         "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
         "first": {"model": tiny_llm, "window": 4, "step": 2},
-        "icr": {"model": str(golden / "icr"), "window": 4, "step": 2},
+        "icr": {"model": str(golden / "icr"), "window_policy": "sliding", "window": 4, "step": 2},
         "pairwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
         "setwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
         "e2rank": {"model": str(golden / "e2rank"), "window": 4, "step": 2},

@@ -18,6 +18,7 @@ answers are.
 
 from rerankers.listwise.windows.initial import InitialOrder, initial_order
 from rerankers.listwise.windows.options import (
+    FullWindowOptions,
     LetterWindowOptions,
     WindowOptions,
     WindowPolicyName,
@@ -29,6 +30,7 @@ from rerankers.listwise.windows.rounds import Rounds, RunningPolicy, Window, run
 from rerankers.listwise.windows.sliding import WindowPolicy, sliding_windows
 
 __all__ = [
+    "FullWindowOptions",
     "InitialOrder",
     "LetterWindowOptions",
     "Rounds",

@@ -63,6 +63,16 @@ class LetterWindowOptions(WindowOptions):
     window: int = Field(default=20, ge=2, le=26)
 
 
+class FullWindowOptions(WindowOptions):
+    """The same for methods that show all candidates at once unless told otherwise.
+
+    Attributes:
+        window_policy: which passages the calls show; by default all of them.
+    """
+
+    window_policy: WindowPolicyName = "full"
+
+
 def is_sliding(options: Mapping[str, Any]) -> bool:
     """Tell whether the windows are known beforehand and slide from the tail to the head."""
     return options["window_policy"] in _SLIDING

@@ -20,6 +20,7 @@ from rerankers.errors import InputError, ModelError, RerankbenchError
 from rerankers.listwise.attention_heads import find_heads
 from rerankers.listwise.icr import ICR, calibrated_scores
 from rerankers.listwise.icr_prompt import ICRPromptWriter
+from rerankers.listwise.windows import FullWindowOptions
 from rerankers.llm.attention_rows import AttentionRows
 from rerankers.llm.causal import CausalLM
 
@@ -54,14 +55,17 @@ def ranked(reranker: ICR, query: str, passages: list[str]) -> tuple[list[int], l
 
 @pytest.mark.parametrize("case", cases("golden.json"))
 def test_rankings_are_those_of_the_published_code(case: dict[str, Any]) -> None:
-    window = max(0, case["sliding_window_size"])
+    windows = (
+        {}
+        if case["sliding_window_size"] < 0
+        else {"window_policy": "sliding", "window": case["sliding_window_size"]}
+    )
     reranker = made(
         retrieval_type=case["retrieval_type"],
         scoring=case["scoring_strategy"],
         template=case["prompt_template"],
         passage_order="best_last" if case["reverse_doc_order"] else "best_first",
-        window=window,
-        step=case["sliding_window_stride"],
+        windows=FullWindowOptions(step=case["sliding_window_stride"], **windows),
     )
     order, scores, ranking = ranked(reranker, case["query"], case["passages"])
     assert order == case["permutation"]
