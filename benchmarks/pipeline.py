@@ -26,7 +26,15 @@ from benchmarks.measuring.protocol import PeakMemory, collector_off, measure, ti
 from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter, committed
-from benchmarks.results.record import Operations, QueryRow, Record, Session, System, requests_per_second
+from benchmarks.results.record import (
+    Executor,
+    Operations,
+    QueryRow,
+    Record,
+    Session,
+    System,
+    requests_per_second,
+)
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, DamagedError, RerankbenchError, StoreError
 from rerankers.files.writing import replace_file
@@ -79,10 +87,26 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
 def run_cells(
     experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
 ) -> list[Exception | None]:
+    """Measure systems on one pool as `measured_by_rounds` does, and return why each failed, or None."""
+    rounds = measured_by_rounds(experiment, cells, pool, folder)
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as end:
+            failures: list[Exception | None] = end.value
+            return failures
+
+
+def measured_by_rounds(
+    experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
+) -> Generator[None, None, list[Exception | None]]:
     """Measure systems on one pool, or what an earlier run left to measure: query by query in turn.
 
     Whatever a reranker raises is its cell's result: it is recorded, what was ranked before is kept, a later
     run goes on from there, and the other cells go on now.
+
+    Yields:
+        after each round: when all have loaded, and after one call of each.
 
     Returns:
         why each cell failed, or None.
@@ -96,9 +120,11 @@ def run_cells(
     failures: dict[str, Exception | None] = {}
     try:
         _next_query(running, failures)  # load and warm up
+        yield
         with collector_off():
             while running:
                 _next_query(running, failures)
+                yield
     finally:
         for steps in running.values():
             steps.close()
@@ -243,7 +269,8 @@ def new_record(
     experiment: Experiment, cell: CellPlan, dataset: str, first_stage: dict[str, Any], pool: str
 ) -> Record:
     """A record of a cell that begins now, in this process."""
-    session = Session(started_at=datetime.now(UTC).isoformat(timespec="seconds"), environment=environment())
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    session = Session(started_at=now, environment=environment(), executor=Executor())
     return Record(
         cell=cell.name,
         experiment=experiment.name,

@@ -21,6 +21,7 @@ APPENDED = {
     "rerankers/training/trainer.py": "the log of a training",
 }
 FOLDERS = {
+    "benchmarks/executors/travel.py": "files for Ray to send, in a folder for temporary files",
     "benchmarks/first_stages/bm25.py": "an index, built beside its place and renamed when it is whole",
     "benchmarks/candidates/frozen.py": "a candidate set, likewise",
     "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
@@ -33,6 +34,7 @@ FOLDERS = {
     "rerankers/training/export.py": "a checkpoint, likewise",
 }
 OTHERS = {
+    "benchmarks/executors/machine.py": "a lock without content",
     "benchmarks/results/cell.py": "rankings and rows of a cell, appended; damaged ones are set aside",
     "benchmarks/cli/main.py": "the null device, in place of a closed standard output",
     "rerankers/files/folder_lock.py": "the lock, whose content is for people",

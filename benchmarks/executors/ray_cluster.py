@@ -14,31 +14,43 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.cli.redaction import as_line
 from benchmarks.measuring.progress import say
 from rerankers.errors import InputError
+from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 CONNECT_SECONDS = 10.0  # until a port is open
 PROBE_SECONDS = 30.0  # until Ray answers behind it, the start of a Python that asks included
 POLL_SECONDS = 5.0
 GRACE_SECONDS = 60.0  # for a node that can run a task to come back
+HEAD_SECONDS = 30.0  # for the head node to answer again; after 60 Ray ends this process
+HEAD_ANSWER_SECONDS = 2.0  # for one connection to it
 
+_OF_TASKS = ("Task ", "A worker died")  # messages about a loss that the driver tells with its cell
+
+_AGAIN = "Then run the same command again: finished queries are kept."
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _OPTIONS = {"log_to_driver": False, "logging_level": 30}  # warnings
 
 
-def connect(ray: Any) -> None:
+def connect(ray: Any, luggage: Path | None = None) -> None:
     """Connect to the cluster of `RAY_ADDRESS`, else to the one that runs on this machine, else start one.
+
+    Args:
+        ray: the module.
+        luggage: a folder that Ray sends to every node, where tasks then run.
 
     Raises:
         InputError: `RAY_ADDRESS` is none, or no Ray of this version answers there.
     """
     address = os.environ.get("RAY_ADDRESS", "")
+    options = {**_OPTIONS, **({"runtime_env": {"working_dir": str(luggage)}} if luggage else {})}
     if address in ("", "auto") and _fault(None) is None:
-        _join(ray, address or None)  # None: only a cluster of `ray start`, as the probe
+        _join(ray, address or None, options)  # None: only a cluster of `ray start`, as the probe
         say("Ray: RAY_ADDRESS names no address; the cluster that runs on this machine is used")
     elif address in ("", "local"):
-        ray.init(address="local", **_OPTIONS)
+        ray.init(address="local", **options)
         resources = ray.cluster_resources()
         counts = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
         say(f"Ray: RAY_ADDRESS names no cluster; a private one was started on this machine, with {counts}")
@@ -54,7 +66,7 @@ def connect(ray: Any) -> None:
                     f"RAY_ADDRESS={address}: no Ray cluster can be used there ({fault}). Give the port that "
                     "`ray start --head` prints, 6379 by default."
                 )
-        _join(ray, address)
+        _join(ray, address, options)
 
 
 def _check_port(address: str) -> None:
@@ -87,9 +99,9 @@ def _fault(address: str | None) -> str | None:
     return as_line((done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1])
 
 
-def _join(ray: Any, address: str | None) -> None:
+def _join(ray: Any, address: str | None, options: Mapping[str, Any]) -> None:
     try:
-        ray.init(address=address, **_OPTIONS)
+        ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = as_line(" ".join(str(error).split()))
         raise InputError(
@@ -110,35 +122,87 @@ class _Messages(TextIOBase):
 
     def write(self, text: str) -> int:
         message = " ".join(_COLOR.sub("", text).split()).removeprefix("(raylet) ")
-        if message and not message.startswith("Task "):  # such as `Task _measure failed`: the same loss again
+        if message and not message.startswith(_OF_TASKS):
             say(as_line(f"Ray: {message.partition('. ')[0].rstrip('.')}"))
         return len(text)
 
 
-def next_done(ray: Any, tasks: Mapping[Any, Mapping[str, int]]) -> Any | None:
-    """Wait for a task that is done; return None if no node that can run one of them is left.
+class Watch:
+    """Waits for news of tasks, and notices when the cluster can bring no more.
 
     Args:
-        ray: the module.
-        tasks: the CPUs and GPUs that each asks for.
+        ray: the module, connected.
+
+    Attributes:
+        lost: why no news will come, in words; empty until then.
+        is_connected: whether the head node answers.
     """
-    without_node = 0
-    while without_node * POLL_SECONDS <= GRACE_SECONDS:
-        done, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
-        if done:
-            return done[0]
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._clock = StageClock()
+        is_client = ray.util.client.ray.is_connected()  # it watches its server itself
+        self._head = None if is_client else ray.get_runtime_context().gcs_address
+        self._checked = self._answered = self._clock.now()
+        self._without_node = 0
+        self.lost = ""
+        self.is_connected = True
+
+    def next_news(self, tasks: Mapping[Any, Mapping[str, int]]) -> Any | None:
+        """Wait for a task that has something to tell; return None if the cluster is lost.
+
+        Args:
+            tasks: the CPUs and GPUs that each asks for.
+        """
+        while True:
+            try:
+                ready, _ = self._ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
+            except ConnectionError as error:  # of Ray's client
+                self.is_connected = False
+                self.lost = f"the connection to the cluster is lost ({as_line(str(error))}). {_AGAIN}"
+                return None
+            if not self._is_head_there() or (self.is_connected and not ready and not self._has_node(tasks)):
+                return None
+            if ready:
+                self._without_node = 0
+                return ready[0]
+
+    def _is_head_there(self) -> bool:
+        """Return whether the head node answers, or may still come back."""
+        now = self._clock.now()
+        if self._head is None or (now - self._checked < POLL_SECONDS and self.is_connected):
+            return True
+        self._checked = now
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_ANSWER_SECONDS).close()
+        except OSError:
+            if self.is_connected:
+                say(f"Ray: the head node {self._head} does not answer; waiting {HEAD_SECONDS:g} seconds")
+            self.is_connected = False
+            if now - self._answered < HEAD_SECONDS:
+                return True
+            self.lost = f"the head node {self._head} is lost. Start the cluster again. {_AGAIN}"
+            return False
+        self._answered, self.is_connected = now, True
+        return True
+
+    def _has_node(self, tasks: Mapping[Any, Mapping[str, int]]) -> bool:
+        """Return whether a node that can run one of the tasks is left, or may still come back."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if any(_fits(request, node) for request in tasks.values() for node in nodes):
-            without_node = 0
-            continue
-        if not without_node:
-            say(f"Ray: {no_node(tasks)}; waiting {GRACE_SECONDS:g} seconds for one")
-        without_node += 1
-    return None
+            self._without_node = 0
+            return True
+        if not self._without_node:
+            say(f"Ray: {_no_node(tasks)}; waiting {GRACE_SECONDS:g} seconds for one")
+        self._without_node += 1
+        if self._without_node * POLL_SECONDS <= GRACE_SECONDS:
+            return True
+        self.lost = f"{_no_node(tasks)}. Start one with `ray start`. {_AGAIN}"
+        return False
 
 
-def no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:
-    """Return the words for a cluster without a node for these tasks."""
+def _no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:
     wanted = {
         f"{request['num_cpus']} CPUs and {request.get('num_gpus', 0)} GPUs" for request in tasks.values()
     }

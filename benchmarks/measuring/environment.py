@@ -37,7 +37,7 @@ LIBRARIES = (
 def environment() -> dict[str, Any]:
     """Describe this process and machine in JSON values; what cannot be found out is left out."""
     found = {
-        "host": hashlib.sha256(platform.node().encode()).hexdigest()[:8],
+        "host": host(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "cpu": _cpu(),
@@ -48,6 +48,11 @@ def environment() -> dict[str, Any]:
         "state": machine_state(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def host() -> str:
+    """Return a digest of the machine's name, which tells machines apart and names none."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _cpu() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rerankers.files.writing import replace_file
 from rerankers.text.redaction import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from io import FileIO
     from pathlib import Path
     from types import TracebackType
@@ -168,6 +168,10 @@ class CellWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the cell's files."""
         self._rankings.close()
         self._rows.close()
 
@@ -192,14 +196,12 @@ class CellWriter:
             StoreError: the disk is full or refuses to write.
             InputError: an id cannot stand in a TREC run.
         """
-        blocks: list[bytes] = []
-        rows: list[bytes] = []
+        blocks: dict[str, bytes] = {}
+        rows: list[QueryRow] = []
         for ranking in rankings:
             if (ranking.query_id, repeat) in self.done:
                 continue
-            lines = trec_lines(ranking, self.record.cell)
-            if ranking.query_id not in self._ranked:
-                blocks.append(lines)
+            lines = blocks[ranking.query_id] = trec_lines(ranking, self.record.cell)
             row = QueryRow(
                 query_id=ranking.query_id,
                 repeat=repeat,
@@ -212,15 +214,38 @@ class CellWriter:
                 arrived_seconds=arrived_seconds,
                 queued_seconds=queued_seconds,
             )
-            rows.append(row.line())
-            self.done.add((ranking.query_id, repeat))
-            self._ranked.add(ranking.query_id)
+            rows.append(row)
+        return self.append(rows, blocks)
+
+    def append(self, rows: Sequence[QueryRow], blocks: Mapping[str, bytes]) -> int:
+        """Append rows, and the ranking lines of queries that have none yet. What is there already is kept.
+
+        Args:
+            rows: of this process, or of another whose session the record holds.
+            blocks: ranking lines by query id.
+
+        Returns:
+            how many rows are new.
+
+        Raises:
+            StoreError: the disk is full or refuses to write.
+        """
+        new: dict[tuple[str, int], bytes] = {}
+        ranked: dict[str, bytes] = {}
+        for row in rows:
+            if (row.query_id, row.repeat) in self.done:
+                continue
+            new.setdefault((row.query_id, row.repeat), row.line())
+            if row.query_id not in self._ranked:
+                ranked[row.query_id] = blocks[row.query_id]
         try:
-            _append(self._rankings, b"".join(blocks))
-            _append(self._rows, b"".join(rows))
+            _append(self._rankings, b"".join(ranked.values()))
+            _append(self._rows, b"".join(new.values()))
         except OSError as error:
             raise _cannot_write(self.cell, error) from error
-        return len(rows)
+        self.done.update(new)
+        self._ranked.update(ranked)
+        return len(new)
 
     def update(self, **changes: object) -> None:
         """Replace fields of the record."""
@@ -231,6 +256,33 @@ class CellWriter:
         """Replace fields of this process's session."""
         session = self.record.sessions[-1].model_copy(update=changes)
         self.update(sessions=(*self.record.sessions[:-1], session))
+
+
+def write_in_order(
+    cell: Path,
+    record: Record,
+    blocks: Mapping[str, bytes],
+    rows: Sequence[QueryRow],
+    query_ids: Sequence[str],
+) -> None:
+    """Write a cell whose rows are all there, in the order of the queries; a kill in between leaves it whole.
+
+    Args:
+        cell: its folder.
+        record: of the cell.
+        blocks: ranking lines by query id.
+        rows: in any order.
+        query_ids: all queries, in their order.
+    """
+    cell.mkdir(parents=True, exist_ok=True)
+    place = {query_id: place for place, query_id in enumerate(query_ids)}
+    in_order = sorted(rows, key=lambda row: (row.repeat, place[row.query_id]))
+    is_done = record.status == "done"
+    write_record(cell, record.model_copy(update={"status": "running"}) if is_done else record)
+    replace_file(cell / RANKING, b"".join(blocks[query_id] for query_id in query_ids if query_id in blocks))
+    replace_file(cell / ROWS, b"".join(row.line() for row in in_order))
+    if is_done:  # last of all: what is marked as done is whole
+        write_record(cell, record)
 
 
 def _cannot_write(cell: Path, error: OSError) -> StoreError:
@@ -310,14 +362,24 @@ _SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines:
 def blocks_of(cell: Path) -> dict[str, bytes]:
     """The lines of `ranking.trec` by query, committed or not."""
     path = cell / RANKING
+    try:
+        return split_blocks(path.read_bytes() if path.exists() else b"")
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{path}: holds bytes that are not text; {_REMEDY}") from error
+
+
+def split_blocks(content: bytes) -> dict[str, bytes]:
+    """Return the lines of a ranking file, or of a part of one, by query."""
     found: dict[str, bytes] = {}
-    for block in _SAME_QUERY.finditer(path.read_bytes() if path.exists() else b""):
-        try:
-            query_id = block[1].decode()
-        except UnicodeDecodeError as error:
-            raise DamagedError(f"{path}: holds bytes that are not text; {_REMEDY}") from error
+    for block in _SAME_QUERY.finditer(content):
+        query_id = block[1].decode()
         found[query_id] = found.get(query_id, b"") + block[0]
     return found
+
+
+def split_rows(content: bytes) -> list[QueryRow]:
+    """Return the rows of whole lines of a file of rows."""
+    return [QueryRow.model_validate_json(line) for line in content.splitlines()]
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

@@ -124,6 +124,23 @@ class Protocol(_Frozen):
         return self
 
 
+class Executor(_Frozen):
+    """Where a session ran, and beside what; its threads are in `Session.environment`.
+
+    Attributes:
+        name: of the executor.
+        node: first 8 digits of Ray's id of the node; empty for the local executor. Two nodes may be processes
+            of one machine, which has one `host` in the environment.
+        gpus: GPUs that the session had to itself; unknown, and None, for the local executor.
+        co_runners: labels of the systems that the same run measured on that machine at the same time.
+    """
+
+    name: Literal["local", "ray"] = "local"
+    node: str = ""
+    gpus: int | None = None
+    co_runners: tuple[str, ...] = ()
+
+
 class Session(_Frozen):
     """One process that wrote into the cell; a resumed cell has several.
 
@@ -141,6 +158,7 @@ class Session(_Frozen):
             systems were interleaved.
         samples: the machine's state while it measured: `benchmarks.measuring.conditions`.
         described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
+        executor: where it ran; None in records that do not tell.
     """
 
     started_at: str
@@ -153,6 +171,7 @@ class Session(_Frozen):
     device_joules: float | None = None
     samples: tuple[dict[str, Any], ...] = ()
     described: dict[str, Any] = {}
+    executor: Executor | None = None
 
 
 class Operations(_Frozen):

@@ -49,11 +49,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
                 f"{system.label} ranked {queries(system.unstable)} differently in another repeat; "
                 "the first repeat is evaluated."
             )
-        if len(system.hardware) > 1:
-            found.append(
-                f"{system.label} was resumed on another machine: its latencies mix "
-                f"{' and '.join(system.hardware)}."
-            )
+        found += where_measured(system) if system.role == "reranker" else []
         if system.slowed_by:
             found.append(
                 f"{system.label} was measured while the GPU ran slower than it could "
@@ -75,6 +71,27 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     if empty:
         found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
     return tuple(found)
+
+
+def where_measured(system: SystemResult) -> list[str]:
+    """Warn about latencies of several machines in one percentile, and about what ran beside a system."""
+    found = []
+    if len(system.hardware) > 1:
+        found.append(
+            f"{system.label} was measured on different machines: its latencies and their percentiles mix "
+            f"{' and '.join(system.hardware)}."
+        )
+    elif len(system.hosts) > 1:
+        found.append(
+            f"{system.label} was measured on {len(system.hosts)} machines of one kind (hosts "
+            f"{', '.join(system.hosts)}): its latencies and their percentiles mix them."
+        )
+    if system.co_runners:
+        found.append(
+            f"{system.label} was measured while others ran on the same machine "
+            f"({', '.join(system.co_runners)}): its latencies may include waiting for them."
+        )
+    return found
 
 
 def excluded(pool: Pool) -> list[str]:

@@ -20,8 +20,9 @@ from reports.analysis.provenance import hardware
 from reports.analysis.values import Role, SystemResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from benchmarks.results.record import Session
     from benchmarks.results.store import CellResult, Results
     from reports.analysis.values import Comparison
 
@@ -192,9 +193,19 @@ def system(
         noise=noise,
         slowed_by=tuple(conditions.throttling(samples)),
         hardware=tuple(dict.fromkeys(hardware(session.environment) for session in sessions)),
+        hosts=tuple(dict.fromkeys(_hosts(sessions))),
+        co_runners=tuple(sorted({*_co_runners(sessions)})),
         options=options,
         described=record.system.described,
     )
+
+
+def _hosts(sessions: Sequence[Session]) -> Iterator[str]:
+    return (str(session.environment["host"]) for session in sessions if session.environment.get("host"))
+
+
+def _co_runners(sessions: Sequence[Session]) -> Iterator[str]:
+    return (label for session in sessions if session.executor for label in session.executor.co_runners)
 
 
 def _largest(values: Any) -> Any:

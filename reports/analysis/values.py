@@ -121,7 +121,9 @@ class SystemResult:
         query_seconds: by query id, the mean over repeats.
         noise: how far the slow calls of the identity control that ran alongside lay above its usual ones.
         slowed_by: why GPUs ran slower than they could.
-        hardware: one line for each machine that measured this cell.
+        hardware: one line for each kind of machine that measured this cell.
+        hosts: digests of the names of the machines that measured it.
+        co_runners: labels of systems that ran on one of them at the same time.
     """
 
     place: int
@@ -160,6 +162,8 @@ class SystemResult:
     noise: float | None
     slowed_by: tuple[str, ...]
     hardware: tuple[str, ...]
+    hosts: tuple[str, ...]
+    co_runners: tuple[str, ...]
     options: Mapping[str, Any]
     described: Mapping[str, Any]
 

@@ -5,80 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
+import platform
 import subprocess
 import sys
+import time
 from collections import Counter
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.executors import ray_cluster
-from benchmarks.executors.local import Outcome, run
-from benchmarks.executors.ray import Gathering, _device, _shards, on_cluster
-from benchmarks.experiments.config import load_experiment
-from benchmarks.experiments.plan import plan
-from benchmarks.pipeline import freeze_pool
 from benchmarks.results.store import read_results
+from rerankers.encoders.store import EmbeddingStore
 from rerankers.errors import InputError
+from tests.benchmarks.executors.shuffling import QUERIES, executors, go, mine, notes, rankings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-QUERIES = 8
-MINE = '''
-import json, os, random, signal, time
-from pathlib import Path
-
-import ray
-
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker
-
-
-class Mine(Reranker):
-    """Shuffles by the generator that everybody shares, and notes when and where.
-
-    With `dies` its process is killed at query q5, once; with `leaves` its node, once, unless it has this id.
-    """
-
-    def __init__(
-        self, *, seed: int = 0, dies: bool = False, fails: bool = False, leaves: str | None = None
-    ) -> None:
-        self.seed = seed
-        self.dies, self.fails, self.leaves = dies, fails, leaves
-
-    def rerank(self, requests, clock):
-        started = time.time()
-        ids = [request.query_id for request in requests]
-        node = ray.get_runtime_context().get_node_id()
-        if self.leaves not in (None, node) and not Path("left").exists():
-            Path("left").touch()
-            os.kill(os.getppid(), signal.SIGKILL)  # Ray's own process on that node
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.dies and "q5" in ids and not Path("died").exists():
-            Path("died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.fails and "q5" in ids:
-            raise ValueError("no\\nway")
-        time.sleep(0.02)
-        counts = [len(request.candidates) for request in requests]
-        orders = [random.sample(range(count), count) for count in counts]
-        rankings = [Ranking.of(request, order, Cost()) for request, order in zip(requests, orders)]
-        note = [node, self.seed, started, os.environ.get("CUDA_VISIBLE_DEVICES")]
-        with Path("notes.jsonl").open("a") as file:
-            file.write(json.dumps(note) + "\\n")
-        return rankings
-
-
-class OnCpu(Mine):
-    """The same without a GPU."""
-
-    @classmethod
-    def capabilities(cls, options):
-        return Capabilities(may_use_gpu=False)
-'''
 
 
 @pytest.fixture(scope="module")
@@ -96,34 +41,13 @@ def two_nodes() -> Iterator[Any]:
     cluster.shutdown()
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a reranker of its own in it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(MINE)
-    return tmp_path
-
-
-def go(path: Path, folder: Path, *, is_local: bool = False) -> Outcome:
-    experiment, config = load_experiment(path)
-    return run(experiment, config, folder, None if is_local else on_cluster)
-
-
-def rankings(folder: Path) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in folder.glob("*/ranking.trec")}
-
-
-def notes(here: Path) -> list[Any]:
-    return [json.loads(line) for line in (here / "notes.jsonl").read_text().splitlines()]
-
-
-def mine(**options: Any) -> dict[str, Any]:
-    return {"name": "mine:Mine", "label": f"{options}", "options": options}
-
-
 @pytest.mark.filterwarnings("default")
 def test_two_nodes_give_the_rankings_of_a_local_run_bit_for_bit_and_a_lost_shard_is_run_again(
-    two_nodes: Any, here: Path, write_experiment: Callable[..., Path], tiny_classifier: str
+    two_nodes: Any,
+    here: Path,
+    write_experiment: Callable[..., Path],
+    tiny_classifier: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     systems = [
         {"name": "cross-encoder", "options": {"model": tiny_classifier, "device": "cpu"}},
@@ -133,6 +57,9 @@ def test_two_nodes_give_the_rankings_of_a_local_run_bit_for_bit_and_a_lost_shard
     protocol = {"mode": "throughput", "batch_size": 2, "repeats": 2, "warmup": 0, "threads": 1}
     path = write_experiment(queries=QUERIES, depth=10, rerankers=systems, protocol=protocol)
     assert go(path, here / "ray").exit_status == 1
+    printed = capfd.readouterr().err
+    assert printed.count(f"hits-given-10: cross-encoder: 4 queries on {platform.node()} (") == 2
+    assert len([line for line in printed.splitlines() if "worker died" in line]) == 1
     assert (here / "died").exists()
     assert go(path, here / "local", is_local=True).exit_status == 1
     results = read_results(here / "ray")
@@ -141,7 +68,8 @@ def test_two_nodes_give_the_rankings_of_a_local_run_bit_for_bit_and_a_lost_shard
         assert cell.record.status == "done"
         counts = Counter((row.query_id, row.repeat) for row in cell.rows)
         assert counts == {(f"q{q}", repeat): 1 for q in range(QUERIES) for repeat in range(2)}
-        assert len(cell.record.sessions) == 2  # two shards
+    assert [executor.name for executor in executors(split.record)] == ["ray", "ray"]  # two shards
+    assert len({executor.node for executor in executors(split.record)}) == 2
     local = rankings(here / "local")
     assert {cell.record.cell: rankings(here / "ray")[cell.record.cell] for cell in (split, lost)} == {
         cell.record.cell: local[cell.record.cell] for cell in (split, lost)
@@ -168,7 +96,7 @@ def test_latency_cells_own_their_gpu(
     assert go(path, here / "ray").exit_status == 0
     assert all(len(cell.record.sessions) == 1 for cell in read_results(here / "ray").cells)
     by_node: dict[str, list[tuple[float, float]]] = {}
-    for node, seed, started, gpus in notes(here):
+    for node, seed, started, _, gpus, _ in notes(here):
         by_node.setdefault(node, []).append((started, seed))
         assert gpus == "0"  # the one of its node
     assert len(by_node) <= 2
@@ -178,25 +106,128 @@ def test_latency_cells_own_their_gpu(
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_lost_machines_shard_is_run_again_elsewhere(
+def test_latency_cells_without_devices_of_their_own_follow_one_another_on_one_machine(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    """Both nodes are processes of this machine, which Ray does not know."""
+    systems = [{"name": "mine:OnCpu", "label": f"{seed}", "options": {"seed": seed}} for seed in range(4)]
+    path = write_experiment(queries=QUERIES, rerankers=systems, protocol={"warmup": 0, "threads": 1})
+    assert go(path, here / "ray").exit_status == 0
+    calls = sorted((started, ended, seed) for _, seed, started, ended, _, _ in notes(here))
+    seeds = [seed for seed, _ in groupby(seed for *_, seed in calls)]
+    assert len(seeds) == len(set(seeds)) == 4  # no cell's calls stand between those of another
+    assert all(ended <= started for (_, ended, _), (started, _, _) in pairwise(calls))
+    for cell in read_results(here / "ray").cells:
+        (session,) = cell.record.sessions
+        assert session.environment["threads"]["pinned"] == 1
+        assert session.executor is not None
+        assert (session.executor.name, session.executor.gpus, session.executor.co_runners) == ("ray", 0, ())
+
+
+@pytest.mark.filterwarnings("default")
+def test_passages_are_embedded_once_and_a_cell_with_a_store_is_split_as_well(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path], tiny_encoder: str
+) -> None:
+    options = {"model": tiny_encoder, "device": "cpu", "embeddings": "precomputed", "store": "vectors"}
+    systems = [{"name": "embedding", "options": options}]
+    protocol = {"mode": "throughput", "batch_size": 2, "warmup": 0, "threads": 1}
+    path = write_experiment(queries=QUERIES, depth=130, rerankers=systems, protocol=protocol)
+    assert go(path, here / "ray").exit_status == 0
+    (cell,) = read_results(here / "ray").cells
+    assert len({executor.node for executor in executors(cell.record)}) == 2
+    assert sum(row.usage["passages_from_store"] for row in cell.rows) == QUERIES * 130
+    (here / "vectors").rename(here / "of-ray")
+    assert go(path, here / "local", is_local=True).exit_status == 0
+    assert rankings(here / "ray") == rankings(here / "local")
+    ((folder,),) = [[*(here / "vectors").iterdir()]]
+    meta = json.loads((folder / "meta.json").read_text())
+    dimension = meta.pop("dimension")
+    texts = [f"passage {p} of {q}" for q in range(QUERIES) for p in range(130)]
+    ours, theirs = (EmbeddingStore(here / name, meta, dimension) for name in ("vectors", "of-ray"))
+    assert len(ours) == len(theirs) == len(texts)
+    assert ours.get(texts)[0].tobytes() == theirs.get(texts)[0].tobytes()
+
+
+READS = """
+from pathlib import Path
+
+from helper import SEED
+from mine import Mine
+
+
+class Reads(Mine):
+    # Reads a file that an option names, and comes with modules beside it.
+
+    def __init__(self, *, file: str, pause: float = 0.02):
+        super().__init__(seed=SEED, pause=pause)
+        assert Path(file).read_text() == "words"
+"""
+DRIVER = """
+import sys
+
+from benchmarks.cli.main import main
+from benchmarks.executors import ray
+
+pack = ray.pack
+ray.pack = lambda *given: pack(*given)._replace(working_folder="/driver/only")  # nodes have no such folder
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_killed_driver_keeps_rows_and_its_files_and_modules_travel(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    for name, content in (("reads.py", READS), ("helper.py", "SEED = 7\n"), ("driver.py", DRIVER)):
+        (here / name).write_text(content)
+    (here / "data").mkdir()
+    (here / "data" / "words.txt").write_text("words")
+    system = {"name": "reads:Reads", "options": {"file": "data/words.txt", "pause": 1.1}}
+    path = write_experiment(queries=QUERIES, depth=10, rerankers=[system], protocol={"warmup": 0})
+    command = [sys.executable, "driver.py", "run", str(path), "--executor", "ray", "--out", "ray"]
+    environment = {**os.environ, "RAY_ADDRESS": two_nodes.address}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as driver:
+        while driver.poll() is None and sum(map(rows_in, (here / "ray").glob("*/queries.jsonl"))) < 2:
+            time.sleep(0.1)
+        driver.kill()
+        assert driver.wait() < 0
+    (cell,) = read_results(here / "ray").cells
+    kept = [row.query_id for row in cell.rows]
+    assert kept == [f"q{q}" for q in range(len(kept))]
+    assert 2 <= len(kept) < QUERIES
+    assert cell.record.status == "running"
+    assert not (here / "notes.jsonl").exists()  # the task ran in Ray's copy of the files
+    assert go(path, here / "ray").exit_status == 0
+    (cell,) = read_results(here / "ray").cells
+    assert [row.query_id for row in cell.rows] == [f"q{q}" for q in range(QUERIES)]
+    assert [row.session for row in cell.rows] == [0] * len(kept) + [1] * (QUERIES - len(kept))
+    assert go(path, here / "local", is_local=True).exit_status == 0
+    assert rankings(here / "ray") == rankings(here / "local")
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_a_lost_machine_has_ranked_is_kept_and_the_rest_is_ranked_elsewhere(
     two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
 ) -> None:
     ray = pytest.importorskip("ray")
     spared = ray.get_runtime_context().get_node_id()
     protocol = {"mode": "throughput", "batch_size": 2, "warmup": 0}
     path = write_experiment(
-        queries=QUERIES, depth=10, rerankers=[mine(seed=1, leaves=spared)], protocol=protocol
+        queries=QUERIES, depth=10, rerankers=[mine(seed=1, leaves=spared, pause=1.1)], protocol=protocol
     )
     try:
         assert go(path, here / "ray").exit_status == 0
     finally:
         two_nodes.add_node(num_cpus=1, num_gpus=1)
     assert (here / "left").exists()
-    assert {note[0] for note in notes(here)} == {spared}
+    ranked = Counter(query_id for *_, ids in notes(here) for query_id in ids)
+    assert ranked == {f"q{q}": 1 for q in range(QUERIES)}  # nothing was ranked twice
+    (cell,) = read_results(here / "ray").cells
+    nodes = Counter(executors(cell.record)[row.session].node for row in cell.rows)
+    assert sorted(nodes.values()) == [2, 6]
+    assert nodes[spared[:8]] == 6
     assert go(path, here / "local", is_local=True).exit_status == 0
     assert rankings(here / "ray") == rankings(here / "local")
-    (cell,) = read_results(here / "ray").cells
-    assert len(cell.record.sessions) == 2
 
 
 @pytest.mark.filterwarnings("default")
@@ -227,90 +258,13 @@ def test_without_a_node_that_can_run_them_tasks_are_given_up(
     assert "(raylet)" not in printed.out + printed.err
 
 
-@pytest.mark.parametrize("address", ["nonsense", "head:", ":6379", "head:port"])
-def test_what_is_no_address_of_a_cluster_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(InputError, match=f"RAY_ADDRESS={address}: is no address. Write HOST:PORT"):
-        ray_cluster.connect(pytest.importorskip("ray"))
-
-
-def test_a_closed_port_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-    with pytest.raises(InputError, match=r"cannot connect \(Connection refused\)") as error:
-        ray_cluster.connect(pytest.importorskip("ray"))
-    assert "\n" not in str(error.value)
-
-
-def test_a_port_of_another_program_is_one_line_after_seconds(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    ray = pytest.importorskip("ray")
-    monkeypatch.setattr(ray_cluster, "PROBE_SECONDS", 4.0)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        with pytest.raises(InputError, match=r"no Ray cluster can be used there \(no answer within 4 sec"):
-            ray_cluster.connect(ray)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_private_cluster_is_said_and_a_lost_worker_is_a_line_each_time(
-    here: Path, write_experiment: Callable[..., Path]
-) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed")
-    path = write_experiment(queries=QUERIES, rerankers=[mine(dies=True)], protocol={"warmup": 0})
-    command = [sys.executable, "-m", "benchmarks.cli", "run", str(path), "--executor", "ray"]
-    environment = {**os.environ, "RAY_ADDRESS": "local"}
-    done = subprocess.run(
-        [*command, "--out", str(here / "out")], env=environment, capture_output=True, text=True, check=True
-    )
-    assert "a private one was started on this machine" in done.stderr
-    assert (here / "died").exists()
-    assert len([line for line in done.stderr.splitlines() if "worker died" in line]) == 1
-    assert "raylet" not in done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 1
-
-
-def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
-    write_experiment: Callable[..., Path], tmp_path: Path, tiny_encoder: str
-) -> None:
-    def shards(reranker: Any, *overrides: str) -> list[tuple[str, ...]]:
-        path = write_experiment(queries=QUERIES, rerankers=reranker)
-        experiment, _ = load_experiment(path, [f"protocol.{each}" for each in overrides])
-        (cell,) = plan(experiment)
-        pool = freeze_pool(cell.pool, tmp_path / "pools", store_text=True)
-        return list(_shards([Gathering(experiment, cell, pool, tmp_path / "pools")], pool, 2))
-
-    whole = tuple(f"q{q}" for q in range(QUERIES))
-    batched = ["mode=throughput", "batch_size=3"]
-    assert shards("reverse", *batched) == [whole[:3], whole[3:]]
-    assert shards("reverse") == [whole]  # latency is measured on one device
-    prepares = {"name": "embedding", "options": {"model": tiny_encoder, "device": "cpu"}}
-    assert shards(prepares, *batched) == [whole]
-
-
-def test_a_task_owns_a_gpu_or_a_node(write_experiment: Callable[..., Path], tiny_encoder: str) -> None:
-    nodes = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0}, {"CPU": 4.0}]
-
-    def device(name: str, **options: Any) -> tuple[dict[str, int], int]:
-        path = write_experiment(rerankers=[{"name": name, "options": options}])
-        return _device(plan(load_experiment(path)[0]), nodes)
-
-    a_gpu, a_node = ({"num_gpus": 1, "num_cpus": 4}, 4), ({"num_cpus": 16}, 2)
-    assert device("embedding", model=tiny_encoder) == a_gpu
-    assert device("embedding", model=tiny_encoder, device="cpu") == a_node
-    assert device("rankgpt", model="m", backend="transformers") == a_gpu
-    assert device("rankgpt", model="m") == a_node  # an endpoint has its own
-    assert device("first-stage") == a_node
-    nodes[:] = [{}]
-    with pytest.raises(InputError, match="no node of the Ray cluster has CPUs"):
-        device("first-stage")
-
-
 def test_a_budget_and_a_cluster_exclude_each_other(
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(InputError, match="only one process can keep a budget"):
         go(write_experiment(budget=1.0), tmp_path / "out")
+
+
+def rows_in(path: Path) -> int:
+    return len(path.read_bytes().splitlines())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.results.cell import CellWriter, read_record
-from benchmarks.results.record import Session
+from benchmarks.results.record import Executor, Session
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.analysis.values import Estimate
+from reports.formats import html, latex, markdown
 from reports.tables.columns import column
 from rerankers.interface import Cost, Ranking, Usage
 
@@ -68,9 +69,35 @@ def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
         writer.add([Ranking.of(request, folder.kept(request), Cost())], 0, 0.1)
         writer.update(status="done")
     (mixed, different) = warnings(folder)
-    assert mixed.startswith("S was resumed on another machine: its latencies mix Example CPU")
+    assert mixed.startswith("S was measured on different machines: its latencies and their percentiles mix")
     assert "Other CPU" in mixed
     assert different.startswith("Latencies come from different hardware")
+
+
+def test_two_hosts_of_one_kind_in_one_percentile_and_what_ran_beside_a_system_are_said(
+    folder: Folder,
+) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "S", folder.kept, only=1)
+    path = folder.path / folder.cells[0]
+    record = read_record(path)
+    assert record is not None
+    (first,) = record.sessions
+    first = first.model_copy(update={"environment": {**first.environment, "host": "0a1b2c3d"}})
+    beside = Executor(name="ray", node="89abcdef", gpus=0, co_runners=("T",))
+    environment = {**first.environment, "host": "4e5f6071"}
+    second = Session(started_at="2025-03-02T10:00:00Z", environment=environment, executor=beside)
+    with CellWriter(path, record.model_copy(update={"sessions": (second,)})) as writer:
+        writer.update(sessions=(first, second))
+        request = pool.requests()[1]
+        writer.add([Ranking.of(request, folder.kept(request), Cost())], 0, 0.1)
+        writer.update(status="done")
+    hosts, co_runners = warnings(folder)
+    assert hosts.startswith("S was measured on 2 machines of one kind (hosts 0a1b2c3d, 4e5f6071)")
+    assert co_runners.startswith("S was measured while others ran on the same machine (T)")
+    context = build([read_results(folder.path)])
+    for render in (markdown.render, latex.render, html.render):
+        assert "4e5f6071" in render(context)
 
 
 def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:

@@ -1,0 +1,224 @@
+"""Follows the tasks of a Ray cluster: takes their reports, shows progress, and starts lost tasks again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.executors.machine import runs_alone
+from benchmarks.executors.ray_task import Arrival, News, Work, measure, measure_at_once
+from benchmarks.measuring.progress import Progress, say
+from benchmarks.pipeline import explain
+from benchmarks.results.record import Executor
+from rerankers.errors import ModelError, RerankbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.executors.gathering import Gathering
+    from benchmarks.executors.ray_cluster import Watch
+    from benchmarks.executors.travel import Luggage
+    from benchmarks.experiments.config import Experiment
+
+RETRIES = 3  # of a task whose worker is lost; what a reranker raises is its cell's result
+GET_SECONDS = 60.0  # for a report that is ready on its node to arrive
+
+
+class Task:
+    """Some cells on some queries, until they are measured or given up.
+
+    Args:
+        ray: the module.
+        experiment: whose cells they are.
+        gathered: the cells; several are measured in turn.
+        query_ids: the queries.
+        sent: Ray's reference to these queries with their candidates.
+        embedded: Ray's references to vectors of passages that other tasks embed.
+        resources: what the task asks Ray for.
+        luggage: the local files that the cells need.
+
+    Attributes:
+        stream: Ray's stream of the task's reports.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        experiment: Experiment,
+        gathered: Sequence[Gathering],
+        query_ids: tuple[str, ...],
+        sent: Any,
+        embedded: Sequence[Any],
+        resources: dict[str, int],
+        luggage: Luggage,
+    ) -> None:
+        self._ray, self._experiment, self._query_ids = ray, experiment, query_ids
+        self._sent, self._embedded, self._luggage = sent, embedded, luggage
+        self.gathered, self.resources = gathered, resources
+        self._tries = 0
+        self._begin()
+
+    @property
+    def name(self) -> str:
+        """The candidate set and the systems, for people."""
+        plan, *others = (each.plan for each in self.gathered)
+        return f"{plan.pool.name}: {plan.label}" + (f" and {len(others)} more" if others else "")
+
+    def _begin(self) -> None:
+        """Start the task from what is there of its cells."""
+        plans = [each.plan for each in self.gathered]
+        earlier = [each.part(self._query_ids) for each in self.gathered]
+        alone = runs_alone(plans[0].protocol, self.resources)
+        work = Work(self._experiment, plans, earlier, self._luggage, alone)
+        self._calls = len(plans) * len(self._query_ids) * plans[0].protocol.repeats
+        self._done = sum(len(state.rows) for state in earlier)
+        self._sessions: list[int | None] = [None] * len(plans)
+        self._arrival: Arrival | None = None
+        self._heard = 0.0  # when it last told something, by its machine's clock
+        self._neighbours: list[Task] = []
+        self._progress: Progress | None = None
+        self._is_read = False
+        self._is_stream = not self._ray.util.client.ray.is_connected()
+        function, returns = (measure, "streaming") if self._is_stream else (measure_at_once, 1)
+        remote = self._ray.remote(function).options(max_retries=0, num_returns=returns, **self.resources)
+        self.stream = remote.remote(work, self._sent, *self._embedded)
+        self._tries += 1
+
+    def read(self) -> list[Arrival | News] | None:
+        """Return what the task has told since the last call; None if it has ended.
+
+        Raises:
+            ray.exceptions.RayError: the task failed, or was lost.
+        """
+        if self._is_stream:
+            try:
+                return [self._ray.get(next(self.stream), timeout=GET_SECONDS)]
+            except StopIteration:
+                return None
+        if self._is_read:
+            return None
+        self._is_read = True
+        told: list[Arrival | News] = self._ray.get(self.stream)
+        return told
+
+    def take(self, told: Arrival | News, others: Iterable[Task]) -> None:
+        """Put what the task has told into its cells.
+
+        Args:
+            told: by the task.
+            others: all tasks that run, this one as well.
+        """
+        self._heard = told.seconds
+        if isinstance(told, Arrival):
+            self._arrive(told, others)
+            return
+        if self._progress is None:
+            assert self._arrival is not None  # noqa: S101 - the first thing a task tells
+            self._progress = Progress(f"{self.name} on {self._arrival.node}", self._calls, self._done)
+            self._progress.__enter__()
+        for place, (each, report) in enumerate(zip(self.gathered, told.reports, strict=True)):
+            self._sessions[place], count = each.add(report, self._sessions[place], self._executor())
+            if count:
+                self._progress.advance(count)
+
+    def _arrive(self, arrival: Arrival, others: Iterable[Task]) -> None:
+        self._arrival = arrival
+        if arrival.waits:
+            say(f"{self.name}: waits on {arrival.node} until another measurement there has ended")
+            return
+        say(f"{self.name}: {len(self._query_ids)} queries on {arrival.node}")
+        for other in others:
+            if other is not self and other._arrival and other._arrival.machine == arrival.machine:
+                self._neighbours.append(other)
+                other._neighbours.append(self)
+
+    def _co_runners(self) -> set[str]:
+        """Return the labels of what measured on its machine since it began, as far as is known."""
+        assert self._arrival is not None  # noqa: S101 - the first thing a task tells
+        return {
+            each.plan.label
+            for other in self._neighbours
+            if other._arrival is not None
+            and not other._arrival.waits
+            and other._arrival.seconds <= self._heard
+            and self._arrival.seconds <= other._heard
+            for each in other.gathered
+        }
+
+    def _executor(self) -> Executor:
+        assert self._arrival is not None  # noqa: S101 - the first thing a task tells
+        return Executor(
+            name="ray",
+            node=self._arrival.node_id,
+            gpus=self.resources.get("num_gpus", 0),
+            co_runners=tuple(sorted(self._co_runners())),
+        )
+
+    def start_again(self, error: Exception) -> bool:
+        """Start a task again that was lost with its worker or its node; return whether that is of use."""
+        self._end_progress()
+        kinds = self._ray.exceptions
+        ended = (kinds.RayTaskError, kinds.RuntimeEnvSetupError, kinds.TaskCancelledError)
+        if isinstance(error, ended) or self._tries > RETRIES:
+            return False
+        where = f" on {self._arrival.node}" if self._arrival else ""
+        self._begin()
+        say(
+            f"{self.name}: a worker died{where} ({first_sentence(error)}); "
+            f"starts again with {self._done} of {self._calls} calls done, try {self._tries} of {RETRIES + 1}"
+        )
+        return True
+
+    def end(self, error: Exception | None = None) -> str:
+        """Note that the task has ended, or why it was given up; return how it ended, in words."""
+        self._end_progress()
+        cause = getattr(error, "cause", None) or error
+        if cause is not None and not isinstance(cause, RerankbenchError):
+            cause = ModelError(first_sentence(cause))
+        for each in self.gathered:
+            each.end_task(cause)
+        failed = [str(each.failure) for each in self.gathered if each.failure is not None]
+        return f"{self.name} failed: {failed[0]}" if failed else self.name
+
+    def cancel(self) -> None:
+        """Ask Ray to stop the task."""
+        self._ray.cancel(self.stream)
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+            self._progress = None
+
+
+def first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error of Ray's, which fill pages."""
+    return explain(error).partition(". ")[0].rstrip(".")
+
+
+def follow(ray: Any, tasks: Sequence[Task], watch: Watch) -> None:
+    """Follow tasks to their ends; give all of them up when the cluster is lost."""
+    running = {task.stream: task for task in tasks}
+    while running:
+        stream = watch.next_news({stream: task.resources for stream, task in running.items()})
+        if stream is None:
+            say(f"Ray: {watch.lost}")
+            for task in running.values():
+                if watch.is_connected:
+                    task.cancel()
+                task.end(ModelError(watch.lost))
+            return
+        task = running[stream]
+        error: Exception | None = None
+        try:
+            told = task.read()
+        except ray.exceptions.RayError as lost:
+            told, error = None, lost
+        if told is not None:
+            for one in told:
+                task.take(one, running.values())
+            continue
+        del running[stream]
+        if error is not None and task.start_again(error):
+            running[task.stream] = task
+            continue
+        said = task.end(error)
+        say(f"task {len(tasks) - len(running)} of {len(tasks)}: {said}")

@@ -1,0 +1,162 @@
+"""What runs on the nodes of a Ray cluster: measures cells on some queries, and tells the driver as it goes.
+
+A task is a generator. It says where it runs, waits until it may measure on that machine, and then reports
+rows between two calls, at most once a second and never while a call is timed.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.executors.gathering import Report, State, write_part
+from benchmarks.executors.machine import MachineLock
+from benchmarks.executors.passages import Embedded, fill_stores
+from benchmarks.executors.travel import Luggage, unpack
+from benchmarks.measuring.environment import host
+from benchmarks.pipeline import explain, measured_by_rounds
+from benchmarks.results.cell import read_record, split_blocks, split_rows
+from benchmarks.results.seal import RANKING, ROWS
+from rerankers.errors import RerankbenchError
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.experiments.config import Experiment
+    from benchmarks.experiments.plan import CellPlan
+
+REPORT_SECONDS = 1.0
+
+
+class Work(NamedTuple):
+    """What a task measures.
+
+    Attributes:
+        experiment: whose cells it measures.
+        cells: in turn, query by query, if there are several.
+        earlier: what the driver has of each cell, on the task's queries.
+        luggage: the local files and modules that the cells need.
+        runs_alone: whether nothing else may measure on the machine meanwhile.
+    """
+
+    experiment: Experiment
+    cells: list[CellPlan]
+    earlier: list[State]
+    luggage: Luggage
+    runs_alone: bool
+
+
+class Arrival(NamedTuple):
+    """Where a task runs.
+
+    Attributes:
+        node: name of the machine and the first digits of Ray's id of the node.
+        node_id: the first 8 digits of that id.
+        machine: digest of the machine's name, as records hold it.
+        waits: whether it waits for another measurement on that machine to end.
+        seconds: the machine's clock, which all its processes share.
+    """
+
+    node: str
+    node_id: str
+    machine: str
+    waits: bool
+    seconds: float
+
+
+class News(NamedTuple):
+    """What a task reports, one report a cell, and when by its machine's clock."""
+
+    reports: list[Report]
+    seconds: float
+
+
+def measure(work: Work, pool: Pool, *embedded: list[Embedded]) -> Iterator[Arrival | News]:
+    """Measure cells from where they are, in a folder of this task.
+
+    Args:
+        work: what to measure.
+        pool: the task's queries with their candidates.
+        embedded: vectors of passages that other tasks embedded.
+
+    Yields:
+        where the task runs, then what is new of each cell, and in the end why it failed.
+    """
+    with MachineLock(work.runs_alone) as lock:
+        node, node_id = node_name()
+        clock = StageClock()
+        waits = not lock.acquire(may_wait=False)
+        yield Arrival(node, node_id, host(), waits, clock.now())
+        if waits:
+            lock.acquire(may_wait=True)
+            yield Arrival(node, node_id, host(), waits=False, seconds=clock.now())
+        unpack(work.luggage, work.cells, node)
+        fill_stores(embedded, pool)
+        with tempfile.TemporaryDirectory(prefix="rerankbench-") as scratch:
+            yield from _measured(work, pool, Path(scratch))
+
+
+def measure_at_once(work: Work, pool: Pool, *embedded: list[Embedded]) -> list[Arrival | News]:
+    """Measure cells, and tell everything in the end: Ray's client (`ray://`) has no streams."""
+    return list(measure(work, pool, *embedded))
+
+
+def _measured(work: Work, pool: Pool, folder: Path) -> Iterator[News]:
+    for cell, state in zip(work.cells, work.earlier, strict=True):
+        write_part(folder / cell.name, state, pool)
+    tails = [_Tail(folder / cell.name) for cell in work.cells]
+    clock = StageClock()
+    reported = float("-inf")
+    with closing(measured_by_rounds(work.experiment, work.cells, pool, folder)) as rounds:
+        while True:
+            try:
+                next(rounds)
+            except StopIteration as end:
+                failures: list[Exception | None] = end.value
+                break
+            if clock.now() - reported >= REPORT_SECONDS:
+                yield News([Report(tail.news()) for tail in tails], clock.now())
+                reported = clock.now()
+    last = [
+        Report(tail.news(), None if failure is None else (explain(failure), _exit_status(failure)))
+        for tail, failure in zip(tails, failures, strict=True)
+    ]
+    yield News(last, clock.now())
+
+
+def _exit_status(failure: Exception) -> int:
+    return failure.exit_status if isinstance(failure, RerankbenchError) else 1
+
+
+def node_name() -> tuple[str, str]:
+    """Return this node's name for people, and the first 8 digits of Ray's id of it."""
+    import ray
+
+    node_id = ray.get_runtime_context().get_node_id()[:8]
+    return f"{platform.node()} ({node_id})", node_id
+
+
+class _Tail:
+    """Reads what was appended to a cell since it was last read."""
+
+    def __init__(self, cell: Path) -> None:
+        self._cell = cell
+        self._read = {name: (cell / name).stat().st_size for name in (RANKING, ROWS)}
+
+    def news(self) -> State:
+        record = read_record(self._cell)
+        assert record is not None  # noqa: S101 - written before the first round ends
+        rows, blocks = (self._appended(name) for name in (ROWS, RANKING))
+        return State(record, split_blocks(blocks), split_rows(rows))
+
+    def _appended(self, name: str) -> bytes:
+        with (self._cell / name).open("rb") as file:
+            file.seek(self._read[name])
+            content = file.read()
+        self._read[name] += len(content)
+        return content
