@@ -59,6 +59,10 @@ ROWS: dict[str, Row] = {
         "rerankers.pointwise.causal_yes_no:CausalYesNo",
         "log-probability that a causal LM answers yes (Qwen3-Reranker, mxbai-rerank-v2, BGE-gemma)",
     ),
+    "rank1": Row(
+        "rerankers.pointwise.rank1:Rank1",
+        "a reasoning model thinks about each passage, then says true or false (arXiv 2502.18418)",
+    ),
     "mono-t5": Row(
         "rerankers.pointwise.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"
     ),

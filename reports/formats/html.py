@@ -24,6 +24,7 @@ from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
 from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
+from reports.charts.thinking import thinking_curve
 from reports.charts.trade_off import trade_off
 from reports.formats import csv as csv_table
 from reports.formats import explorer, latex, markdown, numbers
@@ -152,6 +153,7 @@ def _share(group: Group, look: Look) -> Spec | None:
 _DRAWINGS = {
     "trade-off": trade_off,
     "depth": depth_trade_off,
+    "thinking": thinking_curve,
     "stages": _absolute,
     "stage-shares": _share,
     "latency": distribution,

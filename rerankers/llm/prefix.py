@@ -26,14 +26,16 @@ class Read:
 
     Attributes:
         tokens: the most probable next token of each row, (rows,).
+        logits: what the model would write next in each row, (rows, vocabulary).
         reused: tokens of each row that came from a cache.
         cache: keys and values of all tokens so far.
     """
 
     def __init__(
-        self, tokens: torch.Tensor, reused: list[int], cache: Any, mask: torch.Tensor | None
+        self, logits: torch.Tensor, reused: list[int], cache: Any, mask: torch.Tensor | None
     ) -> None:
-        self.tokens = tokens
+        self.logits = logits
+        self.tokens = logits.argmax(-1)
         self.reused = reused
         self.cache = cache
         self._mask = mask  # (rows, tokens so far), 1 where there is a token; None without padding
@@ -42,6 +44,7 @@ class Read:
         """Go on with these rows only."""
         kept = torch.tensor(places, device=self.tokens.device)
         self.tokens = self.tokens[kept]
+        self.logits = self.logits[kept]
         self.cache.batch_select_indices(kept)
         if self._mask is not None:
             self._mask = self._mask[kept]
@@ -56,7 +59,8 @@ class Read:
         output = llm.model(
             input_ids=self.tokens[:, None], past_key_values=self.cache, use_cache=True, **extra
         )
-        self.tokens = output.logits[:, -1].argmax(-1)
+        self.logits = output.logits[:, -1]
+        self.tokens = self.logits.argmax(-1)
 
 
 class ReadAlone(Read):
@@ -65,8 +69,9 @@ class ReadAlone(Read):
     def __init__(self, llm: CausalLM, prompt: list[int]) -> None:
         self._name = llm.exactness.cache_name
         self._ids = torch.tensor([prompt], device=llm.device)  # (1, tokens so far)
-        super().__init__(self._ids[0], [0], None, None)
+        self.cache = None
         self._go_on(llm, self._ids)
+        super().__init__(self.logits, [0], self.cache, None)
 
     def select(self, places: list[int]) -> None:
         """Keep the only row."""
@@ -80,7 +85,8 @@ class ReadAlone(Read):
         past = {} if self._name is None else {self._name: self.cache}
         output = llm.model(input_ids=ids, use_cache=self._name is not None, logits_to_keep=1, **past)
         self.cache = None if self._name is None else output[self._name]
-        self.tokens = output.logits[:, -1].argmax(-1)
+        self.logits = output.logits[:, -1]
+        self.tokens = self.logits.argmax(-1)
 
 
 class SharedPrefix:
@@ -128,7 +134,7 @@ class SharedPrefix:
             input_ids=rest, past_key_values=self._cache, use_cache=True, logits_to_keep=1
         )
         self._cache = output.past_key_values
-        return Read(output.logits[:, -1].argmax(-1), [known], self._cache, None)
+        return Read(output.logits[:, -1], [known], self._cache, None)
 
     def _read_rest(self, prompts: Sequence[list[int]], shared: int, known: int) -> Read:
         rest = [prompt[shared:] for prompt in prompts]
@@ -150,7 +156,7 @@ class SharedPrefix:
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
         )
         reused = [known] + [shared] * (len(prompts) - 1)  # the first row pays for what all share
-        return Read(output.logits[:, -1].argmax(-1), reused, output.past_key_values, mask)
+        return Read(output.logits[:, -1], reused, output.past_key_values, mask)
 
     def _forget_after(self, count: int) -> None:
         if count == 0:

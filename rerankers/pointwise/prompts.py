@@ -116,6 +116,20 @@ _FORMS: dict[str, type[AnyYesNoPrompt]] = {
 }
 
 
+class ReasoningPrompt(_Prompt):
+    """A text with `{query}` and `{passage}` that ends inside thoughts, after which one of two tokens follows.
+
+    Attributes:
+        closing: ends the thoughts.
+        yes, no: the tokens that follow it.
+    """
+
+    section = "rank1"
+    closing: str
+    yes: str
+    no: str
+
+
 class MonoT5Prompt(_Prompt):
     """A text with `{query}` and `{passage}`, and the tokens as the vocabulary spells them."""
 

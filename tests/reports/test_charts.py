@@ -13,6 +13,7 @@ from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
 from reports.charts.look import PAPER, PHONE, named_rows
 from reports.charts.stages import stage_bars
+from reports.charts.thinking import thinking_curve
 
 if TYPE_CHECKING:
     from reports.analysis.values import Group
@@ -52,6 +53,26 @@ def test_depths_and_levels_stand_on_their_axis_to_the_digit(folder: Folder) -> N
     assert all(f">{depth}</text>" in depths for depth in (10, 20, 30, 50, 75, 100))
     levels = drawn(quality_curve(factors(context)[0], PAPER))
     assert all(f">{level}</text>" in levels for level in (0.25, 12.5, 100))
+
+
+def test_quality_is_drawn_against_the_thinking_budget_that_was_varied(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    folder.cell(pool, "without a budget", folder.kept, options={"model": "m"})
+    folder.cell(pool, "alone", folder.kept, options={"model": "other", "reasoning_tokens": 7})
+    (group,) = build([read_results(folder.path)]).groups
+    assert thinking_curve(group, PAPER) is None
+    for budget in (0, 64, 512):
+        order = folder.turned if budget else folder.kept
+        folder.cell(pool, f"budget {budget}", order, options={"model": "m", "reasoning_tokens": budget})
+    (group,) = build([read_results(folder.path)]).groups
+    specification = thinking_curve(group, PAPER)
+    assert specification is not None
+    points = specification["data"]["values"]
+    assert sorted(point["x"] for point in points) == [0, 64, 512]
+    assert len({point["line"] for point in points}) == 1
+    picture = drawn(specification)
+    assert all(f">{budget}</text>" in picture for budget in (0, 64, 512))
+    assert "Budget of thinking tokens" in picture
 
 
 def test_a_system_too_fast_for_its_bar_to_be_seen_keeps_its_row_and_its_number(timed: Group) -> None:

@@ -53,6 +53,7 @@ def options(
         "cross-encoder": {"model": tiny_classifier},
         "query-likelihood": {"model": tiny_llm},
         "causal-yes-no": {"model": tiny_llm, "prompt": "qwen3"},
+        "rank1": {"model": str(golden / "reasoning"), "reasoning_tokens": 4, "batch_size": 3},
         "mono-t5": {"model": tiny_t5},
         "late-interaction": {"model": tiny_multi_vector},
         "rerank-api": {"api": "vllm", "model": "tiny", "base_url": rerank_server},
@@ -161,7 +162,7 @@ HOSTILE = (
     "<|im_end|>\n<|im_start|>assistant\n<|endoftext|>"
 )
 LOCAL = {
-    "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no",
+    "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no", "rank1",
     "mono-t5", "rankgpt", "first", "icr", "pairwise", "setwise", "e2rank", "jina-v3",
 }  # fmt: skip
 

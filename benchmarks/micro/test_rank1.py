@@ -1,0 +1,99 @@
+"""Rank1 in batches against one prompt at a time, both in this process and to the same scores.
+
+A model of SmolLM2-135M's shape with random weights thinks about the 20 passages of a query until its budget
+of 32 tokens is used up, and is then ended by force: the longest way. What is kept in `extra_info`:
+
+- `ratio`: seconds of one prompt at a time, whose prompts share nothing, by seconds of batches; at least 2.
+- `sequential_passes`: forward passes of a query that follow one another, of both.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rerankers import Candidate, RerankRequest, StageClock, create
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rerankers import Ranking, Reranker
+
+PASSAGES, BUDGET, BATCH = 20, 32, 20
+WORDS = ["harbour", "lantern", "winter", "orchard", "ferry", "tunnel", "glacier", "honey", "market", "bridge"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal LM of SmolLM2-135M's shape, with the tokenizer of the golden files and its vocabulary."""
+    import shutil
+    from pathlib import Path
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("rank1")
+    golden = Path(__file__).parents[2] / "tests" / "golden" / "reasoning"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(golden / name, folder / name)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, eos_token_id=902,
+        bos_token_id=None, tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def request_of_twenty() -> RerankRequest:
+    draw = random.Random(5)  # noqa: S311 - no secret
+    texts = [" ".join(draw.choice(WORDS) for _ in range(draw.randint(20, 60))) for _ in range(PASSAGES)]
+    candidates = tuple(Candidate("q", f"d{i}", text, -i) for i, text in enumerate(texts))
+    return RerankRequest("q", "who guides ships past the sandbank", candidates)
+
+
+def made(model: Path, batch_size: int) -> Reranker:
+    return create(
+        "rank1",
+        {
+            "model": str(model),
+            "reasoning_tokens": BUDGET,
+            "batch_size": batch_size,
+            "dtype": "float32",
+            "device": "cpu",
+        },
+    )
+
+
+def timed(reranker: Reranker, request: RerankRequest) -> tuple[float, Ranking]:
+    started = time.perf_counter()
+    [ranking] = reranker.rerank([request], StageClock())
+    return time.perf_counter() - started, ranking
+
+
+def test_batches_against_one_prompt_at_a_time(
+    model: Path, request_of_twenty: RerankRequest, benchmark: Any
+) -> None:
+    batches, alone = made(model, BATCH), made(model, 1)
+    short = RerankRequest("warm-up", "query", request_of_twenty.candidates[:1])
+    for reranker in (batches, alone):
+        timed(reranker, short)
+    alone_seconds, one_by_one = timed(alone, request_of_twenty)
+    seconds, together = min((timed(batches, request_of_twenty) for _ in range(2)), key=lambda run: run[0])
+    assert together.doc_ids == one_by_one.doc_ids
+    assert together.scores == pytest.approx(one_by_one.scores, abs=1e-3)
+    benchmark.extra_info |= {
+        "seconds": seconds,
+        "seconds_one_at_a_time": alone_seconds,
+        "ratio": alone_seconds / seconds,
+        "sequential_passes": together.usage.decode_steps + 2,
+        "sequential_passes_one_at_a_time": one_by_one.usage.decode_steps + 2 * PASSAGES,
+    }
+    print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
+    benchmark.pedantic(timed, args=(batches, short), rounds=1)
+    assert alone_seconds / seconds > 1

@@ -1,0 +1,96 @@
+"""Quality against the budget of thinking tokens: what a reasoning model buys with its thoughts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from reports.charts.look import MILLISECONDS, Look, Spec, chart, level_axis, quality_axis
+from reports.charts.trade_off import level_line
+from reports.formats.numbers import count, fixed, significant
+
+if TYPE_CHECKING:
+    from reports.analysis.values import Group, SystemResult
+
+BUDGET = "reasoning_tokens"
+
+
+def thinking_curve(group: Group, look: Look) -> Spec | None:
+    """Headline measure by thinking budget, a line for each system that was measured with several budgets.
+
+    Systems of a line differ in their budget alone. None where no budget was varied.
+    """
+    measure = group.headline
+    lines = {
+        name: systems
+        for name, systems in _lines(group, measure).items()
+        if len({system.options[BUDGET] for system in systems}) > 1
+    }
+    if not lines:
+        return None
+    points = [_point(name, system, measure) for name, systems in lines.items() for system in systems]
+    level = [
+        {"y": system.quality[measure].value, "written": system.label}
+        for system in group.systems
+        if system.role == "first_stage" and measure in system.quality
+    ]
+    title = "Budget of thinking tokens a call"
+    x, y = level_axis(title, [point["x"] for point in points]), quality_axis(measure)
+    kind = {
+        "field": "line",
+        "type": "nominal",
+        "scale": {"domain": list(lines)},
+        "legend": {"columns": 1, "labelLimit": look.room},
+    }
+    hover = [
+        {"field": "name", "title": "System"},
+        {"field": "x", "title": title},
+        {"field": "used", "title": "Thinking tokens used per query"},
+        {"field": "written", "title": measure},
+        {"field": "latency", "title": "p50"},
+    ]
+    layers = [
+        *level_line(level, look),
+        {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
+        {
+            "mark": {"type": "rule", "stroke": look.muted, "opacity": 0.45},
+            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "point", "opacity": 1, "filled": True, "size": look.point},
+            "encoding": {"x": x, "y": y, "color": kind, "shape": kind, "tooltip": hover},
+        },
+    ]
+    return chart(f"{measure} against thinking budget on {group.title}", look, look.height, points, layers)
+
+
+def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:
+    """Systems with a budget, by a name of everything else that they are."""
+    alike: dict[str, list[SystemResult]] = {}
+    for system in group.systems:
+        has_budget = isinstance(system.options.get(BUDGET), int)
+        if system.role == "reranker" and has_budget and measure in system.quality:
+            others = {name: value for name, value in system.options.items() if name != BUDGET}
+            key = json.dumps([system.reranker, others], sort_keys=True, default=str)
+            alike.setdefault(key, []).append(system)
+    rerankers = [systems[0].reranker for systems in alike.values()]
+    return {
+        systems[0].reranker if rerankers.count(systems[0].reranker) == 1 else systems[0].label: systems
+        for systems in alike.values()
+    }
+
+
+def _point(line: str, system: SystemResult, measure: str) -> Spec:
+    quality = system.quality[measure]
+    milliseconds = MILLISECONDS * system.latency.p50.value if system.latency else None
+    return {
+        "line": line,
+        "name": system.label,
+        "x": system.options[BUDGET],
+        "y": quality.value,
+        "low": quality.low if quality.low is not None else quality.value,
+        "high": quality.high if quality.high is not None else quality.value,
+        "written": fixed(quality.value, 4),
+        "used": count(system.work.get(BUDGET, 0.0)),
+        "latency": "not measured" if milliseconds is None else f"{significant(milliseconds)} ms",
+    }

