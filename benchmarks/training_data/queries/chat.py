@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.training_data.queries.writers import Question, QuestionWriter
 from rerankers.chat.backends import open_chat
-from rerankers.chat.conversation import ChatCall
+from rerankers.chat.conversation import ChatAnswer, ChatCall
 from rerankers.chat.options import ChatOptions
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Cost
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.training_data.queries.settings import ChatQuestions
-    from rerankers.chat.conversation import ChatAnswer, Message, Talk
+    from rerankers.chat.conversation import Message, Talk
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Usage
 
@@ -56,8 +57,10 @@ class ChatWriter(QuestionWriter):
         values = {"passage": shown, "count": str(self._source.per_passage)}
         content = re.sub(r"\{(passage|count)\}", lambda match: values[match[1]], self._template)
         messages: list[Message] = [{"role": "user", "content": content}]
-        [answer] = yield [ChatCall(messages, self._source.max_new_tokens, self._cost)]
-        return read_questions(answer, self._source.per_passage)
+        count = self._source.per_passage
+        is_whole = partial(has_questions, count=count)
+        [answer] = yield [ChatCall(messages, self._source.max_new_tokens, self._cost, is_whole)]
+        return read_questions(answer, count)
 
     def describe(self) -> dict[str, object]:
         """Return the backend as used."""
@@ -92,17 +95,23 @@ def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
     questions: list[Question] = []
     usable = 0
     for place, line in enumerate(lines):
-        if answer.end == "cut_off" and place == len(lines) - 1:
+        if usable == count:
+            questions.append(Question(line, "surplus"))
+        elif answer.end == "cut_off" and place == len(lines) - 1:
             questions.append(Question(line, "cut_off"))
         elif line.endswith(":"):
             questions.append(Question(line, "malformed"))
-        elif usable == count:
-            questions.append(Question(line, "surplus"))
         else:
             questions.append(Question(line))
             usable += 1
     cut = any(question.fault == "cut_off" for question in questions)
     return questions + [Question("", "missing")] * max(0, count - usable - cut)
+
+
+def has_questions(text: str, count: int) -> bool:
+    """Whether the whole lines of a growing answer hold as many questions as were asked for."""
+    whole = text.rpartition("\n")[0]
+    return sum(not question.fault for question in read_questions(ChatAnswer(whole), count)) == count
 
 
 def _bare(line: str) -> str:

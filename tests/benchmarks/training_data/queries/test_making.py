@@ -13,7 +13,7 @@ from benchmarks.training_data.distillation import distill
 from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.queries.evaluation_queries import is_test_split
 from rerankers.errors import InputError
-from rerankers.training.data.records import read_ranking
+from rerankers.training.data.records import read_alignment, read_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,12 @@ def test_titles_are_queries_where_a_collection_has_none(
     }
     told = capsys.readouterr().err
     assert "5 usable queries from 9 passages, without 1 duplicate, 1 empty, 1 no text, 1 too short" in told
+
+
+def test_alignment_data_need_no_queries_either(collection: Path) -> None:
+    out = collection / "pairs.jsonl"
+    assert main(["train", "align-data", str(collection / "abstracts"), "--out", str(out)]) == 0
+    assert len(read_alignment(out)) == 8  # one passage has no text
 
 
 def test_every_question_stands_in_a_file_beside_the_lists(

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.training_data.distillation import distill
 from benchmarks.training_data.distillation_settings import load_distillation
-from benchmarks.training_data.queries.chat import read_questions
+from benchmarks.training_data.queries.chat import has_questions, read_questions
 from benchmarks.training_data.queries.settings import Seq2SeqQuestions
 from rerankers.chat.conversation import ChatAnswer
 from rerankers.errors import BackendError
@@ -42,6 +42,8 @@ def questions(folder: Path, name: str = "lists") -> dict[str, list[dict[str, Any
         ("Here are two:\na b\nc d\ne f", "done", 2, ["Here are two: malformed", "a b", "c d", "e f surplus"]),
         ("a b", "done", 2, ["a b", " missing"]),
         ("a b\nc d", "cut_off", 2, ["a b", "c d cut_off"]),
+        ("a b\nc d", "cut_off", 1, ["a b", "c d surplus"]),
+        ("a b\nc d\n", "known", 2, ["a b", "c d"]),
         ("", "done", 1, [" missing"]),
         ("half", "refused", 2, [" refused", " refused"]),
     ],
@@ -49,6 +51,14 @@ def questions(folder: Path, name: str = "lists") -> dict[str, list[dict[str, Any
 def test_questions_are_read_from_an_answer(text: str, end: Any, count: int, expected: list[str]) -> None:
     read = read_questions(ChatAnswer(text, end), count)
     assert [f"{each.text} {each.fault}" if each.fault else each.text for each in read] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_whole"),
+    [("a b", False), ("a b\n", False), ("a b\nc d", False), ("a b\nc d\n", True), ("Two:\na b\n\n", False)],
+)
+def test_an_answer_ends_once_its_questions_are_whole(text: str, is_whole: bool) -> None:
+    assert has_questions(text, 2) is is_whole
 
 
 def test_an_endpoint_is_asked_once_for_each_passage_and_replayed_afterwards(
