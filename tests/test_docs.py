@@ -176,7 +176,8 @@ def test_the_quick_start_is_three_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("result-schema.md", "results"), ("experiment-files.md", "experiments")]
+    ("name", "what"),
+    [("result-schema.md", "results"), ("experiment-files.md", "experiments"), ("rerankers.md", "rerankers")],
 )
 def test_what_is_generated_is_the_code_s(name: str, what: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")

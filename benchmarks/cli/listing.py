@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,22 @@ def rerankers() -> Iterator[str]:
             named = [f"{each} (needed)" if each in needed else each for each in options.model.model_fields]
             yield f"{'':18}options: {', '.join(named)}"
     yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
+
+
+def reranker(name: str) -> Iterator[str]:
+    """Yield a reranker's summary and each of its options: default, type and meaning.
+
+    Raises:
+        UnknownNameError: no reranker has this name.
+    """
+    from rerankers.option_docs import describe_options
+    from rerankers.registry import find_row
+
+    yield f"{name}: {find_row(name).summary}"
+    for option in describe_options(name):
+        yield f"\n  {option.name}: {option.default}    ({option.type})"
+        if option.meaning:
+            yield from textwrap.wrap(option.meaning, 96, initial_indent="      ", subsequent_indent="      ")
 
 
 def encoders() -> Iterator[str]:

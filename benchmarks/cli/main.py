@@ -19,6 +19,7 @@ from benchmarks.cli.commands.list_names import LIST
 from benchmarks.cli.commands.merge import MERGE
 from benchmarks.cli.commands.rerank import RERANK
 from benchmarks.cli.commands.run import RUN
+from benchmarks.cli.commands.schema import SCHEMA
 from benchmarks.cli.commands.selftest import SELFTEST
 from benchmarks.cli.redaction import as_line, show_debugging
 from benchmarks.cli.training import add_train
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.cli.command import Command
 
 FIRST = (INIT, CONVERT, RUN)
-LATER = (RERANK, IMPORT_RUN, EXPORT, MERGE, LIST, DOCTOR)
+LATER = (RERANK, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Describes experiment files and result folders in Markdown, from the code that reads and writes them.
 
 `python -m benchmarks.experiments.schema results > docs/result-schema.md`, and likewise `experiments` for
-`docs/experiment-files.md`.
+`docs/experiment-files.md` and `rerankers` for `docs/rerankers.md`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.experiments.config import Experiment, RerankerSpec
 from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
 from benchmarks.results import record
-from rerankers import stages
+from rerankers import registry, stages
 from rerankers.interface import FAULTS, Usage
+from rerankers.option_docs import REQUIRED, describe_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,32 @@ YAML file of these keys; unknown ones are refused with the line and a near miss.
 file's folder. What takes a list takes a single value, too. `--set KEY=VALUE` changes any of them for one run,
 as in `--set protocol.repeats=3 'depths=[20,100]'`.
 """
+
+
+RERANKERS = """\
+# Options of every reranker
+
+Written by `python -m benchmarks.experiments.schema rerankers`; a test keeps it true.
+`rerankbench list rerankers NAME` prints one of these tables. In an experiment file a list in place of a value
+is a sweep.
+"""
+
+
+def rerankers() -> str:
+    """Return the page on the options of rerankers."""
+    lines = [RERANKERS]
+    for name, row in registry.ROWS.items():
+        lines.append(f"## {name}\n\n{row.summary[0].upper()}{row.summary[1:]}.\n")
+        options = describe_options(name)
+        if not options:
+            lines.append("No options.\n")
+            continue
+        lines.append("| option | default | value | meaning |\n|---|---|---|---|")
+        for option in options:
+            default = option.default if option.default == REQUIRED else f"`{option.default}`"
+            lines.append(f"| `{option.name}` | {default} | {_cell(option.type)} | {_cell(option.meaning)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip("\n")
 
 
 def experiments() -> str:
@@ -163,4 +190,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print({"results": results, "experiments": experiments}[sys.argv[1]]())
+    print({"results": results, "experiments": experiments, "rerankers": rerankers}[sys.argv[1]]())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Command
+from rerankers.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -12,12 +13,19 @@ if TYPE_CHECKING:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a reranker, whose options are shown")
 
 
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.cli import listing
 
-    for line in getattr(listing, options.what)():
+    if options.name is None:
+        lines = getattr(listing, options.what)()
+    elif options.what == "rerankers":
+        lines = listing.reranker(options.name)
+    else:
+        raise InputError(f"list {options.what} takes no name. Only `list rerankers NAME` does.")
+    for line in lines:
         print(line)
     return 0
 
@@ -25,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
 LIST = Command(
     name="list",
     summary="list what can be named in experiments",
-    examples=("rerankers", "datasets"),
+    examples=("rerankers", "rerankers pe-rank", "datasets"),
     run=_run,
     add_arguments=_add_arguments,
 )

@@ -1,0 +1,97 @@
+"""The JSON Schema of experiment files, by which editors complete keys, check values and show meanings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.experiments.config import Experiment
+from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
+from benchmarks.results.record import Protocol, Served
+from rerankers.option_docs import docstring_meanings, options_schema
+from rerankers.registry import ROWS
+
+MODELS = (DatasetSpec, Bm25, Dense, Run, PyTerrier, Given, Protocol, Served)
+
+
+def experiment_schema() -> dict[str, Any]:
+    """Return the schema of an experiment file, every registered reranker's options included.
+
+    What takes a list takes a single value too, and a list in place of an option's value is a sweep. A
+    `module:Class` of one's own is accepted with any options.
+    """
+    schema = Experiment.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    definitions = schema["$defs"]
+    properties = schema["properties"]
+    _describe(properties, Experiment)
+    for model in MODELS:
+        _describe(definitions[model.__name__]["properties"], model)
+    for key in ("datasets", "first_stages", "depths", "measures"):
+        properties[key] = _or_list(properties[key])
+    definitions["RerankerSpec"] = {"anyOf": [_reranker(name, definitions) for name in ROWS] + [_own()]}
+    names = {"type": "string", "anyOf": [{"enum": list(ROWS)}, {"pattern": ":"}]}
+    properties["rerankers"]["items"] = {"anyOf": [names, {"$ref": "#/$defs/RerankerSpec"}]}
+    properties["rerankers"] = _or_list(properties["rerankers"])
+    _string_or_mapping(properties, definitions)
+    return schema
+
+
+def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    options = options_schema(name)
+    definitions |= options.pop("$defs", {})
+    for key, option in options["properties"].items():
+        description = option.pop("description", None)
+        options["properties"][key] = {"anyOf": [option, {"type": "array", "items": option}]}
+        if description:
+            options["properties"][key]["description"] = description
+    required = ["name", "options"] if options.get("required") else ["name"]
+    return {
+        "type": "object",
+        "title": name,
+        "description": ROWS[name].summary,
+        "properties": {"name": {"const": name}, "label": _LABEL, "options": options},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _own() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": "module:Class",
+        "description": "a reranker of your own",
+        "properties": {
+            "name": {"type": "string", "pattern": ":"},
+            "label": _LABEL,
+            "options": {"type": "object"},
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+
+
+_LABEL = {
+    "type": ["string", "null"],
+    "description": "what tables call it; {option} stands for the option's value",
+}
+
+
+def _describe(properties: dict[str, Any], model: type) -> None:
+    for name, meaning in docstring_meanings(model).items():
+        if name in properties:
+            properties[name]["description"] = meaning
+
+
+def _or_list(schema: dict[str, Any]) -> dict[str, Any]:
+    """Accept an item where a list of them is accepted."""
+    outer = {key: value for key, value in schema.items() if key in ("default", "description", "title")}
+    inner = {key: value for key, value in schema.items() if key not in outer}
+    return {"anyOf": [inner, inner["items"]], **outer}
+
+
+def _string_or_mapping(properties: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Accept the short forms of datasets and first stages: a name in place of a mapping."""
+    for key in ("datasets", "first_stages"):
+        inner, item = properties[key]["anyOf"]
+        inner["items"] = properties[key]["anyOf"][1] = {"anyOf": [{"type": "string"}, item]}
