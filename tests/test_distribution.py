@@ -36,9 +36,11 @@ DATA = [
     "rerankers/encoders/presets.toml",
     "rerankers/endpoints/prices.toml",
     "rerankers/listwise/attention_heads.toml",
+    "rerankers/listwise/e2rank_prompts.toml",
     "rerankers/listwise/icr_prompts.toml",
     "rerankers/listwise/prompts.toml",
     "rerankers/models/wheels.toml",
+    "rerankers/training/e2rank/sentences.toml",
 ]
 
 

@@ -23,7 +23,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         commands,
         common,
         "train",
-        "train a PE-Rank checkpoint",
+        "train a PE-Rank checkpoint, or an E2Rank model",
         "query warm-up.yaml --out runs/warm-up",
         "rank rank.yaml --set init_from=runs/warm-up/best optimizer.max_steps=2000",
         "shrink runs/rank/best --rank 4 --out pe-rank-small",
@@ -49,6 +49,13 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
             action="store_true",
             help="check data and models, say what would be trained, and stop",
         )
+    _add_module(
+        tools,
+        common,
+        "e2rank",
+        "teach an embedding model to rank by a listwise prompt (E2Rank's stage 2)",
+        "benchmarks.training_data.e2rank",
+    )
     shrink = _add(
         tools,
         common,

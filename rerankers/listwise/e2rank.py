@@ -10,7 +10,7 @@ otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,17 +33,21 @@ from rerankers.listwise.e2rank_prompt import (
     shown_text,
     task_sentence,
 )
-from rerankers.listwise.windows import InitialOrder, WindowPolicy, initial_order, sliding_windows
+from rerankers.listwise.windows import FullWindowOptions, RunningPolicy, Window, WindowPlan, check_windows
 from rerankers.llm.hidden import HiddenLM
 from rerankers.models.batching import BatchTokens, resolve_batch_tokens
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rerankers.listwise.e2rank_prompt import Prompt
+    from rerankers.listwise.windows import Rounds
     from rerankers.stages import StageClock
+
+
+_WINDOWS = FullWindowOptions()
 
 
 @dataclass(slots=True)
@@ -51,21 +55,19 @@ class _Run:
     """One request on its way through its windows.
 
     Attributes:
-        request: with its candidates in the initial order.
+        request: what was asked.
         cost: what it has cost so far.
-        windows: positions of each window, in the order in which they are ranked.
-        order: candidate positions, best first so far.
+        policy: which windows come next.
         vectors: by candidate position, (candidates, dimension).
-        scores: by candidate position, where one prompt scored all.
-        truncated: positions of the candidates that were cut in a prompt.
+        scores: by candidate position, of the window in which each was ranked last.
+        truncated: positions of the candidates that were cut to fit a prompt.
     """
 
     request: RerankRequest
     cost: Cost
-    windows: list[tuple[int, int]]
-    order: list[int]
+    policy: RunningPolicy
     vectors: torch.Tensor | None = None
-    scores: list[float] | None = None
+    scores: dict[int, float] = field(default_factory=dict)
     truncated: frozenset[int] = frozenset()
 
 
@@ -80,11 +82,9 @@ class E2Rank(Reranker):
         mode: `listwise` embeds a prompt that shows the first candidates; `embedding` the query alone.
         prompt: the published text: the evaluation `script`'s, or that of the `readme`'s example.
         prompt_passages: how many of the candidates the prompt shows; all are scored.
-        window: passages in a sliding window, each with a prompt of its own; 0 scores all by one prompt.
-        step: by how much the window moves.
-        windows: see `rerankers.listwise.windows`.
-        initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
-        seed: of the shuffling.
+        windows: which passages each prompt ranks; by default one prompt ranks all. In experiment files these
+            options stand beside the others.
+        top: ranks that sorts settle; ten if None.
         instruction: another first sentence, in either mode; None is the published one.
         task: name of a published sentence for mode `embedding`, such as `dl19`; see `e2rank_prompts.toml`.
         passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
@@ -112,11 +112,8 @@ class E2Rank(Reranker):
         mode: Literal["listwise", "embedding"] = "listwise",
         prompt: PromptName = "script",
         prompt_passages: Annotated[int, Field(ge=1)] = 20,
-        window: Annotated[int, Field(ge=0)] = 0,
-        step: Annotated[int, Field(ge=1)] = 10,
-        windows: WindowPolicy = "clipped",
-        initial_order: InitialOrder = "given",
-        seed: int = 0,
+        windows: FullWindowOptions = _WINDOWS,
+        top: Annotated[int, Field(ge=1)] | None = None,
         instruction: str | None = None,
         task: str | None = None,
         passage_words: Annotated[int, Field(ge=1)] = 1024,
@@ -129,13 +126,9 @@ class E2Rank(Reranker):
         dtype: DtypeName = "auto",
         attention: AttentionName = "auto",
     ) -> None:
-        self.check_options(
-            {"mode": mode, "task": task, "instruction": instruction, "prompt": prompt}
-            | {"window": window, "step": step, "windows": windows}
-        )
+        self.check_options({**dict(windows), "mode": mode, "task": task, "instruction": instruction})
         self._mode, self._prompt, self._prompt_passages = mode, prompt, prompt_passages
-        self._window, self._step, self._policy = window, step, windows
-        self._initial_order, self._seed = initial_order, seed
+        self._windows = WindowPlan(windows, top)
         self._passage_words, self._embeddings = passage_words, embeddings
         self._llm = HiddenLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
         self.device = str(self._llm.device)
@@ -168,12 +161,12 @@ class E2Rank(Reranker):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a step that does not fit its window, and options that do nothing in the mode."""
-        sliding_windows(0, options["window"], options["step"], options["windows"])
+        """Refuse window options that do not fit each other, and options that do nothing in the mode."""
+        check_windows(options)
         check_task(options["mode"], options["task"], options["instruction"])
-        if options["mode"] == "embedding" and options["window"]:
+        if options["mode"] == "embedding" and options["window_policy"] != "full":
             raise InputError(
-                "window does nothing in mode 'embedding', whose text shows no passage. Leave it out."
+                "window_policy does nothing in mode 'embedding', whose text shows no passage. Leave it out."
             )
 
     @classmethod
@@ -183,21 +176,25 @@ class E2Rank(Reranker):
         return Capabilities(models=models, embeds_passages=options["embeddings"] == "precomputed")
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests; the windows of all that have one more go through the model together."""
-        runs = [self._run(request) for request in requests]
+        """Rank the requests; the windows that all of them ask for next go through the model together."""
+        runs = [_Run(request, Cost(), RunningPolicy(self._rounds(request))) for request in requests]
         busy = [run for run in runs if run.request.candidates]
         if self._embeddings != "per_window":
-            self._embed(busy, [range(len(run.order)) for run in busy], clock)
-        for turn in range(max((len(run.windows) for run in busy), default=0)):
-            self._rank_windows([run for run in busy if turn < len(run.windows)], turn, clock)
+            self._embed([(run, range(len(run.request.candidates))) for run in busy], clock)
+        while going := [run for run in busy if run.policy.windows]:
+            self._rank_round(going, clock)
         rankings = []
         for run in runs:
             with clock.stage("order", run.cost):
-                run.cost.usage.passages_truncated += len(run.truncated)
-                if run.scores is None:
-                    rankings.append(Ranking.of(run.request, run.order, run.cost))
+                usage, count = run.cost.usage, len(run.request.candidates)
+                usage.passages_truncated += len(run.truncated)
+                # Scores of several windows come from different prompts, and do not compare.
+                if usage.windows == 1 and len(run.scores) == count:
+                    rankings.append(
+                        Ranking.by_score(run.request, [run.scores[i] for i in range(count)], run.cost)
+                    )
                 else:
-                    rankings.append(Ranking.by_score(run.request, run.scores, run.cost))
+                    rankings.append(Ranking.of(run.request, run.policy.order, run.cost))
         return rankings
 
     def stores(self) -> Sequence[EmbeddingStore]:
@@ -216,70 +213,67 @@ class E2Rank(Reranker):
             "prompt": self._prompt,
             "instruction": self._listwise.instruction if self._mode == "listwise" else self._sentence,
             "prompt_passages": self._prompt_passages,
-            "window": self._window,
-            "step": self._step,
-            "windows": self._policy,
-            "initial_order": self._initial_order,
+            **self._windows.options.model_dump(),
             "passage_words": self._passage_words,
             "embeddings": self._embeddings,
             "control_tokens": self._control.mode,
             "batch_tokens": self._batch_tokens,
         }
 
-    def _run(self, request: RerankRequest) -> _Run:
+    def _rounds(self, request: RerankRequest) -> Rounds:
+        """Return the windows of a request; one candidate, and a query alone, have a single one."""
         count = len(request.candidates)
-        first = initial_order(count, self._initial_order, self._seed, request.query_id)
-        request = replace(request, candidates=tuple(request.candidates[i] for i in first))
-        windows = (
-            sliding_windows(count, self._window, self._step, self._policy) if self._window else [(0, count)]
-        )
-        return _Run(request, Cost(), windows, list(range(count)))
+        if count and (count == 1 or self._mode == "embedding"):
+            return _all_at_once(count)
+        return self._windows.rounds(count, request.query_id)
 
-    def _embed(self, runs: Sequence[_Run], positions: Sequence[Sequence[int]], clock: StageClock) -> None:
-        """Embed some candidates of each request, each different text once, and count it for the first."""
+    def _embed(self, which: Sequence[tuple[_Run, Sequence[int]]], clock: StageClock) -> None:
+        """Embed candidates of requests, each different text once, and count it for the first request."""
         row_of: dict[str, int] = {}
         usages: list[Usage] = []
-        for run, chosen in zip(runs, positions, strict=True):
-            for i in chosen:
+        for run, positions in which:
+            for i in positions:
                 text = run.request.candidates[i].text
                 if text not in row_of:
                     row_of[text] = len(row_of)
                     usages.append(run.cost.usage)
         if not row_of:
             return
-        with clock.stage("embed", *(run.cost for run in runs)):
+        with clock.stage("embed", *_costs(run for run, _ in which)):
             vectors = self._embedder.vectors(list(row_of), usages)
-            for run, chosen in zip(runs, positions, strict=True):
-                rows = [row_of[run.request.candidates[i].text] for i in chosen]
+            for run, positions in which:
+                rows = [row_of[run.request.candidates[i].text] for i in positions]
                 if run.vectors is None:
-                    run.vectors = vectors.new_zeros(len(run.order), vectors.shape[1])
-                run.vectors[list(chosen)] = vectors[rows]
+                    run.vectors = vectors.new_zeros(len(run.request.candidates), vectors.shape[1])
+                run.vectors[list(positions)] = vectors[rows]
 
-    def _rank_windows(self, runs: Sequence[_Run], turn: int, clock: StageClock) -> None:
-        """Rank one window of each request, all prompts read together."""
+    def _rank_round(self, runs: Sequence[_Run], clock: StageClock) -> None:
+        """Rank the windows that requests ask for next, all prompts read together."""
         costs = [run.cost for run in runs]
-        shown = [run.order[slice(*run.windows[turn])] for run in runs]
+        which = [(run, window.shown) for run in runs for window in run.policy.windows]
         if self._embeddings == "per_window":
-            self._embed(runs, shown, clock)
+            self._embed(which, clock)
         with clock.stage("prompt", *costs):
-            prompts = [self._write(run, positions) for run, positions in zip(runs, shown, strict=True)]
+            prompts = [self._write(run, shown) for run, shown in which]
         with clock.stage("forward", *costs):
             wanted = [[len(prompt.token_ids) - 1] for prompt in prompts]
             read = self._llm.read([prompt.token_ids for prompt in prompts], wanted, self._batch_tokens)
-            scores = [
-                self._scores(run, positions, state[0])
-                for run, positions, state in zip(runs, shown, read.states, strict=True)
-            ]
-        with clock.stage("order", *costs):
-            for run, positions, values in zip(runs, shown, scores, strict=True):
-                self._order(run, turn, positions, values)
-        for run, ran, cached, prompt in zip(runs, read.ran_tokens, read.cached_tokens, prompts, strict=True):
+            states = zip(which, read.states, strict=True)
+            scores = [self._scores(run, shown, state[0]) for (run, shown), state in states]
+        for (run, _), ran, cached, prompt in zip(
+            which, read.ran_tokens, read.cached_tokens, prompts, strict=True
+        ):
             usage = run.cost.usage
             usage.windows += 1
             usage.llm_calls += 1
             usage.prompt_tokens += ran + cached
             usage.cached_tokens += cached
             usage.control_tokens += prompt.control_tokens
+        found = iter(scores)
+        for run in runs:
+            with clock.stage("order", run.cost):
+                run.cost.usage.sequential_calls += 1
+                run.policy.send([_ordered(run, window.shown, next(found)) for window in run.policy.windows])
 
     def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:
         if self._mode == "embedding":
@@ -302,11 +296,21 @@ class E2Rank(Reranker):
         cosines = dict(zip(row_of, products.tolist(), strict=True))
         return [cosines[text] for text in texts]
 
-    def _order(self, run: _Run, turn: int, positions: Sequence[int], scores: Sequence[float]) -> None:
-        """Order a window; equal scores keep their order."""
-        if not self._window:
-            run.scores = list(scores)
-            return
-        ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
-        run.order[slice(*run.windows[turn])] = [positions[i] for i in ranked]
-        run.cost.usage.ties = count_ties([scores[i] for i in ranked])  # the last window is the head
+
+def _all_at_once(count: int) -> Rounds:
+    """Ask for the order of all candidates in one window, which may hold a single one."""
+    [order] = yield [Window(list(range(count)), count)]
+    return list(order)
+
+
+def _ordered(run: _Run, shown: Sequence[int], scores: Sequence[float]) -> list[int]:
+    """Return the candidates of a window, best first; equal scores keep their order."""
+    run.scores |= zip(shown, scores, strict=True)
+    order = sorted(shown, key=lambda i: -run.scores[i])
+    run.cost.usage.ties = count_ties([run.scores[i] for i in order])  # the last window is the head
+    return order
+
+
+def _costs(runs: Iterable[_Run]) -> list[Cost]:
+    """Return the cost of each request once."""
+    return list({id(run): run.cost for run in runs}.values())

@@ -165,6 +165,7 @@ class JinaV3(Reranker):
             )
         usage = run.cost.usage
         usage.windows = usage.llm_calls = len(run.blocks)
+        usage.sequential_calls = 1  # no block waits for another one
         usage.passages_truncated = texts.truncated
         usage.control_tokens = texts.control_tokens
 

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from rerankers.training.settings import LoRASettings
 
 
-def add_adapter(llm: Any, settings: LoRASettings, start: Path | None) -> Any:
-    """Wrap a causal LM with an adapter: a fresh one, or the one in the folder `start`.
+def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str = "CAUSAL_LM") -> Any:
+    """Wrap a language model with an adapter: a fresh one, or the one in the folder `start`.
+
+    Args:
+        llm: a causal LM, or a decoder without a vocabulary head.
+        settings: of the adapter.
+        start: its folder, if there is one.
+        task: PEFT's name of what the model does.
 
     Raises:
         MissingExtraError: PEFT is not installed.
@@ -35,7 +41,7 @@ def add_adapter(llm: Any, settings: LoRASettings, start: Path | None) -> Any:
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules=settings.target_modules,
-            task_type="CAUSAL_LM",
+            task_type=task,
         )
         if start is None:
             return peft.get_peft_model(llm, wanted)

@@ -64,7 +64,7 @@ def options(
         "icr": {"model": str(golden / "icr"), "window_policy": "sliding", "window": 4, "step": 2},
         "pairwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
         "setwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
-        "e2rank": {"model": str(golden / "e2rank"), "window": 4, "step": 2},
+        "e2rank": {"model": str(golden / "e2rank"), "window_policy": "sliding", "window": 4, "step": 2},
         "jina-v3": {"model": str(golden / "jina_v3"), "block_passages": 3},
         "pe-rank": {"model": str(golden / "pe_rank" / "mistral"), "window": 4, "step": 2},
     }

@@ -19,6 +19,7 @@ from rerankers import Ranking, RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
 from rerankers.listwise.e2rank import E2Rank
 from rerankers.listwise.e2rank_prompt import embedding_query, shown_text, task_sentence
+from rerankers.listwise.windows import FullWindowOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding=
 CASES = {case["kind"]: case for case in GOLDEN["cases"]}
 SLIDING = [kind for kind, case in CASES.items() if case["sliding_window"]]
 TOLERANCE = 1e-5
+SLIDE = FullWindowOptions(window_policy="sliding", window=20, step=10)
 TEXTS = [
     "A beekeeper checks every hive.",
     "An old lighthouse warns sailors.",
@@ -46,7 +48,7 @@ def options_of(case: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"prompt_passages": case["num_input_docs"]}
     if case["rank_method"] == "embedding":
         options |= {"mode": "embedding"} | ({"task": case["dataset"]} if "dataset" in case else {})
-    return options | ({"window": 20, "step": 10} if case["sliding_window"] else {})
+    return options | ({"windows": SLIDE} if case["sliding_window"] else {})
 
 
 def ranked(reranker: E2Rank, query: str, passages: list[str], clock: StageClock) -> Ranking:
@@ -159,13 +161,13 @@ def test_one_prompt_is_one_forward_pass_once_passages_are_stored(
 @pytest.mark.parametrize("mode", ["per_query", "per_window", "precomputed"])
 def test_where_vectors_come_from_changes_no_ranking(mode: str, tmp_path: Path, clock: StageClock) -> None:
     case = CASES["sliding-45"]
-    reranker = published(window=20, embeddings=mode, store=tmp_path)
+    reranker = published(windows=SLIDE, embeddings=mode, store=tmp_path)
     ranking = ranked(reranker, case["query"], case["passages"], clock)
     order = [int(doc_id) for doc_id in ranking.doc_ids]
     assert texts_in_order(case["passages"], order) == texts_in_order(case["passages"], case["permutation"])
     shown = sum(len(set(case["passages"][start:end])) for start, end in case["windows"])
     usage = ranking.usage
-    assert (usage.windows, usage.llm_calls) == (4, 4)
+    assert (usage.windows, usage.llm_calls, usage.sequential_calls) == (4, 4, 4)
     assert usage.passages_embedded == (44 if mode != "per_window" else shown)  # one text stands there twice
 
 
@@ -176,10 +178,14 @@ def test_embedding_and_prompt_are_stages_of_their_own(
     assert set(ranking.stage_seconds) == {"embed", "prompt", "forward", "order"}
 
 
+@pytest.mark.parametrize("policy", ["sliding", "full", "top-down", "tournament"])
 def test_queries_read_together_rank_as_alone(
-    make_request: Callable[..., RerankRequest], clock: StageClock
+    policy: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    reranker = E2Rank(model=str(FOLDER), window=3, step=2, batch_tokens=2048)
+    reranker = create(
+        "e2rank",
+        {"model": str(FOLDER), "window_policy": policy, "window": 3, "step": 2, "batch_tokens": 2048},
+    )
     requests = [
         make_request(f"which animal {'really ' * n}hunts", TEXTS[n:] + TEXTS, query_id=f"q{n}")
         for n in range(4)
@@ -239,8 +245,8 @@ def test_a_passage_cannot_end_its_turn(make_request: Callable[..., RerankRequest
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"window": 4, "step": 5}, "window 4 and step 5"),
-        ({"mode": "embedding", "window": 20}, "window does nothing"),
+        ({"window_policy": "sliding", "window": 4, "step": 5}, "window 4 and step 5"),
+        ({"mode": "embedding", "window_policy": "sliding"}, "window_policy does nothing"),
         ({"task": "dl19"}, "task 'dl19' does nothing in mode 'listwise'"),
         ({"mode": "embedding", "task": "dl18"}, "dl18"),
         ({"mode": "embedding", "task": "dl19", "instruction": "Find bees"}, "Give one of them"),
