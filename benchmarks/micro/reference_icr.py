@@ -33,13 +33,11 @@ class ReferenceICR:
     shares: bool = True
     _seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        ALL_ATTENTION_FUNCTIONS.register(_NAME, self._attend)
-        self.model.config._attn_implementation = _NAME
-
     @torch.inference_mode()
     def score(self, query: str, passages: list[str]) -> list[float]:
         """Scores in the passages' order."""
+        ALL_ATTENTION_FUNCTIONS.register(_NAME, self._attend)
+        self.model.config._attn_implementation = _NAME
         prompt = self.writer.write(["N/A", query], passages)
         cut = len(prompt.beginning)
         cache = DynamicCache(config=self.model.config)

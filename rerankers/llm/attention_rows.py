@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rerankers.errors import ModelError
+from rerankers.llm.packed import Packed, packing, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 Heads = dict[int, list[int]]
 """The heads asked for, by layer; both count from 0."""
 
-_NAME = "rerankbench_attention_rows"
 _TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3}  # of a weight, which lies between 0 and 1
 _HALF_TOLERANCE = 2e-2
 _TRIAL = (
@@ -37,21 +35,17 @@ _TRIAL = (
 
 
 @dataclass
-class _Packed:
-    """One pass: how long its pieces are, and what was read so far.
+class _Rows(Packed):
+    """One pass, and the attention read in it so far.
 
     Attributes:
-        beginning: tokens that all endings share.
-        endings: tokens of each ending.
-        heads: which heads to read.
+        heads: which heads to read, by layer.
         last_token_only: whether only each ending's last token is read, instead of the mean over its tokens.
         by_head: whether each head's weights are kept, instead of their sum.
         weights: for each ending, the weights on the beginning's tokens: (heads, beginning) of each layer
             read, or their sum over heads and layers, (1, beginning).
     """
 
-    beginning: int
-    endings: list[int]
     heads: Mapping[int, Sequence[int]]
     last_token_only: bool
     by_head: bool
@@ -60,12 +54,21 @@ class _Packed:
     def __post_init__(self) -> None:
         self.weights = [[] for _ in self.endings]
 
-    def add(self, ending: int, weights: torch.Tensor) -> None:
-        """Take in the weights of one layer, (heads, beginning)."""
+    def note(self, module: Any, ending: int, rows: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
+        """Take in the weights of the heads asked for."""
+        heads = self.heads.get(module.layer_idx, ())
+        if not heads:
+            return
+        length = rows.shape[2]
+        last = slice(length - 1, length) if self.last_token_only else slice(0, length)
+        logits = rows[0, heads, last].float() @ keys[0, heads].float().mT * scaling
+        hidden = ~visible(self.beginning, length, rows.device)[last]
+        weights = logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)
+        found = weights[:, :, : self.beginning].mean(dim=1)  # (heads, beginning)
         if self.by_head:
-            self.weights[ending].append(weights)
+            self.weights[ending].append(found)
         else:
-            total = weights.sum(dim=0, keepdim=True)
+            total = found.sum(dim=0, keepdim=True)
             self.weights[ending] = [sum(self.weights[ending], total)]
 
 
@@ -86,6 +89,7 @@ class AttentionRows:
     """
 
     def __init__(self, llm: CausalLM, heads: Heads | None = None) -> None:
+        self._model = llm.model
         self._decoder = llm.model.get_decoder()
         self._device = llm.device
         config = self._decoder.config
@@ -93,11 +97,9 @@ class AttentionRows:
         self.heads = self._known(llm, heads, config)
         limits = [getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None)]
         self.context = min((limit for limit in limits if isinstance(limit, int)), default=None)
-        ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
         self._check(llm)
         self._decoder.layers = self._decoder.layers[: max(self.heads) + 1]
         config.num_hidden_layers = len(self._decoder.layers)
-        config._attn_implementation = _NAME
 
     def read(
         self, beginning: Sequence[int], endings: Sequence[Sequence[int]], *, last_token_only: bool = False
@@ -132,18 +134,18 @@ class AttentionRows:
         by_head: bool,
     ) -> torch.Tensor:
         lengths = [len(ending) for ending in endings]
-        packed = _Packed(len(beginning), lengths, self.heads, last_token_only, by_head)
-        positions = [*range(packed.beginning)]
-        for length in packed.endings:
-            positions += range(packed.beginning, packed.beginning + length)
+        rows = _Rows(len(beginning), lengths, self.heads, last_token_only, by_head)
         ids = [*beginning, *(token for ending in endings for token in ending)]
-        self._decoder(
-            input_ids=torch.tensor([ids], device=self._device),
-            position_ids=torch.tensor([positions], device=self._device),
-            use_cache=False,
-            packed=packed,
-        )
-        return torch.stack([torch.cat(layers) for layers in packed.weights]).cpu()
+        with packing(self._model):
+            self._decoder(
+                input_ids=torch.tensor([ids], device=self._device),
+                position_ids=torch.tensor([rows.positions(is_cached=False)], device=self._device),
+                use_cache=False,
+                packed=rows,
+            )
+        if not all(rows.weights):
+            raise ModelError("this model does not attend through transformers' attention interface")
+        return torch.stack([torch.cat(layers) for layers in rows.weights]).cpu()
 
     def _known(self, llm: CausalLM, heads: Heads | None, config: Any) -> Heads:
         layers, each = config.num_hidden_layers, config.num_attention_heads
@@ -171,7 +173,6 @@ class AttentionRows:
         config = self._decoder.config
         before = config._attn_implementation
         try:
-            config._attn_implementation = _NAME
             found = self.read_heads(beginning, endings)
             config._attn_implementation = "eager"
             own = [
@@ -194,64 +195,6 @@ class AttentionRows:
             difference = (rows.float().mean(dim=1).cpu() - of_ending).abs().max()
             if not difference <= _TOLERANCE.get(llm.model.dtype, _HALF_TOLERANCE):
                 raise _refusal(llm, f"weights read in a trial differ by {float(difference):.2g}")
-
-
-def _attend(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: Any,
-    *,
-    scaling: float,
-    packed: _Packed | None = None,
-    softcap: float | None = None,
-    s_aux: Any = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' attention functions do, for a packed row; note the weights asked for.
-
-    Args:
-        module: the attention layer.
-        query: (1, heads, tokens, width).
-        key, value: (1, key heads, tokens, width).
-        attention_mask: unused, None: which token sees which follows from `packed`.
-        scaling: of the products of queries and keys.
-        packed: the pass.
-        softcap, s_aux: of attention of other kinds.
-
-    Returns:
-        (1, tokens, heads, width), and no weights.
-    """
-    if packed is None or softcap is not None or s_aux is not None:
-        raise ModelError(
-            "this kind of attention is not read: it caps its logits, has sinks, or hides its rows"
-        )
-    groups = query.shape[1] // key.shape[1]
-    keys, values = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    cut, start = packed.beginning, packed.beginning
-    outputs = [
-        scaled_dot_product_attention(
-            query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], is_causal=True, scale=scaling
-        )
-    ]
-    heads = packed.heads.get(module.layer_idx, ())
-    for ending, length in enumerate(packed.endings):
-        rows = query[:, :, start : start + length]
-        seen = [keys[:, :, :cut], keys[:, :, start : start + length]]
-        all_keys = torch.cat(seen, dim=2)
-        all_values = torch.cat([values[:, :, :cut], values[:, :, start : start + length]], dim=2)
-        visible = torch.ones(length, cut + length, dtype=torch.bool, device=query.device).tril(cut)
-        outputs.append(
-            scaled_dot_product_attention(rows, all_keys, all_values, attn_mask=visible, scale=scaling)
-        )
-        if heads:
-            last = slice(length - 1, length) if packed.last_token_only else slice(0, length)
-            chosen = rows[0, heads, last].float() @ all_keys[0, heads].float().mT * scaling
-            weights = chosen.masked_fill(~visible[last], -torch.inf).softmax(dim=-1)
-            packed.add(ending, weights[:, :, :cut].mean(dim=1))
-        start += length
-    return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
 def _refusal(llm: CausalLM, reason: str) -> ModelError:

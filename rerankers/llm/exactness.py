@@ -57,6 +57,11 @@ class Exactness:
         return self._trial.gives_the_same(self._trial.shared)
 
     @cached_property
+    def packs(self) -> bool:
+        """Whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
+        return self.shares and self._trial.gives_the_same(self._trial.packed)
+
+    @cached_property
     def decodes(self) -> bool:
         """Whether rows of unequal length, padded before their own part, may go on token by token together."""
         return self._trial.gives_the_same(self._trial.decoded)
@@ -70,8 +75,11 @@ class Exactness:
         return None
 
     def describe(self, *ways: str) -> dict[str, object]:
-        """Try ways of reading and return which of them are not used because they change logits, if any."""
-        inexact = [_WAYS[way] for way in ways if not getattr(self, way)]
+        """Try ways of reading and return which of them are not used because they change logits, if any.
+
+        Packed rows are only faster than padded ones, and not named.
+        """
+        inexact = [_WAYS[way] for way in ways if not getattr(self, way) and way in _WAYS]
         return {"reading": f"without {' and '.join(inexact)}, which would change logits"} if inexact else {}
 
 
@@ -107,6 +115,29 @@ class Trial:
         cache.batch_repeat_interleave(len(self._rests))
         logits = self._model(input_ids=self._rows(self._rests), past_key_values=cache, use_cache=True).logits
         return torch.stack([logits[i, len(rest) - 1] for i, rest in enumerate(self._rests)])
+
+    def packed(self) -> torch.Tensor:
+        """Read the prefix once and continue it by all prompts in one row.
+
+        It fails for layers of other kinds than plain attention, and for other kernels than sdpa.
+        """
+        from rerankers.llm.packed import Packed, packing
+
+        config = self._model.get_decoder().config
+        if config._attn_implementation != "sdpa" or set(config.layer_types) != {"full_attention"}:
+            raise NotImplementedError
+        with packing(self._model):
+            cache = self._cache_of([self._prefix])
+            packed = Packed(len(self._prefix), [len(rest) for rest in self._rests])
+            logits: torch.Tensor = self._model(
+                input_ids=self._rows([[token for rest in self._rests for token in rest]]),
+                position_ids=torch.tensor([packed.positions(is_cached=True)], device=self._device),
+                past_key_values=cache,
+                use_cache=True,
+                packed=packed,
+            ).logits
+        ends = torch.tensor(packed.endings).cumsum(0) - 1
+        return logits[0, ends.to(self._device)]
 
     def decoded(self) -> torch.Tensor:
         """Read all but the last tokens behind the prefix and padding, and those in a further pass."""

@@ -1,7 +1,8 @@
 """Reads a causal LM's logits at the end of many prompts, with as little computation as exactness allows.
 
 Prompts are batched by length under a token budget and padded on the right, where causal attention never
-looks, so that no mask is needed. The vocabulary projection, often a third of a small model, runs at the
+looks, so that no mask is needed. On a CPU they stand in one row instead, without padding
+(`rerankers.llm.packed`). The vocabulary projection, often a third of a small model, runs at the
 positions asked for alone. The prefix that all prompts share (a system message, an instruction, the query) is
 read once and its keys and values are repeated over the rows. Where a model would give other logits that way
 (`rerankers.llm.exactness`), prompts are read whole, or one by one.
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import copy
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
+from rerankers.llm.packed import Packed, packing
 from rerankers.models.batching import length_sorted_batches
 from rerankers.models.side_by_side import side_by_side
 
@@ -52,19 +55,22 @@ def score_ends(
         past = _read(llm, list(prompts[0][:shared])) if shared else None
     picked = threading.local()  # of hidden states (rows, longest, d_llm), by the thread that runs the batch
     scores = torch.empty(len(prompts))
+    packs = llm.device.type == "cpu" and llm.exactness.packs
 
     def read(batch: list[int]) -> None:
         rows, count = [rest[position] for position in batch], max(keep[position] for position in batch)
-        picked.at = _last_positions(llm, rows, count)
-        scores[batch] = score(batch, _forward(llm, rows, past)).float().cpu()
+        picked.at = _last_positions(llm, rows, count, packs=packs)
+        forward = _forward_packed if packs else _forward
+        scores[batch] = score(batch, forward(llm, rows, past, shared)).float().cpu()
 
     picking = llm.model.get_output_embeddings().register_forward_pre_hook(
         lambda _, inputs: (inputs[0][picked.at],), prepend=True
     )
-    with picking:
+    with picking, packing(llm.model) if packs else nullcontext():
         lengths = [len(ids) for ids in rest]
         budget = batch_tokens if llm.exactness.pads else 1  # one prompt a batch
-        side_by_side(read, length_sorted_batches(lengths, budget, llm.device), llm.device)
+        batches = length_sorted_batches(lengths, budget, llm.device, are_padded=not packs)
+        side_by_side(read, batches, llm.device)
     values: list[float] = scores.tolist()
     return values
 
@@ -87,16 +93,40 @@ def _read(llm: CausalLM, ids: list[int]) -> Any:
     return llm.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
 
 
-def _last_positions(llm: CausalLM, rows: list[list[int]], count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index of the last `count` positions of rows padded on the right: (rows, 1) and (rows, count)."""
+def _last_positions(
+    llm: CausalLM, rows: list[list[int]], count: int, *, packs: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Index of the last `count` positions of prompts: (rows, 1) and (rows, count).
+
+    Prompts are rows padded on the right, or stand behind each other in one row.
+    """
     import torch
 
     lengths = torch.tensor([len(row) for row in rows])
     wanted = (lengths[:, None] - count + torch.arange(count)).clamp(min=0)
-    return torch.arange(len(rows), device=llm.device)[:, None], wanted.to(llm.device)
+    numbers = torch.arange(len(rows), device=llm.device)[:, None]
+    if packs:
+        wanted += (lengths.cumsum(0) - lengths)[:, None]
+        numbers = torch.zeros_like(numbers)
+    return numbers, wanted.to(llm.device)
 
 
-def _forward(llm: CausalLM, rows: list[list[int]], past: Any) -> torch.Tensor:
+def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int) -> torch.Tensor:
+    """Logits of prompts that follow `past`, in one row, at the positions that the projection picks."""
+    import torch
+
+    packed = Packed(shared, [len(row) for row in rows])
+    logits: torch.Tensor = llm.model(
+        input_ids=torch.tensor([[token for row in rows for token in row]], device=llm.device),
+        position_ids=torch.tensor([packed.positions(is_cached=True)], device=llm.device),
+        past_key_values=copy.deepcopy(past),
+        use_cache=past is not None,
+        packed=packed,
+    ).logits
+    return logits
+
+
+def _forward(llm: CausalLM, rows: list[list[int]], past: Any, _: int) -> torch.Tensor:
     """Logits of rows that follow `past`, at the positions that the projection picks."""
     import torch
 

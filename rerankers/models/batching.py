@@ -29,10 +29,13 @@ def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int
     return batch_tokens
 
 
-def length_sorted_batches(lengths: Sequence[int], batch_tokens: int, device: torch.device) -> list[list[int]]:
+def length_sorted_batches(
+    lengths: Sequence[int], batch_tokens: int, device: torch.device, *, are_padded: bool = True
+) -> list[list[int]]:
     """Positions of all inputs, longest first, cut so that rows times longest row stays within the budget.
 
-    An input longer than the budget is a batch of its own. Equal lengths keep their order. Where several
+    Where rows are not padded, the sum of their lengths does. An input longer than the budget is a batch of
+    its own. Equal lengths keep their order. Where several
     cores each run batches of their own, every core gets as many, of about as many tokens (`side_by_side`).
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
@@ -47,10 +50,13 @@ def length_sorted_batches(lengths: Sequence[int], batch_tokens: int, device: tor
             before += lengths[position]
         return [batch for batch in even if batch]
     batches: list[list[int]] = []
+    filled = 0  # tokens of the last batch
     for position in order:
-        longest = lengths[batches[-1][0]] if batches else 0
-        if batches and (len(batches[-1]) + 1) * longest <= batch_tokens:
+        length = lengths[batches[-1][0] if batches and are_padded else position]
+        if batches and filled + length <= batch_tokens:
             batches[-1].append(position)
+            filled += length
         else:
             batches.append([position])
+            filled = lengths[position]
     return batches

@@ -92,7 +92,8 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         )
         words = [template.yes] if template.no is None else [template.yes, template.no]
         # Both look at the whole vocabulary, so they come before its projection is cut to the answers.
-        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares")}
+        exactness = self._llm.exactness.describe("pads", "shares", "packs")
+        self._described = {**self._llm.describe(), **exactness}
         read_only(self._llm.model, self._first_tokens(words))
         self._prompt = prompt
         self._of_answers = _difference if template.score == "logit_difference" else _of_yes

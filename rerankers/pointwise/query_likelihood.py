@@ -68,7 +68,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
         self._before, _, after = self._frame.text.partition("{passage}")
         self._after = after + wording.before_query  # the query follows at once
-        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares")}
+        self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares", "packs")}
         self._prompt = prompt
         self.control = ControlTokens(self._llm.tokenizer, control_tokens)
         self._control_tokens = control_tokens

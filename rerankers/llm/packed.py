@@ -1,0 +1,134 @@
+"""Packs prompts that share a beginning into one row, without padding, for models that attend in a plain way.
+
+A packed row is `beginning, ending, ending, ...`, or the endings alone behind a cache of the beginning. Each
+ending continues the beginning at the same positions and sees no other ending. On a CPU this costs less than
+padded rows: nothing is computed for padding, and the beginning's keys are not copied for each row. On a GPU
+padded rows are cheaper than many small attention calls.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from rerankers.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NAME = "rerankbench_packed"
+
+
+@dataclass
+class Packed:
+    """One packed row.
+
+    Attributes:
+        beginning: tokens that all endings continue; 0 for prompts that share nothing.
+        endings: tokens of each ending.
+    """
+
+    beginning: int
+    endings: Sequence[int]
+
+    def positions(self, *, is_cached: bool) -> list[int]:
+        """Return the position of each token of the row, the beginning's left out where it is cached."""
+        found = [] if is_cached else [*range(self.beginning)]
+        for length in self.endings:
+            found += range(self.beginning, self.beginning + length)
+        return found
+
+    def note(self, module: Any, ending: int, rows: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
+        """Take note of the attention of one ending in one layer.
+
+        Args:
+            module: the attention layer.
+            ending: number of the ending.
+            rows: its queries, (1, heads, ending, width).
+            keys: all keys that it may see, (1, heads, beginning + ending, width).
+            scaling: of the products of queries and keys.
+        """
+
+
+@contextmanager
+def packing(model: Any) -> Iterator[None]:
+    """Let a model of transformers read packed rows inside this block; other rows are read as by sdpa."""
+    ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
+    config = model.get_decoder().config
+    before = config._attn_implementation
+    config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def visible(beginning: int, ending: int, device: torch.device) -> torch.Tensor:
+    """Return which keys each token of an ending sees: (ending, beginning + ending)."""
+    return torch.ones(ending, beginning + ending, dtype=torch.bool, device=device).tril(beginning)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    *,
+    scaling: float,
+    packed: Packed | None = None,
+    softcap: float | None = None,
+    s_aux: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' attention functions do, from (1, heads, tokens, width).
+
+    Args:
+        module: the attention layer.
+        query: of the row.
+        key, value: of the row, behind those of the cache if there is one; fewer heads where they are grouped.
+        attention_mask: None; which token sees which follows from `packed`.
+        scaling: of the products of queries and keys.
+        packed: the row; None for one prompt that is not packed.
+        softcap, s_aux: of attention of other kinds.
+    """
+    if softcap is not None or s_aux is not None or attention_mask is not None:
+        raise ModelError("this kind of attention is not read: it caps its logits, has sinks, or takes a mask")
+    groups = query.shape[1] // key.shape[1]
+    keys, values = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    if packed is None:
+        before = key.shape[2] - query.shape[2]
+        mask = visible(before, query.shape[2], query.device) if before else None
+        output = scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
+        )
+        return output.transpose(1, 2), None
+    cut = packed.beginning
+    cached = key.shape[2] - query.shape[2]  # the beginning's tokens, or none
+    outputs = []
+    if cut > cached:
+        outputs.append(
+            scaled_dot_product_attention(
+                query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], is_causal=True, scale=scaling
+            )
+        )
+    start = cut
+    for ending, length in enumerate(packed.endings):
+        own = slice(start, start + length)
+        rows = query[:, :, own.start - cached : own.stop - cached]
+        seen_keys = torch.cat([keys[:, :, :cut], keys[:, :, own]], dim=2)
+        seen_values = torch.cat([values[:, :, :cut], values[:, :, own]], dim=2)
+        mask = visible(cut, length, query.device) if cut else None
+        outputs.append(
+            scaled_dot_product_attention(
+                rows, seen_keys, seen_values, attn_mask=mask, is_causal=mask is None, scale=scaling
+            )
+        )
+        packed.note(module, ending, rows, seen_keys, scaling)
+        start += length
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
