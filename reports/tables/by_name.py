@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.measures import expand
+from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
 from reports.analysis import ablation, published
 from reports.analysis.context import build
@@ -40,7 +41,7 @@ _NEEDED = {
 
 
 def table(folders: Sequence[Path], format: str, layout: str = "headline", baseline: str | None = None) -> str:  # noqa: A002 - the command line's own word
-    """Paper-ready tables of result folders.
+    """Paper-ready tables of result folders; what CSV has no room for, its warnings, goes to standard error.
 
     Args:
         folders: result folders.
@@ -55,10 +56,14 @@ def table(folders: Sequence[Path], format: str, layout: str = "headline", baseli
         raise UnknownNameError("table format", format, FORMATS)
     layout = _spelled(layout)
     context = build([read_results(folder) for folder in folders], baseline, _measures(layout))
-    if not tables(context, layout):
+    found = tables(context, layout)
+    if not found:
         raise InputError(
             f"nothing here for the layout {layout!r}: {_NEEDED.get(layout, 'no judged queries')}"
         )
+    if format == "csv":
+        for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
+            say(warning)
     text: str = importlib.import_module(f"reports.formats.{format}").render(context, layout)
     return text
 

@@ -13,6 +13,7 @@ from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.analysis.values import Estimate
 from reports.formats import html, latex, markdown
+from reports.tables.by_name import table
 from reports.tables.columns import column
 from rerankers.interface import Cost, Ranking, Usage
 
@@ -75,7 +76,7 @@ def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
 
 
 def test_two_hosts_of_one_kind_in_one_percentile_and_what_ran_beside_a_system_are_said(
-    folder: Folder,
+    folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "S", folder.kept, only=1)
@@ -98,6 +99,8 @@ def test_two_hosts_of_one_kind_in_one_percentile_and_what_ran_beside_a_system_ar
     context = build([read_results(folder.path)])
     for render in (markdown.render, latex.render, html.render):
         assert "4e5f6071" in render(context)
+    assert "4e5f6071" not in table([folder.path], "csv")
+    assert "(hosts 0a1b2c3d, 4e5f6071)" in capsys.readouterr().err
 
 
 def test_different_batch_sizes_in_one_group_are_said(folder: Folder) -> None:
