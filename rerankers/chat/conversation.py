@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
+from rerankers.errors import InputError
+
 if TYPE_CHECKING:
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Cost
@@ -108,6 +110,14 @@ class ChatBackend(ABC):
             BackendError: an endpoint failed for good; no further call is made for any talk.
             ModelError: the model cannot take a call.
         """
+
+    def cut_to_tokens(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
+        """Return each text's beginning of at most `limit` tokens, and whether anything was cut.
+
+        Raises:
+            InputError: only the endpoint knows the model's tokens.
+        """
+        raise InputError("an endpoint does not tell its model's tokens. Cut passages after words.")
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Whether a call fits the model's context; True where only the endpoint knows."""

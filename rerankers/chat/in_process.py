@@ -28,6 +28,7 @@ from rerankers.errors import ModelError
 from rerankers.interface import Cost
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.prefix import SharedPrefix
+from rerankers.llm.readout import check_offsets, cut_to_tokens
 from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class TransformersChat(ChatBackend):
                 if len(rounds[number].answers) == len(rounds[number].calls):
                     go_on(number, rounds[number].in_order())
         return [results[number] for number in range(len(talks))]
+
+    def cut_to_tokens(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
+        """Return each text's beginning of at most `limit` tokens, and whether anything was cut."""
+        check_offsets(self._llm.tokenizer)
+        return cut_to_tokens(self._llm.tokenizer, texts, limit)
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Whether prompt and answer fit the positions the model was trained with."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rerankers.errors import MissingExtraError
 from rerankers.text.words import split_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rerankers.chat.conversation import Message
+    from rerankers.listwise.readers import ReaderName
 
-PromptName = Literal["rankgpt", "rank-vicuna", "rank-zephyr", "lrl"]
+PromptName = Literal[
+    "rankgpt", "rank-vicuna", "rank-zephyr", "lrl", "reason-rank", "reason-rank-qwen3", "rank-k"
+]
 LetterPromptName = Literal["first"]
 
 _BRACKETED = re.compile(r"\[(\d+)\]")
@@ -32,16 +37,25 @@ class ListwisePrompt:
     passage: str
     name: str
     escapes_ids: bool = False
+    repairs_text: bool = False
+    reader: ReaderName = "rankgpt"
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
         """How an answer written as asked names a passage; group 1 is its number."""
         return re.compile(self.id)
 
+    def cleaned(self, text: str) -> str:
+        """Return a query or passage as the prompt repairs it, if it does."""
+        return _repaired(text.strip()) if self.repairs_text else text
+
     def messages(
         self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
     ) -> list[Message]:
         """The conversation for a query and its passages, with ids from 1 or the labels given."""
+        if self.repairs_text:
+            query, *passages = map(self.cleaned, (query, *passages))
+            query = _BRACKETED.sub(r"(\1)", query)
         if self.escapes_ids:
             passages = [_BRACKETED.sub(r"(\1)", passage) for passage in passages]
         numbered = list(zip(labels or range(1, len(passages) + 1), passages, strict=False))
@@ -60,6 +74,9 @@ class ListwisePrompt:
                     ]
             else:
                 messages.append(_filled(turn, values))
+        if self.repairs_text:  # the published code repairs the rendered prompt, whose tags keep HTML as it is
+            for message in messages:
+                message["content"] = _repaired(message["content"], unescapes_html=False)
         return messages
 
 
@@ -69,12 +86,30 @@ def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
     return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
 
 
+def refuse_without_ftfy(prompt: ListwisePrompt, name: str) -> None:
+    """Refuse a prompt whose texts are repaired, where the package that repairs them is not installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if prompt.repairs_text and find_spec("ftfy") is None:
+        raise MissingExtraError(f"prompt {name!r}", "reasoning")
+
+
 def passage_words(text: str) -> list[str]:
     """Return a passage's words, without the label that an empty title leaves in some collections.
 
     Joined without a separator, the first words are the passage's beginning; see `rerankers.text.words`.
     """
     return split_words(text.replace("Title: Content: ", ""))
+
+
+def _repaired(text: str, *, unescapes_html: bool = True) -> str:
+    """Return a text with broken characters repaired and typographic quotation marks made straight."""
+    import ftfy
+
+    repaired: str = ftfy.fix_text(text, unescape_html="auto" if unescapes_html else False)
+    return repaired
 
 
 def _filled(turn: dict[str, str], values: Mapping[str, object]) -> Message:

@@ -19,7 +19,8 @@ from rerankers.chat.reranker import ChatReranker
 from rerankers.errors import InputError
 from rerankers.interface import Cost, Ranking, RerankRequest, Usage
 from rerankers.listwise.permutation import Parsed, Parsing, is_known, parse
-from rerankers.listwise.prompts import PromptName, load_prompt, passage_words
+from rerankers.listwise.prompts import PromptName, load_prompt, passage_words, refuse_without_ftfy
+from rerankers.listwise.readers import READERS
 from rerankers.listwise.windows import (
     RunningPolicy,
     Window,
@@ -50,8 +51,11 @@ class RankGPT(ChatReranker):
             model is greedy, so these ranks are those of full answers. None: all, or ten in a sort.
         passes: how often sliding windows go over the list.
         prompt: see `prompts.toml`.
-        parsing: `reference` or `strict`; see `rerankers.listwise.permutation`.
+        parsing: `reference`, as the prompt's published code reads answers, or `strict`; see
+            `rerankers.listwise.permutation` and `rerankers.listwise.readers`.
         passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
+        passage_tokens: passages are cut after this many tokens of a model in this process, as published for
+            ReasonRank, instead of words.
         max_new_tokens: longest answer; None is 6 per passage and 32 more. Thoughts have `reasoning_tokens`.
     """
 
@@ -66,23 +70,42 @@ class RankGPT(ChatReranker):
         prompt: PromptName = "rankgpt",
         parsing: Parsing = "reference",
         passage_words: Annotated[int, Field(ge=1)] = 300,
+        passage_tokens: Annotated[int, Field(ge=1)] | None = None,
         max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:
-        options = {**dict(chat), **dict(windows), "top": top, "passes": passes, "parsing": parsing}
-        self.check_options(options)
+        self.check_options(
+            {
+                **dict(chat),
+                **dict(windows),
+                "top": top,
+                "passes": passes,
+                "parsing": parsing,
+                "prompt": prompt,
+                "passage_tokens": passage_tokens,
+            }
+        )
         self._windows = WindowPlan(windows, top, passes)
         self._prompt_name = prompt
         self._prompt = load_prompt(prompt)
-        self._ids = self._prompt.id_pattern if parsing == "strict" else None
+        ids = self._prompt.id_pattern if parsing == "strict" else None
+        self._read = READERS[self._prompt.reader] if ids is None else partial(parse, ids=ids)
+        self._ends_when_known = ids is None and self._prompt.reader == "rankgpt"
         self._passage_words = passage_words
+        self._passage_tokens = passage_tokens
         self._max_new_tokens = max_new_tokens
         super().__init__(chat)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a step that does not fit its window, and `top` with strict parsing."""
+        """Refuse window options that do not fit each other, and options that nothing would read."""
         super().check_options(options)
         check_windows(options)
+        refuse_without_ftfy(load_prompt(options["prompt"]), options["prompt"])
+        if options["passage_tokens"] is not None and options["backend"] != "transformers":
+            raise InputError(
+                f"passage_tokens {options['passage_tokens']}: tokens are counted by a model in this process. "
+                "Use passage_words, or backend: transformers."
+            )
         if options["passes"] > 1 and not is_sliding(options):
             raise InputError(
                 f"passes {options['passes']}: only sliding windows go over the list more than once. "
@@ -101,8 +124,8 @@ class RankGPT(ChatReranker):
         """One query's conversation, round by round."""
         cost = Cost()
         with clock.stage("prompt", cost):
-            words = [passage_words(candidate.text) for candidate in request.candidates]
-        truncated: set[int] = set()
+            texts, truncated = self._cut(request)
+            words = [passage_words(text) for text in texts]
 
         def call(window: Window) -> ChatCall:
             with clock.stage("prompt", cost):
@@ -110,8 +133,9 @@ class RankGPT(ChatReranker):
                 limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
                 messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
                 truncated.update(i for i in shown if len(words[i]) > longest)
-            known = partial(is_known, count=len(shown), places=window.ranks) if self._ids is None else _never
-            return ChatCall(messages, limit, cost, known)
+            if not self._ends_when_known:
+                return ChatCall(messages, limit, cost)
+            return ChatCall(messages, limit, cost, partial(is_known, count=len(shown), places=window.ranks))
 
         with clock.stage("order", cost):
             policy = RunningPolicy(self._windows.rounds(len(words), request.query_id))
@@ -129,7 +153,7 @@ class RankGPT(ChatReranker):
     def _order(self, window: Window, answer: ChatAnswer, usage: Usage) -> list[int]:
         """Read the order that an answer gives the passages of a window, and count it."""
         count = len(window.shown)
-        parsed = parse(answer.text, count, self._ids)
+        parsed = self._read(answer.text, count)
         self._count_faults(usage, parsed, answer)
         if answer.end == "known":
             unwritten = parsed.faults.get("missing", 0)
@@ -150,15 +174,22 @@ class RankGPT(ChatReranker):
         if incomplete and answer.end in ("cut_off", "refused"):
             usage.fault(answer.end)
 
+    def _cut(self, request: RerankRequest) -> tuple[list[str], set[int]]:
+        """Passages cut to tokens, if that is asked for, and the positions of those that lost some."""
+        texts = [candidate.text for candidate in request.candidates]
+        if self._passage_tokens is None:
+            return texts, set()
+        clean = [self._prompt.cleaned(text) for text in texts]
+        shown, is_cut = self._chat.cut_to_tokens(clean, self._passage_tokens)
+        return shown, {i for i, cut in enumerate(is_cut) if cut}
+
     def _fit(self, query: str, passages: Sequence[list[str]], limit: int) -> tuple[list[Message], int]:
         """The prompt with passages as long as allowed, and how many words that is."""
         longest = self._passage_words
+        if self._passage_tokens is not None:
+            longest = max(1, *map(len, passages))
         while True:
             messages = self._prompt.messages(query, ["".join(words[:longest]) for words in passages])
             if longest == 1 or self._chat.fits(messages, limit):
                 return messages, longest
             longest = max(1, longest * 9 // 10)
-
-
-def _never(text: str) -> bool:
-    return False
