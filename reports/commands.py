@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Command, Suggested
-from reports.tables.layouts import LAYOUTS
+from reports.tables.registry import LAYOUTS
 from rerankers.files.paths import STANDARD_OUTPUT, output_path
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
     parser.add_argument(
         "--layout",
-        choices=Suggested(LAYOUTS),
+        choices=Suggested(tuple(LAYOUTS)),
         default="headline",
         metavar="NAME",
         help=f"{', '.join(LAYOUTS)}, or columns such as nDCG@10,p50,stage:decode (default: headline)",

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmarks.results.shown import as_html
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -212,10 +210,6 @@ class Record(_Frozen):
     """None where nobody asked for them (`count_operations` in the experiment file)."""
     seal: dict[str, str] | None = None
     """sha256 of `ranking.trec` and `queries.jsonl` once the cell is done; empty in older schemas."""
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows the record."""
-        return as_html([(self, ())])
 
 
 class QueryRow(_Frozen):

@@ -9,7 +9,6 @@ shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,48 +21,18 @@ from benchmarks.measuring.progress import say
 from benchmarks.results.cell import blocks_of, check_seal, check_sessions, committed, read_record
 from benchmarks.results.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
 from benchmarks.results.seal import RANKING, RAW, ROWS
-from benchmarks.results.shown import as_html
+from benchmarks.results.stored import StoredRankings, StoredRows
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files.writing import replace_file
 from rerankers.text.redaction import excerpt, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.candidates.frozen import Pool
 
 FILES = ("record.json", *RAW)
 """Files of a cell: a folder that has one of them was begun."""
-
-Hits = tuple[tuple[str, float], ...]
-
-
-class StoredRankings(Mapping[str, Hits]):
-    """Rankings by query id, kept as bytes and parsed when asked for, which takes a fifth of the memory."""
-
-    def __init__(self, blocks: dict[str, bytes]) -> None:
-        self._blocks = blocks
-
-    def __getitem__(self, query_id: str) -> Hits:
-        fields = self._blocks[query_id].decode().split()  # six a line, none of them with a space in it
-        return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
-
-    def orders(self, limit: int | None = None) -> dict[str, list[str]]:
-        """Doc ids by query id, best first, the first `limit` or all: all that measures need, in less time."""
-        return {
-            query_id: (block if limit is None else _first_lines(block, limit)).decode().split()[2::6]
-            for query_id, block in self._blocks.items()
-        }
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._blocks)
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-
-def _first_lines(block: bytes, count: int) -> bytes:
-    return b"\n".join(block.split(b"\n", count)[:count])
 
 
 @dataclass(frozen=True)
@@ -75,12 +44,8 @@ class CellResult:
     """
 
     record: Record
-    rows: list[QueryRow]
+    rows: Sequence[QueryRow]
     rankings: StoredRankings
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows the cell."""
-        return as_html([(self.record, self.rows)])
 
     def unstable_queries(self) -> list[str]:
         """Queries whose ranking differs between repeats."""
@@ -104,10 +69,6 @@ class Results:
     cells: list[CellResult]
     damaged: tuple[str, ...] = ()
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows the folder: a row for each cell."""
-        return as_html((cell.record, cell.rows) for cell in self.cells)
 
     def pool(self, digest: str) -> Pool:
         """The candidate pool of that digest, read once; of "", which cells name that got none, an empty one.
@@ -284,4 +245,4 @@ def _read_cell(cell: Path) -> CellResult:
         return CellResult(
             record.model_copy(update={"status": "damaged", "error": reason}), [], StoredRankings({})
         )
-    return CellResult(record, rows, StoredRankings(blocks))
+    return CellResult(record, StoredRows(rows), StoredRankings(blocks, cell / RANKING))

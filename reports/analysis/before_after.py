@@ -34,14 +34,18 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     others: list[Sentence] = []
     for name, same in by_name.items():
         before, after = same[0], same[-1]
-        if before.folder != after.folder:
+        if before.provenance.folder != after.provenance.folder:
             found = [_quality(measure, before, after), _speed(before, after)]
             said = ", ".join(change.words for change in found if change.words) or "nothing to compare"
             worse = [
                 what for what, change in zip(("quality", "speed"), found, strict=True) if change.is_regression
             ]
             verb = f" regressed in {' and '.join(worse)}" if worse else ""
-            sentence = ("", name, f"{verb} from {before.folder} to {after.folder}: {said}.")
+            sentence = (
+                "",
+                name,
+                f"{verb} from {before.provenance.folder} to {after.provenance.folder}: {said}.",
+            )
             (regressions if worse else others).append(sentence)
     return regressions, others
 
@@ -52,9 +56,9 @@ class _Change(NamedTuple):
 
 
 def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change:
-    if measure not in before.per_query or measure not in after.per_query:
+    if measure not in before.quality.per_query or measure not in after.quality.per_query:
         return _Change()
-    old, new = (list(one.per_query[measure].values()) for one in (before, after))
+    old, new = (list(one.quality.per_query[measure].values()) for one in (before, after))
     if old == new:
         return _Change(f"the same {measure} on every query")
     difference, p = fmean(new) - fmean(old), paired_t_test(new, old)
@@ -63,13 +67,15 @@ def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change
 
 def _speed(before: SystemResult, after: SystemResult) -> _Change:
     """Where both were measured, and on the same hardware."""
-    if not before.latency or not after.latency:
+    if not before.timing.latency or not after.timing.latency:
         return _Change()
-    if before.hardware != after.hardware:
+    if before.provenance.hardware != after.provenance.hardware:
         return _Change("speed not compared, the hardware differs")
-    shared = [query_id for query_id in before.query_seconds if query_id in after.query_seconds]
-    p = paired_t_test([after.query_seconds[q] for q in shared], [before.query_seconds[q] for q in shared])
-    ratio = after.latency.p50.value / before.latency.p50.value
+    shared = [query_id for query_id in before.timing.query_seconds if query_id in after.timing.query_seconds]
+    p = paired_t_test(
+        [after.timing.query_seconds[q] for q in shared], [before.timing.query_seconds[q] for q in shared]
+    )
+    ratio = after.timing.latency.p50.value / before.timing.latency.p50.value
     direction = f"{times(ratio)} times slower" if ratio > 1 else f"{times(1 / ratio)} times faster"
     return _Change(f"{direction} by p50 ({_verdict(p)})", ratio > 1 and p < ALPHA)
 

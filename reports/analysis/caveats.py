@@ -40,26 +40,27 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
         elif system.status == "damaged":
             found.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
         unranked = sum(
-            pool.candidates.counts[query_id] > 0 and not system.tops.get(query_id) for query_id in pool.qrels
+            pool.candidates.counts[query_id] > 0 and not system.quality.tops.get(query_id)
+            for query_id in pool.qrels
         )
         if unranked and system.status == "done":
             found.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
-        if system.unstable:
+        if system.quality.unstable:
             found.append(
-                f"{system.label} ranked {queries(system.unstable)} differently in another repeat; "
+                f"{system.label} ranked {queries(system.quality.unstable)} differently in another repeat; "
                 "the first repeat is evaluated."
             )
         found += where_measured(system) if system.role == "reranker" else []
-        if system.slowed_by:
+        if system.provenance.slowed_by:
             found.append(
                 f"{system.label} was measured while the GPU ran slower than it could "
-                f"({', '.join(system.slowed_by)})."
+                f"({', '.join(system.provenance.slowed_by)})."
             )
         found += about_calls(system)
         found += unread(system)
         found += about_scores(system)
     found += drift(cells)
-    machines = dict.fromkeys(machine for system in systems for machine in system.hardware)
+    machines = dict.fromkeys(machine for system in systems for machine in system.provenance.hardware)
     if len(machines) > 1:
         found.append(
             f"Latencies come from different hardware ({'; '.join(machines)}): "
@@ -76,20 +77,20 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
 def where_measured(system: SystemResult) -> list[str]:
     """Warn about latencies of several machines in one percentile, and about what ran beside a system."""
     found = []
-    if len(system.hardware) > 1:
+    if len(system.provenance.hardware) > 1:
         found.append(
             f"{system.label} was measured on different machines: its latencies and their percentiles mix "
-            f"{' and '.join(system.hardware)}."
+            f"{' and '.join(system.provenance.hardware)}."
         )
-    elif len(system.hosts) > 1:
+    elif len(system.provenance.hosts) > 1:
         found.append(
-            f"{system.label} was measured on {len(system.hosts)} machines of one kind (hosts "
-            f"{', '.join(system.hosts)}): its latencies and their percentiles mix them."
+            f"{system.label} was measured on {len(system.provenance.hosts)} machines of one kind (hosts "
+            f"{', '.join(system.provenance.hosts)}): its latencies and their percentiles mix them."
         )
-    if system.co_runners:
+    if system.provenance.co_runners:
         found.append(
             f"{system.label} was measured while others ran on the same machine "
-            f"({', '.join(system.co_runners)}): its latencies may include waiting for them."
+            f"({', '.join(system.provenance.co_runners)}): its latencies may include waiting for them."
         )
     return found
 
@@ -173,12 +174,12 @@ def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
 
 def about_calls(system: SystemResult) -> list[str]:
     """Warnings about a system's calls that were not made, or not counted, when it was measured."""
-    calls = system.work.get("llm_calls")
+    calls = system.work.counts.get("llm_calls")
     said = {
         "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
         "calls_estimated": "calls have tokens that are an estimate, for their answers came without a count",
     }
-    found = {name: system.work.get(name, 0.0) for name in said}
+    found = {name: system.work.counts.get(name, 0.0) for name in said}
     return [
         f"{system.label}: {percent(found[name] / calls)} of its {meaning}."
         for name, meaning in said.items()
@@ -188,9 +189,9 @@ def about_calls(system: SystemResult) -> list[str]:
 
 def unread(system: SystemResult) -> list[str]:
     """Warnings about a system without one answer in the form that was asked for."""
-    if not system.work.get("llm_calls") or "well_formed" in system.work:
+    if not system.work.counts.get("llm_calls") or "well_formed" in system.work.counts:
         return []
-    if not 0 < system.measured_queries == system.faulty_queries:
+    if not 0 < system.measured_queries == system.work.faulty_queries:
         return []
     return [
         f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
@@ -201,12 +202,13 @@ def unread(system: SystemResult) -> list[str]:
 def about_scores(system: SystemResult) -> list[str]:
     """Warn about ties that the first stage broke, and about scores that change in a batch."""
     found = []
-    if system.tied_queries:
+    if system.quality.tied_queries:
         found.append(
-            f"{system.label}: {queries(system.tied_queries)} of {system.measured_queries} tie within the "
-            "first ten ranks, in half precision or because texts are equal. The first stage decides there."
+            f"{system.label}: {queries(system.quality.tied_queries)} of {system.measured_queries} tie within "
+            "the first ten ranks, in half precision or because texts are equal. The first stage decides "
+            "there."
         )
-    checked = system.described.get("batch_invariance")
+    checked = system.provenance.described.get("batch_invariance")
     if checked and not checked["same_order"]:
         found.append(
             f"{system.label} orders {checked['passages']} passages differently alone and in a batch: scores "

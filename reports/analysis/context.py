@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES
 from benchmarks.results.store import at_ranking_line
-from reports.analysis import caveats as guards
-from reports.analysis import first_stages, quality, timing
+from reports.analysis import caveats, first_stages, quality, timing
 from reports.analysis.before_after import changes
 from reports.analysis.cleaning import cleaned
 from reports.analysis.finding import findings
 from reports.analysis.provenance import experiment
-from reports.analysis.systems import families, mean_values, names, role, system
+from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult
 from rerankers.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from benchmarks.results.record import QueryRow
     from benchmarks.results.store import CellResult, Results
     from reports.analysis.systems import Keyed
 
@@ -62,7 +60,7 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
         title=_title([cell for _, cell in cells]),
         groups=groups,
         experiments=tuple(experiment(folder) for folder in results),
-        warnings=guards.across(results, groups),
+        warnings=caveats.across(results, groups),
         version=version("rerankbench"),
     )
 
@@ -91,51 +89,10 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     pool = folder.pool(record.pool)
     measures = _measures([cell for _, cell in keyed], extra)
     labelled = families(keyed)
-    values: dict[str, list[quality.PerQuery]] = {}
-    tops: dict[str, quality.Tops] = {}
-    by_depth: dict[str, dict[int, float]] = {}
-    rankings = quality.Rankings(pool, measures)
-    for label, family in labelled.items():
-        for _, cell in family if family[0][1].record.status == "done" else ():
-            orders = rankings.parse(cell.rankings)  # and not kept
-            try:
-                found, heads = rankings.read(orders)
-            except quality.UnfitRankingError as error:
-                raise at_ranking_line(
-                    folder.folder / cell.record.cell,
-                    error.query_id,
-                    error.doc_id,
-                    error.occurrence,
-                    str(error),
-                ) from error
-            tops.setdefault(label, heads)
-            if pool.qrels:
-                values.setdefault(label, []).append(found)
-                if cell.record.is_imported and role(cell.record.system.reranker) == "reranker":
-                    by_depth[label] = rankings.by_depth(cell.rankings.orders())
-    baseline = _baseline(labelled, values, wanted)
-    means = {label: mean_values(found) for label, found in values.items()}
-    against = quality.compare(means, baseline) if baseline else {}
-    systems = [
-        system(
-            label,
-            place,
-            family,
-            tops.get(label, {}),
-            by_depth.get(label, {}),
-            values.get(label, []),
-            against.get(label, {}),
-        )
-        for place, (label, family) in enumerate(labelled.items())
-    ]
-    timed = [one for one in systems if one.role == "reranker" and one.latency]
-    reference = next(
-        (one for one in timed if wanted in names(one.label, labelled[one.label])),
-        max(timed, key=_p50, default=None),
-    )
-    if reference:
-        calls = {one.label: [row for _, cell in labelled[one.label] for row in cell.rows] for one in timed}
-        systems = [_with_speedup(one, calls, reference.label) for one in systems]
+    systems, calls = _systems(labelled, quality.Rankings(pool, measures))
+    baseline = _baseline(labelled, [one.label for one in systems if one.quality.per_query], wanted)
+    reference = _reference(labelled, systems, wanted)
+    systems = _against_speedup_reference(_against_baseline(systems, baseline), calls, reference)
     described = first_stages.describe(record.first_stage)
     group = Group(
         key=f"g{number}",
@@ -148,13 +105,93 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         measures=measures,
         systems=tuple(sorted(systems, key=lambda one: _place(one, measures[0]))),
         baseline=baseline,
-        reference=reference.label if reference else None,
+        reference=reference,
         before=timing.before_reranking(pool),
-        warnings=guards.within([cell for _, cell in keyed], systems, pool),
+        warnings=caveats.within([cell for _, cell in keyed], systems, pool),
         findings=(),
     )
     regressions, others = changes(systems, measures[0])
     return dataclasses.replace(group, findings=(*regressions, *findings(group), *others))
+
+
+def _systems(
+    labelled: Mapping[str, list[Keyed]], rankings: quality.Rankings
+) -> tuple[list[SystemResult], dict[str, timing.Calls]]:
+    """Return the systems in the order of the folders, and the calls of those that were timed.
+
+    Rows and rankings of one system are in memory at a time.
+    """
+    systems: list[SystemResult] = []
+    calls: dict[str, timing.Calls] = {}
+    for place, (label, family) in enumerate(labelled.items()):
+        read = [(folder, dataclasses.replace(cell, rows=[*cell.rows])) for folder, cell in family]
+        systems.append(system(label, place, read, _ranked(family, rankings)))
+        if systems[-1].role == "reranker" and systems[-1].timing.latency:
+            calls[label] = timing.Calls.of([row for _, cell in read for row in cell.rows])
+    return systems, calls
+
+
+def _ranked(family: Sequence[Keyed], rankings: quality.Rankings) -> quality.Ranked:
+    """Hold the rankings of a finished system against its candidates.
+
+    Raises:
+        StoreError: a ranking is not one of its query's candidates.
+    """
+    ranked = quality.Ranked()
+    for folder, cell in family if family[0][1].record.status == "done" else ():
+        try:
+            per_query, tops = rankings.read(rankings.parse(cell.rankings))
+        except quality.UnfitRankingError as error:
+            path = folder.folder / cell.record.cell
+            raise at_ranking_line(path, error.query_id, error.doc_id, error.occurrence, str(error)) from error
+        is_imported = cell.record.is_imported and role(cell.record.system.reranker) == "reranker"
+        ranked = quality.Ranked(
+            replicates=(*ranked.replicates, per_query) if per_query else (),
+            tops=ranked.tops or tops,
+            by_depth=rankings.by_depth(cell.rankings.orders())
+            if is_imported and per_query
+            else ranked.by_depth,
+        )
+    return ranked
+
+
+def _against_baseline(systems: Sequence[SystemResult], baseline: str | None) -> list[SystemResult]:
+    """Return the systems with their comparisons with the baseline."""
+    if baseline is None:
+        return [*systems]
+    means = {one.label: dict(one.quality.per_query) for one in systems if one.quality.per_query}
+    against = quality.compare(means, baseline)
+    return [
+        dataclasses.replace(one, quality=dataclasses.replace(one.quality, against=against.get(one.label, {})))
+        for one in systems
+    ]
+
+
+def _reference(
+    labelled: Mapping[str, list[Keyed]], systems: Sequence[SystemResult], wanted: str | None
+) -> str | None:
+    """Return the label that speed-ups refer to: the wanted system's, or else the slowest reranker's."""
+    timed = [one for one in systems if one.role == "reranker" and one.timing.latency]
+    named = [one for one in timed if wanted in names(one.label, labelled[one.label])]
+    reference = next(iter(named), None) or max(timed, key=_p50, default=None)
+    return reference.label if reference else None
+
+
+def _against_speedup_reference(
+    systems: Sequence[SystemResult], calls: Mapping[str, timing.Calls], reference: str | None
+) -> list[SystemResult]:
+    """Return the systems with their speed-ups over the reference."""
+    return [
+        dataclasses.replace(
+            one,
+            timing=dataclasses.replace(
+                one.timing, speedup=timing.speedup(calls[reference], calls[one.label])
+            ),
+        )
+        if reference and one.label in calls and _p50(one)
+        else one
+        for one in systems
+    ]
 
 
 def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, ...]:
@@ -170,17 +207,9 @@ def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], want
 
 
 def _p50(system: SystemResult) -> float:
-    return system.latency.p50.value if system.latency else 0.0
-
-
-def _with_speedup(
-    system: SystemResult, calls: Mapping[str, Sequence[QueryRow]], reference: str
-) -> SystemResult:
-    if system.label not in calls or not _p50(system):
-        return system
-    return dataclasses.replace(system, speedup=timing.speedup(calls[reference], calls[system.label]))
+    return system.timing.latency.p50.value if system.timing.latency else 0.0
 
 
 def _place(system: SystemResult, headline: str) -> tuple[bool, bool, float, str]:
-    value = system.quality[headline].value if headline in system.quality else -1.0
+    value = system.quality.estimates[headline].value if headline in system.quality.estimates else -1.0
     return system.status != "done", system.role == "control", -value, system.label

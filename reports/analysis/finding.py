@@ -23,7 +23,9 @@ MARGIN = 0.01
 def findings(group: Group) -> tuple[Sentence, ...]:
     """What the numbers of one group say, most important first; empty without judgements."""
     measure = group.headline
-    ranked = [system for system in group.systems if system.role != "control" and measure in system.quality]
+    ranked = [
+        system for system in group.systems if system.role != "control" and measure in system.quality.estimates
+    ]
     rerankers = [system for system in ranked if system.role == "reranker"]
     if not rerankers:
         return ()
@@ -35,19 +37,19 @@ def findings(group: Group) -> tuple[Sentence, ...]:
         (
             "",
             system.label,
-            f" gave faulty output for {system.faulty_queries} of {system.measured_queries} queries.",
+            f" gave faulty output for {system.work.faulty_queries} of {system.measured_queries} queries.",
         )
         for system in rerankers
-        if 2 * system.faulty_queries > system.measured_queries
+        if 2 * system.work.faulty_queries > system.measured_queries
     ]
     return tuple(sentences)
 
 
 def _best(group: Group, best: SystemResult) -> Sentence:
-    value = fixed(best.quality[group.headline].value, 3)
+    value = fixed(best.quality.estimates[group.headline].value, 3)
     if best.role == "first_stage":
         return ("No reranker improves on the order of ", best.label, f" ({group.headline} {value}).")
-    comparison = best.against.get(group.headline)
+    comparison = best.quality.against.get(group.headline)
     if comparison is None:
         return ("", best.label, f" ranks best, with {group.headline} {value}.")
     verdict = "significant" if comparison.significant else "not significant"
@@ -65,7 +67,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
 
     Without such a system, the best of those that are at least a tenth faster.
     """
-    if best.speedup is None:
+    if best.timing.speedup is None:
         return []
     faster = [system for system in rerankers if _speed(system) > 1.1 * _speed(best)]
     if not faster:
@@ -92,24 +94,23 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
 
 
 def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
-    if best.latency and max(rerankers, key=_speed) is best:
-        return (
-            f"It is also the fastest reranker, at {significant(1e3 * best.latency.p50.value)} ms per query.",
-        )
+    if best.timing.latency and max(rerankers, key=_speed) is best:
+        milliseconds = significant(1e3 * best.timing.latency.p50.value)
+        return (f"It is also the fastest reranker, at {milliseconds} ms per query.",)
     return ("No other reranker is faster by a tenth or more.",)
 
 
 def _speed(system: SystemResult) -> float:
-    return system.speedup.value if system.speedup else 0.0
+    return system.timing.speedup.value if system.timing.speedup else 0.0
 
 
 def _against(measure: str, system: SystemResult, other: SystemResult) -> Comparison:
-    pair = {label: {measure: dict(one.per_query[measure])} for label, one in (("a", system), ("b", other))}
+    pair = {label: {measure: one.quality.per_query[measure]} for label, one in (("a", system), ("b", other))}
     return quality.compare(pair, "b")["a"][measure]
 
 
 def _equivalent(measure: str, system: SystemResult, other: SystemResult) -> bool:
-    ours, theirs = (list(one.per_query[measure].values()) for one in (system, other))
+    ours, theirs = (list(one.quality.per_query[measure].values()) for one in (system, other))
     return equivalence_test(ours, theirs, MARGIN) < 0.05
 
 
@@ -117,9 +118,9 @@ def _worse(group: Group, rerankers: Sequence[SystemResult]) -> list[Sentence]:
     worse = [
         system.label
         for system in rerankers
-        if group.headline in system.against
-        and system.against[group.headline].significant
-        and system.against[group.headline].difference < 0
+        if group.headline in system.quality.against
+        and system.quality.against[group.headline].significant
+        and system.quality.against[group.headline].difference < 0
     ]
     if not worse:
         return []

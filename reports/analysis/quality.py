@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import islice
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import numpy as np
 from benchmarks.evaluation.measures import Evaluator
 from benchmarks.evaluation.pairwise import TIE
 from benchmarks.evaluation.statistics import bootstrap_interval, holm, paired_t_test
+from reports.analysis.by_query import ByQuery, RanksByQuery
 from reports.analysis.values import Comparison, Estimate
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.store import StoredRankings
 
-PerQuery = dict[str, dict[str, float]]
-Tops = dict[str, tuple[int, ...]]  # by query id, the first `TOP` passages as 0-based ranks of the first stage
+PerQuery = dict[str, ByQuery]
+"""By measure, its value for each judged query."""
 
 TOP = 20
 """Ranks of each ranking that reports show."""
@@ -49,8 +52,23 @@ class UnfitRankingError(ValueError):
         super().__init__(f"query {query_id!r} ranks {self.doc_id!r}, {what}")
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What the rankings of one system are worth.
+
+    Attributes:
+        replicates: each measure for each judged query, by replicate; empty without judgements.
+        tops: the heads of the first replicate's rankings.
+        by_depth: as in `Quality`.
+    """
+
+    replicates: tuple[PerQuery, ...] = ()
+    tops: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    by_depth: Mapping[int, float] = field(default_factory=dict)
+
+
 class Rankings:
-    """What a group's pool says about the systems on it, one system after the other.
+    """The candidate set and the judgements of a group, which the rankings of its systems are held against.
 
     Args:
         pool: the candidates, and judgements if there are any.
@@ -61,18 +79,19 @@ class Rankings:
         self._evaluator = Evaluator(pool.qrels, measures) if pool.qrels else None
         self._headline = Evaluator(pool.qrels, measures[:1])
         self._depth = pool.depth
-        self._ranks = {
-            query_id: {candidate.doc_id: rank for rank, candidate in enumerate(candidates)}
+        self._judged = {query_id: place for place, query_id in enumerate(pool.qrels)}
+        self._candidates = {  # one text a query, which takes a tenth of the memory of a list
+            query_id: "\n".join(candidate.doc_id for candidate in candidates)
             for query_id, candidates in pool.candidates.items()
         }
 
     def parse(self, stored: StoredRankings) -> dict[str, list[str]]:
-        """Doc ids by query id, best first, as many as a report needs: all where a measure looks at all."""
+        """Return doc ids by query id, best first, as many as the measures and a report look at."""
         reach = self._evaluator.reach if self._evaluator else 0
         return stored.orders(None if reach is None else max(TOP, reach))
 
-    def read(self, orders: Mapping[str, Sequence[str]]) -> tuple[PerQuery, Tops]:
-        """Each measure for each judged query, empty without judgements; and the head of each ranking.
+    def read(self, orders: Mapping[str, Sequence[str]]) -> tuple[PerQuery, RanksByQuery]:
+        """Return each measure for each judged query, empty without judgements, and the head of each ranking.
 
         Args:
             orders: doc ids by query id, best first.
@@ -80,46 +99,58 @@ class Rankings:
         Raises:
             UnfitRankingError: one of them is not a ranking of its query's candidates.
         """
+        tops = []
         for query_id, doc_ids in orders.items():
+            ranks = self._ranks(query_id)
             given = {*doc_ids}
-            if len(given) < len(doc_ids) or not self._ranks.get(query_id, {}).keys() >= given:
-                raise UnfitRankingError(query_id, [*self._ranks.get(query_id, ())], doc_ids)
-        tops = {
-            query_id: tuple(map(self._ranks[query_id].__getitem__, doc_ids[:TOP]))
-            for query_id, doc_ids in orders.items()
+            if len(given) < len(doc_ids) or not ranks.keys() >= given:
+                raise UnfitRankingError(query_id, [*ranks], doc_ids)
+            tops.append([ranks[doc_id] for doc_id in doc_ids[:TOP]])
+        values = self._evaluator.evaluate(orders) if self._evaluator else {}
+        per_query = {
+            measure: ByQuery(self._judged, np.array([*by_query.values()], dtype=np.float64))
+            for measure, by_query in values.items()
         }
-        return self._evaluator.evaluate(orders) if self._evaluator else {}, tops
+        return per_query, RanksByQuery([*orders], tops)
 
     def by_depth(self, orders: Mapping[str, Sequence[str]]) -> dict[int, float]:
-        """The headline measure had only the first so many candidates been reranked, by their number.
+        """Return the headline measure had only the first so many candidates been reranked, by their number.
 
-        The ranking's order is kept among them, and the rest follows as the first stage had it. That is what
-        a pointwise method gives at that depth; of a listwise one, which sees other lists then, an estimate.
+        The ranking's order is kept among them, and the others follow in the first stage's order. For a
+        pointwise method the value is exact. For a listwise one it is an estimate, because with fewer
+        candidates the method sees other lists.
         """
+        depths = (*(depth for depth in DEPTHS if depth < self._depth), self._depth)
+        cuts: dict[int, dict[str, list[str]]] = {depth: {} for depth in depths}
+        for query_id, doc_ids in orders.items():
+            ranks = self._ranks(query_id)
+            placed = [(doc_id, ranks[doc_id]) for doc_id in doc_ids]
+            for depth in depths:
+                reranked = [doc_id for doc_id, rank in placed if rank < depth]
+                cuts[depth][query_id] = [*reranked, *islice(ranks, depth, None)][: self._headline.reach]
         found = {}
-        for depth in (*(depth for depth in DEPTHS if depth < self._depth), self._depth):
-            cut = {
-                query_id: [doc_id for doc_id in doc_ids if self._ranks[query_id][doc_id] < depth]
-                + [doc_id for doc_id, rank in self._ranks[query_id].items() if rank >= depth]
-                for query_id, doc_ids in orders.items()
-            }
+        for depth, cut in cuts.items():
             (by_query,) = self._headline.evaluate(cut).values()
             found[depth] = mean(by_query.values())
         return found
 
+    def _ranks(self, query_id: str) -> dict[str, int]:
+        """Return the 0-based first-stage rank of each candidate of a query; empty for an unknown query."""
+        doc_ids = self._candidates.get(query_id)
+        return {doc_id: rank for rank, doc_id in enumerate(doc_ids.split("\n"))} if doc_ids else {}
+
 
 def estimates(values: PerQuery) -> dict[str, Estimate]:
-    """Mean over the judged queries, with a 95 % bootstrap interval over them; no interval for Judged@k."""
+    """Return means over the judged queries with 95 % bootstrap intervals; Judged@k has no interval."""
     found = {}
     for measure, by_query in values.items():
-        sample = list(by_query.values())
-        interval = (None, None) if measure.startswith("Judged") else bootstrap_interval(sample)
-        found[measure] = Estimate(mean(sample), *interval)
+        interval = (None, None) if measure.startswith("Judged") else bootstrap_interval(by_query.array)
+        found[measure] = Estimate(mean(by_query.values()), *interval)
     return found
 
 
 def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:
-    """Every system minus the baseline, by label and measure.
+    """Return every system minus the baseline, by label and measure.
 
     Holm's correction runs, measure by measure, over all systems that are compared with the baseline.
     """
@@ -128,12 +159,11 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
     for measure, reference in values[baseline].items():
         if measure.startswith("Judged"):
             continue  # how much is known about a ranking, not how good it is
-        base = np.array([*reference.values()])
-        samples = {label: np.array([*values[label][measure].values()]) for label in others}
-        p_values = {label: paired_t_test(sample, base) for label, sample in samples.items()}
+        base = reference.array
+        p_values = {label: paired_t_test(values[label][measure].array, base) for label in others}
         corrected = holm(p_values)
-        for label, sample in samples.items():
-            differences = sample - base
+        for label in others:
+            differences = values[label][measure].array - base
             found[label][measure] = Comparison(
                 difference=float(differences.mean()),
                 p_value=p_values[label],

@@ -13,18 +13,20 @@ from itertools import takewhile
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.measuring import conditions
 from benchmarks.results.record import CONTROLS
 from reports.analysis import first_stages, quality, timing
+from reports.analysis.by_query import ByQuery
 from reports.analysis.provenance import hardware
-from reports.analysis.values import Role, SystemResult
+from reports.analysis.values import Provenance, Quality, Role, SystemResult, Timing, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from benchmarks.results.record import Session
+    from benchmarks.results.record import QueryRow, Session
     from benchmarks.results.store import CellResult, Results
-    from reports.analysis.values import Comparison
 
     Keyed = tuple[Results, CellResult]
 
@@ -107,96 +109,115 @@ def _labels(families: Sequence[Sequence[Keyed]]) -> list[str]:
     return labels
 
 
-def mean_values(values: Sequence[quality.PerQuery]) -> quality.PerQuery:
-    """By measure and query, the mean over replicates."""
-    if len(values) == 1:
-        return values[0]
+def mean_values(replicates: Sequence[quality.PerQuery]) -> quality.PerQuery:
+    """Return the mean over replicates, by measure and query."""
+    if len(replicates) == 1:
+        return replicates[0]
     return {
-        measure: {query_id: fmean(one[measure][query_id] for one in values) for query_id in by_query}
-        for measure, by_query in values[0].items()
+        measure: ByQuery(
+            by_query.places,
+            np.array(
+                [fmean(values) for values in zip(*(one[measure].values() for one in replicates), strict=True)]
+            ),
+        )
+        for measure, by_query in replicates[0].items()
     }
 
 
-def deviations(values: Sequence[quality.PerQuery]) -> dict[str, float]:
-    """By measure, the standard deviation of its mean over replicates; empty without replicates."""
-    if len(values) < 2:
+def deviations(replicates: Sequence[quality.PerQuery]) -> dict[str, float]:
+    """Return the standard deviation of each measure's mean over replicates; empty without replicates."""
+    if len(replicates) < 2:
         return {}
-    return {measure: stdev(fmean(one[measure].values()) for one in values) for measure in values[0]}
+    return {measure: stdev(fmean(one[measure].values()) for one in replicates) for measure in replicates[0]}
 
 
-def system(
-    label: str,
-    place: int,
-    family: Sequence[Keyed],
-    tops: Mapping[str, tuple[int, ...]],
-    by_depth: Mapping[int, float],
-    values: Sequence[quality.PerQuery],
-    against: Mapping[str, Comparison],
-) -> SystemResult:
-    """Everything about one system.
+def system(label: str, place: int, family: Sequence[Keyed], ranked: quality.Ranked) -> SystemResult:
+    """Compute everything about one system but its comparison with others.
 
     Args:
         label: unique in the group.
         place: its position in the folders.
         family: its cells, one for each seed.
-        tops: heads of the rankings; of replicates, the first one's.
-        by_depth: as in `SystemResult`.
-        values: by replicate, each measure for each judged query; empty without judgements.
-        against: its comparisons with the baseline, by measure.
+        ranked: what its rankings are worth.
     """
-    folder, first = family[0]
-    record = first.record
-    rows = [row for _, cell in family for row in cell.rows] if record.status == "done" else []
-    sessions = [session for _, cell in family for session in cell.record.sessions]
-    cells = [cell for _, cell in family] if rows else []
-    counts, faulty = timing.faults(rows)
-    samples = [sample for session in sessions for sample in session.samples]
-    noise = conditions.noise([row.control_seconds for row in rows if row.control_seconds is not None])
-    per_query = mean_values(values) if values else {}
-    options = dict(record.system.options)
-    if len(family) > 1:
-        options.pop(SEED, None)
+    record = family[0][1].record
+    is_done = record.status == "done"
+    measured = [cell for _, cell in family if is_done and cell.rows]
+    rows = [row for cell in measured for row in cell.rows]
     return SystemResult(
         place=place,
         label=label,
         name=name_of(family),
         reranker=record.system.reranker,
         role=role(record.system.reranker),
-        cell=record.cell,
-        folder=folder.folder.name,
         status=record.status,
         error=record.error,
         notice=_text(record.system.described.get("notice")),
         replicates=len(family),
-        quality=quality.estimates(per_query),
-        spread=deviations(values),
-        against=against,
+        measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),
+        quality=_quality(family, rows, ranked),
+        timing=_timing(rows),
+        work=_work(measured, rows),
+        provenance=_provenance(family),
+    )
+
+
+def _quality(family: Sequence[Keyed], rows: Sequence[QueryRow], ranked: quality.Ranked) -> Quality:
+    per_query = mean_values(ranked.replicates) if ranked.replicates else {}
+    return Quality(
+        estimates=quality.estimates(per_query),
+        spread=deviations(ranked.replicates),
+        against={},
         per_query=per_query,
+        tops=ranked.tops,
+        by_depth=ranked.by_depth,
+        tied_queries=sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows),
+        unstable=sum(len(cell.unstable_queries()) for _, cell in family),
+    )
+
+
+def _timing(rows: Sequence[QueryRow]) -> Timing:
+    return Timing(
         latency=timing.latency(rows),
         speedup=None,
         stages=timing.stages(rows),
         parts=timing.parts(rows),
-        longest_prompt=timing.longest_prompt(rows),
-        work=timing.work(rows) | timing.operations(cells) | timing.served(cells),
-        operations=timing.stage_operations(cells),
-        faults=counts,
-        faulty_queries=faulty,
-        tied_queries=sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows),
-        measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),
-        unstable=sum(len(cell.unstable_queries()) for _, cell in family),
-        tops=tops,
-        by_depth=by_depth,
         query_seconds=timing.query_seconds(rows),
-        load_seconds=_largest(session.load_seconds for session in sessions),
-        peak_device_bytes=_largest(session.peak_device_bytes for session in sessions),
-        peak_host_bytes=_largest(session.peak_host_bytes for session in sessions),
-        noise=noise,
-        slowed_by=tuple(conditions.throttling(samples)),
+        noise=conditions.noise([row.control_seconds for row in rows if row.control_seconds is not None]),
+    )
+
+
+def _work(cells: Sequence[CellResult], rows: Sequence[QueryRow]) -> Work:
+    faults, faulty_queries = timing.faults(rows)
+    return Work(
+        counts=timing.work(rows) | timing.operations(cells) | timing.served(cells),
+        operations=timing.stage_operations(cells),
+        faults=faults,
+        faulty_queries=faulty_queries,
+        longest_prompt=timing.longest_prompt(rows),
+    )
+
+
+def _provenance(family: Sequence[Keyed]) -> Provenance:
+    folder, first = family[0]
+    sessions = [session for _, cell in family for session in cell.record.sessions]
+    options = dict(first.record.system.options)
+    if len(family) > 1:
+        options.pop(SEED, None)
+    return Provenance(
+        cell=first.record.cell,
+        folder=folder.folder.name,
+        options=options,
+        described=first.record.system.described,
         hardware=tuple(dict.fromkeys(hardware(session.environment) for session in sessions)),
         hosts=tuple(dict.fromkeys(_hosts(sessions))),
         co_runners=tuple(sorted({*_co_runners(sessions)})),
-        options=options,
-        described=record.system.described,
+        slowed_by=tuple(
+            conditions.throttling([sample for session in sessions for sample in session.samples])
+        ),
+        load_seconds=_largest(session.load_seconds for session in sessions),
+        peak_device_bytes=_largest(session.peak_device_bytes for session in sessions),
+        peak_host_bytes=_largest(session.peak_host_bytes for session in sessions),
     )
 
 
@@ -209,7 +230,7 @@ def _co_runners(sessions: Sequence[Session]) -> Iterator[str]:
 
 
 def _largest(values: Any) -> Any:
-    """The largest of the values that were measured; None of none."""
+    """Return the largest of the values that were measured; None without any."""
     return max((value for value in values if value is not None), default=None)
 
 

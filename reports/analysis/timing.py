@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
 from benchmarks.evaluation.statistics import Statistic, bootstrap_interval, bootstrap_ratio_interval
 from benchmarks.measuring.utilisation import cell_utilisation
 from benchmarks.results.record import requests_per_second
+from reports.analysis.by_query import ByQuery
 from reports.analysis.values import Estimate, Latency, Part, Stage, StageOperations
 from reports.formats.numbers import percent
 from rerankers.stages import STAGES
@@ -67,16 +68,33 @@ def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
     return np.array([*totals.values()])
 
 
-def speedup(slow: Sequence[QueryRow], fast: Sequence[QueryRow]) -> Estimate:
-    """The p50 of some calls over that of others; with an interval where both are of the same queries."""
-    above, below = ({row.query_id: None for row in rows} for rows in (slow, fast))
-    p50 = [float(np.median([row.total_seconds for row in rows])) for rows in (slow, fast)]
-    if above.keys() != below.keys():
-        return Estimate(p50[0] / p50[1])
-    in_order = sorted(fast, key=lambda row: row.query_id), sorted(slow, key=lambda row: row.query_id)
-    fast_seconds, slow_seconds = map(seconds_by_query, in_order)
-    interval = bootstrap_ratio_interval(slow_seconds, fast_seconds, resamples=RESAMPLES)
-    return Estimate(p50[0] / p50[1], *interval)
+class Calls(NamedTuple):
+    """The seconds of a system's calls, in the order of the query ids.
+
+    Attributes:
+        query_ids: of all queries that were timed, sorted.
+        seconds: by query, (n_queries, repeats) as in `seconds_by_query`.
+        median: over all calls.
+    """
+
+    query_ids: list[str]
+    seconds: NDArray[np.float64]
+    median: float
+
+    @classmethod
+    def of(cls, rows: Sequence[QueryRow]) -> Calls:
+        """Keep what a comparison of two systems needs of their rows."""
+        ordered = sorted(rows, key=lambda row: row.query_id)
+        median = float(np.median([row.total_seconds for row in rows]))
+        return cls(sorted({row.query_id for row in rows}), seconds_by_query(ordered), median)
+
+
+def speedup(slow: Calls, fast: Calls) -> Estimate:
+    """Return the ratio of two p50; with an interval where both are of the same queries."""
+    ratio = slow.median / fast.median
+    if slow.query_ids != fast.query_ids:
+        return Estimate(ratio)
+    return Estimate(ratio, *bootstrap_ratio_interval(slow.seconds, fast.seconds, resamples=RESAMPLES))
 
 
 def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
@@ -202,17 +220,18 @@ def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
     return counts, queries
 
 
-def query_seconds(rows: Sequence[QueryRow]) -> dict[str, float]:
-    """Mean total per query over its repeats."""
+def query_seconds(rows: Sequence[QueryRow]) -> ByQuery:
+    """Return the mean total of each query over its repeats."""
     totals: dict[str, list[float]] = {}
     for row in rows:
         totals.setdefault(row.query_id, []).append(row.total_seconds)
-    return {query_id: sum(values) / len(values) for query_id, values in totals.items()}
+    means = np.array([sum(values) / len(values) for values in totals.values()], dtype=np.float64)
+    return ByQuery({query_id: place for place, query_id in enumerate(totals)}, means)
 
 
 def about_noise(systems: Sequence[SystemResult]) -> str:
     """How quiet the machine was, by the identity control; "" where none ran."""
-    noises = {system.label: system.noise for system in systems if system.noise is not None}
+    noises = {system.label: system.timing.noise for system in systems if system.timing.noise is not None}
     if not noises:
         return ""
     quiet, loud = min(noises, key=noises.__getitem__), max(noises, key=noises.__getitem__)

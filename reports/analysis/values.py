@@ -1,6 +1,6 @@
-"""What a report knows: frozen values, all numbers final, so that templates and writers do no arithmetic.
+"""The frozen values of a report; all numbers are final, so that templates and writers do no arithmetic.
 
-`reports.analysis.context` fills them from result folders. Seconds stay seconds here; columns choose units.
+`reports.analysis.context` fills them from result folders. Times are in seconds here; columns choose units.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.candidates.frozen import Pool
+    from reports.analysis.by_query import ByQuery
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
@@ -101,29 +102,107 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a system ranks; all mappings are empty where nothing is judged.
+
+    Attributes:
+        estimates: by measure, the mean over the judged queries with its interval.
+        spread: by measure, the standard deviation over replicates; empty without replicates.
+        against: by measure, the comparison with the group's baseline.
+        per_query: by measure and query id; of replicates, their mean.
+        tops: by query id, the head of the ranking as 0-based ranks of the first stage.
+        by_depth: the headline measure had only so many candidates been reranked; for imported runs only.
+        tied_queries: queries of the first repeat in which one of the first ten ranks ties with the next rank.
+        unstable: number of queries that a later repeat ranked differently.
+    """
+
+    estimates: Mapping[str, Estimate]
+    spread: Mapping[str, float]
+    against: Mapping[str, Comparison]
+    per_query: Mapping[str, ByQuery]
+    tops: Mapping[str, tuple[int, ...]]
+    by_depth: Mapping[int, float]
+    tied_queries: int
+    unstable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where a system's time goes.
+
+    Attributes:
+        latency: None where nothing was measured.
+        speedup: the p50 of the group's `reference` divided by this one; for rerankers only.
+        stages: mean seconds per query, in the order of the vocabulary.
+        parts: of a fusion or a cascade, its rerankers in order; the system's own stages are their sums.
+        query_seconds: by query id, the mean over repeats.
+        noise: how far the slow calls of the identity control that ran alongside lay above its median.
+    """
+
+    latency: Latency | None
+    speedup: Estimate | None
+    stages: tuple[Stage, ...]
+    parts: tuple[Part, ...]
+    query_seconds: Mapping[str, float]
+    noise: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a query takes apart from time.
+
+    Attributes:
+        counts: by name, means per query: windows, calls, tokens, dollars, joules, FLOPs, bytes.
+        operations: FLOPs, bytes and utilisation by stage.
+        faults: output faults by kind, summed over the first repeat.
+        faulty_queries: number of queries with at least one fault.
+        longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
+    """
+
+    counts: Mapping[str, float]
+    operations: tuple[StageOperations, ...]
+    faults: Mapping[str, int]
+    faulty_queries: int
+    longest_prompt: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a system's results come from.
+
+    Attributes:
+        options: as the experiment gives them; of replicates, without the seed.
+        described: models, revisions and the like, as the reranker describes itself.
+        hardware: one line for each kind of machine that measured the system.
+        hosts: digests of the names of the machines that measured it.
+        co_runners: labels of systems that ran on one of them at the same time.
+        slowed_by: reasons why GPUs ran slower than they could.
+    """
+
+    cell: str
+    folder: str
+    options: Mapping[str, Any]
+    described: Mapping[str, Any]
+    hardware: tuple[str, ...]
+    hosts: tuple[str, ...]
+    co_runners: tuple[str, ...]
+    slowed_by: tuple[str, ...]
+    load_seconds: float | None
+    peak_device_bytes: int | None
+    peak_host_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SystemResult:
     """One system of a group: one cell, or one for each of several seeds.
 
     Attributes:
-        place: position in the folders, so that what an experiment names first comes first.
+        place: position in the folders, so that the experiment's order can be kept.
         label: unique in the group; `name` is the experiment's own, which several folders may share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
-        replicates: the number of its seeds; `spread` is the standard deviation of each measure over them.
-        unstable: queries that a later repeat ranked differently.
-        parts: of a fusion or a cascade, in its order; its own stages are their sums and its own work.
-        longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
-        work: mean count per query of windows, LLM calls, tokens and the like; of joules, FLOPs and bytes too.
-        faults: output faults by kind, summed over the first repeat; `faulty_queries` had at least one.
-        tied_queries: queries of the first repeat in which one of the first ten ranks ties with the next rank.
-        speedup: the p50 of the group's `reference` divided by this one; None but for rerankers.
-        tops: by query id, the head of the ranking as 0-based ranks of the first stage.
-        by_depth: the headline measure had only so many candidates been reranked; of imported runs alone.
-        query_seconds: by query id, the mean over repeats.
-        noise: how far the slow calls of the identity control that ran alongside lay above its usual ones.
-        slowed_by: why GPUs ran slower than they could.
-        hardware: one line for each kind of machine that measured this cell.
-        hosts: digests of the names of the machines that measured it.
-        co_runners: labels of systems that ran on one of them at the same time.
+        notice: a footnote for its rows.
+        replicates: number of seeds.
+        measured_queries: over all seeds.
     """
 
     place: int
@@ -131,41 +210,15 @@ class SystemResult:
     name: str
     reranker: str
     role: Role
-    cell: str
-    folder: str
     status: str
     error: str | None
     notice: str | None
     replicates: int
-    quality: Mapping[str, Estimate]
-    spread: Mapping[str, float]
-    against: Mapping[str, Comparison]
-    per_query: Mapping[str, Mapping[str, float]]
-    latency: Latency | None
-    speedup: Estimate | None
-    stages: tuple[Stage, ...]
-    parts: tuple[Part, ...]
-    longest_prompt: float | None
-    work: Mapping[str, float]
-    operations: tuple[StageOperations, ...]
-    faults: Mapping[str, int]
-    faulty_queries: int
-    tied_queries: int
     measured_queries: int
-    unstable: int
-    tops: Mapping[str, tuple[int, ...]]
-    by_depth: Mapping[int, float]
-    query_seconds: Mapping[str, float]
-    load_seconds: float | None
-    peak_device_bytes: int | None
-    peak_host_bytes: int | None
-    noise: float | None
-    slowed_by: tuple[str, ...]
-    hardware: tuple[str, ...]
-    hosts: tuple[str, ...]
-    co_runners: tuple[str, ...]
-    options: Mapping[str, Any]
-    described: Mapping[str, Any]
+    quality: Quality
+    timing: Timing
+    work: Work
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +229,9 @@ class Group:
         systems: best headline measure first; controls after them; failed cells last.
         baseline: label that differences and tests refer to; None where nothing can be compared.
         reference: label that speed-ups refer to, by default the slowest; None without latencies.
-        before: mean seconds per query of `retrieve` and `fetch`, shared by all systems, in no latency.
-        warnings: what a reader must know before comparing rows.
+        before: mean seconds per query of `retrieve` and `fetch`; all systems share them, no latency has them.
+        warnings: caveats to read before comparing rows.
+        findings: the summary, most important sentence first.
     """
 
     key: str
@@ -203,7 +257,9 @@ class Group:
     @property
     def hardware(self) -> str:
         """The machine that measured all latencies; "" without latencies, or where there were several."""
-        machines = {machine for one in self.systems if one.latency for machine in one.hardware}
+        machines = {
+            machine for one in self.systems if one.timing.latency for machine in one.provenance.hardware
+        }
         return machines.pop() if len(machines) == 1 else ""
 
     def system(self, label: str) -> SystemResult:

@@ -27,7 +27,7 @@ def quality_curve(factor: Factor, look: Look) -> Spec | None:
     values = [
         {**_named(factor, point, name), "y": estimate.value, "low": estimate.low, "high": estimate.high}
         for name, point in _points(factor)
-        if (estimate := point.system.quality.get(measure))
+        if (estimate := point.system.quality.estimates.get(measure))
     ]
     written = [{**value, "written": fixed(value["y"], 4)} for value in values]
     return _lines(factor, f"{measure} by {factor.name}", measure, written, look, is_log=False)
@@ -38,8 +38,8 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
     values = [
         {**_named(factor, point, name), "y": milliseconds, "written": f"{significant(milliseconds)} ms"}
         for name, point in _points(factor)
-        if point.system.latency
-        for milliseconds in [MILLISECONDS * point.system.latency.p50.value]
+        if point.system.timing.latency
+        for milliseconds in [MILLISECONDS * point.system.timing.latency.p50.value]
     ]
     title = "Median latency per query (ms, log scale)"
     return _lines(factor, f"Median latency by {factor.name}", title, values, look, is_log=True)

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 def depth_trade_off(group: Group, look: Look) -> Spec | None:
     """Quality against the number of candidates reranked, for imported runs, whose latency nobody measured."""
-    shown = [system for system in group.systems if system.by_depth]
+    shown = [system for system in group.systems if system.quality.by_depth]
     if not shown:
         return None
     measure = group.headline
     points: list[Spec] = [
         {"name": system.label, "x": depth, "y": value, "written": fixed(value, 4)}
         for system in shown
-        for depth, value in system.by_depth.items()
+        for depth, value in system.quality.by_depth.items()
     ]
     front = pareto_points([(point["x"], point["y"]) for point in points])
     for point in points:
         point["front"] = (point["x"], point["y"]) in front
         point["place"] = "on the Pareto front" if point["front"] else "another is as cheap and better"
     level = [
-        {"y": system.quality[measure].value, "written": system.label}
+        {"y": system.quality.estimates[measure].value, "written": system.label}
         for system in group.systems
-        if system.role == "first_stage" and measure in system.quality
+        if system.role == "first_stage" and measure in system.quality.estimates
     ]
     x = level_axis("Candidates reranked", [point["x"] for point in points])
     y = quality_axis(measure)

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 def distribution(group: Group, look: Look) -> Spec | None:
     """Latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median, ring at 99 %."""
-    shown = [system for system in group.systems if system.role == "reranker" and system.latency]
+    shown = [system for system in group.systems if system.role == "reranker" and system.timing.latency]
     named = named_rows([system.label for system in shown], look)
     rows: list[Spec] = []
     for system in shown:
-        if system.latency:
-            levels = {name: MILLISECONDS * seconds for name, seconds in system.latency.quantiles.items()}
+        if system.timing.latency:
+            levels = {
+                name: MILLISECONDS * seconds for name, seconds in system.timing.latency.quantiles.items()
+            }
             written = {f"{name}_text": f"{significant(value)} ms" for name, value in levels.items()}
             rows.append({"name": system.label, "row": named[system.label], **levels, **written})
     if not rows:

@@ -36,7 +36,7 @@ _VISIBLE = 2.0  # pixels, of which the edge takes one
 
 def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     """Mean time per query by stage: in milliseconds, or as a share of the total. None without timings."""
-    shown = [system for system in group.systems if system.role == "reranker" and system.stages]
+    shown = [system for system in group.systems if system.role == "reranker" and system.timing.stages]
     if not shown:
         return None
     rows = named_rows([system.label for system in shown], look)
@@ -99,7 +99,7 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
 
 
 def _total(system: SystemResult, rows: Mapping[str, str]) -> Spec:
-    milliseconds = MILLISECONDS * sum(stage.seconds for stage in system.stages)
+    milliseconds = MILLISECONDS * sum(stage.seconds for stage in system.timing.stages)
     return {"row": rows[system.label], "end": milliseconds, "written": f"{significant(milliseconds)} ms"}
 
 
@@ -114,11 +114,11 @@ def _end(totals: Sequence[Spec], look: Look) -> float:
 
 def _parts(systems: Sequence[SystemResult], rows: Mapping[str, str], share: bool, look: Look) -> list[Spec]:
     """All stages of all systems but those too short to be seen, which the table of the numbers has."""
-    longest = max(stage.seconds / stage.share for s in systems for stage in s.stages if stage.share)
+    longest = max(stage.seconds / stage.share for s in systems for stage in s.timing.stages if stage.share)
     parts: list[Spec] = []
     for system in systems:
         end = 0.0
-        for stage in system.stages:
+        for stage in system.timing.stages:
             start, end = end, end + (stage.share if share else stage.seconds * MILLISECONDS)
             pixels = _BARS * look.room * (stage.share if share else stage.seconds / longest)
             if pixels < _VISIBLE:

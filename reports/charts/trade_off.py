@@ -20,15 +20,22 @@ def trade_off(group: Group, look: Look) -> Spec | None:
     None where no reranker has both numbers.
     """
     measure = group.headline
-    shown = [s for s in group.systems if s.role == "reranker" and s.latency and measure in s.quality]
+    shown = [
+        s
+        for s in group.systems
+        if s.role == "reranker" and s.timing.latency and measure in s.quality.estimates
+    ]
     if not shown:
         return None
     front = pareto(shown, measure)
     points = [_point(system, measure, system in front) for system in shown]
     level = [
-        {"y": s.quality[measure].value, "written": f"{s.label}, {fixed(s.quality[measure].value, 3)}"}
+        {
+            "y": s.quality.estimates[measure].value,
+            "written": f"{s.label}, {fixed(s.quality.estimates[measure].value, 3)}",
+        }
         for s in group.systems
-        if s.role == "first_stage" and measure in s.quality
+        if s.role == "first_stage" and measure in s.quality.estimates
     ]
     x = log_axis("x", "Median latency per query (ms, log scale)", [point["x"] for point in points])
     ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
@@ -53,8 +60,10 @@ def trade_off(group: Group, look: Look) -> Spec | None:
 
 def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
     """The systems that no other beats in both the measure and p50, fastest first."""
-    front = pareto_points([(_p50(system), system.quality[measure].value) for system in systems])
-    by_point = {(_p50(system), system.quality[measure].value): system for system in reversed(systems)}
+    front = pareto_points([(_p50(system), system.quality.estimates[measure].value) for system in systems])
+    by_point = {
+        (_p50(system), system.quality.estimates[measure].value): system for system in reversed(systems)
+    }
     return [by_point[point] for point in front]
 
 
@@ -68,11 +77,11 @@ def pareto_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, fl
 
 
 def _p50(system: SystemResult) -> float:
-    return system.latency.p50.value if system.latency else 0.0
+    return system.timing.latency.p50.value if system.timing.latency else 0.0
 
 
 def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
-    quality = system.quality[measure]
+    quality = system.quality.estimates[measure]
     low, high = quality.low or 0.0, quality.high or 0.0
     milliseconds = MILLISECONDS * _p50(system)
     return {

@@ -11,19 +11,18 @@ import io
 from typing import TYPE_CHECKING
 from unicodedata import category, normalize
 
-from reports.tables.by_name import tables
-
 if TYPE_CHECKING:
-    from reports.analysis.values import Context
-    from reports.tables.cells import Line
+    from collections.abc import Sequence
+
+    from reports.tables.cells import Line, Table
 
 _SIGNS = ("=", "+", "-", "@")
 _CONTROLS = ("\t", "\r", "\n")
 
 
-def render(context: Context, layout: str = "headline") -> str:
-    """All tables of a layout, one under the other."""
-    found = [_defused(line) for one in tables(context, layout) for line in one.lines()]
+def render(tables: Sequence[Table]) -> str:
+    """Write tables one under the other."""
+    found = [_defused(line) for table in tables for line in table.lines()]
     out = io.StringIO()
     writer = csv.DictWriter(
         out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"

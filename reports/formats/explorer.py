@@ -55,8 +55,10 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     """
     systems = _done(group)
     pool = group.pool
-    values = [system.per_query.get(group.headline, {}) for system in systems]
-    tops = [[system.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems]
+    values = [system.quality.per_query.get(group.headline, {}) for system in systems]
+    tops = [
+        [system.quality.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems
+    ]
     counts = pool.candidates.counts
     letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
     passages = {
@@ -79,7 +81,10 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
             sum(grade > 0 for grade in pool.qrels.get(query_id, {}).values()) for query_id in pool.queries
         ],
         "values": [[_units(by_query.get(query_id)) for query_id in pool.queries] for by_query in values],
-        "ms": [[_milliseconds(s.query_seconds.get(query_id)) for query_id in pool.queries] for s in systems],
+        "ms": [
+            [_milliseconds(s.timing.query_seconds.get(query_id)) for query_id in pool.queries]
+            for s in systems
+        ],
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
             [pool.qrels.get(query_id, {}).get(passage.doc_id) for passage in found]

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
-from reports.analysis import ablation, published, timing
+from reports.analysis import ablation, timing
 from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.depth import depth_trade_off
@@ -28,9 +28,8 @@ from reports.charts.thinking import thinking_curve
 from reports.charts.trade_off import trade_off
 from reports.formats import csv as csv_table
 from reports.formats import explorer, latex, markdown, numbers
-from reports.tables import grouped, matrices
-from reports.tables.by_name import tables
-from reports.tables.layouts import LAYOUTS
+from reports.tables.by_name import Tables
+from reports.tables.registry import LAYOUTS
 from rerankers.files.writing import is_written_directly, replace_file
 from rerankers.interface import FAULTS
 from rerankers.text.redaction import without_secrets
@@ -40,11 +39,22 @@ if TYPE_CHECKING:
 
     from reports.analysis.values import Context, Group
     from reports.charts.look import Look, Spec
+    from reports.tables.cells import Table
 
     Drawn = dict[str, Spec | None]
 
 PAIRED_SYSTEMS = 12
 """Up to so many systems the page compares every pair; more make a matrix that nobody reads."""
+
+WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "tex": latex.render,
+    "md": markdown.render,
+    "csv": csv_table.render,
+}
+"""Formats of the tables beside the page, by the suffix of their files."""
+
+GROUPED = ("headline", "stages", "costs", "operations", "published")
+"""Layouts that the page shows group by group."""
 
 SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
 
@@ -62,19 +72,25 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
         StoreError: a result folder is damaged.
     """
     context = build([read_results(folder) for folder in folders], baseline)
+    tables = Tables(context)
     page = out or Path(folders[0]) / "report.html"
     if is_written_directly(page):
-        replace_file(page, render(context))
+        replace_file(page, render(context, tables))
         return page
     page.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(page, without_secrets(render(context)))
-    _write_tables(context, page.with_name(f"{page.stem}-tables"))
+    replace_file(page, without_secrets(render(context, tables)))
+    _write_tables(tables, page.with_name(f"{page.stem}-tables"))
     _write_figures(context, page.with_name(f"{page.stem}-figures"))
     return page
 
 
-def render(context: Context) -> str:
-    """The whole page as text."""
+def render(context: Context, tables: Tables | None = None) -> str:
+    """Return the whole page.
+
+    Args:
+        context: what the page is about.
+        tables: of the context, where some of them are needed elsewhere too.
+    """
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -90,13 +106,13 @@ def render(context: Context) -> str:
         "p_value": numbers.p_value,
         "significant": numbers.significant,
     }
-    with ThreadPoolExecutor(1) as aside:  # bundling takes seconds, and Python does not wait for it
+    with ThreadPoolExecutor(1) as aside:  # bundling takes seconds, in which Python is free
         vega = aside.submit(_vega)
-        shown = _shown(context)
+        parts = _parts(context, tables or Tables(context))
     scripts = [vega.result(), _safe_script("\n".join(map(_source, SCRIPTS)))]
     return environment.get_template("page.html.j2").render(
         context=context,
-        **shown,
+        **parts,
         style=_source("style.css") + _source("explorer.css"),
         scripts=scripts,
         policy=_policy(scripts),
@@ -104,22 +120,16 @@ def render(context: Context) -> str:
     )
 
 
-def _shown(context: Context) -> dict[str, Any]:
-    """Tables, charts and what the explorer unpacks, most of them by group."""
+def _parts(context: Context, tables: Tables) -> dict[str, Any]:
+    """Return tables, charts and the data of the explorer, most of them by group."""
+    paired = {group.key for group in context.groups if 2 < len(group.systems) <= PAIRED_SYSTEMS}
+    compared = tables.by_group("significance") if paired else {}
     return {
-        "headline": {group.key: grouped.table(group, "headline") for group in context.groups},
-        "stages": {group.key: grouped.table(group, "stages") for group in context.groups},
-        "costs": {group.key: grouped.table(group, "costs") for group in context.groups},
-        "operations": {group.key: grouped.table(group, "operations") for group in context.groups},
+        **{name: tables.by_group(name) for name in GROUPED},
+        "significance": {key: table for key, table in compared.items() if key in paired},
         "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
-        "significance": {
-            group.key: matrices.significance(group)
-            for group in context.groups
-            if 2 < len(group.systems) <= PAIRED_SYSTEMS
-        },
-        "published": {group.key: table for group in context.groups for table in published.tables(group)},
-        "datasets": matrices.datasets(context) if len(context.groups) > 1 else [],
-        "ablations": _ablations(context),
+        "datasets": tables["datasets"] if len(context.groups) > 1 else [],
+        "ablations": _ablations(context, tables["ablation"]),
         "charts": {group.key: _charts(group) for group in context.groups},
         "packed": {key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
     }
@@ -134,11 +144,11 @@ def _drawn(draw: Callable[[Any, Look], Spec | None], shown: object) -> Drawn:
     return {"wide": draw(shown, PAGE), "narrow": draw(shown, PHONE)}
 
 
-def _ablations(context: Context) -> list[dict[str, Any]]:
-    """By factor its table and its curves."""
+def _ablations(context: Context, tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """Return the table and the curves of each factor."""
     return [
         {"table": table, "quality": _drawn(quality_curve, factor), "latency": _drawn(latency_curve, factor)}
-        for factor, table in zip(ablation.factors(context), ablation.tables(context), strict=True)
+        for factor, table in zip(ablation.factors(context), tables, strict=True)
     ]
 
 
@@ -189,12 +199,12 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _write_tables(context: Context, folder: Path) -> None:
+def _write_tables(tables: Tables, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    writers: dict[str, Any] = {"tex": latex.render, "md": markdown.render, "csv": csv_table.render}
-    for layout in (layout for layout in LAYOUTS if tables(context, layout)):
-        for suffix, write in writers.items():
-            replace_file(folder / f"{layout}.{suffix}", without_secrets(write(context, layout)))
+    for layout in LAYOUTS:
+        if tables[layout]:
+            for suffix, write in WRITERS.items():
+                replace_file(folder / f"{layout}.{suffix}", without_secrets(write(tables[layout])))
 
 
 def _write_figures(context: Context, folder: Path) -> None:

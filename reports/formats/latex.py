@@ -14,12 +14,9 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from reports.tables.by_name import tables
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.analysis.values import Context
     from reports.tables.cells import Cell, Row, Table
 
 _WRITTEN = {
@@ -62,9 +59,14 @@ _SETUP = r"\sisetup{mode=text, reset-text-series=false, retain-explicit-plus, gr
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # \width: of what is in it
 
 
-def render(context: Context, layout: str = "headline") -> str:
-    """All tables of a layout, one under the other."""
-    return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
+def render(tables: Sequence[Table]) -> str:
+    """Write tables one under the other, without the columns that are details."""
+    return "\n".join(
+        _render(narrow)
+        for table in tables
+        for narrow in [table.without_details()]
+        if narrow.columns or not table.columns
+    )
 
 
 def escape(text: str) -> str:

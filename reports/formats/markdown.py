@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.tables.by_name import tables
 from reports.tables.cells import CHANGES
 
 if TYPE_CHECKING:
-    from reports.analysis.values import Context
+    from collections.abc import Sequence
+
     from reports.tables.cells import Cell, Row, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
 
 
-def render(context: Context, layout: str = "headline") -> str:
-    """All tables of a layout, one under the other."""
-    return "\n".join(_render(one) for one in tables(context, layout, narrow=True))
+def render(tables: Sequence[Table]) -> str:
+    """Write tables one under the other, without the columns that are details."""
+    return "\n".join(
+        _render(narrow)
+        for table in tables
+        for narrow in [table.without_details()]
+        if narrow.columns or not table.columns
+    )
 
 
 def escape(text: str) -> str:

@@ -1,52 +1,73 @@
-"""Tables by name, from a context or straight from result folders.
+"""Tables by the name of their layout: the registry's, or columns in a list.
 
-Layouts: `headline`, `stages`, `costs` and `operations` make a table for each group, as does a list of column
-names; `datasets` puts the headline measure of all groups side by side; `significance` compares every pair of
-systems of a group; `ablation` makes a table for each setting that takes several values; `published` lists
-others' figures on the same data, `reproduction` those that a system here reproduces, or should.
+Any measure of ir_measures is a column, whether or not the experiment asked for it.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.measures import expand
 from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
-from reports.analysis import ablation, published
 from reports.analysis.context import build
-from reports.tables import grouped, matrices
-from reports.tables.columns import COLUMNS
-from reports.tables.layouts import LAYOUTS
+from reports.formats import csv, latex, markdown
+from reports.tables import grouped
+from reports.tables.columns import COLUMNS, known_columns
+from reports.tables.registry import LAYOUTS, UnknownLayoutError
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reports.analysis.values import Context
+    from reports.analysis.values import Context, Group
     from reports.tables.cells import Table
 
-FORMATS = ("latex", "markdown", "csv")
-
-_NEEDED = {
-    "stages": "nobody measured a latency",
-    "costs": "nobody measured what a query takes",
-    "operations": "nobody counted operations; set count_operations in the experiment file",
-    "ablation": "no option, first stage or depth takes two values while all else stays",
-    "published": "no published figures are known for these datasets; see reports/published/",
-    "reproduction": "no system here is one whose figures on these datasets are known; see reports/published/",
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "latex": latex.render,
+    "markdown": markdown.render,
+    "csv": csv.render,
 }
 
 
+class Tables:
+    """The tables of a context by layout, each built once, when first asked for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._built: dict[str, list[Table]] = {}
+
+    def __getitem__(self, layout: str) -> list[Table]:
+        if layout not in self._built:
+            self._built[layout] = tables(self._context, layout)
+        return self._built[layout]
+
+    def by_group(self, layout: str) -> dict[str, Table]:
+        """Return a layout's tables by the key of the group that each is about."""
+        return {table.group: table for table in self[layout]}
+
+
+def tables(context: Context, layout: str) -> list[Table]:
+    """Build the tables of a layout; none where there is nothing to show.
+
+    Raises:
+        UnknownLayoutError: neither a layout nor a column.
+        UnknownNameError: an unknown column in a list.
+    """
+    if layout in LAYOUTS:
+        return LAYOUTS[layout].load()(context)
+    built = [grouped.table(group, "columns", _columns(group, layout), "Results") for group in context.groups]
+    return [table for table in built if table.columns]
+
+
 def table(folders: Sequence[Path], format: str, layout: str = "headline", baseline: str | None = None) -> str:  # noqa: A002 - the command line's own word
-    """Paper-ready tables of result folders; what CSV has no room for, its warnings, goes to standard error.
+    """Return paper-ready tables of result folders; warnings of CSV tables go to standard error.
 
     Args:
         folders: result folders.
         format: one of `FORMATS`.
-        layout: one of `LAYOUTS`, or column names separated by commas; any measure of ir_measures is one.
+        layout: one of `LAYOUTS`, or column names separated by commas.
         baseline: label of the system that tests refer to.
 
     Raises:
@@ -55,40 +76,26 @@ def table(folders: Sequence[Path], format: str, layout: str = "headline", baseli
     if format not in FORMATS:
         raise UnknownNameError("table format", format, FORMATS)
     layout = _spelled(layout)
-    context = build([read_results(folder) for folder in folders], baseline, _measures(layout))
-    found = tables(context, layout)
-    if not found:
-        raise InputError(
-            f"nothing here for the layout {layout!r}: {_NEEDED.get(layout, 'no judged queries')}"
-        )
+    built = tables(build([read_results(folder) for folder in folders], baseline, _measures(layout)), layout)
+    if not built:
+        reason = LAYOUTS[layout].needs if layout in LAYOUTS else "no cell can be read"
+        raise InputError(f"nothing here for the layout {layout!r}: {reason}")
     if format == "csv":
-        for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
+        for warning in dict.fromkeys(warning for one in built for warning in one.warnings):
             say(warning)
-    text: str = importlib.import_module(f"reports.formats.{format}").render(context, layout)
-    return text
+    return FORMATS[format](built)
 
 
-def tables(context: Context, layout: str, *, narrow: bool = False) -> list[Table]:
-    """A layout's tables; `narrow` leaves out the columns that are details.
-
-    Raises:
-        UnknownLayoutError: neither a layout nor a column.
-        UnknownNameError: an unknown column in a list.
-    """
-    if layout == "datasets":
-        return matrices.datasets(context)
-    if layout == "significance":
-        return [matrices.significance(group) for group in context.groups if group.pool.qrels]
-    if layout == "ablation":
-        return ablation.tables(context)
-    if layout in ("published", "reproduction"):
-        return [one for group in context.groups for one in published.tables(group, layout)]
-    found = [grouped.table(group, layout, narrow=narrow) for group in context.groups]
-    return [one for one in found if one.columns or layout == "headline"]
+def _columns(group: Group, layout: str) -> list[str]:
+    names = [name.strip() for name in layout.split(",")]
+    known = known_columns(group)
+    if len(names) == 1 and layout not in known:
+        raise UnknownLayoutError(layout, known)
+    return names
 
 
 def _spelled(layout: str) -> str:
-    """A list of columns with its measures as ir_measures prints them; other names stay as they are."""
+    """Return a list of columns with its measures as ir_measures prints them; other names stay as they are."""
     if layout in LAYOUTS:
         return layout
     names: list[str] = []
@@ -98,7 +105,7 @@ def _spelled(layout: str) -> str:
 
 
 def _measures(layout: str) -> list[str]:
-    """The measures that a list of columns names; what is no measure is left for the layout to refuse."""
+    """Return the measures among a list of columns; the layout refuses the names that are neither."""
     found = []
     for name in () if layout in LAYOUTS else map(str.strip, layout.split(",")):
         try:

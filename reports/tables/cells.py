@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pandas import DataFrame
 
-    from reports.analysis.values import Role
+    from reports.analysis.values import Role, SystemResult
 
 Mark = Literal["", "best", "second"]
 Change = Literal["", "better", "worse"]
@@ -25,9 +25,12 @@ CHANGES = {"": "", "better": " ▲", "worse": " ▼"}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A column's heading; `section` is the heading that neighbouring columns share.
+    """A column's heading.
 
-    `number` names a column that stands for the row of the same title, where there is no room for the title.
+    Attributes:
+        section: the heading over neighbouring columns.
+        number: stands for the row of the same title, in formats without room for the title.
+        is_detail: whether LaTeX and Markdown, whose pages are narrow, leave the column out.
     """
 
     name: str
@@ -36,6 +39,15 @@ class Head:
     meaning: str
     unit: str = ""
     number: str = ""
+    is_detail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence of a legend; it is left out where none of its columns is there. Without columns it stays."""
+
+    text: str
+    columns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system; `notes` are the letters of the footnotes that concern it, `replicates` its seeds."""
+    """One system.
+
+    Attributes:
+        notes: letters of the footnotes that concern it.
+        replicates: number of its seeds.
+    """
 
     label: str
     role: Role
@@ -84,9 +101,22 @@ class Row:
     cells: tuple[Cell, ...]
     replicates: int = 1
 
+    @classmethod
+    def of(cls, system: SystemResult, cells: Iterable[Cell], letters: Mapping[str, str] | None = None) -> Row:
+        """Make the row of a system, with the footnote of its notice if `letters` has one."""
+        return cls(
+            label=system.label,
+            role=system.role,
+            reranker=system.reranker,
+            status=system.status,
+            notes=(letters[system.notice],) if letters and system.notice else (),
+            cells=tuple(cells),
+            replicates=system.replicates,
+        )
+
     @property
     def name(self) -> str:
-        """The label, and how many seeds there are if there are several."""
+        """The label, with the number of seeds if there are several."""
         return self.label if self.replicates == 1 else f"{self.label} ({self.replicates} seeds)"
 
 
@@ -98,8 +128,9 @@ class Table:
         name: identifier for labels and anchors.
         about: what all rows share, such as the dataset; leading columns of a CSV.
         footnotes: text by letter.
-        legend: what marks, intervals and tests mean.
-        warnings: what a reader must know before comparing rows.
+        notes: what tests and columns mean.
+        warnings: caveats to read before comparing rows.
+        group: key of the group that it is about; "" where it is about several.
     """
 
     name: str
@@ -107,9 +138,28 @@ class Table:
     about: Mapping[str, str | int]
     columns: tuple[Head, ...]
     rows: tuple[Row, ...]
-    footnotes: tuple[tuple[str, str], ...]
-    legend: tuple[str, ...]
-    warnings: tuple[str, ...]
+    footnotes: tuple[tuple[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
+    warnings: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def legend(self) -> tuple[str, ...]:
+        """What marks, intervals, tests and columns mean."""
+        marks = {cell.mark for row in self.rows for cell in row.cells}
+        names = {head.name for head in self.columns}
+        marked = "Best bold, second underlined" if "second" in marks else "Best bold"
+        shown = [note.text for note in self.notes if not note.columns or note.columns & names]
+        return (*([marked] if "best" in marks else []), *shown)
+
+    def without_details(self) -> Table:
+        """Return the table without the columns that are details, for narrow pages."""
+        places = [place for place, head in enumerate(self.columns) if not head.is_detail]
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in places),
+            rows=tuple(replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows),
+        )
 
     def _repr_html_(self) -> str:
         """How a notebook shows the table."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from reports.analysis.timing import STAGE_ORDER
@@ -54,7 +55,7 @@ def column(name: str, group: Group) -> Column:
         return COLUMNS[name]
     if family in ("stage", "share") and stage in STAGE_ORDER:
         return _stage(family, stage)
-    if family in _OPERATIONS and stage in STAGE_ORDER:
+    if family in OPERATIONS and stage in STAGE_ORDER:
         return _operations(family, stage)
     if name in group.measures:
         return _measure(name)
@@ -63,7 +64,7 @@ def column(name: str, group: Group) -> Column:
 
 def known_columns(group: Group) -> list[str]:
     """Every column name that means something for a group."""
-    by_stage = ("stage", "share", *_OPERATIONS)
+    by_stage = ("stage", "share", *OPERATIONS)
     stages = [f"{family}:{stage}" for family in by_stage for stage in STAGE_ORDER]
     return [*group.measures, *COLUMNS, *stages]
 
@@ -71,18 +72,22 @@ def known_columns(group: Group) -> list[str]:
 def _measure(name: str) -> Column:
     if name.startswith("Judged"):
         head = Head(name, name, "Effectiveness", "share of the passages ranked that high which were judged")
-        return Column(head, lambda system: system.quality.get(name), percent)
+        return Column(head, lambda system: system.quality.estimates.get(name), percent)
     meaning = f"{name}, mean over all judged queries; a query without a ranking counts 0"
     head = Head(name, name, "Effectiveness", meaning)
-    return Column(head, lambda system: system.quality.get(name), partial(fixed, decimals=4), "higher")
+    return Column(
+        head, lambda system: system.quality.estimates.get(name), partial(fixed, decimals=4), "higher"
+    )
 
 
 def _stage(family: str, stage: str) -> Column:
     def milliseconds(system: SystemResult) -> Estimate | None:
-        return next((Estimate(s.seconds * MILLISECONDS) for s in system.stages if s.name == stage), None)
+        return next(
+            (Estimate(s.seconds * MILLISECONDS) for s in system.timing.stages if s.name == stage), None
+        )
 
     def share(system: SystemResult) -> Estimate | None:
-        return next((Estimate(s.share) for s in system.stages if s.name == stage), None)
+        return next((Estimate(s.share) for s in system.timing.stages if s.name == stage), None)
 
     if family == "stage":
         head = Head(f"stage:{stage}", stage, "Stages, mean per query", f"mean time in {stage}", "ms")
@@ -92,10 +97,10 @@ def _stage(family: str, stage: str) -> Column:
 
 
 def _operations(family: str, stage: str) -> Column:
-    title, unit, divisor, meaning = _OPERATIONS[family]
+    title, unit, divisor, meaning = OPERATIONS[family]
 
     def read(system: SystemResult) -> Estimate | None:
-        found = next((getattr(one, family) for one in system.operations if one.name == stage), None)
+        found = next((getattr(one, family) for one in system.work.operations if one.name == stage), None)
         return None if found is None else Estimate(found / divisor)
 
     head = Head(f"{family}:{stage}", stage, title, f"{meaning} in {stage}", unit)
@@ -104,9 +109,9 @@ def _operations(family: str, stage: str) -> Column:
 
 def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
     def read(system: SystemResult) -> Estimate | None:
-        if system.latency is None:
+        if system.timing.latency is None:
             return None
-        seconds: Estimate = getattr(system.latency, name)
+        seconds: Estimate = getattr(system.timing.latency, name)
         low, high = seconds.low, seconds.high
         return Estimate(
             seconds.value * MILLISECONDS,
@@ -118,41 +123,41 @@ def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
 
 
 def _work(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
-    return lambda system: Estimate(system.work[name] / divisor) if name in system.work else None
+    return lambda system: Estimate(system.work.counts[name] / divisor) if name in system.work.counts else None
 
 
 def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
     def read(system: SystemResult) -> Estimate | None:
-        value: float | None = getattr(system, name)
+        value: float | None = attrgetter(name)(system)
         return None if value is None else Estimate(value / divisor)
 
     return read
 
 
 def _mean_stage(system: SystemResult, name: str) -> float | None:
-    return next((stage.seconds for stage in system.stages if stage.name == name), None)
+    return next((stage.seconds for stage in system.timing.stages if stage.name == name), None)
 
 
 def _first_token(system: SystemResult) -> Estimate | None:
-    seconds, calls = _mean_stage(system, "prefill"), system.work.get("llm_calls")
+    seconds, calls = _mean_stage(system, "prefill"), system.work.counts.get("llm_calls")
     return Estimate(seconds / calls * MILLISECONDS) if seconds and calls else None
 
 
 def _inter_token(system: SystemResult) -> Estimate | None:
     seconds = _mean_stage(system, "decode")
-    steps = system.work.get("generated_tokens", 0.0) - system.work.get("llm_calls", 0.0)
+    steps = system.work.counts.get("generated_tokens", 0.0) - system.work.counts.get("llm_calls", 0.0)
     return Estimate(seconds / steps * MILLISECONDS) if seconds and steps > 0 else None
 
 
 def _total_dollars(system: SystemResult) -> Estimate | None:
-    if system.latency is None or "dollars" not in system.work:
+    if system.timing.latency is None or "dollars" not in system.work.counts:
         return None
-    return Estimate(system.work["dollars"] * system.latency.calls)
+    return Estimate(system.work.counts["dollars"] * system.timing.latency.calls)
 
 
 def _well_formed(system: SystemResult) -> Estimate | None:
-    calls, good = system.work.get("llm_calls"), system.work.get("well_formed", 0.0)
-    if not calls or not (good or (system.faults and system.work.get("generated_tokens"))):
+    calls, good = system.work.counts.get("llm_calls"), system.work.counts.get("well_formed", 0.0)
+    if not calls or not (good or (system.work.faults and system.work.counts.get("generated_tokens"))):
         return None  # a method that parses no text
     return Estimate(good / calls)
 
@@ -160,12 +165,12 @@ def _well_formed(system: SystemResult) -> Estimate | None:
 def _faulty(system: SystemResult) -> Estimate | None:
     if system.role != "reranker" or not system.measured_queries or system.status != "done":
         return None
-    if not system.faults and not system.work.get("llm_calls"):
+    if not system.work.faults and not system.work.counts.get("llm_calls"):
         return None  # a method that parses no output cannot fault
-    return Estimate(system.faulty_queries / system.measured_queries)
+    return Estimate(system.work.faulty_queries / system.measured_queries)
 
 
-_OPERATIONS = {  # heading over the stages, unit, divisor, meaning
+OPERATIONS = {  # heading over the stages, unit, divisor, meaning
     "flops": ("Operations per query", "GFLOP", 1e9, "mean floating point operations"),
     "bytes": ("Traffic per query", "GB", 1e9, "mean bytes that operators read and wrote"),
     "utilisation": ("Utilisation of the GPU", "", 1.0, "share of the GPU's published peak"),
@@ -184,7 +189,7 @@ def _columns() -> Iterator[Column]:
     meaning = "first ten ranks that tie with the next rank, mean over queries; the first stage orders them"
     yield Column(Head("ties", "ties", "Effectiveness", meaning), _work("ties"), significant)
     head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
-    yield Column(head, lambda system: system.speedup, times, "higher")
+    yield Column(head, lambda system: system.timing.speedup, times, "higher")
     head = Head("queued", "in the queue", time, "mean wait of a request before it was taken", "ms")
     yield Column(head, _work("queued_seconds", 1 / MILLISECONDS), significant, "lower")
     head = Head(
@@ -234,13 +239,13 @@ def _columns() -> Iterator[Column]:
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
     yield Column(head, _faulty, percent, detail=True)
     head = Head("load", "load", cell, "time to construct the reranker, weights included", "s")
-    yield Column(head, _plain("load_seconds"), significant)
+    yield Column(head, _plain("provenance.load_seconds"), significant)
     head = Head("device_memory", "GPU memory", cell, "peak GPU memory", "GiB")
-    yield Column(head, _plain("peak_device_bytes", 2**30), significant)
+    yield Column(head, _plain("provenance.peak_device_bytes", 2**30), significant)
     meaning = "p95 over median, less one, of an identity control between the calls: the machine's noise"
-    yield Column(Head("noise", "noise", cell, meaning), _plain("noise"), percent, detail=True)
+    yield Column(Head("noise", "noise", cell, meaning), _plain("timing.noise"), percent, detail=True)
     head = Head("host_memory", "host memory", cell, "peak resident memory", "GiB")
-    yield Column(head, _plain("peak_host_bytes", 2**30), significant)
+    yield Column(head, _plain("provenance.peak_host_bytes", 2**30), significant)
 
 
 COLUMNS: dict[str, Column] = {column.head.name: column for column in _columns()}

@@ -1,82 +1,86 @@
-"""One table for each group: systems under columns read off them one by one."""
+"""Tables of one group: systems under columns that are read off them one by one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reports.analysis.timing import STAGE_ORDER
 from reports.formats.numbers import fixed, p_value, signed
-from reports.tables.cells import Cell, Row, Table, lettered, marked
-from reports.tables.columns import column, known_columns
-from reports.tables.layouts import GROUPED, UnknownLayoutError
+from reports.tables.cells import Cell, Note, Row, Table, lettered, marked
+from reports.tables.columns import column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from reports.analysis.values import Estimate, Group, SystemResult
+    from reports.analysis.values import Comparison, Context, Estimate, Group, SystemResult
     from reports.tables.cells import Change
     from reports.tables.columns import Column
 
-_TIMED = GROUPED[1:]  # of rerankers alone
+
+def of_rerankers(context: Context, name: str, names: Sequence[str], subject: str) -> list[Table]:
+    """Build a table for each group, with its rerankers and without columns that no reranker has a value in.
+
+    Groups without any column left have no table.
+
+    Args:
+        context: the groups.
+        name: of the layout.
+        names: of the columns.
+        subject: the caption's first words.
+    """
+    timed = [
+        replace(group, systems=tuple(one for one in group.systems if one.role in ("reranker", "part")))
+        for group in context.groups
+    ]
+    built = [with_values(group, name, names, subject) for group in timed]
+    return [one for one in built if one.columns]
 
 
-def table(group: Group, layout: str, *, narrow: bool = False) -> Table:
-    """A group's systems in one of `GROUPED`, or under columns named in a list.
+def with_values(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
+    """Build the table of a named layout: columns without any value are left out, details marked as such."""
+    columns = [column(name, group) for name in names]
+    columns = [
+        replace(one, head=replace(one.head, is_detail=one.detail))
+        for one in columns
+        if any(map(one.read, group.systems))
+    ]
+    return _table(group, name, columns, subject)
+
+
+def table(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
+    """Build a table with exactly the columns of these names.
 
     Raises:
-        UnknownLayoutError: neither a layout nor a column.
-        UnknownNameError: an unknown column in a list.
+        UnknownNameError: there is no such column.
     """
-    systems = [system for system in group.systems if layout not in _TIMED or system.role == "reranker"]
-    if layout == "stages":
-        systems = [one for system in systems for one in (system, *_parts(system))]
-    wanted = [column(name, group) for name in _names(group, layout)]
-    if layout in GROUPED:
-        wanted = [one for one in wanted if not (narrow and one.detail) and any(map(one.read, systems))]
+    return _table(group, name, [column(name, group) for name in names], subject)
+
+
+def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> Table:
+    systems = group.systems
     letters = lettered([system.notice for system in systems])
-    columns = [_cells(one, systems, group) for one in wanted]
+    cells = [_cells(one, systems, group) for one in columns]
     rows = tuple(
-        Row(
-            label=system.label,
-            role=system.role,
-            reranker=system.reranker,
-            status=system.status,
-            notes=(letters[system.notice],) if system.notice else (),
-            cells=tuple(cells[place] for cells in columns),
-            replicates=system.replicates,
-        )
+        Row.of(system, (of_column[place] for of_column in cells), letters)
         for place, system in enumerate(systems)
     )
+    is_timed = any(system.timing.latency for system in systems)
+    judged = len(group.pool.qrels) or len(group.pool.queries)
     return Table(
-        name=f"{layout if layout in GROUPED else 'columns'}-{group.key}",
-        caption=_caption(group, layout),
+        name=f"{name}-{group.key}",
+        caption=f"{subject} on {group.title} ({judged} queries{f', {group.mode} mode' if is_timed else ''}).",
         about=about(group),
-        columns=tuple(one.head for one in wanted),
+        columns=tuple(one.head for one in columns),
         rows=rows,
         footnotes=tuple((letter, notice) for notice, letter in letters.items()),
-        legend=_legend(group, wanted, rows),
+        notes=tuple(_notes(group, rows)),
         warnings=group.warnings,
+        group=group.key,
     )
-
-
-def _parts(system: SystemResult) -> list[SystemResult]:
-    """The rerankers that a system asks, as systems of which nothing but the stages is known."""
-    return [
-        replace(
-            system,
-            label=f"{system.label}: {part.name}",
-            role="part",
-            stages=part.stages,
-            latency=None,
-            notice=None,
-        )
-        for part in system.parts
-    ]
 
 
 def about(group: Group) -> dict[str, str | int]:
-    """What the rows of a group share."""
+    """Return what the rows of a group share."""
     return {
         "dataset": group.dataset,
         "first_stage": group.first_stage,
@@ -86,47 +90,21 @@ def about(group: Group) -> dict[str, str | int]:
     }
 
 
-def _names(group: Group, layout: str) -> list[str]:
-    if layout == "headline":
-        return [
-            *group.measures,
-            "ties",
-            "p50",
-            "p95",
-            "speedup",
-            "requests_per_second",
-            "dollars",
-            "joules",
-            "flops",
-        ]
-    if layout == "costs":
-        time = ["p99", "mean", "queued", "first_token", "inter_token"]
-        work = ["windows", "llm_calls", "sequential_calls", "calls_replayed", "calls_estimated", "retries"]
-        work += [
-            "prompt_tokens",
-            "cached_tokens",
-            "generated_tokens",
-            "reasoning_tokens",
-            "tokens_saved",
-            "decode_steps",
-        ]
-        work += ["passages_embedded", "passages_from_store", "passages_truncated", "control_tokens"]
-        work += ["well_formed", "faulty"]
-        spent = ["dollars", "dollars_total", "joules", "flops", "bytes", "utilisation"]
-        return [*time, *work, *spent, "load", "device_memory", "host_memory", "noise"]
-    if layout == "stages":
-        return [*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50"]
-    if layout == "operations":
-        return [f"{family}:{name}" for family in ("flops", "bytes", "utilisation") for name in STAGE_ORDER]
-    names = [name.strip() for name in layout.split(",")]
-    known = known_columns(group)
-    if len(names) == 1 and layout not in known:
-        raise UnknownLayoutError(layout, known)
-    return names
+def tests_against(baselines: Collection[str]) -> str:
+    """Say in a legend what the marks of significant changes mean."""
+    labels = " or ".join(baselines)
+    return f"▲ ▼ significantly above or below {labels} (paired t-test, Holm-corrected, 5\u202f%)"
+
+
+def change_of(comparison: Comparison | None) -> Change:
+    """Return how a system's value compares with the baseline's; "" where the test is not significant."""
+    if comparison is None or not comparison.significant:
+        return ""
+    return "better" if comparison.difference > 0 else "worse"
 
 
 def _cells(one: Column, systems: Sequence[SystemResult], group: Group) -> list[Cell]:
-    """A column from top to bottom; controls never compete, nor does the first stage for speed."""
+    """Return a column from top to bottom; controls never compete, nor does the first stage for speed."""
     cells = [_cell(one, system, group) for system in systems]
     if one.better is None:
         return cells
@@ -139,15 +117,12 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
     estimate = one.read(system)
     if estimate is None:
         return Cell()
-    comparison = system.against.get(one.head.name)
-    deviation = None if one.head.name.startswith("Judged") else system.spread.get(one.head.name)
-    change: Change = ""
+    comparison = system.quality.against.get(one.head.name)
+    deviation = None if one.head.name.startswith("Judged") else system.quality.spread.get(one.head.name)
     interval = _interval(one, estimate)
     unit = f" {one.head.unit}" if one.head.unit else ""
     hints = [f"95\u202f% interval {interval}{unit}"] if interval else []
     if comparison is not None:
-        if comparison.significant:
-            change = "better" if comparison.difference > 0 else "worse"
         hints.append(
             f"{signed(comparison.difference, 4)} against {group.baseline}, "
             f"{p_value(comparison.p_holm)} (Holm); "
@@ -158,7 +133,7 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
         text=one.text(estimate.value),
         low=estimate.low,
         high=estimate.high,
-        change=change,
+        change=change_of(comparison),
         p_value=comparison.p_value if comparison else None,
         p_holm=comparison.p_holm if comparison else None,
         interval=interval,
@@ -174,38 +149,22 @@ def _interval(one: Column, estimate: Estimate) -> str:
     return f"{one.text(estimate.low)}–{one.text(estimate.high)}"
 
 
-def _caption(group: Group, layout: str) -> str:
-    is_timed = any(system.latency for system in group.systems)
-    what = {
-        "headline": "Effectiveness and latency" if is_timed else "Effectiveness",
-        "stages": "Mean time per query by stage",
-        "costs": "Cost, energy and work per query",
-        "operations": "Mean operations per query by stage, counted in a pass that is not timed",
-    }.get(layout, "Results")
-    judged = len(group.pool.qrels) or len(group.pool.queries)
-    mode = f", {group.mode} mode" if is_timed else ""
-    return f"{what} on {group.title} ({judged} queries{mode})."
-
-
-def _legend(group: Group, columns: Sequence[Column], rows: Sequence[Row]) -> tuple[str, ...]:
-    parts = []
-    marks = {cell.mark for row in rows for cell in row.cells}
-    if "best" in marks:
-        parts.append("Best bold, second underlined" if "second" in marks else "Best bold")
-    if any(one.head.name in group.measures for one in columns) and group.baseline and len(rows) > 1:
-        parts.append(
-            f"▲ ▼ significantly above or below {group.baseline} (paired t-test, Holm-corrected, 5\u202f%)"
-        )
-    if any(row.replicates > 1 for row in rows) and any(one.head.name in group.measures for one in columns):
-        parts.append("± standard deviation over seeds")
-    if any(one.head.name == "speedup" for one in columns) and group.reference:
-        parts.append(f"Speed-up by p50 over {group.reference}")
-    if any(one.head.name in ("p50", "mean") for one in columns) and group.before:
+def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
+    measures = frozenset(group.measures)
+    notes = []
+    if group.baseline and len(rows) > 1:
+        notes.append(Note(tests_against([group.baseline]), measures))
+    if any(row.replicates > 1 for row in rows):
+        notes.append(Note("± standard deviation over seeds", measures))
+    if group.reference:
+        notes.append(Note(f"Speed-up by p50 over {group.reference}", frozenset({"speedup"})))
+    if group.before:
         shared = " and ".join(
             f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"
             for stage in group.before
         )
-        parts.append(f"Latency of reranking alone; before it, {shared} per query")
+        text = f"Latency of reranking alone; before it, {shared} per query"
+        notes.append(Note(text, frozenset({"p50", "mean"})))
     if any(row.role == "control" for row in rows):
-        parts.append("Controls stand last and are never marked")
-    return tuple(parts)
+        notes.append(Note("Controls stand last and are never marked"))
+    return notes

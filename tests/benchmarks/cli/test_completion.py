@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cli.main import main
-from reports.tables.layouts import LAYOUTS
+from reports.tables.registry import LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path

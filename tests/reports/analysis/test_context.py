@@ -29,9 +29,9 @@ def test_a_measure_is_the_mean_over_all_judged_queries(folder: Folder) -> None:
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
     system = only_group(folder).system("First stage")
     discounted_at_rank_2 = 1 / math.log2(2 + 1)
-    assert system.quality["nDCG@10"].value == pytest.approx((discounted_at_rank_2 + 1.0) / 2)
-    assert system.quality["RR@10"].value == pytest.approx((1 / 2 + 1.0) / 2)
-    assert system.quality["Judged@10"].value == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert system.quality.estimates["nDCG@10"].value == pytest.approx((discounted_at_rank_2 + 1.0) / 2)
+    assert system.quality.estimates["RR@10"].value == pytest.approx((1 / 2 + 1.0) / 2)
+    assert system.quality.estimates["Judged@10"].value == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 def test_differences_are_paired_with_the_first_stage(folder: Folder) -> None:
@@ -39,7 +39,7 @@ def test_differences_are_paired_with_the_first_stage(folder: Folder) -> None:
     folder.cell(pool, "Turned", folder.turned)
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
     group = only_group(folder)
-    comparison = group.system("Turned").against["RR@10"]
+    comparison = group.system("Turned").quality.against["RR@10"]
     assert group.baseline == "First stage"
     assert comparison.difference == pytest.approx(((1 / 2 - 1 / 2) + (1 / 3 - 1)) / 2)
     assert (comparison.wins, comparison.ties, comparison.losses) == (0, 1, 1)
@@ -51,12 +51,12 @@ def test_latencies_are_quantiles_of_every_call_and_stages_add_up_to_the_mean(fol
         pool, "S", folder.kept, seconds=lambda i: 0.1 + 0.2 * i, stages={"forward": 0.05, "order": 0.01}
     )
     system = only_group(folder).system("S")
-    assert system.latency is not None
-    assert system.latency.p50.value == pytest.approx((0.1 + 0.3) / 2)
-    assert system.latency.mean.value == pytest.approx((0.1 + 0.3) / 2)
-    assert [stage.name for stage in system.stages] == ["forward", "order", "untracked"]
-    assert system.stages[-1].seconds == pytest.approx(0.2 - 0.05 - 0.01)
-    assert sum(stage.share for stage in system.stages) == pytest.approx(1.0)
+    assert system.timing.latency is not None
+    assert system.timing.latency.p50.value == pytest.approx((0.1 + 0.3) / 2)
+    assert system.timing.latency.mean.value == pytest.approx((0.1 + 0.3) / 2)
+    assert [stage.name for stage in system.timing.stages] == ["forward", "order", "untracked"]
+    assert system.timing.stages[-1].seconds == pytest.approx(0.2 - 0.05 - 0.01)
+    assert sum(stage.share for stage in system.timing.stages) == pytest.approx(1.0)
 
 
 def test_speed_ups_refer_to_the_slowest_reranker(folder: Folder) -> None:
@@ -66,10 +66,10 @@ def test_speed_ups_refer_to_the_slowest_reranker(folder: Folder) -> None:
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
     group = only_group(folder)
     assert group.reference == "Slow"
-    speedup = group.system("Fast").speedup
+    speedup = group.system("Fast").timing.speedup
     assert speedup is not None
     assert (speedup.low, speedup.value, speedup.high) == pytest.approx((4.4, 4.4, 4.4))
-    assert group.system("First stage").speedup is None
+    assert group.system("First stage").timing.speedup is None
 
 
 def test_the_interval_of_a_speed_up_is_of_the_ratio_and_pairs_the_queries(folder: Folder) -> None:
@@ -79,7 +79,7 @@ def test_the_interval_of_a_speed_up_is_of_the_ratio_and_pairs_the_queries(folder
     folder.cell(pool, "Fast", folder.turned, seconds=lambda i: (1.2 + i / 10) / 3)
     folder.cell(pool, "Other", folder.turned, seconds=lambda i: (1.2 + (39 - i) / 10) / 3)
     group = only_group(folder)
-    fast, other = group.system("Fast").speedup, group.system("Other").speedup
+    fast, other = group.system("Fast").timing.speedup, group.system("Other").timing.speedup
     assert fast is not None
     assert other is not None
     assert (fast.low, fast.high) == pytest.approx((3, 3))  # what makes a query slow for both cancels
@@ -95,7 +95,7 @@ def test_more_repeats_of_the_same_queries_narrow_no_interval(folder: Folder) -> 
         folder.cell(pool, label, folder.kept, seconds=lambda i: 1 + i / 10, repeats=repeats)
     widths = []
     for label in ("Once", "Often"):
-        latency = only_group(folder).system(label).latency
+        latency = only_group(folder).system(label).timing.latency
         assert latency is not None
         for estimate in (latency.p50, latency.mean):
             assert estimate.low is not None
@@ -111,10 +111,10 @@ def test_a_chosen_baseline_is_what_tests_and_speed_ups_refer_to(folder: Folder) 
     folder.cell(pool, "Slow", folder.turned, seconds=lambda _: 0.4)
     (group,) = build([read_results(folder.path)], baseline="Fast").groups
     assert (group.baseline, group.reference) == ("Fast", "Fast")
-    speedup = group.system("Slow").speedup
+    speedup = group.system("Slow").timing.speedup
     assert speedup is not None
     assert speedup.value == pytest.approx(0.1 / 0.4)
-    assert group.system("Slow").against["RR@10"].difference == pytest.approx((0 + 1 / 3 - 1) / 2)
+    assert group.system("Slow").quality.against["RR@10"].difference == pytest.approx((0 + 1 / 3 - 1) / 2)
 
 
 def test_work_is_a_mean_per_query_and_faults_are_counted_once_whatever_the_repeats(folder: Folder) -> None:
@@ -127,9 +127,9 @@ def test_work_is_a_mean_per_query_and_faults_are_counted_once_whatever_the_repea
         usage=lambda: Usage(windows=9, prompt_tokens=100, faults={"missing": 2}),
     )
     system = only_group(folder).system("S")
-    assert system.work == {"windows": 9.0, "prompt_tokens": 100.0}
-    assert dict(system.faults) == {"missing": 2 + 2}
-    assert system.faulty_queries == 2
+    assert system.work.counts == {"windows": 9.0, "prompt_tokens": 100.0}
+    assert dict(system.work.faults) == {"missing": 2 + 2}
+    assert system.work.faulty_queries == 2
 
 
 def test_what_retrieval_took_is_kept_apart_from_reranking(folder: Folder) -> None:
@@ -147,7 +147,7 @@ def test_controls_are_never_first_and_failed_cells_are_last(folder: Folder) -> N
     folder.cell(pool, "S", folder.turned)
     group = only_group(folder)
     assert [system.label for system in group.systems] == ["S", "Oracle", "Broken"]
-    assert not group.system("Broken").quality
+    assert not group.system("Broken").quality.estimates
     assert "Broken failed: out of memory" in group.warnings
 
 
@@ -155,8 +155,8 @@ def test_an_unfinished_cell_has_no_numbers_and_says_so(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "S", folder.kept, status="running", only=1)
     group = only_group(folder)
-    assert not group.system("S").quality
-    assert group.system("S").latency is None
+    assert not group.system("S").quality.estimates
+    assert group.system("S").timing.latency is None
     assert any("unfinished (1 of 2 queries)" in warning for warning in group.warnings)
 
 
@@ -164,7 +164,7 @@ def test_a_finished_cell_with_a_missing_ranking_counts_zero_and_says_so(folder: 
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "S", folder.kept, only=1)
     group = only_group(folder)
-    assert group.system("S").quality["RR@10"].value == pytest.approx((1 / 2 + 0) / 2)
+    assert group.system("S").quality.estimates["RR@10"].value == pytest.approx((1 / 2 + 0) / 2)
     assert "S has no ranking for 1 query; each counts 0." in group.warnings
 
 
@@ -237,8 +237,8 @@ def test_the_finding_names_the_best_and_the_price_of_the_fastest(folder: Folder)
 def test_without_judgements_there_is_no_measure_and_the_rest_remains(folder: Folder) -> None:
     folder.cell(folder.pool(TEXTS, {}), "S", folder.kept)
     group = only_group(folder)
-    assert not group.system("S").quality
-    assert group.system("S").latency is not None
+    assert not group.system("S").quality.estimates
+    assert group.system("S").timing.latency is not None
     assert any("not judged" in warning for warning in group.warnings)
 
 
@@ -248,9 +248,9 @@ def test_the_identity_control_says_how_quiet_the_machine_was(folder: Folder) -> 
     folder.cell(pool, "Loud", folder.kept, control=lambda i: 1e-5 if i < 30 else 3e-5)
     folder.cell(pool, "Unknown", folder.kept)
     group = only_group(folder)
-    assert group.system("Quiet").noise == pytest.approx(0.0)
-    assert group.system("Loud").noise == pytest.approx(3 - 1)
-    assert group.system("Unknown").noise is None
+    assert group.system("Quiet").timing.noise == pytest.approx(0.0)
+    assert group.system("Loud").timing.noise == pytest.approx(3 - 1)
+    assert group.system("Unknown").timing.noise is None
     said = about_noise(group.systems)
     assert "0\u202f% above its median during Quiet, 200\u202f% during Loud" in said
     assert about_noise([group.system("Unknown")]) == ""

@@ -142,7 +142,7 @@ def test_runs_without_latencies_are_drawn_against_depth_with_a_pareto_front(fold
     folder.imported(pool, "Theirs", lambda _: [50, *range(50), *range(51, 100)])
     (group,) = build([read_results(folder.path)]).groups
     system = group.system("Theirs")
-    assert system.by_depth == {10: 0.0, 20: 0.0, 30: 0.0, 50: 0.0, 75: 1.0, 100: 1.0}
+    assert system.quality.by_depth == {10: 0.0, 20: 0.0, 30: 0.0, 50: 0.0, 75: 1.0, 100: 1.0}
     drawn = depth_trade_off(group, PAGE)
     assert drawn is not None
     front = [row["x"] for row in drawn["data"]["values"] if row["front"]]

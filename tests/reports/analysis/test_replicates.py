@@ -46,23 +46,23 @@ def test_seeds_make_one_system_with_their_mean_and_spread(seeded: Context) -> No
     assert {system.label for system in group.systems} == {"First stage", "Sampled (model=m)"}
     system = group.system("Sampled (model=m)")
     assert system.replicates == 3
-    assert system.options == {"model": "m"}
-    assert system.quality["nDCG@10"].value == pytest.approx((1 + SECOND + THIRD) / 3)
-    assert system.spread["nDCG@10"] == pytest.approx(stdev([1, SECOND, THIRD]))
-    assert system.per_query["nDCG@10"]["a"] == pytest.approx((1 + SECOND + THIRD) / 3)
-    assert system.latency is not None
-    assert system.latency.calls == 3 * 2
-    assert system.latency.p50.value == pytest.approx(0.2)
+    assert system.provenance.options == {"model": "m"}
+    assert system.quality.estimates["nDCG@10"].value == pytest.approx((1 + SECOND + THIRD) / 3)
+    assert system.quality.spread["nDCG@10"] == pytest.approx(stdev([1, SECOND, THIRD]))
+    assert system.quality.per_query["nDCG@10"]["a"] == pytest.approx((1 + SECOND + THIRD) / 3)
+    assert system.timing.latency is not None
+    assert system.timing.latency.calls == 3 * 2
+    assert system.timing.latency.p50.value == pytest.approx(0.2)
     assert system.measured_queries == 3 * 2
 
 
 def test_the_headline_table_shows_the_spread_and_the_number_of_seeds_in_every_format(seeded: Context) -> None:
     spread = f"{stdev([1, SECOND, THIRD]):.4f}"
-    assert f"0.7103 ± {spread}" in markdown.render(seeded)
-    assert "(model=m) (3 seeds)" in markdown.render(seeded)
-    assert rf"0.7103$\,\pm\,${spread}" in latex.render(seeded)
-    assert "(3 seeds)" in latex.render(seeded)
-    heads = csv.render(seeded).splitlines()[0].split(",")
+    assert f"0.7103 ± {spread}" in markdown.render(tables(seeded, "headline"))
+    assert "(model=m) (3 seeds)" in markdown.render(tables(seeded, "headline"))
+    assert rf"0.7103$\,\pm\,${spread}" in latex.render(tables(seeded, "headline"))
+    assert "(3 seeds)" in latex.render(tables(seeded, "headline"))
+    heads = csv.render(tables(seeded, "headline")).splitlines()[0].split(",")
     assert {"replicates", "nDCG@10_spread"} <= {*heads}
     assert f"± {spread}" in tables(seeded, "headline")[0]._repr_html_()
     page = render(seeded)

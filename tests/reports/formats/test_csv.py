@@ -11,6 +11,7 @@ import pytest
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats.csv import render
+from reports.tables.by_name import tables
 
 if TYPE_CHECKING:
     from tests.reports.conftest import Folder
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def test_a_label_that_a_spreadsheet_would_run_is_defused(label: str, folder: Folder) -> None:
     pool = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
     folder.cell(pool, label, folder.kept)
-    (row,) = csv.DictReader(io.StringIO(render(build([read_results(folder.path)]))))
+    (row,) = csv.DictReader(io.StringIO(render(tables(build([read_results(folder.path)]), "headline"))))
     assert row["system"].startswith("'")
     assert float(row["nDCG@10"]) == 1.0
 
@@ -43,12 +44,12 @@ def test_a_label_that_a_spreadsheet_would_run_is_defused(label: str, folder: Fol
 def test_control_characters_of_a_label_are_written_out(folder: Folder) -> None:
     pool = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
     folder.cell(pool, "\t=1+1", folder.kept)
-    (row,) = csv.DictReader(io.StringIO(render(build([read_results(folder.path)]))))
+    (row,) = csv.DictReader(io.StringIO(render(tables(build([read_results(folder.path)]), "headline"))))
     assert row["system"] == "\\x09=1+1"
 
 
 def test_a_harmless_label_stays_as_it_is(folder: Folder) -> None:
     pool = folder.pool({"a": ["x", "y"]}, {"a": {"d0": 1}})
     folder.cell(pool, "a=1, b -2", folder.kept)
-    (row,) = csv.DictReader(io.StringIO(render(build([read_results(folder.path)]))))
+    (row,) = csv.DictReader(io.StringIO(render(tables(build([read_results(folder.path)]), "headline"))))
     assert row["system"] == "a=1, b -2"

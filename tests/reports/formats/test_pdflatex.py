@@ -13,7 +13,8 @@ from benchmarks.results.record import Operations
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats import latex
-from reports.tables.layouts import LAYOUTS
+from reports.tables.by_name import tables
+from reports.tables.registry import LAYOUTS
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def everything(folder: Folder) -> Folder:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
 @pytest.mark.parametrize("layout", [*LAYOUTS, "nDCG@10,p50,speedup,stage:decode,share:decode,prompt_tokens"])
 def test_every_layout_compiles_without_a_warning(everything: Folder, layout: str, tmp_path: Path) -> None:
-    text = latex.render(build([read_results(everything.path)]), layout)
+    text = latex.render(tables(build([read_results(everything.path)]), layout))
     assert r"\begin{table}" in text
     log = compiled(text, tmp_path / "latex")
     assert re.findall(r".*(?:Warning|Overfull|Underfull|Missing).*", log) == []
@@ -91,7 +92,7 @@ def test_long_names_of_systems_and_datasets_leave_tables_legible(folder: Folder,
             folder.cell(pool, name, folder.turned if number % 2 else folder.kept)
     context = build([read_results(folder.path)])
     for layout in ("significance", "datasets"):
-        measured = latex.render(context, layout).replace(r"\resizebox{", r"\measured{")
+        measured = latex.render(tables(context, layout)).replace(r"\resizebox{", r"\measured{")
         measuring = (
             r"\newcommand\measured[3]{\setbox0\hbox{#3}"
             r"\typeout{WIDTH \the\numexpr\wd0 * 100 / \linewidth\relax}\resizebox{#1}{#2}{#3}}"
@@ -104,7 +105,7 @@ def test_long_names_of_systems_and_datasets_leave_tables_legible(folder: Folder,
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
 def test_hostile_texts_compile_too(hostile: Folder, tmp_path: Path) -> None:
-    log = compiled(latex.render(build([read_results(hostile.path)])), tmp_path / "latex")
+    log = compiled(latex.render(tables(build([read_results(hostile.path)]), "headline")), tmp_path / "latex")
     assert re.findall(r".*Warning.*", log) == []
 
 

@@ -17,7 +17,10 @@ from reports.tables.columns import COLUMNS, column
 
 def system(**work: float) -> Any:
     stages = (Stage("prefill", 1.8, 0.9), Stage("decode", 0.2, 0.1))
-    return SimpleNamespace(work=work, stages=stages, latency=SimpleNamespace(calls=86))
+    return SimpleNamespace(
+        work=SimpleNamespace(counts=work),
+        timing=SimpleNamespace(stages=stages, latency=SimpleNamespace(calls=86)),
+    )
 
 
 def value(name: str, one: Any) -> float | None:
@@ -42,7 +45,7 @@ def test_energy_and_operations_are_shown_per_query_where_they_are_known() -> Non
     record: Any = SimpleNamespace(sessions=sessions, operations=counted, system=described)
     cell: Any = SimpleNamespace(record=record, rows=rows)
     one = system(**operations([cell]))
-    one.operations = stage_operations([cell])
+    one.work.operations = stage_operations([cell])
     assert value("joules", one) == (30 + 50) / 4
     assert value("flops", one) == (3 + 1) / 2
     assert value("bytes", one) == 1 / 2
@@ -71,7 +74,7 @@ def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:
 def test_well_formed_answers_are_a_share_of_the_calls() -> None:
     def share(faults: dict[str, int], **work: float) -> float | None:
         one = system(**work)
-        one.faults = faults
+        one.work.faults = faults
         return value("well_formed", one)
 
     assert share({}, llm_calls=9.0, well_formed=9.0, generated_tokens=900.0) == 1.0

@@ -12,7 +12,7 @@ from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats import latex, markdown
 from reports.tables.by_name import FORMATS, table, tables
-from reports.tables.layouts import LAYOUTS
+from reports.tables.registry import LAYOUTS
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Usage
 

@@ -18,11 +18,20 @@ from reports.tables.grouped import about
 
 if TYPE_CHECKING:
     from reports.analysis.published_figures import Figure
-    from reports.analysis.values import Group, SystemResult
+    from reports.analysis.values import Context, Group, SystemResult
 
 
-def tables(group: Group, layout: str = "published") -> list[Table]:
-    """The figures on a group's dataset; in `reproduction` those that a system of the group should give."""
+def tables(context: Context) -> list[Table]:
+    """Build one table for each group on whose dataset figures are known."""
+    return [table for group in context.groups for table in _tables(group, "published")]
+
+
+def reproductions(context: Context) -> list[Table]:
+    """Build one table for each group, with the figures that a system of the group should reproduce."""
+    return [table for group in context.groups for table in _tables(group, "reproduction")]
+
+
+def _tables(group: Group, layout: str) -> list[Table]:
     dataset = dataset_of(group.dataset)
     known: list[tuple[Figure, SystemResult | None]] = []
     alone: list[tuple[Figure, SystemResult | None]] = []
@@ -37,12 +46,12 @@ def tables(group: Group, layout: str = "published") -> list[Table]:
 
 
 def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
-    """The group's systems that should give the figure; of one model under several settings, all of them."""
+    """Return the systems that should give the figure; of one model under several settings, all of them."""
     same_place = figure.depth in (group.depth, None) and _plain(figure.first_stage) == _first_stage(group)
     if not same_place or MEASURE not in group.measures:
         return []
     names = {_plain(name) for name in (figure.model, *figure.names)}
-    measured = [system for system in group.systems if MEASURE in system.quality]
+    measured = [system for system in group.systems if MEASURE in system.quality.estimates]
     if figure.method == "first-stage":  # it has the figure's name already
         return [system for system in measured if system.role == "first_stage"]
     return [
@@ -59,13 +68,13 @@ def different_setting(figure: Figure, system: SystemResult) -> list[str]:
     found = []
     for name, needed in figure.needs.items():
         if name == "context":
-            longest = system.longest_prompt
+            longest = system.work.longest_prompt
             if longest is None:
                 found.append("length of the prompts not recorded")
             elif longest > needed:
                 found.append(f"prompts of {longest:,.0f} tokens, not at most {needed:,}")
             continue
-        value = system.options.get(name, defaults().get(system.reranker, {}).get(name))
+        value = system.provenance.options.get(name, defaults().get(system.reranker, {}).get(name))
         if value is None:
             found.append(f"{name} not recorded")
         elif value != needed:
@@ -74,7 +83,7 @@ def different_setting(figure: Figure, system: SystemResult) -> list[str]:
 
 
 def _first_stage(group: Group) -> str:
-    """What a first stage is, BM25 with the usual parameters or a run of it being the same."""
+    """Name the first stage: BM25 with the usual parameters and a run of it have the same name."""
     described = group.pool.first_stage
     if described.get("kind") == "bm25":
         usual = (described.get("k1", 0.9), described.get("b", 0.4)) == (0.9, 0.4)
@@ -83,8 +92,12 @@ def _first_stage(group: Group) -> str:
 
 
 def _names(system: SystemResult) -> set[str]:
-    """What a system's model may be called: without an owner, and without the first stage it reranked."""
-    given: list[Any] = [system.name, system.options.get("model"), system.described.get("model")]
+    """Return the names of a system's model, without an owner and without the first stage it reranked."""
+    given: list[Any] = [
+        system.name,
+        system.provenance.options.get("model"),
+        system.provenance.described.get("model"),
+    ]
     return {_plain(re.sub(r"^bm25[-_ ]", "", str(name).lower())) for name in given if name}
 
 
@@ -122,8 +135,7 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
             for figure, system in known
         ),
         footnotes=tuple((letter, source) for source, letter in letters.items()),
-        legend=(),
-        warnings=(),
+        group=group.key,
     )
 
 
@@ -136,7 +148,7 @@ def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
     )
     if system is None:
         return (*known, Cell(), Cell(), Cell(), Cell(), Cell())
-    ours = system.quality[MEASURE].value
+    ours = system.quality.estimates[MEASURE].value
     differing = different_setting(figure, system)
     if differing:
         shown = Cell(text=f"different setting: {'; '.join(differing)}")

@@ -1,0 +1,64 @@
+"""Numbers by query id in a few bytes each: a report holds those of every system and measure at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class ByQuery(Mapping[str, float]):
+    """One number for each query.
+
+    Args:
+        places: position by query id, which the systems of a group share.
+        array: the numbers, (n_queries,).
+    """
+
+    def __init__(self, places: Mapping[str, int], array: NDArray[np.float64]) -> None:
+        self.places, self.array = places, array
+
+    def __getitem__(self, query_id: str) -> float:
+        return float(self.array[self.places[query_id]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def values(self) -> list[float]:  # type: ignore[override] - all at once is ten times as fast
+        """Return the numbers in the order of the queries."""
+        numbers: list[float] = self.array.tolist()
+        return numbers
+
+
+class RanksByQuery(Mapping[str, tuple[int, ...]]):
+    """The first ranks of each query's ranking.
+
+    Args:
+        query_ids: which were ranked, in order.
+        ranks: of each, any number of them.
+    """
+
+    def __init__(self, query_ids: Sequence[str], ranks: Sequence[Sequence[int]]) -> None:
+        self._places = {query_id: place for place, query_id in enumerate(query_ids)}
+        self._ends = np.cumsum([0, *map(len, ranks)], dtype=np.int64)
+        self._ranks = np.array([rank for of_query in ranks for rank in of_query], dtype=np.int32)
+
+    def __getitem__(self, query_id: str) -> tuple[int, ...]:
+        place = self._places[query_id]
+        ranks: list[Any] = self._ranks[self._ends[place] : self._ends[place + 1]].tolist()
+        return tuple(ranks)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

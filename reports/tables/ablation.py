@@ -1,0 +1,145 @@
+"""Ablations: a matrix for each factor, its levels by what else the candidate sets differ in.
+
+The level that comes first in the experiment is the baseline. The others are compared with it query by query.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.evaluation.statistics import holm, paired_t_test
+from reports.analysis.ablation import DEPTH, FIRST_STAGE, factors, words
+from reports.formats.numbers import fixed, p_value, signed
+from reports.tables.cells import Cell, Head, Note, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reports.analysis.ablation import Factor, Point
+    from reports.analysis.values import Context, SystemResult
+    from reports.tables.cells import Change
+
+
+def tables(context: Context) -> list[Table]:
+    """Build a matrix for each factor."""
+    return [_table(factor, number) for number, factor in enumerate(factors(context), 1)]
+
+
+def _table(factor: Factor, number: int) -> Table:
+    measure = factor.series[0].points[0].group.headline
+    of_pool = factor.name in (FIRST_STAGE, DEPTH)
+    tests = _tests(factor)
+    cells: dict[str, dict[Head, Cell]] = {}
+    systems: dict[str, SystemResult] = {}
+    for place, series in enumerate(factor.series):
+        for level, point in enumerate(series.points):
+            label = point.system.label if of_pool else _label(factor, point)
+            systems.setdefault(label, point.system)
+            heads = _heads(measure, series.column, _level(point.level) if of_pool else "")
+            pair = _pair(point, series.points[0], tests.get((place, level)))
+            cells.setdefault(label, {}).update(zip(heads, pair, strict=True))
+    columns = _in_order(
+        [(series.column, _level(point.level) if of_pool else "") for point in series.points]
+        for series in factor.series
+    )
+    heads_with_values = [
+        head
+        for column, level in columns
+        for head in _heads(measure, column, level)
+        if any(of_row.get(head, Cell()) != Cell() for of_row in cells.values())
+    ]
+    rows = [
+        Row(label, "reranker", systems[label].reranker, systems[label].status, (), of_row)
+        for label, by_head in cells.items()
+        for of_row in [tuple(by_head.get(head, Cell()) for head in heads_with_values)]
+    ]
+    bases = dict.fromkeys(_level(series.points[0].level) for series in factor.series)
+    return Table(
+        name=f"ablation-{number}",
+        caption=f"Ablation of {words(factor.name)}: {measure} at each level.",
+        about={"factor": factor.name, "mode": factor.mode, "measure": measure, "pool": factor.shared},
+        columns=tuple(heads_with_values),
+        rows=tuple(rows),
+        notes=(
+            *([Note(f"All on {factor.shared}")] if factor.shared else []),
+            Note(f"Change to {words(factor.name)} {' or '.join(bases)}, all other settings alike"),
+            Note(
+                f"▲ ▼ significant at 5\u202f% (paired t-test, Holm-corrected over the {len(tests)} changes)"
+            ),
+        ),
+    )
+
+
+def _tests(factor: Factor) -> dict[tuple[int, int], tuple[float, float]]:
+    """Return the p-value of each change, as it is and corrected over all, by series and level."""
+    places = {
+        f"{place} {level}": (place, level)
+        for place, series in enumerate(factor.series)
+        for level, point in enumerate(series.points)
+        if level and _is_paired(point, series.points[0])
+    }
+    p_values = {
+        key: _p(factor.series[place].points[level], factor.series[place].points[0])
+        for key, (place, level) in places.items()
+    }
+    corrected = holm(p_values)
+    return {places[key]: (p_values[key], corrected[key]) for key in places}
+
+
+def _in_order(found: Iterable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Return columns in order of appearance, those of one candidate set beside one another."""
+    columns = list(dict.fromkeys(column for some in found for column in some))
+    sections = list(dict.fromkeys(section for section, _ in columns))
+    return sorted(columns, key=lambda column: sections.index(column[0]))
+
+
+def _heads(measure: str, column: str, level: str) -> tuple[Head, Head]:
+    """Return the headings of a value and its change: the candidate set, and the level if that varies it."""
+    pool = ", ".join(filter(None, [column, level]))
+    section = column or (measure if level else "")
+    return (
+        Head(f"{measure}:{pool}".rstrip(":"), level or measure, section, f"{measure} {pool}".strip()),
+        Head(f"change:{pool}".rstrip(":"), "change", section, "difference to the level that comes first"),
+    )
+
+
+def _label(factor: Factor, point: Point) -> str:
+    """Return the label of a row: the system, and the level unless the system's name holds it."""
+    label, level = point.system.label, _level(point.level)
+    short = level.rpartition("/")[2]
+    if re.search(rf"(?<!\w){re.escape(short)}(?!\w)", label):
+        return label
+    return f"{label} ({short})" if isinstance(point.level, str) else f"{label} ({factor.name}={level})"
+
+
+def _pair(point: Point, base: Point, tests: tuple[float, float] | None) -> tuple[Cell, Cell]:
+    estimate = point.system.quality.estimates[point.group.headline]
+    value = Cell(value=estimate.value, text=fixed(estimate.value, 4), low=estimate.low, high=estimate.high)
+    if tests is None:
+        return value, Cell()
+    p, p_holm = tests
+    difference = estimate.value - base.system.quality.estimates[base.group.headline].value
+    change: Change = "" if p_holm >= 0.05 else "better" if difference > 0 else "worse"
+    hint = f"{p_value(p_holm)} (Holm), {p_value(p)} alone"
+    return value, Cell(difference, signed(difference, 4), change=change, p_value=p, p_holm=p_holm, hint=hint)
+
+
+def _per_query(point: Point) -> Mapping[str, float]:
+    return point.system.quality.per_query[point.group.headline]
+
+
+def _is_paired(point: Point, base: Point) -> bool:
+    """Return whether both have the same measure on the same judged queries."""
+    same = _per_query(point).keys() == _per_query(base).keys()
+    return same and point.group.headline == base.group.headline
+
+
+def _p(point: Point, base: Point) -> float:
+    ours, theirs = _per_query(point), _per_query(base)
+    return paired_t_test(list(ours.values()), [theirs[query_id] for query_id in ours])
+
+
+def _level(level: Any) -> str:
+    return level if isinstance(level, str) else json.dumps(level, default=str)

@@ -1,0 +1,24 @@
+"""Effectiveness and latency of each group: the table that most readers want."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.tables import grouped
+
+if TYPE_CHECKING:
+    from reports.analysis.values import Context, Group
+    from reports.tables.cells import Table
+
+COLUMNS = ("ties", "p50", "p95", "speedup", "requests_per_second", "dollars", "joules", "flops")
+
+
+def tables(context: Context) -> list[Table]:
+    """Build one table a group, with all of its systems."""
+    return [_table(group) for group in context.groups]
+
+
+def _table(group: Group) -> Table:
+    is_timed = any(system.timing.latency for system in group.systems)
+    subject = "Effectiveness and latency" if is_timed else "Effectiveness"
+    return grouped.with_values(group, "headline", (*group.measures, *COLUMNS), subject)

@@ -1,0 +1,75 @@
+"""The registry of tables: one row a layout, with the function that builds its tables.
+
+Adding a table is one file with a function that takes a `Context` and returns tables, and one row here. CSV,
+LaTeX and Markdown then have it: see docs/your-own-table.md. The command line offers the names, so this module
+imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from reports.analysis.values import Context
+    from reports.tables.cells import Table
+
+    Build = Callable[[Context], list[Table]]
+
+
+class Layout(NamedTuple):
+    """One row of the registry.
+
+    Attributes:
+        build: `module:function`, imported on first use. The function takes a `Context` and returns tables.
+        needs: why the layout has no table, in words that end an error message.
+    """
+
+    build: str
+    needs: str
+
+    def load(self) -> Build:
+        """Import the function that builds the tables."""
+        module, _, function = self.build.partition(":")
+        build: Build = getattr(importlib.import_module(module), function)
+        return build
+
+
+_NO_FIGURES = "reports/published/ holds no figure {}"
+
+LAYOUTS: dict[str, Layout] = {
+    "headline": Layout("reports.tables.headline:tables", "no cell can be read"),
+    "stages": Layout("reports.tables.stages:tables", "no latency was measured"),
+    "costs": Layout("reports.tables.costs:tables", "neither work nor latency was measured"),
+    "operations": Layout(
+        "reports.tables.operations:tables",
+        "no operations were counted; set count_operations in the experiment file",
+    ),
+    "datasets": Layout("reports.tables.datasets:tables", "no queries are judged"),
+    "significance": Layout("reports.tables.significance:tables", "no queries are judged"),
+    "ablation": Layout(
+        "reports.tables.ablation:tables",
+        "no option, first stage or depth takes two values while all other settings stay",
+    ),
+    "published": Layout("reports.tables.published:tables", _NO_FIGURES.format("for these datasets")),
+    "reproduction": Layout(
+        "reports.tables.published:reproductions", _NO_FIGURES.format("that a system here should reproduce")
+    ),
+}
+
+
+class UnknownLayoutError(InputError):
+    """A layout that does not exist; the message offers near misses and lists all layouts."""
+
+    def __init__(self, name: str, columns: Sequence[str]) -> None:
+        near = difflib.get_close_matches(name, [*LAYOUTS, *columns], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(
+            f"unknown layout {name!r}; {hint}Layouts: {', '.join(LAYOUTS)}; or columns with commas between "
+            "them, such as nDCG@10,p50."
+        )
