@@ -28,11 +28,13 @@ READABLE = {
     "benchmarks.results.record",
     "benchmarks.evaluation.statistics",
     "benchmarks.results.store",
+    "benchmarks.results.stored",
     "benchmarks.measuring.utilisation",
     "rerankers.errors",
     "rerankers.files.paths",
     "rerankers.files.writing",
     "rerankers.interface",
+    "rerankers.registry",  # imports a table of one's own
     "rerankers.text.printable",
     "rerankers.text.redaction",
     "rerankers.stages",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.candidates.frozen import Pool
-    from benchmarks.results.store import StoredRankings
+    from benchmarks.results.stored import StoredRankings
 
 PerQuery = dict[str, ByQuery]
 """By measure, its value for each judged query."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reports.analysis import quality
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reports.analysis.values import Group, SystemResult
 
@@ -55,19 +55,22 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     """
     systems = _done(group)
     pool = group.pool
-    values = [system.quality.per_query.get(group.headline, {}) for system in systems]
+    values: list[Mapping[str, float]] = [
+        system.quality.per_query.get(group.headline, {}) for system in systems
+    ]
     tops = [
         [system.quality.tops.get(query_id, ())[:ranks] for query_id in pool.queries] for system in systems
     ]
     counts = pool.candidates.counts
     letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
-    passages = {
-        query_id: [candidates[rank] for rank in sorted(set().union(*[row[place] for row in tops]))]
-        for place, (query_id, candidates) in enumerate(pool.candidates.items())
+    shown = {
+        query_id: sorted(set().union(*[row[place] for row in tops]))
+        for place, query_id in enumerate(pool.queries)
     }
-    divided = sorted(passages, key=lambda query_id: _spread(values, query_id), reverse=True)
-    ids = {query_id: [passage.doc_id for passage in passages[query_id]] for query_id in divided}
-    texts = {query_id: [passage.text for passage in passages[query_id]] for query_id in divided}
+    divided = sorted(shown, key=lambda query_id: _spread(values, query_id), reverse=True)
+    passages = [(query_id, shown[query_id]) for query_id in divided]
+    ids = ((q, [pool.candidates[q][rank].doc_id for rank in places]) for q, places in passages)
+    texts = ((q, [pool.candidates[q][rank].text for rank in places]) for q, places in passages)
     return {
         "measure": group.headline if pool.qrels else None,
         "baseline": group.baseline,
@@ -87,8 +90,8 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         ],
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
-            [pool.qrels.get(query_id, {}).get(passage.doc_id) for passage in found]
-            for query_id, found in passages.items()
+            [pool.qrels.get(query_id, {}).get(candidates[rank].doc_id) for rank in shown[query_id]]
+            for query_id, candidates in pool.candidates.items()
         ],
         "docs": _within(id_budget, ids),
         "texts": _within(text_budget, texts),
@@ -111,10 +114,10 @@ def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
     return max(found) - min(found) if found else 0.0
 
 
-def _within(budget: int, parts: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The first entries whose characters together stay within the budget; none that are all empty."""
+def _within(budget: int, parts: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """Return the first entries whose characters together stay within the budget; none that are all empty."""
     kept = {}
-    for query_id, strings in parts.items():
+    for query_id, strings in parts:
         budget -= sum(map(len, strings))
         if budget < 0:
             break

@@ -1,4 +1,4 @@
-"""Tables by the name of their layout: the registry's, or columns in a list.
+"""Tables by the name of their layout: the registry's, a function of one's own, or columns in a list.
 
 Any measure of ir_measures is a column, whether or not the experiment asked for it.
 """
@@ -13,9 +13,10 @@ from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats import csv, latex, markdown
 from reports.tables import grouped
-from reports.tables.columns import COLUMNS, known_columns
+from reports.tables.columns import COLUMNS, FAMILIES, known_columns
 from reports.tables.registry import LAYOUTS, UnknownLayoutError
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.registry import own_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from reports.analysis.values import Context, Group
     from reports.tables.cells import Table
+    from reports.tables.registry import Build
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "latex": latex.render,
@@ -51,12 +53,20 @@ class Tables:
 def tables(context: Context, layout: str) -> list[Table]:
     """Build the tables of a layout; none where there is nothing to show.
 
+    Args:
+        context: the groups and their systems.
+        layout: one of `LAYOUTS`, `module:function` of one's own, or column names separated by commas.
+
     Raises:
         UnknownLayoutError: neither a layout nor a column.
         UnknownNameError: an unknown column in a list.
+        InputError: there is no such function of one's own.
     """
     if layout in LAYOUTS:
         return LAYOUTS[layout].load()(context)
+    if is_own(layout):
+        build_own: Build = own_object(layout, "layout")
+        return build_own(context)
     built = [grouped.table(group, "columns", _columns(group, layout), "Results") for group in context.groups]
     return [table for table in built if table.columns]
 
@@ -67,7 +77,7 @@ def table(folders: Sequence[Path], format: str, layout: str = "headline", baseli
     Args:
         folders: result folders.
         format: one of `FORMATS`.
-        layout: one of `LAYOUTS`, or column names separated by commas.
+        layout: one of `LAYOUTS`, `module:function`, or column names separated by commas.
         baseline: label of the system that tests refer to.
 
     Raises:
@@ -94,9 +104,15 @@ def _columns(group: Group, layout: str) -> list[str]:
     return names
 
 
+def is_own(layout: str) -> bool:
+    """Return whether a layout is `module:function` of one's own, and not a column such as `stage:decode`."""
+    module, colon, function = layout.partition(":")
+    return bool(colon and function) and "," not in layout and module not in FAMILIES
+
+
 def _spelled(layout: str) -> str:
     """Return a list of columns with its measures as ir_measures prints them; other names stay as they are."""
-    if layout in LAYOUTS:
+    if layout in LAYOUTS or is_own(layout):
         return layout
     names: list[str] = []
     for name in map(str.strip, layout.split(",")):
@@ -107,7 +123,8 @@ def _spelled(layout: str) -> str:
 def _measures(layout: str) -> list[str]:
     """Return the measures among a list of columns; the layout refuses the names that are neither."""
     found = []
-    for name in () if layout in LAYOUTS else map(str.strip, layout.split(",")):
+    is_list = layout not in LAYOUTS and not is_own(layout)
+    for name in map(str.strip, layout.split(",")) if is_list else ():
         try:
             found += [] if _is_column(name) else expand(name)
         except InputError:

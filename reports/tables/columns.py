@@ -64,8 +64,7 @@ def column(name: str, group: Group) -> Column:
 
 def known_columns(group: Group) -> list[str]:
     """Every column name that means something for a group."""
-    by_stage = ("stage", "share", *OPERATIONS)
-    stages = [f"{family}:{stage}" for family in by_stage for stage in STAGE_ORDER]
+    stages = [f"{family}:{stage}" for family in FAMILIES for stage in STAGE_ORDER]
     return [*group.measures, *COLUMNS, *stages]
 
 
@@ -175,6 +174,8 @@ OPERATIONS = {  # heading over the stages, unit, divisor, meaning
     "bytes": ("Traffic per query", "GB", 1e9, "mean bytes that operators read and wrote"),
     "utilisation": ("Utilisation of the GPU", "", 1.0, "share of the GPU's published peak"),
 }
+FAMILIES = ("stage", "share", *OPERATIONS)
+"""What stands before the colon in the name of a stage's column."""
 
 
 def _columns() -> Iterator[Column]:

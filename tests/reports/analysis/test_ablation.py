@@ -10,7 +10,7 @@ from reports.analysis import ablation
 from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.look import PAGE
-from reports.tables.by_name import table
+from reports.tables.by_name import table, tables
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_a_setting_that_varies_alone_is_a_factor_and_its_first_level_the_baselin
 
 
 def test_the_matrix_has_a_column_for_each_pool_with_changes_and_corrected_tests(swept: Context) -> None:
-    one = ablation.tables(swept)[0]
+    one = tables(swept, "ablation")[0]
     assert [title for title, _ in one.sections] == [
         "easy, BM25",
         "easy, dense mini",
@@ -93,7 +93,7 @@ def test_depth_is_a_factor_compared_on_the_same_queries(folder: Folder) -> None:
         folder.cell(pool, "S", folder.turned)
     (factor,) = ablation.factors(build([read_results(folder.path)]))
     assert factor.name == "candidate depth"
-    (one,) = ablation.tables(build([read_results(folder.path)]))
+    (one,) = tables(build([read_results(folder.path)]), "ablation")
     assert [head.title for head in one.columns] == ["2", "3", "change"]  # a row a system, a column a level
     assert [cell.value for cell in one.rows[0].cells] == pytest.approx([0.0, 1.0, 1.0])  # it is third
 
