@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from benchmarks.candidates.scratch import ScratchCandidates, ScratchTexts
+from benchmarks.candidates.scratch import LateTexts, MissingTextError, ScratchCandidates, ScratchTexts
 from benchmarks.evaluation.judged import unjudged_warning
 from benchmarks.measuring.progress import say
 from rerankers.errors import DamagedError, StoreError
@@ -232,8 +232,13 @@ class _Requests(Sequence[RerankRequest]):
         return RerankRequest(query_id, self._pool.queries[query_id], candidates, self._instruction)
 
 
-def load_pool(folder: Path) -> Pool:
+def load_pool(folder: Path, late_texts: bool = False) -> Pool:
     """Read a pool and verify it; texts are "" when it was stored without them.
+
+    Args:
+        folder: of the pool.
+        late_texts: look up texts when they are asked for. Reading the pool takes less time, reading a query's
+            candidates more.
 
     Raises:
         DamagedError: a file is missing, damaged, or not what the digest in the folder's name promises.
@@ -243,19 +248,12 @@ def load_pool(folder: Path) -> Pool:
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
 
-    def rows() -> Iterator[tuple[str, list[Candidate]]]:
+    def rows() -> Iterator[tuple[str, list[tuple[str, float, int]]]]:
         for row in map(_Row.model_validate_json, _read(folder / "pool.jsonl.gz")):
             queries[row.query_id] = row.query
             if row.qrels is not None:
                 qrels[row.query_id] = row.qrels
-            hashes = [int(text_hash, 16) for _, _, text_hash in row.candidates]
-            found = [""] * len(hashes) if texts is None else texts.find(hashes)
-            hits = []
-            for (doc_id, score, _), text in zip(row.candidates, found, strict=True):
-                if text is None:
-                    raise DamagedError(f"{folder}: the text of {doc_id!r} was changed or lost; {remedy}")
-                hits.append(Candidate(row.query_id, doc_id, text, score))
-            yield row.query_id, hits
+            yield row.query_id, [(doc_id, score, int(digits, 16)) for doc_id, score, digits in row.candidates]
 
     try:
         about = _About.model_validate_json((folder / "about.json").read_bytes())
@@ -270,7 +268,10 @@ def load_pool(folder: Path) -> Pool:
             )
         stored = (folder / "texts.jsonl.gz").exists()
         texts = ScratchTexts(_read_texts(folder)) if stored else None
-        candidates = ScratchCandidates(rows())
+        late = LateTexts(rows(), texts)
+        candidates = late if late_texts else ScratchCandidates(late.items())
+    except MissingTextError as error:
+        raise DamagedError(f"{folder}: the text of {error} was changed or lost; {remedy}") from error
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise DamagedError(f"{folder}: the candidate pool cannot be read ({reason}); {remedy}") from error

@@ -100,6 +100,10 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
             self._last = last = query_id, tuple(map(_candidate, fields))
         return last[1]
 
+    def doc_ids(self, query_id: str) -> tuple[str, ...]:
+        """Return the ids of a query's candidates, best first."""
+        return tuple(candidate.doc_id for candidate in self[query_id])
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
@@ -108,6 +112,60 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
 
     def __reduce__(self) -> tuple[type[ScratchCandidates], tuple[list[tuple[str, tuple[Candidate, ...]]]]]:
         return ScratchCandidates, ([*self.items()],)  # to another process, with all that is in it
+
+
+class MissingTextError(LookupError):
+    """The text of a candidate is not among the stored ones."""
+
+
+class LateTexts(ScratchCandidates):
+    """Candidates whose texts are looked up when they are asked for: a report needs few of them.
+
+    Args:
+        rows: query id, and for each candidate its id, its score and the hash of its text.
+        texts: by hash; None where they were not stored, and are "".
+
+    Raises:
+        MissingTextError: a text is missing; the error names the candidate.
+        StoreError: the disk for temporary files is full.
+    """
+
+    def __init__(
+        self, rows: Iterable[tuple[str, list[tuple[str, float, int]]]], texts: ScratchTexts | None
+    ) -> None:
+        self._file, self._texts = _opened(self), texts
+        self._places = {}
+        self.counts = {}
+        end = 0
+        for query_id, candidates in rows:
+            if texts is not None:
+                is_there = texts.are_there([text_hash for _, _, text_hash in candidates])
+                for (doc_id, _, _), is_known in zip(candidates, is_there, strict=True):
+                    if not is_known:
+                        raise MissingTextError(repr(doc_id))
+            block = marshal.dumps(candidates)
+            _append(self._file, block)
+            self._places[query_id] = end, len(block)
+            self.counts[query_id] = len(candidates)
+            end += len(block)
+        _append(self._file)
+
+    def doc_ids(self, query_id: str) -> tuple[str, ...]:
+        """Return the ids of a query's candidates, best first, without looking up their texts."""
+        return tuple(doc_id for doc_id, _, _ in self._row(query_id))
+
+    def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
+        row = self._row(query_id)
+        texts = self._texts.find([text_hash for _, _, text_hash in row]) if self._texts else [""] * len(row)
+        return tuple(
+            Candidate(query_id, doc_id, text or "", score)
+            for (doc_id, score, _), text in zip(row, texts, strict=True)
+        )
+
+    def _row(self, query_id: str) -> list[tuple[str, float, int]]:
+        start, size = self._places[query_id]
+        row: list[tuple[str, float, int]] = marshal.loads(_read(self._file, start, size))  # noqa: S302 - as above
+        return row
 
 
 class ScratchTexts:
@@ -136,6 +194,15 @@ class ScratchTexts:
         order = np.argsort(unsorted, kind="stable")
         self._hashes = unsorted[order]
         self._starts, self._sizes = (np.array(values, dtype=np.uint64)[order] for values in (starts, sizes))
+
+    def are_there(self, hashes: Sequence[int]) -> list[bool]:
+        """Return whether there is a text of each hash; nothing is read for it."""
+        wanted = np.array(hashes, dtype=np.uint64)
+        if not self._hashes.size:
+            return [False] * len(hashes)
+        places = np.minimum(np.searchsorted(self._hashes, wanted), self._hashes.size - 1)
+        found: list[bool] = (self._hashes[places] == wanted).tolist()
+        return found
 
     def find(self, hashes: Sequence[int]) -> list[str | None]:
         """The text of each hash; None where there is none."""

@@ -256,6 +256,11 @@ def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
     return counts
 
 
+def forget_draws() -> None:
+    """Free what was drawn; the next interval draws it again, with the same values."""
+    _draw_counts.cache_clear()
+
+
 def _weighted_sums(rows: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `rows @ weights`, block by block, because the rows in 32 bits would take too much memory."""
     height = _block_height(rows.shape[1])

@@ -81,7 +81,7 @@ class Results:
         if not digest:
             return Pool.freeze(dataset="", first_stage={}, depth=0, queries={}, qrels={}, candidates={})
         if digest not in self._pools:
-            self._pools[digest] = load_pool(self.folder / "pools" / digest)
+            self._pools[digest] = load_pool(self.folder / "pools" / digest, late_texts=True)
         return self._pools[digest]
 
 

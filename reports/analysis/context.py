@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES
+from benchmarks.evaluation.statistics import forget_draws
 from benchmarks.results.store import at_ranking_line
 from reports.analysis import caveats, first_stages, quality, timing
 from reports.analysis.before_after import changes
@@ -56,6 +57,7 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
     groups = tuple(
         _group(number, keyed, baseline, measures) for number, keyed in enumerate(grouped.values(), 1)
     )
+    forget_draws()
     return Context(
         title=_title([cell for _, cell in cells]),
         groups=groups,

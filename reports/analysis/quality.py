@@ -81,8 +81,7 @@ class Rankings:
         self._depth = pool.depth
         self._judged = {query_id: place for place, query_id in enumerate(pool.qrels)}
         self._candidates = {  # one text a query, which takes a tenth of the memory of a list
-            query_id: "\n".join(candidate.doc_id for candidate in candidates)
-            for query_id, candidates in pool.candidates.items()
+            query_id: "\n".join(pool.candidates.doc_ids(query_id)) for query_id in pool.candidates
         }
 
     def parse(self, stored: StoredRankings) -> dict[str, list[str]]:

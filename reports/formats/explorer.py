@@ -69,8 +69,16 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     }
     divided = sorted(shown, key=lambda query_id: _spread(values, query_id), reverse=True)
     passages = [(query_id, shown[query_id]) for query_id in divided]
-    ids = ((q, [pool.candidates[q][rank].doc_id for rank in places]) for q, places in passages)
-    texts = ((q, [pool.candidates[q][rank].text for rank in places]) for q, places in passages)
+    ids = (
+        (query_id, [doc_ids[rank] for rank in ranks_shown])
+        for query_id, ranks_shown in passages
+        for doc_ids in [pool.candidates.doc_ids(query_id)]
+    )
+    texts = (
+        (query_id, [candidates[rank].text for rank in ranks_shown])
+        for query_id, ranks_shown in passages
+        for candidates in [pool.candidates[query_id]]
+    )
     return {
         "measure": group.headline if pool.qrels else None,
         "baseline": group.baseline,
@@ -90,8 +98,9 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         ],
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
-            [pool.qrels.get(query_id, {}).get(candidates[rank].doc_id) for rank in shown[query_id]]
-            for query_id, candidates in pool.candidates.items()
+            [grades.get(doc_ids[rank]) for rank in ranks_shown]
+            for query_id, ranks_shown in shown.items()
+            for grades, doc_ids in [(pool.qrels.get(query_id, {}), pool.candidates.doc_ids(query_id))]
         ],
         "docs": _within(id_budget, ids),
         "texts": _within(text_budget, texts),
