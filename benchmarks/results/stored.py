@@ -24,6 +24,11 @@ class StoredRows(Sequence[QueryRow]):
     def __init__(self, rows: Iterable[QueryRow] = ()) -> None:
         self._lines = [row.line() for row in rows]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return len(self._lines)
 

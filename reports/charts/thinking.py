@@ -24,15 +24,15 @@ def thinking_curve(group: Group, look: Look) -> Spec | None:
     lines = {
         name: systems
         for name, systems in _lines(group, measure).items()
-        if len({system.options[BUDGET] for system in systems}) > 1
+        if len({system.provenance.options[BUDGET] for system in systems}) > 1
     }
     if not lines:
         return None
     points = [_point(name, system, measure) for name, systems in lines.items() for system in systems]
     level = [
-        {"y": system.quality[measure].value, "written": system.label}
+        {"y": system.quality.estimates[measure].value, "written": system.label}
         for system in group.systems
-        if system.role == "first_stage" and measure in system.quality
+        if system.role == "first_stage" and measure in system.quality.estimates
     ]
     title = "Budget of thinking tokens a call"
     x, y = level_axis(title, [point["x"] for point in points]), quality_axis(measure)
@@ -68,9 +68,9 @@ def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:
     """Systems with a budget, by a name of everything else that they are."""
     alike: dict[str, list[SystemResult]] = {}
     for system in group.systems:
-        has_budget = isinstance(system.options.get(BUDGET), int)
-        if system.role == "reranker" and has_budget and measure in system.quality:
-            others = {name: value for name, value in system.options.items() if name != BUDGET}
+        has_budget = isinstance(system.provenance.options.get(BUDGET), int)
+        if system.role == "reranker" and has_budget and measure in system.quality.estimates:
+            others = {name: value for name, value in system.provenance.options.items() if name != BUDGET}
             key = json.dumps([system.reranker, others], sort_keys=True, default=str)
             alike.setdefault(key, []).append(system)
     rerankers = [systems[0].reranker for systems in alike.values()]
@@ -81,16 +81,16 @@ def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:
 
 
 def _point(line: str, system: SystemResult, measure: str) -> Spec:
-    quality = system.quality[measure]
-    milliseconds = MILLISECONDS * system.latency.p50.value if system.latency else None
+    quality = system.quality.estimates[measure]
+    milliseconds = MILLISECONDS * system.timing.latency.p50.value if system.timing.latency else None
     return {
         "line": line,
         "name": system.label,
-        "x": system.options[BUDGET],
+        "x": system.provenance.options[BUDGET],
         "y": quality.value,
         "low": quality.low if quality.low is not None else quality.value,
         "high": quality.high if quality.high is not None else quality.value,
         "written": fixed(quality.value, 4),
-        "used": count(system.work.get(BUDGET, 0.0)),
+        "used": count(system.work.counts.get(BUDGET, 0.0)),
         "latency": "not measured" if milliseconds is None else f"{significant(milliseconds)} ms",
     }

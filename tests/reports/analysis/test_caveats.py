@@ -13,7 +13,7 @@ from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.analysis.values import Estimate
 from reports.formats import html, latex, markdown
-from reports.tables.by_name import table
+from reports.tables.by_name import table, tables
 from reports.tables.columns import column
 from rerankers.interface import Cost, Ranking, Usage
 
@@ -97,8 +97,9 @@ def test_two_hosts_of_one_kind_in_one_percentile_and_what_ran_beside_a_system_ar
     assert hosts.startswith("S was measured on 2 machines of one kind (hosts 0a1b2c3d, 4e5f6071)")
     assert co_runners.startswith("S was measured while others ran on the same machine (T)")
     context = build([read_results(folder.path)])
-    for render in (markdown.render, latex.render, html.render):
-        assert "4e5f6071" in render(context)
+    assert "4e5f6071" in html.render(context)
+    for render in (markdown.render, latex.render):
+        assert "4e5f6071" in render(tables(context, "headline"))
     assert "4e5f6071" not in table([folder.path], "csv")
     assert "(hosts 0a1b2c3d, 4e5f6071)" in capsys.readouterr().err
 
