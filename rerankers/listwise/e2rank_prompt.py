@@ -7,6 +7,7 @@ The texts are data: `e2rank_prompts.toml`.
 from __future__ import annotations
 
 import tomllib
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -187,11 +188,15 @@ class PromptWriter:
         """Return the length in tokens to which all texts have to be cut to lose `excess` tokens."""
         lengths = [len(self._encode(text)) for text in texts]
         level = max(lengths) if limit is None else min(limit, max(lengths))
-        kept = sum(min(length, level) for length in lengths) - excess
-        while level > 1:
-            level -= 1
-            if sum(min(length, level) for length in lengths) <= kept:
-                return level
+
+        def total(longest: int) -> int:
+            return sum(min(length, longest) for length in lengths)
+
+        kept = total(level) - excess
+        # totals rise with the length, so the longest one that fits is found by bisection
+        shorter = bisect_right(range(1, level), kept, key=total)
+        if shorter:
+            return shorter
         raise ModelError(
             f"a prompt of {len(texts) - 1} passages exceeds the context of {self._context} tokens. "
             "Show fewer of them (prompt_passages)."

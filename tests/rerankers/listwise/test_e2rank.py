@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rerankers import Ranking, RerankRequest, StageClock, create
@@ -262,6 +264,22 @@ def test_options_that_do_not_fit_are_refused_before_anything_loads(
 def test_a_model_without_the_end_token_is_refused(tiny_llm: str) -> None:
     with pytest.raises(ModelError, match=r"no <.endoftext.>"):
         create("e2rank", {"model": tiny_llm})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"), "lacks 1 weights.*up_proj"),
+        (lambda weights: weights.update(stranger=torch.zeros(3)), "1 weights too many.*'stranger'"),
+    ],
+)
+def test_incomplete_or_surplus_weights_are_refused(change: Any, words: str, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    change(weights)
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=words):
+        create("e2rank", {"model": str(tmp_path / "model")})
 
 
 def test_another_instruction_is_read_and_recorded(
