@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import IO
 
+T = TypeVar("T")
 
-class Appended:
+
+class Appended(Generic[T]):
     """A file of rows that were made with the same settings.
 
     A line that a kill cut off is removed. Use it within `FolderLock`.
@@ -27,10 +29,11 @@ class Appended:
     Args:
         path: the file.
         about: where its rows come from; `digest` stands for the settings that decide them.
-        keys: the values of a row that are kept in memory; every row has them.
+        kept: makes of a row what is kept of it in memory; raises ValueError, KeyError or TypeError if the row
+            is not one of the file's.
 
     Attributes:
-        rows: the rows that it holds, without lines about them; the values of `keys` alone.
+        rows: what is kept of the rows that it holds, without lines about them.
         notes: what later lines about them say, in their order.
 
     Raises:
@@ -39,9 +42,9 @@ class Appended:
 
     _file: IO[bytes]
 
-    def __init__(self, path: Path, about: Mapping[str, Any], keys: Sequence[str]) -> None:
-        self._path, self._about, self._keys = path, about, keys
-        self.rows: list[dict[str, Any]] = []
+    def __init__(self, path: Path, about: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], T]) -> None:
+        self._path, self._about, self._kept = path, about, kept
+        self.rows: list[T] = []
         self.notes: list[dict[str, Any]] = []
         if path.exists():
             self._read()
@@ -51,7 +54,7 @@ class Appended:
         """The digest of the settings that decide its rows."""
         return str(self._about["digest"])
 
-    def __enter__(self) -> Appended:
+    def __enter__(self) -> Appended[T]:
         self._file = self._path.open("ab")
         if not self._path.stat().st_size:
             self._write([{"about": self._about}])
@@ -69,7 +72,7 @@ class Appended:
             StoreError: the disk is full or refuses to write.
         """
         self._write(rows)
-        self.rows += [{key: row[key] for key in self._keys} for row in rows]
+        self.rows += map(self._kept, rows)
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Write a line about the rows, unless the last one says the same."""
@@ -101,15 +104,16 @@ class Appended:
     def _take(self, number: int, line: bytes) -> None:
         try:
             values = json.loads(line)
-            digest = values["about"]["digest"] if number == 1 or "about" in values else None
-            row = {} if digest is not None else {key: values[key] for key in self._keys}
+            if number > 1 and "about" not in values:
+                self.rows.append(self._kept(values))
+                return
+            about = values["about"]
+            digest = about["digest"]
         except (ValueError, KeyError, TypeError) as error:
             reason = "this is not a line of a distillation. Give another --out"
             raise InputError.at(self._path, number, reason) from error
-        if digest is None:
-            self.rows.append(row)
-        elif digest != self.digest:
+        if digest != self.digest:
             reason = "the lines below were made with other settings or other models. Give another --out"
             raise InputError.at(self._path, number, reason)
-        elif number > 1:
-            self.notes.append({key: value for key, value in values["about"].items() if key != "digest"})
+        if number > 1:
+            self.notes.append({key: value for key, value in about.items() if key != "digest"})

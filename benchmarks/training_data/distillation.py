@@ -73,7 +73,7 @@ def distill(settings: Distillation, out: Path) -> int:
         try:
             if budget is not None:
                 teacher.pay_from(budget)
-            with Appended(out, _about(settings, dataset, teacher, protected), ["query_id"]) as file:
+            with Appended(out, _about(settings, dataset, teacher, protected), _query_id) as file:
                 _write(settings, dataset, teacher, queries, file)
                 if queries.counts:
                     file.note({"queries": queries.counts})
@@ -83,10 +83,10 @@ def distill(settings: Distillation, out: Path) -> int:
 
 
 def _write(
-    settings: Distillation, dataset: Dataset, teacher: Reranker, queries: TrainingQueries, file: Appended
+    settings: Distillation, dataset: Dataset, teacher: Reranker, queries: TrainingQueries, file: Appended[str]
 ) -> None:
     """Append the lists that the file does not hold yet."""
-    done = {row["query_id"] for row in file.rows}
+    done = set(file.rows)
     if done:
         say(f"{len(done)} lists are there already")
     todo = [query_id for query_id in queries.texts if query_id not in done]
@@ -94,6 +94,10 @@ def _write(
         for lists in _lists(settings, dataset, todo):
             file.append(_ordered(settings, dataset, teacher, lists, queries.sources, file.digest))
             progress.advance(len(lists))
+
+
+def _query_id(row: Mapping[str, Any]) -> str:
+    return str(row["query_id"])
 
 
 def _check_teacher(settings: Distillation) -> None:

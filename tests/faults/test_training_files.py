@@ -39,10 +39,17 @@ DISTILLATION: dict[str, Any] = {
     "first_stage": {"kind": "dense", "encoder": "org/encoder", "options": {"max_length": 128}},
     "candidates": {"depth": 200, "per_list": 20, "at": "mixed"},
     "teacher": {"name": "embedding", "options": {"model": "org/encoder"}},
+    "queries": {"kind": "chat", "model": "m", "price": {"input": 1.0, "output": 2.0}, "per_passage": 2},
+    "test_queries": ["beir/scifact/test", {"folder": "other", "split": "test"}, {"queries": "topics.tsv"}],
+    "skip": 10,
     "limit": 100,
     "batch": 64,
     "seed": 1,
 }
+MADE: list[dict[str, Any]] = [
+    {"kind": "titles", "field": "title", "longest_words": 20},
+    {"kind": "seq2seq", "model": "org/t5", "per_passage": 2, "top_k": 10},
+]
 SLOTS = f"I give you {PLACEHOLDER} and {PLACEHOLDER}, by relevance to the search query: what.\n"
 PLAIN = {"query": "what", "passages": ["a", "b"], "ranking": [1, 0]}
 PUBLISHED = {
@@ -105,6 +112,16 @@ def test_settings_of_a_distillation_with_wrong_values_are_refused(
     judge: Any, broken: Any, folder: Path, data: st.DataObject
 ) -> None:
     content = yaml.dump(data.draw(broken.value_of(DISTILLATION)), sort_keys=False).encode()
+    judge.reading(_distillation, _file(folder, content))
+
+
+@given(data=st.data())
+@trial
+def test_settings_of_made_queries_with_wrong_values_are_refused(
+    judge: Any, broken: Any, folder: Path, data: st.DataObject
+) -> None:
+    queries = data.draw(st.sampled_from(MADE).flatmap(broken.value_of))
+    content = yaml.dump({**DISTILLATION, "queries": queries}, sort_keys=False).encode()
     judge.reading(_distillation, _file(folder, content))
 
 

@@ -25,7 +25,7 @@ from benchmarks.training_data.queries.settings import defining_settings
 from benchmarks.training_data.queries.writers import Question, open_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.datasets.sources import Dataset
@@ -54,6 +54,19 @@ class MadeQueries(NamedTuple):
 def queries_file(out: Path) -> Path:
     """Return the file of the questions that lists in `out` were made from."""
     return out.with_name(f"{out.name.removesuffix('.jsonl')}.queries.jsonl")
+
+
+def question_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the file, which has a passage and the questions about it.
+
+    Raises:
+        TypeError, KeyError: it has not.
+    """
+    texts = [row["doc_id"], *(each[key] for each in row["questions"] for key in ("query_id", "query"))]
+    texts += [each["fault"] for each in row["questions"] if "fault" in each]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("ids, queries and faults are texts")
+    return dict(row)
 
 
 class QueryMaker:
@@ -89,7 +102,7 @@ class QueryMaker:
         try:
             if budget is not None:
                 self._writer.pay_from(budget)
-            with Appended(self._path, self._about(), ["doc_id", "questions"]) as file:
+            with Appended(self._path, self._about(), question_row) as file:
                 return self._make(file, needed)
         finally:
             self._writer.close()
@@ -105,7 +118,7 @@ class QueryMaker:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         return {"digest": digest, **about}
 
-    def _make(self, file: Appended, needed: int | None) -> MadeQueries:
+    def _make(self, file: Appended[dict[str, Any]], needed: int | None) -> MadeQueries:
         rows = file.rows
         used = sum(map(self._count, rows))
         todo = self._undone({row["doc_id"] for row in rows}, needed is not None and used >= needed)

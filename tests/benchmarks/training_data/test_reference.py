@@ -16,6 +16,7 @@ from benchmarks.experiments.key_tables import meanings_of, nested_models
 from benchmarks.training_data import reference
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.distillation_settings import Distillation
+from benchmarks.training_data.queries.making import question_row
 from rerankers.training.data.records import read_alignment, read_ranking
 from rerankers.training.settings import STAGES
 
@@ -79,7 +80,7 @@ def read(name: str, folder: Path) -> Any:
         case "made_queries":
             path = files["lists.queries.jsonl"]
             about = json.loads(path.read_text().splitlines()[0])["about"]
-            return [row["doc_id"] for row in Appended(path, about, ["doc_id", "questions"]).rows]
+            return [row["doc_id"] for row in Appended(path, about, question_row).rows]
     pytest.fail(f"no reader is known for the format {name}")
 
 

@@ -101,6 +101,32 @@ def test_the_seed_decides_everything_and_a_killed_run_changes_nothing(
     assert [row["query_id"] for row in lists(other)] != [row["query_id"] for row in lists(whole)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[1]",
+        '{"doc_id": "d1"}',
+        '{"doc_id": "d1", "questions": "what"}',
+        '{"doc_id": "d1", "questions": [{"query_id": "d1/0"}]}',
+        '{"doc_id": 1, "questions": []}',
+        '{"doc_id": "d1", "questions": [{"query_id": "d1/0", "query": 7}]}',
+        '{"doc_id": "d1", "questions": [{"query_id": "d1/0", "query": "a b", "fault": []}]}',
+        '{"about": {}}',
+    ],
+)
+def test_a_broken_file_of_questions_is_refused_by_its_line(
+    collection: Path, write_settings: Callable[..., Path], line: str
+) -> None:
+    path = str(write_settings())
+    distill(load_distillation(path), collection / "lists.jsonl")
+    questions = collection / "lists.queries.jsonl"
+    about = questions.read_text().splitlines()[0]
+    questions.write_text(f"{about}\n{line}\n")
+    with pytest.raises(InputError, match=r"lists\.queries\.jsonl:2: this is not a line of a distillation"):
+        distill(load_distillation(path), collection / "lists.jsonl")
+
+
 def test_held_out_lists_are_those_that_training_skips(
     collection: Path, write_settings: Callable[..., Path]
 ) -> None:
