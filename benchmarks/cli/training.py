@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ STAGES = {
     "align": "teach the projector to say passages in the language model's own terms (the paper's stage 1)",
     "query": "teach the model to point at what its encoder finds similar (a short warm-up, ours)",
     "rank": "teach the model to rank (the paper's stage 2)",
+    "cross-encoder": "teach an encoder to score a query with a passage, on lists with a teacher's scores",
+    "text": "teach a language model to rank passages by their text, on the same lists",
 }
 
 
@@ -23,7 +26,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         commands,
         common,
         "train",
-        "train a PE-Rank checkpoint, or an E2Rank model",
+        "train a reranker: PE-Rank, the same language model on text, a cross-encoder, or E2Rank",
         "query warm-up.yaml --out runs/warm-up",
         "rank rank.yaml --set init_from=runs/warm-up/best optimizer.max_steps=2000",
         "shrink runs/rank/best --rank 4 --out pe-rank-small",
@@ -129,7 +132,17 @@ def _train(options: argparse.Namespace) -> int:
     from benchmarks.training_data.pe_rank import train
 
     overrides: Sequence[str] = options.set
-    for line in train(options.stage, options.config, overrides, options.out, dry_run=options.dry_run):
+    command = ["rerankbench", "train", options.stage, str(options.config)]
+    command += ["--set", *overrides] if overrides else []
+    command += ["--out", str(options.out)] if options.out else []
+    for line in train(
+        options.stage,
+        options.config,
+        overrides,
+        options.out,
+        dry_run=options.dry_run,
+        command=shlex.join(command),
+    ):
         print(line)
     return 0
 

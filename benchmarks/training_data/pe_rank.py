@@ -1,4 +1,4 @@
-"""`rerankbench train`: settings files of PE-Rank's trainings, and what the command does with them.
+"""`rerankbench train`: settings files of trainings, and what the command does with them.
 
 A list in place of `encoder` trains the same recipe once with each of them, for an ablation.
 """
@@ -15,18 +15,27 @@ from benchmarks.experiments.yaml_models import explained, located, opened
 from benchmarks.measuring.progress import say
 from benchmarks.training_data.files import base_of, find_settings
 from rerankers.errors import InputError
-from rerankers.training.settings import STAGES
+from rerankers.training.cross_encoder.settings import CrossEncoderSettings
+from rerankers.training.settings import STAGES, Settings
+from rerankers.training.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.experiments.marked_yaml import MarkedYaml
-    from rerankers.training.settings import EncoderSettings, Settings, Stage
+    from rerankers.training.settings import EncoderSettings, Stage, TrainingSettings
+
+
+_SETTINGS: dict[Stage, type[TrainingSettings]] = {
+    **STAGES,
+    "text": TextSettings,
+    "cross-encoder": CrossEncoderSettings,
+}
 
 
 def load_settings(
     stage: Stage, path: Path, overrides: Sequence[str] = (), out: Path | None = None
-) -> list[Settings]:
+) -> list[Any]:
     """Read and check a settings file; one training for each encoder it lists, in a folder of its own.
 
     Relative paths start at the file's folder, those of a ready file at the working folder. `{encoder}` in
@@ -37,6 +46,9 @@ def load_settings(
         path: the file.
         overrides: `key=value` assignments, applied before validation.
         out: result folder; None is the file's own, or `runs/train-<name of the file>`.
+
+    Returns:
+        Settings of the stage, see `_SETTINGS`.
 
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
@@ -54,15 +66,16 @@ def load_settings(
     trainings = [
         _checked(stage, file, {**content, "encoder": encoder} if is_ablation else content) for encoder in each
     ]
-    names = encoder_names([settings.encoder for settings in trainings])
+    names = encoder_names([each.encoder for each in trainings if isinstance(each, Settings)])
     if len(set(names)) < len(names):
         raise file.error(("encoder",), "the same encoder stands here twice; keep one of them")
     found = []
-    for settings, name in zip(trainings, names, strict=True):
+    for settings, name in zip(trainings, names or [""], strict=True):
         folder = out or Path(settings.out or f"runs/train-{path.stem}")
-        start = settings.init_from and settings.init_from.replace("{encoder}", name)
-        whole = str(folder / name if is_ablation else folder)
-        found.append(settings.model_copy(update={"out": whole, "init_from": start}))
+        changes: dict[str, object] = {"out": str(folder / name if is_ablation else folder)}
+        if isinstance(settings, Settings) and settings.init_from is not None:
+            changes["init_from"] = settings.init_from.replace("{encoder}", name)
+        found.append(settings.model_copy(update=changes))
     return found
 
 
@@ -81,7 +94,7 @@ def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
 def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
     paths = {"train", "validation"}
     placed = {**content}
-    for section in ("llm", "encoder"):
+    for section in ("llm", "encoder", "model"):
         if section in placed:
             placed[section] = located(placed[section], base, "")
     if isinstance(placed.get("out"), str):
@@ -98,8 +111,8 @@ def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
     return placed
 
 
-def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Settings:
-    model = STAGES[stage]
+def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> TrainingSettings:
+    model = _SETTINGS[stage]
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -107,11 +120,18 @@ def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> Setting
 
 
 def train(
-    stage: Stage, path: Path, overrides: Sequence[str], out: Path | None, *, dry_run: bool = False
+    stage: Stage,
+    path: Path,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    dry_run: bool = False,
+    command: str | None = None,
 ) -> list[str]:
-    """Run the trainings of a settings file one after the other; a line about each from the main process.
+    """Run the trainings of a settings file one after the other; lines about each from the main process.
 
-    With `dry_run` each stops before its first step, and its folder is left alone.
+    With `dry_run` each stops before its first step, and its folder is left alone. `command` is what the model
+    card says.
     """
     from accelerate import PartialState
 
@@ -124,9 +144,7 @@ def train(
             run.plan(stage, settings, folder, say)
             told.append(f"dry run: nothing was trained or written in {folder}")
             continue
-        outcome = run.train(stage, settings, folder, say)
+        outcome = run.train(stage, settings, folder, say, command=command)
         scored = "" if outcome.best_score is None else f", best nDCG@10 {outcome.best_score:.4f}"
-        told.append(
-            f"{outcome.step} steps{scored}; next: --reranker pe-rank --option model={outcome.checkpoint}"
-        )
+        told += [f"{outcome.step} steps{scored}; checkpoint: {outcome.checkpoint}", f"next: {outcome.next}"]
     return told if PartialState().is_main_process else []

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.experiments.key_tables import key_table, nested_models, summary_of
-from benchmarks.training_data.cross_encoder import Settings as CrossEncoderSettings
 from benchmarks.training_data.distillation_settings import Distillation
+from rerankers.training.cross_encoder.settings import CrossEncoderSettings
 from rerankers.training.settings import STAGES
+from rerankers.training.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,7 +75,8 @@ def settings() -> str:
     rank = STAGES["rank"]
     tables: list[tuple[str, type[BaseModel]]] = [("rerankbench train", rank)]
     tables += [(model.__name__, model) for model in nested_models(rank)]
-    tables.append(("Cross-encoder", CrossEncoderSettings))
+    tables.append(("rerankbench train text", TextSettings))
+    tables.append(("rerankbench train cross-encoder", CrossEncoderSettings))
     tables.append(("rerankbench distill", Distillation))
     tables += [(model.__name__, model) for model in nested_models(Distillation)]
     links = {model: heading for heading, model in tables}

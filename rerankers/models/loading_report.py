@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 """The file by which transformers and PEFT tell an adapter."""
 
+WHOLE_MODELS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Files of weights that make a folder a whole model."""
+
 POOLER = r"pooler\.dense\."
 """Weights that an encoder may lack: embeddings are pooled from the hidden states, never by this layer."""
 
@@ -71,7 +79,7 @@ def refuse_adapter(files: ModelFiles) -> None:
     if find_file(files, ADAPTER_CONFIG) is not None:
         raise ModelError(
             f"{files.name!r} holds an adapter ({ADAPTER_CONFIG}). Merge it into its base model with PEFT, "
-            "and name the result. Only cross-encoder and pe-rank load adapters."
+            "and name the result. Only cross-encoders, language models and pe-rank load adapters."
         )
 
 

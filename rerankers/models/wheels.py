@@ -17,7 +17,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -77,11 +77,17 @@ def parse_wheel(text: str) -> Wheel:
         raise InputError(
             f"cannot read {text!r}; write pypi:name==version or pypi:name==version#sha256=<64 hex digits>"
         ) from error
-    listed = tomllib.loads((Path(__file__).parent / "wheels.toml").read_text(encoding="utf-8"))
-    sha256 = parsed["sha256"] or listed.get(f"{parsed['name']}=={parsed['version']}", {}).get("sha256")
+    sha256 = parsed["sha256"] or listed_wheel(text).get("sha256")
     if sha256 is None:
         raise InputError(f"the hash of {text!r} is not known here; append #sha256=<64 hex digits>")
     return Wheel(parsed["name"], parsed["version"], sha256)
+
+
+def listed_wheel(text: str) -> dict[str, Any]:
+    """Return what `wheels.toml` says of a wheel, named as in `parse_wheel`; empty if it is not listed."""
+    listed = tomllib.loads((Path(__file__).parent / "wheels.toml").read_text(encoding="utf-8"))
+    entry: dict[str, Any] = listed.get(text.removeprefix("pypi:").partition("#")[0], {})
+    return entry
 
 
 def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, validate_call
 
 from rerankers.errors import InputError, ModelError
+from rerankers.llm.adapter import loaded_models
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets, log_probability, read_only, score_ends
 from rerankers.models.batching import BatchTokens, resolve_batch_tokens
@@ -121,11 +122,12 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which model is loaded, and whether a dataset's instruction is read."""
+        """Tell which models are loaded, and whether a dataset's instruction is read."""
         reads = options["instruction"] is None and not isinstance(
             yes_no_prompt(options["prompt"]), YesNoPrompt
         )
-        return replace(super().capabilities(options), reads_instruction=reads)
+        models = loaded_models(options["model"], options["revision"])
+        return replace(super().capabilities(options), models=models, reads_instruction=reads)
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Write each prompt in token ids."""

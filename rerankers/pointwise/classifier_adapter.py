@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError, MissingExtraError, ModelError
-from rerankers.models.loading_report import ADAPTER_CONFIG, refuse_adapter, refuse_misfits
+from rerankers.models.loading_report import ADAPTER_CONFIG, WHOLE_MODELS, refuse_adapter, refuse_misfits
 from rerankers.models.locate import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-_WHOLE_MODELS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _PEFT = "base_model.model."
 _HEADS = r"(score|classifier|classification_head)\."
 
@@ -167,7 +161,7 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
     config = read_json(files, ADAPTER_CONFIG)
     if not config:
         return None
-    if any(find_file(files, name) for name in _WHOLE_MODELS):
+    if any(find_file(files, name) for name in WHOLE_MODELS):
         refuse_adapter(files)
     kind, task, base = (config.get(key) for key in ("peft_type", "task_type", "base_model_name_or_path"))
     if kind != "LORA" or task not in ("SEQ_CLS", None):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, validate_call
 
+from rerankers.interface import Capabilities
+from rerankers.llm.adapter import loaded_models
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets, cut_to_tokens, score_ends
 from rerankers.models.batching import BatchTokens, resolve_batch_tokens
@@ -75,6 +77,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self._max_passage_tokens = max_passage_tokens
         self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
         self.device = str(self._llm.device)
+
+    @classmethod
+    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Tell which models are loaded: an adapter's base model too."""
+        return Capabilities(models=loaded_models(options["model"], options["revision"]))
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:

@@ -9,12 +9,45 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rerankers.errors import MissingExtraError, ModelError
+from rerankers.errors import InputError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rerankers.training.settings import LoRASettings
+    from rerankers.llm.causal import CausalLM
+    from rerankers.training.settings import LoRASettings, TrainingSettings
+
+
+def set_to_learn(
+    base: CausalLM, settings: TrainingSettings, start: Path | None, *, checkpointing: bool
+) -> tuple[Any, StepMerger | None]:
+    """Set what of a language model learns; what does not is left frozen, as it was loaded.
+
+    Args:
+        base: the language model.
+        settings: `tune` and `lora`.
+        start: folder of the adapter to go on with; None for a fresh one.
+        checkpointing: compute activations again in the backward pass.
+
+    Returns:
+        The model, wrapped by PEFT where there is an adapter, and what merges that adapter once a step.
+
+    Raises:
+        InputError: merging once a step is asked for where it would round.
+        MissingExtraError, ModelError: as `add_adapter`.
+    """
+    llm, merger = base.model, None
+    if settings.tune == "lora":
+        llm = add_adapter(llm, settings.lora, start)
+        if settings.lora.merge_per_step:
+            if settings.optimizer.bf16 or base.model.dtype != torch.float32:
+                raise InputError("lora.merge_per_step needs float32 weights and no bf16: merging rounds")
+            merger = StepMerger(llm)
+    elif settings.tune == "full":
+        llm.requires_grad_(True)
+    if checkpointing:
+        base.model.activation_checkpointing_enable({"use_reentrant": False})
+    return llm, merger
 
 
 def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str = "CAUSAL_LM") -> Any:

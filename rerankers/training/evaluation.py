@@ -42,6 +42,14 @@ def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
     return float(found / ideal) if ideal else 1.0
 
 
+def chance_ndcg(count: int) -> float:
+    """Return the nDCG@10 expected of a random order of so many passages: each place has the mean gain."""
+    discounts = [1 / np.log2(place + 2) for place in range(min(_DEPTH, count))]
+    gains = [_DEPTH - place for place in range(min(_DEPTH, count))]
+    ideal = float(np.dot(gains, discounts))
+    return sum(gains) / count * sum(discounts) / ideal if ideal else 1.0
+
+
 class Validation:
     """Lists to decode while training goes on.
 
@@ -70,15 +78,8 @@ class Validation:
         return len(self._prompts)
 
     def chance(self) -> float:
-        """Return the mean nDCG@10 expected of random orders: every place has the mean gain of its list."""
-        expected = []
-        for ranking in self._rankings:
-            places = range(min(_DEPTH, len(ranking)))
-            discounts = [1 / np.log2(place + 2) for place in places]
-            gains = [_DEPTH - place for place in places]
-            ideal = float(np.dot(gains, discounts))
-            expected.append(sum(gains) / len(ranking) * sum(discounts) / ideal if ideal else 1.0)
-        return float(np.mean(expected))
+        """Return the mean nDCG@10 expected of random orders."""
+        return float(np.mean([chance_ndcg(len(ranking)) for ranking in self._rankings]))
 
     def scores(self, model: TrainableRanker) -> npt.NDArray[np.float64]:
         """nDCG@10 of each list; the model is left as it was."""

@@ -1,4 +1,4 @@
-"""What training leaves: checkpoints that `pe-rank` loads, and the published code's layout."""
+"""Rewrites checkpoints: into the published code's layout, or with an adapter of a lower rank."""
 
 from __future__ import annotations
 
@@ -6,97 +6,17 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from rerankers.errors import InputError
 from rerankers.files.writing import replace_file
+from rerankers.llm.adapter import ADAPTER_CONFIG
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.adapter import ADAPTER_CONFIG
-from rerankers.pe_rank.formats.compact import MANIFEST, LLMEntry, read_manifest, save_compact
-from rerankers.pe_rank.projector import build_projector
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rerankers.pe_rank.formats.compact import Manifest
-    from rerankers.training.model import TrainableRanker
+from rerankers.pe_rank.formats.compact import MANIFEST, read_manifest, save_compact
 
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
-
-
-def save_checkpoint(
-    folder: Path,
-    model: TrainableRanker,
-    state: Mapping[str, torch.Tensor],
-    tokenizer: Any,
-    manifest: Manifest,
-) -> None:
-    """Write a compact checkpoint in float32, whole or not at all; one that is there is replaced.
-
-    Args:
-        folder: of the checkpoint.
-        model: what was trained.
-        state: its weights, which it may not hold itself where they are spread over devices.
-        tokenizer: of the language model.
-        manifest: what belongs together.
-    """
-    scratch = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    adapter = None
-    if hasattr(model.llm, "peft_config"):
-        adapter = scratch / "adapter"
-        _save_adapter(adapter, model.llm, _inside(state, "llm."), manifest.llm.model)
-    elif any(weight.requires_grad for weight in model.llm.parameters()):
-        model.llm.save_pretrained(scratch / "llm", state_dict=_inside(state, "llm."))
-        tokenizer.save_pretrained(scratch / "llm")
-        manifest = manifest.model_copy(update={"llm": LLMEntry(model="./llm")})
-    projector = build_projector(manifest.projector, manifest.encoder.dimension, model.dimension)
-    projector.load_state_dict(_inside(state, "projector."))
-    save_compact(scratch, manifest, projector, torch.float32, adapter)
-    if adapter is not None:
-        shutil.rmtree(adapter)
-    _share(scratch)
-    if folder.exists():
-        shutil.rmtree(_replaced(folder), ignore_errors=True)
-        folder.rename(_replaced(folder))
-    scratch.rename(folder)
-    shutil.rmtree(_replaced(folder), ignore_errors=True)
-
-
-def restore_checkpoint(folder: Path) -> None:
-    """Put a checkpoint back that a killed process was about to replace."""
-    if not folder.exists() and _replaced(folder).is_dir():
-        _replaced(folder).rename(folder)
-
-
-def _share(folder: Path) -> None:
-    """Give the files of a folder the permissions of any new file; safetensors makes them private."""
-    (folder / ".new").touch()
-    mode = (folder / ".new").stat().st_mode
-    (folder / ".new").unlink()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
-
-
-def _replaced(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.replaced")
-
-
-def _inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
-
-
-def _save_adapter(folder: Path, llm: Any, state: dict[str, torch.Tensor], base: str) -> None:
-    """PEFT's files of an adapter; they name the base model as the user did."""
-    for config in llm.peft_config.values():
-        config.base_model_name_or_path = base
-    # nothing was added to the vocabulary, and PEFT would ask the hub about it
-    llm.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
 
 
 def export_published(checkpoint: Path, folder: Path) -> None:

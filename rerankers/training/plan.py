@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from rerankers.training.trainer import same_random_numbers
 
 if TYPE_CHECKING:
+    import torch
+
     from rerankers.training.data.batches import Visits
-    from rerankers.training.evaluation import Validation
-    from rerankers.training.model import TrainableRanker
     from rerankers.training.settings import OptimizerSettings
+    from rerankers.training.setup import HeldOut
 
 
 def plan_lines(
-    optimizer: OptimizerSettings, visits: Visits, model: TrainableRanker, processes: int
+    optimizer: OptimizerSettings, visits: Visits, model: torch.nn.Module, processes: int
 ) -> list[str]:
     """Return the effective batch, steps, epochs of data and trainable parameters."""
     weights = list(model.parameters())
@@ -28,10 +29,14 @@ def plan_lines(
     ]
 
 
-def first_score(validation: Validation, model: TrainableRanker) -> str:
-    """Return the score of the model as it is before the first step, beside that of a random order."""
+def first_score(validation: HeldOut, model: torch.nn.Module) -> float:
+    """Return the mean nDCG@10 of the model as it is before the first step."""
     with same_random_numbers():
-        score = float(validation.scores(model).mean())
+        return float(validation.scores(model).mean())
+
+
+def score_line(validation: HeldOut, score: float) -> str:
+    """Return the score before the first step beside that of a random order."""
     return (
         f"step 0: nDCG@10 {score:.4f} on {len(validation)} held-out lists; chance {validation.chance():.4f}"
     )

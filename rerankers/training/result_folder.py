@@ -14,13 +14,13 @@ from rerankers.models.locate import find_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerankers.training.settings import Settings, Stage
+    from rerankers.training.settings import Stage, TrainingSettings
 
 _SETTINGS, _DIGESTS = "settings.json", "digests.json"
 _FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
 
 
-def claim(folder: Path, stage: Stage, settings: Settings) -> None:
+def claim(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
     """Make the folder this training's own, once its data has been read without an error.
 
     Raises:
@@ -32,7 +32,7 @@ def claim(folder: Path, stage: Stage, settings: Settings) -> None:
         replace_file(folder / _SETTINGS, _stated(stage, settings))
 
 
-def refuse_another(folder: Path, stage: Stage, settings: Settings) -> None:
+def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
     """Refuse a folder that holds another training.
 
     Raises:
@@ -43,15 +43,16 @@ def refuse_another(folder: Path, stage: Stage, settings: Settings) -> None:
         raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
 
 
-def _stated(stage: Stage, settings: Settings) -> str:
+def _stated(stage: Stage, settings: TrainingSettings) -> str:
     """Return what `settings.json` says of a training: all that decides on what is learnt."""
     stated = settings.model_dump(exclude=_FREE)
     stated["optimizer"].pop("max_seconds")
     for name in ("train", "validation"):
         if stated["data"][name] is not None:
             stated["data"][name] = digest(Path(stated["data"][name]))
-    if settings.init_from is not None:
-        stated["init_from"] = find_model(settings.init_from).fingerprint or settings.init_from
+    start = stated.get("init_from")
+    if start is not None:
+        stated["init_from"] = find_model(start).fingerprint or start
     return json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
 
 

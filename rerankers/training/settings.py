@@ -13,7 +13,7 @@ from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.pe_rank.prompt import PromptTemplate
 from rerankers.training.losses import KL_WEIGHT, Reduction
 
-Stage = Literal["align", "query", "rank"]
+Stage = Literal["align", "query", "rank", "text", "cross-encoder"]
 
 _PAPER = PromptTemplate()
 
@@ -218,22 +218,15 @@ class OptimizerSettings(_Strict):
     bf16: bool = False
 
 
-class Settings(_Strict):
-    """What all stages have in common.
+class TrainingSettings(_Strict):
+    """Settings that every training has.
 
     Attributes:
-        llm: language model.
-        encoder: embedding model.
         data: files and lists.
-        prompt: wording; None is the paper's, or what the data's own messages say.
-        projector: how it starts.
-        init_from: a checkpoint to start from, projector and adapter: folder, hub id, wheel or `bundled:...`.
-            The projector's kind and the adapter's rank, alpha and target modules are its own unless given.
-        tune: what learns: the projector alone, an adapter with it (`lora`), or the whole language model.
+        tune: what learns: the projector alone, an adapter (with the projector where there is one: `lora`), or
+            the whole model.
         lora: the adapter.
-        loss: losses.
         optimizer: steps and learning rate.
-        max_length: longest sequence in tokens.
         evaluate_every: steps between evaluations; None evaluates at the end only.
         save_every: steps between saved states, from which a killed training goes on.
         log_every: steps between two lines of the log.
@@ -241,17 +234,10 @@ class Settings(_Strict):
         out: result folder.
     """
 
-    llm: LLMSettings
-    encoder: EncoderSettings
     data: DataSettings
-    prompt: PromptSettings | None = None
-    projector: ProjectorSettings = ProjectorSettings()
-    init_from: str | None = None
     tune: Literal["projector", "lora", "full"]
     lora: LoRASettings = LoRASettings()
-    loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings
-    max_length: _Positive = 4096
     evaluate_every: _Positive | None = None
     save_every: _Positive = 1000
     log_every: _Positive = 10
@@ -264,6 +250,29 @@ class Settings(_Strict):
     @classmethod
     def _fill_in_the_stage(cls, given: Any) -> Any:
         return _merged(cls.stage_defaults, given) if isinstance(given, dict) else given
+
+
+class Settings(TrainingSettings):
+    """Settings of a training of PE-Rank.
+
+    Attributes:
+        llm: language model.
+        encoder: embedding model.
+        prompt: wording; None is the paper's, or what the data's own messages say.
+        projector: how it starts.
+        init_from: a checkpoint to start from, projector and adapter: folder, hub id, wheel or `bundled:...`.
+            The projector's kind and the adapter's rank, alpha and target modules are its own unless given.
+        loss: losses.
+        max_length: longest sequence in tokens.
+    """
+
+    llm: LLMSettings
+    encoder: EncoderSettings
+    prompt: PromptSettings | None = None
+    projector: ProjectorSettings = ProjectorSettings()
+    init_from: str | None = None
+    loss: LossSettings = LossSettings()
+    max_length: _Positive = 4096
 
 
 def _merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

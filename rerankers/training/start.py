@@ -13,8 +13,8 @@ from rerankers.encoders.recipe import read_json
 from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import InputError, ModelError
 from rerankers.files.paths import existing_path
+from rerankers.llm.adapter import ADAPTER_CONFIG, check_kind
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.adapter import ADAPTER_CONFIG, check_kind
 from rerankers.pe_rank.formats.compact import MANIFEST, read_manifest
 from rerankers.pe_rank.formats.released import FAMILY, named_encoder
 from rerankers.pe_rank.projector import input_dimension, load_projector

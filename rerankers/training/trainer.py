@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 
     from transformers import TrainerControl, TrainerState
 
-    from rerankers.training.data.batches import Collator, Visits
-    from rerankers.training.evaluation import Validation
-    from rerankers.training.model import TrainableRanker
-    from rerankers.training.settings import Settings
+    from rerankers.training.data.batches import Visits
+    from rerankers.training.settings import TrainingSettings
+    from rerankers.training.setup import Batcher, HeldOut
 
 
 _FAR_ABOVE, _MANY_LINES = 1.5, 5  # times the first loss, lines of the log in a row: the training diverged
 
 
-def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = False) -> TrainingArguments:
+def training_arguments(
+    settings: TrainingSettings, folder: Path, *, use_cpu: bool = False
+) -> TrainingArguments:
     """Settings in transformers' words; `folder` holds the states from which training goes on."""
     optimizer = settings.optimizer
     use_cpu = use_cpu or not torch.accelerator.is_available()  # several processes need to be told
@@ -76,7 +77,7 @@ def training_arguments(settings: Settings, folder: Path, *, use_cpu: bool = Fals
 
 
 class PERankTrainer(Trainer):
-    """Trains a `TrainableRanker`.
+    """Trains a model whose forward pass returns its loss and the parts of it; see `rerankers.training.setup`.
 
     Args:
         model: what is trained.
@@ -92,11 +93,11 @@ class PERankTrainer(Trainer):
 
     def __init__(
         self,
-        model: TrainableRanker,
+        model: torch.nn.Module,
         arguments: TrainingArguments,
         visits: Visits,
-        collator: Collator,
-        validation: Validation | None,
+        collator: Batcher,
+        validation: HeldOut | None,
         on_score: Callable[[int, float], None],
         log: Path,
         say: Callable[[str], None],
@@ -160,11 +161,11 @@ class PERankTrainer(Trainer):
         with same_random_numbers():  # evaluating more often must not change what is learnt
             return self._evaluated(self.validation)
 
-    def _evaluated(self, validation: Validation) -> dict[str, float]:
+    def _evaluated(self, validation: HeldOut) -> dict[str, float]:
         if self.is_sharded:
             scores = validation.scores_by_forward(self.model_wrapped, self.args.device)
         else:
-            scores = validation.scores(self.model)  # type: ignore[arg-type]
+            scores = validation.scores(self.model)
         told = broadcast(torch.tensor(scores.mean(), dtype=torch.float64, device=self.args.device))
         score = float(told)  # the same on all processes, which decide on it
         metrics = {"eval_ndcg@10": score}

@@ -21,10 +21,11 @@ from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
 from rerankers.files.fingerprints import file_digest
 from rerankers.files.paths import existing_path, user_path
+from rerankers.llm.adapter import ADAPTER_CONFIG
 from rerankers.llm.causal import CausalLM
 from rerankers.models.locate import ModelFiles, find_model
 from rerankers.models.remote_code import loading
-from rerankers.pe_rank.formats.adapter import ADAPTER_CONFIG, read_adapter_run
+from rerankers.pe_rank.formats.adapter import read_adapter_run
 from rerankers.pe_rank.formats.compact import MANIFEST, read_compact
 from rerankers.pe_rank.formats.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.formats.released import FAMILY, named_encoder, read_released

@@ -25,10 +25,11 @@ from rerankers.encoders.weights import find_file, read_weights
 from rerankers.errors import ModelError
 from rerankers.files.paths import existing_path
 from rerankers.files.writing import replace_file
+from rerankers.llm.adapter import ADAPTER_CONFIG, merge_adapter
 from rerankers.llm.causal import CausalLM
 from rerankers.models.folder import folder_inside
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.adapter import ADAPTER_CONFIG, merge_adapter
+from rerankers.models.remote_code import loading
 from rerankers.pe_rank.formats.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import input_dimension, load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
@@ -175,9 +176,26 @@ def referenced_models(name: str) -> dict[str, str | None]:
 
 
 def _base_model(files: ModelFiles, manifest: Manifest) -> str:
-    """The language model's name; `./llm` was trained as a whole and lies beside the manifest."""
+    """Return the language model's name; `./llm` was trained as a whole and lies beside the manifest."""
     name = manifest.llm.model
-    return str(folder_inside(files.location, name)) if name.startswith("./") else name
+    if not name.startswith("./"):
+        return name
+    location = files.location if files.is_local else _fetched(files, name.removeprefix("./"))
+    return str(folder_inside(location, name))
+
+
+def _fetched(files: ModelFiles, part: str) -> str:
+    """Return the hub's snapshot of a checkpoint, with one folder of it fetched.
+
+    Raises:
+        ModelError: it cannot be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    with loading("checkpoint", files.name):
+        return snapshot_download(
+            files.location, revision=files.revision or "main", allow_patterns=[f"{part}/*"]
+        )
 
 
 def read_manifest(files: ModelFiles) -> Manifest:

@@ -110,7 +110,7 @@ class Collator:
         batch = {"vectors": self._passages[rows], **stack([each.sequence for each in examples], rows)}
         if examples[0].gold is not None:
             golds = [example.gold for example in examples if example.gold is not None]
-            batch["gold"] = _pad([np.searchsorted(rows, gold) for gold in golds], 0)
+            batch["gold"] = padded([np.searchsorted(rows, gold) for gold in golds], 0)
             batch["lengths"] = np.array([len(gold) for gold in golds], dtype=np.int64)
         if examples[0].with_text is not None:
             with_text = stack([each.with_text for each in examples if each.with_text is not None], rows)
@@ -124,19 +124,19 @@ class Collator:
 
 def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
     """Sequences padded on the right; sources become positions among `rows`."""
-    sources = _pad([sequence.sources for sequence in sequences], -1)
+    sources = padded([sequence.sources for sequence in sequences], -1)
     stacked: dict[str, npt.NDArray[np.generic]] = {
-        "token_ids": _pad([sequence.token_ids for sequence in sequences], 0),
+        "token_ids": padded([sequence.token_ids for sequence in sequences], 0),
         "sources": np.where(sources >= 0, np.searchsorted(rows, sources), -1),
         "ends": np.array([sequence.end for sequence in sequences], dtype=np.int64),
     }
     labels = [sequence.labels for sequence in sequences if sequence.labels is not None]
     if labels:
-        stacked["labels"] = _pad(labels, -100)
+        stacked["labels"] = padded(labels, -100)
     return stacked
 
 
-def _pad(arrays: Sequence[Ints], filler: int) -> Ints:
+def padded(arrays: Sequence[Ints], filler: int) -> Ints:
     """(len(arrays), longest) with `filler` on the right."""
     padded = np.full((len(arrays), max(len(array) for array in arrays)), filler, dtype=np.int64)
     for row, array in enumerate(arrays):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -59,8 +59,8 @@ class Examples(Protocol):
 
     lengths: Ints
 
-    def visit(self, record: int, random: np.random.Generator) -> Example:
-        """What the model is shown of a record; everything random is drawn from `random`."""
+    def visit(self, record: int, random: np.random.Generator) -> Any:
+        """Return what the model is shown of a record; everything random is drawn from `random`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class RankingExamples:
 
     def _checked(self, number: int, prompt: Prompt, count: int) -> Prompt:
         if len(prompt.token_ids) + count > self._max_length:
-            place = _place(self._records[number], number)
+            place = place_of(self._records[number], number)
             raise InputError(
                 f"{place}: needs {len(prompt.token_ids) + count} tokens; raise max_length "
                 f"({self._max_length}) or lower data.list_size"
@@ -204,7 +204,7 @@ class AlignmentExamples:
         length = len(self._writer.write_messages(asked, count).token_ids)
         if length >= self._max_length:
             raise InputError(
-                f"{_place(record, number)}: has {length} tokens before its answer; raise max_length "
+                f"{place_of(record, number)}: has {length} tokens before its answer; raise max_length "
                 f"({self._max_length}) above that"
             )
         return length - 1
@@ -227,7 +227,7 @@ def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
     return Sequenced(whole.token_ids, whole.sources, len(prompt.token_ids) - 1)
 
 
-def _place(record: RankingRecord | AlignmentRecord, number: int) -> str:
+def place_of(record: RankingRecord | AlignmentRecord, number: int) -> str:
     """Where a record stands in the training data, for errors."""
     return f"data.train, record {number + 1}" if record.line is None else f"data.train, line {record.line}"
 

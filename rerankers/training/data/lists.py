@@ -55,14 +55,14 @@ def read_data(stage: Stage, settings: Settings) -> Records:
     else:
         lists = read_ranking(path)
         if _distils(stage, settings) or settings.prompt:
-            _check_queries(path, lists)
+            check_queries(path, lists)
         if stage == "rank" and settings.loss.with_text and settings.prompt is None:
             _check_own_messages(path, lists, settings)
     validation = None
     if settings.data.validation is not None:
         held_out = Path(settings.data.validation)
         validation = read_ranking(held_out)[: settings.data.validation_limit]
-        _check_queries(held_out, validation)
+        check_queries(held_out, validation)
     return Records(alignment, lists, validation)
 
 
@@ -133,7 +133,12 @@ def _distils(stage: Stage, settings: Settings) -> bool:
     return stage != "align" and settings.loss.first_step.weight > 0
 
 
-def _check_queries(path: Path, records: Sequence[RankingRecord]) -> None:
+def check_queries(path: Path, records: Sequence[RankingRecord]) -> None:
+    """Refuse lists without a query.
+
+    Raises:
+        InputError: `file:line`: there is one.
+    """
     for record in records:
         if not record.query:
             raise InputError.at(path, record.line, "no query can be found in the messages. Add 'query'")

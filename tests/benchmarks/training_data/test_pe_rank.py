@@ -142,7 +142,9 @@ def test_the_command_trains_and_goes_on(
     assert not out.exists()
     for _ in range(2):
         assert main(["train", "query", str(path), "--out", str(out)]) == 0
-        assert f"model={out / 'best'}" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert f"checkpoint: {out / 'best'}" in told
+        assert f"next: rerankbench run {out / 'compare.yaml'}" in told
     assert main(["train", "shrink", str(out / "best"), "--rank", "2", "--out", str(tmp_path / "small")]) == 0
     assert "adapter of rank 2" in capsys.readouterr().out
     assert main(["train", "export", str(out / "best"), "--out", str(tmp_path / "theirs")]) == 0

@@ -1,0 +1,141 @@
+"""Checkpoints while training goes on: the best one, the last one, and how each came about."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerankers.files.writing import replace_file
+from rerankers.training.checkpoints.card import CARD, Scores, model_card
+from rerankers.training.checkpoints.comparison import COMPARISON, write_comparison
+from rerankers.training.checkpoints.folders import restore_checkpoint, written_whole
+from rerankers.training.checkpoints.provenance import data_sources
+from rerankers.training.result_folder import digest
+
+if TYPE_CHECKING:
+    from rerankers.training.settings import Stage
+    from rerankers.training.setup import Setup
+    from rerankers.training.trainer import PERankTrainer
+
+SCORE = "eval_ndcg@10"  # its name in the log
+
+
+class Keeper:
+    """Writes checkpoints, and remembers the best.
+
+    Args:
+        folder: result folder.
+        stage: of the training.
+        setup: what the training consists of.
+        command: that started it; None where no command did.
+    """
+
+    def __init__(self, folder: Path, stage: Stage, setup: Setup, command: str | None) -> None:
+        self._folder, self._stage, self._setup, self._command = folder, stage, setup, command
+        self._sources = data_sources(Path(setup.settings.data.train))
+        self.trainer: PERankTrainer | None = None
+        self.scores: dict[int, float] = {}
+        self.last_scored: int | None = None
+        self.best: float | None = None
+        self.best_step: int | None = None
+        restore_checkpoint(folder / "best")
+        if (folder / "best").is_dir():  # left by a killed process
+            training = setup.writer.read(folder / "best")
+            self.best, self.best_step = training["validation_ndcg@10"], training["step"]
+
+    def keep_first_score(self, score: float) -> None:
+        """Begin the log with the score before the first step; to be called on all processes."""
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        if self.trainer.is_world_process_zero():
+            replace_file(self._folder / "log.jsonl", json.dumps({"step": 0, SCORE: score}) + "\n")
+
+    def keep_best(self, step: int, score: float) -> None:
+        """Take in an evaluation; write the checkpoint if it is the best so far."""
+        self.scores[step], self.last_scored = score, step
+        if self.best is None or score > self.best:
+            self.best, self.best_step = score, step
+            self.keep(self._folder / "best", score)
+
+    def keep(self, folder: Path, score: float | None) -> None:
+        """Write the checkpoint as it is now; to be called on all processes."""
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        state = self.trainer.full_state()
+        if not self.trainer.is_world_process_zero():
+            return
+        training = self._training(score)
+        with written_whole(folder) as scratch:
+            self._setup.writer.write(scratch, state, training)
+            replace_file(scratch / CARD, self._card(training))
+
+    def finish(self) -> Path:
+        """Write the last checkpoint, give all cards the final scores, and return the checkpoint to use.
+
+        To be called on all processes.
+        """
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        last, best = self._folder / "last", self._folder / "best"
+        self.keep(last, self.scores.get(self.trainer.state.global_step))
+        found = last if self.best_step is None else best
+        if self.trainer.is_world_process_zero():
+            if best.is_dir():
+                replace_file(best / CARD, self._card(self._setup.writer.read(best)))
+            if self._stage != "align":
+                write_comparison(self._folder, found, self._setup.writer.usage, self._sources)
+        return found
+
+    def next_command(self, checkpoint: Path) -> str:
+        """Return the command to go on with: the next stage, or the comparison of the checkpoint."""
+        if self._stage == "align":
+            return shlex.join(["rerankbench", "train", "rank", "CONFIG", "--set", f"init_from={checkpoint}"])
+        return shlex.join(["rerankbench", "run", str(self._folder / COMPARISON)])
+
+    def _card(self, training: dict[str, Any]) -> str:
+        validation = self._setup.validation
+        scores = Scores(
+            by_step=logged_scores(self._folder / "log.jsonl"),
+            lists=0 if validation is None else len(validation),
+            chance=None if validation is None else validation.chance(),
+            best_step=self.best_step,
+        )
+        writer = self._setup.writer
+        return model_card(writer.usage, writer.models(), training, self._sources, scores, self._command)
+
+    def _training(self, score: float | None) -> dict[str, Any]:
+        """Return how the checkpoint came about: recipe, data, losses, score; and what it started from."""
+        assert self.trainer is not None  # noqa: S101 - set before training starts
+        state = self.trainer.state
+        losses = [line for line in state.log_history if "loss" in line]
+        settings = self._setup.settings.model_dump(exclude={"out", "init_from"})
+        data = settings["data"]
+        digests = {}
+        for name in ("train", "validation"):
+            if data[name] is not None:
+                digests[name] = digest(Path(data[name]))
+                data[name] = Path(data[name]).name
+        return {
+            "stage": self._stage,
+            "settings": settings,
+            "data_sha256": digests,
+            "step": state.global_step,
+            "steps": state.max_steps,
+            "examples_per_step": len(self.trainer.train_dataset) // state.max_steps,  # type: ignore[arg-type]
+            "losses": losses[-1] if losses else {},
+            "validation_ndcg@10": score,
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "started_from": self._setup.writer.started_from(),
+        }
+
+
+def logged_scores(log: Path) -> dict[int, float]:
+    """Return the nDCG@10 of each evaluation that a log has, by step."""
+    if not log.is_file():
+        return {}
+    scores = {}
+    for text in log.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if SCORE in line:
+            scores[int(line["step"])] = float(line[SCORE])
+    return scores

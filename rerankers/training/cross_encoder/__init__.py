@@ -1,0 +1,1 @@
+"""Trains a cross-encoder on lists that a teacher scored."""

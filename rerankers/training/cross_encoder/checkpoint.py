@@ -1,0 +1,65 @@
+"""Writes checkpoints of a cross-encoder: whole models in sentence-transformers' layout."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from rerankers.files.writing import replace_file
+from rerankers.training.checkpoints.card import Usage
+from rerankers.training.checkpoints.folders import inside
+from rerankers.training.checkpoints.provenance import base_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import torch
+
+    from rerankers.training.checkpoints.provenance import BaseModel
+    from rerankers.training.cross_encoder.model import TrainableCrossEncoder
+    from rerankers.training.cross_encoder.settings import CrossEncoderSettings
+
+TRAINING = "training.json"
+
+
+class CrossEncoderWriter:
+    """Writes the model with its adapter merged; `cross-encoder` and sentence-transformers load it.
+
+    Args:
+        settings: of the training.
+        model: what is trained.
+        revision: of the encoder, or its fingerprint.
+    """
+
+    def __init__(
+        self, settings: CrossEncoderSettings, model: TrainableCrossEncoder, revision: str | None
+    ) -> None:
+        self._settings, self._model, self._revision = settings, model, revision
+
+    @property
+    def usage(self) -> Usage:
+        """How `cross-encoder` loads the checkpoint."""
+        return Usage("Cross-encoder", "cross-encoder", tags=("cross-encoder", "sentence-transformers"))
+
+    def models(self) -> list[BaseModel]:
+        """Return the encoder."""
+        return [base_model("encoder", self._settings.model, self._revision)]
+
+    def started_from(self) -> None:
+        """Return None: a cross-encoder starts from its encoder."""
+
+    def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
+        """Write a copy of the model, its adapter merged."""
+        encoder, adapted = deepcopy((self._model.encoder, self._model.adapted))
+        encoder.load_state_dict(inside(state, "encoder."))
+        if adapted is not None:
+            adapted.merge_and_unload()
+        encoder.save_pretrained(str(folder), create_model_card=False)
+        replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
+
+    def read(self, folder: Path) -> dict[str, Any]:
+        """Return how a checkpoint came about."""
+        training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        return training

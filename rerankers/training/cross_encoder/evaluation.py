@@ -1,0 +1,58 @@
+"""Held-out lists, ordered by the cross-encoder in training as it will be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rerankers.errors import InputError
+from rerankers.training.evaluation import chance_ndcg, gold_ndcg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import torch
+
+    from rerankers.training.cross_encoder.lists import ScoredList
+    from rerankers.training.cross_encoder.model import TrainableCrossEncoder
+
+
+class PairValidation:
+    """nDCG@10 of lists against the order of their labels; see `rerankers.training.evaluation.gold_ndcg`."""
+
+    def __init__(self, lists: Sequence[ScoredList]) -> None:
+        self._lists = lists
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def chance(self) -> float:
+        """Return the mean nDCG@10 expected of random orders."""
+        return float(np.mean([chance_ndcg(len(each.passages)) for each in self._lists]))
+
+    def scores(self, model: TrainableCrossEncoder) -> npt.NDArray[np.float64]:
+        """Return the nDCG@10 of each list; the model is left as it was."""
+        was_training = model.training
+        pairs = [(each.query, passage) for each in self._lists for passage in each.passages]
+        found = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
+        model.train(was_training)
+        orders = [_order([next(found) for _ in each.passages]) for each in self._lists]
+        gold = [_order(each.labels) for each in self._lists]
+        return np.array([gold_ndcg(order, best) for order, best in zip(orders, gold, strict=True)])
+
+    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+        """Refuse: a model whose weights are spread over devices cannot be used as it is.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "data.validation: held-out lists cannot be scored with FSDP or DeepSpeed. Leave it out, or train "
+            "in whole copies (DDP)."
+        )
+
+
+def _order(values: Sequence[float]) -> list[int]:
+    return sorted(range(len(values)), key=lambda place: -values[place])

@@ -1,0 +1,113 @@
+"""Scored lists, as `rerankbench distill` writes them, and batches of their pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rerankers.files.json_lines import Row, read_json_lines
+from rerankers.training.data.records import read_ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from rerankers.training.cross_encoder.settings import CrossEncoderSettings
+    from rerankers.training.data.examples import ListChoice
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredList:
+    """A query, its passages and their labels in input order: logits of the teacher's distribution."""
+
+    query: str
+    passages: tuple[str, ...]
+    labels: tuple[float, ...]
+
+
+def read_scored(path: Path, settings: CrossEncoderSettings) -> list[ScoredList]:
+    """Read lists with the teacher's scores.
+
+    Raises:
+        InputError: `file:line`: a list is broken, or has no scores.
+    """
+    records = {record.line: record for record in read_ranking(path)}
+    lists = []
+    for line, values in read_json_lines(path):
+        record = records.get(line)
+        if record is None:
+            continue
+        row = Row(path, line, values)
+        scores = _numbers(row, len(record.passages))
+        source = _source(row) if settings.source_bonus else None
+        labels = [0.0] * len(scores)
+        for place, score in zip(record.ranking, scores, strict=True):
+            bonus = settings.source_bonus * (source is not None and values["doc_ids"][place] == source)
+            labels[place] = score / settings.temperature + bonus
+        lists.append(ScoredList(record.query, record.passages, tuple(labels)))
+    return lists
+
+
+def _numbers(row: Row, count: int) -> list[float]:
+    """Return the teacher's scores in the order of `ranking`."""
+    scores = row.values.get("scores")
+    if not isinstance(scores, list) or len(scores) != count:
+        row.fail("no 'scores' of all passages. Make lists with rerankbench distill")
+    return [Row(row.path, row.line, {"scores": score}).number("scores") for score in scores]
+
+
+def _source(row: Row) -> str:
+    """Return the id of the passage that the query was made from."""
+    ids, passages = row.get("doc_ids"), row.get("passages")
+    if not isinstance(ids, list) or len(ids) != len(passages):
+        row.fail("'doc_ids' must hold the id of each passage, which source_bonus needs")
+    return row.identifier("query_id").rpartition("/")[0]
+
+
+class ScoredExamples:
+    """Lists of which some passages are drawn on every visit.
+
+    Args:
+        lists: scored lists.
+        choice: which passages are drawn.
+    """
+
+    def __init__(self, lists: Sequence[ScoredList], choice: ListChoice) -> None:
+        self._lists, self._choice = lists, choice
+        self.lengths: npt.NDArray[np.int64] = np.array(
+            [max(map(len, each.passages)) for each in lists], dtype=np.int64
+        )
+
+    def visit(self, record: int, random: np.random.Generator) -> ScoredList:
+        """Return a list of the passages drawn."""
+        whole = self._lists[record]
+        drawn = self._choice.draw(len(whole.passages), random)
+        passages = tuple(whole.passages[place] for place in drawn)
+        return ScoredList(whole.query, passages, tuple(whole.labels[place] for place in drawn))
+
+
+class PairCollator:
+    """Puts lists into tensors: the pairs as the cross-encoder reads them, and labels padded by -inf.
+
+    Args:
+        encoder: a `CrossEncoder` of sentence-transformers.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+
+    def __call__(self, visits: Sequence[tuple[int, ScoredList]]) -> dict[str, torch.Tensor]:
+        """Return a batch by argument name."""
+        lists = [each for _, each in visits]
+        pairs = [(each.query, passage) for each in lists for passage in each.passages]
+        features = self._encoder.preprocess(pairs)
+        labels = torch.full((len(lists), max(len(each.labels) for each in lists)), -torch.inf)
+        for row, each in enumerate(lists):
+            labels[row, : len(each.labels)] = torch.tensor(each.labels)
+        tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
+        return {"labels": labels, **tensors}

@@ -1,0 +1,105 @@
+"""What a training consists of before its first step, whatever is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rerankers.training.data.batches import Visits, visits_of_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from rerankers.training.checkpoints.card import Usage
+    from rerankers.training.checkpoints.provenance import BaseModel
+    from rerankers.training.data.examples import Examples
+    from rerankers.training.settings import TrainingSettings
+
+    Batcher = Callable[[Sequence[tuple[int, Any]]], dict[str, torch.Tensor]]
+
+
+class HeldOut(Protocol):
+    """Held-out lists, on which a model in training is scored."""
+
+    def __len__(self) -> int:
+        """Return the number of lists."""
+
+    def chance(self) -> float:
+        """Return the mean nDCG@10 expected of random orders."""
+
+    def scores(self, model: Any) -> npt.NDArray[np.float64]:
+        """Return the nDCG@10 of each list; the model is left as it was."""
+
+    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+        """Return the same of a model whose weights are spread over devices.
+
+        Raises:
+            InputError: this kind of model cannot be scored so.
+        """
+
+
+class CheckpointWriter(Protocol):
+    """Writes checkpoints of one training in the form that its reranker loads."""
+
+    @property
+    def usage(self) -> Usage:
+        """How the checkpoints are used."""
+
+    def models(self) -> list[BaseModel]:
+        """Return the models that the checkpoints are made from."""
+
+    def started_from(self) -> dict[str, Any] | None:
+        """Return how the checkpoint came about that the training starts from; None without one."""
+
+    def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
+        """Write a checkpoint's files into an empty folder; `training` is how it came about."""
+
+    def read(self, folder: Path) -> dict[str, Any]:
+        """Return `training` of a checkpoint that was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything that a training consists of.
+
+    Attributes:
+        settings: as given, with what the start decides filled in.
+        model: an `nn.Module` whose forward pass returns `loss` and `parts`, and whose attribute `merger` is
+            None or merges the adapter once a step.
+        visits: training data in order.
+        collator: makes batches of visits.
+        validation: held-out lists; None for none.
+        writer: of the checkpoints.
+    """
+
+    settings: TrainingSettings
+    model: Any
+    visits: Visits
+    collator: Batcher
+    validation: HeldOut | None
+    writer: CheckpointWriter
+
+
+def all_visits(settings: TrainingSettings, examples: Examples, processes: int) -> Visits:
+    """Return the visits of a training: `max_steps` steps, or as many as its epochs have.
+
+    Args:
+        settings: of the training.
+        examples: its records.
+        processes: that train together.
+    """
+    optimizer = settings.optimizer
+    step_size = optimizer.batch_size * optimizer.accumulation * processes
+    epoch = visits_of_epoch(len(examples.lengths), step_size)
+    return Visits(
+        examples,
+        batch_size=optimizer.batch_size,
+        step_size=step_size,
+        steps=optimizer.max_steps or max(1, round(optimizer.epochs * epoch / step_size)),
+        seed=settings.seed,
+    )

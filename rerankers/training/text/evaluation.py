@@ -1,0 +1,125 @@
+"""Held-out lists, ranked by the text ranker in training through the reranker that will use it.
+
+`rankgpt` with its parser and repairs reads what the model writes; with letters, the logits of the first one
+are the scores, as `first` has it. A list is one window. See `rerankers.training.evaluation.gold_ndcg`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rerankers.chat.in_process import TransformersChat
+from rerankers.chat.options import ChatOptions
+from rerankers.errors import InputError
+from rerankers.interface import RerankRequest
+from rerankers.listwise.first import letter_tokens
+from rerankers.listwise.rankgpt import RankGPT
+from rerankers.listwise.windows import WindowOptions
+from rerankers.stages import StageClock
+from rerankers.training.evaluation import chance_ndcg, gold_ndcg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rerankers.chat.conversation import ChatBackend
+    from rerankers.llm.causal import CausalLM
+    from rerankers.training.data.records import RankingRecord
+    from rerankers.training.text.model import TrainableTextRanker
+    from rerankers.training.text.prompts import TextPrompts
+    from rerankers.training.text.settings import TextSettings
+
+
+class TextValidation:
+    """Lists to rank while training goes on.
+
+    Args:
+        records: lists.
+        prompts: writes them.
+        settings: of the training.
+        base: the language model, which learns in place.
+    """
+
+    def __init__(
+        self, records: Sequence[RankingRecord], prompts: TextPrompts, settings: TextSettings, base: CausalLM
+    ) -> None:
+        self._records, self._prompts, self._settings, self._base = records, prompts, settings, base
+        self._letters: list[int] | None = None
+        if prompts.uses_letters:
+            self._letters = letter_tokens(prompts.encode, prompts.text("?", ["."]) + "[", settings.llm.model)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def chance(self) -> float:
+        """Return the mean nDCG@10 expected of random orders."""
+        return float(np.mean([chance_ndcg(len(record.ranking)) for record in self._records]))
+
+    def scores(self, model: TrainableTextRanker) -> npt.NDArray[np.float64]:
+        """Return the nDCG@10 of each list; the model is left as it was."""
+        was_training = model.training
+        model.eval()
+        if model.merger is not None:
+            model.merger.merge()
+        orders = self._by_answers() if self._letters is None else self._by_letters(self._letters)
+        model.train(was_training)
+        found = zip(orders, self._records, strict=True)
+        return np.array([gold_ndcg(order, record.ranking) for order, record in found])
+
+    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+        """Refuse: a model whose weights are spread over devices cannot write an answer.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "data.validation: held-out lists cannot be scored with FSDP or DeepSpeed. Leave it out, or train "
+            "in whole copies (DDP)."
+        )
+
+    def _by_answers(self) -> list[list[int]]:
+        reranker = _InTraining.over(self._base, self._settings)
+        requests = [
+            RerankRequest.of(record.query, {str(i): text for i, text in enumerate(record.passages)})
+            for record in self._records
+        ]
+        rankings = reranker.rerank(requests, StageClock())
+        return [[int(doc_id) for doc_id in ranking.doc_ids] for ranking in rankings]
+
+    @torch.inference_mode()
+    def _by_letters(self, letters: Sequence[int]) -> list[list[int]]:
+        orders = []
+        for record in self._records:
+            prompt = self._prompts.encode(self._prompts.text(record.query, record.passages) + "[")
+            ids = torch.tensor([prompt], device=self._base.device)  # (1, len(prompt))
+            logits = self._base.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+            scores = logits[list(letters[: len(record.passages)])].tolist()
+            orders.append(sorted(range(len(scores)), key=lambda place: -scores[place]))
+        return orders
+
+
+class _InTraining(RankGPT):
+    """`rankgpt` over a model that is loaded already, and that learns."""
+
+    _llm: CausalLM
+
+    @classmethod
+    def over(cls, llm: CausalLM, settings: TextSettings) -> RankGPT:
+        """Return the reranker that a training's checkpoints are used with, a list as one window."""
+        chat = ChatOptions(
+            model=settings.llm.model,
+            backend="transformers",
+            template_variables=settings.template_variables,
+            device=str(llm.device),
+        )
+        held: Any = type("_Held", (cls,), {"_llm": llm})
+        options = {"prompt": settings.prompt, "passage_words": settings.passage_words}
+        reranker: RankGPT = held(chat=chat, windows=WindowOptions(window=0), **options)
+        return reranker
+
+    def _open(self, chat: ChatOptions) -> ChatBackend:
+        return TransformersChat(chat, self._llm)
