@@ -61,7 +61,8 @@ def test_one_recipe_is_trained_with_each_encoder_and_both_are_compared(
     recipe: Path, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
-    assert len(train("rank", recipe, (), None)) == 2
+    told = train("rank", recipe, (), None)
+    assert sum(line.startswith("next: ") for line in told) == 2
     trained = {name: tmp_path / "trained" / name / "last" for name in ("jina_bert", "encoder")}
     models = [str(folder) for folder in trained.values()]
     reranker = {"name": "pe-rank", "label": "PE-Rank on {model}", "options": {"model": models}}
