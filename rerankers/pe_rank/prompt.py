@@ -95,7 +95,7 @@ class PromptWriter:
         if PLACEHOLDER not in tokenizer.get_vocab():
             tokenizer.add_tokens([PLACEHOLDER], special_tokens=True)
         self.template = template
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._slot: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self._chat = template.chat and tokenizer.chat_template is not None
         self.control_tokens = control_tokens
@@ -125,12 +125,12 @@ class PromptWriter:
             ModelError: the tokenizer or its chat template lost a slot.
         """
         is_asked = messages[-1]["role"] != "assistant"
-        name = self._tokenizer.name_or_path
-        text = render(self._tokenizer, messages, model=name, add_generation_prompt=is_asked)
+        name = self.tokenizer.name_or_path
+        text = render(self.tokenizer, messages, model=name, add_generation_prompt=is_asked)
         return self._prompt(text, count, add_special_tokens=False)
 
     def _prompt(self, text: str, count: int, *, add_special_tokens: bool) -> Prompt:
-        ids = self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+        ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         slots = tuple(position for position, token in enumerate(ids) if token == self._slot)
         if len(slots) != count:
             raise ModelError(

@@ -146,12 +146,16 @@ class TrainableRanker(nn.Module):
         self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor
     ) -> torch.Tensor:
         """Last hidden states (batch, columns, dimension) with projected passages in their places."""
+        inputs = self.inputs(token_ids, sources, projected)
         llm = self.causal_lm
-        tokens = llm.get_input_embeddings()(token_ids)
-        passages = projected.to(tokens.dtype)[sources.clamp(min=0)]
-        inputs = torch.where((sources >= 0)[:, :, None], passages, tokens)
         hidden: torch.Tensor = llm.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         return hidden
+
+    def inputs(self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
+        """Return input embeddings (batch, columns, dimension) with projected passages in their places."""
+        tokens: torch.Tensor = self.causal_lm.get_input_embeddings()(token_ids)
+        passages = projected.to(tokens.dtype)[sources.clamp(min=0)]
+        return torch.where((sources >= 0)[:, :, None], passages, tokens)
 
 
 def _steps(hidden: torch.Tensor, ends: torch.Tensor, count: int) -> torch.Tensor:

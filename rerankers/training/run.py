@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
 from rerankers.files.folder_lock import FolderLock
-from rerankers.training.checkpoints.keeper import Keeper
+from rerankers.training.checkpoints.keeper import SCORE, Keeper
 from rerankers.training.plan import first_score, plan_lines, score_line
 from rerankers.training.processes import refuse_lost_processes
 from rerankers.training.result_folder import claim, last_state
@@ -78,8 +78,8 @@ def plan(
     refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
     setup = _set_up(stage, settings, folder, _say_nothing if arguments.process_index else say, arguments)
-    if setup.validation is not None and not arguments.process_index:
-        say(score_line(setup.validation, first_score(setup.validation, setup.model)))
+    if not arguments.process_index:
+        _before(setup, say)
 
 
 def train(
@@ -156,16 +156,29 @@ def _train(
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
     state = last_state(folder / "states", say)
-    if state is None and validation is not None and not trainer.is_sharded:
-        score = first_score(validation, model)
-        say(score_line(validation, score))
-        keeper.keep_first_score(score)
+    if state is None and not trainer.is_sharded:
+        keeper.begin_log(_before(setup, say))
     trainer.train(resume_from_checkpoint=state)
     step = trainer.state.global_step
+    if setup.reconstruction is not None and not trainer.is_sharded:
+        trainer.log(setup.reconstruction.measure(model))
     if validation is not None and keeper.last_scored != step:
         trainer.evaluate()
     checkpoint = keeper.finish()
     return Outcome(step, keeper.best, keeper.best_step, checkpoint, keeper.next_command(checkpoint))
+
+
+def _before(setup: Setup, say: Callable[[str], None]) -> dict[str, float]:
+    """Return what is measured before the first step, by its names in the log, and say it."""
+    measured: dict[str, float] = {}
+    if setup.validation is not None:
+        measured[SCORE] = first_score(setup.validation, setup.model)
+        say(score_line(setup.validation, measured[SCORE]))
+    if setup.reconstruction is not None:
+        rebuilt = setup.reconstruction.measure(setup.model)
+        say(f"step 0: {', '.join(f'{name} {value:.4g}' for name, value in rebuilt.items())}")
+        measured |= rebuilt
+    return measured
 
 
 def _say_nothing(line: str) -> None:

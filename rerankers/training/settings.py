@@ -142,8 +142,9 @@ class DataSettings(_Strict):
 
     Attributes:
         train: JSONL file.
-        validation: JSONL file of rankings; without one nothing is evaluated.
-        validation_limit: use its first so many lists.
+        validation: JSONL file of rankings; without one nothing is evaluated. For `align` it may hold
+            alignment data, whose passages are rebuilt before and after.
+        validation_limit: use its first so many records.
         list_size: passages a list at most; None takes lists as they are. Of longer lists `shuffle` draws some
             at random, anew in every epoch; otherwise the first ones are taken.
         shuffle: show the passages of a list in random order, anew in every epoch.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rerankers.training.checkpoints.card import Usage
     from rerankers.training.checkpoints.provenance import BaseModel
     from rerankers.training.data.examples import Examples
+    from rerankers.training.reconstruction import Reconstruction
     from rerankers.training.settings import TrainingSettings
 
     Batcher = Callable[[Sequence[tuple[int, Any]]], dict[str, torch.Tensor]]
@@ -75,6 +76,7 @@ class Setup:
         collator: makes batches of visits.
         validation: held-out lists; None for none.
         writer: of the checkpoints.
+        reconstruction: held-out passages to rebuild; None for none.
     """
 
     settings: TrainingSettings
@@ -83,6 +85,7 @@ class Setup:
     collator: Batcher
     validation: HeldOut | None
     writer: CheckpointWriter
+    reconstruction: Reconstruction | None = None
 
 
 def all_visits(settings: TrainingSettings, examples: Examples, processes: int) -> Visits:

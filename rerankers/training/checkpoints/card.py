@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rerankers.training.checkpoints.provenance import common_licence
+from rerankers.training.reconstruction import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,12 +55,14 @@ class Scores:
         lists: how many lists there are.
         chance: expected of random orders.
         best_step: step of the checkpoint with the best score; None where nothing was evaluated.
+        rebuilt: of held-out passages by step; see `rerankers.training.reconstruction.MEASURES`.
     """
 
     by_step: Mapping[int, float]
     lists: int
     chance: float | None
     best_step: int | None
+    rebuilt: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def model_card(
@@ -155,6 +158,8 @@ def _scores(training: Mapping[str, Any], scores: Scores) -> str:
         if isinstance(value, float) and name not in ("learning_rate", "epoch")
     )
     held += f" Its last line of the log: {losses}." if losses else ""
+    if scores.rebuilt:
+        return f"Held-out passages, rebuilt from their embeddings:\n\n{_rebuilt(scores.rebuilt)}\n\n{held}"
     if not scores.by_step:
         return f"{held} It was not evaluated while it was trained."
     first, last = min(scores.by_step), max(scores.by_step)
@@ -169,6 +174,15 @@ def _scores(training: Mapping[str, Any], scores: Scores) -> str:
         f"learnt, not how well the checkpoint ranks for people.\n\n"
         f"{_table(('step', 'nDCG@10', ''), rows)}\n\n{held}"
     )
+
+
+def _rebuilt(by_step: Mapping[int, Mapping[str, float]]) -> str:
+    first, last = by_step[min(by_step)], by_step[max(by_step)]
+    rows = [
+        (meaning, f"{first[name]:.4g}" if name in first else "", f"{last[name]:.4g}")
+        for name, meaning in MEASURES.items()
+    ]
+    return _table(("", f"step {min(by_step)}", f"step {max(by_step)}"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

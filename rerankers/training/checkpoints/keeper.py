@@ -13,6 +13,7 @@ from rerankers.training.checkpoints.card import CARD, Scores, model_card
 from rerankers.training.checkpoints.comparison import COMPARISON, write_comparison
 from rerankers.training.checkpoints.folders import restore_checkpoint, written_whole
 from rerankers.training.checkpoints.provenance import data_sources
+from rerankers.training.reconstruction import MEASURES
 from rerankers.training.result_folder import digest
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Keeper:
             training = setup.writer.read(folder / "best")
             self.best, self.best_step = training["validation_ndcg@10"], training["step"]
 
-    def keep_first_score(self, score: float) -> None:
-        """Begin the log with the score before the first step; to be called on all processes."""
+    def begin_log(self, measured: dict[str, float]) -> None:
+        """Begin the log with what was measured before the first step; to be called on all processes."""
         assert self.trainer is not None  # noqa: S101 - set before training starts
-        if self.trainer.is_world_process_zero():
-            replace_file(self._folder / "log.jsonl", json.dumps({"step": 0, SCORE: score}) + "\n")
+        if self.trainer.is_world_process_zero() and measured:
+            replace_file(self._folder / "log.jsonl", json.dumps({"step": 0, **measured}) + "\n")
 
     def keep_best(self, step: int, score: float) -> None:
         """Take in an evaluation; write the checkpoint if it is the best so far."""
@@ -94,11 +95,17 @@ class Keeper:
 
     def _card(self, training: dict[str, Any]) -> str:
         validation = self._setup.validation
+        lines = logged(self._folder / "log.jsonl")
         scores = Scores(
-            by_step=logged_scores(self._folder / "log.jsonl"),
+            by_step={int(line["step"]): float(line[SCORE]) for line in lines if SCORE in line},
             lists=0 if validation is None else len(validation),
             chance=None if validation is None else validation.chance(),
             best_step=self.best_step,
+            rebuilt={
+                int(line["step"]): {name: value for name, value in line.items() if name in MEASURES}
+                for line in lines
+                if MEASURES.keys() & line.keys()
+            },
         )
         writer = self._setup.writer
         return model_card(writer.usage, writer.models(), training, self._sources, scores, self._command)
@@ -129,13 +136,8 @@ class Keeper:
         }
 
 
-def logged_scores(log: Path) -> dict[int, float]:
-    """Return the nDCG@10 of each evaluation that a log has, by step."""
+def logged(log: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's log; none where it has none yet."""
     if not log.is_file():
-        return {}
-    scores = {}
-    for text in log.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        if SCORE in line:
-            scores[int(line["step"])] = float(line[SCORE])
-    return scores
+        return []
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

@@ -10,9 +10,10 @@ from rerankers.errors import InputError
 from rerankers.files.paths import cache_folder
 from rerankers.training.data.batches import Collator
 from rerankers.training.data.examples import AlignmentExamples, ListChoice, RankingExamples
-from rerankers.training.data.records import read_alignment, read_ranking
+from rerankers.training.data.records import holds_alignment, read_alignment, read_ranking
 from rerankers.training.data.vectors import TextRows, embed
 from rerankers.training.evaluation import Validation
+from rerankers.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,20 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a training's files; one of the first two is empty."""
+    """The records of a training's files; one of the first two is empty, and one of the last two is None."""
 
     alignment: Sequence[AlignmentRecord]
     lists: Sequence[RankingRecord]
     validation: Sequence[RankingRecord] | None
+    rebuilt: Sequence[AlignmentRecord] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What the Trainer reads; `validation` is None where nothing is evaluated."""
+    """What the Trainer reads; `validation` and `reconstruction` are None where there is nothing held out."""
 
     examples: RankingExamples | AlignmentExamples
     collator: Collator
     validation: Validation | None
+    reconstruction: Reconstruction | None = None
 
 
 def read_data(stage: Stage, settings: Settings) -> Records:
@@ -61,6 +64,9 @@ def read_data(stage: Stage, settings: Settings) -> Records:
     validation = None
     if settings.data.validation is not None:
         held_out = Path(settings.data.validation)
+        if stage == "align" and holds_alignment(held_out):
+            rebuilt = read_alignment(held_out)[: settings.data.validation_limit]
+            return Records(alignment, lists, None, rebuilt)
         validation = read_ranking(held_out)[: settings.data.validation_limit]
         check_queries(held_out, validation)
     return Records(alignment, lists, validation)
@@ -106,10 +112,16 @@ def prepare_data(
         encoder.shorten(settings.encoder.inference_max_length)
         validation = _validation(settings, records.validation, writer, encoder, store, say)
     encoder.shorten(settings.encoder.max_length)
+    reconstruction = None
+    if records.rebuilt is not None:
+        held_out = TextRows()
+        told = AlignmentExamples(records.rebuilt, writer, held_out, settings.max_length)
+        found = embed(encoder, held_out.texts, "passage", store, say)
+        reconstruction = Reconstruction(records.rebuilt, told, found, writer.tokenizer)
     vectors = embed(encoder, passages.texts, "passage", store, say)
     query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
     collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)
-    return Data(examples, collator, validation)
+    return Data(examples, collator, validation, reconstruction)
 
 
 def _validation(

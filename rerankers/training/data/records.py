@@ -88,6 +88,15 @@ def read_alignment(path: Path) -> list[AlignmentRecord]:
     return records
 
 
+def holds_alignment(path: Path) -> bool:
+    """Return whether the first record of a file is of alignment data.
+
+    Raises:
+        InputError: as `read_alignment`, for that record.
+    """
+    return "messages" in next(_rows(path)).values
+
+
 def read_ranking(path: Path) -> list[RankingRecord]:
     """Read ranking data in the plain or the published form.
 

@@ -76,6 +76,7 @@ def set_up(
         collator=data.collator,
         validation=data.validation,
         writer=PERankWriter(stage, settings, model, base, encoder, template),
+        reconstruction=data.reconstruction,
     )
 
 
