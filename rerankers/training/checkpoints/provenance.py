@@ -80,14 +80,15 @@ def data_sources(path: Path) -> list[DataSource]:
             if b'"about"' not in line[:20]:
                 continue
             source = _source(json.loads(line)["about"])
-            if source not in sources:
+            if source is not None and source not in sources:
                 sources.append(source)
     return sources
 
 
-def _source(about: Any) -> DataSource:
-    if not isinstance(about, dict):
-        return DataSource()
+def _source(about: Any) -> DataSource | None:
+    """Return the source that an `about` line names; None where it tells of something else."""
+    if not isinstance(about, dict) or not {"dataset", "teacher", "settings"} & about.keys():
+        return None
     settings = about.get("settings") or {}
     teacher = settings.get("teacher") or about.get("teacher") or {}
     dataset = about.get("dataset") or {}

@@ -16,8 +16,9 @@ class CrossEncoderSettings(TrainingSettings):
         model: the encoder, or a cross-encoder to go on with; hub id, folder or wheel.
         revision: hub revision.
         temperature: the teacher's scores are divided by it before the softmax.
-        source_bonus: added to the label of the passage that a query was made from, whose id is the query's up
-            to its last slash: better gold than the teacher's opinion of it.
+        source_bonus: added to the label of the passage that a query was made from: better gold than the
+            teacher's opinion of it. A list names that passage as its `source`; otherwise it is the one whose
+            id is the query's up to the last slash.
         max_length: longest pair of query and passage, in tokens.
     """
 

@@ -125,7 +125,8 @@ def test_base_models_and_licences_are_stated_where_they_are_known(tmp_path: Path
 def test_joined_files_name_every_source_once(lists: Path) -> None:
     about = json.dumps({"about": ABOUT}) + "\n"
     other = json.dumps({"about": {"digest": "x", "dataset": {"name": "other"}}}) + "\n"
-    lists.write_text(about + lists.read_text() + about + other)
+    counts = json.dumps({"about": {"digest": "x", "removed": 3}}) + "\n"
+    lists.write_text(about + lists.read_text() + counts + about + other)
     named, unnamed = data_sources(lists)
     assert (named.dataset, named.teacher) == ("tiny/abstracts train", "reverse")
     assert (unnamed.dataset, unnamed.teacher) == ("other", "")
