@@ -95,7 +95,7 @@ def _train(
         anything,
         arguments,
         visits,
-        collate,  # type: ignore[arg-type]
+        collate,
         None,
         lambda _step, _score: None,
         folder / "log.jsonl",
