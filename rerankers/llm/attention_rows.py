@@ -4,18 +4,19 @@ A pass holds one beginning and several endings, packed into one row: `beginning,
 ending continues the beginning at the same positions and sees no other ending, so the beginning's keys and
 values are computed once for all endings. Only the rows of the endings' tokens are turned into attention
 weights, only for the heads asked for, and they are averaged at once: the matrix of all tokens by all tokens
-never exists. Layers above the last head asked for are not run, and no logits are computed.
+never exists. The pass ends with the attention weights of the last layer asked for; no logits are computed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rerankers.errors import ModelError
-from rerankers.llm.packed import Packed, packing, visible
+from rerankers.llm.packed import Packed, PassEnded, packing, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +137,8 @@ class AttentionRows:
         lengths = [len(ending) for ending in endings]
         rows = _Rows(len(beginning), lengths, self.heads, last_token_only, by_head)
         ids = [*beginning, *(token for ending in endings for token in ending)]
-        with packing(self._model):
+        rows.last_layer = max(self.heads)
+        with packing(self._model), suppress(PassEnded):
             self._decoder(
                 input_ids=torch.tensor([ids], device=self._device),
                 position_ids=torch.tensor([rows.positions(is_cached=False)], device=self._device),

@@ -9,7 +9,7 @@ padded rows are cheaper than many small attention calls.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,10 +31,12 @@ class Packed:
     Attributes:
         beginning: tokens that all endings continue; 0 for prompts that share nothing.
         endings: tokens of each ending.
+        last_layer: the layer in which the pass ends, once the attention of all endings is noted.
     """
 
     beginning: int
     endings: Sequence[int]
+    last_layer: int | None = field(default=None, init=False)
 
     def positions(self, *, is_cached: bool) -> list[int]:
         """Return the position of each token of the row, the beginning's left out where it is cached."""
@@ -53,6 +55,10 @@ class Packed:
             keys: all keys that it may see, (1, heads, beginning + ending, width).
             scaling: of the products of queries and keys.
         """
+
+
+class PassEnded(Exception):  # noqa: N818 - not an error
+    """Ends a forward pass of which no output is needed."""
 
 
 @contextmanager
@@ -96,6 +102,9 @@ def _attend(
         scaling: of the products of queries and keys.
         packed: the row; None for one prompt that is not packed.
         softcap, s_aux: of attention of other kinds.
+
+    Raises:
+        PassEnded: this is the last layer that the row needs.
     """
     if softcap is not None or s_aux is not None or attention_mask is not None:
         raise ModelError("this kind of attention is not read: it caps its logits, has sinks, or takes a mask")
@@ -111,7 +120,8 @@ def _attend(
     cut = packed.beginning
     cached = key.shape[2] - query.shape[2]  # the beginning's tokens, or none
     outputs = []
-    if cut > cached:
+    ends_here = packed.last_layer is not None and packed.last_layer == module.layer_idx
+    if cut > cached and not ends_here:
         outputs.append(
             scaled_dot_product_attention(
                 query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], is_causal=True, scale=scaling
@@ -122,6 +132,10 @@ def _attend(
         own = slice(start, start + length)
         rows = query[:, :, own.start - cached : own.stop - cached]
         seen_keys = torch.cat([keys[:, :, :cut], keys[:, :, own]], dim=2)
+        packed.note(module, ending, rows, seen_keys, scaling)
+        start += length
+        if ends_here:
+            continue
         seen_values = torch.cat([values[:, :, :cut], values[:, :, own]], dim=2)
         mask = visible(cut, length, query.device) if cut else None
         outputs.append(
@@ -129,6 +143,6 @@ def _attend(
                 rows, seen_keys, seen_values, attn_mask=mask, is_causal=mask is None, scale=scaling
             )
         )
-        packed.note(module, ending, rows, seen_keys, scaling)
-        start += length
+    if ends_here:
+        raise PassEnded
     return torch.cat(outputs, dim=2).transpose(1, 2), None
