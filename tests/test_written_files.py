@@ -17,7 +17,7 @@ QUALIFIED = {"os.replace", "os.rename", "os.open", "torch.save", "json.dump", "n
 APPENDED = {
     "benchmarks/training_data/appended.py": "lists and questions of a distillation, without torn ends",
     "rerankers/endpoints/ledger.py": "the ledger of what was spent",
-    "rerankers/training/trainer.py": "the log of a training",
+    "rerankers/training/monitoring/log.py": "the log of a training",
 }
 FOLDERS = {
     "benchmarks/executors/travel.py": "files for Ray to send, in a folder for temporary files",

@@ -222,10 +222,25 @@ def _ordered(
     rows = []
     for drawn, ranking in zip(lists, teacher.rerank(requests, StageClock()), strict=True):
         query_id = drawn.request.query_id
-        grades = dataset.qrels.get(query_id, {}) if settings.qrels_first else {}
+        grades = dataset.qrels.get(query_id)
         source = {"source": sources[query_id]} if query_id in sources else {}
-        rows.append({**_line(drawn, ranking, grades), **source, "teacher": digest})
+        line = _line(drawn, ranking, (grades or {}) if settings.qrels_first else {})
+        rows.append({**line, **_evaluated_by(drawn, grades), **source, "teacher": digest})
     return rows
+
+
+def _evaluated_by(drawn: DrawnList, grades: Mapping[str, int] | None) -> dict[str, Any]:
+    """Return the first stage's order and the query's judgements, if it has any, for evaluation."""
+    place = {doc_id: index for index, doc_id in enumerate(drawn.shown)}
+    order = {"first_stage": [place[candidate.doc_id] for candidate in drawn.request.candidates]}
+    if grades is None:
+        return order
+    elsewhere = [grade for doc_id, grade in grades.items() if doc_id not in place and grade > 0]
+    return {
+        **order,
+        "grades": [grades.get(doc_id) for doc_id in drawn.shown],
+        "grades_elsewhere": sorted(elsewhere, reverse=True),
+    }
 
 
 def _line(drawn: DrawnList, ranking: Ranking, grades: Mapping[str, int]) -> dict[str, Any]:

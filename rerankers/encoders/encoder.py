@@ -185,6 +185,17 @@ class Encoder:
             vectors = vectors[to_device(torch.tensor([row_of[text] for text in texts]), self.device)]
         return vectors, cut_rows
 
+    def count_cut(self, texts: Sequence[str], *, kind: Kind = "passage") -> int:
+        """Count the texts that `encode` would cut at `max_length`, without embedding them."""
+        task = _TASKS[kind]
+        if task not in self._tokenizers:
+            return 0
+        cut = 0
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            chunk, _ = self._as_read(texts[start : start + TEXTS_AT_ONCE], kind)
+            cut += sum(tokenize(self._model, self._tokenizers[task], chunk, self._prefix(kind), task).cut)
+        return cut
+
     def count_control_tokens(self, texts: Sequence[str], *, kind: Kind = "passage") -> list[int]:
         """Count the control tokens in each text."""
         return self._as_read(texts, kind)[1]

@@ -130,6 +130,19 @@ class StepMerger:
         for layer in self._layers:
             layer.forward = _merged_forward(layer)
 
+    @property
+    def addresses(self) -> set[int]:
+        """Where the merged weights lie in memory."""
+        return {weight.untyped_storage().data_ptr() for weight in self._merged_weights()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the merged weights."""
+        return sum(weight.nbytes for weight in self._merged_weights())
+
+    def _merged_weights(self) -> list[torch.Tensor]:
+        return [layer.merged_weight for layer in self._layers if hasattr(layer, "merged_weight")]
+
     @torch.no_grad()
     def merge(self) -> None:
         """Compute the merged weights from the adapter as it is now."""

@@ -1,8 +1,4 @@
-"""How well a model in training reproduces the gold order: nDCG@10 of greedy decoding on validation lists.
-
-The passage on gold place r (from 0) has the gain 10 - r, passages from place 10 on have none, and places are
-discounted by 1 / log2(place + 2) as usual. So 1.0 means that the first ten places are exactly the gold ones.
-"""
+"""Greedy decoding of held-out lists while a model is trained, for `measures`."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.query_batch import lead_with
 from rerankers.training.data.batches import stack
 from rerankers.training.data.examples import sequenced
+from rerankers.training.measures import DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,30 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rerankers.pe_rank.prompt import Prompt, PromptWriter
+    from rerankers.training.measures import HeldOutLists
     from rerankers.training.model import TrainableRanker
-
-_DEPTH = 10
-
-
-def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
-    """nDCG@10 of an order of passages against the gold order of the same passages; 1.0 for no passages.
-
-    Args:
-        order: passage numbers, best first.
-        ranking: the gold order.
-    """
-    gain = {passage: max(0, _DEPTH - place) for place, passage in enumerate(ranking)}
-    found = sum(gain[passage] / np.log2(place + 2) for place, passage in enumerate(order[:_DEPTH]))
-    ideal = sum(gain[passage] / np.log2(place + 2) for place, passage in enumerate(ranking[:_DEPTH]))
-    return float(found / ideal) if ideal else 1.0
-
-
-def chance_ndcg(count: int) -> float:
-    """Return the nDCG@10 expected of a random order of so many passages: each place has the mean gain."""
-    discounts = [1 / np.log2(place + 2) for place in range(min(_DEPTH, count))]
-    gains = [_DEPTH - place for place in range(min(_DEPTH, count))]
-    ideal = float(np.dot(gains, discounts))
-    return sum(gains) / count * sum(discounts) / ideal if ideal else 1.0
 
 
 class Validation:
@@ -56,7 +31,7 @@ class Validation:
     Args:
         prompts: one a list, without text.
         rows: passages of each list in input order, as rows of `vectors`.
-        rankings: gold order of each list, positions from 0, best first.
+        lists: what their orders are measured against.
         vectors: of the passages under the encoder, (passages, encoder dimension).
         writer: of the prompts.
         batch_size: lists decoded at once.
@@ -66,35 +41,31 @@ class Validation:
         self,
         prompts: Sequence[Prompt],
         rows: Sequence[npt.NDArray[np.int64]],
-        rankings: Sequence[Sequence[int]],
+        lists: HeldOutLists,
         vectors: npt.NDArray[np.float32],
         writer: PromptWriter,
         batch_size: int,
     ) -> None:
-        self._prompts, self._rows, self._rankings = prompts, rows, rankings
+        self._prompts, self._rows, self.lists = prompts, rows, lists
         self._vectors, self._writer, self._batch_size = vectors, writer, batch_size
 
     def __len__(self) -> int:
         return len(self._prompts)
 
-    def chance(self) -> float:
-        """Return the mean nDCG@10 expected of random orders."""
-        return float(np.mean([chance_ndcg(len(ranking)) for ranking in self._rankings]))
-
-    def scores(self, model: TrainableRanker) -> npt.NDArray[np.float64]:
-        """nDCG@10 of each list; the model is left as it was."""
+    def orders(self, model: TrainableRanker) -> list[list[int]]:
+        """Decode every list: positions of its passages, best first. The model is left as it was."""
         was_training = model.training
         if model.merger is not None:
             model.merger.merge()
         # a copy of the projector: PassageLLM freezes and casts what it is given
         reader = PassageLLM(model.causal_lm, deepcopy(model.projector), self._writer)
-        scores = self._decode(reader)
+        orders = self._decode(reader)
         model.train(was_training)
-        return scores
+        return orders
 
     @torch.no_grad()
-    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
-        """The same, by whole forward passes of a model whose weights are spread over devices.
+    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
+        """Do the same by whole forward passes of a model whose weights are spread over devices.
 
         Such a model can be called in no other way; without keys and values kept it takes as many times longer
         as places are decoded.
@@ -105,13 +76,13 @@ class Validation:
         """
         was_training = model.training
         model.eval()
-        scores = np.empty(len(self))
+        orders: list[list[int]] = [[] for _ in self._prompts]
         for numbers in self._batches():
             rows, back = np.unique(np.stack([self._rows[number] for number in numbers]), return_inverse=True)
             shown = back.reshape(len(numbers), -1)  # (lists, passages), positions among `rows`
             placed = np.empty((len(numbers), 0), dtype=np.int64)
             each = np.arange(len(numbers))
-            for _ in range(max(1, min(_DEPTH, shown.shape[1] - 1))):
+            for _ in range(max(1, min(DEPTH, shown.shape[1] - 1))):
                 sequences = [
                     sequenced(self._prompts[number], rows[shown[row]], rows[shown[row, placed[row]]])
                     for row, number in enumerate(numbers)
@@ -122,23 +93,22 @@ class Validation:
                 found[each[:, None], placed] = -np.inf
                 placed = np.concatenate([placed, found.argmax(axis=1)[:, None]], axis=1)
             for order, number in zip(placed.tolist(), numbers, strict=True):
-                rest = [place for place in range(shown.shape[1]) if place not in order]
-                scores[number] = gold_ndcg(order + rest, self._rankings[number])
+                orders[number] = order + [place for place in range(shown.shape[1]) if place not in order]
         model.train(was_training)
-        return scores
+        return orders
 
     @torch.inference_mode()
-    def _decode(self, reader: PassageLLM) -> npt.NDArray[np.float64]:
+    def _decode(self, reader: PassageLLM) -> list[list[int]]:
         decoder = WindowDecoder(reader)
-        scores = np.empty(len(self))
+        orders: list[list[int]] = [[] for _ in self._prompts]
         for rows in self._batches():
             vectors = torch.from_numpy(self._vectors[np.stack([self._rows[row] for row in rows])])
             count = vectors.shape[1]
             batch = decoder.prefill([self._prompts[row] for row in rows], reader.project(vectors))
-            places = decoder.steps(batch, max(1, min(_DEPTH, count - 1)))
+            places = decoder.steps(batch, max(1, min(DEPTH, count - 1)))
             for row, order in zip(rows, lead_with(places, count).tolist(), strict=True):
-                scores[row] = gold_ndcg(order, self._rankings[row])
-        return scores
+                orders[row] = order
+        return orders
 
     def _batches(self) -> list[list[int]]:
         """Lists with as many passages as each other, and prompts about as long."""

@@ -1,4 +1,4 @@
-"""How many processes a launcher was asked for, and how many it started."""
+"""What a launcher was asked for, and how many processes it started."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import psutil
 from rerankers.errors import InputError
 
 _LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "launch.py"}
+
+
+def is_sharded() -> bool:
+    """Return whether the launcher asks for FSDP or DeepSpeed, which spread the weights over processes."""
+    names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "false").lower() == "true" for name in names)
 
 
 def refuse_lost_processes() -> None:

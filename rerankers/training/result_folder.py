@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError
 from rerankers.files.writing import replace_file
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from rerankers.training.settings import Stage, TrainingSettings
 
+LOG, PLAN = "log.jsonl", "plan.json"
 _SETTINGS, _DIGESTS = "settings.json", "digests.json"
-_FREE = {"log_every", "save_every", "evaluate_every", "out"}  # settings that change nothing that is learnt
+# settings that change nothing of a step
+_FREE = {"log_every", "save_every", "evaluate_every", "early_stopping", "report_to", "out"}
 
 
 def claim(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
@@ -46,7 +48,8 @@ def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> No
 def _stated(stage: Stage, settings: TrainingSettings) -> str:
     """Return what `settings.json` says of a training: all that decides on what is learnt."""
     stated = settings.model_dump(exclude=_FREE)
-    stated["optimizer"].pop("max_seconds")
+    for name in ("max_seconds", "effective_batch"):
+        stated["optimizer"].pop(name)
     for name in ("train", "validation"):
         if stated["data"][name] is not None:
             stated["data"][name] = digest(Path(stated["data"][name]))
@@ -110,15 +113,25 @@ def _damage(state: Path) -> str | None:
     return f"{changed[0]} has changed" if changed else None
 
 
-def begin_log(path: Path, step: int) -> None:
-    """Drop the lines of a log that a resumed training will write again, and a line that a kill tore."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def begin_log(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the lines of a log that a resumed training will write again, and a line that a kill tore.
+
+    Returns:
+        The lines that stay.
+    """
+    kept = [line for line in read_log(path) if line["step"] <= step]
+    if path.is_file():
+        replace_file(path, "".join(f"{json.dumps(line)}\n" for line in kept))
+    return kept
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a log, each with its `step`; none if there is no log."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
-            is_kept = json.loads(line)["step"] <= step
+            line = json.loads(text)
+            lines += [line] if isinstance(line["step"], int) else []
         except (ValueError, KeyError, TypeError):
             continue
-        kept += [line] if is_kept else []
-    replace_file(path, "".join(f"{line}\n" for line in kept))
+    return lines

@@ -3,7 +3,9 @@
 The result folder:
 
     settings.json      what is trained; the same command in the same folder goes on where it was
+    plan.json          what was known before the first step, the score of step 0 included
     log.jsonl          one line a logging step and evaluation
+    curves.svg, .png   the log as a picture, and training.html with it
     states/            from which a killed training goes on: what learns, optimizer, schedule, random numbers
     best/              the checkpoint with the best nDCG@10 on the validation lists, if there are some
     last/              the checkpoint at the end
@@ -18,11 +20,13 @@ from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
 from rerankers.files.folder_lock import FolderLock
-from rerankers.training.checkpoints.keeper import SCORE, Keeper
-from rerankers.training.plan import first_score, plan_lines, score_line
-from rerankers.training.processes import refuse_lost_processes
+from rerankers.training.checkpoints.keeper import Keeper
+from rerankers.training.monitoring.curves import draw_curves
+from rerankers.training.planning.memory import expected_memory
+from rerankers.training.planning.plan import Plan
+from rerankers.training.processes import is_sharded, refuse_lost_processes
 from rerankers.training.result_folder import claim, last_state
-from rerankers.training.trainer import PERankTrainer, training_arguments
+from rerankers.training.trainer import PERankTrainer, same_random_numbers, training_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +81,10 @@ def plan(
     """
     refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
-    setup = _set_up(stage, settings, folder, _say_nothing if arguments.process_index else say, arguments)
+    say = _say_nothing if arguments.process_index else say
+    setup, planned = _set_up(stage, settings, folder, say, arguments)
     if not arguments.process_index:
-        _before(setup, say)
+        _before(setup, planned, say)
 
 
 def train(
@@ -102,9 +107,10 @@ def train(
         command: that started the training, for the model card.
 
     Raises:
-        InputError: the data cannot be read, or the folder holds another training.
+        InputError: the data cannot be read, the folder holds another training, or the loss diverged.
         StoreError: another process trains in the folder.
         ModelError: a model does not load, or does not fit the checkpoint to start from.
+        MissingExtraError: an optional dependency that the settings need is not installed.
     """
     refuse_lost_processes()
     arguments = training_arguments(settings, folder / "states", use_cpu=use_cpu)
@@ -120,12 +126,17 @@ def _set_up(
     folder: Path,
     say: Callable[[str], None],
     arguments: TrainingArguments,
-) -> Setup:
+) -> tuple[Setup, Plan]:
     say(f"training stage {stage} in {folder}")
     setup: Setup = import_module(_SETUPS[stage]).set_up(stage, settings, folder, say, arguments)
-    for line in plan_lines(setup.settings.optimizer, setup.visits, setup.model, arguments.world_size):
+    planned = Plan.of(
+        setup,
+        arguments.world_size,
+        memory=None if is_sharded() else expected_memory(setup, arguments.device),
+    )
+    for line in planned.lines():
         say(line)
-    return setup
+    return setup, planned
 
 
 def _train(
@@ -136,7 +147,7 @@ def _train(
     arguments: TrainingArguments,
     command: str | None,
 ) -> Outcome:
-    setup = _set_up(stage, settings, folder, say, arguments)
+    setup, planned = _set_up(stage, settings, folder, say, arguments)
     settings, model, validation = setup.settings, setup.model, setup.validation
     with arguments.main_process_first(desc="claiming the folder"):
         claim(folder, stage, settings)
@@ -148,37 +159,57 @@ def _train(
         setup.collator,
         validation,
         keeper.keep_best,
-        folder / "log.jsonl",
+        folder,
         say,
-        settings.optimizer.max_seconds,
+        settings,
+        setup.projector_rates,
     )
     keeper.trainer = trainer
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
     state = last_state(folder / "states", say)
-    if state is None and not trainer.is_sharded:
-        keeper.begin_log(_before(setup, say))
-    trainer.train(resume_from_checkpoint=state)
+    if state is None and trainer.is_world_process_zero():
+        measured: dict[str, float] = {}
+        if not trainer.is_sharded:
+            planned, measured = _before(setup, planned, say)
+        planned.write(folder)
+        keeper.begin_log(measured)
+    try:
+        trainer.train(resume_from_checkpoint=state)
+    finally:
+        trainer.progress.close()
+        if trainer.is_world_process_zero():
+            draw_curves(folder)
     step = trainer.state.global_step
     if setup.reconstruction is not None and not trainer.is_sharded:
         trainer.log(setup.reconstruction.measure(model))
     if validation is not None and keeper.last_scored != step:
         trainer.evaluate()
+    if trainer.is_world_process_zero():
+        draw_curves(folder)
     checkpoint = keeper.finish()
     return Outcome(step, keeper.best, keeper.best_step, checkpoint, keeper.next_command(checkpoint))
 
 
-def _before(setup: Setup, say: Callable[[str], None]) -> dict[str, float]:
-    """Return what is measured before the first step, by its names in the log, and say it."""
+def _before(setup: Setup, planned: Plan, say: Callable[[str], None]) -> tuple[Plan, dict[str, float]]:
+    """Measure the model before its first step, and say it beside other orders.
+
+    Returns:
+        The plan with the scores, and what was measured by its names in the log.
+    """
     measured: dict[str, float] = {}
-    if setup.validation is not None:
-        measured[SCORE] = first_score(setup.validation, setup.model)
-        say(score_line(setup.validation, measured[SCORE]))
-    if setup.reconstruction is not None:
-        rebuilt = setup.reconstruction.measure(setup.model)
-        say(f"step 0: {', '.join(f'{name} {value:.4g}' for name, value in rebuilt.items())}")
-        measured |= rebuilt
-    return measured
+    with same_random_numbers():
+        if setup.validation is not None:
+            lists = setup.validation.lists
+            planned = planned.with_scores(lists, lists.measure(setup.validation.orders(setup.model)))
+            measured |= {f"eval_{name}": value for name, value in planned.model.items()}
+        if setup.reconstruction is not None:
+            rebuilt = setup.reconstruction.measure(setup.model)
+            say(f"step 0: {', '.join(f'{name} {value:.4g}' for name, value in rebuilt.items())}")
+            measured |= rebuilt
+    for line in planned.score_lines():
+        say(line)
+    return planned, measured
 
 
 def _say_nothing(line: str) -> None:

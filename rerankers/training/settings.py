@@ -104,10 +104,13 @@ class ProjectorSettings(_Strict):
         kind: `mlp2x_gelu`, `linear`, `identity` or `mlpNx_gelu`.
         scale: length of its outputs at the start, in lengths of the language model's own token embeddings.
             At 1 the first logits are hot and the first losses worse than a uniform choice's.
+        step_limit: share of a layer's output by which one step may move it; a layer whose weights are small
+            learns at a lower rate than the rest. None lets all learn at `optimizer.learning_rate`.
     """
 
     kind: str = "mlp2x_gelu"
     scale: _Above = 1.0
+    step_limit: _Above | None = 0.3
 
 
 class LoRASettings(_Strict):
@@ -197,7 +200,8 @@ class OptimizerSettings(_Strict):
         schedule: transformers' name.
         warmup: share of all steps in which the learning rate rises.
         batch_size: examples a device and forward pass.
-        accumulation: forward passes a step; the effective batch is their product times the devices.
+        accumulation: forward passes a step; the effective batch is their product times the processes.
+        effective_batch: records a step that the recipe was made for. Another number is warned of.
         epochs: passes over the data, unless `max_steps` says when to end.
         max_steps: optimizer steps.
         max_seconds: end after so many seconds at the latest, with the schedule as far as it came.
@@ -211,12 +215,25 @@ class OptimizerSettings(_Strict):
     warmup: _Fraction = 0.03
     batch_size: _Positive = 32
     accumulation: _Positive = 1
+    effective_batch: _Positive | None = None
     epochs: _Above = 1.0
     max_steps: _Positive | None = None
     max_seconds: _Above | None = None
     weight_decay: _Weight = 0.0
     max_grad_norm: _Weight = 1.0
     bf16: bool = False
+
+
+class EarlyStoppingSettings(_Strict):
+    """When to end a training whose nDCG@10 on the held-out lists no longer rises.
+
+    Attributes:
+        patience: evaluations without a gain.
+        min_gain: a score has to be more than this above the best one to be a gain.
+    """
+
+    patience: _Positive
+    min_gain: _Weight = 0.0
 
 
 class TrainingSettings(_Strict):
@@ -229,8 +246,10 @@ class TrainingSettings(_Strict):
         lora: the adapter.
         optimizer: steps and learning rate.
         evaluate_every: steps between evaluations; None evaluates at the end only.
+        early_stopping: end before the last step where evaluations bring no gain; None trains to the end.
         save_every: steps between saved states, from which a killed training goes on.
         log_every: steps between two lines of the log.
+        report_to: where transformers' Trainer sends the log as well: `tensorboard` or `wandb`.
         seed: of everything random.
         out: result folder.
     """
@@ -240,8 +259,10 @@ class TrainingSettings(_Strict):
     lora: LoRASettings = LoRASettings()
     optimizer: OptimizerSettings
     evaluate_every: _Positive | None = None
+    early_stopping: EarlyStoppingSettings | None = None
     save_every: _Positive = 1000
     log_every: _Positive = 10
+    report_to: Literal["tensorboard", "wandb"] | None = None
     seed: int = 0
     out: str | None = None
 
@@ -251,6 +272,12 @@ class TrainingSettings(_Strict):
     @classmethod
     def _fill_in_the_stage(cls, given: Any) -> Any:
         return _merged(cls.stage_defaults, given) if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _stops_by_evaluations(self) -> TrainingSettings:
+        if self.early_stopping and not (self.evaluate_every and self.data.validation):
+            raise ValueError("early_stopping needs evaluate_every and data.validation")
+        return self
 
 
 class Settings(TrainingSettings):
@@ -308,7 +335,10 @@ class QuerySettings(Settings):
 class RankSettings(Settings):
     """Stage 2 of the paper: learning to rank, by teacher forcing."""
 
-    stage_defaults: ClassVar[dict[str, Any]] = {"tune": "full", "optimizer": {"learning_rate": 2e-5}}
+    stage_defaults: ClassVar[dict[str, Any]] = {
+        "tune": "full",
+        "optimizer": {"learning_rate": 2e-5, "effective_batch": 32},
+    }
 
 
 STAGES: dict[Stage, type[Settings]] = {"align": AlignSettings, "query": QuerySettings, "rank": RankSettings}

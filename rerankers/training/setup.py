@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rerankers.training.data.batches import Visits, visits_of_epoch
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
     from rerankers.training.checkpoints.card import Usage
     from rerankers.training.checkpoints.provenance import BaseModel
     from rerankers.training.data.examples import Examples
+    from rerankers.training.measures import HeldOutLists
+    from rerankers.training.planning.truncation import Truncation
     from rerankers.training.reconstruction import Reconstruction
     from rerankers.training.settings import TrainingSettings
 
@@ -30,13 +30,14 @@ class HeldOut(Protocol):
     def __len__(self) -> int:
         """Return the number of lists."""
 
-    def chance(self) -> float:
-        """Return the mean nDCG@10 expected of random orders."""
+    @property
+    def lists(self) -> HeldOutLists:
+        """What their orders are measured against."""
 
-    def scores(self, model: Any) -> npt.NDArray[np.float64]:
-        """Return the nDCG@10 of each list; the model is left as it was."""
+    def orders(self, model: Any) -> list[list[int]]:
+        """Return positions of each list's passages, best first; the model is left as it was."""
 
-    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
         """Return the same of a model whose weights are spread over devices.
 
         Raises:
@@ -77,6 +78,8 @@ class Setup:
         validation: held-out lists; None for none.
         writer: of the checkpoints.
         reconstruction: held-out passages to rebuild; None for none.
+        truncations: what is cut of the data.
+        projector_rates: learning rates of the projector's parameters that are not the training's, by name.
     """
 
     settings: TrainingSettings
@@ -86,6 +89,8 @@ class Setup:
     validation: HeldOut | None
     writer: CheckpointWriter
     reconstruction: Reconstruction | None = None
+    truncations: Sequence[Truncation] = ()
+    projector_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def all_visits(settings: TrainingSettings, examples: Examples, processes: int) -> Visits:

@@ -5,43 +5,48 @@ Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. What is froz
 
 from __future__ import annotations
 
-import json
-import math
 import random
-import resource
-import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from rerankers.errors import InputError, ModelError
-from rerankers.training.result_folder import begin_log, seal_state
+from rerankers.errors import MissingExtraError, ModelError
+from rerankers.training.monitoring.log import Clock, TrainingLog
+from rerankers.training.monitoring.progress import TrainingProgress
+from rerankers.training.monitoring.stopping import Deadline, Divergence, EarlyStopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from transformers import TrainerControl, TrainerState
+    from transformers import TrainerCallback
 
     from rerankers.training.data.batches import Visits
     from rerankers.training.settings import TrainingSettings
     from rerankers.training.setup import Batcher, HeldOut
 
-
-_FAR_ABOVE, _MANY_LINES = 1.5, 5  # times the first loss, lines of the log in a row: the training diverged
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+}  # packages, any of which will do
 
 
 def training_arguments(
     settings: TrainingSettings, folder: Path, *, use_cpu: bool = False
 ) -> TrainingArguments:
-    """Settings in transformers' words; `folder` holds the states from which training goes on."""
+    """Return the settings in transformers' words; `folder` holds the states from which training goes on.
+
+    Raises:
+        MissingExtraError: the package of `report_to` is not installed.
+    """
+    if settings.report_to and not any(find_spec(package) for package in _TRACKERS[settings.report_to]):
+        raise MissingExtraError(f"report_to: {settings.report_to}", settings.report_to)
     optimizer = settings.optimizer
     use_cpu = use_cpu or not torch.accelerator.is_available()  # several processes need to be told
     return TrainingArguments(
@@ -70,7 +75,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=2,
-        report_to="none",
+        report_to=settings.report_to or "none",
         disable_tqdm=True,
         use_cpu=use_cpu,
     )
@@ -85,10 +90,11 @@ class PERankTrainer(Trainer):
         visits: training data.
         collator: makes batches of it.
         validation: lists to evaluate on; None for none.
-        on_score: called with the step and the mean nDCG@10 after every evaluation, on all processes.
-        log: JSONL file, one line a logging step.
+        on_evaluation: called with the step and the measures after every evaluation, on all processes.
+        folder: result folder of the training.
         say: shows one line to a person.
-        max_seconds: end after so many seconds.
+        settings: when to end early.
+        projector_rates: learning rates of the projector's parameters that are not the training's, by name.
     """
 
     def __init__(
@@ -98,16 +104,19 @@ class PERankTrainer(Trainer):
         visits: Visits,
         collator: Batcher,
         validation: HeldOut | None,
-        on_score: Callable[[int, float], None],
-        log: Path,
+        on_evaluation: Callable[[int, dict[str, float]], None],
+        folder: Path,
         say: Callable[[str], None],
-        max_seconds: float | None = None,
+        settings: TrainingSettings,
+        projector_rates: Mapping[str, float],
     ) -> None:
-        self.validation, self._on_score = validation, on_score
+        self._projector_rates = projector_rates
+        self.validation, self._on_evaluation = validation, on_evaluation
         self._sums: dict[str, torch.Tensor] = {}
         self._summed = 0
         self._visits = visits
-        self.clock = _Clock()
+        self.clock = Clock()
+        self.progress = TrainingProgress(say)
         super().__init__(
             model=model,
             args=arguments,
@@ -115,12 +124,26 @@ class PERankTrainer(Trainer):
             train_dataset=visits,
             eval_dataset=[] if validation is not None else None,
             callbacks=[
-                *([_Deadline(max_seconds)] if max_seconds else []),
-                _Log(log, say, visits.step_size, self.clock),
-                _Divergence(say),
+                self.progress,
+                TrainingLog(folder, self.progress, visits.step_size, self.clock),
+                *_reasons_to_stop(settings, folder / "best", self.progress.say),
             ],
         )
         self.remove_callback(PrinterCallback)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make AdamW, with groups of their own for the projector's parameters that learn slower."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        rates = {f"projector.{name}": rate for name, rate in self._projector_rates.items()}
+        named: Any = self.model if model is None else model
+        for name, weight in named.named_parameters():
+            rate = next((rate for ending, rate in rates.items() if name.endswith(ending)), None)
+            group = next((each for each in optimizer.param_groups if _holds(each, weight)), None)
+            if rate is not None and group is not None:
+                group["params"] = [other for other in group["params"] if other is not weight]
+                optimizer.add_param_group({**group, "params": [weight], "lr": rate})
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+        return optimizer
 
     def compute_loss(
         self,
@@ -155,22 +178,28 @@ class PERankTrainer(Trainer):
         self.clock.seconds_aside += time.monotonic() - start
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Mean nDCG@10 on the validation lists; see `evaluation`."""
+        """Measure the model on the held-out lists; see `measures`."""
         if self.validation is None:
             return {}
         with same_random_numbers():  # evaluating more often must not change what is learnt
             return self._evaluated(self.validation)
 
-    def _evaluated(self, validation: HeldOut) -> dict[str, float]:
+    def measured(self, validation: HeldOut) -> dict[str, float]:
+        """Return the measures of the model as it is."""
         if self.is_sharded:
-            scores = validation.scores_by_forward(self.model_wrapped, self.args.device)
+            orders = validation.orders_by_forward(self.model_wrapped, self.args.device)
         else:
-            scores = validation.scores(self.model)
-        told = broadcast(torch.tensor(scores.mean(), dtype=torch.float64, device=self.args.device))
-        score = float(told)  # the same on all processes, which decide on it
-        metrics = {"eval_ndcg@10": score}
+            orders = validation.orders(self.model)
+        return validation.lists.measure(orders)
+
+    def _evaluated(self, validation: HeldOut) -> dict[str, float]:
+        means = self.measured(validation)
+        main = torch.tensor(list(means.values()), dtype=torch.float64, device=self.args.device)
+        # the main process's on all processes, which decide on them
+        means = dict(zip(means, broadcast(main).tolist(), strict=True))
+        metrics = _evaluated(means)
         self.log(dict(metrics))
-        self._on_score(self.state.global_step, score)
+        self._on_evaluation(self.state.global_step, means)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -205,6 +234,26 @@ class PERankTrainer(Trainer):
         return len(dataloader.dataset)
 
 
+def _holds(group: dict[str, Any], weight: torch.nn.Parameter) -> bool:
+    return any(other is weight for other in group["params"])
+
+
+def _evaluated(means: dict[str, float]) -> dict[str, float]:
+    """Return measures by their names in the log."""
+    return {f"eval_{name}": value for name, value in means.items()}
+
+
+def _reasons_to_stop(
+    settings: TrainingSettings, best: Path, say: Callable[[str], None]
+) -> list[TrainerCallback]:
+    reasons: list[TrainerCallback] = [Divergence(say)]
+    if settings.optimizer.max_seconds:
+        reasons.append(Deadline(settings.optimizer.max_seconds))
+    if settings.early_stopping:
+        reasons.append(EarlyStopping(settings.early_stopping, best, say))
+    return reasons
+
+
 @contextmanager
 def same_random_numbers() -> Iterator[None]:
     """Leave every generator of random numbers after the block as it was before."""
@@ -218,120 +267,3 @@ def same_random_numbers() -> Iterator[None]:
 def trained_names(model: Any) -> list[str]:
     """Names of the parameters that learn."""
     return [name for name, weight in model.named_parameters() if weight.requires_grad]
-
-
-class _Deadline(TrainerCallback):
-    """Ends training after some seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if time.monotonic() >= self._end:
-            control.should_training_stop = True
-
-
-class _Divergence(TrainerCallback):
-    """Ends a training whose loss is not finite, or stays far above the first one."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._high = 0  # lines of the log in a row
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if not logs or "loss" not in logs:
-            return
-        loss, first = logs["loss"], next(line["loss"] for line in state.log_history if "loss" in line)
-        self._high = self._high + 1 if loss > _FAR_ABOVE * first else 0
-        advice = "Lower optimizer.learning_rate, lengthen optimizer.warmup or enlarge the batch"
-        if not math.isfinite(loss):
-            raise InputError(
-                f"step {state.global_step}: the training diverged, its loss is {loss}. {advice}."
-            )
-        course = f"step {state.global_step}: the loss is {loss:.4g}, far above the first one ({first:.4g})"
-        if self._high == _MANY_LINES:
-            raise InputError(f"{course} for {_MANY_LINES} lines of the log: it diverged. {advice}.")
-        if self._high and state.global_step >= state.max_steps:
-            self._say(f"warning: {course} at the end: it diverged. {advice}.")
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Seconds spent on evaluating and saving since the last line of the log."""
-
-    seconds_aside: float = 0.0
-
-
-class _Log(TrainerCallback):
-    """The JSONL file, lines for people, and the digests of saved states."""
-
-    def __init__(self, path: Path, say: Callable[[str], None], step_size: int, clock: _Clock) -> None:
-        self._path, self._say, self._step_size, self._clock = path, say, step_size, clock
-        self._step, self._time = 0, 0.0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self._step, self._time = state.global_step, time.monotonic()
-        self._clock.seconds_aside = 0.0
-        if state.is_world_process_zero:
-            begin_log(self._path, state.global_step)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if state.global_step >= state.max_steps or control.should_training_stop:
-            control.should_log = True  # the last steps too
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        PartialState().wait_for_everyone()
-        if state.is_world_process_zero:
-            seal_state(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
-            return
-        line: dict[str, object] = {"step": state.global_step, **logs}
-        if "loss" in logs:
-            now, steps = time.monotonic(), state.global_step - self._step
-            seconds = now - self._time - self._clock.seconds_aside
-            line["lists_per_second"] = round(steps * self._step_size / seconds, 3)
-            line["peak_memory_bytes"] = _peak_memory()
-            self._step, self._time = state.global_step, now
-            self._clock.seconds_aside = 0.0
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self._say(self._sentence(line, state))
-
-    def _sentence(self, line: dict[str, object], state: TrainerState) -> str:
-        named = {
-            name: value for name, value in line.items() if name not in ("step", "peak_memory_bytes", "epoch")
-        }
-        told = ", ".join(f"{name} {value:.4g}" for name, value in named.items() if isinstance(value, float))
-        return f"step {state.global_step} of {state.max_steps}: {told}"
-
-
-def _peak_memory() -> int:
-    """Bytes: of the device if it is CUDA, else of the process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -105,7 +105,7 @@ def killing_at(patch: pytest.MonkeyPatch, moment: int) -> list[str]:
     step = trainer.PERankTrainer.training_step
     patch.setattr(trainer.PERankTrainer, "training_step", counted(step, "step"))
     patch.setattr(f"{TRAINING}.checkpoints.keeper.written_whole", counted(written_whole, "checkpoint"))
-    patch.setattr(f"{TRAINING}.trainer.seal_state", counted(seal_state, "state"))
+    patch.setattr(f"{TRAINING}.monitoring.log.seal_state", counted(seal_state, "state"))
     return passed
 
 

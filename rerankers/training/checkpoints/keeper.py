@@ -13,15 +13,16 @@ from rerankers.training.checkpoints.card import CARD, Scores, model_card
 from rerankers.training.checkpoints.comparison import COMPARISON, write_comparison
 from rerankers.training.checkpoints.folders import restore_checkpoint, written_whole
 from rerankers.training.checkpoints.provenance import data_sources
+from rerankers.training.measures import TEACHER
 from rerankers.training.reconstruction import MEASURES
-from rerankers.training.result_folder import digest
+from rerankers.training.result_folder import LOG, digest, read_log
 
 if TYPE_CHECKING:
     from rerankers.training.settings import Stage
     from rerankers.training.setup import Setup
     from rerankers.training.trainer import PERankTrainer
 
-SCORE = "eval_ndcg@10"  # its name in the log
+SCORE = f"eval_{TEACHER}"  # its name in the log
 
 
 class Keeper:
@@ -38,7 +39,7 @@ class Keeper:
         self._folder, self._stage, self._setup, self._command = folder, stage, setup, command
         self._sources = data_sources(Path(setup.settings.data.train))
         self.trainer: PERankTrainer | None = None
-        self.scores: dict[int, float] = {}
+        self.measures: dict[int, dict[str, float]] = {}
         self.last_scored: int | None = None
         self.best: float | None = None
         self.best_step: int | None = None
@@ -51,22 +52,22 @@ class Keeper:
         """Begin the log with what was measured before the first step; to be called on all processes."""
         assert self.trainer is not None  # noqa: S101 - set before training starts
         if self.trainer.is_world_process_zero() and measured:
-            replace_file(self._folder / "log.jsonl", json.dumps({"step": 0, **measured}) + "\n")
+            replace_file(self._folder / LOG, json.dumps({"step": 0, **measured}) + "\n")
 
-    def keep_best(self, step: int, score: float) -> None:
-        """Take in an evaluation; write the checkpoint if it is the best so far."""
-        self.scores[step], self.last_scored = score, step
-        if self.best is None or score > self.best:
-            self.best, self.best_step = score, step
-            self.keep(self._folder / "best", score)
+    def keep_best(self, step: int, measures: dict[str, float]) -> None:
+        """Take in an evaluation; write the checkpoint if it agrees best with the teacher so far."""
+        self.measures[step], self.last_scored = measures, step
+        if self.best is None or measures[TEACHER] > self.best:
+            self.best, self.best_step = measures[TEACHER], step
+            self.keep(self._folder / "best", measures)
 
-    def keep(self, folder: Path, score: float | None) -> None:
+    def keep(self, folder: Path, measures: dict[str, float] | None) -> None:
         """Write the checkpoint as it is now; to be called on all processes."""
         assert self.trainer is not None  # noqa: S101 - set before training starts
         state = self.trainer.full_state()
         if not self.trainer.is_world_process_zero():
             return
-        training = self._training(score)
+        training = self._training(measures or {})
         with written_whole(folder) as scratch:
             self._setup.writer.write(scratch, state, training)
             replace_file(scratch / CARD, self._card(training))
@@ -78,7 +79,7 @@ class Keeper:
         """
         assert self.trainer is not None  # noqa: S101 - set before training starts
         last, best = self._folder / "last", self._folder / "best"
-        self.keep(last, self.scores.get(self.trainer.state.global_step))
+        self.keep(last, self.measures.get(self.trainer.state.global_step))
         found = last if self.best_step is None else best
         if self.trainer.is_world_process_zero():
             if best.is_dir():
@@ -95,11 +96,11 @@ class Keeper:
 
     def _card(self, training: dict[str, Any]) -> str:
         validation = self._setup.validation
-        lines = logged(self._folder / "log.jsonl")
+        lines = read_log(self._folder / LOG)
         scores = Scores(
             by_step={int(line["step"]): float(line[SCORE]) for line in lines if SCORE in line},
             lists=0 if validation is None else len(validation),
-            chance=None if validation is None else validation.chance(),
+            chance=None if validation is None else validation.lists.references()["chance"][TEACHER],
             best_step=self.best_step,
             rebuilt={
                 int(line["step"]): {name: value for name, value in line.items() if name in MEASURES}
@@ -110,7 +111,7 @@ class Keeper:
         writer = self._setup.writer
         return model_card(writer.usage, writer.models(), training, self._sources, scores, self._command)
 
-    def _training(self, score: float | None) -> dict[str, Any]:
+    def _training(self, measures: dict[str, float]) -> dict[str, Any]:
         """Return how the checkpoint came about: recipe, data, losses, score; and what it started from."""
         assert self.trainer is not None  # noqa: S101 - set before training starts
         state = self.trainer.state
@@ -130,14 +131,8 @@ class Keeper:
             "steps": state.max_steps,
             "examples_per_step": len(self.trainer.train_dataset) // state.max_steps,  # type: ignore[arg-type]
             "losses": losses[-1] if losses else {},
-            "validation_ndcg@10": score,
+            f"validation_{TEACHER}": None,
+            **{f"validation_{name}": value for name, value in measures.items()},
             "versions": {name: version(name) for name in ("torch", "transformers")},
             "started_from": self._setup.writer.started_from(),
         }
-
-
-def logged(log: Path) -> list[dict[str, Any]]:
-    """Return the lines of a training's log; none where it has none yet."""
-    if not log.is_file():
-        return []
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

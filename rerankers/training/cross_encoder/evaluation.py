@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rerankers.errors import InputError
-from rerankers.training.evaluation import chance_ndcg, gold_ndcg
+from rerankers.training.measures import HeldOutLists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
     import torch
 
     from rerankers.training.cross_encoder.lists import ScoredList
@@ -20,29 +17,24 @@ if TYPE_CHECKING:
 
 
 class PairValidation:
-    """nDCG@10 of lists against the order of their labels; see `rerankers.training.evaluation.gold_ndcg`."""
+    """nDCG@10 of lists against the order of their labels; see `rerankers.training.measures.gold_ndcg`."""
 
     def __init__(self, lists: Sequence[ScoredList]) -> None:
         self._lists = lists
+        self.lists = HeldOutLists([_order(each.labels) for each in lists])
 
     def __len__(self) -> int:
         return len(self._lists)
 
-    def chance(self) -> float:
-        """Return the mean nDCG@10 expected of random orders."""
-        return float(np.mean([chance_ndcg(len(each.passages)) for each in self._lists]))
-
-    def scores(self, model: TrainableCrossEncoder) -> npt.NDArray[np.float64]:
-        """Return the nDCG@10 of each list; the model is left as it was."""
+    def orders(self, model: TrainableCrossEncoder) -> list[list[int]]:
+        """Return positions of each list's passages, best first; the model is left as it was."""
         was_training = model.training
         pairs = [(each.query, passage) for each in self._lists for passage in each.passages]
         found = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
         model.train(was_training)
-        orders = [_order([next(found) for _ in each.passages]) for each in self._lists]
-        gold = [_order(each.labels) for each in self._lists]
-        return np.array([gold_ndcg(order, best) for order, best in zip(orders, gold, strict=True)])
+        return [_order([next(found) for _ in each.passages]) for each in self._lists]
 
-    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
         """Refuse: a model whose weights are spread over devices cannot be used as it is.
 
         Raises:

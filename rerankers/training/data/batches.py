@@ -7,7 +7,7 @@ whatever was run before it. So a training that goes on after a kill needs to kno
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,6 +47,10 @@ class Visits(Dataset[tuple[int, "Example"]]):
 
     def __len__(self) -> int:
         return self._visits
+
+    def longest(self) -> Any:
+        """Return one visit of the record that makes the longest sequences."""
+        return self._examples.visit(int(np.argmax(self._examples.lengths)), np.random.default_rng(0))
 
     def __getitem__(self, number: int) -> tuple[int, Example]:
         epoch, place = divmod(number, self.epoch_size)
@@ -97,7 +101,7 @@ class Collator:
         pool: int,
         seed: int,
     ) -> None:
-        self._passages, self._queries, self._pool, self._seed = passages, queries, pool, seed
+        self.passages, self._queries, self._pool, self._seed = passages, queries, pool, seed
 
     def __call__(self, visits: Sequence[tuple[int, Example]]) -> dict[str, torch.Tensor]:
         """A batch by argument name."""
@@ -105,9 +109,9 @@ class Collator:
         used = [example.passages for example in examples]
         if self._pool:
             random = np.random.default_rng([self._seed, 2, visits[0][0]])
-            used.append(random.integers(len(self._passages), size=self._pool))
+            used.append(random.integers(len(self.passages), size=self._pool))
         rows = np.unique(np.concatenate(used))
-        batch = {"vectors": self._passages[rows], **stack([each.sequence for each in examples], rows)}
+        batch = {"vectors": self.passages[rows], **stack([each.sequence for each in examples], rows)}
         if examples[0].gold is not None:
             golds = [example.gold for example in examples if example.gold is not None]
             batch["gold"] = padded([np.searchsorted(rows, gold) for gold in golds], 0)

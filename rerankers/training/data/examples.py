@@ -120,9 +120,12 @@ class RankingExamples:
         places = [np.argsort(np.array(record.ranking, dtype=np.int64)) for record in records]
         self._places = places  # of each passage in the gold order
         self._prompts = [self._prompt(number, record) for number, record in enumerate(records)]
-        self.lengths = np.array([len(prompt.token_ids) for prompt in self._prompts], dtype=np.int64)
-        for number, record in enumerate(records if with_text else ()):
-            self._text_prompt(number, self._longest(record))  # too long a visit must not end a training
+        text_prompts = [  # too long a visit must not end a training
+            self._text_prompt(number, self._longest(record))
+            for number, record in enumerate(records if with_text else ())
+        ]
+        longest = text_prompts if with_text else self._prompts
+        self.lengths = np.array([len(prompt.token_ids) for prompt in longest], dtype=np.int64)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
         """The prompt, followed by the gold order's embeddings."""
@@ -185,6 +188,16 @@ class AlignmentExamples:
         self._ends = [self._end(number, record) for number, record in enumerate(records)]
         lengths = [sum(len(message["content"]) for message in record.messages) for record in records]
         self.lengths = np.array(lengths, dtype=np.int64)
+
+    def count_cut(self, numbers: Ints) -> int:
+        """Count the conversations, among those with these numbers, that are cut at the longest length."""
+        lengths = (
+            len(
+                self._writer.write_messages(self._records[number].messages, len(self._rows[number])).token_ids
+            )
+            for number in numbers
+        )
+        return sum(length > self._max_length for length in lengths)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
         """The conversation with a label for each token of the answer; cut at the longest length."""

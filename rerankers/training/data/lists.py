@@ -13,14 +13,17 @@ from rerankers.training.data.examples import AlignmentExamples, ListChoice, Rank
 from rerankers.training.data.records import holds_alignment, read_alignment, read_ranking
 from rerankers.training.data.vectors import TextRows, embed
 from rerankers.training.evaluation import Validation
+from rerankers.training.measures import HeldOutLists
+from rerankers.training.planning.truncation import count_truncated
 from rerankers.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rerankers.encoders.encoder import Encoder
+    from rerankers.encoders.encoder import Encoder, Kind
     from rerankers.pe_rank.prompt import PromptWriter
     from rerankers.training.data.records import AlignmentRecord, RankingRecord
+    from rerankers.training.planning.truncation import Truncation
     from rerankers.training.settings import Settings, Stage
 
 
@@ -36,11 +39,12 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What the Trainer reads; `validation` and `reconstruction` are None where there is nothing held out."""
+    """What the Trainer reads, and what of it is cut; None where there is nothing held out."""
 
     examples: RankingExamples | AlignmentExamples
     collator: Collator
     validation: Validation | None
+    truncations: Sequence[Truncation]
     reconstruction: Reconstruction | None = None
 
 
@@ -121,7 +125,34 @@ def prepare_data(
     vectors = embed(encoder, passages.texts, "passage", store, say)
     query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
     collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)
-    return Data(examples, collator, validation, reconstruction)
+    truncations = _truncations(encoder, passages.texts, queries.texts, examples, settings.max_length)
+    return Data(examples, collator, validation, truncations, reconstruction)
+
+
+def _truncations(
+    encoder: Encoder,
+    passages: Sequence[str],
+    queries: Sequence[str],
+    examples: RankingExamples | AlignmentExamples,
+    longest_prompt: int,
+) -> list[Truncation]:
+    """Count what the encoder and the prompts cut."""
+
+    def cut_by_encoder(texts: Sequence[str], kind: Kind) -> Truncation:
+        name = "passages" if kind == "passage" else "queries"
+        return count_truncated(
+            name,
+            len(texts),
+            encoder.max_length,
+            lambda numbers: encoder.count_cut([texts[number] for number in numbers], kind=kind),
+        )
+
+    counted = [cut_by_encoder(passages, "passage")]
+    if queries:
+        counted.append(cut_by_encoder(queries, "query"))
+    # too long a prompt of the other stages is refused
+    cut = examples.count_cut if isinstance(examples, AlignmentExamples) else lambda _: 0
+    return [*counted, count_truncated("prompts", len(examples.lengths), longest_prompt, cut)]
 
 
 def _validation(
@@ -137,8 +168,8 @@ def _validation(
     rows = [passages.add(record.passages) for record in records]
     vectors = embed(encoder, passages.texts, "passage", store, say)
     prompts = [writer.write(record.query, len(record.passages)) for record in records]
-    rankings = [record.ranking for record in records]
-    return Validation(prompts, rows, rankings, vectors, writer, settings.optimizer.batch_size)
+    lists = HeldOutLists.of(records)
+    return Validation(prompts, rows, lists, vectors, writer, settings.optimizer.batch_size)
 
 
 def _distils(stage: Stage, settings: Settings) -> bool:

@@ -10,14 +10,21 @@ Ranking, in either of two forms, which one file may mix:
     published    {"messages_w_content": [...], "messages_wo_content": [...], "ranking": [...],
                   "extra_texts": n passages in input order, then the same n in gold order}
 
-`ranking` holds all passages' places in the input, best first, counted from 0 or from 1. Further keys are left
-alone, and so are lines that only tell where lists come from, `{"about": {...}}`: files can be joined.
+`ranking` holds all passages' places in the input, best first, counted from 0 or from 1. Held-out lists may
+also have these, which evaluation reads:
+
+    first_stage         the places in the first stage's order, best first, counted from 0
+    grades              the relevance grade of each passage, null where there is none
+    grades_elsewhere    grades of the query's judged passages that are not in the list
+
+Further keys are left alone, and so are lines that only tell where lists come from, `{"about": {...}}`: files
+can be joined.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError
@@ -60,6 +67,9 @@ class RankingRecord:
         messages_with_text: the prompt as the file words it, passages' texts included; None in the plain form.
         messages_without_text: the same with embeddings alone.
         line: where it stands in its file.
+        first_stage: places in `passages` in the first stage's order; None where the file does not say.
+        grades: relevance grade of each passage, 0 where there is none; None without judgements.
+        grades_elsewhere: grades of the query's judged passages that are not in the list.
     """
 
     query: str
@@ -68,6 +78,9 @@ class RankingRecord:
     messages_with_text: Messages | None = None
     messages_without_text: Messages | None = None
     line: int | None = field(default=None, compare=False)
+    first_stage: tuple[int, ...] | None = None
+    grades: tuple[int, ...] | None = None
+    grades_elsewhere: tuple[int, ...] = ()
 
 
 def read_alignment(path: Path) -> list[AlignmentRecord]:
@@ -102,10 +115,13 @@ def read_ranking(path: Path) -> list[RankingRecord]:
 
     Raises:
         InputError: `file:line`: broken JSON, a key missing or of the wrong kind, an empty query, a ranking
-            that is no permutation, texts that do not repeat in its order, or another number of slots than
-            passages.
+            or first stage's order that is no permutation, texts that do not repeat in its order, another
+            number of slots than passages, or another number of grades.
     """
-    return [_published(row) if "extra_texts" in row.values else _plain(row) for row in _rows(path)]
+    return [
+        replace(_published(row) if "extra_texts" in row.values else _plain(row), **_evaluated_by(row))
+        for row in _rows(path)
+    ]
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -179,6 +195,31 @@ def _ranking(row: Row, count: int) -> tuple[int, ...]:
     if sorted(places) != list(range(first, first + count)):
         row.fail(f"'ranking' must name each of the {count} passages once, counted from 0 or from 1")
     return tuple(place - first for place in places)
+
+
+def _evaluated_by(row: Row) -> dict[str, Any]:
+    """Read the first stage's order and the judgements, where the line has them."""
+    count = len(row.values["ranking"])
+    values: dict[str, Any] = {}
+    if row.values.get("first_stage") is not None:
+        order = _list(row, "first_stage")
+        if any(type(place) is not int for place in order) or sorted(order) != list(range(count)):
+            row.fail(f"'first_stage' must name each of the {count} passages once, counted from 0")
+        values["first_stage"] = tuple(order)
+    if row.values.get("grades") is not None:
+        values["grades"] = _grades(row, "grades")
+        values["grades_elsewhere"] = _grades(row, "grades_elsewhere")
+        if len(values["grades"]) != count:
+            row.fail(f"'grades' has {len(values['grades'])} values for {count} passages. Give one a passage")
+    return values
+
+
+def _grades(row: Row, key: str) -> tuple[int, ...]:
+    """Whole numbers; null, which says that nobody judged a passage, is 0."""
+    grades = row.values.get(key, [])
+    if not isinstance(grades, list) or any(grade is not None and type(grade) is not int for grade in grades):
+        row.fail(f"{key!r} must be a list of whole numbers or null")
+    return tuple(grade or 0 for grade in grades)
 
 
 def _texts(row: Row, key: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ The result folder:
 
     settings.json      what is trained; the same command in the same folder goes on where it was
     log.jsonl          one line a logging step
+    curves.svg, .png   the log as a picture, and training.html with it
     states/            from which a killed training goes on
     last/              the model at the end, which the reranker `e2rank` loads
 
@@ -25,7 +26,8 @@ from rerankers.training.data.batches import Visits, visits_of_epoch
 from rerankers.training.e2rank.data import ListExamples, collate, read_lists
 from rerankers.training.e2rank.model import Objective, TrainableE2Rank
 from rerankers.training.e2rank.texts import Lengths, TrainingTexts
-from rerankers.training.plan import plan_lines
+from rerankers.training.monitoring.curves import draw_curves
+from rerankers.training.planning.plan import records_line
 from rerankers.training.processes import refuse_lost_processes
 from rerankers.training.result_folder import claim, last_state, refuse_another
 from rerankers.training.trainer import PERankTrainer, training_arguments
@@ -87,8 +89,8 @@ def _train(
         seed=settings.seed,
     )
     anything: Any = model
-    for line in plan_lines(optimizer, visits, anything, arguments.world_size):
-        say(line)
+    say(records_line(arguments.world_size, optimizer.accumulation, optimizer.batch_size))
+    say(f"{len(visits) // step_size} steps, {len(visits) / visits.epoch_size:.3g} epochs of {epoch} records")
     with arguments.main_process_first(desc="claiming the folder"):
         claim(folder, _STAGE, as_pe_ranks)
     trainer = PERankTrainer(
@@ -98,11 +100,17 @@ def _train(
         collate,
         None,
         lambda _step, _score: None,
-        folder / "log.jsonl",
+        folder,
         say,
-        optimizer.max_seconds,
+        as_pe_ranks,
+        {},
     )
-    trainer.train(resume_from_checkpoint=last_state(folder / "states", say))
+    try:
+        trainer.train(resume_from_checkpoint=last_state(folder / "states", say))
+    finally:
+        trainer.progress.close()
+        if trainer.is_world_process_zero():
+            draw_curves(folder)
     state = trainer.full_state()
     if trainer.is_world_process_zero():
         _save(folder / "last", model, state, loaded.tokenizer)
@@ -139,7 +147,7 @@ class _AsPERanks:
         self._settings = settings
         self.optimizer, self.seed = settings.optimizer, settings.seed
         self.log_every, self.save_every = settings.log_every, settings.save_every
-        self.evaluate_every = self.init_from = None
+        self.evaluate_every = self.init_from = self.early_stopping = self.report_to = None
         self.data = _TrainingData(settings.data.train)
 
     def model_dump(self, *, exclude: set[str]) -> dict[str, Any]:

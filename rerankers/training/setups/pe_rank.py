@@ -14,6 +14,7 @@ from rerankers.training.adapters import set_to_learn
 from rerankers.training.checkpoints.pe_rank import PERankWriter
 from rerankers.training.data.lists import prepare_data, read_data
 from rerankers.training.model import Objective, TrainableRanker
+from rerankers.training.planning.rates import limited_rates
 from rerankers.training.result_folder import refuse_another
 from rerankers.training.settings import PromptSettings
 from rerankers.training.setup import Setup, all_visits
@@ -69,6 +70,7 @@ def set_up(
     with arguments.main_process_first(desc="embedding"):  # the others read its store
         data = prepare_data(stage, settings, records, writer, encoder, say)
     model = _model(settings, start, base, encoder)
+    limit, rate = settings.projector.step_limit, settings.optimizer.learning_rate
     return Setup(
         settings=settings,
         model=model,
@@ -77,6 +79,8 @@ def set_up(
         validation=data.validation,
         writer=PERankWriter(stage, settings, model, base, encoder, template),
         reconstruction=data.reconstruction,
+        truncations=data.truncations,
+        projector_rates=limited_rates(model.projector, data.collator.passages, rate, limit) if limit else {},
     )
 
 

@@ -1,14 +1,13 @@
 """Held-out lists, ranked by the text ranker in training through the reranker that will use it.
 
 `rankgpt` with its parser and repairs reads what the model writes; with letters, the logits of the first one
-are the scores, as `first` has it. A list is one window. See `rerankers.training.evaluation.gold_ndcg`.
+are the scores, as `first` has it. A list is one window. See `rerankers.training.measures.gold_ndcg`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from rerankers.chat.in_process import TransformersChat
@@ -19,12 +18,10 @@ from rerankers.listwise.first import letter_tokens
 from rerankers.listwise.rankgpt import RankGPT
 from rerankers.listwise.windows import WindowOptions
 from rerankers.stages import StageClock
-from rerankers.training.evaluation import chance_ndcg, gold_ndcg
+from rerankers.training.measures import HeldOutLists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy.typing as npt
 
     from rerankers.chat.conversation import ChatBackend
     from rerankers.llm.causal import CausalLM
@@ -48,6 +45,7 @@ class TextValidation:
         self, records: Sequence[RankingRecord], prompts: TextPrompts, settings: TextSettings, base: CausalLM
     ) -> None:
         self._records, self._prompts, self._settings, self._base = records, prompts, settings, base
+        self.lists = HeldOutLists.of(records)
         self._letters: list[int] | None = None
         if prompts.uses_letters:
             self._letters = letter_tokens(prompts.encode, prompts.text("?", ["."]) + "[", settings.llm.model)
@@ -55,22 +53,17 @@ class TextValidation:
     def __len__(self) -> int:
         return len(self._records)
 
-    def chance(self) -> float:
-        """Return the mean nDCG@10 expected of random orders."""
-        return float(np.mean([chance_ndcg(len(record.ranking)) for record in self._records]))
-
-    def scores(self, model: TrainableTextRanker) -> npt.NDArray[np.float64]:
-        """Return the nDCG@10 of each list; the model is left as it was."""
+    def orders(self, model: TrainableTextRanker) -> list[list[int]]:
+        """Return positions of each list's passages, best first; the model is left as it was."""
         was_training = model.training
         model.eval()
         if model.merger is not None:
             model.merger.merge()
         orders = self._by_answers() if self._letters is None else self._by_letters(self._letters)
         model.train(was_training)
-        found = zip(orders, self._records, strict=True)
-        return np.array([gold_ndcg(order, record.ranking) for order, record in found])
+        return orders
 
-    def scores_by_forward(self, model: torch.nn.Module, device: torch.device) -> npt.NDArray[np.float64]:
+    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
         """Refuse: a model whose weights are spread over devices cannot write an answer.
 
         Raises:

@@ -82,6 +82,21 @@ def test_the_teacher_reads_candidates_in_the_first_stages_order_and_the_list_sho
         assert [doc_ids[place] for place in line["ranking"]] == [f"d{number}" for number in range(8)]
 
 
+def test_lists_tell_the_first_stages_order_and_the_judgements_for_evaluation(folder: Path) -> None:
+    out = folder / "lists.jsonl"
+    with (folder / "text" / "qrels" / "train.tsv").open("a") as judgements:
+        judgements.write("q0\td1\t0\nq0\td8\t3\n")  # d8 is below the depth
+    distill(settings(folder, "candidates.per_list=8", "queries=all"), out)
+    for line, record in zip(lines(out)[1:], read_ranking(out), strict=True):
+        assert [line["doc_ids"][place] for place in record.first_stage or ()] == list(PASSAGES)[:8]
+        if line["query_id"] == "q5":  # which nobody judged
+            assert record.grades is None
+            continue
+        relevant = line["query_id"].replace("q", "d")
+        assert record.grades == tuple(int(doc_id == relevant) for doc_id in line["doc_ids"])
+        assert record.grades_elsewhere == ((3,) if line["query_id"] == "q0" else ())
+
+
 def test_the_file_names_its_teacher_and_settings_and_each_list_the_digest(folder: Path) -> None:
     out = folder / "lists.jsonl"
     distill(settings(folder), out)

@@ -16,7 +16,8 @@ from rerankers.training.data.batches import Collator, Visits
 from rerankers.training.data.examples import ListChoice, RankingExamples
 from rerankers.training.data.records import RankingRecord
 from rerankers.training.data.vectors import TextRows
-from rerankers.training.evaluation import Validation, gold_ndcg
+from rerankers.training.evaluation import Validation
+from rerankers.training.measures import HeldOutLists, gold_ndcg
 from rerankers.training.model import Objective, TrainableRanker
 
 if TYPE_CHECKING:
@@ -128,12 +129,12 @@ def test_decoding_by_forward_passes_alone_scores_the_same(writer: PromptWriter, 
     validation = Validation(
         [writer.write(record.query, len(record.passages)) for record in RECORDS],
         [np.arange(end - count, end) for end, count in zip(ends, COUNTS, strict=True)],
-        [record.ranking for record in RECORDS],
+        HeldOutLists.of(RECORDS),
         vectors,
         writer,
         batch_size=3,
     )
-    found = validation.scores(model)
-    assert found.min() < 1
+    orders = validation.orders(model)
+    assert validation.lists.measure(orders)["ndcg@10"] < 1
     assert model.training
-    assert np.allclose(validation.scores_by_forward(model, torch.device("cpu")), found)
+    assert validation.orders_by_forward(model, torch.device("cpu")) == orders

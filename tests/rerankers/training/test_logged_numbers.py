@@ -10,6 +10,7 @@ from rerankers.encoders.encoder import Encoder
 from rerankers.training import trainer as trainers
 from rerankers.training.evaluation import Validation
 from rerankers.training.export import truncate_adapter
+from rerankers.training.monitoring import log
 from rerankers.training.run import train
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def test_lists_per_second_leave_evaluation_and_saving_out(
     make_settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(trainers, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (trainers, log):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def slow(method: Any, seconds: float) -> Any:
         def timed(*arguments: Any, **options: Any) -> Any:
@@ -65,7 +67,7 @@ def test_lists_per_second_leave_evaluation_and_saving_out(
     step, save = trainers.PERankTrainer.training_step, trainers.PERankTrainer._save
     monkeypatch.setattr(trainers.PERankTrainer, "training_step", slow(step, 2.0))
     monkeypatch.setattr(trainers.PERankTrainer, "_save", slow(save, 1000.0))
-    monkeypatch.setattr(Validation, "scores", slow(Validation.scores, 100.0))
+    monkeypatch.setattr(Validation, "orders", slow(Validation.orders, 100.0))
     trained(make_settings("rank", evaluate_every=1, save_every=2), tmp_path / "run")
     assert [line["lists_per_second"] for line in lines(tmp_path / "run")] == [4 / 2.0] * 4
 

@@ -1,0 +1,1 @@
+"""What a training is about to do and needs, before its first step."""
