@@ -54,7 +54,9 @@ class Gathering:
         self.failure: Exception | None = None
         self._folder = folder / plan.name
         record = new_record(experiment, plan, pool.dataset, pool.first_stage, pool.digest)
-        self._writer = CellWriter(self._folder, record.model_copy(update={"sessions": ()}))
+        self._begun = record.model_copy(update={"sessions": ()})
+        self._writer, self._is_closed = CellWriter(self._folder, self._begun), False
+        self.close()  # until rows come: an experiment may have more cells than files can be open
         self._blocks, self._rows = committed(self._folder)
 
     def part(self, query_ids: Sequence[str]) -> State:
@@ -79,6 +81,8 @@ class Gathering:
         Returns:
             the position of the task's session, None if it has still no rows; and how many rows are new.
         """
+        if self._is_closed:
+            self._writer, self._is_closed = CellWriter(self._folder, self._begun), False
         record, blocks, rows = report.news
         is_last = record.status != "running"
         new = [row for row in rows if (row.query_id, row.repeat) not in self._writer.done]
@@ -117,8 +121,9 @@ class Gathering:
         write_in_order(self._folder, record, self._blocks, self._rows, list(self.pool.queries))
 
     def close(self) -> None:
-        """Close the cell's files."""
+        """Close the cell's files; the next report opens them again."""
         self._writer.close()
+        self._is_closed = True
 
 
 def write_part(folder: Path, state: State, pool: Pool) -> None:

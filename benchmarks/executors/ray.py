@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.executors.gathering import Gathering
 from benchmarks.executors.local import pool_or_failures
 from benchmarks.executors.passages import embed, shards_of_passages
-from benchmarks.executors.ray_cluster import Watch, connect, short_messages
-from benchmarks.executors.ray_driver import RETRIES, Task, follow
+from benchmarks.executors.ray_cluster import connect, short_messages
+from benchmarks.executors.ray_driver import RETRIES, Task
+from benchmarks.executors.ray_follower import Follower
 from benchmarks.executors.shards import part_of, query_shards, task_resources
 from benchmarks.executors.travel import Luggage, pack
 from rerankers.errors import InputError, MissingExtraError
@@ -72,8 +73,9 @@ def _run(
 ) -> dict[str, Exception]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     failures: dict[str, Exception] = {}
+    tasks: list[Task] = []
     with ExitStack() as stack:
-        tasks: list[Task] = []
+        follower = stack.enter_context(Follower(ray))
         for pool_plan, group in groupby(cells, key=lambda cell: cell.pool):
             some = list(group)
             pool = pool_or_failures(experiment, pool_plan, some, folder)
@@ -83,10 +85,9 @@ def _run(
             sent: dict[tuple[str, ...], Any] = {}
             for together in [some] if experiment.protocol.interleave else [[cell] for cell in some]:
                 gathered = [Gathering(experiment, cell, pool, folder) for cell in together]
-                for each in gathered:
-                    stack.callback(each.close)
-                tasks += _tasks(ray, experiment, gathered, nodes, luggage, sent)
-        follow(ray, tasks, Watch(ray))
+                started = _tasks(ray, experiment, gathered, nodes, luggage, sent)
+                follower.add(started)
+                tasks += started
     ended = {each.plan.name: each.failure for task in tasks for each in task.gathered}
     return failures | {name: failure for name, failure in ended.items() if failure is not None}
 

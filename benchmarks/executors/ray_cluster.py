@@ -143,35 +143,36 @@ class Watch:
         self._clock = StageClock()
         is_client = ray.util.client.ray.is_connected()  # it watches its server itself
         self._head = None if is_client else ray.get_runtime_context().gcs_address
-        self._checked = self._answered = self._clock.now()
+        self._checked = self._clock.now()
+        self._silent_since: float | None = None
         self._without_node = 0
         self.lost = ""
         self.is_connected = True
 
     def next_news(self, tasks: Mapping[Any, Mapping[str, int]]) -> Any | None:
-        """Wait for a task that has something to tell; return None if the cluster is lost.
+        """Return a task that has something to tell; None after a while, or once the cluster is lost.
 
         Args:
             tasks: the CPUs and GPUs that each asks for.
         """
-        while True:
-            try:
-                ready, _ = self._ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
-            except ConnectionError as error:  # of Ray's client
-                self.is_connected = False
-                self.lost = f"the connection to the cluster is lost ({as_line(str(error))}). {_AGAIN}"
-                return None
-            if not self._is_head_there() or (self.is_connected and not ready and not self._has_node(tasks)):
-                return None
-            if ready:
-                self._without_node = 0
-                return ready[0]
+        try:
+            ready, _ = self._ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
+        except ConnectionError as error:  # of Ray's client
+            self.is_connected = False
+            self.lost = f"the connection to the cluster is lost ({as_line(str(error))}). {_AGAIN}"
+            return None
+        self._check_head()
+        if ready:
+            self._without_node = 0
+        elif self.is_connected:
+            self._check_nodes(tasks)
+        return ready[0] if ready and not self.lost else None
 
-    def _is_head_there(self) -> bool:
-        """Return whether the head node answers, or may still come back."""
+    def _check_head(self) -> None:
+        """Notice when the head node does not answer, and when it will not come back."""
         now = self._clock.now()
         if self._head is None or (now - self._checked < POLL_SECONDS and self.is_connected):
-            return True
+            return
         self._checked = now
         host, _, port = self._head.rpartition(":")
         try:
@@ -179,27 +180,24 @@ class Watch:
         except OSError:
             if self.is_connected:
                 say(f"Ray: the head node {self._head} does not answer; waiting {HEAD_SECONDS:g} seconds")
+                self._silent_since = now
             self.is_connected = False
-            if now - self._answered < HEAD_SECONDS:
-                return True
-            self.lost = f"the head node {self._head} is lost. Start the cluster again. {_AGAIN}"
-            return False
-        self._answered, self.is_connected = now, True
-        return True
+            if self._silent_since is not None and now - self._silent_since >= HEAD_SECONDS:
+                self.lost = f"the head node {self._head} is lost. Start the cluster again. {_AGAIN}"
+        else:
+            self.is_connected = True
 
-    def _has_node(self, tasks: Mapping[Any, Mapping[str, int]]) -> bool:
-        """Return whether a node that can run one of the tasks is left, or may still come back."""
+    def _check_nodes(self, tasks: Mapping[Any, Mapping[str, int]]) -> None:
+        """Notice when no node that can run one of the tasks is left, and when none will come back."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if any(_fits(request, node) for request in tasks.values() for node in nodes):
             self._without_node = 0
-            return True
+            return
         if not self._without_node:
             say(f"Ray: {_no_node(tasks)}; waiting {GRACE_SECONDS:g} seconds for one")
         self._without_node += 1
-        if self._without_node * POLL_SECONDS <= GRACE_SECONDS:
-            return True
-        self.lost = f"{_no_node(tasks)}. Start one with `ray start`. {_AGAIN}"
-        return False
+        if self._without_node * POLL_SECONDS > GRACE_SECONDS:
+            self.lost = f"{_no_node(tasks)}. Start one with `ray start`. {_AGAIN}"
 
 
 def _no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:

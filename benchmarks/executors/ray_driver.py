@@ -1,4 +1,4 @@
-"""Follows the tasks of a Ray cluster: takes their reports, shows progress, and starts lost tasks again."""
+"""The driver's side of a task of a Ray cluster: its reports, its progress, and its start after a loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.executors.gathering import Gathering
-    from benchmarks.executors.ray_cluster import Watch
     from benchmarks.executors.travel import Luggage
     from benchmarks.experiments.config import Experiment
 
@@ -160,6 +159,7 @@ class Task:
         ended = (kinds.RayTaskError, kinds.RuntimeEnvSetupError, kinds.TaskCancelledError)
         if isinstance(error, ended) or self._tries > RETRIES:
             return False
+        self.cancel()  # if only its reports were lost
         where = f" on {self._arrival.node}" if self._arrival else ""
         self._begin()
         say(
@@ -192,33 +192,3 @@ class Task:
 def first_sentence(error: Exception) -> str:
     """Return the first sentence of an error of Ray's, which fill pages."""
     return explain(error).partition(". ")[0].rstrip(".")
-
-
-def follow(ray: Any, tasks: Sequence[Task], watch: Watch) -> None:
-    """Follow tasks to their ends; give all of them up when the cluster is lost."""
-    running = {task.stream: task for task in tasks}
-    while running:
-        stream = watch.next_news({stream: task.resources for stream, task in running.items()})
-        if stream is None:
-            say(f"Ray: {watch.lost}")
-            for task in running.values():
-                if watch.is_connected:
-                    task.cancel()
-                task.end(ModelError(watch.lost))
-            return
-        task = running[stream]
-        error: Exception | None = None
-        try:
-            told = task.read()
-        except ray.exceptions.RayError as lost:
-            told, error = None, lost
-        if told is not None:
-            for one in told:
-                task.take(one, running.values())
-            continue
-        del running[stream]
-        if error is not None and task.start_again(error):
-            running[task.stream] = task
-            continue
-        said = task.end(error)
-        say(f"task {len(tasks) - len(running)} of {len(tasks)}: {said}")

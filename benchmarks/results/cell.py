@@ -222,7 +222,7 @@ class CellWriter:
 
         Args:
             rows: of this process, or of another whose session the record holds.
-            blocks: ranking lines by query id.
+            blocks: ranking lines by query id; a query without candidates has none.
 
         Returns:
             how many rows are new.
@@ -237,7 +237,7 @@ class CellWriter:
                 continue
             new.setdefault((row.query_id, row.repeat), row.line())
             if row.query_id not in self._ranked:
-                ranked[row.query_id] = blocks[row.query_id]
+                ranked[row.query_id] = blocks.get(row.query_id, b"")
         try:
             _append(self._rankings, b"".join(ranked.values()))
             _append(self._rows, b"".join(new.values()))

@@ -124,6 +124,35 @@ def test_latency_cells_without_devices_of_their_own_follow_one_another_on_one_ma
         assert (session.executor.name, session.executor.gpus, session.executor.co_runners) == ("ray", 0, ())
 
 
+WAITS = """
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+
+
+def waits(passages):
+    deadline = time.monotonic() + 120
+    while not any(rows.read_bytes() for rows in Path("ray").glob("*/queries.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return pt.Transformer.from_df(pd.DataFrame([("q0", "q0-d0", 1.0)], columns=["qid", "docno", "score"]))
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_rows_are_kept_while_the_next_candidate_set_is_still_retrieved(
+    two_nodes: Any, here: Path, write_experiment: Callable[..., Path]
+) -> None:
+    pytest.importorskip("pyterrier", reason="PyTerrier is not installed")
+    (here / "waits.py").write_text(WAITS)
+    first_stages = ["given", {"kind": "pyterrier", "pipeline": "waits:waits"}]
+    path = write_experiment(first_stages=first_stages, rerankers=["reverse"], protocol={"warmup": 0})
+    assert go(path, here / "ray").exit_status == 0
+    assert [len(cell.rows) for cell in read_results(here / "ray").cells] == [3, 3]
+
+
 @pytest.mark.filterwarnings("default")
 def test_passages_are_embedded_once_and_a_cell_with_a_store_is_split_as_well(
     two_nodes: Any, here: Path, write_experiment: Callable[..., Path], tiny_encoder: str
