@@ -84,18 +84,21 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
         },
     ]
     if totals:
-        layers.append(
-            {
-                "data": {"values": totals},
-                "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 5, "fill": look.muted},
-                "encoding": {
-                    "y": y,
-                    "x": {"field": "end", "type": "quantitative"},
-                    "text": {"field": "written"},
-                },
-            }
-        )
+        layers.append(_totals_layer(totals, y, look))
     return chart(f"{title} by stage on {group.title}", look, look.row * len(shown), parts, layers)
+
+
+def _totals_layer(totals: Sequence[Spec], y: Spec, look: Look) -> Spec:
+    """Return the layer that writes each total behind its bar."""
+    return {
+        "data": {"values": totals},
+        "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 5, "fill": look.muted},
+        "encoding": {
+            "y": y,
+            "x": {"field": "end", "type": "quantitative"},
+            "text": {"field": "written"},
+        },
+    }
 
 
 def _total(system: SystemResult, rows: Mapping[str, str]) -> Spec:

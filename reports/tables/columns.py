@@ -178,8 +178,8 @@ FAMILIES = ("stage", "share", *OPERATIONS)
 """What stands before the colon in the name of a stage's column."""
 
 
-def _columns() -> Iterator[Column]:
-    time, work, cell = "Latency per query", "Work per query", "System"
+def _latency_columns() -> Iterator[Column]:
+    time = "Latency per query"
     for name, title, meaning, detail in (
         ("p50", "p50", "median latency", False),
         ("p95", "p95", "95th percentile of latency", False),
@@ -197,6 +197,9 @@ def _columns() -> Iterator[Column]:
         "requests_per_second", "answered", "Throughput", "requests answered per second of serving", "1/s"
     )
     yield Column(head, _work("requests_per_second"), significant, "higher")
+
+
+def _work_columns() -> Iterator[Column]:
     for name, title, meaning, detail in (
         ("windows", "windows", "windows ranked", True),
         ("llm_calls", "LLM calls", "calls of a language model", False),
@@ -215,7 +218,11 @@ def _columns() -> Iterator[Column]:
         ("passages_truncated", "truncated", "passages that did not fit and were cut", False),
         ("control_tokens", "control tokens", "control tokens met in queries and passages", False),
     ):
-        yield Column(Head(name, title, work, meaning), _work(name), count, detail=detail)
+        head = Head(name, title, "Work per query", meaning)
+        yield Column(head, _work(name), count, detail=detail)
+
+
+def _cost_columns() -> Iterator[Column]:
     for name, title, meaning, read in (
         ("first_token", "first token", "mean time to an answer's first token", _first_token),
         ("inter_token", "per token", "mean time from one generated token to the next", _inter_token),
@@ -235,6 +242,10 @@ def _columns() -> Iterator[Column]:
     meaning = "share of the GPU's published peak that the counted stages reached"
     head = Head("utilisation", "utilisation", "Energy and operations per query", meaning)
     yield Column(head, _work("utilisation"), percent, "higher", detail=True)
+
+
+def _system_columns() -> Iterator[Column]:
+    work, cell = "Work per query", "System"
     head = Head("well_formed", "well-formed", work, "answers that were just what was asked for")
     yield Column(head, _well_formed, percent, "higher", detail=True)
     head = Head("faulty", "faulty", work, "queries whose output had to be repaired")
@@ -249,4 +260,7 @@ def _columns() -> Iterator[Column]:
     yield Column(head, _plain("provenance.peak_host_bytes", 2**30), significant)
 
 
-COLUMNS: dict[str, Column] = {column.head.name: column for column in _columns()}
+COLUMNS: dict[str, Column] = {
+    column.head.name: column
+    for column in (*_latency_columns(), *_work_columns(), *_cost_columns(), *_system_columns())
+}
