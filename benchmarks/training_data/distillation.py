@@ -223,7 +223,7 @@ def _ordered(
     for drawn, ranking in zip(lists, teacher.rerank(requests, StageClock()), strict=True):
         query_id = drawn.request.query_id
         grades = dataset.qrels.get(query_id)
-        source = {"source": sources[query_id]} if query_id in sources else {}
+        source = {"source_doc_id": sources[query_id]} if query_id in sources else {}
         line = _line(drawn, ranking, (grades or {}) if settings.qrels_first else {})
         rows.append({**line, **_evaluated_by(drawn, grades), **source, "teacher": digest})
     return rows

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.experiments.key_tables import key_table, nested_models, summary_of
 from benchmarks.training_data.distillation_settings import Distillation
 from rerankers.training.cross_encoder.settings import CrossEncoderSettings
+from rerankers.training.e2rank.settings import E2RankSettings
 from rerankers.training.settings import STAGES
 from rerankers.training.text.settings import TextSettings
 
@@ -73,17 +74,22 @@ def data() -> str:
 def settings() -> str:
     """Return the page on settings."""
     rank = STAGES["rank"]
-    tables: list[tuple[str, type[BaseModel]]] = [("rerankbench train", rank)]
-    tables += [(model.__name__, model) for model in nested_models(rank)]
-    tables.append(("rerankbench train text", TextSettings))
-    tables.append(("rerankbench train cross-encoder", CrossEncoderSettings))
-    tables.append(("rerankbench distill", Distillation))
-    tables += [(model.__name__, model) for model in nested_models(Distillation)]
-    links = {model: heading for heading, model in tables}
+    roots: list[tuple[str, type[BaseModel]]] = [
+        ("rerankbench train", rank),
+        ("rerankbench train text", TextSettings),
+        ("rerankbench train cross-encoder", CrossEncoderSettings),
+        ("rerankbench train e2rank", E2RankSettings),
+        ("rerankbench distill", Distillation),
+    ]
+    tables: dict[type[BaseModel], str] = {}
+    for heading, root in roots:
+        tables[root] = heading
+        for model in nested_models(root):
+            tables.setdefault(model, model.__name__)
     parts = [_SETTINGS]
-    for heading, model in tables:
+    for model, heading in tables.items():
         parts.append(f"## {heading}\n\n{summary_of(model)}\n")
-        parts.append("\n".join(key_table(model, links)))
+        parts.append("\n".join(key_table(model, tables)))
         if model is rank:
             parts.append("\n".join(_stages()))
     return "\n".join(parts).rstrip("\n")

@@ -66,8 +66,8 @@ def _source(row: Row) -> str:
     ids, passages = row.get("doc_ids"), row.get("passages")
     if not isinstance(ids, list) or len(ids) != len(passages):
         row.fail("'doc_ids' must hold the id of each passage, which source_bonus needs")
-    if row.values.get("source") is not None:
-        return row.identifier("source")
+    if row.values.get("source_doc_id") is not None:
+        return row.identifier("source_doc_id")
     return row.identifier("query_id").rpartition("/")[0]
 
 

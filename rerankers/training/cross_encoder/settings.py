@@ -17,8 +17,8 @@ class CrossEncoderSettings(TrainingSettings):
         revision: hub revision.
         temperature: the teacher's scores are divided by it before the softmax.
         source_bonus: added to the label of the passage that a query was made from: better gold than the
-            teacher's opinion of it. A list names that passage as its `source`; otherwise it is the one whose
-            id is the query's up to the last slash.
+            teacher's opinion of it. A list names that passage as its `source_doc_id`; otherwise it is the
+            one whose id is the query's up to the last slash.
         max_length: longest pair of query and passage, in tokens.
     """
 

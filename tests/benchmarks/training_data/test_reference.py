@@ -17,8 +17,12 @@ from benchmarks.training_data import reference
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.distillation_settings import Distillation
 from benchmarks.training_data.queries.making import question_row
+from rerankers.training.cross_encoder.settings import CrossEncoderSettings
 from rerankers.training.data.records import read_alignment, read_ranking
+from rerankers.training.e2rank.data import read_lists
+from rerankers.training.e2rank.settings import E2RankSettings
 from rerankers.training.settings import STAGES
+from rerankers.training.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -35,7 +39,9 @@ def test_the_pages_are_the_codes(name: str, what: str) -> None:
     assert page == getattr(reference, what)() + "\n", advice
 
 
-@pytest.mark.parametrize("model", [*STAGES.values(), Distillation])
+@pytest.mark.parametrize(
+    "model", [*STAGES.values(), Distillation, E2RankSettings, TextSettings, CrossEncoderSettings]
+)
 def test_every_key_has_a_meaning_and_a_row(model: type[BaseModel]) -> None:
     page = reference.settings()
     for settings in [model, *nested_models(model)]:
@@ -77,6 +83,8 @@ def read(name: str, folder: Path) -> Any:
             return [record.ranking for record in read_ranking(files["lists.jsonl"])]
         case "published_lists":
             return [(record.query, record.ranking) for record in read_ranking(files["train.jsonl"])]
+        case "e2rank_lists":
+            return [(each.ranking, each.source) for each in read_lists(files["train_ranking.jsonl"], 2)]
         case "made_queries":
             path = files["lists.queries.jsonl"]
             about = json.loads(path.read_text().splitlines()[0])["about"]
@@ -100,6 +108,7 @@ EXPECTED: dict[str, Any] = {
     "alignment": [("Pages are fetched when they are first used.",)],
     "lists": [(1, 0), (0, 1)],
     "published_lists": [("paging", (1, 0))],
+    "e2rank_lists": [((1, 0), "msmarco")],
     "made_queries": ["d1", "d2"],
 }
 

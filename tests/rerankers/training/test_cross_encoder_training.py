@@ -50,7 +50,7 @@ def test_labels_are_the_teachers_scores_and_the_source_of_a_query_gains(tmp_path
     settings = settings_with(temperature=0.1, source_bonus=4.0)
     (row,) = read_scored(write_lists(tmp_path, ROW), settings)
     assert row.labels == pytest.approx([1.0, 2.0 + 4.0, 3.0])  # in the order of the passages
-    (row,) = read_scored(write_lists(tmp_path, {**ROW, "source": "wood"}), settings)
+    (row,) = read_scored(write_lists(tmp_path, {**ROW, "source_doc_id": "wood"}), settings)
     assert row.labels == pytest.approx([1.0 + 4.0, 2.0, 3.0])
 
 

@@ -52,7 +52,7 @@ def test_titles_are_queries_where_a_collection_has_none(
     assert {row["query_id"] for row in rows} | same == USABLE | same
     assert len(read_ranking(out)) == len(rows) == 5
     for row in rows:
-        assert row["source"] == row["query_id"].removesuffix("/0")
+        assert row["source_doc_id"] == row["query_id"].removesuffix("/0")
     assert counts(out) == {
         "kind": "titles",
         "passages": 9,
@@ -147,7 +147,7 @@ def test_the_passage_of_a_query_counts_as_relevant(
     candidates = {"depth": 8, "per_list": 4}
     distill(load_distillation(str(write_settings(qrels_first=True, candidates=candidates))), out)
     for row in lists(out):
-        assert row["doc_ids"][row["ranking"][0]] == row["source"]
+        assert row["doc_ids"][row["ranking"][0]] == row["source_doc_id"]
 
 
 @pytest.mark.parametrize("split", ["test", "judgements"])
@@ -161,7 +161,7 @@ def test_the_collections_own_test_queries_are_kept_out(
     judge(collection, split)
     out = collection / "lists.jsonl"
     distill(load_distillation(str(write_settings())), out)
-    assert "d6" not in {row["source"] for row in lists(out)}
+    assert "d6" not in {row["source_doc_id"] for row in lists(out)}
     assert counts(out)["faults"]["test_query"] == 1
     told = capsys.readouterr().err
     assert "kept out of training: 1 (abstracts" in told
