@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+GROWS_WITH_USE = CHANGES_NO_RESULT | {"store"}
+"""Options that change no result; the files behind some of them grow while an experiment runs."""
+
 PATH_KEYS = frozenset({"folder", "candidates", "qrels", "path", "encoder", "exclude"})
 """Keys of datasets and first stages whose values are opened as paths or models."""
 
@@ -40,8 +43,8 @@ class Inputs:
     def by_content(self, value: Any, models: Collection[str] = (), *, is_path: bool = False) -> Any:
         """Return what of some values defines results, with its content in place of each path.
 
-        A recording of answers, which grows while it is used, is left out with all else that changes no
-        result.
+        A response cache and an embedding store, which grow while they are used, are left out with all else
+        that changes no result.
 
         Args:
             value: of an experiment file.
@@ -52,7 +55,7 @@ class Inputs:
             return {
                 name: self.by_content(item, models, is_path=name in PATH_KEYS and item not in RULES)
                 for name, item in value.items()
-                if name not in CHANGES_NO_RESULT
+                if name not in GROWS_WITH_USE
             }
         if isinstance(value, list | tuple):
             return [self.by_content(item, models, is_path=is_path) for item in value]

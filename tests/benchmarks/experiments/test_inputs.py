@@ -126,3 +126,16 @@ def test_collections_that_join_to_the_same_text_have_different_fingerprints(tmp_
     one = fingerprint("one", ("d1", "a\0d2\0b"))
     assert one != fingerprint("two", ("d1", "a"), ("d2", "b"))
     assert one == fingerprint("three", ("d1", "a\0d2\0b"))
+
+
+def test_an_embedding_store_that_fills_up_leaves_the_cell_as_it_was(
+    make: Callable[..., Path], tiny_encoder: str, tmp_path: Path
+) -> None:
+    options = {"model": tiny_encoder, "embeddings": "precomputed", "store": "./vectors"}
+    path = make(reranker={"name": "embedding", "options": options})
+    (tmp_path / "vectors").mkdir()
+    for _ in range(2):
+        run(*load_experiment(path), tmp_path / "out")
+    assert [file for file in (tmp_path / "vectors").rglob("*") if file.is_file()]
+    [cell] = read_results(tmp_path / "out").cells
+    assert len(cell.record.sessions) == 1
