@@ -11,8 +11,9 @@ from benchmarks.candidates.frozen import load_pool, remove_leftovers
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.plan import plan, unread_instructions
+from benchmarks.measuring.cell_run import explain, log
 from benchmarks.measuring.progress import duration, say
-from benchmarks.pipeline import explain, freeze_pool, log, record_failure, run_cells
+from benchmarks.pipeline import freeze_pool, record_failure, run_cells
 from benchmarks.results.cell import check_seal, committed, read_record, write_record
 from benchmarks.results.output_faults import faults_of
 from benchmarks.results.store import changed_inputs, write_experiment

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.executors.machine import runs_alone
 from benchmarks.executors.ray_task import Arrival, News, Work, measure, measure_at_once
+from benchmarks.measuring.cell_run import explain
 from benchmarks.measuring.progress import Progress, say
-from benchmarks.pipeline import explain
 from benchmarks.results.record import Executor
 from rerankers.errors import ModelError, RerankbenchError
 

@@ -16,8 +16,9 @@ from benchmarks.executors.gathering import Report, State, write_part
 from benchmarks.executors.machine import MachineLock
 from benchmarks.executors.passages import Embedded, fill_stores
 from benchmarks.executors.travel import Luggage, unpack
+from benchmarks.measuring.cell_run import explain
 from benchmarks.measuring.environment import host
-from benchmarks.pipeline import explain, measured_by_rounds
+from benchmarks.pipeline import measured_by_rounds
 from benchmarks.results.cell import read_record, split_blocks, split_rows
 from benchmarks.results.seal import RANKING, ROWS
 from rerankers.errors import RerankbenchError

@@ -1,0 +1,298 @@
+"""One cell's measurement as an object: load, step by step, finish.
+
+Cells on one candidate set are measured side by side, one call of each in turn, so each stops between its
+calls. `benchmarks.pipeline` drives them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cli.redaction import as_line
+from benchmarks.measuring.conditions import Conditions, noise, pin_threads, throttling
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.invariance import described_difference
+from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.protocol import PeakMemory, measure, timed, timing, warm_up
+from benchmarks.measuring.seeds import seed_everything
+from benchmarks.measuring.served import serve
+from benchmarks.results.cell import CellWriter, committed
+from benchmarks.results.record import Operations, System, requests_per_second
+from rerankers.errors import BackendError, RerankbenchError, StoreError
+from rerankers.registry import capabilities, create
+from rerankers.registry import load as load_class
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from benchmarks.candidates.frozen import Pool
+    from benchmarks.experiments.plan import CellPlan
+    from benchmarks.measuring.served import Call
+    from benchmarks.results.record import QueryRow, Record
+    from rerankers.endpoints.prices import Budget
+    from rerankers.interface import Reranker, RerankRequest
+
+log = logging.getLogger("rerankbench")
+
+SERVED_AT_ONCE = 64  # requests that an endpoint gets at once, unless the experiment says
+
+
+class CellRun:
+    """A cell that is being measured.
+
+    `load`, then `step` until it returns False, then `finish`. Whatever the reranker raises ends the steps,
+    and `finish` records it. `close` may be called at any time: it lets go of everything and records no
+    outcome, as an interruption does.
+
+    Args:
+        cell: what to measure.
+        pool: its candidates.
+        folder: the cell's own folder.
+        record: the record it begins with.
+        count_operations: requests whose FLOPs and bytes are counted afterwards.
+        budget: pays for calls, or None.
+        alone: whether no other cell runs in between, so that memory and energy are this cell's.
+
+    Raises:
+        StoreError: the results cannot be written; by every method.
+    """
+
+    _clock: StageClock
+    _costs: dict[str, Any]
+    _bar: ExitStack
+    _progress: Progress
+
+    def __init__(
+        self,
+        cell: CellPlan,
+        pool: Pool,
+        folder: Path,
+        record: Record,
+        *,
+        count_operations: int,
+        budget: Budget | None,
+        alone: bool,
+    ) -> None:
+        self.failure: Exception | None = None
+        self._cell, self._pool, self._folder = cell, pool, folder
+        self._count_operations, self._budget, self._alone = count_operations, budget, alone
+        self._requests = pool.requests(cell.instruction)
+        self._checked: dict[str, Any] = {"dataset_instruction": cell.instruction} if cell.instruction else {}
+        self._memory = PeakMemory()
+        self._reranker: Reranker | None = None
+        self._connections: list[Reranker] = []
+        self._conditions: Conditions | None = None
+        self._controls: list[float] = []
+        self._calls: Iterator[Call | None] = iter(())
+        self._noted: dict[str, Any] = {}
+        self._is_open = True
+        self._held = ExitStack()
+        self._writer = self._held.enter_context(CellWriter(folder, record))
+
+    def load(self) -> bool:
+        """Construct the reranker, prepare it and warm it up; return whether there is more to do."""
+        return self._guarded(self._load)
+
+    def step(self) -> bool:
+        """Make one call, timed and written; return whether there is more to do."""
+        return self._guarded(self._step)
+
+    def finish(self) -> Exception | None:
+        """Check and count what is not timed, write the outcome, and let go; return why the cell failed."""
+        try:
+            if self.failure is None:
+                self._guarded(self._check)
+            self._let_go()
+            if self.failure is None:  # last of all: what is marked as done is whole
+                self._writer.update(status="done", error=None)
+                return None
+            self._writer.update(status="failed", error=explain(self.failure))
+            return _without_frames(self.failure)
+        finally:
+            self._is_open = False
+            self._held.close()
+
+    def close(self) -> None:
+        """Let go of models, connections and files, and leave the record as that of a run under way."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            self._let_go()
+        finally:
+            self._held.close()
+
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        try:
+            return work()
+        except StoreError:
+            raise
+        except Exception as error:
+            log.debug("%s failed", self._cell.label, exc_info=True)
+            self.failure = error
+            return False
+
+    def _load(self) -> bool:
+        cell, writer = self._cell, self._writer
+        started = StageClock().now()
+        self._reranker = reranker = _construct(cell, self._pool)
+        self._clock = clock = StageClock(synchronise=_synchroniser(reranker))
+        load_seconds = clock.now() - started
+        self._connections = _connections(reranker, cell)
+        if self._budget is not None:
+            for connection in self._connections:
+                connection.pay_from(self._budget)
+        threads = pin_threads(cell.protocol.threads)
+        self._costs = timing(clock)
+        seen = environment()  # once more: a loaded library tells more
+        seen |= {"timing": self._costs, "threads": {**seen.get("threads", {}), "pinned": threads}}
+        writer.update_session(load_seconds=load_seconds, environment=seen)
+        self._describe(reranker)
+        seed_everything(cell.protocol.seed)
+        reranker.prepare(self._requests)
+        warmup_seconds, ended = warm_up(reranker, self._requests, cell.protocol, clock)
+        writer.update_session(warmup_seconds=warmup_seconds, warmup_ended=ended)
+        return True
+
+    def _step(self) -> bool:
+        if self._conditions is None:
+            self._begin()
+        try:
+            call = next(self._calls)
+        except StopIteration:
+            self._bar.close()
+            return False
+        if call is not None and self._conditions is not None:
+            control = self._conditions.between_calls()
+            self._controls += [] if control is None else [control]
+            self._progress.advance(self._writer.add(*call, control_seconds=control))
+        return True
+
+    def _begin(self) -> None:
+        assert self._reranker is not None  # noqa: S101 - `load` came before
+        is_cpu = str(self._reranker.device) == "cpu"
+        protocol, done = self._cell.protocol, self._writer.done
+        self._conditions = Conditions(self._requests, self._clock, has_control=is_cpu)
+        total = len(self._requests) * protocol.repeats
+        self._bar = self._held.enter_context(ExitStack())
+        self._progress = self._bar.enter_context(Progress(self._cell.label, total, len(done)))
+        asked = self._requests, protocol, self._clock, done
+        is_served = protocol.served is not None
+        self._calls = (
+            serve(self._connections, *asked, timed) if is_served else measure(self._reranker, *asked)
+        )
+
+    def _check(self) -> bool:
+        """Compare scores alone and in a batch, count operations, and say what a reader should know."""
+        assert self._reranker is not None and self._conditions is not None  # noqa: S101, PT018 - after steps
+        label = self._cell.label
+        self._noted = self._conditions_noted()  # before checks and counts, which are not measured
+        self._checked |= described_difference(self._reranker, self._requests)
+        rows = committed(self._folder)[1]
+        _say_conditions(label, self._costs, self._controls, self._conditions)
+        _say_ties(label, rows)
+        if self._cell.protocol.served is not None:
+            say(f"{label}: answered {requests_per_second(rows) or 0.0:.3g} requests a second")
+        if self._count_operations:
+            counted = self._requests[: self._count_operations]
+            needs = capabilities(self._cell.reranker, self._cell.options)
+            operations = _count(self._reranker, counted, is_remote=needs.is_remote)
+            self._writer.update(operations=operations)
+        return False
+
+    def _let_go(self) -> None:
+        noted = self._noted or self._conditions_noted()
+        if self._reranker is not None:  # an endpoint tells only with its answers what it runs
+            noted["described"] = self._reranker.describe() | self._checked
+            self._describe(self._reranker)
+            for connection in self._connections or [self._reranker]:
+                try:
+                    connection.close()
+                except BackendError as error:  # an answer could not be kept
+                    self.failure = self.failure or error
+            self._reranker, self._connections, self._calls = None, [], iter(())
+        self._writer.update_session(**noted)
+
+    def _describe(self, reranker: Reranker) -> None:
+        described = {**reranker.describe(), **self._checked}
+        system: System = self._writer.record.system.model_copy(update={"described": described})
+        self._writer.update(system=system)
+
+    def _conditions_noted(self) -> dict[str, Any]:
+        """Return what a session records of the machine; memory and energy only where one system runs."""
+        joules = self._conditions.end() if self._conditions else None
+        noted: dict[str, Any] = {"samples": tuple(self._conditions.samples) if self._conditions else ()}
+        if not self._alone:
+            return noted
+        memory = self._memory
+        peaks = {"peak_host_bytes": memory.host_bytes(), "peak_device_bytes": memory.device_bytes()}
+        return {**noted, **peaks, "device_joules": joules}
+
+
+def explain(error: Exception) -> str:
+    """Return an error as one line."""
+    line = as_line(" ".join(str(error).split())) or "no reason given"
+    return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
+
+
+def _say_conditions(
+    label: str, costs: dict[str, Any], controls: Sequence[float], conditions: Conditions
+) -> None:
+    said = f"{label}: the timing itself takes {1e6 * costs['stage_overhead_seconds']:.1f} µs a stage"
+    spread = noise(controls)
+    if spread is not None:
+        said += f", and the identity control's p95 was {100 * spread:.0f} % above its median"
+    say(said)
+    for reason in throttling(conditions.samples):
+        say(f"{label}: a GPU was slowed down while it measured: {reason}")
+
+
+def _say_ties(label: str, rows: Sequence[QueryRow]) -> None:
+    tied = sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows)
+    if tied:
+        say(f"{label}: first ten ranks of {tied} queries tie; the first stage's order decides there")
+
+
+def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: bool) -> Operations:
+    """Count no query for endpoints, which compute elsewhere and cost money, and where torch is not in use."""
+    if is_remote or "torch" not in sys.modules:
+        return Operations(queries=0, flops={}, bytes={})
+    from benchmarks.measuring.operations import count_operations
+
+    return count_operations(reranker, requests)
+
+
+def _construct(cell: CellPlan, pool: Pool) -> Reranker:
+    qrels = {"qrels": pool.qrels} if load_class(cell.reranker).needs_qrels else {}
+    return create(cell.reranker, {**cell.options, **qrels})
+
+
+def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
+    """Return the reranker; and, for a served endpoint, as many more as requests may be under way at once."""
+    served = cell.protocol.served
+    if served is None or not capabilities(cell.reranker, cell.options).is_remote:
+        return [reranker]
+    count = served.concurrency or SERVED_AT_ONCE
+    return [reranker, *(reranker.connection() for _ in range(count - 1))]
+
+
+def _synchroniser(reranker: Reranker) -> Callable[[], None]:
+    if str(reranker.device) == "cpu":
+        return lambda: None  # without importing torch, which a reranker on a CPU may not need
+    from rerankers.models.devices import synchroniser
+
+    return synchroniser(reranker.device)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Return the error without frames: theirs hold the model, which has to leave before the next loads."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
