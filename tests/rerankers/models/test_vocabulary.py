@@ -121,9 +121,10 @@ def test_every_tokenizer_is_loaded_by_the_function_that_checks_it() -> None:
         f"{path.relative_to(ROOT)}"
         for package in ("rerankers", "benchmarks", "reports")
         for path in (ROOT / package).rglob("*.py")
+        if "micro" not in path.parts  # timings against other libraries, which load their own
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and node.attr == "from_pretrained"
         and "Tokenizer" in ast.unparse(node.value)
     }
-    assert loaders == {"rerankers/models/vocabulary.py", "benchmarks/micro/test_pe_rank.py"}
+    assert loaders == {"rerankers/models/vocabulary.py"}
