@@ -111,22 +111,13 @@ def _attend(
     groups = query.shape[1] // key.shape[1]
     keys, values = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     if packed is None:
-        before = key.shape[2] - query.shape[2]
-        mask = visible(before, query.shape[2], query.device) if before else None
-        output = scaled_dot_product_attention(
-            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
-        )
-        return output.transpose(1, 2), None
+        return _behind(query, keys, values, key.shape[2] - query.shape[2], scaling).transpose(1, 2), None
     cut = packed.beginning
     cached = key.shape[2] - query.shape[2]  # the beginning's tokens, or none
     outputs = []
     ends_here = packed.last_layer is not None and packed.last_layer == module.layer_idx
     if cut > cached and not ends_here:
-        outputs.append(
-            scaled_dot_product_attention(
-                query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], is_causal=True, scale=scaling
-            )
-        )
+        outputs.append(_behind(query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], 0, scaling))
     start = cut
     for ending, length in enumerate(packed.endings):
         own = slice(start, start + length)
@@ -137,12 +128,17 @@ def _attend(
         if ends_here:
             continue
         seen_values = torch.cat([values[:, :, :cut], values[:, :, own]], dim=2)
-        mask = visible(cut, length, query.device) if cut else None
-        outputs.append(
-            scaled_dot_product_attention(
-                rows, seen_keys, seen_values, attn_mask=mask, is_causal=mask is None, scale=scaling
-            )
-        )
+        outputs.append(_behind(rows, seen_keys, seen_values, cut, scaling))
     if ends_here:
         raise PassEnded
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _behind(
+    rows: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
+) -> torch.Tensor:
+    """Attend causally from rows behind `before` tokens that all of them see; (1, heads, tokens, width)."""
+    mask = visible(before, rows.shape[2], rows.device) if before else None
+    return scaled_dot_product_attention(
+        rows, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
+    )
