@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 
 class PairValidation:
-    """nDCG@10 of lists against the order of their labels; see `rerankers.training.measures.gold_ndcg`."""
+    """Lists to score while training goes on.
+
+    They are measured against the order of their labels, and against judgements where they have them; see
+    `rerankers.training.measures`.
+    """
 
     def __init__(self, lists: Sequence[ScoredList]) -> None:
         self._lists = lists
-        self.lists = HeldOutLists([_order(each.labels) for each in lists])
+        read = HeldOutLists.of([each.record for each in lists if each.record is not None])
+        self.lists = replace(read, rankings=[_order(each.labels) for each in lists])
 
     def __len__(self) -> int:
         return len(self._lists)

@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 
     from rerankers.training.cross_encoder.settings import CrossEncoderSettings
     from rerankers.training.data.examples import ListChoice
+    from rerankers.training.data.records import RankingRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredList:
-    """A query, its passages and their labels in input order: logits of the teacher's distribution."""
+    """A query, its passages and their labels in input order: logits of the teacher's distribution.
+
+    Attributes:
+        record: the whole list that was read, with the first stage's order and judgements where it has them;
+            None for passages that were drawn.
+    """
 
     query: str
     passages: tuple[str, ...]
     labels: tuple[float, ...]
+    record: RankingRecord | None = None
 
 
 def read_scored(path: Path, settings: CrossEncoderSettings) -> list[ScoredList]:
@@ -49,7 +56,7 @@ def read_scored(path: Path, settings: CrossEncoderSettings) -> list[ScoredList]:
         for place, score in zip(record.ranking, scores, strict=True):
             bonus = settings.source_bonus * (source is not None and values["doc_ids"][place] == source)
             labels[place] = score / settings.temperature + bonus
-        lists.append(ScoredList(record.query, record.passages, tuple(labels)))
+        lists.append(ScoredList(record.query, record.passages, tuple(labels), record))
     return lists
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import ir_measures
 import pytest
 import torch
+from ir_measures import nDCG
 
 from benchmarks.cli.main import main
 from rerankers import RerankRequest, StageClock, create
@@ -152,6 +154,31 @@ def test_the_command_leaves_a_checkpoint_that_the_reranker_loads_by_every_path(
         found += reranker.rerank([request], clock)
     assert sorted(found[0].doc_ids) == ["d0", "d1", "d2"]
     assert found[0].doc_ids == found[1].doc_ids
+
+
+def test_held_out_lists_are_measured_against_judgements_too(
+    config: Path,
+    tmp_path: Path,
+    make_request: Callable[..., RerankRequest],
+    clock: StageClock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    judged = {"first_stage": [1, 0, 2], "grades": [0, 2, 1], "grades_elsewhere": [3]}
+    write_lists(tmp_path, {**ROW, **judged}, {**ROW, "query": "ice", "grades": [1, None, 0]})
+    out = tmp_path / "out"
+    assert main(["train", "cross-encoder", str(config), "--out", str(out)]) == 0
+    assert "against judgements" in capsys.readouterr().err
+    reranker = create("cross-encoder", {"model": str(out / "last"), "device": "cpu"})
+    run = {}
+    for query in ("stone", "ice"):
+        [ranking] = reranker.rerank([make_request(query, TEXTS)], clock)
+        run[query] = dict(zip(ranking.doc_ids, ranking.scores, strict=True))
+    qrels = {"stone": {"d0": 0, "d1": 2, "d2": 1, "elsewhere": 3}, "ice": {"d0": 1, "d2": 0}}
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    measured = [line["eval_judged_ndcg@10"] for line in log if "eval_judged_ndcg@10" in line]
+    assert len(measured) == 4  # step 0, and after each step
+    expected = ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10]
+    assert measured[-1] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(

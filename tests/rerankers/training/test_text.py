@@ -195,6 +195,24 @@ def test_a_dry_run_says_what_would_be_trained_and_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+def test_held_out_lists_are_measured_against_judgements_too(
+    make_text_settings: Callable[..., TextSettings], lists: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in lists.read_text().splitlines()[:2]]
+    for row in rows:
+        row["grades"] = [int(place == row["ranking"][0]) for place in range(len(row["passages"]))]
+        row["grades_elsewhere"] = [1]
+    lists.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    trained(make_text_settings(optimizer={"batch_size": 2, "max_steps": 1}), tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    measured = [line["eval_judged_ndcg@10"] for line in log if "eval_judged_ndcg@10" in line]
+    assert len(measured) == 2  # before the first step, and after it
+    reachable = 1 / (1 + 1 / math.log2(3))  # the best passage first, the one outside the list second
+    assert all(0 < value <= reachable + 1e-9 for value in measured)
+    references = json.loads((tmp_path / "run" / "plan.json").read_text())["references"]
+    assert references["teacher"]["judged_ndcg@10"] == pytest.approx(reachable)
+
+
 def test_an_adapter_of_another_kind_is_no_language_model(
     make_text_settings: Callable[..., TextSettings], tmp_path: Path
 ) -> None:
