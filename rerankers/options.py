@@ -52,7 +52,7 @@ class Options:
         return [name for name, field in self.model.model_fields.items() if field.is_required()]
 
     def is_list(self, name: str) -> bool:
-        """Whether an option's value is a list, which is then not a sweep."""
+        """Return whether an option's value is a list, which is then not a sweep."""
         return _takes_list(self.model.model_fields[name].annotation)
 
     def validate(self, reranker: str, options: Mapping[str, object]) -> BaseModel:

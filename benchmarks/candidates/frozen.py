@@ -298,7 +298,7 @@ def remove_leftovers(pools_folder: Path) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a pool can be read and is what its digest promises."""
+    """Return whether a pool can be read and is what its digest promises."""
     try:
         load_pool(folder)
     except DamagedError:

@@ -147,7 +147,7 @@ class IrDataset(Dataset):
 
     @property
     def passage_count(self) -> int | None:
-        """How many passages there are, where ir_datasets tells."""
+        """Return how many passages there are, where ir_datasets tells."""
         count: int | None = self._source.docs_count()
         return count
 

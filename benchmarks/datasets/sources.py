@@ -138,7 +138,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def passage_count(self) -> int | None:
-        """How many passages there are, for estimates; None if that is not known beforehand."""
+        """Return how many passages there are, for estimates; None if that is not known beforehand."""
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ _PLAIN = {  # measures, and the parameters under which they are the ones written
 
 
 def is_plain(measure: Any) -> bool:
-    """Whether a measure of ir_measures is one of those computed here."""
+    """Return whether a measure of ir_measures is one of those computed here."""
     return set(measure.params) <= _PLAIN.get(measure.NAME, set()) and measure.NAME in _PLAIN
 
 

@@ -197,7 +197,7 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def is_constant(differences: Floats) -> bool:
-    """Whether all are alike but for rounding."""
+    """Return whether all are alike but for rounding."""
     return bool(np.ptp(differences) <= 1e-12 * abs(differences.mean()))
 
 

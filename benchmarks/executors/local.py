@@ -154,7 +154,7 @@ def _run_pool(
 
 
 def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
-    """Whether a cell is done and whole; if so, its label and measures follow the experiment file."""
+    """Return whether a cell is done and whole; if so, its label and measures follow the experiment file."""
     try:
         record = read_record(folder / cell.name)
         if record is None or record.status != "done":

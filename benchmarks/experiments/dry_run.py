@@ -169,7 +169,7 @@ def _is_same_system(record: Record, cell: CellPlan) -> bool:
 
 
 def _queries(pool: PoolPlan, folder: Path) -> int | None:
-    """How many queries a pool has; None where counting them could download a dataset."""
+    """Return how many queries a pool has; None where counting them could download a dataset."""
     digest = read_index(folder / "pools").get(pool.key)
     if digest:
         return len(load_pool(folder / "pools" / digest).queries)

@@ -65,7 +65,7 @@ def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedY
 
 
 def _secrets(value: Any, place: Location) -> Iterator[Location]:
-    """Where addresses with a password or a key stand."""
+    """Return where addresses with a password or a key stand."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _secrets(item, (*place, key))

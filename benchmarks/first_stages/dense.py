@@ -152,7 +152,7 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
 
 
 def _shared_store(encoder: Encoder, dataset: Dataset) -> EmbeddingStore | None:
-    """Where rerankers keep their embeddings too, so that a passage is embedded once for both."""
+    """Return where rerankers keep their embeddings too, so that a passage is embedded once for both."""
     if dataset.passage_count is None or dataset.passage_count > _MOST_SHARED:
         return None
     return EmbeddingStore(cache_folder() / "embeddings", encoder.describe(), encoder.dimension)

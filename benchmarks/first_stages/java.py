@@ -44,7 +44,7 @@ class Java:
 
     @property
     def is_usable(self) -> bool:
-        """Whether pyserini runs on it."""
+        """Return whether pyserini runs on it."""
         return self.version is not None and self.version >= MINIMUM_VERSION
 
     def __str__(self) -> str:

@@ -110,7 +110,7 @@ class Conditions:
 
 
 def noise(control_seconds: Sequence[float]) -> float | None:
-    """How far the control's slow calls are from its usual ones: p95 over median, less one.
+    """Return how far the control's slow calls are from its usual ones: p95 over median, less one.
 
     None for fewer than 20 values, of which there is no p95.
     """
@@ -121,7 +121,7 @@ def noise(control_seconds: Sequence[float]) -> float | None:
 
 
 def throttling(samples: Sequence[dict[str, Any]]) -> list[str]:
-    """Why GPUs were slower than they could be, over all samples; idling is no reason."""
+    """Return why GPUs were slower than they could be, over all samples; idling is no reason."""
     found = {
         reason
         for sample in samples

@@ -85,7 +85,7 @@ def serve(
 
 
 def _schedule(served: Served, count: int, seed: str) -> list[float]:
-    """When the requests of an open loop arrive, in seconds from its start; empty for a closed one."""
+    """Return when the requests of an open loop arrive, in seconds from its start; empty for a closed one."""
     if served.rate is None:
         return []
     draw = random.Random(seed)  # noqa: S311 - no secret

@@ -104,7 +104,7 @@ def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None
 
 
 def is_finished(cell: Path) -> bool:
-    """Whether a cell is done and whole."""
+    """Return whether a cell is done and whole."""
     record = readable_record(cell)
     if record is None or record.status != "done":
         return False

@@ -247,7 +247,7 @@ class QueryRow(_Frozen):
 
 
 def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
-    """How many requests were answered a second while there were any, over sessions and repeats.
+    """Return how many requests were answered a second while there were any, over sessions and repeats.
 
     None where nothing was served.
     """

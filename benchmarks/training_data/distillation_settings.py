@@ -105,7 +105,7 @@ class Distillation(_Strict):
 
     @property
     def makes_queries(self) -> bool:
-        """Whether queries are made from the dataset's passages."""
+        """Return whether queries are made from the dataset's passages."""
         return self.queries is not None and not isinstance(self.queries, GivenQueries)
 
 

@@ -63,7 +63,7 @@ class Factor:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the levels are numbers, so that there is a curve to draw."""
+        """Return whether the levels are numbers, so that there is a curve to draw."""
         levels = [point.level for one in self.series for point in one.points]
         return all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
 

@@ -66,7 +66,7 @@ def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change
 
 
 def _speed(before: SystemResult, after: SystemResult) -> _Change:
-    """Where both were measured, and on the same hardware."""
+    """Return where both were measured, and on the same hardware."""
     if not before.timing.latency or not after.timing.latency:
         return _Change()
     if before.provenance.hardware != after.provenance.hardware:

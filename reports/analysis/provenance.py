@@ -34,7 +34,7 @@ def _device(described: Mapping[str, Any], *details: str) -> str:
 
 
 def experiment(folder: Results) -> Experiment:
-    """How the cells of a folder came about."""
+    """Return how the cells of a folder came about."""
     path = folder.folder / "experiment.json"
     about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     sessions = [session for cell in folder.cells for session in cell.record.sessions]
@@ -62,7 +62,7 @@ def experiment(folder: Results) -> Experiment:
 
 
 def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether nothing contradicts; a session that never loaded torch knows less than one that did."""
+    """Return whether nothing contradicts; a session that never loaded torch knows less than one that did."""
     return all(one.get(name, value) == value for name, value in other.items())
 
 
@@ -85,7 +85,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def is_dirty(folder: Results) -> bool:
-    """Whether any session ran from a checkout with uncommitted changes."""
+    """Return whether any session ran from a checkout with uncommitted changes."""
     return any(
         session.environment.get("git", {}).get("is_dirty")
         for cell in folder.cells

@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
+        """Return whether the corrected p-value is below 0.05."""
         return self.p_holm < 0.05
 
 

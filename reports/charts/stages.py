@@ -107,7 +107,7 @@ def _total(system: SystemResult, rows: Mapping[str, str]) -> Spec:
 
 
 def _end(totals: Sequence[Spec], look: Look) -> float:
-    """Where the axis ends: at 100 %, or behind the longest bar and the number beside it."""
+    """Return where the axis ends: at 100 %, or behind the longest bar and the number beside it."""
     if not totals:
         return 1.0
     longest = max(totals, key=lambda total: total["end"])

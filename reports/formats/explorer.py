@@ -118,7 +118,7 @@ def pack(value: object) -> str:
 
 
 def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
-    """How far the systems lie apart on a query."""
+    """Return how far the systems lie apart on a query."""
     found = [by_query[query_id] for by_query in values if query_id in by_query]
     return max(found) - min(found) if found else 0.0
 

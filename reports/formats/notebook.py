@@ -26,7 +26,7 @@ class OpenResults(Context):
     """What pages and papers are made of, showing its headline tables."""
 
     def _repr_html_(self) -> str:
-        """How a notebook shows results: the headline table of each group."""
+        """Return how a notebook shows results: the headline table of each group."""
         return as_html(tables(self, "headline"))
 
 

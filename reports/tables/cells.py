@@ -80,7 +80,7 @@ class Cell:
 
     @property
     def is_word(self) -> bool:
-        """Whether the cell says something that is no number."""
+        """Return whether the cell says something that is no number."""
         return self.value is None and self.text not in ("", ABSENT)
 
 
@@ -162,7 +162,7 @@ class Table:
         )
 
     def _repr_html_(self) -> str:
-        """How a notebook shows the table."""
+        """Return how a notebook shows the table."""
         return as_html([self])
 
     def lines(self) -> list[Line]:

@@ -120,7 +120,7 @@ class ChatBackend(ABC):
         raise InputError("an endpoint does not tell its model's tokens. Cut passages after words.")
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
-        """Whether a call fits the model's context; True where only the endpoint knows."""
+        """Return whether a call fits the model's context; True where only the endpoint knows."""
         return True
 
     def pay_from(self, budget: Budget) -> None:  # noqa: B027 - a model in this process costs nothing

@@ -123,7 +123,7 @@ class TransformersChat(ChatBackend):
         return cut_to_tokens(self._llm.tokenizer, texts, limit)
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
-        """Whether prompt and answer fit the positions the model was trained with."""
+        """Return whether prompt and answer fit the positions the model was trained with."""
         longest = self._reasoning_tokens + max_new_tokens
         return self._context is None or len(self._tokens(messages)[0]) + longest <= self._context
 

@@ -70,7 +70,7 @@ class EncoderFolder:
 
     @property
     def is_jina_v2(self) -> bool:
-        """Whether the transformer is Jina v2's, which calls itself a BERT."""
+        """Return whether the transformer is Jina v2's, which calls itself a BERT."""
         return self.config.get("position_embedding_type") == "alibi"
 
     @property
@@ -157,7 +157,7 @@ def _module(files: ModelFiles, kind: str, path: str) -> Module:
 
 
 def _pooling_gap(files: ModelFiles, path: str) -> str | None:
-    """Why a pooling's file does not say how to pool; None where it does."""
+    """Return why a pooling's file does not say how to pool; None where it does."""
     name = _joined(path, "config.json")
     if find_file(files, name) is None:
         return f"{files.name!r} lacks {name}, which says how its tokens are pooled"

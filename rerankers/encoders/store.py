@@ -145,7 +145,7 @@ def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
 def _search(
     held: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Where each wanted key is among the held ones (sorted by their first half), and whether it is."""
+    """Return where each wanted key is among the held ones (sorted by their first half), and whether it is."""
     where = np.searchsorted(held[:, 0], wanted[:, 0])
     hit = np.zeros(len(wanted), dtype=bool)
     while True:  # keys that share their first half lie side by side; in practice there are none

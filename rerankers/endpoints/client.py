@@ -121,7 +121,7 @@ class HttpClient:
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """Return whether `close` was called."""
         return self._connections.is_closed
 
     async def close(self) -> None:

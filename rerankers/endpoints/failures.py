@@ -131,7 +131,7 @@ def reason(error: Exception) -> str:
 
 
 def may_be_billed(error: Exception) -> bool:
-    """Whether a call that failed may have been answered all the same, so that somebody may bill it."""
+    """Return whether a call that failed may have been answered all the same, so that somebody may bill it."""
     if isinstance(error, StatusError):
         return error.status in _TIMED_OUT
     return not isinstance(error, (*_NEVER_SENT, BackendError))

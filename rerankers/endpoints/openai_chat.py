@@ -230,7 +230,7 @@ class OpenAIChat(ChatBackend):
         return exchange
 
     def _leaves_out(self, error: StatusError, sent: dict[str, Any]) -> bool:
-        """Whether the endpoint refused an option, which is remembered, and can do without."""
+        """Return whether the endpoint refused an option, which is remembered, and can do without."""
         message = error.body.message
         if error.status not in (400, 422):
             return False

@@ -61,7 +61,7 @@ class Exchange:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether somebody else than the endpoint counted the tokens."""
+        """Return whether somebody else than the endpoint counted the tokens."""
         return self.counted_by != BY_ENDPOINT
 
 

@@ -97,7 +97,7 @@ class GrowingAnswer:
 
     @property
     def has_usage(self) -> bool:
-        """Whether the endpoint's count of all that has come is there."""
+        """Return whether the endpoint's count of all that has come is there."""
         return _counted(self._usage) is not None
 
     def finish(self) -> Exchange:
@@ -121,7 +121,7 @@ def refused() -> Exchange:
 
 
 def _end(finish_reason: str | None, refusal: str | None) -> End:
-    """Why an answer stopped, from what the endpoint calls it."""
+    """Return why an answer stopped, from what the endpoint calls it."""
     if finish_reason == "content_filter" or refusal:
         return "refused"
     return "cut_off" if finish_reason == "length" else "done"

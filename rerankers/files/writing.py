@@ -126,7 +126,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def is_written_directly(path: Path) -> bool:
-    """Whether a path names a device, a FIFO or a stream, which is never replaced by a file."""
+    """Return whether a path names a device, a FIFO or a stream, which is never replaced by a file."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow /dev/stdout to its file
     if absolute.parts[1:2] in (("dev",), ("proc",)) and absolute.parts[1:3] != ("dev", "shm"):
         return True
@@ -167,7 +167,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Whether the file is now locked; never on systems or disks without such locks."""
+    """Return whether the file is now locked; never on systems or disks without such locks."""
     if sys.platform == "win32":
         return False
     import fcntl

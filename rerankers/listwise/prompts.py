@@ -42,7 +42,7 @@ class ListwisePrompt:
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
-        """How an answer written as asked names a passage; group 1 is its number."""
+        """Return how an answer written as asked names a passage; group 1 is its number."""
         return re.compile(self.id)
 
     def cleaned(self, text: str) -> str:

@@ -48,17 +48,17 @@ class Exactness:
 
     @cached_property
     def pads(self) -> bool:
-        """Whether rows of unequal length may be padded on the right."""
+        """Return whether rows of unequal length may be padded on the right."""
         return self._trial.gives_the_same(self._trial.padded)
 
     @cached_property
     def shares(self) -> bool:
-        """Whether several rows, padded on the right, may continue a prefix that was read once."""
+        """Return whether several rows, padded on the right, may continue a prefix that was read once."""
         return self._trial.gives_the_same(self._trial.shared)
 
     @cached_property
     def packs(self) -> bool:
-        """Whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
+        """Return whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
         return self.shares and self._trial.gives_the_same(self._trial.packed)
 
     @cached_property

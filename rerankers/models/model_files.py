@@ -28,7 +28,7 @@ class ModelFiles:
 
     @property
     def is_local(self) -> bool:
-        """Whether the files are on this machine already."""
+        """Return whether the files are on this machine already."""
         return self.fingerprint is not None
 
     def have_content(self, stated: str) -> bool:

@@ -52,7 +52,7 @@ class SentenceModelOptions(OptionGroup):
     attention: AttentionName = "auto"
 
     def files(self) -> ModelFiles:
-        """Where the model is.
+        """Return where the model is.
 
         Raises:
             InputError: no such folder, or code that is trusted without a pinned commit.

@@ -94,7 +94,7 @@ def check_rows(name: str, tokenizer: Any, network: Any) -> None:
 
 
 def _knows_a_piece(tokenizer: Any, sentence: str) -> bool:
-    """Whether a token with a letter in it is neither unknown nor a control token."""
+    """Return whether a token with a letter in it is neither unknown nor a control token."""
     unknown = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
     ids = [i for i in tokenizer(sentence, add_special_tokens=False)["input_ids"] if i not in unknown]
     return any(any(map(str.isalnum, token)) for token in tokenizer.convert_ids_to_tokens(ids))

@@ -51,7 +51,7 @@ class Wheel:
 
     @property
     def folder(self) -> Path:
-        """Where it is unpacked."""
+        """Return where it is unpacked."""
         return cache_folder() / "wheels" / f"{self.name}-{self.version}-{self.sha256[:12]}"
 
     @property

@@ -45,7 +45,7 @@ class DraftPolicy:
         self._places_per_pass = _FIRST_GUESS
 
     def drafts(self, rows: int, depth: int) -> bool:
-        """Whether to draft a window of `rows` rows, `depth` places each."""
+        """Return whether to draft a window of `rows` rows, `depth` places each."""
         if self._mode != "auto" or depth < 3:
             return self._mode != "off" and depth > 2
         steps = (depth - 1) * (1 + rows / self._free_tokens)

@@ -24,7 +24,7 @@ class Workers:
         self.decoders = [WindowDecoder(model)]
 
     def number(self, queries: int) -> int:
-        """How many threads `queries` queries are worth."""
+        """Return how many threads `queries` queries are worth."""
         return threads_for(self._model.device, queries)
 
     def map(self, work: Callable[[Item, WindowDecoder], Result], items: Sequence[Item]) -> list[Result]:

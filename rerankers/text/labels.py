@@ -47,6 +47,6 @@ def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
 
 
 def is_said(text: str) -> bool:
-    """Whether a label stands in the text and its word is over."""
+    """Return whether a label stands in the text and its word is over."""
     label = _LABEL.search(text)
     return label is not None and label.end() < len(text)

@@ -132,7 +132,7 @@ class StepMerger:
 
     @property
     def addresses(self) -> set[int]:
-        """Where the merged weights lie in memory."""
+        """Return where the merged weights lie in memory."""
         return {weight.untyped_storage().data_ptr() for weight in self._merged_weights()}
 
     @property

@@ -66,7 +66,7 @@ class HeldOutLists:
 
     @property
     def judged(self) -> int:
-        """How many lists have judgements."""
+        """Return how many lists have judgements."""
         return sum(grades is not None for grades in self.grades)
 
     def measure(self, orders: Sequence[Sequence[int]]) -> dict[str, float]:

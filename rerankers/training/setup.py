@@ -50,7 +50,7 @@ class CheckpointWriter(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """How the checkpoints are used."""
+        """Return how the checkpoints are used."""
 
     def models(self) -> list[BaseModel]:
         """Return the models that the checkpoints are made from."""

@@ -46,7 +46,7 @@ def find_part(folder: Path, part: str) -> Path:
 
 
 def has_part(folder: Path, part: str) -> bool:
-    """Whether a folder has a file of its `corpus` or `queries`."""
+    """Return whether a folder has a file of its `corpus` or `queries`."""
     return bool(_parts(folder, part))
 
 

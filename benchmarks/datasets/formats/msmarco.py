@@ -15,7 +15,7 @@ _RANK = re.compile(r"[0-9]{1,9}")
 
 
 def is_start(line: str) -> bool:
-    """Whether the first line of a run is of this form, and not of TREC's six columns."""
+    """Return whether the first line of a run is of this form, and not of TREC's six columns."""
     fields = line.split()
     return len(fields) in (3, 4) and _RANK.fullmatch(fields[2]) is not None
 

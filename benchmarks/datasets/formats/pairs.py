@@ -37,14 +37,14 @@ class _Pair(NamedTuple):
 
 
 def is_pair(row: Row) -> bool:
-    """Whether an object is a pair, and not a query with its hits."""
+    """Return whether an object is a pair, and not a query with its hits."""
     return not {"hits", "candidates"} & row.values.keys() and bool(
         set(field_names.DOC_ID) - {"id"} & row.values.keys()
     )
 
 
 def is_table(line: str) -> bool:
-    """Whether the first line of a file begins a table, and not JSON."""
+    """Return whether the first line of a file begins a table, and not JSON."""
     return not line.lstrip().startswith(("{", "[")) and ("\t" in line or len(line.split()) == _TREC_COLUMNS)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def is_start(line: str) -> bool:
-    """Whether the first line of a file begins such an object, and is not one of JSON lines."""
+    """Return whether the first line of a file begins such an object, and is not one of JSON lines."""
     if not line.lstrip().startswith("{"):
         return False
     try:

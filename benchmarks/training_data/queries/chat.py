@@ -109,7 +109,7 @@ def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
 
 
 def has_questions(text: str, count: int) -> bool:
-    """Whether the whole lines of a growing answer hold as many questions as were asked for."""
+    """Return whether the whole lines of a growing answer hold as many questions as were asked for."""
     whole = text.rpartition("\n")[0]
     return sum(not question.fault for question in read_questions(ChatAnswer(whole), count)) == count
 

@@ -98,7 +98,7 @@ def protected_queries(
 
 
 def is_test_split(spec: DatasetSpec) -> bool:
-    """Whether the name of a dataset's split says that it is for evaluation.
+    """Return whether the name of a dataset's split says that it is for evaluation.
 
     True of a folder's split `test`, of the built-in collection, and of ir_datasets ids with a part such as
     `test` or `judged`, or of a TREC track, that name no training or development split.

@@ -89,6 +89,6 @@ def _replace_weights(llm: Any, weights: Mapping[str, torch.Tensor], name: str) -
 
 
 def _same(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> bool:
-    """Whether two projectors agree, whatever their names' prefixes."""
+    """Return whether two projectors agree, whatever their names' prefixes."""
     short = [{k.rpartition("projector.")[2]: v for k, v in side.items()} for side in (left, right)]
     return short[0].keys() == short[1].keys() and all(torch.equal(short[0][k], short[1][k]) for k in short[0])

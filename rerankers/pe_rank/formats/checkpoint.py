@@ -200,7 +200,7 @@ def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
 
 
 def _differences(trained: EncoderIdentity, source: Source) -> list[str]:
-    """Why the encoder asked for is not the projector's own; empty if it is."""
+    """Return why the encoder asked for is not the projector's own; empty if it is."""
     reasons = []
     name = source.encoder or trained.model
     if not _same_model(name, trained):
@@ -219,7 +219,7 @@ def _differences(trained: EncoderIdentity, source: Source) -> list[str]:
 
 
 def _same_model(name: str, trained: EncoderIdentity) -> bool:
-    """Whether a name means the projector's own encoder: the same name, folder or content."""
+    """Return whether a name means the projector's own encoder: the same name, folder or content."""
     if name == trained.model:
         return True
     ours, theirs = existing_path(name), existing_path(trained.model)

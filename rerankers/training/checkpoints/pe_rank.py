@@ -66,7 +66,7 @@ class PERankWriter:
 
     @property
     def usage(self) -> Usage:
-        """How `pe-rank` loads the checkpoint."""
+        """Return how `pe-rank` loads the checkpoint."""
         return Usage("PE-Rank", "pe-rank", tags=("pe-rank",), note=_NOTES.get(self._stage, ""))
 
     def models(self) -> list[BaseModel]:

@@ -40,7 +40,7 @@ class CrossEncoderWriter:
 
     @property
     def usage(self) -> Usage:
-        """How `cross-encoder` loads the checkpoint."""
+        """Return how `cross-encoder` loads the checkpoint."""
         return Usage("Cross-encoder", "cross-encoder", tags=("cross-encoder", "sentence-transformers"))
 
     def models(self) -> list[BaseModel]:

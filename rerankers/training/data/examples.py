@@ -241,7 +241,7 @@ def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
 
 
 def place_of(record: RankingRecord | AlignmentRecord, number: int) -> str:
-    """Where a record stands in the training data, for errors."""
+    """Return where a record stands in the training data, for errors."""
     return f"data.train, record {number + 1}" if record.line is None else f"data.train, line {record.line}"
 
 

@@ -47,7 +47,7 @@ class Memory:
 
     @property
     def is_too_much(self) -> bool:
-        """Whether what is not loaded yet does not fit into what is left."""
+        """Return whether what is not loaded yet does not fit into what is left."""
         return self.total - self.weights > self.available
 
     def __str__(self) -> str:

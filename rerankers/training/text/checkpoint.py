@@ -45,7 +45,7 @@ class TextWriter:
 
     @property
     def usage(self) -> Usage:
-        """How `rankgpt` or `first` loads the checkpoint, with windows as long as the lists."""
+        """Return how `rankgpt` or `first` loads the checkpoint, with windows as long as the lists."""
         settings = self._settings
         options: dict[str, object] = {"window": self._window, "step": max(1, self._window // 2)}
         if settings.prompt == "first":
