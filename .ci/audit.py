@@ -33,7 +33,7 @@ def out_of_reach(url: str) -> str | None:
 
 
 def main() -> int:
-    """The exit status of pip-audit, or what an unreachable service means."""
+    """Return the exit status of pip-audit, or that of an unreachable service."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--skip-unreachable", action="store_true", help="go on where no service answers")
     parser.add_argument("--url", default="https://api.osv.dev/v1/query", help="a service like OSV's")

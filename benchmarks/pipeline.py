@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
-    """The candidates of a plan: those frozen by an earlier run into the same folder, else new ones.
+    """Return the candidates of a plan: those frozen by an earlier run into the same folder, else new ones.
     A damaged pool is built again.
 
     Raises:
@@ -136,7 +136,7 @@ def record_failure(experiment: Experiment, cell: CellPlan, error: Exception, fol
 def new_record(
     experiment: Experiment, cell: CellPlan, dataset: str, first_stage: dict[str, Any], pool: str
 ) -> Record:
-    """A record of a cell that begins now, in this process."""
+    """Return a record of a cell that begins now, in this process."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     session = Session(started_at=now, environment=environment(), executor=Executor())
     return Record(

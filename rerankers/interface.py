@@ -1,4 +1,4 @@
-"""What every reranker takes and gives: candidates, requests, rankings and what they cost.
+"""The interface of every reranker: candidates, requests, rankings, and their cost.
 
 Field names are those of `ir_measures`, so a list of rankings is a run. A ranking is always a permutation of
 its request's candidates: `Ranking.of` is the one way to make it, and it refuses anything else.
@@ -64,7 +64,7 @@ class RerankRequest:
 
     @classmethod
     def of(cls, query: str, passages: Mapping[str, str], query_id: str = "q") -> RerankRequest:
-        """A request from passages by doc id, best first; their scores descend by one to 1."""
+        """Return a request from passages by doc id, best first; their scores descend by one to 1."""
         count = len(passages)
         candidates = (
             Candidate(query_id, doc_id, text, float(count - rank))
@@ -74,7 +74,7 @@ class RerankRequest:
 
 
 class PartCost(TypedDict):
-    """What one part of a fusion or a cascade took of a request; the whole's stages and counts include it."""
+    """The cost of one component of a fusion or a cascade; the stages and counts of the whole include it."""
 
     reranker: str
     stage_seconds: dict[Stage, float]
@@ -109,7 +109,7 @@ class Usage:
     parts: list[PartCost] = field(default_factory=list)  # of a fusion or a cascade, in its order
 
     def nonzero(self) -> dict[str, Any]:
-        """The counts that are not zero, by name: what a result row keeps."""
+        """Return the counts that are not zero, by name: what a result row keeps."""
         return {name: count for name, count in zip(_USAGE, _counts(self), strict=True) if count}
 
     def fault(self, kind: Fault, count: int = 1) -> None:
@@ -124,7 +124,7 @@ _counts = attrgetter(*_USAGE)
 
 @dataclass(slots=True)
 class Cost:
-    """What one request has cost so far: seconds by stage, and usage. A reranker fills it as it works."""
+    """The cost of one request so far: seconds by stage, and usage. A reranker fills it as it works."""
 
     stage_seconds: dict[Stage, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -220,7 +220,8 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a reranker with given options loads and calls, known before anything is loaded.
+    """The models that a reranker with given options loads and the endpoints it calls,
+    before anything is loaded.
 
     Attributes:
         models: name and revision of each model that it loads in this process.
@@ -320,7 +321,7 @@ class Reranker(ABC):
         """
 
     def describe(self) -> dict[str, object]:
-        """What was really used, for the record: model revisions, dtype, attention, digests. JSON values."""
+        """Return the record's entry: model revisions, dtype, attention and digests in use. JSON values."""
         return {}
 
     def close(self) -> None:  # noqa: B027 - most rerankers hold nothing that needs closing

@@ -113,7 +113,7 @@ ROWS: dict[str, Row] = {
 
 
 def find_row(name: str) -> Row:
-    """The row of a registered name, or one made for `package.module:Class`.
+    """Return the row of a registered name, or one made for `package.module:Class`.
 
     Raises:
         UnknownNameError: it is neither.
@@ -129,7 +129,7 @@ def find_row(name: str) -> Row:
 
 
 def load(name: str) -> type[Reranker]:
-    """The class behind a name.
+    """Return the class behind a name.
 
     Raises:
         UnknownNameError: nobody registered it.
@@ -199,7 +199,7 @@ def source_of(name: str) -> Path:
 
 
 def _no_module(module: str) -> InputError:
-    """The error for a module of a reranker's that is not there."""
+    """Return the error for a module of a reranker's that is not there."""
     return InputError(
         f"no module {module!r}; start rerankbench in the folder of {module.partition('.')[0]}.py, "
         "or install its package"

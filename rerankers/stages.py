@@ -1,4 +1,4 @@
-"""Where a query's time goes: named stages, and the only clock in the project.
+"""The stages of a query's latency, and the only clock in the project.
 
 A stage waits until the device has finished all queued work before it starts and before it ends, so that
 asynchronous GPU kernels are charged to the stage that launched them. The clock and the device's
@@ -35,7 +35,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Timed(Protocol):
-    """What can be charged with seconds, such as `rerankers.Cost`."""
+    """An account that stages charge seconds to, such as `rerankers.Cost`."""
 
     stage_seconds: dict[Stage, float]
 
@@ -70,7 +70,9 @@ class StageClock:
         self._advanced += seconds
 
     def for_one_of(self, workers: int) -> StageClock:
-        """A clock for each of several threads that work at the same time, for requests of their own."""
+        """Return a clock for each of several threads that work at the same time,
+        for requests of their own.
+        """
         return StageClock(self._now, self._synchronise, workers)
 
     @contextmanager

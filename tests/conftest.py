@@ -31,20 +31,20 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Outputs and tiny checkpoints of the reference implementations."""
+    """Return outputs and tiny checkpoints of the reference implementations."""
     return GOLDEN
 
 
 @pytest.fixture
 def clock() -> StageClock:
-    """A clock on which every reading is one second after the last."""
+    """Return a clock on which every reading is one second after the last."""
     seconds = iter(range(10**9))
     return StageClock(now=lambda: float(next(seconds)))
 
 
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random two-layer Llama with a real tokenizer and chat template, as a local folder."""
+    """Return a random two-layer Llama with a real tokenizer and chat template, as a local folder."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -72,7 +72,7 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> str:
-    """A random two-layer T5 with a SentencePiece-like tokenizer that knows ▁true and ▁false."""
+    """Return a random two-layer T5 with a SentencePiece-like tokenizer that knows ▁true and ▁false."""
     import torch
     from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
@@ -99,7 +99,9 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random two-layer BERT encoder with mean pooling, as sentence-transformers lays out its folder."""
+    """Return a random two-layer BERT encoder with mean pooling,
+    as sentence-transformers lays out its folder.
+    """
     folder = tmp_path_factory.mktemp("tiny-encoder") / "encoder"
     shutil.copytree(GOLDEN / "pe_rank" / "mistral" / "encoder", folder)
     modules = [
@@ -115,7 +117,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random two-layer BERT sequence classifier with one label, as a local folder."""
+    """Return a random two-layer BERT sequence classifier with one label, as a local folder."""
     import torch
     from transformers import AutoConfig, BertForSequenceClassification
 
@@ -130,7 +132,7 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def make_request() -> Callable[..., RerankRequest]:
-    """Builds a request from a query and passage texts; doc ids are d0, d1, ... and scores descend."""
+    """Build a request from a query and passage texts; doc ids are d0, d1, ... and scores descend."""
 
     def make(query: str, texts: list[str], query_id: str = "q") -> RerankRequest:
         candidates = [
@@ -143,13 +145,13 @@ def make_request() -> Callable[..., RerankRequest]:
 
 @pytest.fixture
 def copied_encoder(tmp_path: Path, tiny_encoder: str) -> Path:
-    """A copy of the tiny encoder, to be changed."""
+    """Return a copy of the tiny encoder, to be changed."""
     return Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
 
 
 @pytest.fixture(scope="session")
 def without_special_tokens() -> Callable[[Path], str]:
-    """Changes a model's tokenizer so that it adds no special token: an empty text has no token then."""
+    """Change a model's tokenizer so that it adds no special token: an empty text has no token then."""
 
     def change(folder: Path) -> str:
         tokenizer = json.loads((folder / "tokenizer.json").read_text())
@@ -170,5 +172,5 @@ def without_special_tokens() -> Callable[[Path], str]:
 def encoder_without_special_tokens(
     copied_encoder: Path, without_special_tokens: Callable[[Path], str]
 ) -> str:
-    """The tiny encoder with a tokenizer that adds no special token."""
+    """Return the tiny encoder with a tokenizer that adds no special token."""
     return without_special_tokens(copied_encoder)

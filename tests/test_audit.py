@@ -28,7 +28,7 @@ Audit = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def vulnerable(name: str) -> Answer:
-    """An answer as OSV gives it."""
+    """Return an answer as OSV gives it."""
     affected = {"package": {"name": name, "ecosystem": "PyPI"}, "ranges": []}
     return 200, {"vulns": [{"id": f"PYSEC-{name}", "summary": "bad", "affected": [affected]}]}
 

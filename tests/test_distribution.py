@@ -46,7 +46,7 @@ DATA = [
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist of this checkout, built without any network."""
+    """Return a folder with the wheel and the sdist of this checkout, built without any network."""
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed: python -m tox -e dist builds in an environment of its own")
     folder = tmp_path_factory.mktemp("dist")

@@ -43,7 +43,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, with what the comment above each says."""
+    """Return the fenced blocks of a page, with what the comment above each says."""
     text = page.read_text(encoding="utf-8")
     pattern = re.compile(
         r"(?:^ *<!-- (file|not run): (.*?) -->\n)?^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
@@ -61,7 +61,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> list[list[str]]:
-    """The calls of rerankbench in a block, continued lines joined and comments left out."""
+    """Return the calls of rerankbench in a block, continued lines joined and comments left out."""
     lines = block.text.replace("\\\n", " ").splitlines() if block.language == "sh" else []
     calls = [match[1] for line in lines if (match := re.match(r"(?:[A-Z_]+=\S+ )*(rerankbench .*)", line))]
     return [shlex.split(call, comments=True) for call in calls]

@@ -152,7 +152,7 @@ EVIL = ["../evil", "/evil", "..", ".", "", "a/b", "a\\b", "~", ".hidden", "a\x00
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A finished run in a folder of its own."""
+    """Return a finished run in a folder of its own."""
     line = {"query": {"text": "query", "qid": "q1"}, "hits": [{"content": "a", "docid": "d1", "score": 1.0}]}
     (tmp_path / "hits.jsonl").write_text(json.dumps(line) + "\n")
     (tmp_path / "qrels.txt").write_text("q1 0 d1 1\n")
@@ -281,7 +281,7 @@ server.serve_forever()
 
 @pytest.fixture
 def echoing_endpoint(tmp_path: Path) -> Iterator[str]:
-    """An endpoint that fails in several ways and repeats the key in each answer."""
+    """Give an endpoint that fails in several ways and repeats the key in each answer."""
     (tmp_path / "stub.py").write_text(STUB)
     process = subprocess.Popen([sys.executable, tmp_path / "stub.py"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -48,7 +48,7 @@ OTHERS = {
 
 
 def written_by(path: Path) -> list[str]:
-    """Calls of a module that may write, move or copy a file, as source text."""
+    """Return the calls of a module that may write, move or copy a file, as source text."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):

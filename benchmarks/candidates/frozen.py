@@ -307,7 +307,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def _whole_about(folder: Path) -> bytes | None:
-    """The `about.json` of a damaged pool, whose times its first writer measured, if it can be read."""
+    """Return the `about.json` of a damaged pool, whose times its first writer measured, if it can be read."""
     try:
         content = (folder / "about.json").read_bytes()
         _About.model_validate_json(content)

@@ -205,7 +205,7 @@ class ScratchTexts:
         return found
 
     def find(self, hashes: Sequence[int]) -> list[str | None]:
-        """The text of each hash; None where there is none."""
+        """Return the text of each hash; None where there is none."""
         wanted = np.array(hashes, dtype=np.uint64)
         if not self._hashes.size:
             return [None] * len(hashes)

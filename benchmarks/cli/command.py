@@ -1,4 +1,4 @@
-"""What a command is, and how the argument parser is made of commands."""
+"""The form of a command, and the argument parser made of all commands."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ complete -o filenames -F _rerankbench rerankbench
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """What a shell has to read to complete the parser's commands, options and their values."""
+    """Return the shell script that completes the parser's commands, options and their values."""
     if shell == "fish":
         return "\n".join(_fish(parser))
     bash = _bash(parser)
@@ -99,7 +99,7 @@ def _words(path: tuple[str, ...], action: argparse.Action) -> tuple[str, ...]:
 
 
 def _values(path: tuple[str, ...], action: argparse.Action) -> tuple[str, ...]:
-    """What may stand for an argument; nothing where it is free."""
+    """Return the values that an argument may take; none where it is free."""
     if action.choices is not None:
         return tuple(str(choice) for choice in action.choices)
     if action.dest in ("reranker", "rerankers"):

@@ -1,4 +1,4 @@
-"""What can be named in an experiment, one line each."""
+"""Lists the names that an experiment may use, one line each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def reranker(name: str) -> Iterator[str]:
 
 
 def encoders() -> Iterator[str]:
-    """Encoders whose pooling and prefixes are known; others are read from their own folder."""
+    """Yield encoders whose pooling and prefixes are known; others are read from their own folder."""
     import rerankers.encoders
 
     path = Path(rerankers.encoders.__path__[0]) / "presets.toml"
@@ -53,7 +53,7 @@ def encoders() -> Iterator[str]:
 
 
 def datasets() -> Iterator[str]:
-    """The built-in collection and every id of ir_datasets."""
+    """Yield the built-in collection and every id of ir_datasets."""
     from benchmarks.datasets.sources import dataset_ids
 
     yield from dataset_ids()

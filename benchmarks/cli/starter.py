@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 MACHINES = ("cpu", "gpu", "offline")
 USUAL = ("embedding", "cross-encoder")
 QRELS = ("{stem}.qrels", "{stem}.qrels.txt", "qrels.txt", "qrels.tsv")
-"""Where judgements of a candidates file are looked for, beside it."""
+"""The names under which judgements are searched beside a candidates file."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the file is written from.
+    """The choices that an experiment file is written from.
 
     Attributes:
         data: `bundled`, an ir_datasets id, a folder in the BEIR layout, or a candidates file.
@@ -111,7 +111,7 @@ def write_starter(answers: Answers, out: Path) -> None:
 
 
 def starter(answers: Answers, out: Path) -> str:
-    """The text of an experiment file that will stand at `out`."""
+    """Return the text of an experiment file that will stand at `out`."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem).strip("-._") or "experiment"
     starters = tomllib.loads((Path(__file__).parent / "starters.toml").read_text(encoding="utf-8"))
     rerankers = [name for name in dict.fromkeys(("first-stage", *answers.rerankers)) if find_row(name)]
@@ -222,7 +222,7 @@ def _qrels_beside(path: Path) -> Path | None:
 
 
 def _from(base: Path, path: Path) -> str:
-    """A path as an experiment file in the folder `base` writes it."""
+    """Return a path as an experiment file in the folder `base` writes it."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     if path.is_absolute():
@@ -231,7 +231,7 @@ def _from(base: Path, path: Path) -> str:
 
 
 def _scalar(text: str) -> str:
-    """A string as YAML writes it on one line."""
+    """Return a string as YAML writes it on one line."""
     return yaml.safe_dump(text, width=10**6, allow_unicode=True).splitlines()[0]
 
 

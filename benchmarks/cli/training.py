@@ -110,7 +110,7 @@ def _add(
 
 
 def _add_module(commands: Any, common: argparse.ArgumentParser, name: str, what: str, module: str) -> None:
-    """A command whose module brings its own arguments; it is imported when the command is called."""
+    """Add a command whose module brings its own arguments; it is imported when the command is called."""
     parser = _add(commands, common, name, what)
     parse = parser.parse_known_args
 

@@ -147,7 +147,7 @@ class IrDataset(Dataset):
 
     @property
     def passage_count(self) -> int | None:
-        """Return how many passages there are, where ir_datasets tells."""
+        """Return the number of passages, where ir_datasets states it."""
         count: int | None = self._source.docs_count()
         return count
 

@@ -96,7 +96,7 @@ def _json_judgement(path: Path, number: int, line: str) -> tuple[int, str, str, 
 
 
 def run_name(path: Path) -> str:
-    """Return what a run is called after its file: the name without suffixes of runs and of compression."""
+    """Return a run's name from its file's: without suffixes of runs and of compression."""
     name = Path(uncompressed_name(path))
     return name.stem if name.suffix in _RUN_SUFFIXES else name.name
 

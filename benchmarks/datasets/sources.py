@@ -72,7 +72,9 @@ class DatasetSpec(BaseModel):
         return self.exclude or default_rule(self.id, None if self.folder is None else Path(self.folder))
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it defines a candidate set; options that came later count where they are used."""
+        """Return the options that define a candidate set;
+        options that came later count where they are used.
+        """
         values = self.model_dump(exclude={"name", "query_field", "exclude", "instruction"})
         if self.query_field is not None:
             values["query_field"] = self.query_field
@@ -138,7 +140,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def passage_count(self) -> int | None:
-        """Return how many passages there are, for estimates; None if that is not known beforehand."""
+        """Return the number of passages, for estimates; None if that is not known beforehand."""
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:

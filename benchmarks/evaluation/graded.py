@@ -63,7 +63,7 @@ class JudgedQueries:
         return _padded(lengths, found, np.nan), np.array(lengths, dtype=np.int64)
 
     def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """A plain measure for each query, (n_queries,); 0 for an empty ranking."""
+        """Return a plain measure for each query, (n_queries,); 0 for an empty ranking."""
         cutoff = measure.params.get("cutoff")
         grades = grades[:, :cutoff]
         if measure.NAME == "Judged":
@@ -100,7 +100,9 @@ def _discounted(grades: Floats) -> Floats:
 
 
 def _last(terms: Floats) -> Floats:
-    """The sum of each row, added from left to right: numpy's own sum adds in pairs and rounds otherwise."""
+    """Return the sum of each row, added from left to right:
+    numpy's own sum adds in pairs and rounds otherwise.
+    """
     sums: Floats = terms.cumsum(axis=1)[:, -1]
     return sums
 

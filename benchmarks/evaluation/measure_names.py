@@ -1,4 +1,4 @@
-"""How measures may be written: presets, trec_eval's names, and ir_measures' names in any case."""
+"""The accepted names of measures: presets, trec_eval's names, and ir_measures' names in any case."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def _resampled_quantiles(sample: Floats, quantile: float, resamples: int, seed: 
 
 @lru_cache(maxsize=2)  # the systems of a table have the same queries; ratios draw fewer resamples
 def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
-    """Return how often each position is drawn in each resample, (resamples, size).
+    """Return the number of times that each position is drawn in each resample, (resamples, size).
 
     Eight bits are enough: that one of 256 positions is drawn 256 times has a probability below 1e-500.
     """
@@ -272,7 +272,7 @@ def _weighted_sums(rows: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDA
 
 
 def _block_height(size: int) -> int:
-    """Return how many rows of that size are in memory at once.
+    """Return the number of rows of that size that are in memory at once.
 
     OpenBLAS takes rows by eights, so that multiples of eight give the sums that all rows at once would.
     """
@@ -280,7 +280,7 @@ def _block_height(size: int) -> int:
 
 
 def _by_query(values: ArrayLike) -> Floats:
-    """(queries, repeats)."""
+    """Return the values as an array (queries, repeats)."""
     sample = np.asarray(values, dtype=np.float64)
     return sample[:, None] if sample.ndim == 1 else sample
 

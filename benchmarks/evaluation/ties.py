@@ -32,7 +32,7 @@ def trec_eval_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]
 
 
 def count_ties(hits: Iterable[tuple[str, float]]) -> int:
-    """Return how many of a query's passages share their 32-bit score with another one."""
+    """Count a query's passages that share their 32-bit score with another one."""
     scores = np.array([score for _, score in hits], dtype=np.float32)
     _, counts = np.unique(scores, return_counts=True)
     return int(counts[counts > 1].sum())

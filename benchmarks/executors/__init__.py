@@ -1,1 +1,1 @@
-"""How the harness runs an experiment: here and now, or elsewhere."""
+"""Executors of an experiment: in this process, or on a Ray cluster."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class State(NamedTuple):
-    """What a cell holds, or a part of it: its record, ranking lines by query, and rows."""
+    """The content of a cell, or of a part of it: its record, ranking lines by query, and rows."""
 
     record: Record
     blocks: dict[str, bytes]
@@ -27,7 +27,7 @@ class State(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a task tells of a cell.
+    """A task's report on a cell.
 
     Attributes:
         news: the record so far, with the task's session last, and what came since the report before.
@@ -60,7 +60,7 @@ class Gathering:
         self._blocks, self._rows = committed(self._folder)
 
     def part(self, query_ids: Sequence[str]) -> State:
-        """Return what is there of some queries."""
+        """Return the rows and rankings of some queries, as far as they are there."""
         wanted = set(query_ids)
         blocks = {query_id: block for query_id, block in self._blocks.items() if query_id in wanted}
         return State(self._writer.record, blocks, [row for row in self._rows if row.query_id in wanted])

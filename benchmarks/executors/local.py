@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         cells: how many cells the experiment has.
@@ -115,7 +115,9 @@ def here(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dic
 def pool_or_failures(
     experiment: Experiment, pool_plan: PoolPlan, cells: Sequence[CellPlan], folder: Path
 ) -> Pool | dict[str, Exception]:
-    """The candidates of these cells; or, where there are none, why the cells failed, which is recorded."""
+    """Return the candidates of these cells; or, where there are none, why the cells failed,
+    which is recorded.
+    """
     clock = StageClock()
     started = clock.now()
     try:

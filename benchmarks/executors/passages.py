@@ -59,7 +59,9 @@ def shards_of_passages(pool: Pool, query_ids: Iterable[str], most: int) -> list[
 
 
 def embed(cell: CellPlan, texts: Sequence[str], luggage: Luggage) -> list[Embedded]:
-    """The task: embed passages as the cell's reranker prepares them; one result for each of its stores."""
+    """Embed passages as the cell's reranker prepares them: the task of a worker;
+    one result for each of its stores.
+    """
     from benchmarks.executors.ray_task import node_name
 
     with MachineLock(is_exclusive=False) as lock:

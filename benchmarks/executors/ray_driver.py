@@ -83,7 +83,7 @@ class Task:
         self._tries += 1
 
     def read(self) -> list[Arrival | News] | None:
-        """Return what the task has told since the last call; None if it has ended.
+        """Return the task's reports since the last call; None if it has ended.
 
         Raises:
             ray.exceptions.RayError: the task failed, or was lost.

@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: measures cells on some queries, and tells the driver as it goes.
+"""The task on a node of a Ray cluster: measures cells on some queries, and reports to the driver as it goes.
 
 A task is a generator. It says where it runs, waits until it may measure on that machine, and then reports
 rows between two calls, at most once a second and never while a call is timed.
@@ -35,7 +35,7 @@ REPORT_SECONDS = 1.0
 
 
 class Work(NamedTuple):
-    """What a task measures.
+    """The work of a task.
 
     Attributes:
         experiment: whose cells it measures.
@@ -53,7 +53,7 @@ class Work(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """Where a task runs.
+    """The node and the process that a task runs in.
 
     Attributes:
         node: name of the machine and the first digits of Ray's id of the node.
@@ -71,7 +71,7 @@ class Arrival(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a task reports, one report a cell, and when by its machine's clock."""
+    """The reports of a task, one a cell, and their time by its machine's clock."""
 
     reports: list[Report]
     seconds: float

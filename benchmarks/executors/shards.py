@@ -1,4 +1,4 @@
-"""How a cell's queries become tasks, and what a task asks of the cluster."""
+"""Splits a cell's queries into tasks, and states the resources that a task requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def task_resources(
     cells: Sequence[CellPlan], nodes: Sequence[dict[str, float]]
 ) -> tuple[dict[str, int], int]:
-    """Return what a task asks Ray for, and how many such devices the cluster has.
+    """Return the resources that a task requests from Ray, and how many such devices the cluster has.
 
     A device is a GPU with its part of a node's CPUs, where there are GPUs and the cells may use one; else a
     whole node, one with the most CPUs.

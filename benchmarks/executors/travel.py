@@ -33,7 +33,7 @@ _IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".gitignore", ".rayigno
 
 
 class Luggage(NamedTuple):
-    """What cells need from the driver's machine.
+    """The files and modules that cells need from the driver's machine.
 
     Attributes:
         working_folder: where the driver runs, from which relative paths lead.

@@ -1,4 +1,4 @@
-"""What works here, proved by doing it once on a few passages: `rerankbench doctor`."""
+"""Capability checks: each method runs once on a few passages for `rerankbench doctor`."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _endpoint() -> str:
 
 @contextmanager
 def _answering(content: str) -> Iterator[str]:
-    """A chat endpoint on this machine that always answers the same; its URL."""
+    """Serve a chat endpoint on this machine that always answers the same, and give its URL."""
     message = {"role": "assistant", "content": content}
     answer: dict[str, Any] = {
         "id": "1",

@@ -166,7 +166,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
 
 
 def find_experiment(name: str) -> Path:
-    """The file of that path, or the ready experiment of that name.
+    """Return the file of that path, or the ready experiment of that name.
 
     Raises:
         InputError: there is neither.

@@ -42,7 +42,7 @@ def megabytes(size_bytes: int) -> str:
 
 
 def find_download(name: str, revision: str | None = None) -> Download:
-    """Where a model would come from; asks the hub for the size of what is not here, if it can be reached."""
+    """Return the source of a model; the hub is asked for the size of missing files, if it can be reached."""
     if name.startswith("pypi:"):
         return _wheel(name)
     folder = existing_path(name)

@@ -1,4 +1,4 @@
-"""What a run would do, before it does it: cells, models to fetch, time, memory and cost.
+"""The dry run: cells, models to fetch, time, memory and cost of a run before it starts.
 
 Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
 such as `--limit 3`, scaled to what is left. Where there is none, memory is at least the weights, and nobody
@@ -53,7 +53,7 @@ SHARED_TOKENS = 12
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a system took in an earlier run, per query and in all."""
+    """The time and cost of a system in an earlier run, per query and in all."""
 
     query_seconds: float
     start_seconds: float
@@ -129,7 +129,7 @@ def _estimate(
 
 
 def _measured(cell: CellPlan, folder: Path) -> Measured | None:
-    """The same system in this folder: this cell so far, or else another with the most queries."""
+    """Return the same system in this folder: this cell so far, or else another with the most queries."""
     best: Measured | None = None
     for path in sorted(folder.glob("*/record.json")):
         try:
@@ -169,7 +169,7 @@ def _is_same_system(record: Record, cell: CellPlan) -> bool:
 
 
 def _queries(pool: PoolPlan, folder: Path) -> int | None:
-    """Return how many queries a pool has; None where counting them could download a dataset."""
+    """Return the number of queries in a candidate set; None where counting them could download a dataset."""
     digest = read_index(folder / "pools").get(pool.key)
     if digest:
         return len(load_pool(folder / "pools" / digest).queries)
@@ -190,7 +190,9 @@ def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
 
 
 def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
-    """What RankGPT's windows over `count` queries cost at list price; None for anything else."""
+    """Return the dollars that RankGPT's windows over `count` queries cost at list price;
+    None for any other method.
+    """
     if cell.reranker != "rankgpt" or not capabilities(cell.reranker, cell.options).is_remote:
         return None
     options = validated(cell.reranker, cell.options)

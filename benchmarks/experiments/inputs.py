@@ -41,7 +41,7 @@ class Inputs:
     digests: dict[str, Any] = field(default_factory=dict)
 
     def by_content(self, value: Any, models: Collection[str] = (), *, is_path: bool = False) -> Any:
-        """Return what of some values defines results, with its content in place of each path.
+        """Return the values that define results, with a digest of the content in place of each path.
 
         A response cache and an embedding store, which grow while they are used, are left out with all else
         that changes no result.

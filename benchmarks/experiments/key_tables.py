@@ -60,7 +60,7 @@ def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> I
 
 
 def meanings_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return what docstrings say about a model's fields, those of its bases included.
+    """Return the meanings of a model's fields from docstrings, those of its bases included.
 
     A field is explained in `Attributes:` of a class's docstring, or in a string below it.
     """

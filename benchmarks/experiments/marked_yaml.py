@@ -20,7 +20,7 @@ _MOST_NODES = 100_000  # aliases of aliases can stand for more than any memory h
 
 
 def read_value(flag: str, text: str) -> Any:
-    """A value of the command line, read as YAML, so that 20 is a number and true a boolean.
+    """Return a value of the command line, read as YAML, so that 20 is a number and true a boolean.
 
     Raises:
         InputError: it is no YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
@@ -112,7 +112,9 @@ class MarkedYaml:
         self._overrides[location] = flag
 
     def error(self, location: Location, reason: str) -> InputError:
-        """An error at a node: the nearest node around it that the file has, or the override that made it."""
+        """Return an error at a node: the nearest node around it that the file has,
+        or the override that made it.
+        """
         places = {*self._lines, *(place[:end] for place in self._overrides for end in range(len(place) + 1))}
         known: Location = ()
         for part in location:  # a validator's location may hold parts that are no keys of the file

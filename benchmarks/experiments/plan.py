@@ -1,4 +1,4 @@
-"""What an experiment comes down to: candidate pools, and cells to measure on each.
+"""The plan of an experiment: candidate sets, and cells to measure on each.
 
 A cell's folder is a readable slug and a digest of everything that defines its results: the data by content,
 the first stage, the depth, the options with local models by content, the file of a reranker that is
@@ -49,7 +49,7 @@ class PoolPlan:
 
     @property
     def dataset_name(self) -> str:
-        """What the dataset is called before it is opened."""
+        """Return the dataset's name before it is opened."""
         spec = self.dataset
         path = Path(spec.folder).resolve() if spec.folder else Path(spec.candidates or "")
         return spec.name or spec.id or path.name.removesuffix(".gz").removesuffix(".jsonl")
@@ -134,5 +134,5 @@ def _digest(value: Any) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as part of a folder's name."""
+    """Return a name as part of a folder's name."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "data"

@@ -87,7 +87,7 @@ def rerankers() -> str:
 
 
 def experiments() -> str:
-    """The page on experiment files."""
+    """Return the page on experiment files."""
     models = (
         Experiment,
         DatasetSpec,
@@ -104,7 +104,7 @@ def experiments() -> str:
 
 
 def results() -> str:
-    """The page on result folders."""
+    """Return the page on result folders."""
     models: list[type[BaseModel]] = [
         value
         for value in vars(record).values()
@@ -149,7 +149,9 @@ def _stages() -> Iterator[str]:
 
 
 def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """What a model says about its fields: in `Attributes:` of its docstring, or in a string below one."""
+    """Return the meanings of a model's fields, from `Attributes:` of its docstring
+    or the string below a field.
+    """
     _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
     told = dict(re.findall(r"^    (\w+): ((?:.|\n(?=        ))*)", section, re.MULTILINE))
     below = re.findall(r'^    (\w+): [^\n]*\n    """((?:.|\n)*?)"""', inspect.getsource(model), re.MULTILINE)
@@ -162,7 +164,7 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _type(model: type[BaseModel], name: str) -> str:
-    """A field's type as the class writes it, without what only checks it."""
+    """Return a field's type as the class writes it, without what only checks it."""
     [written] = ast.parse(inspect.getsource(model)).body
     for line in written.body if isinstance(written, ast.ClassDef) else ():
         if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:

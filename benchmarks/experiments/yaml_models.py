@@ -1,4 +1,4 @@
-"""What every settings file has in common: paths that start at the file, and errors that point into it."""
+"""The base of settings files: paths that start at the file, and errors that point into it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[
 
 
 def found(name: str, ready: Path, what: str) -> Path:
-    """The file of that path, or the one of that name in the folder `ready`.
+    """Return the file of that path, or the one of that name in the folder `ready`.
 
     Raises:
         InputError: there is neither; the message lists the ready ones.
@@ -46,7 +46,7 @@ def folder_of(path: Path) -> Path:
 
 
 def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedYaml, dict[str, Any]]:
-    """A settings file with `key=value` assignments applied, and its content.
+    """Return a settings file with `key=value` assignments applied, and its content.
 
     Raises:
         InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
@@ -74,7 +74,7 @@ def _secrets(value: Any, place: Location) -> Iterator[Location]:
 
 
 def located(value: Any, base: Path, key: str) -> Any:
-    """The same values with paths that lead there from the working folder.
+    """Return the same values with paths that lead there from the working folder.
 
     A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
     """
@@ -92,7 +92,7 @@ def located(value: Any, base: Path, key: str) -> Any:
 
 
 def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) -> InputError:
-    """What is wrong with a file, at the line where it is; `model` is what the file should have been."""
+    """Return the error of a file that does not fit `model`, with the line where it is."""
     # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     location: Location = first["loc"]

@@ -22,7 +22,7 @@ class SurprisingValueError(ValueError):
 
 
 def surprise(node: yaml.Node) -> str | None:
-    """Say what is wrong with an unquoted scalar; None for one that everybody reads alike."""
+    """Return the fault of an unquoted scalar; None for one that every YAML reader reads alike."""
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:
         return None
     text, kind = node.value, node.tag.rpartition(":")[2]

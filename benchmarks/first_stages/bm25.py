@@ -44,7 +44,7 @@ def search(
 
 
 def searcher_of(dataset: Dataset, k1: float, b: float) -> Any:
-    """A pyserini `LuceneSearcher` over the dataset's passages; builds the index if it is not cached.
+    """Return a pyserini `LuceneSearcher` over the dataset's passages; builds the index if it is not cached.
 
     Raises:
         InputError: no Java, or a broken dataset.
@@ -59,7 +59,8 @@ def searcher_of(dataset: Dataset, k1: float, b: float) -> Any:
 
 
 def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
-    """A pyserini `LuceneSearcher` over one of pyserini's prebuilt indexes, fetched if it is not cached.
+    """Return a pyserini `LuceneSearcher` over one of pyserini's prebuilt indexes,
+    fetched if it is not cached.
 
     Raises:
         InputError: the name is unknown, or the index cannot be fetched.
@@ -82,7 +83,7 @@ def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
 
 
 def _index_of(dataset: Dataset) -> Path:
-    """The dataset's index in the cache; it appears there complete or not at all."""
+    """Return the dataset's index in the cache; it appears there complete or not at all."""
     version = importlib.metadata.version("pyserini")
     index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}"
     if index.is_dir():

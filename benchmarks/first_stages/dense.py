@@ -114,7 +114,7 @@ def best(
 
 
 def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
-    """The folder with the collection's embeddings; it appears in the cache complete or not at all."""
+    """Return the folder with the collection's embeddings; it appears in the cache complete or not at all."""
     described = json.dumps(encoder.describe(), sort_keys=True)
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_folder() / "indexes" / dataset.fingerprint / f"dense-{key}"

@@ -59,7 +59,7 @@ class Java:
 
 @dataclass(frozen=True, slots=True)
 class JavaStatus:
-    """What was found, in the order of preference; `doctor` prints it."""
+    """The Java installations on this machine, in the order of preference; `doctor` prints them."""
 
     looked_at: tuple[Java, ...]
 

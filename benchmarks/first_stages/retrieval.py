@@ -104,7 +104,7 @@ FirstStageSpec = Annotated[
 
 
 class Retrieved(BaseModel):
-    """What a first stage found.
+    """The result of a first stage.
 
     Attributes:
         hits: (doc id, score), best first, by query id; a query for which nothing was found may be missing.

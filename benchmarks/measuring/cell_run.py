@@ -224,7 +224,7 @@ class CellRun:
         self._writer.update(system=system)
 
     def _conditions_noted(self) -> dict[str, Any]:
-        """Return what a session records of the machine; memory and energy only where one system runs."""
+        """Return a session's measurements of the machine; memory and energy only where one system runs."""
         joules = self._conditions.end() if self._conditions else None
         noted: dict[str, Any] = {"samples": tuple(self._conditions.samples) if self._conditions else ()}
         if not self._alone:

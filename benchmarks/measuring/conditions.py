@@ -110,7 +110,7 @@ class Conditions:
 
 
 def noise(control_seconds: Sequence[float]) -> float | None:
-    """Return how far the control's slow calls are from its usual ones: p95 over median, less one.
+    """Return the distance of the control's slow calls from its usual ones: p95 over median, less one.
 
     None for fewer than 20 values, of which there is no p95.
     """

@@ -1,4 +1,4 @@
-"""What a measurement ran on: enough to repeat it and to tell unlike machines apart, nobody's name in it.
+"""The environment of a measurement: enough to repeat it and to tell machines apart, without personal names.
 
 `cpu` and `gpu` hold what never changes on a machine, so that two of them can be compared; what changes from
 minute to minute is in `state`.

@@ -71,13 +71,15 @@ def energy_joules() -> float | None:
 
 
 def slowed_by(throttle_reasons: int | None) -> list[str]:
-    """The driver's bits as reasons, those left out that mean no loss: idling, and clocks that someone set."""
+    """Return the driver's bits as reasons, without those that mean no loss: idling,
+    and clocks that someone set.
+    """
     return [name for bit, name in _SLOWED_BY.items() if (throttle_reasons or 0) & bit]
 
 
 @contextmanager
 def _driver() -> Iterator[Any]:
-    """The driver's library, initialised; None without the package or without a driver."""
+    """Give the driver's library, initialised; None without the package or without a driver."""
     try:
         import pynvml  # type: ignore[import-not-found,unused-ignore]  # optional, and without types
     except ModuleNotFoundError:
@@ -95,7 +97,8 @@ def _driver() -> Iterator[Any]:
 
 
 def _handles(nvml: Any) -> list[Any]:
-    """The GPUs that this process may use: all, or those that `CUDA_VISIBLE_DEVICES` names, as Ray has it.
+    """Return the GPUs that this process may use: all, or those that `CUDA_VISIBLE_DEVICES` names,
+    as Ray has it.
 
     A number is taken for the driver's own, which is CUDA's where all GPUs are alike, and everywhere under
     `CUDA_DEVICE_ORDER=PCI_BUS_ID`.

@@ -42,7 +42,7 @@ _TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class ScoreDifference:
-    """How far scores in a batch lie from those of the same passages alone.
+    """The differences between scores in a batch and scores of the same passages alone.
 
     Attributes:
         passages: how many were compared.
@@ -106,7 +106,7 @@ def described_difference(reranker: Reranker, requests: Sequence[RerankRequest]) 
 
 
 def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
-    """Say how a reranker of this process treats passages, and queries, alone and in a batch.
+    """Compare a reranker's scores of passages, and of queries, alone and in a batch.
 
     Raises:
         InputError: the reranker or an option is wrong, it looks at the judgements, or it calls an endpoint.

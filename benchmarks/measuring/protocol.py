@@ -127,7 +127,7 @@ def collector_off() -> Iterator[None]:
 
 
 def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
-    """What the timing itself does, for the record.
+    """Return the record's entry on the timing itself.
 
     Median costs of reading the clock (the device is asked whether it is idle) and of one stage, the smallest
     step of the clock, and the garbage collector's state.
@@ -169,7 +169,7 @@ class PeakMemory:
         return peaks[0] if peaks else None
 
     def device_bytes(self) -> int | None:
-        """Summed over the GPUs; None where none was used."""
+        """Return the peak bytes summed over the GPUs; None where none was used."""
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return None

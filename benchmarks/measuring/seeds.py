@@ -1,4 +1,4 @@
-"""What is drawn in a call depends on the call alone, so that any run of it draws the same."""
+"""Seeds that depend on the call alone, so that every run of a call draws the same."""
 
 from __future__ import annotations
 

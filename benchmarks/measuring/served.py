@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """What was measured of requests that were ranked together; its fields are those of `QueryRow`."""
+    """The measurements of requests that were ranked together; the fields are those of `QueryRow`."""
 
     rankings: list[Ranking]
     repeat: int
@@ -107,7 +107,7 @@ def _one_by_one(
     timed: Timed,
     wait: Callable[[float], None],
 ) -> Iterator[Call]:
-    """A single server; `now` is its own time."""
+    """Yield the calls of a single server; `now` is its own time."""
     assert protocol.served is not None  # noqa: S101 - `Protocol` sees to it
     size, clients = protocol.batch_size, protocol.served.concurrency or 1
     is_closed = not arrivals
@@ -150,7 +150,7 @@ def _side_by_side(
     timed: Timed,
     wait: Callable[[float], None],
 ) -> Iterator[Call]:
-    """An endpoint, in real time; each thread has a connection and a clock of its own.
+    """Yield the calls of an endpoint, in real time; each thread has a connection and a clock of its own.
 
     A request's passages are read when it is sent, and answers are passed on as they come, so that memory does
     not grow with the queries.

@@ -1,4 +1,4 @@
-"""How much of a GPU a system uses: FLOPs counted and seconds measured, against the published peak."""
+"""A system's utilisation of a GPU: FLOPs counted and seconds measured, against the published peak."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cell_utilisation(cell: CellResult) -> dict[str, float]:
 
 
 def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
-    """A GPU's published dense peak by its driver's name for it; None where none is listed.
+    """Return a GPU's published dense peak by its driver's name for it; None where none is listed.
 
     A listed name has to be the last words of it: "NVIDIA L40S" is no "NVIDIA L4", and slices of a GPU, laptop
     chips and other variants have peaks of their own.

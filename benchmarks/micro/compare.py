@@ -29,7 +29,9 @@ def values(run: Mapping[str, Any]) -> Values:
 
 
 def lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """The two commits, a warning where machines differ, and one line for each value that both runs have."""
+    """Yield the two commits, a warning where machines differ,
+    and one line for each value that both runs have.
+    """
     commits = [str(run.get("commit_info", {}).get("id"))[:8] for run in (old, new)]
     machines = [
         (run["machine_info"]["node"], run["machine_info"].get("cpu", {}).get("brand_raw"))

@@ -1,4 +1,4 @@
-"""What benchmarks of models share."""
+"""Fixtures that benchmarks of models share."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ReferenceICR:
         return calibrated_scores(weights[:cut] - calibration[:cut], prompt.passages)
 
     def _weights(self, ids: list[int], rows: int, cache: Any) -> torch.Tensor:
-        """The mean attention of the last tokens to every token, summed over layers and heads."""
+        """Return the mean attention of the last tokens to every token, summed over layers and heads."""
         self._seen = []
         self._rows = rows
         self.model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)

@@ -1,4 +1,4 @@
-"""What the client of a chat endpoint costs beyond waiting, against an endpoint that takes 200 ms a call.
+"""Time of the chat client beyond waiting, against an endpoint that takes 200 ms a call.
 
 43 queries of 9 windows, as on DL19 with RankGPT's windows over 100 passages. What is promised is printed and
 kept in `extra_info`, prompts and parsing included:

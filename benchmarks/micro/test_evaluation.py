@@ -1,4 +1,4 @@
-"""What evaluating takes: 30 systems x 6,980 queries x depth 100 from their folder, all pairs tested.
+"""Time of evaluating 30 systems x 6,980 queries x depth 100 from their folder, all pairs tested.
 
     pytest benchmarks/micro/test_evaluation.py --benchmark-only
 
@@ -31,7 +31,9 @@ Qrels = dict[str, dict[str, int]]
 
 @pytest.fixture(scope="module", params=[698, 6980])
 def stored(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Qrels]:
-    """A result folder of runs that find the relevant passages more or less well, and the judgements."""
+    """Return a result folder of runs that find the relevant passages more or less well,
+    and the judgements.
+    """
     queries: int = request.param
     folder = tmp_path_factory.mktemp("evaluation")
     draw = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What the harness itself costs: an identity reranker over 6,980 queries x 100 candidates, and hot functions.
+"""Time of the harness itself: an identity reranker over 6,980 queries x 100 candidates, and hot functions.
 
     pytest benchmarks/micro/test_harness.py --benchmark-only --benchmark-save=NAME
 
@@ -48,7 +48,7 @@ rerankers: first-stage
 def experiment(
     request: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Experiment, dict[str, Any], Path]:
-    """The experiment, its file's values, and its folder, with the pool frozen in `out`."""
+    """Return the experiment, its file's values, and its folder, with the pool frozen in `out`."""
     folder = tmp_path_factory.mktemp("harness")
     with (folder / "hits.jsonl").open("w") as hits, (folder / "qrels.txt").open("w") as qrels:
         for q in range(request.param):

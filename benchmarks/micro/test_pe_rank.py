@@ -105,7 +105,7 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
 
 
 def large(small: PassageLLM) -> PassageLLM:
-    """A random model of Mistral-7B's shape, made where it is used, that reads `small`'s tokens."""
+    """Return a random model of Mistral-7B's shape, made where it is used, that reads `small`'s tokens."""
     from transformers import AutoModelForCausalLM, MistralConfig
 
     shape = MistralConfig(vocab_size=small.transformer.config.vocab_size, sliding_window=None)
@@ -116,7 +116,7 @@ def large(small: PassageLLM) -> PassageLLM:
 
 
 def variant(reranker: PERank, system: str, folder: Path) -> PERank:
-    """The reranker with one thing changed, on the same weights."""
+    """Return the reranker with one thing changed, on the same weights."""
     from rerankers.encoders.store import EmbeddingStore
 
     changed = copy.copy(reranker)
@@ -262,7 +262,8 @@ def test_the_tables(benchmark: Any, reranker: PERank, capsys: pytest.CaptureFixt
 
 
 def test_agreement_in_bfloat16(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """How often the fast way and plain steps agree where kernels round by shape, and what it does to nDCG@10.
+    """Count agreements of fast and greedy reference decoding where kernels round by shape,
+    and compare nDCG@10.
 
     The checkpoint that comes with the package, on the built-in collection: MiniLM's top 20, its own grades.
     """

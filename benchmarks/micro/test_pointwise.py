@@ -85,7 +85,7 @@ def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory, requests: lis
 
 @pytest.fixture(scope="module")
 def top(requests: list[RerankRequest]) -> list[RerankRequest]:
-    """The first candidates of each query."""
+    """Return the first candidates of each query."""
     return [RerankRequest(r.query_id, r.query, r.candidates[:TOP]) for r in requests]
 
 

@@ -29,7 +29,9 @@ WORDS = ["harbour", "lantern", "winter", "orchard", "ferry", "tunnel", "glacier"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal LM of SmolLM2-135M's shape, with the tokenizer of the golden files and its vocabulary."""
+    """Return a causal LM of SmolLM2-135M's shape,
+    with the tokenizer of the golden files and its vocabulary.
+    """
     import shutil
     from pathlib import Path
 

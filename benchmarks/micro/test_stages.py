@@ -1,4 +1,4 @@
-"""Where a query's time goes, stage by stage, with small real models: ten passages of MS MARCO's length.
+"""Time of a query, stage by stage, with small real models: ten passages of MS MARCO's length.
 
     pytest benchmarks/micro/test_stages.py --benchmark-only --benchmark-save=NAME
 

@@ -1,4 +1,4 @@
-"""What benchmarks of models rank, and a tokenizer for it.
+"""The texts that benchmarks of models rank, and a tokenizer for them.
 
 A candidates file, or random words as long as MS MARCO's passages.
 """
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def requests_of(queries: int, depth: int) -> list[RerankRequest]:
-    """The first queries of the file that `RERANKBENCH_BENCH_CANDIDATES` names (JSON lines with `query` and
+    """Return the first queries of the file that `RERANKBENCH_BENCH_CANDIDATES` names (JSON lines with `query`
+    and
     `hits`, as `rerankbench rerank` takes it), or made ones: queries of 6 words, passages of 36, give or take.
     """
     path = os.environ.get("RERANKBENCH_BENCH_CANDIDATES")

@@ -19,7 +19,7 @@ ROUNDS = 5
 
 
 def whole_model(kind: str, folder: str) -> Any:
-    """The model with all of its vocabulary."""
+    """Return the model with all of its vocabulary."""
     import transformers
 
     return getattr(transformers, kind).from_pretrained(folder).eval()

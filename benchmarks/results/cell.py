@@ -360,7 +360,7 @@ _SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines:
 
 
 def blocks_of(cell: Path) -> dict[str, bytes]:
-    """The lines of `ranking.trec` by query, committed or not."""
+    """Return the lines of `ranking.trec` by query, committed or not."""
     path = cell / RANKING
     try:
         return split_blocks(path.read_bytes() if path.exists() else b"")

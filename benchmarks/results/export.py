@@ -92,7 +92,7 @@ def _write_trec(results: Results, cells: list[CellResult], folder: Path, out: Pa
 
 
 def rows(results: Results, cell: CellResult) -> Iterator[Row]:
-    """A row for each query and repeat of a cell; for each query of an imported run, without times."""
+    """Yield a row for each query and repeat of a cell; for each query of an imported run, without times."""
     record = cell.record
     pool = results.pool(record.pool)
     values = Evaluator(pool.qrels, record.measures).evaluate(cell.rankings.orders())
@@ -130,7 +130,7 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
 
 
 def _factors(record: Record) -> Row:
-    """What was varied, and what holds for all rows of a cell."""
+    """Return the factors that vary, and the columns that hold for all rows of a cell."""
     counted = record.operations
     per_query = {} if counted is None else {"flops": counted.flops, "bytes": counted.bytes}
     return {
@@ -175,7 +175,9 @@ def _write_parquet(results: Results, cells: list[CellResult], path: Path) -> Pat
 
 
 def _one_type(values: list[Any]) -> list[Any]:
-    """A column's values in one type: numbers and texts as they are, what differs and structures as JSON."""
+    """Return a column's values in one type: numbers and texts as they are,
+    what differs and structures as JSON.
+    """
     types = {type(value) for value in values if value is not None}
     if types == {int, float}:
         return [None if value is None else float(value) for value in values]

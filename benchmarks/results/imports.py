@@ -169,7 +169,7 @@ def import_runs(
 
 
 def stored_pool(folder: Path, digest: str) -> Pool:
-    """A pool that a result folder holds already, to import runs beside our own.
+    """Return a pool that a result folder holds already, to import runs beside our own.
 
     Raises:
         InputError: there is none of that digest.

@@ -23,7 +23,9 @@ Hit = tuple[str, float, str]
 
 
 def candidate_line(program: Program, query_id: str, query: str, hits: Iterable[Hit]) -> str:
-    """A query with its hits, best first, as a program reads it; `benchmarks.candidates.file` reads both."""
+    """Return a query with its hits, best first, as a program reads it;
+    `benchmarks.candidates.file` reads both.
+    """
     if program == "rank-llm":
         candidates = [
             {"docid": doc_id, "score": score, "doc": {"text": text}} for doc_id, score, text in hits
@@ -39,7 +41,7 @@ def candidate_line(program: Program, query_id: str, query: str, hits: Iterable[H
 def write_ranked(
     program: Program, pool: Pool, rankings: Mapping[str, Iterable[tuple[str, float]]], path: Path
 ) -> Path:
-    """A cell's rankings with their texts, a `candidate_line` a query.
+    """Return a cell's rankings with their texts, a `candidate_line` a query.
 
     Raises:
         InputError: the pool was stored without its texts.
@@ -60,7 +62,8 @@ def write_ranked(
 
 
 def write_beir(pool: Pool, folder: Path) -> Path:
-    """A pool as `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`; only candidates are in the corpus.
+    """Return a pool as `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`;
+    only candidates are in the corpus.
 
     Raises:
         InputError: the pool was stored without its texts.

@@ -1,4 +1,4 @@
-"""How a record of an older schema becomes one of the present schema: one function a version.
+"""Migrations of records from older schemas to the present one: one function a version.
 
 Nothing is invented: what an older version did not note stays unknown.
 """
@@ -16,7 +16,9 @@ Raw = dict[str, Any]
 
 
 def migrate(raw: Raw) -> Raw:
-    """The values of `record.json` in the present schema; a version that is not known comes back as it is."""
+    """Return the values of `record.json` in the present schema;
+    a version that is not known comes back as it is.
+    """
     while raw["schema_version"] in _MIGRATIONS:
         raw = _MIGRATIONS[raw["schema_version"]](raw)
     return raw

@@ -1,4 +1,4 @@
-"""What a result folder says about one cell: frozen, versioned, raw.
+"""The record of one cell in a result folder: frozen, versioned, raw.
 
 A cell is one reranker on one candidate pool. Its record holds everything but the per-query values, which are
 `QueryRow` lines beside it. Measures, percentiles and tests are computed when a result is read, never stored.
@@ -50,7 +50,7 @@ class System(_Frozen):
 
 
 class Served(_Frozen):
-    """How requests arrive in mode `served`: see `benchmarks.measuring.served`.
+    """The arrival process of mode `served`: see `benchmarks.measuring.served`.
 
     Attributes:
         rate: requests a second that arrive on their own; None for clients that wait for their answers.
@@ -78,7 +78,7 @@ class Served(_Frozen):
 
 
 class Protocol(_Frozen):
-    """How time was measured.
+    """The measuring protocol of a session.
 
     Attributes:
         mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as
@@ -105,7 +105,8 @@ class Protocol(_Frozen):
     served: Served | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What of it defines a result. What version 2 added counts where it is used only, so that cells
+        """Return the settings that define a result. What version 2 added counts where it is used only, so
+        that cells
         which were finished before stay finished.
         """
         added = {"threads", "interleave", "served"}
@@ -123,7 +124,7 @@ class Protocol(_Frozen):
 
 
 class Executor(_Frozen):
-    """Where a session ran, and beside what; its threads are in `Session.environment`.
+    """The place of a session, and the work beside it; its threads are in `Session.environment`.
 
     Attributes:
         name: of the executor.
@@ -173,7 +174,7 @@ class Session(_Frozen):
 
 
 class Operations(_Frozen):
-    """What ranking some queries takes on any hardware, counted in a pass of its own that is not timed.
+    """The work of ranking some queries on any hardware, counted in a separate pass that is not timed.
 
     Attributes:
         queries: how many were ranked; 0 for an endpoint, whose operations nobody sees.
@@ -205,7 +206,7 @@ class Record(_Frozen):
     protocol: Protocol
     sessions: tuple[Session, ...] = ()
     is_imported: bool = False
-    """Whether the rankings are another's run: nothing was measured, and there are no query rows."""
+    """Return whether the rankings were imported: nothing was measured, and there are no query rows."""
     operations: Operations | None = None
     """None where nobody asked for them (`count_operations` in the experiment file)."""
     seal: dict[str, str] | None = None
@@ -247,7 +248,7 @@ class QueryRow(_Frozen):
 
 
 def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
-    """Return how many requests were answered a second while there were any, over sessions and repeats.
+    """Return the requests answered per second of busy time, over sessions and repeats.
 
     None where nothing was served.
     """

@@ -34,7 +34,7 @@ def seal(cell: Path) -> dict[str, str]:
 
 
 def broken_files(cell: Path, sealed: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each file of a cell that does not match its seal, by name."""
+    """Return the damage of each file of a cell that does not match its seal, by name."""
     wrong = {}
     for name, digest in sealed.items():
         try:

@@ -48,7 +48,7 @@ class CellResult:
     rankings: StoredRankings
 
     def unstable_queries(self) -> list[str]:
-        """Queries whose ranking differs between repeats."""
+        """Return queries whose ranking differs between repeats."""
         seen: dict[str, set[str]] = {}
         for row in self.rows:
             seen.setdefault(row.query_id, set()).add(row.ranking)
@@ -71,7 +71,8 @@ class Results:
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
 
     def pool(self, digest: str) -> Pool:
-        """The candidate pool of that digest, read once; of "", which cells name that got none, an empty one.
+        """Return the candidate pool of that digest, read once; of "", which cells name that got none,
+        an empty one.
 
         Raises:
             StoreError: it is missing or damaged.
@@ -121,7 +122,8 @@ def read_results(folder: Path | str) -> Results:
 
 @contextmanager
 def trusted(folders: Sequence[Path]) -> Iterator[None]:
-    """What only changed or damaged files can cause while results are read and shown becomes one line.
+    """Turn errors that only changed or damaged files can cause, while results are read and shown,
+    into one line.
 
     Records hold values that no schema describes, such as the environment and what a reranker says of itself.
 
@@ -209,7 +211,7 @@ def changed_inputs(folder: Path, inputs: Mapping[str, str]) -> list[str]:
 
 
 def read_about(folder: Path) -> About | None:
-    """What a result folder says about itself; None where it says nothing.
+    """Return a result folder's description of itself; None where it has none.
 
     Raises:
         StoreError: it is damaged.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def phrasings() -> list[str]:
-    """Requests, each with one slot."""
+    """Return requests, each with one slot."""
     text = Path(__file__).with_name("alignment_prompts.txt").read_text(encoding="utf-8")
     return [line.replace("{passage}", PLACEHOLDER) for line in text.splitlines() if line]
 

@@ -41,8 +41,8 @@ _RETRIEVED_AT_ONCE = 8192  # queries between two calls of the first stage, whose
 
 
 class DrawnList(NamedTuple):
-    """Candidates of a query: as the teacher reads them, in the first stage's order, and as the list shows
-    them."""
+    """Candidates of a query: as the teacher reads them, in the first stage's order,
+    and as the list shows them."""
 
     request: RerankRequest
     shown: list[str]  # doc ids
@@ -193,7 +193,9 @@ def _drawn(
 def draw(
     settings: Distillation, hits: Sequence[tuple[str, float]], grades: Mapping[str, int], query_id: str
 ) -> list[tuple[str, float]]:
-    """The list made of a query's hits, in the order in which it is shown; the same for equal arguments."""
+    """Return the list made of a query's hits, in the order in which it is shown;
+    the same for equal arguments.
+    """
     spec = settings.candidates
     generator = random.Random(f"{settings.seed}:{query_id}")  # noqa: S311 - sampling, not secrets
     hits = hits[: spec.depth]

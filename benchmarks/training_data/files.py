@@ -19,7 +19,7 @@ _Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def find_settings(name: str) -> Path:
-    """The file of that path, or the ready one of that name.
+    """Return the file of that path, or the ready one of that name.
 
     Raises:
         InputError: there is neither.
@@ -28,7 +28,9 @@ def find_settings(name: str) -> Path:
 
 
 def base_of(path: Path) -> Path:
-    """Where a settings file's relative paths start: its folder, or the working folder for a ready one."""
+    """Return the folder that a settings file's relative paths start from: its own,
+    or the working folder for a ready one.
+    """
     return Path.cwd() if path.resolve().parent == READY else folder_of(path)
 
 

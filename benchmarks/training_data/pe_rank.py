@@ -80,7 +80,7 @@ def load_settings(
 
 
 def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
-    """A folder's name for each encoder: its model's, with the options that tell it from the others."""
+    """Return a folder's name for each encoder: its model's, with the options that tell it from the others."""
     models = [slug(encoder.model.rstrip("/").rpartition("/")[2]) for encoder in encoders]
     options = [encoder.model_dump() for encoder in encoders]
     names = []

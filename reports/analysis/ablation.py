@@ -38,7 +38,9 @@ class Series:
     setting: str
     points: tuple[Point, ...]
     column: str
-    """What the pool has that other series' pools have not, as a column's heading; "" where they agree."""
+    """The settings in which the series' candidate set differs from others, as a column's heading;
+    "" where they agree.
+    """
 
     @property
     def label(self) -> str:
@@ -94,7 +96,9 @@ def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str,
 
 
 def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[list[Series], str]:
-    """The series of one factor, and what their pools share; a system without the setting is at `default`."""
+    """Return the series of one factor, and what their pools share;
+    a system without the setting is at `default`.
+    """
     fixed_settings: dict[str, dict[str, Point]] = {}
     pools: dict[str, list[str]] = {}
     for settings, point in observed:

@@ -17,7 +17,7 @@ ALPHA = 0.05  # of each test alone
 
 
 def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentence], list[Sentence]]:
-    """A sentence for every reranker that several folders measured, the first folder against the last.
+    """Return a sentence for every reranker that several folders measured, the first folder against the last.
 
     Args:
         systems: of one group, in the order of their folders.

@@ -1,4 +1,4 @@
-"""What must be said beside a table before its rows are compared."""
+"""Caveats that stand beside a table before its rows are compared."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def where_measured(system: SystemResult) -> list[str]:
 
 
 def excluded(pool: Pool) -> list[str]:
-    """Return how many passages a rule of the dataset took out of the candidate set, if any rule did."""
+    """Return the number of passages that a dataset's rule took out of the candidate set, if any rule did."""
     counts = pool.first_stage.get("excluded")
     if not isinstance(counts, Mapping):
         return []

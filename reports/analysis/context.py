@@ -68,7 +68,7 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
 
 
 def _title(cells: Sequence[CellResult]) -> str:
-    """The experiments' names; what was imported beside them came without one."""
+    """Return the experiments' names; what was imported beside them came without one."""
     measured = dict.fromkeys(cell.record.experiment for cell in cells if not cell.record.is_imported)
     return " and ".join(measured) or "Imported runs"
 
@@ -202,7 +202,9 @@ def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, .
 
 
 def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], wanted: str | None) -> str | None:
-    """The wanted system if the group has it, else the first stage, else the first system with values."""
+    """Return the wanted system if the group has it, else the first stage,
+    else the first system with values.
+    """
     preferred = [label for label in values if wanted in names(label, labelled[label])]
     unchanged = [label for label in values if labelled[label][0][1].record.system.reranker == "first-stage"]
     return next(iter([*preferred, *unchanged, *values]), None)

@@ -21,7 +21,7 @@ MARGIN = 0.01
 
 
 def findings(group: Group) -> tuple[Sentence, ...]:
-    """What the numbers of one group say, most important first; empty without judgements."""
+    """Return the findings of one group as sentences, most important first; none without judgements."""
     measure = group.headline
     ranked = [
         system for system in group.systems if system.role != "control" and measure in system.quality.estimates
@@ -63,7 +63,7 @@ def _best(group: Group, best: SystemResult) -> Sentence:
 
 
 def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResult]) -> list[Sentence]:
-    """What speed costs: the fastest system that is not significantly worse than the best one.
+    """Return the price of speed: the fastest system that is not significantly worse than the best one.
 
     Without such a system, the best of those that are at least a tenth faster.
     """

@@ -1,4 +1,4 @@
-"""What a first stage is called: in full in titles, in short where that is enough to tell it from others."""
+"""Names of first stages: in full in titles, in short where that is enough to tell them apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNNAMED = frozenset({"first-stage", "first stage"})
 
 
 def describe(described: Mapping[str, Any]) -> str:
-    """A first stage in a few words: its kind, and the parameters that the field writes beside it."""
+    """Return a first stage in a few words: its kind, and the parameters that the field writes beside it."""
     kind = str(described.get("kind", "first stage"))
     if kind in ("run", "pyterrier"):  # another's, known by its name alone
         kind = str(described.get("name", kind))
@@ -24,7 +24,7 @@ def describe(described: Mapping[str, Any]) -> str:
 
 
 def in_short(description: str) -> str:
-    """A description without its parameters."""
+    """Return a description without its parameters."""
     return description.partition(" (")[0]
 
 
@@ -41,5 +41,5 @@ def shortened(descriptions: Iterable[str]) -> dict[str, str]:
 
 
 def _model(reference: str) -> str:
-    """A model's own name: without an owner, a folder, an index, or a version."""
+    """Return a model's own name: without an owner, a folder, an index, or a version."""
     return reference.rpartition("/")[2].removeprefix("pypi:").partition("==")[0]

@@ -1,4 +1,4 @@
-"""Where results come from: machine, libraries, configuration, and the command that makes them again."""
+"""The provenance of results: machine, libraries, configuration, and the command that makes them again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _device(described: Mapping[str, Any], *details: str) -> str:
 
 
 def experiment(folder: Results) -> Experiment:
-    """Return how the cells of a folder came about."""
+    """Return the provenance of a folder's cells."""
     path = folder.folder / "experiment.json"
     about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     sessions = [session for cell in folder.cells for session in cell.record.sessions]

@@ -68,7 +68,7 @@ def figures() -> tuple[Figure, ...]:
 
 
 def dataset_of(name: str) -> str:
-    """Return what the figures call a dataset."""
+    """Return a dataset's name in the published figures."""
     return _aliases().get(name.lower(), name)
 
 

@@ -54,7 +54,7 @@ class UnfitRankingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """What the rankings of one system are worth.
+    """The quality of one system's rankings.
 
     Attributes:
         replicates: each measure for each judged query, by replicate; empty without judgements.

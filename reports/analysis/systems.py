@@ -34,14 +34,15 @@ SEED = "seed"
 
 
 def role(reranker: str) -> Role:
-    """What part a registered reranker plays in a comparison."""
+    """Return the role of a registered reranker in a comparison."""
     if reranker in CONTROLS:
         return "control"
     return "first_stage" if reranker == "first-stage" else "reranker"
 
 
 def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
-    """The cells of a group by label, replicates together, in the order in which the first of each came.
+    """Return the cells of a group by label, replicates together,
+    in the order in which the first of each came.
 
     Replicates have different seeds; a system that was measured twice with one seed stays two systems.
     """
@@ -70,7 +71,8 @@ def _seed(one: Keyed) -> tuple[str, int]:
 
 
 def name_of(family: Sequence[Keyed]) -> str:
-    """The experiment's name for a system; of replicates, what comes before the seed in all their names.
+    """Return the experiment's name for a system; of replicates,
+    what comes before the seed in all their names.
 
     A first stage that has no name is called what it is.
     """
@@ -88,7 +90,7 @@ def name_of(family: Sequence[Keyed]) -> str:
 
 
 def names(label: str, family: Sequence[Keyed]) -> list[str]:
-    """All that a system answers to: its label, the experiment's name for it, and that of each cell."""
+    """Return all names of a system: its label, the experiment's name for it, and that of each cell."""
     cells = [cell.record.system.label for _, cell in family]
     return list(dict.fromkeys([label, name_of(family), *cells]))
 

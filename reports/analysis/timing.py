@@ -230,7 +230,7 @@ def query_seconds(rows: Sequence[QueryRow]) -> ByQuery:
 
 
 def about_noise(systems: Sequence[SystemResult]) -> str:
-    """Return how quiet the machine was, by the identity control; "" where none ran."""
+    """Return a sentence on the machine's noise, by the identity control; "" where none ran."""
     noises = {system.label: system.timing.noise for system in systems if system.timing.noise is not None}
     if not noises:
         return ""

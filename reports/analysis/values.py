@@ -79,7 +79,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageOperations:
-    """What one stage takes on any hardware, means per query; and how much of the GPU's peak it reached.
+    """The work of one stage on any hardware, means per query; and its share of the GPU's peak.
 
     Attributes:
         flops: a multiplication and an addition are two.
@@ -95,7 +95,7 @@ class StageOperations:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the rerankers that a fusion or a cascade asks; shares are of the whole's time."""
+    """A component of a fusion or a cascade; shares are of the whole's time."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -103,7 +103,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How well a system ranks; all mappings are empty where nothing is judged.
+    """The quality of a system's rankings; all mappings are empty where nothing is judged.
 
     Attributes:
         estimates: by measure, the mean over the judged queries with its interval.
@@ -128,7 +128,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where a system's time goes.
+    """The latency of a system, by stage.
 
     Attributes:
         latency: None where nothing was measured.
@@ -149,7 +149,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a query takes apart from time.
+    """The work of a system per query: tokens, calls, memory, energy and dollars.
 
     Attributes:
         counts: by name, means per query: windows, calls, tokens, dollars, joules, FLOPs, bytes.
@@ -168,7 +168,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a system's results come from.
+    """The provenance of a system's results.
 
     Attributes:
         options: as the experiment gives them; of replicates, without the seed.
@@ -263,13 +263,13 @@ class Group:
         return machines.pop() if len(machines) == 1 else ""
 
     def system(self, label: str) -> SystemResult:
-        """The system of that label."""
+        """Return the system of that label."""
         return next(system for system in self.systems if system.label == label)
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """How one folder came about, for the appendix."""
+    """The provenance of one folder, for the appendix."""
 
     folder: str
     name: str

@@ -1,4 +1,4 @@
-"""What a number that is varied does: depth, window, step, and whatever option takes several numbers."""
+"""Curves over a numeric factor: depth, window, step, or any option that takes several numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def quality_curve(factor: Factor, look: Look) -> Spec | None:
-    """The headline measure against the levels of a numeric factor, a line for each system and pool."""
+    """Return the headline measure against the levels of a numeric factor, a line for each system and pool."""
     measure = factor.series[0].points[0].group.headline
     values = [
         {**_named(factor, point, name), "y": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -1,4 +1,4 @@
-"""Where names go beside points, so that they neither overlap nor leave the plot."""
+"""Places names beside points, so that they neither overlap nor leave the plot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POINT = 5.0  # pixels, radius
 
 
 def shortened(label: str, limit: int = 32) -> str:
-    """A label that fits beside a point."""
+    """Return a label that fits beside a point."""
     return label if len(label) <= limit else label[: limit - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""How latency is distributed: one row per system, so that thirty systems stay readable."""
+"""The chart of latency distributions: one row per system, so that thirty systems stay readable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What changes between the page, a phone and a paper: room, sizes and colours. And what all charts share."""
+"""Themes of charts for the page, a phone and a paper: room, sizes and colours;
+and the parts of all charts.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,9 @@ _EXACT = ",.6~r"  # six digits: without a precision, d3 rounds to that of the ti
 
 
 def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
-    """A whole specification: layers over the same values, which are drawn from six digits as from all."""
+    """Return a whole specification: layers over the same values,
+    which are drawn from six digits as from all.
+    """
     return {
         "$schema": SCHEMA,
         "description": description,
@@ -130,14 +134,16 @@ def named_rows(labels: Sequence[str], look: Look) -> dict[str, str]:
 
 
 def _broken(label: str, room: int) -> tuple[str, ...]:
-    """The label, broken where its halves differ least if it has more letters than one line has room for."""
+    """Return the label, broken where its halves differ least if it has more
+    letters than one line has room for.
+    """
     places = [found.end() for found in re.finditer(r"\s|-", label.strip())] if len(label) > room else []
     halves = [(label[:place].rstrip(), label[place:]) for place in places]
     return min(halves, key=lambda pair: max(map(len, pair)), default=(label,))
 
 
 def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
-    """A vertical axis with one row per system, in the order given; a name that is too long is cut."""
+    """Return a vertical axis with one row per system, in the order given; a name that is too long is cut."""
     axis = {
         "domain": False,
         "ticks": False,
@@ -153,7 +159,9 @@ def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
 
 
 def level_axis(title: str, levels: Sequence[float]) -> Spec:
-    """A horizontal axis for numbers that were varied, with a tick at each of them and no room wasted."""
+    """Return a horizontal axis for numbers that were varied,
+    with a tick at each of them and no room wasted.
+    """
     return {
         "field": "x",
         "type": "quantitative",
@@ -164,7 +172,7 @@ def level_axis(title: str, levels: Sequence[float]) -> Spec:
 
 
 def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
-    """A vertical axis for a measure, cut to `domain` or to the values."""
+    """Return a vertical axis for a measure, cut to `domain` or to the values."""
     scale: Spec = {"zero": False} if domain is None else {"zero": False, "nice": False, "domain": [*domain]}
     return {
         "field": "y",
@@ -176,7 +184,9 @@ def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
 
 
 def log_axis(field: str, title: str, values: Sequence[float]) -> Spec:
-    """A log axis around positive values, with ticks at 1, 2 and 5 or, over many decades, at 1 alone."""
+    """Return a log axis around positive values, with ticks at 1, 2 and 5 or, over many decades,
+    at 1 alone.
+    """
     low, high = min(values) / 1.8, max(values) * 1.8
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)

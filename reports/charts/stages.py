@@ -1,4 +1,4 @@
-"""Where the time goes: one bar per system, one part per stage."""
+"""The chart of stages: one bar per system, one part per stage."""
 
 from __future__ import annotations
 

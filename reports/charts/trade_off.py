@@ -59,7 +59,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
 
 
 def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
-    """The systems that no other beats in both the measure and p50, fastest first."""
+    """Return the systems that no other beats in both the measure and p50, fastest first."""
     front = pareto_points([(_p50(system), system.quality.estimates[measure].value) for system in systems])
     by_point = {
         (_p50(system), system.quality.estimates[measure].value): system for system in reversed(systems)
@@ -68,7 +68,7 @@ def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
 
 
 def pareto_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, gain) points that no other beats in both, cheapest first."""
+    """Return the (cost, gain) points that no other beats in both, cheapest first."""
     front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or gain > front[-1][1]:
@@ -100,7 +100,7 @@ def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
 
 
 def level_line(values: list[Spec], look: Look) -> list[Spec]:
-    """The first stage's value as a line across, named at its left end."""
+    """Return the first stage's value as a line across, named at its left end."""
     y = {"y": {"field": "y", "type": "quantitative"}}
     line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
     name = {"type": "text", "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
@@ -113,7 +113,7 @@ def level_line(values: list[Spec], look: Look) -> list[Spec]:
 
 
 def front_line(x: Spec, y: Spec, look: Look) -> Spec:
-    """Steps along the points that have `front`."""
+    """Return steps along the points that have `front`."""
     return {
         "transform": [{"filter": "datum.front"}],
         "mark": {

@@ -1,4 +1,4 @@
-"""What the query explorer of the page shows, one group at a time, packed small.
+"""The data of the page's query explorer, one group at a time, packed small.
 
 Columns, not rows: one list a system, so that like stands beside like when gzip comes over it. A ranking is
 written as first-stage ranks, one character each, so that how far a passage moved is a subtraction in the
@@ -39,7 +39,7 @@ UNIT = 1e-4  # values are whole numbers of these
 
 
 def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """The explorer's data by group key, JSON values only; the groups share a page's budgets evenly."""
+    """Return the explorer's data by group key, JSON values only; the groups share a page's budgets evenly."""
     positions = sum(len(_done(group)) * len(group.pool.queries) for group in groups)
     ranks = next((count for count in RANKS if count * positions <= POSITIONS), RANKS[-1])
     share = max(1, len(groups))
@@ -118,7 +118,7 @@ def pack(value: object) -> str:
 
 
 def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
-    """Return how far the systems lie apart on a query."""
+    """Return the distance between the best and the worst system on a query."""
     found = [by_query[query_id] for by_query in values if query_id in by_query]
     return max(found) - min(found) if found else 0.0
 

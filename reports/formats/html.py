@@ -140,7 +140,7 @@ def _charts(group: Group) -> dict[str, Drawn]:
 
 
 def _drawn(draw: Callable[[Any, Look], Spec | None], shown: object) -> Drawn:
-    """A chart twice, for wide and for narrow columns; None where there is nothing to draw."""
+    """Return a chart twice, for wide and for narrow columns; None where there is nothing to draw."""
     return {"wide": draw(shown, PAGE), "narrow": draw(shown, PHONE)}
 
 
@@ -184,7 +184,7 @@ def _source(name: str) -> str:
 
 
 def _safe_script(source: str) -> str:
-    """A script that cannot end its own element early; the hash covers exactly this text."""
+    """Return a script that cannot end its own element early; the hash covers exactly this text."""
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -140,7 +140,9 @@ def _render(one: Table) -> str:
 
 
 class _Column:
-    """How a column of cells is aligned: on the decimal point where there are numbers, else to the left."""
+    """Return the alignment of a column of cells: on the decimal point where there are numbers,
+    else to the left.
+    """
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         texts = [cell.text for cell in cells if cell.value is not None]
@@ -157,7 +159,9 @@ class _Column:
         self.kind = f"S[table-format={{{sign}{self.whole}.{self.decimals}{after}}}]" if numbers else "l"
 
     def cell(self, cell: Cell) -> str:
-        """A number as siunitx reads it, a word in braces; what is underlined padded to the same width."""
+        """Return a number as siunitx reads it, a word in braces;
+        what is underlined padded to the same width.
+        """
         change = _spread(cell) + _CHANGE[cell.change]
         if cell.value is None:
             return f"{{{escape(cell.text)}{change}}}"
@@ -180,7 +184,7 @@ def _spread(cell: Cell) -> str:
 
 
 def _number(text: str) -> str:
-    """A printed number without what is there for the eye."""
+    """Return a printed number without what is there for the eye."""
     return re.sub(f"{_PERCENT}|,", "", text).replace("\u2212", "-")
 
 
@@ -203,7 +207,7 @@ def _row(row: Row, columns: Sequence[_Column], names: Mapping[str, str]) -> str:
 
 
 def _stacked(title: str) -> str:
-    """A heading in lines of up to `_LINE` characters where its words and slashes let it break."""
+    """Return a heading in lines of up to `_LINE` characters where its words and slashes let it break."""
     lines = [""]
     for part in re.findall(r"[^\s/]+/?\s*|/\s*", title):
         if lines[-1] and len(lines[-1] + part.rstrip()) > _LINE:

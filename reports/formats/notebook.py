@@ -23,15 +23,15 @@ __all__ = ["OpenResults", "open_results", "tables"]
 
 
 class OpenResults(Context):
-    """What pages and papers are made of, showing its headline tables."""
+    """A report that a notebook displays with its headline tables."""
 
     def _repr_html_(self) -> str:
-        """Return how a notebook shows results: the headline table of each group."""
+        """Return the results as a notebook displays them: the headline table of each group."""
         return as_html(tables(self, "headline"))
 
 
 def open_results(*folders: Path | str, baseline: str | None = None) -> OpenResults:
-    """Result folders, ready to be looked at; several are compared.
+    """Return result folders, ready to be looked at; several are compared.
 
     Raises:
         InputError: a folder has no results, or no system carries the label `baseline`.

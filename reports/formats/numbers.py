@@ -8,12 +8,12 @@ MINUS = "\u2212"
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A fixed number of decimals: 0.5058."""
+    """Return a fixed number of decimals: 0.5058."""
     return _typographic(f"{value:.{decimals}f}")
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """A difference with its sign: +0.065; zero has none."""
+    """Return a difference with its sign: +0.065; zero has none."""
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0.0 else _typographic(text)
 
@@ -35,7 +35,7 @@ def dollars(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """A mean count: whole numbers without decimals, others with one; thousands grouped."""
+    """Return a mean count: whole numbers without decimals, others with one; thousands grouped."""
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"
 
 
@@ -45,12 +45,12 @@ def p_value(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent: 12 %; below one, with a decimal."""
+    """Return a share in per cent: 12 %; below one, with a decimal."""
     return f"{100 * share:.0f}\u202f%" if share >= 0.01 or share == 0 else f"{100 * share:.1f}\u202f%"
 
 
 def times(factor: float) -> str:
-    """A speed-up: 4.4, 12, 1,204."""
+    """Return a speed-up: 4.4, 12, 1,204."""
     return f"{factor:,.1f}" if factor < 10 else f"{factor:,.0f}"
 
 

@@ -20,7 +20,7 @@ Change = Literal["", "better", "worse"]
 ABSENT = "–"
 Line = dict[str, str | int | float]
 CHANGES = {"": "", "better": " ▲", "worse": " ▼"}
-"""How plain text says that a value is significantly above or below the baseline's."""
+"""The marks of plain text for values significantly above or below the baseline's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Table:
 
     @property
     def legend(self) -> tuple[str, ...]:
-        """What marks, intervals, tests and columns mean."""
+        """The notes that explain marks, intervals, tests and columns."""
         marks = {cell.mark for row in self.rows for cell in row.cells}
         names = {head.name for head in self.columns}
         marked = "Best bold, second underlined" if "second" in marks else "Best bold"
@@ -162,11 +162,13 @@ class Table:
         )
 
     def _repr_html_(self) -> str:
-        """Return how a notebook shows the table."""
+        """Return the table as a notebook displays it."""
         return as_html([self])
 
     def lines(self) -> list[Line]:
-        """A mapping a row, by column name: full precision, an interval and p-values beside each measure."""
+        """Return a mapping a row, by column name: full precision,
+        an interval and p-values beside each measure.
+        """
         return [self._line(row) for row in self.rows]
 
     def _line(self, row: Row) -> Line:
@@ -196,7 +198,7 @@ class Table:
         return line
 
     def to_frame(self) -> DataFrame:
-        """The table as a pandas DataFrame: the columns of its CSV, every text as it is.
+        """Return the table as a pandas DataFrame: the columns of its CSV, every text as it is.
 
         Raises:
             InputError: pandas is not installed.
@@ -256,7 +258,8 @@ def _html_cell(cell: Cell) -> str:
 def marked(
     cells: Sequence[Cell], competing: Sequence[bool], better: Literal["higher", "lower"]
 ) -> list[Cell]:
-    """A column's cells with the best and the second marked by what is printed, so that equal numbers are
+    """Return a column's cells with the best and the second marked by what is printed, so that equal numbers
+    are
     marked alike. Nothing is best alone, and nothing is second of two."""
     values = {
         cell.text: cell.value
@@ -277,5 +280,5 @@ def marked(
 
 
 def lettered(notices: Sequence[str | None]) -> dict[str, str]:
-    """A footnote's letter by its text, in order of appearance."""
+    """Return a footnote's letter by its text, in order of appearance."""
     return {text: chr(ord("a") + place) for place, text in enumerate(dict.fromkeys(filter(None, notices)))}

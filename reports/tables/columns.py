@@ -45,7 +45,7 @@ class Column:
 
 
 def column(name: str, group: Group) -> Column:
-    """The column of that name, for a group's systems.
+    """Return the column of that name, for a group's systems.
 
     Raises:
         UnknownNameError: there is no such column.
@@ -175,7 +175,7 @@ OPERATIONS = {  # heading over the stages, unit, divisor, meaning
     "utilisation": ("Utilisation of the GPU", "", 1.0, "share of the GPU's published peak"),
 }
 FAMILIES = ("stage", "share", *OPERATIONS)
-"""What stands before the colon in the name of a stage's column."""
+"""The prefix, before the colon, in the name of a stage's column."""
 
 
 def _latency_columns() -> Iterator[Column]:

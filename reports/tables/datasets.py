@@ -80,7 +80,9 @@ def _where(groups: list[Group]) -> str:
 
 
 def _titles(groups: list[Group]) -> list[str]:
-    """Return what sets each group apart from the others of its dataset: first stage, depth, or nothing."""
+    """Return the settings that tell each group from the others of its dataset: first stage, depth,
+    or none.
+    """
     short = first_stages.shortened(group.first_stage for group in groups)
     parts = [(short[group.first_stage], f"top {group.depth}") for group in groups]
     differ = [len({part[place] for part in parts}) > 1 for place in (0, 1)]

@@ -80,7 +80,7 @@ def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> 
 
 
 def about(group: Group) -> dict[str, str | int]:
-    """Return what the rows of a group share."""
+    """Return the settings that the rows of a group share."""
     return {
         "dataset": group.dataset,
         "first_stage": group.first_stage,
@@ -97,7 +97,9 @@ def tests_against(baselines: Collection[str]) -> str:
 
 
 def change_of(comparison: Comparison | None) -> Change:
-    """Return how a system's value compares with the baseline's; "" where the test is not significant."""
+    """Return the mark of a value significantly above or below the baseline's;
+    "" where the test is not significant.
+    """
     if comparison is None or not comparison.significant:
         return ""
     return "better" if comparison.difference > 0 else "worse"

@@ -62,7 +62,9 @@ def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
 
 
 def different_setting(figure: Figure, system: SystemResult) -> list[str]:
-    """Return what sets a system apart from a figure of its model; nothing if it may be judged by it."""
+    """Return the settings in which a system differs from a published figure of its model;
+    none if they agree.
+    """
     if figure.needs and system.reranker == "imported":
         return ["an imported run does not tell its own"]
     found = []

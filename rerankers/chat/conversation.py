@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 End = Literal["done", "known", "cut_off", "refused"]
-"""Why an answer ends: the model ended its turn; `ChatCall.known` ended it; `max_new_tokens` was reached; the
-endpoint withheld it."""
+"""Why an answer ends: the model ended its turn; `ChatCall.known` ended it;
+`max_new_tokens` was reached; the endpoint withheld it."""
 
 
 class Message(TypedDict):
@@ -74,7 +74,7 @@ class ChatCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What the model wrote, why it stopped, and how many tokens that took, thoughts not counted."""
+    """The model's text, its finish reason, and its number of tokens, thoughts not counted."""
 
     text: str
     end: End = "done"

@@ -1,4 +1,4 @@
-"""What all rerankers with a chat model share: one talk a query, driven by a backend."""
+"""The base of rerankers with a chat model: one conversation a query, driven by a backend."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ChatReranker(Reranker):
         self._chat.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """The backend as used."""
+        """Return the backend as used."""
         return self._chat.describe()
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class ChatReranker(Reranker):
 
 
 def _missing_key(options: Mapping[str, Any]) -> str | None:
-    """The variable of the key that OpenAI itself needs; other endpoints may need none."""
+    """Return the variable of the key that OpenAI itself needs; other endpoints may need none."""
     has_address = options["base_url"] or os.environ.get("OPENAI_BASE_URL")
     is_ready = has_address or options["recording"] or os.environ.get("OPENAI_API_KEY")
     return None if is_ready else "OPENAI_API_KEY"

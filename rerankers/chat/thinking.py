@@ -13,7 +13,7 @@ _LAST_TOKENS = 16  # decoded to find a closing tag, which takes fewer
 
 
 def after_thoughts(text: str) -> str:
-    """Return what follows the thoughts in a text; nothing while they go on."""
+    """Return the text behind the thoughts; an empty one while they go on."""
     begin, end = _USUAL_TAGS
     if end in text:
         return text.rpartition(end)[2].lstrip()

@@ -81,7 +81,7 @@ class Composite(Reranker):
             return self._rerankers[part].rerank(requests, clock)
 
     def describe_parts(self) -> list[dict[str, object]]:
-        """What each part really used."""
+        """Return the models and settings that each component really used, for the record."""
         return [
             {"reranker": name, **part.describe()}
             for name, part in zip(self._names, self._rerankers, strict=True)

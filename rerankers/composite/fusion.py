@@ -51,5 +51,5 @@ class Fusion(Composite):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """The constant, and what each part really used."""
+        """Return the constant, and what each part really used."""
         return {"k": self._k, "parts": self.describe_parts()}

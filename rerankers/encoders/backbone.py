@@ -89,7 +89,7 @@ def load_backbone(
 
 
 def _empty(files: ModelFiles, dtype: torch.dtype, attention: AttentionName) -> Any:
-    """The architecture that `config.json` names, without its weights."""
+    """Return the architecture that `config.json` names, without its weights."""
     from transformers import AutoConfig, AutoModel
 
     how = {"attn_implementation": attention} if attention != "auto" else {}

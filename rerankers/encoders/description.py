@@ -1,4 +1,4 @@
-"""What a record says of an encoder's modules, and what tells one set of weights from another."""
+"""The record's entry on an encoder's modules, and the digest of its weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OUR_NAMES = {"lasttoken": "last_token"}
 def describe_network(
     model: Any, files: ModelFiles, weights: Mapping[str, torch.Tensor] | None
 ) -> dict[str, object]:
-    """Return what the record says of the network and its weights.
+    """Return the record's entry on the network and its weights.
 
     Args:
         model: a `SentenceTransformer`.

@@ -133,7 +133,7 @@ class Encoder:
 
     @property
     def notice(self) -> str:
-        """What a table has to say of the prompts; empty if nothing."""
+        """Return the note on the prompts that a table has to show; empty if there is none."""
         if not self._unused_prompts or self.query_prefix or self.passage_prefix:
             return ""
         names = ", ".join(map(repr, self._unused_prompts))
@@ -242,7 +242,7 @@ class Encoder:
         return self.query_prefix if kind == "query" else self.passage_prefix
 
     def _dimension(self) -> int:
-        """What the last module states, else what it gives."""
+        """Return the dimension that the last module states, else the one that it gives."""
         stated = self._model.get_embedding_dimension()
         if stated is None:
             stated = self._model.encode_document(["a"], show_progress_bar=False).shape[1]

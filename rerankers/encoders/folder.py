@@ -1,4 +1,4 @@
-"""What the files of a sentence-transformers model say, read strictly before anything is loaded.
+"""Reads the files of a sentence-transformers model strictly, before anything is loaded.
 
 `modules.json` lists the modules that a text passes, each with a folder: the transformer, its pooling, and
 what follows (Dense, LayerNorm, Normalize). sentence-transformers guesses where a file is absent or says
@@ -44,7 +44,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFolder:
-    """What a model's files say.
+    """The settings in the files of a sentence-transformers model.
 
     Attributes:
         modules: what a text passes, in order, a Router's modules included; empty without `modules.json`.
@@ -100,7 +100,7 @@ def read_folder(files: ModelFiles) -> EncoderFolder:
 
 
 def chosen_similarity(files: ModelFiles, folder: EncoderFolder, chosen: str) -> Literal["cosine", "dot"]:
-    """Return how vectors are compared: as chosen, else (`auto`) as the files say, else by cosine.
+    """Return the similarity of vectors: the chosen one, else (`auto`) the files', else cosine.
 
     Raises:
         ModelError: the files name a similarity that is not computed here.
@@ -143,7 +143,7 @@ def _modules(files: ModelFiles) -> list[Module]:
 
 
 def _routes(files: ModelFiles, path: str) -> list[Module]:
-    """The modules of a Router, whose folders lie inside its own."""
+    """Return the modules of a Router, whose folders lie inside its own."""
     settings = read_json(files, _joined(path, "router_config.json"))  # or, in older files, config.json
     types = (settings or read_json(files, _joined(path, "config.json"))).get("types")
     if not isinstance(types, dict) or not all(isinstance(kind, str) for kind in types.values()):
@@ -195,7 +195,7 @@ def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Pa
 
 
 def _similarity(files: ModelFiles) -> str | None:
-    """The stated similarity, after a check of the prompts beside it."""
+    """Return the stated similarity, after a check of the prompts beside it."""
     config = read_json(files, SETTINGS)
     family = config.get("model_type", _FAMILY)
     if family != _FAMILY:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 POOLING = "mean"
-"""How the authors pool tokens (section 4 of the paper), for folders that do not say."""
+"""The authors' pooling of tokens (section 4 of the paper), for folders that do not say."""
 
 
 @dataclass(slots=True)

@@ -125,7 +125,7 @@ def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
 def _loaded(
     files: ModelFiles, folder: EncoderFolder, pooling: str | None, how: dict[str, Any]
 ) -> SentenceTransformer:
-    """The model as sentence-transformers loads it, or its transformer alone with a pooling."""
+    """Return the model as sentence-transformers loads it, or its transformer alone with a pooling."""
     if folder.pooling_gap is None:
         model = SentenceTransformer(files.location, revision=files.revision, device="cpu", model_kwargs=how)
         if not any(isinstance(module, Pooling) for module in model.modules()):
@@ -143,7 +143,7 @@ def _loaded(
 
 
 def _pooled(files: ModelFiles, model: SentenceTransformer, pooling: str | None) -> SentenceTransformer:
-    """The model with a pooling, if its last module gives vectors of tokens."""
+    """Return the model with a pooling, if its last module gives vectors of tokens."""
     last: Any = model[len(model) - 1]
     if not (
         len(model) == 1 and isinstance(last, Transformer) and last.module_output_name != "sentence_embedding"

@@ -1,4 +1,4 @@
-"""Where passage embeddings come from: the encoder, or a store that it fills."""
+"""Provides passage embeddings: from the encoder, or from a store that it fills."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
 
 
 class PassageEncoder(Protocol):
-    """What makes vectors of passages, such as `rerankers.encoders.encoder.Encoder`."""
+    """A maker of passage vectors, such as `rerankers.encoders.encoder.Encoder`."""
 
     device: torch.device
 

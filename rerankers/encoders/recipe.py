@@ -1,4 +1,4 @@
-"""How an embedding model's authors say it is used, where its own files do not: presets. Data, not code.
+"""Presets: an embedding model's usage as its authors state it, where its own files do not. Data, not code.
 
 A hub id that `presets.toml` knows follows its authors' model card. Everything else is read from the model's
 own files (`rerankers.encoders.folder`).

@@ -10,14 +10,14 @@ import torch
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device, from pinned memory without waiting; on a CPU the tensor itself."""
+    """Return a copy on the device, from pinned memory without waiting; on a CPU the tensor itself."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def read_back(tensor: torch.Tensor) -> list[int]:
-    """The values of a small integer tensor, flattened, once the device has computed them."""
+    """Return the values of a small integer tensor, flattened, once the device has computed them."""
     if tensor.device.type == "cuda":
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)

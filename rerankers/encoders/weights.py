@@ -21,7 +21,7 @@ _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_file(files: ModelFiles, name: str) -> Path | None:
-    """One of a model's files, fetched from the hub if need be; None if it has no such file.
+    """Return one of a model's files, fetched from the hub if need be; None if it has no such file.
 
     Raises:
         ModelError: the hub has no model of that name, or cannot have one.
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names, which lie beside it.
+    """Return the files that an index names, which lie beside it.
 
     Raises:
         ModelError: it is no index, or names a file elsewhere.

@@ -21,7 +21,7 @@ _DEEPEST = 6
 
 
 class ErrorBody(NamedTuple):
-    """What an endpoint says went wrong: one line without secrets, and the code of its kind."""
+    """An endpoint's error: one line without secrets, and the code of its kind."""
 
     message: str
     code: str | None

@@ -1,4 +1,4 @@
-"""What to do when an endpoint fails: wait and ask again, or stop before failures are paid for.
+"""The handling of endpoint failures: wait and retry, or stop before failures are paid for.
 
 A failure that may pass (rate limit, overload, timeout, broken connection, half a response) is waited out: for
 as long as the endpoint asks with `Retry-After`, else exponentially longer each time. One that cannot pass (a
@@ -69,12 +69,12 @@ class StatusError(Exception):
 
 
 PASSING = (httpx2.HTTPError, StatusError, UnusableResponseError, ValueError, RecursionError)
-"""What a call may raise; `ValueError` is JSON cut short, `RecursionError` JSON nested beyond measure."""
+"""The exceptions of a call; `ValueError` is JSON cut short, `RecursionError` JSON nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What error messages say about an endpoint, and how often a call to it is tried again.
+    """The texts of error messages about an endpoint, and its number of retries.
 
     Attributes:
         name: host and model.
@@ -126,7 +126,7 @@ class Endpoint:
 
 
 def reason(error: Exception) -> str:
-    """Return what the endpoint says, or what broke the connection: one line without secrets."""
+    """Return the endpoint's error message, or the cause of a broken connection: one line without secrets."""
     return excerpt(error, LONGEST_MESSAGE) or type(error).__name__
 
 

@@ -122,7 +122,9 @@ class OpenAIChat(ChatBackend):
         self._client.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """Return what was asked, what the endpoint served and refused, and who counted the tokens."""
+        """Return the record's entry: settings of the requests, models served, refusals,
+        and who counted the tokens.
+        """
         is_sampled = "temperature" in self._options_refused
         notice = {"notice": "the endpoint refuses a temperature: its answers are drawn at random"}
         return {
@@ -254,7 +256,9 @@ class OpenAIChat(ChatBackend):
         return False
 
     def _joins_turns(self, message: str, messages: Sequence[Message]) -> bool:
-        """Whether the endpoint's model refused turns (Gemma 2, older Mistral), which are now joined."""
+        """Return whether the endpoint's model refused turns (Gemma 2, older Mistral),
+        which are now joined.
+        """
         roles = [turn["role"] for turn in messages]
         if "system" in roles and _NO_SYSTEM.search(message):
             self._options_refused.add(_SYSTEM_TURN)
@@ -323,7 +327,7 @@ class OpenAIChat(ChatBackend):
         return self._price.dollars(longest, 0, self._most_tokens(call))
 
     def _dollars(self, exchange: Exchange) -> float:
-        """Return what the call costs, or did when it was recorded; 0 where no price is known."""
+        """Return the dollars that a call costs, or cost when it was cached; 0 where no price is known."""
         counts = exchange.prompt_tokens, exchange.cached_tokens, exchange.generated_tokens
         return self._price.dollars(*counts) if self._price else 0.0
 

@@ -229,7 +229,7 @@ class PaidClient:
 
 
 def _until_the_last(seconds: Sequence[float], at_once: int) -> float:
-    """Return how long calls take if up to `at_once` of them run side by side, begun in order."""
+    """Return the seconds of calls of which up to `at_once` run side by side, begun in order."""
     ends: list[float] = []
     for duration in seconds:
         begins = heapq.heappop(ends) if len(ends) == at_once else 0.0

@@ -1,4 +1,4 @@
-"""What calls cost: a dated price list, and a budget that is never exceeded."""
+"""Prices of calls: a dated price list, and a budget that is never exceeded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Price(BaseModel):
 
 
 class RerankPrice(BaseModel):
-    """What a rerank endpoint charges: dollars per million tokens, dollars per thousand calls, or both."""
+    """The price of a rerank endpoint: dollars per million tokens, dollars per thousand calls, or both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,7 +65,7 @@ class RerankPrice(BaseModel):
 
 
 def find_price(model: str) -> Price | None:
-    """The listed price of a model or of a dated snapshot of it; None where none is listed."""
+    """Return the listed price of a model or of a dated snapshot of it; None where none is listed."""
     listed = tomllib.loads((Path(__file__).parent / "prices.toml").read_text(encoding="utf-8"))
     for name, price in listed["models"].items():
         if re.fullmatch(re.escape(name) + _SNAPSHOT, model):
@@ -143,7 +143,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Bill:
-    """What a call costs: at first the most it can, which stays where no answer says less."""
+    """The charge of one call: at first the most it can cost, which stays where no response says less."""
 
     dollars: float
     is_estimate: bool = True

@@ -71,7 +71,7 @@ def _shape_of(api: str) -> _Shape:
 
 
 def _missing_key(options: Mapping[str, Any]) -> str | None:
-    """The variable of the key that a vendor needs; a server of one's own may need none."""
+    """Return the variable of the key that a vendor needs; a server of one's own may need none."""
     key = _shape_of(options["api"]).key
     is_ready = options["base_url"] or options["recording"] or os.environ.get(key)
     return None if is_ready else key

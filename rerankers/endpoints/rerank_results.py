@@ -70,7 +70,7 @@ def _results(response: Any, path: str | None) -> list[Any]:
 
 
 def _seen(results: list[Any]) -> str:
-    """Say what the first result holds."""
+    """Describe the first result in an error message."""
     if not results or not isinstance(results[0], dict):
         return excerpt(results[0], 100) if results else "no results"
     fields = excerpt(", ".join(sorted(results[0])[:_MOST_FIELDS]), 200)
@@ -78,7 +78,7 @@ def _seen(results: list[Any]) -> str:
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
-    """Return what lies at a path of a decoded JSON value; None where there is nothing."""
+    """Return the value at a path of a decoded JSON value; None where there is none."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value

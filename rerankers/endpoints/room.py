@@ -21,7 +21,7 @@ _QUERY_BYTES_PER_TOKEN = 2  # fewer than in any usual text; a server refuses a p
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a server's model can read.
+    """The room in the context of a server's model.
 
     Attributes:
         context_tokens: in all.

@@ -27,7 +27,7 @@ _TAR_MARK = slice(257, 262)
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return what a file is that begins with these bytes and what to do; None if it may be text."""
+    """Return the kind of a file that begins with these bytes, and advice; None if it may be text."""
     for start, kind in _STARTS.items():
         if head.startswith(start):
             return kind

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
-"""What Python's decompressors raise at damaged input; bz2 raises an `OSError` without a number."""
+"""The exceptions of Python's decompressors at damaged input; bz2 raises an `OSError` without a number."""
 
 _DECOMPRESSORS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\x1f\x8b": ("a gzip file", lambda file: gzip.GzipFile(fileobj=file)),

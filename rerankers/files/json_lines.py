@@ -119,7 +119,7 @@ class Row:
         return null_key
 
     def text(self, key: str) -> str:
-        """A string that can be written as UTF-8."""
+        """Return a string that can be written as UTF-8."""
         value = self.get(key)
         if not isinstance(value, str):
             self.fail(f"{key!r} must be a string, not {type(value).__name__}")
@@ -130,7 +130,7 @@ class Row:
         return value
 
     def identifier(self, key: str) -> str:
-        """An id: a string without white space, as a TREC run needs it; a whole number is taken too."""
+        """Return an id: a string without white space, as a TREC run needs it; a whole number is taken too."""
         value = self.get(key)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -146,7 +146,7 @@ class Row:
         known[key] = value
 
     def number(self, key: str) -> float:
-        """A finite number."""
+        """Return a finite number."""
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.fail(f"{key!r} must be a number, not {type(value).__name__}")
@@ -166,13 +166,15 @@ def _damaged(path: Path, line: int, error: Exception) -> InputError:
 
 
 def _id(text: str) -> str | None:
-    """The id, or None if it is empty, or white space or a zero byte would tear it apart in a TREC run."""
+    """Return the id, or None if it is empty, or white space or a zero byte would
+    tear it apart in a TREC run.
+    """
     parts = text.split()
     return parts[0] if len(parts) == 1 and parts[0] == text and "\0" not in text else None
 
 
 def _cut(value: object) -> str:
-    """A value as a message of one line shows it."""
+    """Return a value as a message of one line shows it."""
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 

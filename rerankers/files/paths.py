@@ -27,7 +27,7 @@ def output_path(text: str) -> Path:
 
 
 def user_path(name: str | Path) -> Path:
-    """The path that a name means, whether or not anything is there.
+    """Return the path that a name means, whether or not anything is there.
 
     Raises:
         InputError: no file can have that name, or this user may not look there.
@@ -43,7 +43,7 @@ def user_path(name: str | Path) -> Path:
 
 
 def existing_path(text: str) -> Path | None:
-    """The file or folder that a text names, or None if it names none."""
+    """Return the file or folder that a text names, or None if it names none."""
     try:
         path = user_path(text)
     except InputError:

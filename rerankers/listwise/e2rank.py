@@ -206,7 +206,7 @@ class E2Rank(Reranker):
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, the prompt, windows, and where passage embeddings come from."""
+        """Return the model as loaded, the prompt, windows, and where passage embeddings come from."""
         return {
             **self._described,
             "mode": self._mode,

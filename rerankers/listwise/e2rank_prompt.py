@@ -28,7 +28,7 @@ PromptName = Literal["script", "readme"]
 """Which published text is used: the evaluation script's, or the one of the README's example."""
 
 END = "<|endoftext|>"
-"""What stands behind every passage, and behind a query that is read without passages."""
+"""The text behind every passage, and behind a query that is read without passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class PromptWriter:
         return common_prefix([self._ids(["a", "b"]), self._ids(["c", "d", "e"])])
 
     def describe(self) -> dict[str, object]:
-        """Return what the chat template made necessary."""
+        """Return the record's entry on adjustments to the chat template."""
         return self._template.describe()
 
     def _ids(self, texts: Sequence[str]) -> list[int]:

@@ -106,7 +106,7 @@ class First(Reranker):
         return [self._rank(request, clock) for request in requests]
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, and where the prompt is from."""
+        """Return the model as loaded, and where the prompt is from."""
         return {**self._described, **self._template.describe(), "prompt_source": self._prompt.source}
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
@@ -181,7 +181,7 @@ class First(Reranker):
             longest = max(1, longest * 9 // 10)
 
     def _text(self, messages: Sequence[Message]) -> str:
-        """The prompt as text, with the answer begun."""
+        """Return the prompt as text, with the answer begun."""
         return self._template.text(messages) + "["
 
     def _encode(self, text: str) -> list[int]:

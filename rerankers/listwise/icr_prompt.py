@@ -166,7 +166,7 @@ class ICRPromptWriter:
         return ICRPrompt(beginnings[0], endings, found)
 
     def _query_part(self, query: str) -> str:
-        """Return what follows the last separator; a query's braces stay as they are."""
+        """Return the text behind the last separator; a query's braces stay as they are."""
         values = {
             "instruction": self._instruction,
             "separator": self._family.separator,

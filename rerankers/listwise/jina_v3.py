@@ -134,7 +134,7 @@ class JinaV3(Reranker):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, the limits, and how texts are read."""
+        """Return the model as loaded, the limits, and how texts are read."""
         return {
             **self._described,
             "block_passages": self._limits.block_passages,
@@ -193,7 +193,7 @@ class JinaV3(Reranker):
             run.cost.usage.cached_tokens += cached
 
     def vectors(self, blocks: Sequence[Block]) -> list[torch.Tensor]:
-        """Return what is compared, of each block: (passages + 1, 512) float32, the query last."""
+        """Return the projected vectors of each block: (passages + 1, 512) float32, the query last."""
         return [self._projected(states) for states in self._llm_read(blocks).states]
 
     def _llm_read(self, blocks: Sequence[Block]) -> Read:

@@ -31,7 +31,7 @@ _SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where texts are cut and blocks end, in tokens and passages.
+    """The limits of texts and blocks, in tokens and passages.
 
     Attributes:
         query_tokens: longest query.

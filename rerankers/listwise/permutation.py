@@ -63,7 +63,8 @@ def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
 
 
 def is_known(text: str, count: int, places: int) -> bool:
-    """Whether whatever follows `text` leaves the first `places` of its `reference` ranking as they are.
+    """Return whether every continuation of `text` leaves the first `places` of its
+    `reference` ranking unchanged.
 
     A number at the very end of the text may still grow another digit, so it does not count yet.
     """
@@ -80,5 +81,5 @@ def _position(number: str) -> int:
 
 
 def _without_reasoning(text: str) -> str:
-    """What follows the last reasoning block; nothing if the answer ends inside one."""
+    """Return the text behind the last reasoning block; an empty one if the answer ends inside a block."""
     return text.rpartition("</think>")[2].partition("<think>")[0]

@@ -42,7 +42,7 @@ class ListwisePrompt:
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
-        """Return how an answer written as asked names a passage; group 1 is its number."""
+        """Return the pattern by which a well-formed answer names a passage; group 1 is its number."""
         return re.compile(self.id)
 
     def cleaned(self, text: str) -> str:
@@ -52,7 +52,7 @@ class ListwisePrompt:
     def messages(
         self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
     ) -> list[Message]:
-        """The conversation for a query and its passages, with ids from 1 or the labels given."""
+        """Return the conversation for a query and its passages, with ids from 1 or the labels given."""
         if self.repairs_text:
             query, *passages = map(self.cleaned, (query, *passages))
             query = _BRACKETED.sub(r"(\1)", query)
@@ -81,7 +81,7 @@ class ListwisePrompt:
 
 
 def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
-    """The prompt of that name."""
+    """Return the prompt of that name."""
     prompts = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
     return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
 

@@ -117,7 +117,7 @@ class RankGPT(ChatReranker):
             )
 
     def describe(self) -> dict[str, object]:
-        """The backend as used, and where the prompt is from."""
+        """Return the backend as used, and where the prompt is from."""
         return {**super().describe(), "prompt": self._prompt_name, "prompt_source": self._prompt.source}
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
@@ -184,7 +184,7 @@ class RankGPT(ChatReranker):
         return shown, {i for i, cut in enumerate(is_cut) if cut}
 
     def _fit(self, query: str, passages: Sequence[list[str]], limit: int) -> tuple[list[Message], int]:
-        """The prompt with passages as long as allowed, and how many words that is."""
+        """Return the prompt with passages as long as allowed, and how many words that is."""
         longest = self._passage_words
         if self._passage_tokens is not None:
             longest = max(1, *map(len, passages))

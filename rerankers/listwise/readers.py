@@ -1,4 +1,4 @@
-"""How published reasoning rerankers read the answers of their models: ReasonRank and Rank-K.
+"""The answer parsers of published reasoning rerankers: ReasonRank and Rank-K.
 
 Each reader turns any text into a permutation, as `rerankers.listwise.permutation.parse` does for RankGPT's
 answers. Where the published code stops with an exception, the answer is malformed here.

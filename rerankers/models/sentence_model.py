@@ -69,7 +69,7 @@ def load_sentence_model(
     options: SentenceModelOptions,
     may_lack: str | None = None,
 ) -> tuple[Any, dict[str, object]]:
-    """The model in evaluation mode, and what its record has to say of where it came from.
+    """Return the model in evaluation mode, and what its record has to say of where it came from.
 
     Args:
         make: `CrossEncoder` or a class like it.

@@ -21,7 +21,9 @@ Result = TypeVar("Result")
 
 
 def threads_for(device: torch.device, pieces: int) -> int:
-    """How many threads `pieces` pieces of work are worth: on a CPU as torch has, up to eight; else one."""
+    """Return the number of threads for `pieces` pieces of work: on a CPU as many as torch has,
+    up to eight; else one.
+    """
     import torch
 
     return max(1, min(pieces, torch.get_num_threads(), _MOST)) if device.type == "cpu" else 1

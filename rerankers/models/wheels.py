@@ -46,7 +46,7 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for."""
+        """Return the requirement that pip gets."""
         return f"{self.name}=={self.version}"
 
     @property
@@ -84,7 +84,7 @@ def parse_wheel(text: str) -> Wheel:
 
 
 def listed_wheel(text: str) -> dict[str, Any]:
-    """Return what `wheels.toml` says of a wheel, named as in `parse_wheel`; empty if it is not listed."""
+    """Return the entry of a wheel in `wheels.toml`, named as in `parse_wheel`; empty if it is not listed."""
     listed = tomllib.loads((Path(__file__).parent / "wheels.toml").read_text(encoding="utf-8"))
     entry: dict[str, Any] = listed.get(text.removeprefix("pypi:").partition("#")[0], {})
     return entry

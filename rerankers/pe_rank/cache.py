@@ -54,7 +54,7 @@ class _Layer(DynamicLayer):
             setattr(self, held, room)
 
     def _room(self, held: torch.Tensor | None, states: torch.Tensor, end: int) -> torch.Tensor:
-        """The buffer, or a larger one with the same content; a change of the batch starts afresh."""
+        """Return the buffer, or a larger one with the same content; a change of the batch starts afresh."""
         batch, heads, _, dimension = states.shape
         batch = self.total or batch
         if held is not None and held.shape[0] == batch and held.shape[2] >= end:

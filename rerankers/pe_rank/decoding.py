@@ -171,7 +171,9 @@ class WindowDecoder:
     def causal_mask(
         self, real: torch.Tensor | None, queries: int, start: int, end: int
     ) -> torch.Tensor | None:
-        """What the columns start..end-1 may look at, (rows or 1, 1, queries, end); None for a plain mask."""
+        """Return the attention mask of columns start..end-1, (rows or 1, 1, queries, end);
+        None for a plain one.
+        """
         if real is None and (queries == 1 or start == 0 or self.model.attention == "flash_attention_2"):
             return None
         device = self.model.device

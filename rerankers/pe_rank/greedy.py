@@ -62,7 +62,7 @@ def plain_order(
 
 
 def _run_prompt(model: PassageLLM, prompt: Prompt, projected: torch.Tensor):  # type: ignore[no-untyped-def]
-    """The last hidden state (dimension,) of the prompt, and the cache that holds it."""
+    """Return the last hidden state (dimension,) of the prompt, and the cache that holds it."""
     inputs = model.embed(torch.tensor([prompt.token_ids], device=model.device))
     inputs[0, list(prompt.slots)] = projected
     positions = torch.arange(len(prompt.token_ids), device=model.device)[None]

@@ -83,7 +83,7 @@ class PassageLLM:
             )
 
     def new_cache(self) -> WindowCache:
-        """An empty cache for this model."""
+        """Return an empty cache for this model."""
         return WindowCache(self.transformer.config.num_hidden_layers)
 
     @torch.inference_mode()

@@ -21,7 +21,7 @@ _MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")  # a kind comes from a file, so not
 
 
 def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn.Module:
-    """A projector with torch's own random weights.
+    """Return a projector with torch's own random weights.
 
     Raises:
         ModelError: nobody knows that kind, or `identity` has to change the dimension.
@@ -44,7 +44,7 @@ def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn
 
 
 def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -> nn.Module:
-    """A projector with trained weights, whose names may carry any prefix up to `projector.`.
+    """Return a projector with trained weights, whose names may carry any prefix up to `projector.`.
 
     Raises:
         ModelError: the kind is unknown, or a weight is missing, surplus, of the wrong shape, or not finite.
@@ -92,7 +92,8 @@ def untrained_projector(
     kind: str = "mlp2x_gelu",
     scale: float = 1.0,
 ) -> nn.Module:
-    """A random projector whose output is `scale` times as long as the language model's own token embeddings.
+    """Return a random projector whose output is `scale` times as long as the
+    language model's own token embeddings.
 
     The first layer has unit variance, so that unit vectors reach the GELU's curved part.
     """

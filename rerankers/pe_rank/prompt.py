@@ -55,7 +55,7 @@ class PromptTemplate:
                 raise InputError(f"the passage line {passage!r} of a prompt needs one {PLACEHOLDER}")
 
     def message(self, query: str, count: int, texts: Sequence[str] | None = None) -> str:
-        """The prompt's text for `count` passages, with the passages' texts if given."""
+        """Return the prompt's text for `count` passages, with the passages' texts if given."""
         query = _without_slots(query)
         passages = [
             self.passage.replace("{i}", str(i + 1))
@@ -102,7 +102,7 @@ class PromptWriter:
         self._control = ControlTokens(tokenizer, control_tokens)
 
     def write(self, query: str, count: int, texts: Sequence[str] | None = None) -> Prompt:
-        """The prompt for `count` passages, with the passages' texts if given.
+        """Return the prompt for `count` passages, with the passages' texts if given.
 
         Raises:
             ModelError: the tokenizer or its chat template lost a slot.
@@ -117,7 +117,7 @@ class PromptWriter:
         return replace(prompt, control_tokens=sum(counts))
 
     def write_messages(self, messages: Sequence[Mapping[str, str]], count: int) -> Prompt:
-        """A conversation with `count` slots in it, in the model's chat template.
+        """Return a conversation with `count` slots in it, in the model's chat template.
 
         It ends where the model is to answer, unless its last turn is the model's own.
 

@@ -69,7 +69,7 @@ class QueryBatch:
         return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
 
     def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
-        """The prompt without passages' text, written once for all windows of one size."""
+        """Return the prompt without passages' text, written once for all windows of one size."""
         key = self._owners[row], count
         if key not in self._prompts:
             self._prompts[key] = writer.write(self.requests[row].query, count)

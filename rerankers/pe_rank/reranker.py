@@ -189,7 +189,9 @@ class PERank(Reranker):
         }
 
     def _batches(self, requests: Sequence[RerankRequest]) -> Iterator[list[int]]:
-        """Requests with equal numbers of candidates, `batch_size` at a time; like lengths need no padding."""
+        """Yield requests with equal numbers of candidates, `batch_size` at a time;
+        like lengths need no padding.
+        """
         by_count: dict[int, list[int]] = {}
         for row in sorted(range(len(requests)), key=lambda row: len(requests[row].query)):
             by_count.setdefault(len(requests[row].candidates), []).append(row)
@@ -325,5 +327,5 @@ class PERank(Reranker):
 
 
 def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:
-    """The request with its candidates in another order."""
+    """Return the request with its candidates in another order."""
     return replace(request, candidates=tuple(request.candidates[i] for i in order))

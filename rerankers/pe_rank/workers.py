@@ -24,7 +24,7 @@ class Workers:
         self.decoders = [WindowDecoder(model)]
 
     def number(self, queries: int) -> int:
-        """Return how many threads `queries` queries are worth."""
+        """Return the number of threads to use for `queries` queries."""
         return threads_for(self._model.device, queries)
 
     def map(self, work: Callable[[Item, WindowDecoder], Result], items: Sequence[Item]) -> list[Result]:

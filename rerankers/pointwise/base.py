@@ -1,4 +1,4 @@
-"""What pointwise rerankers share: each passage is scored alone with its query, all pairs in few batches.
+"""The base of pointwise rerankers: each passage is scored alone with its query, all pairs in few batches.
 
 A method says how pairs become model input (`tokenize`, stage `prompt`) and how inputs become scores (`score`,
 stage `forward`); sorting is stage `order`. All pairs of all requests go through one `score` call, so a
@@ -56,7 +56,7 @@ class PointwiseReranker(Reranker, Generic[InputT]):
     scores_passages_alone = True
 
     control: ControlTokens | None = None
-    """How the tokenizer reads control tokens in data; None where there is no tokenizer."""
+    """The tokenizer's reading of control tokens in data; None where there is no tokenizer."""
 
     @abstractmethod
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:

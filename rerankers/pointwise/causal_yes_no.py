@@ -149,7 +149,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         return scores
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, the prompt template, the instruction and the limits."""
+        """Return the model as loaded, the prompt template, the instruction and the limits."""
         return {
             **self._described,
             **self._tokens.describe(),

@@ -186,7 +186,7 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
 
 
 def _plain(name: str) -> str:
-    """The name of a weight as PEFT writes it today: older versions kept the wrapper's."""
+    """Return the name of a weight as PEFT writes it today: older versions kept the wrapper's."""
     return name.replace(".modules_to_save.", ".").replace(".default.", ".")
 
 

@@ -156,7 +156,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return Tokenized(features, lengths, cut, read)
 
     def score(self, tokenized: Tokenized[Features]) -> list[float]:
-        """The logit, or the log-probability of `label`."""
+        """Return the logit, or the log-probability of `label`."""
         import torch
 
         scores = torch.zeros(len(tokenized.lengths), device=self.device)

@@ -134,7 +134,9 @@ class EmbeddingReranker(Reranker):
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """The encoder as loaded, and where passages' embeddings come from; a notice if it needs one."""
+        """Return the encoder as loaded, and where passages' embeddings come from;
+        a notice if it needs one.
+        """
         notice = {"notice": self._encoder.notice} if self._encoder.notice else {}
         return {**self._encoder.describe(), "embeddings": self._embeddings, "device": self.device, **notice}
 

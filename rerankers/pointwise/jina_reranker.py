@@ -37,7 +37,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 
 def renamed(files: ModelFiles) -> ModelFiles:
-    """The model's files in XLM-RoBERTa's own layout if they are a Jina reranker v2, else as they are.
+    """Return the model's files in XLM-RoBERTa's own layout if they are a Jina reranker v2, else as they are.
 
     Raises:
         ModelError: the files call for the same code but are not that architecture.

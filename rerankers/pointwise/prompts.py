@@ -142,7 +142,7 @@ PromptT = TypeVar("PromptT", bound=_Prompt)
 
 
 def prompt_named(kind: type[PromptT], name: str) -> PromptT:
-    """The wording of a method by its name.
+    """Return the wording of a method by its name.
 
     Raises:
         UnknownNameError: there is none.
@@ -219,7 +219,7 @@ class Framed:
         self.text = self._template.text([{"role": "user", "content": prompt.text}])
 
     def describe(self) -> dict[str, object]:
-        """Return how the chat template is used, where one is."""
+        """Return the record's entry on the chat template, where there is one."""
         return self._template.describe() if self._template else {}
 
 

@@ -134,7 +134,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         return scores
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, the wording, and the limits."""
+        """Return the model as loaded, the wording, and the limits."""
         return {
             **self._described,
             **self._frame.describe(),

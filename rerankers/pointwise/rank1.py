@@ -138,7 +138,7 @@ class Rank1(Reranker):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """The model as loaded, where the prompt is from, and the limits."""
+        """Return the model as loaded, where the prompt is from, and the limits."""
         return {
             **self._described,
             "prompt_source": self._template.source,

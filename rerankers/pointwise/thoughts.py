@@ -32,7 +32,7 @@ _SENTENCE_ENDS = ".!?"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the model says after its thoughts.
+    """The model's output after its thoughts.
 
     Attributes:
         score: logit of yes minus logit of no.

@@ -45,7 +45,7 @@ def prompt_tokens(
     max_prompt_tokens: int | None,
     variables: Mapping[str, Any],
 ) -> PromptTokens:
-    """Return what writes the prompts of a template.
+    """Return the prompt writer of a template.
 
     Args:
         prompt: the template.

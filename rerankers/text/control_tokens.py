@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers.chat.conversation import Message
 
 ControlTokenMode = Literal["text", "control"]
-"""How control tokens in queries and passages are read: as text, or as the published codes do."""
+"""The reading of control tokens in queries and passages: as text, or as the published codes do."""
 
 _ROUNDS = 8  # one suffices unless a space makes another control token of the rest
 _MARKER = re.compile(r"<\|.*\|>")
@@ -105,7 +105,9 @@ class ControlTokens:
         return backend
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
-        """Where the tokenizer finds control tokens: (start, end) of each, without the white space around."""
+        """Return the spans in which the tokenizer finds control tokens: (start, end),
+        without the white space around.
+        """
         if not self._tokenizer.is_fast:
             return [match.span() for match in self._occurs.finditer(text)]
         encoding = self._backend.encode(text, add_special_tokens=False)

@@ -19,20 +19,22 @@ _LABEL = re.compile(r"(?i:passage)\s+([A-Z])\b|\A\W*([A-Z])(?=\W*\Z|[.:)\]])")
 
 
 def cut_passages(request: RerankRequest, longest: int, usage: Usage) -> list[str]:
-    """The candidates' texts, cut after `longest` words; how many were is counted."""
+    """Return the candidates' texts, cut after `longest` words; how many were is counted."""
     words = [passage_words(candidate.text) for candidate in request.candidates]
     usage.passages_truncated = sum(len(each) > longest for each in words)
     return ["".join(each[:longest]) for each in words]
 
 
 def labelled(texts: Sequence[str]) -> str:
-    """The texts as `Passage A: ...`, with an empty line between them."""
+    """Return the texts as `Passage A: ...`, with an empty line between them."""
     shown = zip(string.ascii_uppercase, texts, strict=False)
     return "\n\n".join(f"Passage {label}: {text}" for label, text in shown)
 
 
 def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
-    """The position (0-based) that an answer names out of `count`; None, and a fault counted, without one."""
+    """Return the position (0-based) that an answer names out of `count`; None, and a fault counted,
+    without one.
+    """
     label = _LABEL.search(answer.text)
     position = string.ascii_uppercase.index(label[1] or label[2]) if label else None
     if position is not None and position < count:

@@ -1,4 +1,4 @@
-"""What of the language model learns: nothing, a LoRA adapter by PEFT, or all of it."""
+"""Selects the part of the language model that learns: none, a LoRA adapter by PEFT, or all of it."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class StepMerger:
 
 
 def _merged_forward(layer: Any) -> Any:
-    """A layer's forward pass with its merged weight."""
+    """Return a layer's forward pass with its merged weight."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = _MergedLinear.apply(  # type: ignore[no-untyped-call]

@@ -111,7 +111,7 @@ class Validation:
         return orders
 
     def _batches(self) -> list[list[int]]:
-        """Lists with as many passages as each other, and prompts about as long."""
+        """Return lists with as many passages as each other, and prompts about as long."""
         by_count: dict[int, list[int]] = {}
         for number in sorted(range(len(self)), key=lambda number: len(self._prompts[number].token_ids)):
             by_count.setdefault(len(self._rows[number]), []).append(number)

@@ -39,7 +39,7 @@ def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutLists:
-    """What held-out lists are measured against.
+    """The references that orders of held-out lists are measured against.
 
     Attributes:
         rankings: gold order of each list, positions from 0, best first.
@@ -66,7 +66,7 @@ class HeldOutLists:
 
     @property
     def judged(self) -> int:
-        """Return how many lists have judgements."""
+        """Count the lists that have judgements."""
         return sum(grades is not None for grades in self.grades)
 
     def measure(self, orders: Sequence[Sequence[int]]) -> dict[str, float]:

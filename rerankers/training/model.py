@@ -1,4 +1,4 @@
-"""What is trained: a language model and a projector that share one loss.
+"""The trainable PE-Rank model: a language model and a projector that share one loss.
 
 The encoder takes no part: it is frozen, and its vectors come with the batch. Ranking needs hidden states
 only, so the vocabulary's logits are computed in the alignment stage alone, for the answer's tokens alone.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is minimised.
+    """The losses of one forward pass of PE-Rank.
 
     Attributes:
         reduction: of ListMLE over the steps of a list; see `losses`.
@@ -84,7 +84,7 @@ class TrainableRanker(nn.Module):
         labels: torch.Tensor | None = None,
         candidates: torch.Tensor | None = None,
     ) -> dict[str, Any]:
-        """The loss of one batch, and its parts; or scores, where candidates are given.
+        """Return the loss of one batch, and its parts; or scores, where candidates are given.
 
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).

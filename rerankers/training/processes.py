@@ -1,4 +1,4 @@
-"""What a launcher was asked for, and how many processes it started."""
+"""Compares the processes that a launcher was asked for with those that it started."""
 
 from __future__ import annotations
 

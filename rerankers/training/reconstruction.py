@@ -1,4 +1,4 @@
-"""What a projector can rebuild: held-out passages told from their embeddings alone (arXiv 2406.14848, 3.4).
+"""Rebuilding of held-out passages from their embeddings alone, by the projector (arXiv 2406.14848, 3.4).
 
 The alignment stage minimises the cross-entropy of a passage's tokens given its embedding. How much the
 embedding tells of it is the difference to the same sequences with another passage's embedding, and without
@@ -32,7 +32,7 @@ MEASURES = {
     "rebuilt_words": "share of the passage's words written, given its own embedding",
     "rebuilt_words_other": "share of the passage's words written, given another passage's embedding",
 }
-"""What is measured, by name in the log of a training."""
+"""The measures of a reconstruction, by name in the log of a training."""
 
 _BATCH = 8
 _WORD = re.compile(r"\w+")
@@ -65,7 +65,7 @@ class Reconstruction:
 
     @torch.no_grad()
     def measure(self, model: TrainableRanker) -> dict[str, float]:
-        """Return what can be rebuilt; the model is left as it was.
+        """Measure how well passages are rebuilt from their embeddings; the model is left as it was.
 
         Returns:
             rebuilt_cross_entropy: nats a token of the passage, given its own embedding.
@@ -92,7 +92,7 @@ class Reconstruction:
         return measured
 
     def texts(self, model: TrainableRanker) -> list[str]:
-        """Return what the model writes greedily for each passage, given its own embedding."""
+        """Return the text that the model writes greedily for each passage, given its own embedding."""
         return [self._written(model, sequence) for sequence in self._own]
 
     def _cross_entropy(self, model: TrainableRanker, sequences: Sequence[Sequenced]) -> float:

@@ -46,7 +46,7 @@ def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> No
 
 
 def _stated(stage: Stage, settings: TrainingSettings) -> str:
-    """Return what `settings.json` says of a training: all that decides on what is learnt."""
+    """Return the settings in `settings.json` that decide what a training learns."""
     stated = settings.model_dump(exclude=_FREE)
     for name in ("max_seconds", "effective_batch"):
         stated["optimizer"].pop(name)
@@ -104,7 +104,7 @@ def last_state(folder: Path, say: Callable[[str], None]) -> str | None:
 
 
 def _damage(state: Path) -> str | None:
-    """What is wrong with a state; None if it is whole."""
+    """Return the damage of a saved state; None if it is whole."""
     try:
         digests = json.loads((state / _DIGESTS).read_text(encoding="utf-8"))
         changed = [name for name, told in digests.items() if digest(state / name) != told]

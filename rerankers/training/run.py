@@ -49,7 +49,7 @@ _SETUPS: dict[Stage, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a training came to.
+    """The outcome of a training.
 
     Attributes:
         step: at which it ended.

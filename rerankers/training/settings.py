@@ -304,7 +304,7 @@ class Settings(TrainingSettings):
 
 
 def _merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What is given, and behind it the defaults, section by section."""
+    """Return the given values over the defaults, section by section."""
     merged = {**defaults, **given}
     for key, value in defaults.items():
         if isinstance(value, dict) and isinstance(given.get(key), dict):

@@ -1,4 +1,4 @@
-"""What a training consists of before its first step, whatever is trained."""
+"""The parts of a training before its first step, for every kind of model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HeldOut(Protocol):
 
     @property
     def lists(self) -> HeldOutLists:
-        """What their orders are measured against."""
+        """Return the references that orders of the lists are measured against."""
 
     def orders(self, model: Any) -> list[list[int]]:
         """Return positions of each list's passages, best first; the model is left as it was."""
@@ -50,13 +50,13 @@ class CheckpointWriter(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """Return how the checkpoints are used."""
+        """Return the reranker and the options that load the checkpoints."""
 
     def models(self) -> list[BaseModel]:
         """Return the models that the checkpoints are made from."""
 
     def started_from(self) -> dict[str, Any] | None:
-        """Return how the checkpoint came about that the training starts from; None without one."""
+        """Return the provenance of the checkpoint that the training starts from; None without one."""
 
     def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
         """Write a checkpoint's files into an empty folder; `training` is how it came about."""

@@ -134,7 +134,7 @@ def find_start(name: str) -> Start:
 
 
 def started_from(start: Start) -> dict[str, Any]:
-    """Return how a checkpoint came about, for the manifest of one that starts from it."""
+    """Return a checkpoint's provenance, for the manifest of one that starts from it."""
     if start.manifest is not None:
         return start.manifest.training
     return {"model": start.files.name, "revision": start.files.revision or start.files.fingerprint}

@@ -152,7 +152,7 @@ class PERankTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss; its parts are summed on the device until the next line of the log."""
+        """Return the loss; its parts are summed on the device until the next line of the log."""
         outputs = model(**inputs)
         for name, part in outputs["parts"].items():
             self._sums[name] = part + self._sums[name] if name in self._sums else part

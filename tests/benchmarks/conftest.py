@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def write_candidates(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Writes candidates and qrels of `queries` queries x `depth` passages; returns the dataset's keys.
+    """Write candidates and qrels of `queries` queries x `depth` passages; returns the dataset's keys.
 
     Passage p of each query has grade p % 3, and the first stage ranks p = 0 first.
     """
@@ -38,7 +38,7 @@ def write_candidates(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def write_experiment(tmp_path: Path, write_candidates: Callable[..., dict[str, str]]) -> Callable[..., Path]:
-    """Writes an experiment file over such candidates; keywords replace its keys."""
+    """Write an experiment file over such candidates; keywords replace its keys."""
 
     def write(queries: int = 3, depth: int = 4, **changes: Any) -> Path:
         content = {

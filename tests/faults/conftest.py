@@ -104,7 +104,7 @@ class Broken:
 
     @staticmethod
     def value_of(valid: Any) -> st.SearchStrategy[Any]:
-        """A JSON value with one to three of its parts replaced, removed, renamed or repeated."""
+        """Return a JSON value with one to three of its parts replaced, removed, renamed or repeated."""
 
         @st.composite
         def mutated(draw: st.DrawFn) -> Any:

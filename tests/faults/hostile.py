@@ -71,7 +71,7 @@ class Hostile:
 
 
 def reply(body: Any, status: str = "200 OK", **headers: str) -> bytes:
-    """A whole response; a body that is not bytes is written as JSON."""
+    """Return a whole response; a body that is not bytes is written as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -79,14 +79,14 @@ def reply(body: Any, status: str = "200 OK", **headers: str) -> bytes:
 
 
 def completion(content: Any = "[2] > [1]", **fields: Any) -> dict[str, Any]:
-    """A chat completion; `fields` replace or add to its own."""
+    """Return a chat completion; `fields` replace or add to its own."""
     choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 100, "completion_tokens": 10}
     return {"model": "m", "choices": [choice], "usage": usage, **fields}
 
 
 def scores(passages: int) -> dict[str, Any]:
-    """A rerank response that prefers later passages."""
+    """Return a rerank response that prefers later passages."""
     return {"results": [{"index": i, "relevance_score": i / 10} for i in range(passages)]}
 
 
@@ -98,7 +98,7 @@ def drip(content: bytes, seconds: float = 0.05) -> Iterator[bytes]:
 
 
 def chunked(pieces: Iterator[bytes], *headers: str) -> Iterator[bytes]:
-    """A response without an announced length."""
+    """Yield a response without an announced length."""
     yield "\r\n".join(["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", *headers]).encode() + b"\r\n\r\n"
     for piece in pieces:
         yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
@@ -106,7 +106,7 @@ def chunked(pieces: Iterator[bytes], *headers: str) -> Iterator[bytes]:
 
 
 def flood(piece: bytes, megabytes: int = 400) -> Iterator[bytes]:
-    """The same again and again."""
+    """Yield the same bytes again and again."""
     for _ in range(megabytes * 2**20 // len(piece)):
         yield piece
 
@@ -117,7 +117,7 @@ def bomb() -> bytes:
 
 
 def spellings(key: str) -> list[str]:
-    """What of a key must be nowhere: any twelve characters of it."""
+    """Return the parts of a key that must be nowhere: any twelve characters of it."""
     return [key[start : start + 12] for start in range(len(key) - 11)]
 
 

@@ -49,7 +49,7 @@ def candidates(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path, tiny_llm: str) -> Path:
-    """A compact checkpoint with its language model inside, an adapter, and the encoder's own files."""
+    """Return a compact checkpoint with its language model inside, an adapter, and the encoder's own files."""
     made = folder / "checkpoint"
     shutil.copytree(tiny_llm, made / "llm")
     torch.manual_seed(0)

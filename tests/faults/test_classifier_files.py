@@ -33,7 +33,7 @@ def candidates(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(folder: Path, tiny_classifier: str) -> Path:
-    """A classifier in the layout of sentence-transformers."""
+    """Return a classifier in the layout of sentence-transformers."""
     from sentence_transformers import CrossEncoder
 
     made = folder / "classifier"
@@ -43,7 +43,7 @@ def classifier(folder: Path, tiny_classifier: str) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(folder: Path, tiny_llm: str) -> Path:
-    """A LoRA with a head on the tiny language model."""
+    """Return a LoRA with a head on the tiny language model."""
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForSequenceClassification
 

@@ -39,7 +39,7 @@ STABLE = ("query_id", "repeat", "ranking", "_id", "text")
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
-    """An undisturbed run of two systems, with two repeats."""
+    """Return an undisturbed run of two systems, with two repeats."""
     lines = [json.dumps({"query": {"text": f"query {q}", "qid": f"q{q}"}, "hits": HITS}) for q in range(2)]
     (folder / "hits.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (folder / "qrels.txt").write_text("q0 0 d1 1\nq1 0 d2 2\n")

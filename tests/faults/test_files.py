@@ -55,7 +55,7 @@ EXPERIMENT: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def files(folder: Path) -> Path:
-    """Valid files, one of which is then replaced."""
+    """Return valid files, one of which is then replaced."""
     (folder / "hits.jsonl").write_text(CANDIDATES)
     (folder / "qrels.txt").write_text(QRELS)
     (folder / "run.trec").write_text(RUN)

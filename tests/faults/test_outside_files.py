@@ -38,13 +38,13 @@ MANIFEST = {
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """A file that code from outside would make."""
+    """Return a file that code from outside would make."""
     return tmp_path / "it-ran"
 
 
 @pytest.fixture
 def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip looks in instead of the network, and a cache of its own."""
+    """Return a folder that pip looks in instead of the network, and a cache of its own."""
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheelhouse"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -178,7 +178,7 @@ def test_a_fingerprint_covers_every_byte_and_is_remembered(
 
 @pytest.fixture
 def model(tmp_path: Path, tiny_llm: str) -> Path:
-    """A language model with neighbours that it must not reach."""
+    """Return a language model with neighbours that it must not reach."""
     shutil.copytree(tiny_llm, tmp_path / "model")
     shutil.copytree(tiny_llm, tmp_path / "other")
     return tmp_path / "model"
@@ -349,7 +349,7 @@ def test_a_panic_of_a_tokenizer_is_one_line(model: Path, judge: Any) -> None:
 
 @pytest.fixture
 def hub_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The language model as org/name in the hub's cache; returns its snapshot."""
+    """Return the language model as org/name in the hub's cache; returns its snapshot."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(model.parent / "hub"))

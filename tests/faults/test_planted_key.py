@@ -41,7 +41,7 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
 
 
 def written(key: str) -> list[str]:
-    """The key as an endpoint may write it."""
+    """Return the key as an endpoint may write it."""
     return [
         *(
             key,

@@ -35,7 +35,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
-    """A finished run of two systems, and one other folder to merge with."""
+    """Return a finished run of two systems, and one other folder to merge with."""
     (folder / "hits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
     (folder / "qrels.txt").write_text("q0 0 d1 1\nq1 0 d2 2\n")
     for name, rerankers in (("whole", ["first-stage", "reverse"]), ("other", ["random"])):
@@ -76,7 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def damaged(whole: Path, member: str, content: bytes) -> Path:
-    """A copy of the folder with one file replaced."""
+    """Return a copy of the folder with one file replaced."""
     folder = whole.parent / "damaged"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole, folder)

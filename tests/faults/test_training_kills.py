@@ -43,7 +43,7 @@ class KilledError(BaseException):
 def settings(
     tiny_llm: str, tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Settings]:
-    """Settings of a training with dropout over eight lists of five passages."""
+    """Return settings of a training with dropout over eight lists of five passages."""
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
     draw = random.Random(3)
     lists = tmp_path / "lists.jsonl"

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, dict[str, Any]]) -> tuple[str, list[str]]:
-    """The page, and what should agree and does not."""
+    """Return the page, and what should agree and does not."""
     present = {name: answers for name, answers in theirs.items() if "skipped" not in answers}
     failures: list[str] = []
     versions = ", ".join(f"{name} {answers['version']}" for name, answers in present.items())
@@ -86,7 +86,7 @@ def compare(ours: dict[str, Any], theirs: dict[str, dict[str, Any]]) -> tuple[st
 
 
 def number(value: Any) -> str:
-    """A figure, or what was said instead of one."""
+    """Return a figure, or what was said instead of one."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

@@ -29,7 +29,7 @@ Answers = dict[str, Any]
 
 
 def _order(permute: Callable[[list[str], str], list[str]]) -> list[Any]:
-    """What a parser makes of each answer; the name of the exception where it stops."""
+    """Return a parser's order for each answer; the name of the exception where it stops."""
     orders: list[Any] = []
     for case in CASES["answers"]:
         try:

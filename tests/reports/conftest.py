@@ -46,7 +46,7 @@ class Folder:
         queries: Mapping[str, str] | None = None,
         first_stage: Mapping[str, Any] | None = None,
     ) -> Pool:
-        """A saved pool: passages d0, d1, ... per query, in first-stage order."""
+        """Return a saved pool: passages d0, d1, ... per query, in first-stage order."""
         pool = Pool.freeze(
             dataset=dataset,
             first_stage=first_stage or {"kind": "bm25", "k1": 0.9, "b": 0.4},
@@ -153,18 +153,18 @@ class Folder:
 
     @staticmethod
     def kept(request: RerankRequest) -> list[int]:
-        """The first stage's order."""
+        """Return the first stage's order."""
         return list(range(len(request.candidates)))
 
     @staticmethod
     def turned(request: RerankRequest) -> list[int]:
-        """The first stage's order, turned around."""
+        """Return the first stage's order, reversed."""
         return list(range(len(request.candidates)))[::-1]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """An empty result folder to write into."""
+    """Return an empty result folder to write into."""
     return Folder(tmp_path / "results")
 
 
@@ -197,7 +197,7 @@ def hostile(folder: Folder) -> Folder:
 
 @pytest.fixture(scope="session")
 def hostile_texts() -> dict[str, str]:
-    """The texts of `hostile`, by what they try."""
+    """Return the texts of `hostile`, by what they try."""
     return HOSTILE
 
 
@@ -208,7 +208,7 @@ def swept(folder: Folder) -> Folder:
 
 
 def swept_into(folder: Folder) -> Folder:
-    """What `swept` is, in any folder."""
+    """Return the results of `swept`, in any folder."""
     for dataset, depth in (("dl19", 20), ("dl19", 100), ("dl20", 100)):
         texts = {f"q{i}": [f"passage {n} of query {i}" for n in range(depth)] for i in range(8)}
         pool = folder.pool(texts, {query_id: {"d9": 2, "d3": 1, "d0": 0} for query_id in texts}, dataset)
@@ -247,7 +247,7 @@ def swept_into(folder: Folder) -> Folder:
 
 
 def _found_by(reach: int) -> Order:
-    """Finds the relevant passages d9 and d3 in the first `reach`, for each query a little differently."""
+    """Find the relevant passages d9 and d3 in the first `reach`, for each query a little differently."""
 
     def order(request: RerankRequest) -> list[int]:
         luck = int(request.candidates[0].query_id[1:]) % 4

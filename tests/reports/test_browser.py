@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The accessibility checker axe-core, fetched with npm."""
+    """Return the accessibility checker axe-core, fetched with npm."""
     folder = tmp_path_factory.mktemp("axe")
     npm = shutil.which("npm")
     if npm is None:
@@ -66,7 +66,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a file as a page; what the page logs, throws or requests fails the test when it ends."""
+    """Open a file as a page; what the page logs, throws or requests fails the test when it ends."""
     contexts: list[Any] = []
     trouble: list[str] = []
 
@@ -91,7 +91,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def example(folder: Folder) -> Path:
-    """A page with every section."""
+    """Return a page with every section."""
     texts = {f"q{i}": [f"passage {n} of query {i} " * 12 for n in range(5)] for i in range(6)}
     pool = folder.pool(texts, {query_id: {"d4": 2, "d0": 0} for query_id in texts})
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage")

@@ -26,7 +26,7 @@ LONG = "Query likelihood SmolLM2 with a prompt of its own"
 
 
 def drawn(specification: Spec | None) -> str:
-    """The picture as SVG."""
+    """Return the picture as SVG."""
     assert specification is not None
     svg: str = vl_convert.vegalite_to_svg(specification)
     return svg
@@ -34,7 +34,9 @@ def drawn(specification: Spec | None) -> str:
 
 @pytest.fixture
 def timed(folder: Folder) -> Group:
-    """A system that takes a ten-thousandth of another's time, and two whose names differ at the end."""
+    """Return a system that takes a ten-thousandth of another's time,
+    and two whose names differ at the end.
+    """
     pool = folder.pool({"q": ["x", "y"]}, {"q": {"d1": 1}})
     folder.cell(pool, "Quick", folder.kept, seconds=lambda _: 1e-4, stages={"order": 1e-4})
     for end in "ab":

@@ -39,7 +39,9 @@ def test_the_chosen_baseline_is_what_the_page_and_the_tables_test_against(
 
 
 def published_runs(folder: Path) -> Path:
-    """Runs of three datasets in one folder each, as others publish them: a reranker, and what it reranked."""
+    """Return runs of three datasets in one folder each, as others publish them: a reranker,
+    and what it reranked.
+    """
     for dataset in DATASETS:
         (folder / dataset).mkdir(parents=True)
         first, better, qrels = [], [], []

@@ -76,7 +76,7 @@ def rounded(text: str) -> str:
 
 
 def golden(name: str, text: str) -> str:
-    """The pinned text, which is this one when asked to be."""
+    """Return the pinned text, which is this one when asked to be."""
     path = GOLDEN / name
     if os.environ.get("RERANKBENCH_WRITE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tiny_causal(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Callable[[str], str]:
-    """Makes the folder of a random small language model of another kind, with the tiny LLM's tokenizer."""
+    """Make the folder of a random small language model of another kind, with the tiny LLM's tokenizer."""
     import torch
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -66,7 +66,7 @@ def tiny_causal(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Call
 
 @pytest.fixture(scope="session")
 def with_template(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Callable[[str], str]:
-    """Makes the tiny LLM's folder again with another chat template."""
+    """Make the tiny LLM's folder again with another chat template."""
     from transformers import AutoTokenizer
 
     def make(template: str) -> str:
@@ -82,7 +82,7 @@ def with_template(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Ca
 
 @pytest.fixture(scope="session")
 def tiny_multi_vector(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: str) -> str:
-    """The tiny encoder with a random projection of every token."""
+    """Return the tiny encoder with a random projection of every token."""
     import torch
     from sentence_transformers import MultiVectorEncoder
 
@@ -131,5 +131,5 @@ def rerank_server() -> Iterator[str]:
 def multi_vector_without_special_tokens(
     tmp_path: Path, tiny_multi_vector: str, without_special_tokens: Callable[[Path], str]
 ) -> str:
-    """The tiny multi-vector model with a tokenizer that adds no special token."""
+    """Return the tiny multi-vector model with a tokenizer that adds no special token."""
     return without_special_tokens(Path(shutil.copytree(tiny_multi_vector, tmp_path / "multi-vector")))

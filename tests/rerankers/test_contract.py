@@ -43,7 +43,7 @@ def options(
     rerank_server: str,
     golden: Any,
 ) -> dict[str, dict[str, Any]]:
-    """The smallest real configuration of each method; a new row needs one here."""
+    """Return the smallest real configuration of each method; a new row needs one here."""
     return {
         "first-stage": {},
         "reverse": {},
@@ -194,7 +194,7 @@ def control_ids_read(
 
 
 def models_of(reranker: Reranker) -> list[str]:
-    """The folders of a reranker's models."""
+    """Return the folders of a reranker's models."""
     described = reranker.describe()
     return [str(part["model"]) for part in (described, described.get("encoder")) if isinstance(part, dict)]
 

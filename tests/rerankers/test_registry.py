@@ -66,7 +66,7 @@ class Last(Reranker):
 
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, which holds a reranker of one's own in `own_last.py`."""
+    """Return the working folder, which holds a reranker of one's own in `own_last.py`."""
     monkeypatch.setattr("sys.path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own_last", raising=False)
     monkeypatch.chdir(tmp_path)

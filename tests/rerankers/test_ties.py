@@ -25,7 +25,7 @@ TEXTS = [f"Bees of hive {i} fly over {'a reef ' * (i % 7)}before frost {i * 37 %
 
 @pytest.fixture(scope="module")
 def loud(tiny_llm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The tiny LLM with an answer that it is sure of: logits near 20, and yes far above no."""
+    """Return the tiny LLM with an answer that it is sure of: logits near 20, and yes far above no."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = tmp_path_factory.mktemp("loud") / "model"

@@ -44,7 +44,7 @@ class Collector:
 
     @property
     def file(self) -> CandidatesFile:
-        """What was collected."""
+        """Return the rows collected so far."""
         hits = {query_id: list(hits.items()) for query_id, hits in self._hits.items()}
         return CandidatesFile(self._queries, self._passages, hits, self._local_texts)
 

@@ -1,4 +1,4 @@
-"""What programs call the same thing, the name that this project writes first."""
+"""The names that programs give to the same field, the one that this project writes first."""
 
 QUERY_ID = ("qid", "query_id", "query-id", "_id", "id")
 DOC_ID = ("docid", "docno", "doc_id", "pid", "id")

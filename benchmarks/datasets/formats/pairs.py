@@ -75,7 +75,9 @@ def table_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Whether a table's first line names its columns: a query id, a passage id and a query among them."""
+    """Return whether a table's first line names its columns: a query id,
+    a passage id and a query among them.
+    """
     names = {field.lower() for field in fields}
     return all(names & set(keys) for keys in (field_names.QUERY_ID, field_names.DOC_ID, _QUERY))
 

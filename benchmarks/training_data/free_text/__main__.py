@@ -169,7 +169,7 @@ def _table(
 
 
 def main() -> int:
-    """The command."""
+    """Return the command."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training_data.free_text", description=__doc__.split("\n")[0]
     )

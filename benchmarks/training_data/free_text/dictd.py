@@ -93,14 +93,14 @@ def jargon_passages(folder: Path) -> Iterator[Passage]:
 
 
 def element_passages(folder: Path) -> Iterator[Passage]:
-    """The chemical elements."""
+    """Yield the chemical elements."""
     for number, (head, article) in enumerate(read_entries(folder, "elements")):
         body = squeeze(re.sub(r"[{}]", "", article.partition("\n")[2]))
         yield from _articles(f"elements:{number}", head, [body], "substance")
 
 
 def acronym_passages(folder: Path) -> Iterator[Passage]:
-    """Computing acronyms: the meanings of one acronym together, where they are enough for a passage."""
+    """Yield computing acronyms: the meanings of one acronym together, where they are enough for a passage."""
     meanings: dict[str, list[str]] = {}
     for _, article in read_entries(folder, "vera"):
         head, _, body = article.partition("\n")
@@ -122,7 +122,7 @@ def _articles(passage_id: str, head: str, paragraphs: list[str], topic: str) -> 
 
 
 def _without_brackets(text: str) -> str:
-    """The text without anything in square brackets, however deep."""
+    """Return the text without anything in square brackets, however deep."""
     while (shorter := _INNERMOST_BRACKETS.sub(" ", text)) != text:
         text = shorter
     return text

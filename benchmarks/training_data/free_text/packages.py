@@ -55,7 +55,7 @@ class Apt:
         return DebianPackage(name, version, root)
 
     def descriptions(self) -> str:
-        """The English descriptions of all packages of the main lists, as stanzas."""
+        """Return the English descriptions of all packages of the main lists, as stanzas."""
         files = sorted((self._folder / "lists").glob("*_main_i18n_Translation-en*"))
         if not files:
             raise InputError("apt fetched no English descriptions; check that its mirrors have them")

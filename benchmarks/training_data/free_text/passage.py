@@ -36,12 +36,12 @@ class Passage:
 
 
 def chance(seed: int, *key: str) -> random.Random:
-    """A generator of its own for each key, so that one passage more or less changes no other."""
+    """Return a generator of its own for each key, so that one passage more or less changes no other."""
     return random.Random(f"{seed}:{':'.join(key)}")  # noqa: S311 - sampling, not secrets
 
 
 def squeeze(text: str) -> str:
-    """The text on one line with single spaces."""
+    """Return the text on one line with single spaces."""
     return " ".join(text.split())
 
 

@@ -22,7 +22,7 @@ _LEGEND = re.compile(r'^name\s*=\s*_\("([^"]+)"\).*?^legend\s*=\s*_\("([^"]+)"\)
 
 
 def description_passages(stanzas: str) -> Iterator[Passage]:
-    """What packages are for, from their descriptions; parts of packages are left out."""
+    """Yield passages on the purpose of packages, from their descriptions; parts of packages are left out."""
     seen: set[str] = set()
     for stanza in re.split(r"\n\n+", stanzas):
         fields = re.match(
@@ -39,7 +39,7 @@ def description_passages(stanzas: str) -> Iterator[Passage]:
 
 
 def manual_passages(source: str, folder: Path) -> Iterator[Passage]:
-    """The paragraphs of the HTML pages in a folder, each under its nearest heading."""
+    """Yield the paragraphs of the HTML pages in a folder, each under its nearest heading."""
     for page in sorted(folder.glob("*.html")):
         if "links" in page.stem:
             continue

@@ -52,7 +52,7 @@ def read_synsets(root: Path) -> dict[str, Synset]:
 
 
 def wordnet_passages(root: Path, seed: int) -> Iterator[Passage]:
-    """A passage for each synset that has enough to say."""
+    """Yield a passage for each synset that has enough to say."""
     synsets = read_synsets(root)
     for synset in synsets.values():
         generator = chance(seed, "wordnet", synset.key)
@@ -109,7 +109,7 @@ def _topic(synset: Synset) -> str:
 
 
 def _text(synset: Synset, synsets: dict[str, Synset], generator: Random) -> str | None:
-    """The gloss as a sentence, then further sentences until there is enough, and sometimes more."""
+    """Return the gloss as a sentence, then further sentences until there is enough, and sometimes more."""
     sentences = [_first_sentence(synset, generator)]
     more = [_sentence(example) for example in synset.examples[:2]] + _relations(synset, synsets, generator)
     wanted = SHORTEST_WORDS + generator.choice((0, 5, 15, 30, 50))
@@ -135,7 +135,9 @@ def _first_sentence(synset: Synset, generator: Random) -> str:
 
 
 def _relations(synset: Synset, synsets: dict[str, Synset], generator: Random) -> list[str]:
-    """What it belongs to, its kinds, its parts: one sentence each, the definition of its kind among them."""
+    """Return a sentence each on the kind, the members and the parts of a synset,
+    with its kind's definition.
+    """
     found = []
     head = synset.words[0]
     for key in _related(synset, "@", "@i")[:1]:

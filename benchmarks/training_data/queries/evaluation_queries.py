@@ -46,7 +46,7 @@ class ProtectedQueries:
         return self._index.find(text)
 
     def identity(self) -> dict[str, Any] | None:
-        """Return what defines them, for digests; None if there are none."""
+        """Return the definition of the evaluation queries, for digests; None if there are none."""
         if not self._texts:
             return None
         return {
@@ -60,8 +60,8 @@ class ProtectedQueries:
 def protected_queries(
     specs: Sequence[EvaluationQueries], training: DatasetSpec, dataset: Dataset, *, are_made: bool
 ) -> ProtectedQueries:
-    """Return the queries that training must not repeat: those that are named, and the dataset's own test
-    queries.
+    """Return the queries that training must not repeat: those that are named,
+    and the dataset's own test queries.
 
     The dataset's own are those that the split `test` of a folder judges, unless training asks for that
     split; and for queries made from passages, all that the dataset judges (or has, if it judges none).

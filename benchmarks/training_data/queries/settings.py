@@ -84,8 +84,8 @@ class ChatQuestions(ChatOptions):
 
 
 class Seq2SeqQuestions(_Strict):
-    """Questions that a doc2query-style sequence-to-sequence model writes (docTTTTTquery, Nogueira and Lin
-    2019).
+    """Questions that a doc2query-style sequence-to-sequence model writes (docTTTTTquery,
+    Nogueira and Lin 2019).
 
     Attributes:
         kind: `seq2seq`.
@@ -141,7 +141,7 @@ QuerySource = Annotated[
     Annotated[GivenQueries | Titles | ChatQuestions | Seq2SeqQuestions, Field(discriminator="kind")],
     BeforeValidator(_of_kind),
 ]
-"""Where training queries come from. A plain string stands for a kind without options."""
+"""The source of training queries. A plain string stands for a kind without options."""
 
 
 def defining_settings(source: MadeQuerySource) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What writes questions about passages: titles, a chat model, or a sequence-to-sequence model."""
+"""Query writers for passages: titles, a chat model, or a sequence-to-sequence model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class QuestionWriter(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """What was really used, for the record. JSON values."""
+        """Return the record's entry on the writer in use. JSON values."""
 
     def usage(self) -> Usage:
         """Return the calls, tokens and dollars of all questions so far."""

@@ -30,7 +30,7 @@ _TOP_DOWN = ("top-down", "top-down-reference")
 
 
 class WindowOptions(OptionGroup):
-    """How a long candidate list is ranked, a few passages a call.
+    """Options of the windows by which a long candidate list is ranked, a few passages a call.
 
     Attributes:
         window: passages in a call; 0 puts all candidates into one, as the policy `full` does.

@@ -23,7 +23,7 @@ _TOP = 10  # ranks that sorts settle, as in their papers
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """How the windows of a query are made.
+    """The window plan of a query.
 
     Attributes:
         options: policy, window and step.

@@ -66,7 +66,7 @@ def _groups(playing: list[int], survivors: int, size: int) -> list[Window]:
 
 
 def _survivors(groups: Sequence[Window]) -> Steps[list[list[int]]]:
-    """Return who goes on of each group; a group whose members all go on needs no call."""
+    """Return the winners of each group; a group whose members all go on needs no call."""
     contested = [group for group in groups if group.ranks < len(group.shown)]
     orders = iter((yield from ranked_side_by_side(contested)))
     return [

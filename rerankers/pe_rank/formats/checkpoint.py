@@ -51,7 +51,7 @@ UNTRAINED = "untrained: the projector is random, so the order carries no meaning
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where PE-Rank comes from, as the options name it; see `PERank`."""
+    """The source of a PE-Rank checkpoint, as the options name it; see `PERank`."""
 
     model: str
     revision: str | None
@@ -128,7 +128,7 @@ def _read(
 def _base_and_projector(
     files: ModelFiles, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
 ) -> Parts:
-    """A plain language model, with a projector file if one is named."""
+    """Return a plain language model, with a projector file if one is named."""
     if source.encoder is None and source.projector is None:
         raise InputError(f"{files.name!r} is a plain language model; name the option 'encoder' too")
     projector, identity, described = None, None, {}
@@ -156,7 +156,7 @@ def _base_and_projector(
 def _encoder(
     parts: Parts, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
 ) -> tuple[Encoder, list[str]]:
-    """The encoder to use, and what has to be said about it."""
+    """Return the encoder to use, and what has to be said about it."""
     trained = parts.encoder
     if trained is None:
         if source.encoder is None:
@@ -191,7 +191,7 @@ def _encoder(
 
 
 def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
-    """What the options ask for in place of the projector's own encoder."""
+    """Return the encoder that the options name in place of the projector's own."""
     name = source.encoder or trained.model
     own = _same_model(name, trained)
     pooling = trained.pooling if source.pooling == "auto" and own else source.pooling

@@ -1,4 +1,4 @@
-"""What a checkpoint is made of, whatever form it came in."""
+"""The parts of a checkpoint, the same for every published format."""
 
 from __future__ import annotations
 

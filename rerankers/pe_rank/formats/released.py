@@ -94,7 +94,7 @@ def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention
 def named_encoder(
     files: ModelFiles, stated: dict[str, Any], weights: dict[str, Any] | None
 ) -> EncoderIdentity | None:
-    """The encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id.
+    """Return the encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id.
 
     Raises:
         ModelError: it is to pool in a way that nothing here computes.

@@ -29,7 +29,7 @@ _ID = re.compile(r"[\w.-]+(/[\w.-]+){0,3}")  # what the hub takes as the name of
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a checkpoint is used.
+    """The reranker and the options that load a checkpoint.
 
     Attributes:
         title: what it is, such as `PE-Rank`.

@@ -112,7 +112,9 @@ class Keeper:
         return model_card(writer.usage, writer.models(), training, self._sources, scores, self._command)
 
     def _training(self, measures: dict[str, float]) -> dict[str, Any]:
-        """Return how the checkpoint came about: recipe, data, losses, score; and what it started from."""
+        """Return the checkpoint's provenance: recipe, data, losses, score,
+        and the checkpoint it started from.
+        """
         assert self.trainer is not None  # noqa: S101 - set before training starts
         state = self.trainer.state
         losses = [line for line in state.log_history if "loss" in line]

@@ -66,7 +66,7 @@ class PERankWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return how `pe-rank` loads the checkpoint."""
+        """Return the options of `pe-rank` that load the checkpoint."""
         return Usage("PE-Rank", "pe-rank", tags=("pe-rank",), note=_NOTES.get(self._stage, ""))
 
     def models(self) -> list[BaseModel]:
@@ -78,7 +78,7 @@ class PERankWriter:
         ]
 
     def started_from(self) -> dict[str, Any] | None:
-        """Return how the start of the training came about."""
+        """Return the provenance of the checkpoint that the training starts from."""
         start = self._settings.init_from
         return None if start is None else started_from(find_start(start))
 
@@ -99,7 +99,7 @@ class PERankWriter:
             shutil.rmtree(adapter)
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return how a checkpoint came about, as its manifest says."""
+        """Return the provenance that a checkpoint's manifest states."""
         return read_manifest(find_model(str(folder))).training
 
     def _manifest(self, training: dict[str, Any]) -> Manifest:

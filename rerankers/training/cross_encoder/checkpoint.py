@@ -40,7 +40,7 @@ class CrossEncoderWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return how `cross-encoder` loads the checkpoint."""
+        """Return the options of `cross-encoder` that load the checkpoint."""
         return Usage("Cross-encoder", "cross-encoder", tags=("cross-encoder", "sentence-transformers"))
 
     def models(self) -> list[BaseModel]:
@@ -60,6 +60,6 @@ class CrossEncoderWriter:
         replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return how a checkpoint came about."""
+        """Return the provenance that a checkpoint states."""
         training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         return training

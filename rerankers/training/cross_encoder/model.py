@@ -1,4 +1,4 @@
-"""What is trained: an encoder with a head, by ListNet on lists that a teacher scored."""
+"""The trainable cross-encoder: an encoder with a head, by ListNet on lists that a teacher scored."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Visits(Dataset[tuple[int, "Example"]]):
         return number, self._examples.visit(record, np.random.default_rng([self._seed, 1, number]))
 
     def _epoch(self, epoch: int) -> Ints:
-        """Records of one epoch in order."""
+        """Return records of one epoch in order."""
         random = np.random.default_rng([self._seed, 0, epoch])
         order = random.permutation(len(self._examples.lengths))[: self.epoch_size]
         if len(order) <= self._batch_size:
@@ -104,7 +104,7 @@ class Collator:
         self.passages, self._queries, self._pool, self._seed = passages, queries, pool, seed
 
     def __call__(self, visits: Sequence[tuple[int, Example]]) -> dict[str, torch.Tensor]:
-        """A batch by argument name."""
+        """Return a batch by argument name."""
         examples = [example for _, example in visits]
         used = [example.passages for example in examples]
         if self._pool:

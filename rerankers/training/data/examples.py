@@ -60,7 +60,7 @@ class Examples(Protocol):
     lengths: Ints
 
     def visit(self, record: int, random: np.random.Generator) -> Any:
-        """Return what the model is shown of a record; everything random is drawn from `random`."""
+        """Return the model's input for a record; everything random is drawn from `random`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class RankingExamples:
         self.lengths = np.array([len(prompt.token_ids) for prompt in longest], dtype=np.int64)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
-        """The prompt, followed by the gold order's embeddings."""
+        """Return the prompt, followed by the gold order's embeddings."""
         shown = self._choice.draw(len(self._rows[record]), random)
         rows = self._rows[record][shown]
         query = None if self._queries is None else int(self._queries[record])
@@ -200,7 +200,7 @@ class AlignmentExamples:
         return sum(length > self._max_length for length in lengths)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
-        """The conversation with a label for each token of the answer; cut at the longest length."""
+        """Return the conversation with a label for each token of the answer; cut at the longest length."""
         rows = self._rows[record]
         whole = self._writer.write_messages(self._records[record].messages, len(rows))
         sequence = sequenced(whole, rows, rows[:0])
@@ -224,7 +224,9 @@ class AlignmentExamples:
 
 
 def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
-    """A prompt with `rows` in its slots, followed by the passages `placed`; its end is the last column."""
+    """Return a prompt with `rows` in its slots, followed by the passages `placed`;
+    its end is the last column.
+    """
     token_ids = np.zeros(len(prompt.token_ids) + len(placed), dtype=np.int64)
     token_ids[: len(prompt.token_ids)] = prompt.token_ids
     sources = np.full(len(token_ids), -1, dtype=np.int64)
@@ -235,7 +237,9 @@ def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
 
 
 def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
-    """A prompt followed by the gold order, whose last passage is never an input; it ends before the gold."""
+    """Return a prompt followed by the gold order, whose last passage is never an input;
+    it ends before the gold.
+    """
     whole = sequenced(prompt, rows, gold[:-1])
     return Sequenced(whole.token_ids, whole.sources, len(prompt.token_ids) - 1)
 
@@ -246,5 +250,5 @@ def place_of(record: RankingRecord | AlignmentRecord, number: int) -> str:
 
 
 def _asked(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-    """A conversation up to the answer."""
+    """Return a conversation up to the answer."""
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages

@@ -39,7 +39,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What the Trainer reads, and what of it is cut; None where there is nothing held out."""
+    """The records that the Trainer reads, and their truncation; None where none are held out."""
 
     examples: RankingExamples | AlignmentExamples
     collator: Collator

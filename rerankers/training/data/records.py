@@ -174,7 +174,7 @@ def _query(row: Row, prompt: Messages) -> str:
 
 
 def _prompt(row: Row, key: str, count: int) -> Messages:
-    """The messages without an assistant's answer, whose place the gold ranking takes."""
+    """Return the messages without an assistant's answer, whose place the gold ranking takes."""
     messages = _messages(row, key)
     prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
     _check_slots(row, key, prompt, count)

@@ -26,7 +26,7 @@ class TextRows:
         self._rows: dict[str, int] = {}
 
     def add(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
-        """The row of each text."""
+        """Return the row of each text."""
         rows = self._rows
         return np.array([rows.setdefault(text, len(rows)) for text in texts], dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""What E2Rank's training trains: a decoder whose last token's state is a text's vector."""
+"""The trainable E2Rank model: a decoder whose last token's state is a text's vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rerankers.training.e2rank import losses
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is minimised; see `losses`.
+    """The losses of one forward pass of E2Rank; see `losses`.
 
     Attributes:
         temperature: of InfoNCE.

@@ -151,7 +151,7 @@ class _AsPERanks:
         self.data = _TrainingData(settings.data.train)
 
     def model_dump(self, *, exclude: set[str]) -> dict[str, Any]:
-        """What decides on what is learnt."""
+        """Return the settings that decide what is learnt."""
         stated = self._settings.model_dump(exclude=exclude)
         stated["data"]["validation"] = None
         return stated

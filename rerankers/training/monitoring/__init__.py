@@ -1,1 +1,1 @@
-"""What a training shows and keeps while it runs: log, progress, curves, and when it ends early."""
+"""Monitoring of a training while it runs: log, progress, curves, and early stopping."""

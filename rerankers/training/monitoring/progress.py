@@ -1,4 +1,4 @@
-"""How far a training is: a bar with the time left on a terminal, the time left in plain lines elsewhere."""
+"""The progress of a training: a bar with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

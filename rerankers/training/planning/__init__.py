@@ -1,1 +1,1 @@
-"""What a training is about to do and needs, before its first step."""
+"""The plan of a training and its needs, before its first step."""

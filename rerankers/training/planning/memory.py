@@ -1,4 +1,4 @@
-"""How much memory a training needs on one device, from one and two sequences tried before it starts.
+"""Estimates a training's memory on one device, from one and two sequences tried before it starts.
 
 Weights, gradients and AdamW's two moments are counted. Activations are what a forward pass keeps for the
 backward pass: PyTorch is asked for every tensor that it saves, with one and with two copies of the longest
@@ -59,7 +59,7 @@ class Memory:
 
 
 def expected_memory(setup: Setup, device: torch.device) -> Memory:
-    """Return what a training needs if all records of a batch are as long as the longest one.
+    """Return the bytes that a training needs if all records of a batch are as long as the longest one.
 
     Weights, modes and random numbers stay as they were.
     """

@@ -1,4 +1,4 @@
-"""What a training is about to do: batch, steps, parameters, cuts, memory, and the score of step 0.
+"""The plan of a training: batch, steps, parameters, truncation, memory, and the score of step 0.
 
 The plan is printed, and written to the training's folder as `plan.json`, from which the page of curves takes
 it.
@@ -67,7 +67,7 @@ class Plan:
 
     @classmethod
     def of(cls, setup: Setup, processes: int, memory: Memory | None) -> Plan:
-        """Return what is known before held-out lists are measured."""
+        """Return the plan of a training, before held-out lists are measured."""
         optimizer, visits, weights = setup.settings.optimizer, setup.visits, list(setup.model.parameters())
         return cls(
             processes=processes,
@@ -158,7 +158,7 @@ class Plan:
 
 
 def records_line(processes: int, accumulation: int, batch_size: int) -> str:
-    """Return how many records a step takes, and why."""
+    """Return the line on the number of records in a step, and its factors."""
     several = "es" if processes > 1 else ""
     return (
         f"{processes} process{several} x accumulation {accumulation} x batch {batch_size} = "

@@ -1,4 +1,4 @@
-"""How many texts a training cuts, counted before it starts."""
+"""Counts the texts that a training truncates, before it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTED = 20_000  # texts; of more, as many evenly spaced ones are counted
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """How many texts of one kind are cut.
+    """The count of truncated texts of one kind.
 
     Attributes:
         kind: of the texts, in the plural.

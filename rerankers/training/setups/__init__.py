@@ -1,1 +1,1 @@
-"""What each kind of training consists of: one module a kind, each with `set_up`."""
+"""The parts of each kind of training: one module a kind, each with `set_up`."""

@@ -93,7 +93,7 @@ def _unlike_prompt(settings: Settings, start: Start) -> str:
 
 
 def _model(settings: Settings, start: Start | None, base: CausalLM, encoder: Encoder) -> TrainableRanker:
-    """The model with the right parts set to learn."""
+    """Return the model with the right parts set to learn."""
     llm = base.model
     if start is None:
         projector = untrained_projector(

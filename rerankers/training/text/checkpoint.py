@@ -45,7 +45,9 @@ class TextWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return how `rankgpt` or `first` loads the checkpoint, with windows as long as the lists."""
+        """Return the options of `rankgpt` or `first` that load the checkpoint,
+        with windows as long as the lists.
+        """
         settings = self._settings
         options: dict[str, object] = {"window": self._window, "step": max(1, self._window // 2)}
         if settings.prompt == "first":
@@ -79,6 +81,6 @@ class TextWriter:
         replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return how a checkpoint came about."""
+        """Return the provenance that a checkpoint states."""
         training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         return training

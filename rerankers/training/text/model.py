@@ -1,4 +1,4 @@
-"""What is trained: a language model that writes the order of the passages in its prompt."""
+"""The trainable text ranker: a language model that writes the order of the passages in its prompt."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MIB = 2**20
 
 
 def pool_in(folder: Path, queries: int) -> Path:
-    """A frozen pool in its folder; the passages share a text, so that few are kept."""
+    """Return a frozen pool in its folder; the passages share a text, so that few are kept."""
     pool = Pool.freeze(
         dataset="many",
         first_stage={"kind": "given"},

@@ -37,7 +37,7 @@ COMMANDS = [
 
 
 def error_of(capsys: Captured) -> str:
-    """The one line of the error, without the lines about what was going on before."""
+    """Return the one line of the error, without the lines about what was going on before."""
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("rerankbench: ")
     assert not any(line.startswith("Traceback") for line in lines)

@@ -91,7 +91,7 @@ def opened(
 
 
 def filled(kind: Any, **values: Any) -> Any:
-    """A record of a class with all fields; those not given hold a text that must not be read."""
+    """Return a record of a class with all fields; those not given hold a text that must not be read."""
     return kind(**{field: values.get(field, "NOT READ") for field in kind._fields})
 
 
@@ -212,7 +212,7 @@ def test_a_dataset_that_cannot_be_fetched_is_said_in_one_line(error: Exception) 
 
 @pytest.fixture
 def bright(tmp_path: Path) -> str:
-    """A collection in BRIGHT's own files, read by ir_datasets' own classes."""
+    """Return a collection in BRIGHT's own files, read by ir_datasets' own classes."""
     import pyarrow
     from pyarrow import parquet
 

@@ -53,7 +53,7 @@ CONTENTS = {
 
 @contextmanager
 def fifo(path: Path, content: bytes) -> Iterator[Path]:
-    """A FIFO from which the content can be read once; its first byte comes alone."""
+    """Give a FIFO from which the content can be read once; its first byte comes alone."""
     os.mkfifo(path)
 
     def write() -> None:
@@ -122,7 +122,7 @@ def test_a_cut_compressed_file_is_named_with_its_line(
 
 
 def tar() -> bytes:
-    """A tar archive with one file."""
+    """Return a tar archive with one file."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         entry = tarfile.TarInfo("run.trec")

@@ -23,7 +23,9 @@ HERE, THERE = Executor(name="ray", node="aaaaaaaa"), Executor(name="ray", node="
 
 @pytest.fixture
 def gathering(write_experiment: Callable[..., Path], tmp_path: Path) -> Iterator[Gathering]:
-    """A cell of four queries that waits for two tasks; what `measured` returns is its whole content."""
+    """Return a cell of four queries that waits for two tasks;
+    what `measured` returns is its whole content.
+    """
     experiment, _ = load_experiment(write_experiment(queries=4, rerankers=["reverse"]))
     (cell,) = plan(experiment)
     pool = freeze_pool(cell.pool, tmp_path, store_text=True)

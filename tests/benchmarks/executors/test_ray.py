@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Any]:
-    """A cluster of two nodes on this machine, each with one CPU and what Ray takes for a GPU."""
+    """Give a cluster of two nodes on this machine, each with one CPU and what Ray takes for a GPU."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
 

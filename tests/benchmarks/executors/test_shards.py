@@ -1,4 +1,4 @@
-"""How a cell's queries become tasks, and what a task asks of the cluster."""
+"""Splits a cell's queries into tasks, and states the resources that a task requests."""
 
 from __future__ import annotations
 

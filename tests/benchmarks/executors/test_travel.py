@@ -33,7 +33,7 @@ class Own(Reverse):
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The driver's working folder, with a reranker of its own, a package, and data."""
+    """Give the driver's working folder, with a reranker of its own, a package, and data."""
     folder = tmp_path
     for name, content in {
         "own.py": OWN,
@@ -58,7 +58,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder for what travels, which also stands for Ray's copy of it."""
+    """Return an empty folder for what travels, which also stands for Ray's copy of it."""
     return tmp_path_factory.mktemp("sent")
 
 

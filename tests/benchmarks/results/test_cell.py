@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def make_record(*hosts: str) -> Record:
-    """A record of sessions on these hosts."""
+    """Return a record of sessions on these hosts."""
     return Record(
         cell="cell",
         experiment="test",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def results(write_experiment: Callable[..., Path], tmp_path: Path) -> Path:
-    """A sweep over a seed and two repeats of it, and a system without options."""
+    """Return a sweep over a seed and two repeats of it, and a system without options."""
     systems = [{"name": "random", "options": {"seed": [1, 2]}}, "reverse"]
     path = write_experiment(rerankers=systems, protocol={"repeats": 2})
     run(*load_experiment(path), tmp_path / "results")

@@ -31,7 +31,7 @@ protocol: {warmup: 1, repeats: 2}
 
 @pytest.fixture
 def old(golden: Path, tmp_path: Path) -> Path:
-    """A result folder of schema version 1, to be changed at will."""
+    """Return a result folder of schema version 1, to be changed at will."""
     return shutil.copytree(golden / "results_v1", tmp_path / "old")
 
 

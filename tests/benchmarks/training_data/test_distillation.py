@@ -30,7 +30,7 @@ PASSAGES = {f"d{number}": f"passage {number}" for number in range(9)}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A collection, judgements for all but the last query, and a run that lists d0 ... d8 for each."""
+    """Return a collection, judgements for all but the last query, and a run that lists d0 ... d8 for each."""
     (tmp_path / "text" / "qrels").mkdir(parents=True)
     for name, texts in (("queries", QUERIES), ("corpus", PASSAGES)):
         rows = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]

@@ -264,7 +264,7 @@ def test_a_passage_ends_with_a_sentence_unless_its_first_is_too_long() -> None:
 
 
 def mirror(folder: Path) -> Path:
-    """A mirror with a package for each source; apt's configuration that names it alone."""
+    """Return a mirror with a package for each source; apt's configuration that names it alone."""
     page = f"<h2>Walls</h2><p>{LONG}</p>"
     for name, place in (("harden-doc", "harden-doc/html/en-US"), ("anarchism", "anarchism/html")):
         pages = folder / "roots" / name / "usr" / "share" / "doc" / place

@@ -26,7 +26,7 @@ QRELS = {query_id: {"d50": 1} for query_id in TEXTS}
 
 @pytest.fixture
 def on_dl19(folder: Folder) -> Context:
-    """A system whose score, 1.0, is published as 0.7311."""
+    """Return a system whose score, 1.0, is published as 0.7311."""
     pool = folder.pool(TEXTS, QRELS, "msmarco-passage/trec-dl-2019/judged")
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
     folder.cell(
@@ -88,7 +88,7 @@ def test_only_a_system_in_the_setting_of_a_figure_is_judged_by_it(
 
 
 def _published(_: RerankRequest) -> list[int]:
-    """The only relevant passage in second place: nDCG@10 is 1 / log2(3), 0.6309."""
+    """Return grades with the only relevant passage in second place: nDCG@10 is 1 / log2(3), 0.6309."""
     return [1, 0, *range(2, 100)]
 
 

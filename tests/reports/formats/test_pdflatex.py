@@ -31,7 +31,7 @@ DOCUMENT = r"""\documentclass{article}
 
 
 def compiled(text: str, folder: Path) -> str:
-    """The log of pdfLaTeX's second run, which knows the labels of the first."""
+    """Return the log of pdfLaTeX's second run, which knows the labels of the first."""
     folder.mkdir()
     (folder / "table.tex").write_text(DOCUMENT % text, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]

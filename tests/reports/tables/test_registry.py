@@ -34,7 +34,7 @@ def turned(folder: Folder) -> Folder:
 
 @pytest.fixture
 def own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worked example's file, in the working folder."""
+    """Write the worked example's file into the working folder."""
     source = re.search(
         r"<!-- file: wins\.py -->\n```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE
     )

@@ -29,7 +29,9 @@ NEEDS_MORE = {"operations", "ablation", "published", "reproduction"}  # than one
 
 @pytest.fixture
 def results(folder: Folder) -> Folder:
-    """Turned is perfect, Middle second, the first stage last; Oracle is a control; Broken failed."""
+    """Return results in which Turned is perfect, Middle second, the first stage last;
+    Oracle is a control; Broken failed.
+    """
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
     folder.cell(

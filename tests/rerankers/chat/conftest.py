@@ -52,7 +52,7 @@ class Reply:
 
 
 def shown_passages(body: Body) -> list[str]:
-    """The passages in a RankGPT prompt, in the order shown."""
+    """Return the passages in a RankGPT prompt, in the order shown."""
     found = [re.fullmatch(r"\[\d+\] (.*)", message["content"]) for message in body["messages"]]
     return [match[1] for match in found if match]
 
@@ -213,7 +213,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., Reranker]]:
-    """Makes RankGPT rerankers over the endpoint, and closes them."""
+    """Give a function that makes RankGPT rerankers over the endpoint, and close them."""
     made: list[Reranker] = []
 
     def make(**options: Any) -> Reranker:

@@ -28,7 +28,7 @@ BEST = tuple(f"d{i}" for i in sorted(range(40), key=lambda i: -VALUES[i])[:10])
 
 @pytest.fixture
 def comparing(endpoint: Endpoint, make_reply: type[Reply]) -> Iterator[Callable[..., Reranker]]:
-    """Makes rerankers over an endpoint that picks the highest number, as `Passage X`."""
+    """Make rerankers over an endpoint that picks the highest number, as `Passage X`."""
 
     def pick(body: Body) -> Reply:
         shown = re.findall(r"Passage ([A-Z]): (\d+)", body["messages"][0]["content"])

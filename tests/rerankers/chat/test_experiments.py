@@ -37,7 +37,7 @@ OF_A_CALL = (100 * 100.0 + 10 * 1000.0) / 1e6  # dollars, for the usage that the
 
 @pytest.fixture
 def write_experiment(tmp_path: Path, endpoint: Endpoint) -> Callable[..., Path]:
-    """Writes an experiment of six queries with three windows each; keywords are RankGPT's options."""
+    """Write an experiment of six queries with three windows each; keywords are RankGPT's options."""
 
     def write(protocol: dict[str, Any], **options: Any) -> Path:
         rng = random.Random(0)

@@ -46,7 +46,7 @@ answers: st.SearchStrategy[Any] = st.recursive(
 
 
 def completion_with(part: str, value: Any) -> dict[str, Any]:
-    """A good completion, one part of which is replaced."""
+    """Return a good completion, one part of which is replaced."""
     message: dict[str, Any] = {"role": "assistant", "content": "[2] > [1]"}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop"}
     usage: dict[str, Any] = {"prompt_tokens": 9, "completion_tokens": 5}
@@ -81,7 +81,7 @@ def test_a_completion_of_any_shape_is_read_or_asked_for_again(completion: Any) -
 
 
 def chunk_with(part: str, value: Any) -> dict[str, Any]:
-    """A good chunk of a stream, one part of which is replaced."""
+    """Return a good chunk of a stream, one part of which is replaced."""
     whole = completion_with(part, value)
     if isinstance(whole["choices"], list) and whole["choices"] and isinstance(whole["choices"][0], dict):
         whole["choices"][0]["delta"] = whole["choices"][0].pop("message", None)

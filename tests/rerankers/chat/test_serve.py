@@ -55,7 +55,7 @@ def serving(folder: str) -> Iterator[str]:
 
 
 def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
-    """A served model ranks, writes and counts as the same model in this process."""
+    """Check that a served model ranks, writes and counts as the same model in this process."""
     options: dict[str, object] = {"model": folder, "max_new_tokens": 24}
     in_process = create(
         "rankgpt", {**options, "backend": "transformers", "device": "cpu", "dtype": "float32"}

@@ -128,7 +128,7 @@ def test_an_error_in_a_stream_is_a_failure(
 
 
 def usage_at_the_end(body: dict[str, Any], tokens_after: int) -> str:
-    """A stream as OpenAI sends it: usage once, in a chunk of its own, after the rest of the answer."""
+    """Return a stream as OpenAI sends it: usage once, in a chunk of its own, after the rest of the answer."""
     texts = ["[2]", " > ", "[1]", *[" ."] * tokens_after]
     chunks: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in texts]
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})

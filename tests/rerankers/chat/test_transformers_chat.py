@@ -82,7 +82,8 @@ def test_generation_ends_once_the_answer_is_known(chat: TransformersChat, clock:
 
 @pytest.fixture(scope="module")
 def writes_numbers(tiny_llm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Llama that answers any prompt with the numbers of twenty passages, each once, in an order of its own.
+    """Return a Llama that answers any prompt with the numbers of twenty passages, each once,
+    in an order of its own.
 
     Its attention and feed-forward add nothing, so that each token alone decides which one follows it.
     """

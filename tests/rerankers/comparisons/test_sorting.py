@@ -39,7 +39,7 @@ def steps_of(
 
 
 def run(sort: str, children: int, values: list[int], top: int) -> tuple[list[int], list[list[int]]]:
-    """The order by highest value, and what each comparison showed."""
+    """Return the order by highest value, and what each comparison showed."""
     calls: list[list[int]] = []
 
     def best(items: Sequence[int]) -> Generator[None, None, int]:

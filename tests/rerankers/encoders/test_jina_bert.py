@@ -23,7 +23,7 @@ def reference() -> dict[str, Any]:
 
 
 def rewritten(folder: Path, rename: dict[str, str] | None = None, add: tuple[str, ...] = ()) -> str:
-    """A copy of the model with other weight names, or more weights."""
+    """Return a copy of the model with other weight names, or more weights."""
     shutil.copytree(FOLDER, folder)
     weights = load_file(folder / "model.safetensors")
     weights = {(rename or {}).get(name, name): weight for name, weight in weights.items()}

@@ -29,7 +29,7 @@ ROUTER = {"path": "", "type": "sentence_transformers.base.modules.router.Router"
 
 
 def folder_with(folder: Path, **contents: Any) -> str:
-    """A model's folder with these JSON files: values, or texts as they are written."""
+    """Return a model's folder with these JSON files: values, or texts as they are written."""
     for name, content in contents.items():
         path = folder / name.replace("__", "/").replace("_json", ".json")
         path.parent.mkdir(parents=True, exist_ok=True)

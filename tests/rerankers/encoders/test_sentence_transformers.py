@@ -63,13 +63,13 @@ def normalize() -> Any:
 
 
 def similarities(folder: str, **options: Any) -> torch.Tensor:
-    """(queries, passages) as this project computes them."""
+    """Return (queries, passages) as this project computes them."""
     encoder = Encoder(folder, device="cpu", **options)
     return encoder.encode(QUERIES, kind="query") @ encoder.encode(PASSAGES).T
 
 
 def theirs(folder: str) -> torch.Tensor:
-    """(queries, passages) as sentence-transformers computes them."""
+    """Return (queries, passages) as sentence-transformers computes them."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(folder, device="cpu")
@@ -137,7 +137,7 @@ def test_folders_of_any_name_are_followed(tmp_path: Path, settings_file: str) ->
 
 
 def cased(folder: Path, *, is_lower_cased: bool) -> str:
-    """A model whose tokenizer knows `bees` and not `BEES`, and adds no special token."""
+    """Return a model whose tokenizer knows `bees` and not `BEES`, and adds no special token."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace

@@ -42,7 +42,7 @@ TEXTS = [
 
 @cache
 def published(**options: Any) -> E2Rank:
-    """The reranker with control tokens as in the published code."""
+    """Return the reranker with control tokens as in the published code."""
     return E2Rank(model=str(FOLDER), control_tokens="control", **options)
 
 
@@ -65,7 +65,9 @@ def scores_by_position(ranking: Ranking) -> torch.Tensor:
 
 
 def texts_in_order(passages: list[str], order: list[int]) -> list[str]:
-    """What a permutation shows: equal texts may change places, because the reference sorts unstably."""
+    """Return the texts in the order of a permutation:
+    equal ones may change places in the reference's unstable sort.
+    """
     return [" ".join(passages[i].split()) for i in order]
 
 

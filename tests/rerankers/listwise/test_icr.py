@@ -40,7 +40,7 @@ def cases(file: str) -> list[Any]:
 
 @cache
 def made(**options: Any) -> ICR:
-    """The published code reads control tokens as such."""
+    """Return the published code reads control tokens as such."""
     return ICR(model=str(FOLDER), control_tokens="control", **options)
 
 
@@ -289,7 +289,7 @@ def test_a_family_is_recognised_by_its_control_tokens(tiny_family: Callable[...,
 
 @pytest.fixture(scope="session")
 def tiny_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Makes the folder of a random two-layer model of another family, with grouped key heads."""
+    """Make the folder of a random two-layer model of another family, with grouped key heads."""
 
     def make(kind: str, **more: Any) -> str:
         folder = tmp_path_factory.mktemp(f"tiny-{kind}")

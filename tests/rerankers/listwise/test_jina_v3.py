@@ -38,7 +38,7 @@ TEXTS = [
 
 @cache
 def published(**options: Any) -> JinaV3:
-    """The reranker with control tokens as in the published code."""
+    """Return the reranker with control tokens as in the published code."""
     return JinaV3(model=str(FOLDER), control_tokens="control", **options)
 
 

@@ -25,7 +25,7 @@ DEPENDENT = [
 
 @pytest.fixture(scope="module")
 def requests(make_request: MakeRequest) -> list[RerankRequest]:
-    """Queries with 14, 14 and 9 passages."""
+    """Return queries with 14, 14 and 9 passages."""
     shuffle = random.Random(1)
     return [
         make_request(

@@ -41,7 +41,7 @@ def policy(name: str, top: int | None = None, **options: Any) -> WindowPlan:
 
 
 def oracle(plan: WindowPlan, relevance: Sequence[float]) -> tuple[list[int], list[list[Window]]]:
-    """The order by a comparator that knows the relevance (equal ones as shown), and its rounds."""
+    """Return the order by a comparator that knows the relevance (equal ones as shown), and its rounds."""
     rounds: list[list[Window]] = []
 
     def rank(windows: list[Window]) -> list[list[int]]:

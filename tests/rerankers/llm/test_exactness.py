@@ -43,7 +43,7 @@ def llm(model: str) -> CausalLM:
 
 
 def logits_of(llm: CausalLM, ids: list[int]) -> torch.Tensor:
-    """The definition: one prompt, no batch, no padding, no cache, (tokens, vocabulary)."""
+    """Compute the definition: one prompt, no batch, no padding, no cache, (tokens, vocabulary)."""
     with torch.inference_mode():
         logits: torch.Tensor = llm.model(torch.tensor([ids]), use_cache=False).logits[0]
     return logits

@@ -18,7 +18,7 @@ def llm(tiny_llm: str) -> HiddenLM:
 
 @pytest.fixture(scope="module")
 def plain(tiny_llm: str) -> Any:
-    """The definition: every state computed, eager attention."""
+    """Compute the definition: every state computed, eager attention."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(tiny_llm, attn_implementation="eager").model

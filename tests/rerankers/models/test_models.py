@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, bytes]], str]:
-    """Makes a wheel that pip finds without a network; gives its sha256."""
+    """Make a wheel that pip finds without a network; gives its sha256."""
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")

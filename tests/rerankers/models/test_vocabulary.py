@@ -49,7 +49,7 @@ def test_a_language_model_without_tokenizer_files_is_refused(tmp_path: Path, tin
 
 
 def word_level(words: list[str]) -> Any:
-    """A tokenizer of whole words, whose unknown token is the first."""
+    """Return a tokenizer of whole words, whose unknown token is the first."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace

@@ -47,7 +47,7 @@ def order(checkpoint: Checkpoint) -> list[int]:
 
 
 def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], **config: object) -> Path:
-    """A copy of the full model with other weights or another config."""
+    """Return a copy of the full model with other weights or another config."""
     shutil.copytree(FOLDER, folder)
     weights = load_file(folder / "model.safetensors")
     change(weights)
@@ -59,7 +59,7 @@ def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], **c
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The full model's Mistral alone, as a plain checkpoint."""
+    """Return the full model's Mistral alone, as a plain checkpoint."""
     folder = tmp_path_factory.mktemp("base")
     full = load(FOLDER)
     from transformers import MistralForCausalLM
@@ -88,7 +88,7 @@ def manifest(base: Path, **encoder: Any) -> Manifest:
 
 @pytest.fixture(scope="module")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter as PEFT writes it, with weights large enough to change the order."""
+    """Return a LoRA adapter as PEFT writes it, with weights large enough to change the order."""
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 

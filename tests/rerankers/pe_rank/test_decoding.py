@@ -31,7 +31,7 @@ aten = torch.ops.aten
 
 
 def passage_llm(folder: str, seed: int, attention: Any = "auto") -> PassageLLM:
-    """A random model: its weights are drawn afresh, large enough that scores differ."""
+    """Return a random model: its weights are drawn afresh, large enough that scores differ."""
     base = CausalLM(folder, dtype="float32", device="cpu", attention=attention)
     torch.manual_seed(seed)
     for weight in base.model.parameters():

@@ -31,7 +31,7 @@ def model(golden: Path) -> str:
 
 @pytest.fixture(scope="module")
 def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
-    """Queries with 11, 11, 11, 5 and 2 passages; one passage is there twice."""
+    """Return queries with 11, 11, 11, 5 and 2 passages; one passage is there twice."""
     shuffle = random.Random(1)
     made = []
     for number, count in enumerate([11, 11, 11, 5, 2]):

@@ -37,7 +37,7 @@ def llm(tiny_llm: str) -> CausalLM:
 
 
 def plain_loop(llm: CausalLM, text: str, answers: list[str]) -> float:
-    """The definition, one pair at a time: no batch, no padding, no shared beginning."""
+    """Score by the definition, one pair at a time: no batch, no padding, no shared prefix."""
     import torch
 
     with torch.inference_mode():

@@ -29,7 +29,7 @@ PASSAGES = [
 
 
 def make_causal_classifier(family: str, folder: Path, tokenizer: str, **config: Any) -> Path:
-    """A random classifier over a causal model, with the tokenizer of a chat model."""
+    """Return a random classifier over a causal model, with the tokenizer of a chat model."""
     import transformers
 
     torch.manual_seed(0)
@@ -61,7 +61,7 @@ def set_tokenizer(folder: Path, **change: Any) -> None:
 
 
 def pair_by_pair(folder: Path, pairs: list[tuple[str, str]]) -> list[float]:
-    """The logits of transformers' own classifier, one pair at a time and therefore without padding."""
+    """Return the logits of transformers' own classifier, one pair at a time and therefore without padding."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -209,14 +209,14 @@ def test_a_causal_reranker_with_two_answers_keeps_only_their_rows(
 
 @pytest.fixture
 def base(tmp_path: Path, tiny_llm: str) -> Path:
-    """A language model without a classifier's head."""
+    """Return a language model without a classifier's head."""
     folder = tmp_path / "base"
     shutil.copytree(tiny_llm, folder)
     return folder
 
 
 def make_adapter(base: Path, folder: Path, **config: Any) -> tuple[Path, Any]:
-    """A random LoRA with a head, as RankLLaMA is published, and the model that PEFT makes with it."""
+    """Return a random LoRA with a head, as RankLLaMA is published, and the model that PEFT makes with it."""
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForSequenceClassification
 
@@ -324,7 +324,7 @@ def state(folder: Path, name: str, **change: Any) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path, tiny_classifier: str) -> Path:
-    """A classifier in the layout of sentence-transformers, with `modules.json`."""
+    """Return a classifier in the layout of sentence-transformers, with `modules.json`."""
     from sentence_transformers import CrossEncoder
 
     folder = tmp_path / "saved"

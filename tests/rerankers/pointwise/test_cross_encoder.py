@@ -27,7 +27,9 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 
 
 def make_checkpoint(family: str, folder: Path, tokenizer: Path, labels: int = 1) -> str:
-    """A random classifier of a family, two layers wide enough that scores differ, with a real tokenizer."""
+    """Return a random classifier of a family, two layers wide enough that scores differ,
+    with a real tokenizer.
+    """
     import torch
     from transformers import (
         AutoConfig,
@@ -185,7 +187,9 @@ def test_a_language_model_is_sent_to_the_methods_for_language_models(tiny_llm: s
 
 
 def as_jina_reranker_v2(source: Path, folder: Path) -> str:
-    """The checkpoint with the names, the fused projections and the configuration of Jina's repository."""
+    """Return the checkpoint with the names, the fused projections and the
+    configuration of Jina's repository.
+    """
     import torch
     from safetensors.torch import load_file, save_file
 

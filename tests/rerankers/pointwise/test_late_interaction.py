@@ -72,7 +72,7 @@ def test_a_passage_without_tokens_ranks_last(
 
 
 def multi_vector(folder: Path, network: Any, tokenizer: Any) -> str:
-    """A multi-vector model with a random projection."""
+    """Return a multi-vector model with a random projection."""
     from sentence_transformers import MultiVectorEncoder
 
     network.save_pretrained(folder / "source")

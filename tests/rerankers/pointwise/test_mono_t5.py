@@ -20,7 +20,7 @@ PASSAGES = [
 
 
 def plain_loop(folder: str, query: str, passages: list[str]) -> list[float]:
-    """The published definition, one pair at a time: greedy first token, true against false."""
+    """Score by the published definition, one pair at a time: greedy first token, true against false."""
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 

@@ -30,7 +30,7 @@ def llm(tiny_llm: str) -> CausalLM:
 
 
 def plain_loop(llm: CausalLM, start: str, query: str) -> float:
-    """The definition, one pair at a time: no batch, no padding, no cache, logits everywhere."""
+    """Score by the definition, one pair at a time: no batch, no padding, no cache, logits everywhere."""
     import torch
 
     ids = llm.tokenizer(start + query)["input_ids"]

@@ -33,7 +33,7 @@ def cases(folder: str, section: str = "cases") -> list[Any]:
 
 @cache
 def made(folder: str, prompt: str, length: int = DEFAULT_LENGTH, **options: Any) -> Any:
-    """The published codes read control tokens as such."""
+    """Return the published codes read control tokens as such."""
     limit = {} if length == DEFAULT_LENGTH else {"max_prompt_tokens": length}
     given = {"model": str(GOLDEN / folder), "prompt": prompt, "control_tokens": "control", **limit, **options}
     return create("causal-yes-no", given)

@@ -33,7 +33,9 @@ def bert(tiny_encoder: str) -> Any:
 
 @pytest.fixture(scope="module")
 def forgiving() -> Any:
-    """A tokenizer that also meets its control token in another case or width, and adds words and tags."""
+    """Return a tokenizer that also meets its control token in another case or width,
+    and adds words and tags.
+    """
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))  # noqa: S106 - no password
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -46,7 +48,7 @@ def forgiving() -> Any:
 
 
 def control_ids(tokenizer: Any, texts: list[str]) -> list[int]:
-    """The ids of control tokens that the tokenizer reads in texts, unknown words not among them."""
+    """Return the ids of control tokens that the tokenizer reads in texts, unknown words not among them."""
     control = {
         token_id
         for token_id, token in tokenizer.added_tokens_decoder.items()

@@ -48,7 +48,7 @@ def lists(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_settings(tiny_llm: str, tiny_encoder: str, lists: Path) -> Callable[..., Settings]:
-    """Settings of a stage on the tiny models; sections given are laid over these."""
+    """Return settings of a stage on the tiny models; sections given are laid over these."""
 
     def make(stage: Stage, **given: Any) -> Settings:
         content: dict[str, Any] = {

@@ -31,7 +31,7 @@ ADAPTER = {"README.md", "adapter_config.json", "adapter_model.safetensors", "pe_
 
 
 def front_matter(card: ModelCard) -> dict[str, Any]:
-    """Return what the hub reads of a card."""
+    """Return the fields of a model card that the hub reads."""
     data: Any = card.data
     found: dict[str, Any] = data.to_dict()
     return found

@@ -112,7 +112,9 @@ def test_equal_scores_lose_the_logarithm_of_the_lists_length() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_encoder: str) -> Path:
-    """A settings file on lists that are held out too: 'stone' is best beside stone, 'ice' beside ice."""
+    """Return a settings file on lists that are held out too: 'stone' is best beside stone,
+    'ice' beside ice.
+    """
     other = {**ROW, "query_id": "ice/0", "query": "ice", "passages": ["sun", "ice", "sand"]}
     lists = write_lists(tmp_path, ROW, other)
     path = tmp_path / "train.yaml"

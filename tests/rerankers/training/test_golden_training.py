@@ -50,7 +50,7 @@ def model(folder: Path) -> TrainableRanker:
 
 
 def collated(folder: Path, batch: dict[str, Any], tmp_path: Path, own: bool) -> dict[str, torch.Tensor]:
-    """The batch as training reads it: from its published form, in its own words or in ours."""
+    """Return the batch as training reads it: from its published form, in its own words or in ours."""
     path = tmp_path / "batch.jsonl"
     path.write_text("\n".join(json.dumps(record) for record in batch["batch"]), encoding="utf-8")
     parts = read_released(find_model(str(folder)), dtype="float32", device="cpu", attention="eager")

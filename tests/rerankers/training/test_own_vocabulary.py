@@ -49,7 +49,7 @@ TEXTS = ["the harbour at dawn", "a violin of maple", "sand and frost", "the old 
 
 @pytest.fixture(params=sorted(CONFIGS))
 def exact_llm(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A random language model with exactly as many embedding rows as its tokenizer has tokens."""
+    """Return a random language model with exactly as many embedding rows as its tokenizer has tokens."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()

@@ -36,7 +36,7 @@ PASSAGES = ("yeast makes gas", "salt melts ice", "stone lasts")
 
 @pytest.fixture
 def make_text_settings(tiny_llm: str, lists: Path) -> Callable[..., TextSettings]:
-    """Settings on the tiny model; sections given are laid over these."""
+    """Return settings on the tiny model; sections given are laid over these."""
 
     def make(**given: Any) -> TextSettings:
         content: dict[str, Any] = {

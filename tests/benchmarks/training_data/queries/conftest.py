@@ -30,7 +30,7 @@ TEST_QUERY = "context free languages: parsing of, in cubic time"
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    """A folder `abstracts` with passages alone, and settings that take their titles as queries."""
+    """Return a folder `abstracts` with passages alone, and settings that take their titles as queries."""
     (tmp_path / "abstracts").mkdir()
     rows = [
         json.dumps({"_id": doc_id, "title": title, "text": text})
@@ -42,7 +42,7 @@ def collection(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def judge() -> Callable[[Path, str], None]:
-    """Adds a query and its judgement to a collection, as the split of that name."""
+    """Return a function that adds a query and its judgement to a collection, as the split of that name."""
 
     def add(folder: Path, split: str, query_id: str = "t1", text: str = TEST_QUERY) -> None:
         (folder / "abstracts" / "qrels").mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def judge() -> Callable[[Path, str], None]:
 
 @pytest.fixture
 def write_settings(collection: Path, tiny_encoder: str) -> Callable[..., Path]:
-    """Writes the settings of a distillation with a dense first stage; keywords replace its keys."""
+    """Write the settings of a distillation with a dense first stage; keywords replace its keys."""
 
     def write(**changes: Any) -> Path:
         content = {
@@ -85,7 +85,9 @@ class ChatEndpoint:
 
 @pytest.fixture
 def chat_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatEndpoint]:
-    """A real HTTP server that speaks the chat API; a call counts 1,000 prompt and 100 generated tokens."""
+    """Give a real HTTP server that speaks the chat API;
+    a call counts 1,000 prompt and 100 generated tokens.
+    """
     endpoint = ChatEndpoint()
 
     class Handler(BaseHTTPRequestHandler):

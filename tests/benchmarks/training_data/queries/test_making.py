@@ -37,7 +37,7 @@ def lists(path: Path) -> list[dict[str, Any]]:
 
 
 def counts(path: Path) -> dict[str, Any]:
-    """What the last line about a file of lists says of its queries."""
+    """Return the text on queries in the last line about a file of lists."""
     [*_, last] = (line["about"]["queries"] for line in lines(path) if "queries" in line.get("about", {}))
     return dict(last)
 

@@ -113,7 +113,7 @@ def test_no_question_is_asked_that_the_budget_may_not_hold(
 
 
 def ending(model: str, folder: Path, **settings: Any) -> str:
-    """A copy of a random model that ends its answers, as a trained one does."""
+    """Return a copy of a random model that ends its answers, as a trained one does."""
     copied = Path(shutil.copytree(model, folder))
     path = copied / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
