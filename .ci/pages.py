@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    r"""Return a page whose tables write `|` in code for Python-Markdown; repositories' web views want `\|`."""
+    r"""Return a page whose tables have `|` in code for Python-Markdown; repositories' views want `\|`."""
     return markdown.replace(r"\|", "|")
