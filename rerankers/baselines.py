@@ -6,28 +6,18 @@ Every table compares with the first stage. The harness is checked on itself by t
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict, validate_call
-
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from rerankers.methods.baselines import OracleOptions, RandomOptions
     from rerankers.stages import StageClock
 
 
-class Control(Reranker):
-    """A reranker that loads no model and calls no endpoint."""
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell that nothing is loaded."""
-        return Capabilities(may_use_gpu=False)
-
-
-class FirstStage(Control):
+class FirstStage(Reranker):
     """Keeps the candidates in first-stage order: the baseline, and the time that the harness itself takes."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -41,7 +31,7 @@ class FirstStage(Control):
         return rankings
 
 
-class Reverse(Control):
+class Reverse(Reranker):
     """Turns the first stage's order around."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -54,12 +44,11 @@ class Reverse(Control):
         return rankings
 
 
-class Random(Control):
+class Random(Reranker):
     """Shuffles; the same seed and query id always give the same order."""
 
-    @validate_call
-    def __init__(self, *, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, options: RandomOptions) -> None:
+        self.seed = options.seed
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by a shuffle that depends on the seed and the query id alone."""
@@ -73,18 +62,11 @@ class Random(Control):
         return rankings
 
 
-class Oracle(Control):
-    """Sorts by relevance grade: the best any reranker can reach with these candidates.
+class Oracle(Reranker):
+    """Sorts by relevance grade: the best any reranker can reach. Ties keep the order."""
 
-    Args:
-        qrels: grade by doc id by query id; what is not judged counts as 0. Ties keep the given order.
-    """
-
-    needs_qrels: ClassVar[bool] = True
-
-    @validate_call(config=ConfigDict(strict=True))
-    def __init__(self, *, qrels: dict[str, dict[str, int]]) -> None:
-        self.qrels = qrels
+    def __init__(self, options: OracleOptions) -> None:
+        self.qrels = options.qrels
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by grade, highest first."""

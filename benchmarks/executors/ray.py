@@ -31,7 +31,7 @@ from benchmarks.executors.ray_follower import Follower
 from benchmarks.executors.shards import part_of, query_shards, task_resources
 from benchmarks.executors.travel import Luggage, pack
 from rerankers.errors import InputError, MissingExtraError
-from rerankers.registry import capabilities
+from rerankers.registry import validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ def _embedded(
 ) -> list[Any]:
     """Start the tasks that embed a cell's passages, where more than one task can share them."""
     plan = gathering.plan
-    if not capabilities(plan.reranker, plan.options).embeds_passages:
+    if not validated(plan.reranker, plan.options).embeds_passages:
         return []
     query_ids = [query_id for shard in shards for query_id in shard]
     passages = shards_of_passages(gathering.pool, query_ids, count)

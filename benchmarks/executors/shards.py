@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.candidates.scratch import ScratchCandidates
 from benchmarks.measuring.protocol import batches
 from rerankers.errors import InputError
-from rerankers.registry import capabilities
+from rerankers.registry import embeds_passages, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def task_resources(
 
 
 def _may_use_gpu(cell: CellPlan) -> bool:
-    return cell.options.get("device") != "cpu" and capabilities(cell.reranker, cell.options).may_use_gpu
+    return validated(cell.reranker, cell.options).may_use_gpu
 
 
 def query_shards(gathered: Sequence[Gathering], count: int) -> Iterator[tuple[str, ...]]:
@@ -52,7 +52,8 @@ def query_shards(gathered: Sequence[Gathering], count: int) -> Iterator[tuple[st
     """
     pool, plan = gathered[0].pool, gathered[0].plan
     is_split = plan.protocol.mode == "throughput" and len(gathered) == 1
-    if not is_split or capabilities(plan.reranker, plan.options).embeds_passages is None:
+    options = validated(plan.reranker, plan.options)
+    if not is_split or embeds_passages(plan.reranker, options) is None:
         yield tuple(pool.queries)
         return
     calls = list(batches(list(pool.queries), plan.protocol.batch_size))

@@ -20,7 +20,7 @@ from benchmarks.experiments.inputs import Inputs
 from rerankers.errors import InputError
 from rerankers.files.fingerprints import file_digest
 from rerankers.files.paths import existing_path
-from rerankers.registry import ROWS, capabilities, find_row, load, source_of
+from rerankers.registry import METHODS, load, source_of, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +106,7 @@ def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
     """Return the names of the local files and folders that cells read."""
     inputs = Inputs()
     for cell in cells:
-        models = {model for model, _ in capabilities(cell.reranker, cell.options).models}
+        models = {model for model, _ in validated(cell.reranker, cell.options).models}
         inputs.by_content(cell.options, models)
         inputs.of_models(models, cell.options)
     return set(inputs.digests)
@@ -116,7 +116,7 @@ def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
     """Return the files and package folders of the user's own rerankers, with what they import beside them."""
     found: set[Path] = set()
     for name in _own_names(cells):
-        top = _top_level(find_row(name).target, source_of(name))
+        top = _top_level(name, source_of(name))
         if top is None:
             continue
         found.add(top)
@@ -131,7 +131,7 @@ def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
 
 def _own_names(cells: Sequence[CellPlan]) -> set[str]:
     """Return the names of the user's own rerankers, components of others included."""
-    return {name for cell in cells for name in (cell.reranker, *_nested(cell.options))} - set(ROWS)
+    return {name for cell in cells for name in (cell.reranker, *_nested(cell.options))} - set(METHODS)
 
 
 def _nested(options: object) -> Iterator[str]:

@@ -22,12 +22,12 @@ from benchmarks.first_stages.retrieval import FirstStageSpec, PyTerrier
 from benchmarks.results.record import Protocol
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
-from rerankers.options import Options, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.experiments.marked_yaml import Location, MarkedYaml
+    from rerankers.options import MethodOptions
 
 READY = Path(__file__).parents[1] / "configs"
 MOST_CANDIDATES = 1_000_000  # per query; what is said before a run counts a listwise method's windows
@@ -59,7 +59,7 @@ class RerankerSpec(BaseModel):
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Label and options of each point of the sweep."""
-        known = options_of(registry.load(self.name))
+        known = registry.options_model(self.name)
         swept = [name for name, value in self.options.items() if _is_sweep(name, value, known)]
         points = product(*(value if name in swept else [value] for name, value in self.options.items()))
         for point in points:
@@ -70,8 +70,8 @@ class RerankerSpec(BaseModel):
             yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
 
 
-def _is_sweep(name: str, value: Any, known: Options) -> bool:
-    return isinstance(value, list) and not (name in known.model.model_fields and known.is_list(name))
+def _is_sweep(name: str, value: Any, known: type[MethodOptions]) -> bool:
+    return isinstance(value, list) and not (name in known.model_fields and known.takes_list(name))
 
 
 class Experiment(BaseModel):
@@ -199,14 +199,14 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
     for index, spec in enumerate(experiment.rerankers):
         place: Location = ("rerankers", index)
         try:
-            known = options_of(registry.load(spec.name))
+            known = registry.options_model(spec.name)
         except InputError as problem:
             raise file.error((*place, "name"), str(problem)) from problem
         for option in spec.options:
-            if option not in known.model.model_fields:
-                error = UnknownNameError(f"option of {spec.name}", option, known.model.model_fields)
+            if option not in known.option_names():
+                error = UnknownNameError(f"option of {spec.name}", option, known.option_names())
                 raise file.error((*place, "options", option), str(error))
-            if spec.options[option] == [] and not known.is_list(option):
+            if spec.options[option] == [] and not known.takes_list(option):
                 raise file.error((*place, "options", option), "a sweep needs at least one value")
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
             if option not in spec.options:
@@ -222,7 +222,7 @@ def _check_options(
     file: MarkedYaml, place: Location, name: str, options: Mapping[str, Any], experiment: Experiment
 ) -> None:
     try:
-        needs = registry.capabilities(name, options)
+        needs = registry.validated(name, options)
     except OptionError as error:
         inside = (*place, "options", error.option) if error.option in options else place
         raise file.error(inside, str(error)) from error

@@ -23,7 +23,7 @@ from benchmarks.results.cell import check_seal, committed, read_record
 from rerankers.endpoints.prices import Price, find_price
 from rerankers.errors import DamagedError
 from rerankers.listwise.windows import WindowOptions, WindowPlan
-from rerankers.registry import capabilities, validated
+from rerankers.registry import validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
             unknown += time_left is None
             seconds += time_left or 0.0
             dollars += paid or 0.0
-        if key := capabilities(cell.reranker, cell.options).missing_key:
+        if key := validated(cell.reranker, cell.options).missing_key:
             words.append(f"needs {key}, which is not set")
         yield "  ".join(words)
     for download in models.values():
@@ -181,7 +181,7 @@ def _queries(pool: PoolPlan, folder: Path) -> int | None:
 
 
 def _models(cell: CellPlan) -> dict[str, str | None]:
-    return dict(capabilities(cell.reranker, cell.options).models)
+    return dict(validated(cell.reranker, cell.options).models)
 
 
 def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
@@ -190,12 +190,10 @@ def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
 
 
 def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
-    """Return the dollars that RankGPT's windows over `count` queries cost at list price;
-    None for any other method.
-    """
-    if cell.reranker != "rankgpt" or not capabilities(cell.reranker, cell.options).is_remote:
+    """Return the dollars that RankGPT's windows over `count` queries cost; None for any other method."""
+    if cell.reranker != "rankgpt" or not validated(cell.reranker, cell.options).is_remote:
         return None
-    options = validated(cell.reranker, cell.options)
+    options = dict(validated(cell.reranker, cell.options))
     price: Price | None = options["price"] or find_price(options["model"])
     if price is None:
         return None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.experiments.config import Experiment
+from benchmarks.experiments.key_tables import meanings_of
 from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
 from benchmarks.results.record import Protocol, Served
-from rerankers.option_docs import docstring_meanings, options_schema
-from rerankers.registry import ROWS
+from rerankers.option_docs import options_schema
+from rerankers.registry import METHODS, options_model
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MODELS = (DatasetSpec, Bm25, Dense, Run, PyTerrier, Given, Protocol, Served)
 
@@ -29,8 +33,8 @@ def experiment_schema() -> dict[str, Any]:
         _describe(definitions[model.__name__]["properties"], model)
     for key in ("datasets", "first_stages", "depths", "measures"):
         properties[key] = _or_list(properties[key])
-    definitions["RerankerSpec"] = {"anyOf": [_reranker(name, definitions) for name in ROWS] + [_own()]}
-    names = {"type": "string", "anyOf": [{"enum": list(ROWS)}, {"pattern": ":"}]}
+    definitions["RerankerSpec"] = {"anyOf": [_reranker(name, definitions) for name in METHODS] + [_own()]}
+    names = {"type": "string", "anyOf": [{"enum": list(METHODS)}, {"pattern": ":"}]}
     properties["rerankers"]["items"] = {"anyOf": [names, {"$ref": "#/$defs/RerankerSpec"}]}
     properties["rerankers"] = _or_list(properties["rerankers"])
     _string_or_mapping(properties, definitions)
@@ -49,7 +53,7 @@ def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "title": name,
-        "description": ROWS[name].summary,
+        "description": options_model(name).summary,
         "properties": {"name": {"const": name}, "label": _LABEL, "options": options},
         "required": required,
         "additionalProperties": False,
@@ -77,10 +81,10 @@ _LABEL = {
 }
 
 
-def _describe(properties: dict[str, Any], model: type) -> None:
-    for name, meaning in docstring_meanings(model).items():
+def _describe(properties: dict[str, Any], model: type[BaseModel]) -> None:
+    for name, meaning in meanings_of(model).items():
         if name in properties:
-            properties[name]["description"] = meaning
+            properties[name]["description"] = " ".join(meaning.split())
 
 
 def _or_list(schema: dict[str, Any]) -> dict[str, Any]:

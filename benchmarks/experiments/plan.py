@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.datasets.sources import BUNDLED, DatasetSpec
 from benchmarks.experiments.inputs import Inputs
 from rerankers.files.fingerprints import file_digest
-from rerankers.registry import ROWS, capabilities, source_of
+from rerankers.registry import METHODS, source_of, validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +95,8 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
         for spec in experiment.rerankers:
             for label, options in spec.variants():
                 protocol = experiment.protocol
-                own = [] if spec.name in ROWS else [file_digest(source_of(spec.name))]
-                needs = capabilities(spec.name, options)
+                own = [] if spec.name in METHODS else [file_digest(source_of(spec.name))]
+                needs = validated(spec.name, options)
                 models = {model for model, _ in needs.models}
                 referenced = inputs.of_models(models, options)
                 content = inputs.by_content(options, models)

@@ -72,8 +72,9 @@ is a sweep.
 def rerankers() -> str:
     """Return the page on the options of rerankers."""
     lines = [RERANKERS]
-    for name, row in registry.ROWS.items():
-        lines.append(f"## {name}\n\n{row.summary[0].upper()}{row.summary[1:]}.\n")
+    for name in registry.METHODS:
+        summary = registry.options_model(name).summary
+        lines.append(f"## {name}\n\n{summary[0].upper()}{summary[1:]}.\n")
         options = describe_options(name)
         if not options:
             lines.append("No options.\n")

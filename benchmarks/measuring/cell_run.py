@@ -22,8 +22,7 @@ from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter, committed
 from benchmarks.results.record import Operations, System, requests_per_second
 from rerankers.errors import BackendError, RerankbenchError, StoreError
-from rerankers.registry import capabilities, create
-from rerankers.registry import load as load_class
+from rerankers.registry import create, options_model, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -184,7 +183,9 @@ class CellRun:
         asked = self._requests, protocol, self._clock, done
         is_served = protocol.served is not None
         self._calls = (
-            serve(self._connections, *asked, timed) if is_served else measure(self._reranker, *asked)
+            serve(self._connections, *asked, timed)
+            if is_served
+            else measure(self._reranker, *asked, is_remote=_is_remote(self._cell))
         )
 
     def _check(self) -> bool:
@@ -200,8 +201,7 @@ class CellRun:
             say(f"{label}: answered {requests_per_second(rows) or 0.0:.3g} requests a second")
         if self._count_operations:
             counted = self._requests[: self._count_operations]
-            needs = capabilities(self._cell.reranker, self._cell.options)
-            operations = _count(self._reranker, counted, is_remote=needs.is_remote)
+            operations = _count(self._reranker, counted, is_remote=_is_remote(self._cell))
             self._writer.update(operations=operations)
         return False
 
@@ -268,17 +268,21 @@ def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: 
 
 
 def _construct(cell: CellPlan, pool: Pool) -> Reranker:
-    qrels = {"qrels": pool.qrels} if load_class(cell.reranker).needs_qrels else {}
+    qrels = {"qrels": pool.qrels} if options_model(cell.reranker).needs_qrels else {}
     return create(cell.reranker, {**cell.options, **qrels})
 
 
 def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
     """Return the reranker; and, for a served endpoint, as many more as requests may be under way at once."""
     served = cell.protocol.served
-    if served is None or not capabilities(cell.reranker, cell.options).is_remote:
+    if served is None or not _is_remote(cell):
         return [reranker]
     count = served.concurrency or SERVED_AT_ONCE
     return [reranker, *(reranker.connection() for _ in range(count - 1))]
+
+
+def _is_remote(cell: CellPlan) -> bool:
+    return validated(cell.reranker, cell.options).is_remote
 
 
 def _synchroniser(reranker: Reranker) -> Callable[[], None]:

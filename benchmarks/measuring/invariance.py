@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError
 from rerankers.interface import RerankRequest
-from rerankers.registry import capabilities, create, load
+from rerankers.registry import create, options_model, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
     Raises:
         InputError: the reranker or an option is wrong, it looks at the judgements, or it calls an endpoint.
     """
-    if load(name).needs_qrels:
+    if options_model(name).needs_qrels:
         raise InputError(f"{name} looks at the judgements. Name another reranker.")
-    if capabilities(name, options).is_remote:
+    if validated(name, options).is_remote:
         raise InputError(
             f"{name} calls an endpoint, whose batches are its own. Name a model in this process."
         )

@@ -78,6 +78,8 @@ def measure(
     protocol: Protocol,
     clock: StageClock,
     done: Container[tuple[str, int]],
+    *,
+    is_remote: bool = False,
 ) -> Iterator[Call | None]:
     """Rank all requests, `protocol.repeats` times, for modes `latency` and `throughput`.
 
@@ -89,7 +91,6 @@ def measure(
         what was measured of one call, its wall time divided by its requests; None for a batch that is
         skipped, so that systems measured in turn stay at the same query.
     """
-    is_paid = "endpoint" in reranker.describe()
     uncollected = 0.0
     for repeat in range(protocol.repeats):
         for batch in batches(requests, protocol.batch_size):
@@ -100,7 +101,7 @@ def measure(
             seed_everything(protocol.seed, batch[0].query_id, repeat)
             started = clock.now()
             try:
-                rankings, seconds = timed(reranker, missing if is_paid else batch, clock)
+                rankings, seconds = timed(reranker, missing if is_remote else batch, clock)
             except BackendError as error:
                 if error.finished:
                     seconds = (clock.now() - started) / len(error.finished)

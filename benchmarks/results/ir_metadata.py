@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.datasets.readers import run_name
 from rerankers.errors import InputError
 from rerankers.files.writing import replace_file
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS, implementation_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
     kernel, _, architecture = seen.get("os", "").rpartition(" ")
     first_stage = str(record.first_stage.get("kind", "first stage"))
     toolkit = [f"{name}=={libraries[name]}" for name in ("pyserini",) if name in libraries]
-    row = ROWS.get(record.system.reranker)
+    reranker = record.system.reranker
     return {
         "tag": record.cell,
         "actor": {"role": None if record.is_imported else "experimenter"},
@@ -113,7 +113,9 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
                 {"name": first_stage, **_plain(record.first_stage, "kind", "name")},
                 {
                     "name": record.system.label,
-                    "method": row.target.replace(":", ".") if row else record.system.reranker,
+                    "method": implementation_of(reranker).replace(":", ".")
+                    if reranker in METHODS
+                    else reranker,
                     **_plain(record.system.options, "name", "method", "reranks"),
                     "reranks": first_stage,
                 },

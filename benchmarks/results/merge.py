@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates.frozen import is_whole, read_index
 from benchmarks.results.cell import is_finished, readable_record
-from benchmarks.results.record import UNTIMED
 from benchmarks.results.seal import RANKING, RAW
 from benchmarks.results.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.files.writing import replace_file
+from rerankers.registry import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ def _are_equal_untimed(one: Path, other: Path) -> bool:
     """Tell whether two finished cells of a first stage or control rank the same candidate set the same."""
     records = [readable_record(cell) for cell in (one, other) if is_finished(cell)]
     systems = [(record.pool, record.system.reranker) for record in records if record is not None]
-    if len(systems) < 2 or systems[0] != systems[1] or systems[0][1] not in UNTIMED:
+    if len(systems) < 2 or systems[0] != systems[1] or role_of(systems[0][1]) == "system":
         return False
     return _are_equal(one, other, [RANKING])
 

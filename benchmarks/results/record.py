@@ -22,10 +22,6 @@ FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Mode = Literal["latency", "throughput", "served"]
 Status = Literal["running", "done", "failed", "damaged"]
 """`damaged` is never written: it is what readers make of a cell that does not match its seal."""
-CONTROLS = frozenset({"oracle", "random", "reverse"})
-"""Rerankers whose result is known beforehand."""
-UNTIMED = CONTROLS | {"first-stage"}
-"""Rerankers whose latency no table shows."""
 WarmupEnd = Literal["fixed", "stable", "maximum"]
 
 

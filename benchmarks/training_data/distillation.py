@@ -103,7 +103,7 @@ def _query_id(row: Mapping[str, Any]) -> str:
 def _check_teacher(settings: Distillation) -> None:
     """Refuse wrong options of the teacher before any question is paid for."""
     name = settings.teacher.name
-    if not registry.load(name).needs_qrels:
+    if not registry.options_model(name).needs_qrels:
         registry.validated(name, settings.teacher.options)
 
 
@@ -117,7 +117,7 @@ def _warn_of_test_split(settings: Distillation, dataset: Dataset) -> None:
 
 def _teacher(settings: Distillation, dataset: Dataset) -> Reranker:
     name, options = settings.teacher.name, dict(settings.teacher.options)
-    if registry.load(name).needs_qrels:
+    if registry.options_model(name).needs_qrels:
         options["qrels"] = dataset.qrels
     return registry.create(name, options)
 

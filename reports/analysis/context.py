@@ -206,7 +206,9 @@ def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], want
     else the first system with values.
     """
     preferred = [label for label in values if wanted in names(label, labelled[label])]
-    unchanged = [label for label in values if labelled[label][0][1].record.system.reranker == "first-stage"]
+    unchanged = [
+        label for label in values if role(labelled[label][0][1].record.system.reranker) == "first_stage"
+    ]
     return next(iter([*preferred, *unchanged, *values]), None)
 
 

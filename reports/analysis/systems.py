@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.measuring import conditions
-from benchmarks.results.record import CONTROLS
 from reports.analysis import first_stages, quality, timing
 from reports.analysis.by_query import ByQuery
 from reports.analysis.provenance import hardware
 from reports.analysis.values import Provenance, Quality, Role, SystemResult, Timing, Work
+from rerankers.registry import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     Keyed = tuple[Results, CellResult]
 
 SEED = "seed"
+_ROLES: dict[str, Role] = {"control": "control", "first stage": "first_stage", "system": "reranker"}
 
 
 def role(reranker: str) -> Role:
-    """Return the role of a registered reranker in a comparison."""
-    if reranker in CONTROLS:
-        return "control"
-    return "first_stage" if reranker == "first-stage" else "reranker"
+    """Return what a registered reranker is in a comparison; every other one is a system."""
+    return _ROLES[role_of(reranker)]
 
 
 def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
@@ -78,7 +77,7 @@ def name_of(family: Sequence[Keyed]) -> str:
     """
     names = [cell.record.system.label for _, cell in family]
     record = family[0][1].record
-    if record.system.reranker == "first-stage" and {*names} <= first_stages.UNNAMED:
+    if role(record.system.reranker) == "first_stage" and {*names} <= first_stages.UNNAMED:
         return first_stages.in_short(first_stages.describe(record.first_stage))
     if len({*names}) == 1:
         return names[0]

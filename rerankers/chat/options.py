@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rerankers.endpoints.prices import Price
+from rerankers.legacy_options import OptionGroup
 from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.options import OptionGroup
 from rerankers.text.control_tokens import ControlTokenMode
 
 BackendName = Literal["openai", "transformers"]

@@ -34,7 +34,7 @@ class Part(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Part:
         try:
-            if registry.load(self.reranker).needs_qrels:
+            if registry.options_model(self.reranker).needs_qrels:
                 raise InputError(f"{self.reranker!r} looks at the answers and cannot be a part")
             registry.validated(self.reranker, self.options)
         except InputError as error:
@@ -49,7 +49,7 @@ class Composite(Reranker):
         self._names = [part.reranker for part in parts]
         self._rerankers = [registry.create(part.reranker, part.options) for part in parts]
         self._locks = [
-            nullcontext() if registry.capabilities(part.reranker, part.options).is_remote else Lock()
+            nullcontext() if registry.validated(part.reranker, part.options).is_remote else Lock()
             for part in parts
         ]
         self.device = next((part.device for part in self._rerankers if part.device != "cpu"), "cpu")
@@ -58,7 +58,7 @@ class Composite(Reranker):
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
         """Join what the parts load and call."""
         parts: list[Part] = options["parts"] if "parts" in options else options["steps"]
-        each = [registry.capabilities(part.reranker, part.options) for part in parts]
+        each = [registry.validated(part.reranker, part.options) for part in parts]
         return Capabilities(
             models=tuple(dict.fromkeys(model for part in each for model in part.models)),
             is_remote=any(part.is_remote for part in each),
@@ -66,7 +66,9 @@ class Composite(Reranker):
             is_replayed=any(part.is_replayed for part in each),
             missing_key=next((part.missing_key for part in each if part.missing_key), None),
             may_use_gpu=any(part.may_use_gpu for part in each),
-            embeds_passages=_any_or_unknown([part.embeds_passages for part in each]),
+            embeds_passages=_any_or_unknown(
+                [registry.embeds_passages(p.reranker, o) for p, o in zip(parts, each, strict=True)]
+            ),
             reads_instruction=any(part.reads_instruction for part in each),
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rerankers.legacy_options import OptionGroup
 from rerankers.models.batching import BatchTokens, length_sorted_batches
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
@@ -16,7 +17,6 @@ from rerankers.models.remote_code import check_pinned, loading
 from rerankers.models.side_by_side import side_by_side
 from rerankers.models.stated_code import check_stated_code
 from rerankers.models.vocabulary import check_rows, check_vocabulary
-from rerankers.options import OptionGroup
 from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:

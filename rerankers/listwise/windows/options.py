@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from rerankers.errors import InputError
+from rerankers.legacy_options import OptionGroup
 from rerankers.listwise.windows.initial import InitialOrder
 from rerankers.listwise.windows.sliding import sliding_windows
-from rerankers.options import OptionGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,6 @@ from benchmarks.datasets.sources import BUNDLED, Dataset, open_dataset
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.first_stages.retrieval import Bm25
 from rerankers import create
-from rerankers.baselines import Oracle, Random
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -103,8 +102,8 @@ def quality(pool: Pool, reranker: Reranker | None = None) -> float:
 def test_bm25_stands_clearly_between_random_order_and_the_oracle(pool: Pool) -> None:
     bm25 = quality(pool)
     assert bm25 == pytest.approx(0.4115, abs=5e-5)  # the README's figures
-    assert quality(pool, Random(seed=0)) == pytest.approx(0.1857, abs=5e-5)
-    assert quality(pool, Oracle(qrels=pool.qrels)) == pytest.approx(0.6798, abs=5e-5)
+    assert quality(pool, create("random", seed=0)) == pytest.approx(0.1857, abs=5e-5)
+    assert quality(pool, create("oracle", qrels=pool.qrels)) == pytest.approx(0.6798, abs=5e-5)
 
 
 @pytest.mark.lucene

@@ -17,7 +17,7 @@ from benchmarks.experiments.downloads import find_download, megabytes
 from benchmarks.experiments.dry_run import outlook
 from benchmarks.results.cell import read_record, write_record
 from rerankers.errors import InputError
-from rerankers.registry import capabilities
+from rerankers.registry import validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_a_price_that_nobody_knows_is_not_invented(told: Callable[..., list[str]
 def test_models_are_those_that_load_in_this_process(
     reranker: str, options: dict[str, Any], models: list[str]
 ) -> None:
-    assert [name for name, _ in capabilities(reranker, options).models] == models
+    assert [name for name, _ in validated(reranker, options).models] == models
 
 
 def test_a_model_is_here_or_has_to_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from rerankers.errors import InputError
-from rerankers.registry import capabilities, create
+from rerankers.registry import create, validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,12 +86,12 @@ def test_a_composite_tells_what_its_parts_load_and_call(tmp_path: Path) -> None:
     recording = str(tmp_path / "answers.sqlite")
     chat = {"reranker": "rankgpt", "options": {"model": "unlisted", "recording": recording}}
     inner = {"reranker": "fusion", "options": {"parts": [embedding, embedding]}}
-    told = capabilities("cascade", {"steps": [inner, chat]})
+    told = validated("cascade", {"steps": [inner, chat]})
     assert told.models == (("org/encoder", "abc"),)
     assert (told.is_remote, told.is_priced, told.is_replayed) == (True, False, True)
     assert told.may_use_gpu
     assert told.missing_key is None  # cached responses need none
-    assert not capabilities("fusion", {"parts": [{"reranker": "reverse"}] * 2}).may_use_gpu
+    assert not validated("fusion", {"parts": [{"reranker": "reverse"}] * 2}).may_use_gpu
 
 
 OWN = """

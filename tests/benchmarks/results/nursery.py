@@ -18,7 +18,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import benchmarks.candidates.file
 import benchmarks.datasets.sources
@@ -27,7 +27,8 @@ import benchmarks.first_stages.retrieval  # noqa: F401 - each for the children, 
 from benchmarks.cli import main as cli
 from benchmarks.measuring.environment import environment
 from rerankers.baselines import Random
-from rerankers.registry import ROWS, Row
+from rerankers.methods.baselines import RandomOptions
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,18 +40,22 @@ if TYPE_CHECKING:
 class Slow(Random):
     """Shuffles, twelve milliseconds a call: long enough to be killed in."""
 
-    def __init__(self, *, seed: int = 0) -> None:
-        super().__init__(seed=seed)
-
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Wait, then shuffle."""
         time.sleep(0.012)
         return super().rerank(requests, clock)
 
 
+class SlowOptions(RandomOptions):
+    """Options of `slow`."""
+
+    summary: ClassVar[str] = "waits"
+    implementation: ClassVar[str] = "nursery:Slow"
+
+
 def main(kind: str, *arguments: str) -> None:
     """Do what the module says."""
-    ROWS["slow"] = Row("nursery:Slow", "waits")
+    METHODS["slow"] = "nursery:SlowOptions"
     environment()  # what it keeps, its children need not find out again
 
     def start(limit: int | None = None) -> int:

@@ -12,8 +12,7 @@ from reports.charts.depth import depth_trade_off
 from reports.charts.look import PAGE
 from reports.tables.by_name import tables
 from rerankers.interface import Usage
-from rerankers.options import options_of
-from rerankers.registry import load
+from rerankers.registry import options_model
 
 if TYPE_CHECKING:
     from reports.analysis.values import Context
@@ -100,9 +99,9 @@ def test_an_imported_run_is_not_judged_by_a_figure_whose_setting_it_does_not_tel
     assert texts == ["different setting: an imported run does not tell its own"]
 
 
-def test_the_settings_of_figures_are_options_and_defaults_those_of_the_constructors() -> None:
+def test_the_settings_of_figures_are_options_and_defaults_those_of_the_models() -> None:
     for method, values in published_figures.defaults().items():
-        fields = options_of(load(method)).model.model_fields
+        fields = options_model(method).model_fields
         assert values == {name: fields[name].default for name in values}
     for figure in published_figures.figures():
         assert figure.needs.keys() - {"context"} <= published_figures.defaults().get(figure.method, {}).keys()

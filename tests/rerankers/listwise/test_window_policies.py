@@ -241,4 +241,4 @@ def test_options_that_do_not_fit_a_policy_are_refused(options: dict[str, Any], w
 @pytest.mark.parametrize("name", POLICIES)
 def test_listwise_methods_take_every_policy(reranker: str, name: str) -> None:
     more: dict[str, Any] = {"backend": "transformers"} if reranker == "rankgpt" else {}
-    assert validated(reranker, {"model": "m", "window_policy": name, **more})["window_policy"] == name
+    assert dict(validated(reranker, {"model": "m", "window_policy": name, **more}))["window_policy"] == name

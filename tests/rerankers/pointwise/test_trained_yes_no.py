@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
 from rerankers.pointwise.base import Pair
-from rerankers.registry import capabilities
+from rerankers.registry import validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +156,7 @@ def test_options_that_the_prompt_does_not_use_are_refused(
 ) -> None:
     options = {"model": str(GOLDEN / "qwen3_reranker"), "prompt": prompt, option: value}
     with pytest.raises(InputError, match=reason):
-        capabilities("causal-yes-no", options)
+        validated("causal-yes-no", options)
 
 
 @pytest.mark.parametrize(("folder", "prompt"), [("qwen3_reranker", "qwen3"), ("mxbai_rerank_v2", "mxbai_v2")])
@@ -167,12 +167,12 @@ def test_limits_that_leave_no_room_are_refused(folder: str, prompt: str) -> None
 
 def test_a_dataset_instruction_is_read_unless_the_reranker_has_one() -> None:
     options = {"model": "m", "prompt": "mxbai_v2"}
-    assert capabilities("causal-yes-no", options).reads_instruction
-    assert not capabilities("causal-yes-no", {**options, "instruction": "own"}).reads_instruction
-    assert not capabilities("causal-yes-no", {"model": "m", "prompt": "bge_gemma"}).reads_instruction
+    assert validated("causal-yes-no", options).reads_instruction
+    assert not validated("causal-yes-no", {**options, "instruction": "own"}).reads_instruction
+    assert not validated("causal-yes-no", {"model": "m", "prompt": "bge_gemma"}).reads_instruction
     parts = [{"reranker": "first-stage"}, {"reranker": "causal-yes-no", "options": options}]
-    assert capabilities("fusion", {"parts": parts}).reads_instruction
-    assert not capabilities("fusion", {"parts": parts[:1] * 2}).reads_instruction
+    assert validated("fusion", {"parts": parts}).reads_instruction
+    assert not validated("fusion", {"parts": parts[:1] * 2}).reads_instruction
 
 
 def test_a_cascade_hands_the_instruction_on() -> None:

@@ -1,0 +1,1 @@
+"""The options model of every method, by family; importing one loads neither torch nor the method."""

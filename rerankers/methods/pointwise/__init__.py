@@ -1,0 +1,1 @@
+"""Options of methods that score each passage by itself."""

@@ -1,0 +1,63 @@
+"""What one request will take: windows, calls and tokens, estimated before a model is loaded.
+
+The dry run and budgets read these numbers. Each options model computes its own in `MethodOptions.work`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+MS_MARCO_PASSAGE_TOKENS = 75
+"""Of an MS MARCO passage, which has 56 words on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSize:
+    """How large a request is.
+
+    Attributes:
+        candidates: passages to rank.
+        query_tokens: tokens of the query.
+        passage_tokens: tokens of a passage on average.
+        tokens_per_word: of running text, for limits and prompt templates that are counted in words.
+    """
+
+    candidates: int
+    query_tokens: float = 8.0
+    passage_tokens: float = MS_MARCO_PASSAGE_TOKENS
+    tokens_per_word: float = 4 / 3
+
+    def tokens_of(self, text: str) -> float:
+        """Estimate the tokens of a text, such as a prompt template."""
+        return len(text.split()) * self.tokens_per_word
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request takes.
+
+    Attributes:
+        windows: groups of passages that are ranked together.
+        llm_calls: calls of a language model, or of an endpoint.
+        sequential_calls: calls that have to wait for the ones before.
+        prompt_tokens: tokens that are read, those in a cache included.
+        generated_tokens: tokens of answers as they are asked for.
+        most_generated_tokens: tokens after which all answers are ended.
+        passages_embedded: passages that an encoder reads, unless a store holds them.
+        depends_on_answers: whether windows and calls depend on what the model answers; they are then those
+            of an order that says nothing of relevance.
+    """
+
+    windows: int = 0
+    llm_calls: int = 0
+    sequential_calls: int = 0
+    prompt_tokens: float = 0.0
+    generated_tokens: float = 0.0
+    most_generated_tokens: float = 0.0
+    passages_embedded: int = 0
+    depends_on_answers: bool = False
+
+    def __add__(self, other: Work) -> Work:
+        """Return what both take, one after the other."""
+        totals = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Work)}
+        return Work(**{**totals, "depends_on_answers": self.depends_on_answers or other.depends_on_answers})
