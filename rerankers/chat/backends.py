@@ -51,7 +51,7 @@ def refuse_foreign_options(options: Mapping[str, Any]) -> None:
                 "extra_body: {chat_template_kwargs: {...}}, which vLLM and SGLang read."
             )
         if options["base_url"] is not None:
-            from rerankers.endpoints.client import address
+            from rerankers.endpoints.endpoint import address
 
             address("base_url", options["base_url"], "")
         read_key(CHAT_KEY)
@@ -75,7 +75,7 @@ def open_chat(options: ChatOptions) -> ChatBackend:
     """
     refuse_foreign_options(dict(options))
     if options.backend == "openai":
-        from rerankers.endpoints.openai_chat import OpenAIChat
+        from rerankers.chat.openai_chat import OpenAIChat
 
         return OpenAIChat(options)
     from rerankers.chat.in_process import TransformersChat

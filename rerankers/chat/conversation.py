@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
+    from rerankers.endpoints.exchange import End
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Cost
     from rerankers.stages import StageClock
-
-End = Literal["done", "known", "cut_off", "refused"]
-"""Why an answer ends: the model ended its turn; `ChatCall.known` ended it;
-`max_new_tokens` was reached; the endpoint withheld it."""
 
 
 class Message(TypedDict):

@@ -1,6 +1,6 @@
 """The HTTP client of endpoints: posts JSON to one address, and bounds what the response may take.
 
-`rerankers.endpoints.openai_client` sends through the `openai` package instead, within the same bounds.
+`rerankers.chat.openai_client` sends through the `openai` package instead, within the same bounds.
 
 A response takes `timeout_seconds` at most, however slowly it drips, and a size that depends on the request.
 Responses are asked for uncompressed; one that is compressed all the same is unpacked up to that size.
@@ -22,11 +22,13 @@ import httpx2
 
 from rerankers.endpoints.error_body import read_error
 from rerankers.endpoints.failures import OversizedResponseError, StatusError, UnusableResponseError
-from rerankers.errors import BackendError, InputError
+from rerankers.errors import BackendError
 from rerankers.text.redaction import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+    from rerankers.endpoints.endpoint import Endpoint
 
 LEAST_BOUND_BYTES = 2**22
 """A response may have as many bytes, and twice those of its request, which rerank servers repeat."""
@@ -37,26 +39,19 @@ _BROKEN_TLS = (ssl.SSLError, anyio.EndOfStream)  # which httpx2 lets through as 
 
 
 class HttpClient:
-    """One connection pool to one address.
+    """One connection pool to one endpoint."""
 
-    Args:
-        url: where everything is posted.
-        key: sent as a bearer token; None for servers without keys.
-        timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
-        connections: how many are kept open at most.
-    """
-
-    def __init__(self, url: httpx2.URL, key: str | None, timeout_seconds: float, connections: int) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        seconds, connections = endpoint.timeout_seconds, endpoint.concurrency
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-        self._url = url
-        self._timeout_seconds = timeout_seconds
+        if endpoint.key is not None:
+            headers["Authorization"] = f"Bearer {endpoint.key}"
         # A connection that cannot be made fails before the deadline, so that it is known to cost nothing.
-        connect = min(LONGEST_CONNECT_SECONDS, timeout_seconds / 2)
+        connect = min(LONGEST_CONNECT_SECONDS, seconds / 2)
         self._connections = BoundedConnections(
             headers=headers,
-            timeout=httpx2.Timeout(timeout_seconds, connect=connect, pool=None),
+            timeout=httpx2.Timeout(seconds, connect=connect, pool=None),
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
@@ -80,7 +75,7 @@ class HttpClient:
         Raises:
             the errors of `post`.
         """
-        request = self._connections.build_request("GET", self._url.copy_with(path=path))
+        request = self._connections.build_request("GET", self.endpoint.url.copy_with(path=path))
         send = partial(self._connections.send, request)
         async with self._bounded(send, LEAST_BOUND_BYTES) as pieces:
             return json.loads(b"".join([piece async for piece in pieces]))
@@ -98,14 +93,15 @@ class HttpClient:
 
     async def _send(self, body: bytes) -> httpx2.Response:
         """Post the body once; the response is not read yet."""
-        return await self._connections.send(self._connections.build_request("POST", self._url, content=body))
+        request = self._connections.build_request("POST", self.endpoint.url, content=body)
+        return await self._connections.send(request)
 
     @asynccontextmanager
     async def _bounded(
         self, send: Callable[[], Awaitable[httpx2.Response]], most: int
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self.endpoint.timeout_seconds):
                 response = await send()
                 pieces = _pieces(response, most)
                 try:
@@ -114,7 +110,8 @@ class HttpClient:
                     await pieces.aclose()
                     await response.aclose()
         except TimeoutError:
-            message = f"no whole response within {self._timeout_seconds:g} s; timeout_seconds sets how long"
+            seconds = f"{self.endpoint.timeout_seconds:g} s"
+            message = f"no whole response within {seconds}; timeout_seconds sets how long"
             raise httpx2.ReadTimeout(message) from None
         except _BROKEN_TLS as error:
             raise httpx2.ReadError(f"the encrypted connection broke: {error}") from error
@@ -161,24 +158,6 @@ class BoundedConnections(httpx2.AsyncClient):
                 await response.aclose()
             request = _followed(request, following)
         raise BackendError(f"{request.url.host} redirects in a circle; check base_url")
-
-
-def address(option: str, written: str, path: str) -> httpx2.URL:
-    """Return the address of an API's path; a query, such as Azure's `api-version`, stays behind it.
-
-    Raises:
-        InputError: the root of the API, as written in the option, is not an address.
-    """
-    try:
-        url = httpx2.URL(written)
-    except httpx2.InvalidURL as error:
-        raise InputError(f"{option} {excerpt(written, 200)!r} is not a URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        shown = excerpt(written, 200)
-        raise InputError(f"{option} {shown!r} has no scheme or host; write it as http://localhost:8000/v1")
-    root = url.path.rstrip("/")
-    whole = root if path and root.endswith(path) else root + path
-    return url.copy_with(path=whole or "/", fragment=None)
 
 
 async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:

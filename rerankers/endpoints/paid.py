@@ -1,4 +1,7 @@
-"""Calls that may cost money: each is looked up, claimed, budgeted, asked, retried and kept.
+"""The one client of calls that may cost money: each is looked up, claimed, budgeted, asked, retried, charged.
+
+The connections and the bounds of a response are those of `rerankers.endpoints.client`; how long a failure is
+waited out is said by `rerankers.endpoints.endpoint`.
 
 Calls of several queries are under way at once. When one fails for good, no further call begins; those under
 way are waited for and kept, and queries that they finish are handed over with the error.
@@ -11,23 +14,22 @@ import heapq
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerankers.endpoints.failures import PASSING, UnusableResponseError, may_be_billed
 from rerankers.endpoints.prices import Account
 from rerankers.endpoints.response_cache import Recording
-from rerankers.errors import BackendError
+from rerankers.errors import BackendError, InputError
+from rerankers.interface import Cost
+from rerankers.text.redaction import hide_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from rerankers.endpoints.client import HttpClient
-    from rerankers.endpoints.failures import Endpoint
-    from rerankers.endpoints.prices import Budget
-    from rerankers.endpoints.response_cache import Exchange
-    from rerankers.interface import Cost
-    from rerankers.stages import StageClock
+    from rerankers.endpoints.exchange import Exchange
+    from rerankers.endpoints.prices import Budget, Price, RerankPrice
+    from rerankers.stages import Stage, StageClock
 
 T = TypeVar("T")
 
@@ -37,19 +39,17 @@ class PaidCall:
     """One call.
 
     Attributes:
-        body: its canonical JSON, under which the answer is kept.
+        body: its canonical JSON, under which the response is cached.
         cost: the request that pays.
-        most_dollars: the most that one attempt can cost.
+        largest: returns the most tokens that one attempt can take.
         ask: makes one attempt, whose errors are those of `HttpClient`.
-        dollars: what an answer cost.
-        suffices: whether an answer that was kept is enough.
+        suffices: whether a cached response is enough.
     """
 
     body: str
     cost: Cost
-    most_dollars: Callable[[], float]
+    largest: Callable[[], Exchange]
     ask: Callable[[], Awaitable[Exchange]]
-    dollars: Callable[[Exchange], float]
     suffices: Callable[[Exchange], bool] = lambda exchange: True
 
 
@@ -58,29 +58,32 @@ class PaidClient:
 
     Args:
         http: the client of the endpoint.
-        endpoint: what errors say about it.
-        url: its address without credentials, a part of the keys of the response cache.
-        concurrency: queries under way at once, and calls of theirs.
-        recording: the file of the response cache.
+        price: what a call costs; None where it is not known.
     """
 
-    def __init__(
-        self, http: HttpClient, endpoint: Endpoint, url: str, concurrency: int, recording: Path | None
-    ) -> None:
+    def __init__(self, http: HttpClient, price: Price | RerankPrice | None) -> None:
         self._http = http
-        self._endpoint = endpoint
-        self._url = url
-        self._concurrency = concurrency
-        self._recording = Recording(recording) if recording else None
+        self._endpoint = http.endpoint
+        self._price = price
+        self._recording = Recording(self._endpoint.recording) if self._endpoint.recording else None
         self._account: Account | None = None
         self._runner = asyncio.Runner()
         self._broken: BackendError | None = None
         self._stop = asyncio.Event()
-        self._free = asyncio.Semaphore(concurrency)  # calls of all queries
+        self._free = asyncio.Semaphore(self._endpoint.concurrency)  # calls of all queries
         self.calls_replayed = 0
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left."""
+        """Stop before calls could cost more than a budget has left; an endpoint of one's own costs nothing.
+
+        Raises:
+            InputError: the price of a call is not known.
+        """
+        if self._price is None and self._endpoint.price_example is not None:
+            raise InputError(
+                f"no price is listed for {self._endpoint.name}, so the budget cannot be kept. "
+                f"Give the option price: {self._endpoint.price_example}"
+            )
         self._account = Account(budget)
 
     def run(self, queries: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -96,8 +99,8 @@ class PaidClient:
         return self._runner.run(self._run(queries))
 
     async def _run(self, queries: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-        free = asyncio.Semaphore(self._concurrency)
-        self._free = asyncio.Semaphore(self._concurrency)
+        free = asyncio.Semaphore(self._endpoint.concurrency)
+        self._free = asyncio.Semaphore(self._endpoint.concurrency)
         failures: list[Exception] = []
 
         async def answer(query: Callable[[], Awaitable[T]]) -> T | None:
@@ -120,10 +123,28 @@ class PaidClient:
             self._broken = first
         raise first
 
-    async def answer(self, calls: Sequence[PaidCall], clock: StageClock, alone: bool) -> list[Exchange]:
-        """Answer calls of one query that do not depend on each other, and charge their seconds to it.
+    async def post(self, body: bytes, stage: Stage, clock: StageClock) -> tuple[Any, dict[Stage, float]]:
+        """Post a JSON body; the decoded response, and its seconds, all of one stage.
 
-        Answers come from the response cache or the endpoint, up to `concurrency` at once. The seconds are
+        Raises:
+            the errors of `HttpClient.post`.
+        """
+        measured = Cost()
+        with clock.stage(stage, measured):
+            response = await self._http.post(body)
+        return response, measured.stage_seconds
+
+    def hidden(self, value: Any) -> Any:
+        """Return a text, or a decoded JSON value, in which the key, however it is spelled, is hidden.
+
+        The text of every exchange is hidden here; JSON is to be hidden before it is written as a text.
+        """
+        return hide_within(value, self._endpoint.key_variable, self._endpoint.key or "")
+
+    async def answer(self, calls: Sequence[PaidCall], clock: StageClock, alone: bool) -> list[Exchange]:
+        """Answer calls of one query that do not depend on each other, and charge them to it.
+
+        Responses come from the response cache or the endpoint, up to `concurrency` at once. The seconds are
         those until the last answer, had no attempt failed. Stages of calls side by side share them.
 
         A query that runs alone has the clock corrected: a replayed answer takes its recorded time, and what
@@ -133,16 +154,30 @@ class PaidClient:
         started = clock.now()
         exchanges = await self._all_answered(calls)
         seconds = [sum(exchange.stage_seconds.values(), 0.0) for exchange in exchanges]
-        total = _until_the_last(seconds, self._concurrency)
+        total = _until_the_last(seconds, self._endpoint.concurrency)
         if alone:
             clock.advance(total - (clock.now() - started))
         share = total / sum(seconds) if len(calls) > 1 and total else 1.0
         for call, exchange in zip(calls, exchanges, strict=True):
-            charged = call.cost.stage_seconds
-            for stage, stage_seconds in exchange.stage_seconds.items():
-                charged[stage] = charged.get(stage, 0.0) + share * stage_seconds
-            call.cost.usage.llm_calls += 1
+            self._charge(call.cost, exchange, share)
         return exchanges
+
+    def _charge(self, cost: Cost, exchange: Exchange, share: float) -> None:
+        """Charge one call to its query, with a share of its seconds."""
+        for stage, seconds in exchange.stage_seconds.items():
+            cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + share * seconds
+        usage = cost.usage
+        usage.llm_calls += 1
+        usage.prompt_tokens += exchange.prompt_tokens
+        usage.cached_tokens += exchange.cached_tokens
+        usage.generated_tokens += exchange.generated_tokens
+        usage.reasoning_tokens += exchange.reasoning_tokens
+        usage.calls_estimated += exchange.is_estimate
+        usage.dollars += self._dollars(exchange)
+
+    def _dollars(self, exchange: Exchange) -> float:
+        """Return what a call costs, or did when it was recorded; 0 where no price is known."""
+        return self._price.of(exchange) if self._price else 0.0
 
     async def _all_answered(self, calls: Sequence[PaidCall]) -> list[Exchange]:
         """Return the answers in the order of the calls; once one fails for good, none begins."""
@@ -167,7 +202,7 @@ class PaidClient:
     async def _kept_or_asked(self, call: PaidCall) -> Exchange:
         if self._recording is None:
             return await self._ask(call)
-        key = self._recording.next_key(self._url, call.body)
+        key = self._recording.next_key(self._endpoint.shown_url, call.body)
         kept = self._recording.find(key)
         if kept is None or not call.suffices(kept):
             async with self._recording.claim(key):
@@ -203,19 +238,24 @@ class PaidClient:
 
     async def _attempt(self, call: PaidCall) -> Exchange:
         if self._account is None:
-            return await call.ask()
-        async with self._account.bill(call.most_dollars()) as bill:
+            return await self._asked(call)
+        async with self._account.bill(self._dollars(call.largest())) as bill:
             try:
                 self._check_that_nothing_failed()  # while it waited for money
-                exchange = await call.ask()
+                exchange = await self._asked(call)
             except Exception as error:
                 counted = error.exchange if isinstance(error, UnusableResponseError) else None
                 if counted is not None:
-                    bill.dollars, bill.is_estimate = call.dollars(counted), counted.is_estimate
+                    bill.dollars, bill.is_estimate = self._dollars(counted), counted.is_estimate
                 elif not may_be_billed(error):
                     bill.dollars, bill.is_estimate = 0.0, False
                 raise
-            bill.dollars, bill.is_estimate = call.dollars(exchange), exchange.is_estimate
+            bill.dollars, bill.is_estimate = self._dollars(exchange), exchange.is_estimate
+        return exchange
+
+    async def _asked(self, call: PaidCall) -> Exchange:
+        exchange = await call.ask()
+        exchange.text = self.hidden(exchange.text)
         return exchange
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from rerankers.errors import BackendError, InputError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from rerankers.endpoints.exchange import Exchange
+
 _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
 
@@ -50,6 +52,10 @@ class Price(BaseModel):
         fresh = max(0, prompt_tokens - cached_tokens)
         return (fresh * self.input + cached_tokens * self.cached + generated_tokens * self.output) / 1e6
 
+    def of(self, exchange: Exchange) -> float:
+        """Return the dollars of one call."""
+        return self.dollars(exchange.prompt_tokens, exchange.cached_tokens, exchange.generated_tokens)
+
 
 class RerankPrice(BaseModel):
     """The price of a rerank endpoint: dollars per million tokens, dollars per thousand calls, or both."""
@@ -59,9 +65,9 @@ class RerankPrice(BaseModel):
     tokens: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     calls: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
-    def dollars(self, tokens: int) -> float:
-        """Return the cost of one call."""
-        return tokens * self.tokens / 1e6 + self.calls / 1e3
+    def of(self, exchange: Exchange) -> float:
+        """Return the dollars of one call."""
+        return exchange.prompt_tokens * self.tokens / 1e6 + self.calls / 1e3
 
 
 def find_price(model: str) -> Price | None:

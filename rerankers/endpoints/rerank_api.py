@@ -15,24 +15,24 @@ import json
 import math
 import os
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, validate_call
 
-from rerankers.endpoints.client import HttpClient, address
-from rerankers.endpoints.failures import Endpoint, UnreadableResponseError, UnusableResponseError
+from rerankers.endpoints.client import HttpClient
+from rerankers.endpoints.endpoint import Endpoint, address
+from rerankers.endpoints.exchange import BY_ENDPOINT, Exchange, canonical
+from rerankers.endpoints.failures import UnreadableResponseError, UnusableResponseError
 from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.paid import PaidCall, PaidClient
 from rerankers.endpoints.prices import RerankPrice
 from rerankers.endpoints.rerank_results import read_scores, tokens_reported
-from rerankers.endpoints.response_cache import BY_ENDPOINT, Exchange, canonical
 from rerankers.endpoints.room import Room, find_room
 from rerankers.errors import InputError
 from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest
-from rerankers.text.redaction import hide_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ ApiName = Literal["jina", "cohere", "voyage", "vllm", "infinity", "tei"]
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where a server reports no token usage
 _ESTIMATED = f"an estimate of {_BYTES_PER_TOKEN} bytes a token"
 _TOKENS_PER_PAIR = 8  # more than models put around a query and a passage
+_PRICE_EXAMPLE = "{tokens: 0.05}, in dollars per million tokens, or {calls: 2}, per thousand calls"
 
 
 class _Shape(BaseModel):
@@ -126,26 +127,32 @@ class RerankAPI(Reranker):
         if missing := _missing_key(given):
             raise InputError(f"set {missing} to your key for {api}")
         self._shape = _shape_of(api)
-        url = base_url or self._shape.url or ""
-        self._url = address("base_url", url, self._shape.path if base_url else "")
-        self._key = read_key(self._shape.key)
-        self._endpoint = Endpoint(self._url.host, self._shape.key, "api, base_url and model", retries)
-        self._timeout_seconds = timeout_seconds
+        url = address("base_url", base_url or self._shape.url or "", self._shape.path if base_url else "")
+        self._endpoint = Endpoint(
+            url=url,
+            shown_url=str(url.copy_with(userinfo=b"", query=None)),
+            name=url.host,
+            settings="api, base_url and model",
+            key_variable=self._shape.key,
+            key=read_key(self._shape.key),
+            timeout_seconds=timeout_seconds,
+            retries=retries,
+            concurrency=concurrency,
+            recording=recording,
+            price_example=_PRICE_EXAMPLE if base_url is None else None,
+        )
         self._api, self._model = api, model
         self._limit = passages_per_call or self._shape.limit
         self._passage_tokens = passage_tokens
-        self._concurrency = concurrency
-        self._is_charged = base_url is None
         self._price = price
-        self._connect(recording)
+        self._connect()
 
-    def _connect(self, recording: Path | None) -> None:
+    def _connect(self) -> None:
         self._looking = asyncio.Lock()
         self._has_looked = False
         self._room: Room | None = None
-        self._shown_url = str(self._url.copy_with(userinfo=b"", query=None))
-        self._http = HttpClient(self._url, self._key, self._timeout_seconds, self._concurrency)
-        self._client = PaidClient(self._http, self._endpoint, self._shown_url, self._concurrency, recording)
+        self._http = HttpClient(self._endpoint)
+        self._client = PaidClient(self._http, self._price)
 
     @classmethod
     def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
@@ -175,7 +182,8 @@ class RerankAPI(Reranker):
     def connection(self) -> Reranker:
         """Return a reranker that asks the same endpoint over a connection of its own."""
         other = copy.copy(self)
-        other._connect(None)
+        other._endpoint = replace(self._endpoint, recording=None)
+        other._connect()
         return other
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -191,10 +199,8 @@ class RerankAPI(Reranker):
             part = texts[start : start + self._limit]
             exchange = await self._answer(request.query, part, cost, clock, alone)
             with clock.stage("parse", cost):
-                response = json.loads(exchange.text)
-                self._book(response, request.query, part, cost)
                 faults = sum(cost.usage.faults.values())
-                read = self._read(response, len(part), cost)
+                read = self._read(json.loads(exchange.text), len(part), cost)
                 is_repaired = len(read) < len(part) or sum(cost.usage.faults.values()) > faults
                 cost.usage.well_formed += not is_repaired
                 scores |= {start + index: score for index, score in read.items()}
@@ -217,9 +223,8 @@ class RerankAPI(Reranker):
         call = PaidCall(
             body=canonical(body),
             cost=cost,
-            most_dollars=partial(self._most_dollars, query, texts),
+            largest=partial(_largest, query, texts),
             ask=partial(self._ask, body, query, texts, clock),
-            dollars=self._dollars,
         )
         [exchange] = await self._client.answer([call], clock, alone)
         return exchange
@@ -235,24 +240,22 @@ class RerankAPI(Reranker):
             return
         async with self._looking:
             if not self._has_looked:
-                root, limit = self._url.path.removesuffix(self._shape.path), self._shape.passage_tokens
-                self._room = await find_room(self._http, root, self._model or "", limit or "")
+                root = self._endpoint.url.path.removesuffix(self._shape.path)
+                limit = self._shape.passage_tokens or ""
+                self._room = await find_room(self._http, root, self._model or "", limit)
                 self._has_looked = True
 
     async def _ask(self, body: dict[str, Any], query: str, texts: list[str], clock: StageClock) -> Exchange:
         """Make one attempt, and read the response as far as to know that it can be used."""
         await self._find_room()
         sent = body if self._room is None else self._with_limit(body, self._room.passage_tokens(query))
-        content = canonical(sent).encode()
-        measured = Cost()
-        with clock.stage("forward", measured):
-            response = await self._http.post(content)
+        response, stage_seconds = await self._client.post(canonical(sent).encode(), "forward", clock)
         tokens, is_estimate = self._tokens(response, query, texts)
         exchange = Exchange(
-            text=canonical(hide_within(response, self._shape.key, self._key or "")),
+            text=canonical(self._client.hidden(response)),
             prompt_tokens=tokens,
             counted_by=_ESTIMATED if is_estimate else BY_ENDPOINT,
-            stage_seconds=measured.stage_seconds,
+            stage_seconds=stage_seconds,
         )
         try:
             self._read(response, len(texts), Cost())
@@ -266,12 +269,6 @@ class RerankAPI(Reranker):
     def _read(self, response: Any, passages: int, cost: Cost) -> dict[int, float]:
         return read_scores(response, self._shape.results, self._shape.score, passages, cost.usage)
 
-    def _book(self, decoded: Any, query: str, texts: list[str], cost: Cost) -> None:
-        tokens, is_estimate = self._tokens(decoded, query, texts)
-        cost.usage.prompt_tokens += tokens
-        cost.usage.calls_estimated += is_estimate
-        cost.usage.dollars += self._price.dollars(tokens) if self._price else 0.0
-
     def _tokens(self, decoded: Any, query: str, texts: list[str]) -> tuple[int, bool]:
         """Return the tokens of a call, and whether they are an estimate because the server counts none."""
         reported = tokens_reported(decoded, self._shape.total_tokens)
@@ -279,38 +276,21 @@ class RerankAPI(Reranker):
             return reported, False
         return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
 
-    def _most_dollars(self, query: str, texts: list[str]) -> float:
-        """Return the most that an attempt can cost; a byte is at most a token."""
-        longest = _bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts)
-        return self._price.dollars(longest) if self._price else 0.0
-
-    def _dollars(self, exchange: Exchange) -> float:
-        return self._price.dollars(exchange.prompt_tokens) if self._price else 0.0
-
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left; a server of one's own costs nothing.
-
-        Raises:
-            InputError: what a vendor charges is not known.
-        """
-        if self._price is None and self._is_charged:
-            raise InputError(
-                f"what {self._api} charges is not known here, so the budget cannot be kept; give the option "
-                "price: {tokens: 0.05}, in dollars per million tokens, or {calls: 2}, per thousand calls"
-            )
+        """Stop before calls could cost more than a budget has left; a server of one's own costs nothing."""
         self._client.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
         """Return endpoint and model as asked, the kind of the scores, and who counts the tokens."""
         return {
             "api": self._api,
-            "endpoint": self._shown_url,
+            "endpoint": self._endpoint.shown_url,
             "model": self._model,
             "scores": "activated",
             "passage_tokens": self._passage_tokens,
             "room_for_passages": asdict(self._room) if self._room else None,
             "passages_per_call": self._limit,
-            "concurrency": self._concurrency,
+            "concurrency": self._endpoint.concurrency,
             "calls_replayed": self._client.calls_replayed,
             "price": self._price.model_dump() if self._price else None,
             "tokens_counted_by": "the endpoint" if self._shape.total_tokens else _ESTIMATED,
@@ -319,6 +299,11 @@ class RerankAPI(Reranker):
     def close(self) -> None:
         """Close connections, the event loop and the recording."""
         self._client.close()
+
+
+def _largest(query: str, texts: list[str]) -> Exchange:
+    """Return the most tokens that an attempt can take; a byte is at most a token."""
+    return Exchange(prompt_tokens=_bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts))
 
 
 def _bytes_read(query: str, texts: list[str]) -> int:

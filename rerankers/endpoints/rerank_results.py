@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerankers.endpoints.error_body import error_message
+from rerankers.endpoints.exchange import read_count
 from rerankers.endpoints.failures import UnusableResponseError
-from rerankers.endpoints.responses import count
 from rerankers.text.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_scores(response: Any, path: str | None, field: str, passages: int, usag
 
 def tokens_reported(response: Any, path: Sequence[str] | None) -> int | None:
     """Return the tokens that a server counted; None where it counts none, or something else."""
-    return count(_at(response, path)) or None if path else None
+    return read_count(_at(response, path)) or None if path else None
 
 
 def _results(response: Any, path: str | None) -> list[Any]:

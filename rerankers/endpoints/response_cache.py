@@ -18,60 +18,21 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from rerankers.chat.conversation import End  # noqa: TC001 - read by pydantic
 from rerankers.endpoints.claims import Claims
+from rerankers.endpoints.exchange import Exchange, canonical
 from rerankers.errors import BackendError, InputError
-from rerankers.stages import Stage  # noqa: TC001 - read by pydantic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-BY_ENDPOINT = "the endpoint"
-MOST_TOKENS = 10**8
-"""No call has as many; what counts more of them does not count tokens."""
-
-_Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One call as it went: the answer, what the endpoint counted, and what the client measured.
-
-    `options_refused` names the options that the endpoint refused and that were left out or renamed.
-    """
-
-    text: str = ""
-    end: End = "done"
-    prompt_tokens: _Tokens = 0
-    cached_tokens: _Tokens = 0
-    generated_tokens: _Tokens = 0
-    reasoning_tokens: _Tokens = 0
-    counted_by: str = BY_ENDPOINT
-    served_model: str = ""
-    fingerprint: str = ""
-    stage_seconds: dict[Stage, _Seconds] = field(default_factory=dict)
-    options_refused: list[str] = field(default_factory=list)
-
-    @property
-    def is_estimate(self) -> bool:
-        """Return whether somebody else than the endpoint counted the tokens."""
-        return self.counted_by != BY_ENDPOINT
-
-
 _EXCHANGE = TypeAdapter(Exchange)
 _POLL_SECONDS = 0.05
-
-
-def canonical(value: object) -> str:
-    """JSON that does not depend on the order of keys; ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 class Recording:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rerankers import StageClock, create
-from rerankers.endpoints import failures
 from rerankers.endpoints.client import LEAST_BOUND_BYTES, BoundedConnections
 from rerankers.endpoints.prices import Budget, Price
 from rerankers.errors import BackendError
@@ -42,7 +41,7 @@ CHUNK = {"choices": [{"delta": {"content": "[1]"}}]}
 
 @pytest.fixture
 def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hostile-test-key")
     made = Hostile()
     yield made

@@ -15,7 +15,6 @@ import yaml
 from benchmarks.cli.main import main
 from benchmarks.cli.redaction import as_line
 from rerankers import create
-from rerankers.endpoints import failures
 from rerankers.endpoints.keys import read_key
 from rerankers.errors import InputError, reason_of
 from rerankers.text.redaction import excerpt, redacted
@@ -32,7 +31,7 @@ VARIABLES = ("OPENAI_API_KEY", "VLLM_API_KEY")
 
 @pytest.fixture
 def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.001)
     for variable in VARIABLES:
         monkeypatch.setenv(variable, KEY)
     made = Hostile()

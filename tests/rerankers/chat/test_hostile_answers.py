@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rerankers import StageClock, Usage
+from rerankers.chat.completions import GrowingAnswer, read_completion
 from rerankers.chat.conversation import ChatCall
+from rerankers.endpoints.exchange import MOST_TOKENS
 from rerankers.endpoints.failures import UnusableResponseError
 from rerankers.endpoints.rerank_results import read_scores, tokens_reported
-from rerankers.endpoints.response_cache import MOST_TOKENS
-from rerankers.endpoints.responses import GrowingAnswer, read_completion
 from rerankers.errors import RerankbenchError
 from rerankers.interface import Cost
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rerankers import Reranker, RerankRequest
-    from rerankers.endpoints.response_cache import Exchange
+    from rerankers.endpoints.exchange import Exchange
 
 trial = settings(
     deadline=None,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from rerankers.endpoints import failures
-from rerankers.endpoints.client import address
-from rerankers.endpoints.openai_client import OpenAIClient
+from rerankers.chat.openai_client import OpenAIClient
+from rerankers.endpoints.endpoint import Endpoint as ChatEndpoint
+from rerankers.endpoints.endpoint import address
 from rerankers.errors import BackendError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_faults_change_no_ranking_and_lose_no_query(
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = [ranking.doc_ids for ranking in rankgpt().rerank(requests, clock)]
     rng = random.Random(0)
@@ -179,7 +179,7 @@ def test_an_endpoint_that_never_recovers_is_given_up_by_name(
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(failures, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.01)
     reranker = rankgpt(base_url="http://127.0.0.1:9/v1", retries=2)
     with pytest.raises(BackendError, match=r"127.0.0.1.* failed 3 times .* whether it is up"):
         reranker.rerank(requests, clock)
@@ -284,10 +284,22 @@ def test_only_openai_is_told_the_organization(
     monkeypatch.setenv("OPENAI_ORG_ID", "org-a")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project-b")
     endpoint.reply = lambda body: make_reply("hello")
-    url = address("base_url", endpoint.base_url, "/chat/completions")
+    asked = ChatEndpoint(
+        url=address("base_url", endpoint.base_url, "/chat/completions"),
+        shown_url=endpoint.base_url,
+        name="stub",
+        settings="base_url",
+        key_variable="OPENAI_API_KEY",
+        key=None,
+        timeout_seconds=5.0,
+        retries=0,
+        concurrency=1,
+        recording=None,
+        price_example=None,
+    )
 
     async def ask() -> None:
-        client = OpenAIClient(url, None, 5.0, 1, {}, names_organization)
+        client = OpenAIClient(asked, names_organization)
         await client.post(b'{"model": "m", "messages": []}')
         await client.close()
 

@@ -104,7 +104,7 @@ def test_a_stream_that_breaks_is_asked_for_again(
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rerankers.endpoints.failures.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = rankgpt(stream=True).rerank(requests[:1], clock)[0]
     replies = iter([make_reply("[1] > [2] > [3]", cut=True), make_reply(raw="{}"), make_reply("")])

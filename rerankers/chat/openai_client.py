@@ -15,41 +15,31 @@ import openai
 from rerankers.endpoints.client import HttpClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from openai._types import Headers
+
+    from rerankers.endpoints.endpoint import Endpoint
 
 _NO_KEY = "none"  # the package insists on a key, which servers without keys are not sent
 
 
 class OpenAIClient(HttpClient):
-    """One `openai.AsyncOpenAI` for one address.
+    """One `openai.AsyncOpenAI` for one endpoint.
 
     Args:
-        url: the address of chat completions.
-        key: sent as a bearer token; None for servers without keys.
-        timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
-        connections: how many are kept open at most.
-        headers: further headers.
+        endpoint: posts go to its address, which is that of chat completions.
         names_organization: whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are sent, which only OpenAI may know.
     """
 
-    def __init__(
-        self,
-        url: httpx2.URL,
-        key: str | None,
-        timeout_seconds: float,
-        connections: int,
-        headers: Mapping[str, str],
-        names_organization: bool,
-    ) -> None:
-        super().__init__(url, None, timeout_seconds, connections)
+    def __init__(self, endpoint: Endpoint, names_organization: bool) -> None:
+        super().__init__(endpoint)
+        key, is_dated = endpoint.key, "api-version" in endpoint.url.params
         self._openai = openai.AsyncOpenAI(
             api_key=key or _NO_KEY,
-            base_url=url,
+            base_url=endpoint.url,
             max_retries=0,
             timeout=self._connections.timeout,
-            default_headers=headers,
+            # Azure's dated API takes the key in a header of its own.
+            default_headers={"api-key": key} if key and is_dated else {},
             http_client=self._connections,
         )
         if not names_organization:
@@ -60,7 +50,7 @@ class OpenAIClient(HttpClient):
         streaming: bool = True  # the response as it comes, not the package's stream of checked objects
         try:
             response = await self._openai.post(
-                str(self._url),
+                str(self.endpoint.url),
                 content=body,
                 options={"headers": self._headers},
                 cast_to=httpx2.Response,

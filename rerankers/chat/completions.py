@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rerankers.endpoints.error_body import error_message
+from rerankers.endpoints.exchange import Exchange, read_count
 from rerankers.endpoints.failures import UnusableResponseError
-from rerankers.endpoints.response_cache import MOST_TOKENS, Exchange
 from rerankers.text.redaction import excerpt
 
 if TYPE_CHECKING:
-    from rerankers.chat.conversation import ChatCall, End
+    from rerankers.chat.conversation import ChatCall
+    from rerankers.endpoints.exchange import End
 
 _BYTES_PER_TOKEN = 4  # rule of thumb for English, used only where an endpoint reports no usage
 _LONGEST_NAME = 200  # characters
@@ -166,28 +167,16 @@ def _counted(usage: Any) -> Exchange | None:
     details = [usage.get(name) or {} for name in ("prompt_tokens_details", "completion_tokens_details")]
     if not all(isinstance(detail, dict) for detail in details):
         return None
-    prompt, generated = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    prompt, generated = read_count(usage.get("prompt_tokens")), read_count(usage.get("completion_tokens"))
     cached, reasoning = (
-        count(details[0].get("cached_tokens") or 0),
-        count(details[1].get("reasoning_tokens") or 0),
+        read_count(details[0].get("cached_tokens") or 0),
+        read_count(details[1].get("reasoning_tokens") or 0),
     )
     if prompt is None or generated is None or cached is None or reasoning is None or cached > prompt:
         return None
     return Exchange(
         prompt_tokens=prompt, cached_tokens=cached, generated_tokens=generated, reasoning_tokens=reasoning
     )
-
-
-def count(value: Any) -> int | None:
-    """Read a count of tokens: 100, 100.0 or "100"; None of anything else, and of more than any call has."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
-        return None
-    return int(value) if value == int(value) else None
 
 
 def _text(value: Any) -> str:
