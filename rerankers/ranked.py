@@ -64,10 +64,10 @@ class RankedPassages(Generic[AnyRanking]):
         width = max([6, *(len(printable(doc_id)) for doc_id in self.ranking.doc_ids)])
         lines = [f"{'rank':>4}  {'score':>9}  {'doc id':{width}}  passage"]
         for rank, doc_id, score, text in self:
-            shown = printable(" ".join(text.split()))
-            if len(shown) > SHOWN_CHARACTERS:
-                shown = f"{shown[: SHOWN_CHARACTERS - 1]}…"
-            lines.append(f"{rank:>4}  {score:>9.4f}  {printable(doc_id):{width}}  {shown}".rstrip())
+            excerpt = printable(" ".join(text.split()))
+            if len(excerpt) > SHOWN_CHARACTERS:
+                excerpt = f"{excerpt[: SHOWN_CHARACTERS - 1]}…"
+            lines.append(f"{rank:>4}  {score:>9.4f}  {printable(doc_id):{width}}  {excerpt}".rstrip())
         return "\n".join(lines)
 
     def to_frame(self) -> DataFrame:

@@ -70,17 +70,17 @@ def _fish(parser: argparse.ArgumentParser) -> Iterator[str]:
         where = f"complete -c rerankbench -n '{'; and '.join(tests)}'"
         for action in command._actions:
             says = (action.help or "").replace("'", "").replace("%%", "%")
-            known = " ".join(_values(path, action))
+            words = " ".join(_values(path, action))
             for option in action.option_strings:
                 flag = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
-                takes = f" -xa '{known}'" if known else " -r" if action.nargs != 0 else ""
+                takes = f" -xa '{words}'" if words else " -r" if action.nargs != 0 else ""
                 yield f"{where} {flag}{takes} -d '{says}'"
             if isinstance(action, argparse._SubParsersAction):
                 for choice in action._choices_actions:
                     what = (choice.help or "").replace("'", "")
                     yield f"{where} -fa '{choice.dest}' -d '{what}'"
-            elif not action.option_strings and known:
-                yield f"{where} -a '{known}'"
+            elif not action.option_strings and words:
+                yield f"{where} -a '{words}'"
 
 
 def _walk(

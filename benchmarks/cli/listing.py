@@ -46,8 +46,8 @@ def encoders() -> Iterator[str]:
 
     path = Path(rerankers.encoders.__path__[0]) / "presets.toml"
     for name, preset in tomllib.loads(path.read_text(encoding="utf-8")).items():
-        told = ", ".join(f"{key}: {value!r}" for key, value in preset.items())
-        yield f"{name:44}{told}"
+        settings = ", ".join(f"{key}: {value!r}" for key, value in preset.items())
+        yield f"{name:44}{settings}"
 
 
 def datasets() -> Iterator[str]:

@@ -134,8 +134,8 @@ def build_parser(extensions: Sequence[Command]) -> argparse.ArgumentParser:
 
 def _extensions(words: Sequence[str]) -> Sequence[Command]:
     """Return the commands of other packages, unless one of our own is called: finding them takes a while."""
-    own = {command.name for command in (*FIRST, *LATER, SELFTEST)} | {"train", "distill"}
-    if next((word for word in words if not word.startswith("-")), None) in own:
+    built_in = {command.name for command in (*FIRST, *LATER, SELFTEST)} | {"train", "distill"}
+    if next((word for word in words if not word.startswith("-")), None) in built_in:
         return ()
     from benchmarks.cli.extensions import extension_commands
 

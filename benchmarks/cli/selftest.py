@@ -55,8 +55,8 @@ def selftest() -> list[Check]:
         StoreError: a control did not finish.
     """
     has_lucene = java_status().chosen is not None and importlib.util.find_spec("pyserini") is not None
-    given = {"candidates": str(DATA / "candidates.jsonl"), "qrels": str(DATA / "qrels.txt")}
-    return check("bundled", "bm25") if has_lucene else check(given, "given")
+    files = {"candidates": str(DATA / "candidates.jsonl"), "qrels": str(DATA / "qrels.txt")}
+    return check("bundled", "bm25") if has_lucene else check(files, "given")
 
 
 def check(dataset: str | dict[str, Any], first_stage: str) -> list[Check]:

@@ -55,12 +55,12 @@ class JudgedQueries:
             (n_queries, longest ranking), (n_queries,), in the order of the judgements.
         """
         lengths: list[int] = []
-        found: list[int | None] = []
+        grades: list[int | None] = []
         for query_id, by_id in self._qrels.items():
             doc_ids = rankings.get(query_id, ())
             lengths.append(len(doc_ids))
-            found.extend(map(by_id.get, doc_ids))
-        return _padded(lengths, found, np.nan), np.array(lengths, dtype=np.int64)
+            grades.extend(map(by_id.get, doc_ids))
+        return _padded(lengths, grades, np.nan), np.array(lengths, dtype=np.int64)
 
     def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
         """Return a plain measure for each query, (n_queries,); 0 for an empty ranking."""
@@ -109,5 +109,5 @@ def _last(terms: Floats) -> Floats:
 
 def _divided(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     """`above / below`, and 0 where there is nothing to divide by."""
-    found: Floats = np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
-    return found
+    quotients: Floats = np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
+    return quotients

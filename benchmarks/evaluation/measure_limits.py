@@ -15,12 +15,12 @@ _GDEVAL_GRADE = 4
 
 def check_parameters(name: str, measure: Any) -> None:
     """Refuse what providers refuse without a word, or with the end of the process, such as a cutoff of 0."""
-    known = measure.SUPPORTED_PARAMS
+    supported = measure.SUPPORTED_PARAMS
     for key, value in measure.params.items():
-        if key not in known:
-            takes = ", ".join(known) or "none"
+        if key not in supported:
+            takes = ", ".join(supported) or "none"
             raise InputError(f"the measure {name!r} has no parameter {key!r}; it takes {takes}")
-        kind = known[key].dtype
+        kind = supported[key].dtype
         if kind is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
             example = {int: "a whole number such as 2", float: "a number such as 2.0"}.get(
                 kind, kind.__name__
@@ -28,7 +28,7 @@ def check_parameters(name: str, measure: Any) -> None:
             raise InputError(f"the measure {name!r}: {key} must be {example}, not {value!r}")
         if key in ("cutoff", "rel") and value < 1:
             raise InputError(f"the measure {name!r}: {key} must be 1 or more, not {value!r}")
-    for key, info in known.items():
+    for key, info in supported.items():
         if info.required and key not in measure.params:
             cut = "0.1" if key == "recall" else "10"
             example = f"{measure.NAME}@{cut}" if key == measure.AT_PARAM else f"{measure.NAME}({key}=...)"

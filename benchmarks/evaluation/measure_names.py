@@ -45,4 +45,4 @@ def spelled(name: str) -> str:
         family = _TREC_EVAL_CUT.get(cut[1].lower(), families.get(cut[1].lower()))
         if family is not None:
             return f"{family}@{cut[2]}"
-    return _FAMILY.sub(lambda found: families.get(found[0].lower(), found[0]), name, count=1)
+    return _FAMILY.sub(lambda match: families.get(match[0].lower(), match[0]), name, count=1)

@@ -50,9 +50,9 @@ def parse(name: str) -> Any:
 
     written = spelled(name.strip())
     family = written.partition("@")[0].partition("(")[0]
-    known = ir_measures.measures.registry
-    if family and family not in known:
-        raise UnknownNameError("measure", family, [*known, *PRESETS])
+    registry = ir_measures.measures.registry
+    if family and family not in registry:
+        raise UnknownNameError("measure", family, [*registry, *PRESETS])
     try:
         measure = ir_measures.parse_measure(written)
     except (

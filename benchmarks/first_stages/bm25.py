@@ -72,11 +72,11 @@ def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
         from pyserini.search.lucene import LuceneSearcher
     if name not in TF_INDEX_INFO:
         raise UnknownNameError("prebuilt index", name, TF_INDEX_INFO)
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # it prints its failures and returns None
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):  # it prints its failures and returns None
         searcher = LuceneSearcher.from_prebuilt_index(name)
     if searcher is None:
-        reason = (said.getvalue().strip().splitlines() or ["no reason given"])[-1]
+        reason = (output.getvalue().strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"prebuilt index {name!r} cannot be fetched ({reason}); check the network")
     searcher.set_bm25(k1, b)
     return searcher

@@ -68,8 +68,10 @@ def search_at_once(
     for start in range(0, len(ids), together):
         some = ids[start : start + together]
         vectors = encoder.encode([queries[query_id] for query_id in some], kind="query")  # (q, dimension)
-        found = (vectors @ passages.T).topk(min(depth, len(passages)), dim=1)  # (q, depth)
-        for query_id, rows, scores in zip(some, found.indices.tolist(), found.values.tolist(), strict=True):
+        best_passages = (vectors @ passages.T).topk(min(depth, len(passages)), dim=1)  # (q, depth)
+        for query_id, rows, scores in zip(
+            some, best_passages.indices.tolist(), best_passages.values.tolist(), strict=True
+        ):
             hits[query_id] = [(doc_ids[row], score) for row, score in zip(rows, scores, strict=True)]
     return hits
 

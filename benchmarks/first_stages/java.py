@@ -69,12 +69,14 @@ class JavaStatus:
         return next((java for java in self.looked_at if java.is_usable), None)
 
     def __str__(self) -> str:
-        found = "; ".join(map(str, self.looked_at))
+        places = "; ".join(map(str, self.looked_at))
         if self.chosen is None and any(java.failure for java in self.looked_at):
-            return f"Java does not start ({found}). If the reason is the memory limit (`ulimit -v`), raise it"
+            return (
+                f"Java does not start ({places}). If the reason is the memory limit (`ulimit -v`), raise it"
+            )
         if self.chosen is None:
-            return f"no Java {MINIMUM_VERSION} or newer ({found})"
-        return f"Java {self.chosen.version} from {self.chosen.source} serves ({found})"
+            return f"no Java {MINIMUM_VERSION} or newer ({places})"
+        return f"Java {self.chosen.version} from {self.chosen.source} serves ({places})"
 
 
 def java_status() -> JavaStatus:
@@ -151,8 +153,8 @@ def _java(source: str, home: Path | None) -> Java:
     if started.returncode:
         lines = [line.strip() for line in (started.stdout + started.stderr).splitlines() if line.strip()]
         return Java(source, home, None, " ".join(lines[:2])[:200] or f"exit status {started.returncode}")
-    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", started.stderr)
-    return Java(source, home, int(found[1]) if found else None)
+    version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", started.stderr)
+    return Java(source, home, int(version[1]) if version else None)
 
 
 def _anserini_jar() -> Path:

@@ -122,15 +122,15 @@ def _hits(name: str, results: pd.DataFrame, queries: Mapping[str, str], depth: i
                 f"{name}: results of a query {query_id!r} that was not asked. Keep the column qid"
             )
         hits.setdefault(str(query_id), []).append((str(doc_id), float(score)))
-    for query_id, found in hits.items():
-        found.sort(key=lambda hit: (-hit[1], hit[0]))
-        if len({doc_id for doc_id, _ in found}) < len(found):
+    for query_id, query_hits in hits.items():
+        query_hits.sort(key=lambda hit: (-hit[1], hit[0]))
+        if len({doc_id for doc_id, _ in query_hits}) < len(query_hits):
             raise InputError(
                 f"{name}: query {query_id!r} has a passage twice. Drop duplicates from its results"
             )
-        if not all(math.isfinite(score) for _, score in found):
+        if not all(math.isfinite(score) for _, score in query_hits):
             raise InputError(
                 f"{name}: query {query_id!r} has a score that is not a number. Correct the pipeline"
             )
-        del found[depth:]
+        del query_hits[depth:]
     return hits

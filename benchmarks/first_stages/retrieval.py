@@ -141,12 +141,12 @@ def retrieve(
         ModelError: the encoder's weights cannot be used.
     """
     deepest = max((len(dataset.excluded.get(query_id, ())) for query_id in queries), default=0)
-    found = _retrieve(spec, dataset, queries, depth + deepest, is_timed)
+    retrieved = _retrieve(spec, dataset, queries, depth + deepest, is_timed)
     if dataset.exclusion in (None, NONE):
-        return found
-    hits, counts = leave_out(found.hits, dataset.excluded, dataset.qrels, depth)
-    described = {**found.described, "excluded": {"rule": Path(dataset.exclusion).name, **counts}}
-    return Retrieved(hits=hits, seconds=found.seconds, described=described)
+        return retrieved
+    hits, counts = leave_out(retrieved.hits, dataset.excluded, dataset.qrels, depth)
+    described = {**retrieved.described, "excluded": {"rule": Path(dataset.exclusion).name, **counts}}
+    return Retrieved(hits=hits, seconds=retrieved.seconds, described=described)
 
 
 def _retrieve(
@@ -200,11 +200,11 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, i
 def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
     path = user_path(spec.path)
     digest = hashlib.sha256()
-    found = read_run(path, digest)
-    check_queries(path, found, dataset.queries)
-    counts = RunCounts.of(found, dataset.queries)
+    run = read_run(path, digest)
+    check_queries(path, run, dataset.queries)
+    counts = RunCounts.of(run, dataset.queries)
     say_counts(path, counts)
-    hits = {query_id: found[query_id][:depth] for query_id in queries if query_id in found}
+    hits = {query_id: run[query_id][:depth] for query_id in queries if query_id in run}
     described = {
         "kind": "run",
         "name": spec.name or run_name(path),

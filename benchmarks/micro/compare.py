@@ -20,12 +20,14 @@ Values = dict[tuple[str, str], float]
 
 def values(run: Mapping[str, Any]) -> Values:
     """Milliseconds by benchmark and by what of it: the median, and all numbers of its `extra_info`."""
-    found: Values = {}
-    for one in run["benchmarks"]:
-        found[one["name"], "median_ms"] = 1e3 * one["stats"]["median"]
-        numbers = {name: value for name, value in one["extra_info"].items() if isinstance(value, int | float)}
-        found |= {(one["name"], name): value for name, value in numbers.items()}
-    return found
+    numbers_by_name: Values = {}
+    for benchmark in run["benchmarks"]:
+        numbers_by_name[benchmark["name"], "median_ms"] = 1e3 * benchmark["stats"]["median"]
+        numbers = {
+            name: value for name, value in benchmark["extra_info"].items() if isinstance(value, int | float)
+        }
+        numbers_by_name |= {(benchmark["name"], name): value for name, value in numbers.items()}
+    return numbers_by_name
 
 
 def lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

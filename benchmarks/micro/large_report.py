@@ -47,22 +47,22 @@ def _pool(draw: np.random.Generator, name: str, queries: int, depth: int) -> Poo
     vocabulary = np.array([f"w{i}" for i in range(5000)])
     passages = [" ".join(words) for words in vocabulary[draw.integers(0, 5000, (5000, WORDS))]]
     ids = {f"q{i}": draw.choice(len(passages), depth, replace=False) for i in range(queries)}
-    judged = {query_id: draw.choice(found, depth // 3, replace=False) for query_id, found in ids.items()}
+    judged = {query_id: draw.choice(doc_ids, depth // 3, replace=False) for query_id, doc_ids in ids.items()}
     return Pool.freeze(
         dataset=name,
         first_stage={"kind": "bm25"},
         depth=depth,
         queries={query_id: " ".join(vocabulary[draw.integers(0, 5000, 6)]) for query_id in ids},
         qrels={
-            query_id: {f"doc{doc}": int(draw.choice([0, 0, 0, 1, 2])) for doc in found}
-            for query_id, found in judged.items()
+            query_id: {f"doc{doc}": int(draw.choice([0, 0, 0, 1, 2])) for doc in doc_ids}
+            for query_id, doc_ids in judged.items()
         },
         candidates={
             query_id: [
                 Candidate(query_id, f"doc{doc}", passages[doc], float(depth - rank))
-                for rank, doc in enumerate(found)
+                for rank, doc in enumerate(doc_ids)
             ]
-            for query_id, found in ids.items()
+            for query_id, doc_ids in ids.items()
         },
     )
 
@@ -86,7 +86,7 @@ def _cell(draw: np.random.Generator, cell: Path, pool: Pool, system: int) -> Non
     seconds = 0.1 * (system + 1) * draw.lognormal(0, 0.2, len(pool.queries))
     with (cell / "ranking.trec").open("w") as rankings, (cell / "queries.jsonl").open("w") as rows:
         for (query_id, candidates), total in zip(pool.candidates.items(), seconds.tolist(), strict=True):
-            grades = np.array([pool.qrels[query_id].get(one.doc_id, 0) for one in candidates])
+            grades = np.array([pool.qrels[query_id].get(candidate.doc_id, 0) for candidate in candidates])
             drift = draw.normal(0, 1 + system, len(candidates)) - system * grades / 2
             order = np.argsort(np.arange(len(candidates)) + drift)
             lines = "".join(

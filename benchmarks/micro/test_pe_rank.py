@@ -82,11 +82,11 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
     folder = tmp_path_factory.mktemp("random")
     torch.manual_seed(0)
     for name, source, kind in (("llm", LLM, AutoModelForCausalLM), ("encoder", ENCODER, AutoModel)):
-        found = find_model(source).location
+        location = find_model(source).location
         make: Any = kind
-        config = BertConfig() if IS_LARGE and name == "encoder" else AutoConfig.from_pretrained(found)
+        config = BertConfig() if IS_LARGE and name == "encoder" else AutoConfig.from_pretrained(location)
         make.from_config(config, dtype=torch.float32).save_pretrained(folder / name)
-        AutoTokenizer.from_pretrained(found).save_pretrained(folder / name)
+        AutoTokenizer.from_pretrained(location).save_pretrained(folder / name)
     projector = build_projector("mlp2x_gelu", 768 if IS_LARGE else 384, 576)
     torch.save(projector.state_dict(), folder / "projector.bin")
     made = PERank(
@@ -179,7 +179,7 @@ def test_one_query_at_a_time(
     run(system, changed, [RerankRequest("warm-up", warm_up.query, warm_up.candidates[:40])])
     queries, RESULTS[system] = iter(requests[:QUERIES]), []
 
-    def one() -> None:
+    def rank_one_by_one() -> None:
         peak = PeakMemory()
         started = time.perf_counter()
         stages, top, passes, tokens = run(system, changed, [next(queries)])[0]
@@ -187,7 +187,7 @@ def test_one_query_at_a_time(
         if system == "ours":
             PEAKS.append(peak.host_bytes() or 0)
 
-    benchmark.pedantic(one, rounds=QUERIES, iterations=1)
+    benchmark.pedantic(rank_one_by_one, rounds=QUERIES, iterations=1)
     benchmark.extra_info["passes"] = RESULTS[system][0][3]
     if system != "reference":
         same = sum(a[2] == b[2] for a, b in zip(RESULTS[system], RESULTS["reference"], strict=True))

@@ -43,8 +43,8 @@ def request_() -> RerankRequest:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_query_by_stages(benchmark: Any, name: str, request_: RerankRequest) -> None:
-    given = SYSTEMS[name]
-    reranker = create(name, {**given, "device": "cpu", "dtype": "float32"} if given else {})
+    system = SYSTEMS[name]
+    reranker = create(name, {**system, "device": "cpu", "dtype": "float32"} if system else {})
     clock, measured = StageClock(), []
 
     def rank() -> None:
@@ -59,9 +59,9 @@ def test_a_query_by_stages(benchmark: Any, name: str, request_: RerankRequest) -
 
 def _milliseconds(measured: list[tuple[float, Ranking]]) -> dict[str, float]:
     stages = dict.fromkeys(stage for _, ranking in measured for stage in ranking.stage_seconds)
-    found: dict[str, float] = {
+    medians: dict[str, float] = {
         f"{stage}_ms": 1e3 * median(ranking.stage_seconds.get(stage, 0.0) for _, ranking in measured)
         for stage in stages
     }
     rest = [seconds - sum(ranking.stage_seconds.values()) for seconds, ranking in measured]
-    return {**found, "untracked_ms": 1e3 * median(rest)}
+    return {**medians, "untracked_ms": 1e3 * median(rest)}

@@ -32,10 +32,10 @@ def ask(reranker: Any, requests: list[RerankRequest]) -> list[Ranking]:
 
 def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[float]:
     """Scores in the candidates' order."""
-    found = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
+    by_doc_id = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
     return [
         scores[candidate.doc_id]
-        for request, scores in zip(requests, found, strict=True)
+        for request, scores in zip(requests, by_doc_id, strict=True)
         for candidate in request.candidates
     ]
 
@@ -49,7 +49,7 @@ def compare(
 ) -> None:
     """Run all ways in turn, `rounds` times, and print the first one's time over the others'."""
     scores = [way() for way in ways.values()]
-    assert all(each == pytest.approx(scores[0], abs=1e-4) for each in scores[1:])
+    assert all(way_scores == pytest.approx(scores[0], abs=1e-4) for way_scores in scores[1:])
     seconds: dict[str, list[float]] = {name: [] for name in ways}
 
     def in_turn() -> None:

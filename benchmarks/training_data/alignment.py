@@ -53,10 +53,10 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
     with atomic_file(out) as file, Progress("alignment data", total) as progress:
         for text in _drawn(dataset, limit, generator):
             request = generator.choice(requests)
-            shown = " ".join(text.split()[:words])
-            if shown and PLACEHOLDER not in shown:
-                messages = [{"role": "user", "content": request}, {"role": "assistant", "content": shown}]
-                row = {"messages": messages, "extra_texts": [shown]}
+            passage = " ".join(text.split()[:words])
+            if passage and PLACEHOLDER not in passage:
+                messages = [{"role": "user", "content": request}, {"role": "assistant", "content": passage}]
+                row = {"messages": messages, "extra_texts": [passage]}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 written += 1
             progress.advance()

@@ -171,7 +171,7 @@ def _lists(settings: Distillation, dataset: Dataset, query_ids: Sequence[str]) -
             settings.first_stage, dataset, queries, settings.candidates.depth, is_timed=False
         )
         hits = {query_id: retrieved.hits[query_id] for query_id in queries if query_id in retrieved.hits}
-        ids = [query_id for query_id, each in hits.items() if len(each) > 1]
+        ids = [query_id for query_id, query_hits in hits.items() if len(query_hits) > 1]
         for first in range(0, len(ids), settings.batch):
             yield [
                 _drawn(settings, dataset, query_id, queries[query_id], hits[query_id])
@@ -182,12 +182,12 @@ def _lists(settings: Distillation, dataset: Dataset, query_ids: Sequence[str]) -
 def _drawn(
     settings: Distillation, dataset: Dataset, query_id: str, query: str, hits: Sequence[tuple[str, float]]
 ) -> DrawnList:
-    shown = draw(settings, hits, dataset.qrels.get(query_id, {}), query_id)
+    doc_ids = draw(settings, hits, dataset.qrels.get(query_id, {}), query_id)
     rank = {doc_id: place for place, (doc_id, _) in enumerate(hits)}
-    read = sorted(shown, key=lambda hit: rank[hit[0]])
+    read = sorted(doc_ids, key=lambda hit: rank[hit[0]])
     texts = dataset.texts([doc_id for doc_id, _ in read])
     candidates = tuple(Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in read)
-    return DrawnList(RerankRequest(query_id, query, candidates), [doc_id for doc_id, _ in shown])
+    return DrawnList(RerankRequest(query_id, query, candidates), [doc_id for doc_id, _ in doc_ids])
 
 
 def draw(

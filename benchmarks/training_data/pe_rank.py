@@ -62,21 +62,22 @@ def load_settings(
     if encoders == []:
         raise file.error(("encoder",), "a list of encoders needs at least one")
     is_ablation = isinstance(encoders, list)
-    each = encoders if isinstance(encoders, list) else [encoders]
+    variants = encoders if isinstance(encoders, list) else [encoders]
     trainings = [
-        _checked(stage, file, {**content, "encoder": encoder} if is_ablation else content) for encoder in each
+        _checked(stage, file, {**content, "encoder": encoder} if is_ablation else content)
+        for encoder in variants
     ]
-    names = encoder_names([each.encoder for each in trainings if isinstance(each, Settings)])
+    names = encoder_names([training.encoder for training in trainings if isinstance(training, Settings)])
     if len(set(names)) < len(names):
         raise file.error(("encoder",), "the same encoder stands here twice; keep one of them")
-    found = []
+    placed = []
     for settings, name in zip(trainings, names or [""], strict=True):
         folder = out or Path(settings.out or f"runs/train-{path.stem}")
         changes: dict[str, object] = {"out": str(folder / name if is_ablation else folder)}
         if isinstance(settings, Settings) and settings.init_from is not None:
             changes["init_from"] = settings.init_from.replace("{encoder}", name)
-        found.append(settings.model_copy(update=changes))
-    return found
+        placed.append(settings.model_copy(update=changes))
+    return placed
 
 
 def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
@@ -84,10 +85,10 @@ def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
     models = [slug(encoder.model.rstrip("/").rpartition("/")[2]) for encoder in encoders]
     options = [encoder.model_dump() for encoder in encoders]
     names = []
-    for model, own in zip(models, options, strict=True):
+    for model, variant in zip(models, options, strict=True):
         alike = [other for other, name in zip(options, models, strict=True) if name == model]
-        told = [str(value) for key, value in own.items() if any(other[key] != value for other in alike)]
-        names.append("-".join([model, *map(slug, told)]))
+        values = [str(value) for key, value in variant.items() if any(other[key] != value for other in alike)]
+        names.append("-".join([model, *map(slug, values)]))
     return names
 
 
@@ -137,14 +138,14 @@ def train(
 
     from rerankers.training import run
 
-    told = []
+    lines = []
     for settings in load_settings(stage, find_settings(str(path)), overrides, out):
         folder = Path(settings.out or "")
         if dry_run:
             run.plan(stage, settings, folder, say)
-            told.append(f"dry run: nothing was trained or written in {folder}")
+            lines.append(f"dry run: nothing was trained or written in {folder}")
             continue
         outcome = run.train(stage, settings, folder, say, command=command)
         scored = "" if outcome.best_score is None else f", best nDCG@10 {outcome.best_score:.4f}"
-        told += [f"{outcome.step} steps{scored}; checkpoint: {outcome.checkpoint}", f"next: {outcome.next}"]
-    return told if PartialState().is_main_process else []
+        lines += [f"{outcome.step} steps{scored}; checkpoint: {outcome.checkpoint}", f"next: {outcome.next}"]
+    return lines if PartialState().is_main_process else []

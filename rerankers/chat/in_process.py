@@ -247,8 +247,8 @@ class TransformersChat(ChatBackend):
         They are kept until the prompt is answered, because a call is first tried for size.
         """
         if id(messages) not in self._counted:
-            shown, control_tokens = self._control.read_messages(messages)
-            self._counted[id(messages)] = (messages, self._template.tokens(shown), control_tokens)
+            readable, control_tokens = self._control.read_messages(messages)
+            self._counted[id(messages)] = (messages, self._template.tokens(readable), control_tokens)
         return self._counted[id(messages)][1:]
 
     def _end_tokens(self) -> frozenset[int]:

@@ -63,9 +63,9 @@ def render(
         raise
     except Exception as error:  # whatever a template's own code raises
         raise ModelError(f"{label} refuses the prompt: {reason_of(error)}") from error
-    given = sum(len(str(message["content"])) for message in messages)
-    if len(text) > 16 * given + _FREE_CHARACTERS:
-        raise ModelError(f"{label} makes {len(text)} characters of {given}. Do not trust this model.")
+    characters = sum(len(str(message["content"])) for message in messages)
+    if len(text) > 16 * characters + _FREE_CHARACTERS:
+        raise ModelError(f"{label} makes {len(text)} characters of {characters}. Do not trust this model.")
     return text
 
 

@@ -57,8 +57,8 @@ class Pairwise(ChatReranker):
         def asked(first: int, second: int) -> Talk[int | None]:
             """Which of the two the model prefers, shown in this order; None if it does not say."""
             with clock.stage("prompt", cost):
-                shown = labelled([texts[first], texts[second]])
-                text = _PROMPT.format(query=request.query, passages=shown)
+                passages = labelled([texts[first], texts[second]])
+                text = _PROMPT.format(query=request.query, passages=passages)
             messages: list[Message] = [{"role": "user", "content": text}]
             answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, is_said))
             with clock.stage("parse", cost):

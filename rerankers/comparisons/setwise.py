@@ -61,8 +61,8 @@ class Setwise(ChatReranker):
 
         def best(items: Sequence[int]) -> Talk[int]:
             with clock.stage("prompt", cost):
-                shown = labelled([texts[item] for item in items])
-                text = _PROMPT.format(query=request.query, passages=shown)
+                passages = labelled([texts[item] for item in items])
+                text = _PROMPT.format(query=request.query, passages=passages)
             messages: list[Message] = [{"role": "user", "content": text}]
             answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, is_said))
             with clock.stage("parse", cost):

@@ -78,12 +78,12 @@ def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> G
         has_changed = False
         while True:
             start = max(start, settled)
-            shown = order[start:end]
-            winner = (yield from best(shown)) if len(shown) > 1 else 0
+            items = order[start:end]
+            winner = (yield from best(items)) if len(items) > 1 else 0
             if winner:
                 order[start], order[start + winner] = order[start + winner], order[start]
-                if not has_changed and first_start != tail and winner == len(shown) - 1:
-                    first_start += len(shown) - 1
+                if not has_changed and first_start != tail and winner == len(items) - 1:
+                    first_start += len(items) - 1
                 has_changed = True
             if start == settled:
                 break
@@ -122,15 +122,15 @@ def insertion_order(
     leaders = yield from heap_order(min(count, top), top, children, best)
     candidates = list(range(len(leaders), count))
     while candidates:
-        shown, candidates = [leaders[-1], *candidates[:children]], candidates[children:]
-        ranking = yield from compare(shown)
+        group, candidates = [leaders[-1], *candidates[:children]], candidates[children:]
+        ranking = yield from compare(group)
         winner = ranking[0]
         if winner == 0:
             continue
-        others = [i for i in range(1, len(shown)) if i != winner]
+        others = [i for i in range(1, len(group)) if i != winner]
         again = others if in_order is None else ranking[1 : ranking.index(0)]
-        candidates = [*(shown[i] for i in again), *candidates]
-        leaders[-1] = shown[winner]
+        candidates = [*(group[i] for i in again), *candidates]
+        leaders[-1] = group[winner]
         end = len(leaders)
         while end > 1:  # the winner is the last of the set
             start = max(0, end - children - 1)

@@ -109,8 +109,8 @@ def _jina_bert(
     if attention not in ("auto", "sdpa"):
         raise ModelError(f"{files.name!r} runs with sdpa attention only: its positions are an attention bias")
     model = JinaBert(JinaBertConfig.of(stated, files.name)).to(dtype)
-    given = read_model_weights(files) if weights is None else weights
-    _fill(model, {name.removeprefix("bert."): weight for name, weight in given.items()}, files.name)
+    tensors = read_model_weights(files) if weights is None else weights
+    _fill(model, {name.removeprefix("bert."): weight for name, weight in tensors.items()}, files.name)
     return model
 
 

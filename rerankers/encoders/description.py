@@ -34,8 +34,12 @@ def describe_network(
     """
     first = next((module.model for module in model.modules() if _reads(module)), model[0])
     config = getattr(first, "config", None)
-    own = {id(weight) for module in model.modules() if _reads(module) for weight in module.parameters()}
-    head = [(name, weight) for name, weight in model.named_parameters() if id(weight) not in own]
+    transformer_weights = {
+        id(weight) for module in model.modules() if _reads(module) for weight in module.parameters()
+    }
+    head = [
+        (name, weight) for name, weight in model.named_parameters() if id(weight) not in transformer_weights
+    ]
     return {
         "revision": getattr(config, "_commit_hash", None) or files.fingerprint or files.revision,
         "architecture": type(first).__name__,
@@ -72,8 +76,8 @@ def module_name(module: Any) -> str:
     else:
         return kind
     children = [module_name(child) for route in _routes(module) for child in route]
-    shown = f" {json.dumps(settings, sort_keys=True, default=str)}" if settings else ""
-    return f"{kind}{shown}{' of ' + ', '.join(children) if children else ''}"
+    settings_text = f" {json.dumps(settings, sort_keys=True, default=str)}" if settings else ""
+    return f"{kind}{settings_text}{' of ' + ', '.join(children) if children else ''}"
 
 
 def digest_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> str:

@@ -129,17 +129,17 @@ def chosen_pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> st
 
 
 def _modules(files: ModelFiles) -> list[Module]:
-    found = []
+    modules = []
     for row in read_list(files, MODULES):
         kind, path = (row.get("type"), row.get("path")) if isinstance(row, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(path, str):
             raise _wrong(files, MODULES, "a row lacks its type or its path", "Download the model again")
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise _wrong(files, MODULES, f"{path!r} lies outside the model", "Do not trust this model")
-        found.append(_module(files, kind, path))
-        if found[-1].kind in ("Router", "Asym"):
-            found += _routes(files, path)
-    return found
+        modules.append(_module(files, kind, path))
+        if modules[-1].kind in ("Router", "Asym"):
+            modules += _routes(files, path)
+    return modules
 
 
 def _routes(files: ModelFiles, path: str) -> list[Module]:
@@ -204,8 +204,8 @@ def _similarity(files: ModelFiles) -> str | None:
     if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise _wrong(files, SETTINGS, "prompts is not an object of texts", "Correct it")
     if default is not None and default not in prompts:
-        known = ", ".join(map(repr, prompts)) or "none"
-        reason = f"default_prompt_name is {default!r}, but prompts has {known}"
+        prompt_names = ", ".join(map(repr, prompts)) or "none"
+        reason = f"default_prompt_name is {default!r}, but prompts has {prompt_names}"
         raise _wrong(files, SETTINGS, reason, "Correct one of them")
     size = config.get("truncate_dim")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):

@@ -89,8 +89,8 @@ class LastTokenEncoder:
 
     def _token_ids(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
         prepared = [self._prepare(text) for text in texts]
-        shown, _ = self._control.read([text for text, _ in prepared])
-        encoded = self._llm.tokenizer(shown, add_special_tokens=False, verbose=False)["input_ids"]
+        readable, _ = self._control.read([text for text, _ in prepared])
+        encoded = self._llm.tokenizer(readable, add_special_tokens=False, verbose=False)["input_ids"]
         longest = self._max_length - 1
         return [
             ((*ids[:longest], self._end), is_cut or len(ids) > longest)

@@ -39,8 +39,8 @@ def _limited(source: str, transformer: Any, wanted: int, prefixes: Mapping[str, 
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     for task, prefix in prefixes.items():
-        own = getattr(transformer, f"{task}_length", None)
-        shorter = limit if own is None else min(limit, own)
+        task_limit = getattr(transformer, f"{task}_length", None)
+        shorter = limit if task_limit is None else min(limit, task_limit)
         taken = len(tokenizer(prefix)["input_ids"])
         if taken >= shorter:
             with_prefix = f" and the prefix {prefix!r}" if prefix else ""
@@ -48,7 +48,7 @@ def _limited(source: str, transformer: Any, wanted: int, prefixes: Mapping[str, 
                 f"{source}: the longest {task} is {shorter} tokens, which special tokens{with_prefix} fill "
                 f"({taken}), so that no text is read. Set it to at least {taken + 1}."
             )
-        if own is not None:
+        if task_limit is not None:
             setattr(transformer, f"{task}_length", shorter)
     tokenizer.model_max_length = limit
     return limit

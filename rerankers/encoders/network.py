@@ -110,7 +110,7 @@ def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
     """Return the tokenizer of each task that may know control tokens, in the form of transformers'."""
     first: Any = model[0]
     is_routed = isinstance(first, Router)
-    found = {}
+    by_task = {}
     for task in ("query", "document"):
         module = first.sub_modules[task][0] if is_routed else first
         tokenizer = getattr(module, "tokenizer", None)
@@ -118,8 +118,8 @@ def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
             make: Any = PreTrainedTokenizerFast
             tokenizer = make(tokenizer_object=tokenizer)
         if hasattr(tokenizer, "added_tokens_decoder"):
-            found[task] = tokenizer
-    return found
+            by_task[task] = tokenizer
+    return by_task
 
 
 def _loaded(
@@ -217,10 +217,10 @@ def _run_heads_in_float32(model: SentenceTransformer) -> None:
                 features[name] = value.float()
         return features
 
-    own: set[torch.nn.Parameter] = set()
+    transformer_weights: set[torch.nn.Parameter] = set()
     for transformer in transformers_of(model):
-        own.update(transformer.parameters())
+        transformer_weights.update(transformer.parameters())
         transformer.register_forward_hook(cast)
     for weight in model.parameters():
-        if weight not in own:
+        if weight not in transformer_weights:
             weight.data = weight.data.float()

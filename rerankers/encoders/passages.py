@@ -48,15 +48,15 @@ class PassageEmbedder:
             embedded = list(range(len(texts)))
             vectors, cut_rows = self.encoder.encode_and_cut(texts)
         else:
-            held, found = self.store.get(texts)
-            embedded = [row for row in range(len(texts)) if not found[row]]
+            held, is_stored = self.store.get(texts)
+            embedded = [row for row in range(len(texts)) if not is_stored[row]]
             missing, cut_rows = self.encoder.encode_and_cut([texts[row] for row in embedded])
             if embedded:
                 held[embedded] = missing.cpu().numpy()
                 self.store.put([texts[row] for row in embedded], held[embedded])
             vectors = to_device(torch.from_numpy(held), self.encoder.device)
             for row in range(len(texts)):
-                usages[row].passages_from_store += bool(found[row])
+                usages[row].passages_from_store += bool(is_stored[row])
         counts = self.encoder.count_control_tokens([texts[row] for row in embedded])
         for row, count in zip(embedded, counts, strict=True):
             usages[row].passages_embedded += 1

@@ -72,15 +72,15 @@ class EmbeddingStore:
         """Vectors (len(texts), dimension), and which of them are there; rows that are not hold zeros."""
         keys = _digests(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        found = np.zeros(len(texts), dtype=bool)
+        is_stored = np.zeros(len(texts), dtype=bool)
         for segment in self._refresh().values():
-            open_rows = np.nonzero(~found)[0]
+            open_rows = np.nonzero(~is_stored)[0]
             if not len(open_rows):
                 break
             where, hit = _search(segment.keys, keys[open_rows])
             vectors[open_rows[hit]] = segment.vectors[where[hit]]
-            found[open_rows[hit]] = True
-        return vectors, found
+            is_stored[open_rows[hit]] = True
+        return vectors, is_stored
 
     def put(self, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
         """Add one vector a text."""

@@ -33,7 +33,7 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
         InputError: no such file, not UTF-8, a damaged or another binary format, or no line at all.
     """
     number = 0
-    found = False
+    has_lines = False
     try:
         with open_once(path, digest) as file:
             for number, raw in enumerate(file, start=1):
@@ -42,7 +42,7 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
                     reason = "this line holds a zero byte, where other programs end an id; remove it"
                     raise InputError.at(path, number, reason)
                 if line.strip():
-                    found = True
+                    has_lines = True
                     yield number, line
     except UnicodeDecodeError as error:
         raise InputError.at(path, number, "this line is not UTF-8; convert the file to UTF-8") from error
@@ -53,7 +53,7 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
             raise _damaged(path, number + 1, error) from error
         reason = f"cannot be read ({error.strerror or error}); check the path"
         raise InputError.at(path, None, reason) from error
-    if not found:
+    if not has_lines:
         raise InputError.at(path, None, "the file is empty; check how it was made")
 
 
@@ -139,11 +139,11 @@ class Row:
             self.fail(f"{key!r} must be an id without white space and zero bytes, not {_cut(value)}")
         return identifier
 
-    def add(self, known: dict[str, _Value], what: str, key: str, value: _Value) -> None:
+    def add(self, values: dict[str, _Value], what: str, key: str, value: _Value) -> None:
         """Enter a value under a key that must be new."""
-        if key in known:
+        if key in values:
             self.fail(f"{what} {_cut(key)} appears a second time; keep one of them")
-        known[key] = value
+        values[key] = value
 
     def number(self, key: str) -> float:
         """Return a finite number."""
@@ -175,13 +175,13 @@ def _id(text: str) -> str | None:
 
 def _cut(value: object) -> str:
     """Return a value as a message of one line shows it."""
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _few(keys: Iterable[str]) -> str:
-    shown = [_cut(key) for key in keys]
-    return ", ".join([*shown[:8], *(["..."] if len(shown) > 8 else [])]) or "no key"
+    names = [_cut(key) for key in keys]
+    return ", ".join([*names[:8], *(["..."] if len(names) > 8 else [])]) or "no key"
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -37,8 +37,8 @@ def user_path(name: str | Path) -> Path:
         path.exists()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        shown = str(name) if len(str(name)) < 80 else f"{str(name)[:60]} ..."
-        raise InputError(f"{shown!r} cannot be read as a path: {reason}; check it") from error
+        excerpt = str(name) if len(str(name)) < 80 else f"{str(name)[:60]} ..."
+        raise InputError(f"{excerpt!r} cannot be read as a path: {reason}; check it") from error
     return path
 
 

@@ -52,12 +52,12 @@ def find_heads(heads: str) -> Heads | None:
         with open_once(path) as file:
             text = file.read(_LONGEST_FILE).decode(errors="replace")
         return _parsed(_without_keys(text), str(path))
-    known = _published()
-    if heads not in known:
+    published = _published()
+    if heads not in published:
         if "/" in heads:
             raise InputError(f"heads: no file {heads!r}. Correct the path.")
-        raise UnknownNameError("set of heads", heads, [ALL, *known])
-    return _parsed(known[heads].heads, heads)
+        raise UnknownNameError("set of heads", heads, [ALL, *published])
+    return _parsed(published[heads].heads, heads)
 
 
 def _published() -> dict[str, _HeadSet]:

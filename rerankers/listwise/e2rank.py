@@ -254,12 +254,12 @@ class E2Rank(Reranker):
         if self._embeddings == "per_window":
             self._embed(which, clock)
         with clock.stage("prompt", *costs):
-            prompts = [self._write(run, shown) for run, shown in which]
+            prompts = [self._write(run, positions) for run, positions in which]
         with clock.stage("forward", *costs):
             wanted = [[len(prompt.token_ids) - 1] for prompt in prompts]
             read = self._llm.read([prompt.token_ids for prompt in prompts], wanted, self._batch_tokens)
             states = zip(which, read.states, strict=True)
-            scores = [self._scores(run, shown, state[0]) for (run, shown), state in states]
+            scores = [self._scores(run, positions, state[0]) for (run, positions), state in states]
         for (run, _), ran, cached, prompt in zip(
             which, read.ran_tokens, read.cached_tokens, prompts, strict=True
         ):
@@ -269,11 +269,13 @@ class E2Rank(Reranker):
             usage.prompt_tokens += ran + cached
             usage.cached_tokens += cached
             usage.control_tokens += prompt.control_tokens
-        found = iter(scores)
+        remaining = iter(scores)
         for run in runs:
             with clock.stage("order", run.cost):
                 run.cost.usage.sequential_calls += 1
-                run.policy.send([_ordered(run, window.shown, next(found)) for window in run.policy.windows])
+                run.policy.send(
+                    [_ordered(run, window.shown, next(remaining)) for window in run.policy.windows]
+                )
 
     def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:
         if self._mode == "embedding":
@@ -303,10 +305,10 @@ def _all_at_once(count: int) -> Rounds:
     return list(order)
 
 
-def _ordered(run: _Run, shown: Sequence[int], scores: Sequence[float]) -> list[int]:
+def _ordered(run: _Run, positions: Sequence[int], scores: Sequence[float]) -> list[int]:
     """Return the candidates of a window, best first; equal scores keep their order."""
-    run.scores |= zip(shown, scores, strict=True)
-    order = sorted(shown, key=lambda i: -run.scores[i])
+    run.scores |= zip(positions, scores, strict=True)
+    order = sorted(positions, key=lambda i: -run.scores[i])
     run.cost.usage.ties = count_ties([run.scores[i] for i in order])  # the last window is the head
     return order
 

@@ -65,11 +65,11 @@ class _Rows(Packed):
         logits = rows[0, heads, last].float() @ keys[0, heads].float().mT * scaling
         hidden = ~visible(self.beginning, length, rows.device)[last]
         weights = logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)
-        found = weights[:, :, : self.beginning].mean(dim=1)  # (heads, beginning)
+        attention = weights[:, :, : self.beginning].mean(dim=1)  # (heads, beginning)
         if self.by_head:
-            self.weights[ending].append(found)
+            self.weights[ending].append(attention)
         else:
-            total = found.sum(dim=0, keepdim=True)
+            total = attention.sum(dim=0, keepdim=True)
             self.weights[ending] = [sum(self.weights[ending], total)]
 
 
@@ -150,15 +150,15 @@ class AttentionRows:
         return torch.stack([torch.cat(layers) for layers in rows.weights]).cpu()
 
     def _known(self, llm: CausalLM, heads: Heads | None, config: Any) -> Heads:
-        layers, each = config.num_hidden_layers, config.num_attention_heads
+        layers, heads_per_layer = config.num_hidden_layers, config.num_attention_heads
         if heads is None:
-            return {layer: list(range(each)) for layer in range(layers)}
+            return {layer: list(range(heads_per_layer)) for layer in range(layers)}
         for layer, chosen in heads.items():
             for head in chosen:
-                if not (0 <= layer < layers and 0 <= head < each):
+                if not (0 <= layer < layers and 0 <= head < heads_per_layer):
                     raise ModelError(
                         f"{llm.describe()['model']!r} has no head {layer}-{head}: its {layers} layers have "
-                        f"{each} heads each, both counted from 0. Choose heads of this model."
+                        f"{heads_per_layer} heads each, both counted from 0. Choose heads of this model."
                     )
         return {layer: list(chosen) for layer, chosen in sorted(heads.items())}
 
@@ -175,9 +175,9 @@ class AttentionRows:
         config = self._decoder.config
         before = config._attn_implementation
         try:
-            found = self.read_heads(beginning, endings)
+            row_attention = self.read_heads(beginning, endings)
             config._attn_implementation = "eager"
-            own = [
+            whole_attention = [
                 self._decoder(
                     input_ids=torch.tensor([[*beginning, *ending]], device=self._device),
                     use_cache=False,
@@ -191,7 +191,7 @@ class AttentionRows:
             raise _refusal(llm, f"a trial failed ({type(error).__name__}: {error})") from error
         finally:
             config._attn_implementation = before
-        for of_ending, layers in zip(found, own, strict=True):
+        for of_ending, layers in zip(row_attention, whole_attention, strict=True):
             chosen = [layers[layer][0, heads] for layer, heads in self.heads.items()]
             rows = torch.cat(chosen)[:, len(beginning) :, : len(beginning)]  # (heads, ending, beginning)
             difference = (rows.float().mean(dim=1).cpu() - of_ending).abs().max()

@@ -199,9 +199,9 @@ class Trial:
         return self._alone
 
 
-def is_alike(found: torch.Tensor, alone: torch.Tensor) -> bool:
+def is_alike(batched: torch.Tensor, alone: torch.Tensor) -> bool:
     """Return whether outputs differ by no more than rounding, relative to their spread over the last axis."""
-    error = (found.float() - alone.float()).square().mean(dim=-1).sqrt()
+    error = (batched.float() - alone.float()).square().mean(dim=-1).sqrt()
     spread = alone.float().std(dim=-1).clamp(min=1e-6)
     return bool((error / spread < _TOLERANCE.get(alone.dtype, _HALF_TOLERANCE)).all())
 

@@ -40,10 +40,10 @@ class Packed:
 
     def positions(self, *, is_cached: bool) -> list[int]:
         """Return the position of each token of the row, the beginning's left out where it is cached."""
-        found = [] if is_cached else [*range(self.beginning)]
+        positions = [] if is_cached else [*range(self.beginning)]
         for length in self.endings:
-            found += range(self.beginning, self.beginning + length)
-        return found
+            positions += range(self.beginning, self.beginning + length)
+        return positions
 
     def note(self, module: Any, ending: int, rows: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
         """Take note of the attention of one ending in one layer.
@@ -120,14 +120,14 @@ def _attend(
         outputs.append(_behind(query[:, :, :cut], keys[:, :, :cut], values[:, :, :cut], 0, scaling))
     start = cut
     for ending, length in enumerate(packed.endings):
-        own = slice(start, start + length)
-        rows = query[:, :, own.start - cached : own.stop - cached]
-        seen_keys = torch.cat([keys[:, :, :cut], keys[:, :, own]], dim=2)
+        segment = slice(start, start + length)
+        rows = query[:, :, segment.start - cached : segment.stop - cached]
+        seen_keys = torch.cat([keys[:, :, :cut], keys[:, :, segment]], dim=2)
         packed.note(module, ending, rows, seen_keys, scaling)
         start += length
         if ends_here:
             continue
-        seen_values = torch.cat([values[:, :, :cut], values[:, :, own]], dim=2)
+        seen_values = torch.cat([values[:, :, :cut], values[:, :, segment]], dim=2)
         outputs.append(_behind(rows, seen_keys, seen_values, cut, scaling))
     if ends_here:
         raise PassEnded

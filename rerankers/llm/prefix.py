@@ -110,16 +110,16 @@ class SharedPrefix:
             return ReadAlone(self._llm, prompts[0])
         shared = _common([*prompts, self._tokens] if len(prompts) == 1 else prompts)
         shared = shared[: min(map(len, prompts)) - 1] if self._keeps else []
-        known = len(_common([shared, self._tokens]))
-        self._forget_after(known)
+        common = len(_common([shared, self._tokens]))
+        self._forget_after(common)
         if len(prompts) == 1:
-            return self._read_one(prompts[0], known)
-        if shared[known:]:
-            self._read_one(shared, known)
+            return self._read_one(prompts[0], common)
+        if shared[common:]:
+            self._read_one(shared, common)
             self._tokens = shared
             self._forget_unless_whole()
         shared = shared if self._keeps else []
-        return self._read_rest(prompts, len(shared), known)
+        return self._read_rest(prompts, len(shared), common)
 
     def keep(self, tokens: list[int], read: Read) -> None:
         """Keep what was read and written of a single prompt."""
@@ -128,15 +128,15 @@ class SharedPrefix:
         self._tokens, self._cache = tokens, read.cache
         self._forget_unless_whole()
 
-    def _read_one(self, prompt: list[int], known: int) -> Read:
-        rest = torch.tensor([prompt[known:]], device=self._llm.device)  # (1, tokens not read yet)
+    def _read_one(self, prompt: list[int], common: int) -> Read:
+        rest = torch.tensor([prompt[common:]], device=self._llm.device)  # (1, tokens not read yet)
         output = self._llm.model(
             input_ids=rest, past_key_values=self._cache, use_cache=True, logits_to_keep=1
         )
         self._cache = output.past_key_values
-        return Read(output.logits[:, -1], [known], self._cache, None)
+        return Read(output.logits[:, -1], [common], self._cache, None)
 
-    def _read_rest(self, prompts: Sequence[list[int]], shared: int, known: int) -> Read:
+    def _read_rest(self, prompts: Sequence[list[int]], shared: int, common: int) -> Read:
         rest = [prompt[shared:] for prompt in prompts]
         width = max(map(len, rest))
         padding = self._llm.tokenizer.pad_token_id
@@ -155,7 +155,7 @@ class SharedPrefix:
         output = self._llm.model(
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
         )
-        reused = [known] + [shared] * (len(prompts) - 1)  # the first row pays for what all share
+        reused = [common] + [shared] * (len(prompts) - 1)  # the first row pays for what all share
         return Read(output.logits[:, -1], reused, output.past_key_values, mask)
 
     def _forget_after(self, count: int) -> None:

@@ -39,10 +39,10 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
         return _from_wheel(name)
     folder = existing_path(name)
     if name.startswith("bundled:"):
-        known = {f"bundled:{path.name}": path for path in sorted(_CHECKPOINTS.iterdir())}
-        if name not in known:
-            raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(known)}")
-        folder = known[name]
+        bundled = {f"bundled:{path.name}": path for path in sorted(_CHECKPOINTS.iterdir())}
+        if name not in bundled:
+            raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(bundled)}")
+        folder = bundled[name]
     if folder is not None and folder.is_dir():
         if folder.resolve() == folder.resolve().parent:  # before all that is on the disk is read
             raise InputError(f"{name!r} is the root of all folders; give the model's own folder")

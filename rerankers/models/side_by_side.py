@@ -45,8 +45,8 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: 
         return [quietly(item) for item in items]
     threads = torch.get_num_threads()
     try:
-        own = (threads // workers,)
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=own) as pool:
+        threads_each = (threads // workers,)
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=threads_each) as pool:
             return list(pool.map(quietly, items))
     finally:
         torch.set_num_threads(threads)  # part of torch's setting belongs to the process

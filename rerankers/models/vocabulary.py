@@ -60,9 +60,9 @@ def check_vocabulary(name: str, tokenizer: Any) -> None:
     if any(_knows_a_piece(tokenizer, sentence) for sentence in _SENTENCES):
         return
     pieces = tokenizer.tokenize(_SENTENCES[0])
-    shown = f"reads {_SENTENCES[0]!r} as {pieces[:4]}" if pieces else f"finds no token in {_SENTENCES[0]!r}"
+    reading = f"reads {_SENTENCES[0]!r} as {pieces[:4]}" if pieces else f"finds no token in {_SENTENCES[0]!r}"
     raise ModelError(
-        f"{name!r}: its tokenizer has {len(tokenizer)} entries and {shown}. Put the tokenizer's files "
+        f"{name!r}: its tokenizer has {len(tokenizer)} entries and {reading}. Put the tokenizer's files "
         "(tokenizer.json, vocab.txt or the like) beside config.json."
     )
 

@@ -108,8 +108,8 @@ class PromptWriter:
             ModelError: the tokenizer or its chat template lost a slot.
         """
         data = [_without_slots(query), *(_clean(text) for text in texts or ())]
-        (query, *shown), counts = self._control.read(data)
-        text = self.template.message(query, count, None if texts is None else shown)
+        (query, *passages), counts = self._control.read(data)
+        text = self.template.message(query, count, None if texts is None else passages)
         if self._chat:
             prompt = self.write_messages([{"role": "user", "content": text}], count)
         else:

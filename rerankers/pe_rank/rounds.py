@@ -40,19 +40,19 @@ def rank_in_rounds(
     with run.clock.stage("order", *run.costs):
         count = len(run.requests[0].candidates)
         policies = [RunningPolicy(plan.rounds(count, request.query_id)) for request in run.requests]
-    while asked := [(row, window) for row, policy in enumerate(policies) for window in policy.windows]:
+    while windows := [(row, window) for row, policy in enumerate(policies) for window in policy.windows]:
         orders: dict[int, list[int]] = {}
-        for batch in _batches([window for _, window in asked], batch_size):
-            shown = torch.tensor([asked[place][1].shown for place in batch])  # (rows, n)
-            rows = run.rows([asked[place][0] for place in batch])
-            ranked = rank(rows, to_device(shown, run.order.device), _depth(asked[batch[0]][1]))
+        for batch in _batches([window for _, window in windows], batch_size):
+            passages = torch.tensor([windows[place][1].shown for place in batch])  # (rows, n)
+            rows = run.rows([windows[place][0] for place in batch])
+            ranked = rank(rows, to_device(passages, run.order.device), _depth(windows[batch[0]][1]))
             orders.update(zip(batch, ranked.tolist(), strict=True))
         with run.clock.stage("order", *run.costs):
-            found = iter([orders[place] for place in range(len(asked))])
+            window_orders = iter([orders[place] for place in range(len(windows))])
             for policy, cost in zip(policies, run.costs, strict=True):
                 if policy.windows:
                     cost.usage.sequential_calls += 1
-                    policy.send([next(found) for _ in policy.windows])
+                    policy.send([next(window_orders) for _ in policy.windows])
     return [policy.order for policy in policies]
 
 

@@ -74,25 +74,25 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         if busy:
             with clock.stage("prompt", *busy):
                 pairs = list(dict.fromkeys(pair for request in requests for pair in _pairs_of(request)))
-                shown, control_tokens = self._as_read(pairs)
-                tokenized = self.tokenize(shown)
+                readable, control_tokens = self._as_read(pairs)
+                tokenized = self.tokenize(readable)
             with clock.stage("forward", *busy):
-                found = zip(tokenized.read, self.score(tokenized), strict=True)
+                scored = zip(tokenized.read, self.score(tokenized), strict=True)
                 first: dict[Hashable, float] = {}
-                values = [first.setdefault(read, score) for read, score in found]
+                values = [first.setdefault(read, score) for read, score in scored]
                 scores = dict(zip(pairs, values, strict=True))
             per_pair = zip(tokenized.lengths, tokenized.truncated, control_tokens, strict=True)
             counts = dict(zip(pairs, per_pair, strict=True))
         rankings = []
         for request, cost in zip(requests, costs, strict=True):
             with clock.stage("order", cost):
-                asked = _pairs_of(request)
-                for pair in dict.fromkeys(asked):
+                request_pairs = _pairs_of(request)
+                for pair in dict.fromkeys(request_pairs):
                     cost.usage.prompt_tokens += counts[pair][0]
                     cost.usage.control_tokens += counts[pair][2]
-                cost.usage.passages_truncated = sum(counts[pair][1] for pair in asked)
-                last = min((scores[pair] for pair in asked if counts[pair][0]), default=0.0) - 1.0
-                values = [scores[pair] if counts[pair][0] else last for pair in asked]
+                cost.usage.passages_truncated = sum(counts[pair][1] for pair in request_pairs)
+                last = min((scores[pair] for pair in request_pairs if counts[pair][0]), default=0.0) - 1.0
+                values = [scores[pair] if counts[pair][0] else last for pair in request_pairs]
                 rankings.append(Ranking.by_score(request, values, cost))
         return rankings
 
@@ -103,8 +103,8 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         queries, in_queries = self.control.read([pair.query for pair in pairs])
         passages, in_passages = self.control.read([pair.passage for pair in pairs])
         counts = [sum(both) for both in zip(in_queries, in_passages, strict=True)]
-        shown = zip(pairs, queries, passages, strict=True)
-        return [Pair(query, passage, pair.instruction) for pair, query, passage in shown], counts
+        texts = zip(pairs, queries, passages, strict=True)
+        return [Pair(query, passage, pair.instruction) for pair, query, passage in texts], counts
 
 
 def _pairs_of(request: RerankRequest) -> list[Pair]:

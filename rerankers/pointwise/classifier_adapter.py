@@ -121,23 +121,23 @@ class ClassifierAdapter:
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             wrapped: Any = get_peft_model(network, LoraConfig.from_pretrained(folder))
         expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-        given = {
+        tensors = {
             _plain(name): weight for name, weight in self.weights.items() if "original_module" not in name
         }
         architecture = f"adapter on a {type(network).__name__}"
         refuse_misfits(
             self.files.name,
-            expected.keys() - given.keys(),
-            given.keys() - expected.keys(),
+            expected.keys() - tensors.keys(),
+            tensors.keys() - expected.keys(),
             architecture=architecture,
         )
         for name in expected:
-            if expected[name].shape != given[name].shape:
+            if expected[name].shape != tensors[name].shape:
                 raise ModelError(
-                    f"{self.files.name!r}: the weight {name!r} has the shape {tuple(given[name].shape)}, but "
-                    f"{self.base.name!r} needs {tuple(expected[name].shape)}. Name the right base model."
+                    f"{self.files.name!r}: the weight {name!r} has the shape {tuple(tensors[name].shape)}, "
+                    f"but {self.base.name!r} needs {tuple(expected[name].shape)}. Name the right base model."
                 )
-        set_peft_model_state_dict(wrapped, given)
+        set_peft_model_state_dict(wrapped, tensors)
         return wrapped.merge_and_unload()
 
     def describe(self) -> dict[str, object]:

@@ -121,8 +121,8 @@ class EmbeddingReranker(Reranker):
                 scores = dict(
                     zip(texts, similarities, strict=True)
                 )  # equal texts score equal to the last bit
-                asked = [scores[candidate.text] for candidate in request.candidates]
-                rankings.append(Ranking.by_score(request, asked, cost))
+                passage_scores = [scores[candidate.text] for candidate in request.candidates]
+                rankings.append(Ranking.by_score(request, passage_scores, cost))
         return rankings
 
     def stores(self) -> Sequence[EmbeddingStore]:

@@ -75,8 +75,8 @@ def _rename(source: Path, config: dict[str, Any], target: Path) -> None:
     from safetensors.torch import load_file
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-    known = {name: value for name, value in config.items() if name not in ("auto_map", "_name_or_path")}
-    model: Any = XLMRobertaForSequenceClassification(XLMRobertaConfig.from_dict(known))
+    settings = {name: value for name, value in config.items() if name not in ("auto_map", "_name_or_path")}
+    model: Any = XLMRobertaForSequenceClassification(XLMRobertaConfig.from_dict(settings))
     try:
         weights = _rename_weights(load_file(source / "model.safetensors"))
         model.load_state_dict(weights, strict=True)

@@ -81,8 +81,8 @@ class LateInteraction(Reranker):
         cost = Cost()
         if not request.candidates:
             return Ranking.of(request, [], cost)
-        asked = [candidate.text for candidate in request.candidates]
-        texts = list(dict.fromkeys(asked))  # equal texts score equal to the last bit
+        texts_by_rank = [candidate.text for candidate in request.candidates]
+        texts = list(dict.fromkeys(texts_by_rank))  # equal texts score equal to the last bit
         with clock.stage("embed", cost):
             (query_text, *shown), control_tokens = self._control.read([request.query, *texts])
             query = self._embed_query(query_text)
@@ -94,7 +94,7 @@ class LateInteraction(Reranker):
             similarity = self._similarities(query, passages)
         with clock.stage("order", cost):
             scores = dict(zip(texts, similarity, strict=True))
-            return Ranking.by_score(request, [scores[text] for text in asked], cost)
+            return Ranking.by_score(request, [scores[text] for text in texts_by_rank], cost)
 
     def _embed_query(self, text: str) -> Any:
         """(query tokens, dimension) in a list; no rows for a query that the tokenizer makes no token of."""
@@ -113,16 +113,16 @@ class LateInteraction(Reranker):
         prompt = prompts.get(names[0] if names else self._encoder.default_prompt_name)
         features = self._encoder.preprocess(texts, prompt=prompt, task="document")
         lengths, cut = lengths_and_cuts(self._encoder, features, texts, prompt=prompt, task="document")
-        found: dict[int, torch.Tensor] = {}
+        vectors_by_text: dict[int, torch.Tensor] = {}
 
         def read(rows: list[int], batch: Features) -> None:
             out = self._encoder(batch, task="document")
             vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
-            found.update({row: tokens[counts] for row, tokens, counts in vectors})
+            vectors_by_text.update({row: tokens[counts] for row, tokens, counts in vectors})
 
         in_batches(self._encoder, features, lengths, self._batch_tokens, read)
         nothing = torch.empty(0, self._encoder.get_embedding_dimension(), device=self.device)
-        return [found.get(row, nothing) for row in range(len(texts))], cut
+        return [vectors_by_text.get(row, nothing) for row in range(len(texts))], cut
 
     def _similarities(self, query: Any, passages: list[torch.Tensor]) -> list[float]:
         """MaxSim of each passage; those without tokens come last, and all are equal to a query without."""

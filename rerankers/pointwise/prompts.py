@@ -162,10 +162,10 @@ def yes_no_prompt(name: str) -> AnyYesNoPrompt:
 
 def _row(section: str, name: str) -> dict[str, Any]:
     path = Path(__file__).with_suffix(".toml")
-    known: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[section]
-    if name not in known:
-        raise UnknownNameError(f"{section} prompt", name, known)
-    return known[name]
+    prompts: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[section]
+    if name not in prompts:
+        raise UnknownNameError(f"{section} prompt", name, prompts)
+    return prompts[name]
 
 
 def refuse_idle_variables(

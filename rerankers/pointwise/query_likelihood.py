@@ -116,20 +116,20 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         import torch
 
         scores = [0.0] * len(tokenized.inputs)
-        asked = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
-        if not asked:
+        nonempty = [i for i, (_, count) in enumerate(tokenized.inputs) if count]
+        if not nonempty:
             return scores
         # The last token predicts nothing, and the first one cannot be predicted.
-        prompts = [tokenized.inputs[i][0][:-1] for i in asked]
-        queries = [tokenized.inputs[i][0][1:][-tokenized.inputs[i][1] :] for i in asked]
+        prompts = [tokenized.inputs[i][0][:-1] for i in nonempty]
+        queries = [tokenized.inputs[i][0][1:][-tokenized.inputs[i][1] :] for i in nonempty]
         keep = [len(query) for query in queries]
 
         def means(batch: list[int], logits: torch.Tensor) -> torch.Tensor:
             rows = zip(logits, batch, strict=True)
             return torch.stack([_mean_log_probability(row, queries[position]) for row, position in rows])
 
-        found = score_ends(self._llm, prompts, keep, self._batch_tokens, means)
-        for position, mean in zip(asked, found, strict=True):
+        means_by_prompt = score_ends(self._llm, prompts, keep, self._batch_tokens, means)
+        for position, mean in zip(nonempty, means_by_prompt, strict=True):
             scores[position] = mean
         return scores
 

@@ -171,18 +171,18 @@ class Rank1(Reranker):
         keys = list(reversed(owners))
         queries, in_queries = self._control.read([query for query, _, _ in keys])
         passages, in_passages = self._control.read([passage for _, passage, _ in keys])
-        shown, truncated = list(passages), [False] * len(keys)
+        texts, truncated = list(passages), [False] * len(keys)
         if self._max_passage_tokens is not None:
-            shown, truncated = cut_to_tokens(self._llm.tokenizer, passages, self._max_passage_tokens)
+            texts, truncated = cut_to_tokens(self._llm.tokenizer, passages, self._max_passage_tokens)
         prompts = [
             self.prompt(query, passage, instruction)
-            for query, passage, (_, _, instruction) in zip(queries, shown, keys, strict=True)
+            for query, passage, (_, _, instruction) in zip(queries, texts, keys, strict=True)
         ]
         rows = self._llm.tokenizer(prompts, verbose=False)["input_ids"]
         pairs = {}
         for i, key in enumerate(keys):
             if self._longest is not None and len(rows[i]) > self._longest:
-                prompts[i], rows[i] = self._shortened(queries[i], shown[i], key[2], len(rows[i]))
+                prompts[i], rows[i] = self._shortened(queries[i], texts[i], key[2], len(rows[i]))
                 truncated[i] = True
             control_tokens = in_queries[i] + in_passages[i]
             pairs[key] = _Pair(prompts[i], rows[i], owners[key], truncated[i], control_tokens)

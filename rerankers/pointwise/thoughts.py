@@ -220,7 +220,7 @@ class _FineHead:
         """Return the difference in rows of the last forward pass, whose logits are given."""
         if self._weight is None:
             yes, no = logits[list(places)][:, self._tokens].float().unbind(dim=1)
-            found: list[float] = (yes - no).tolist()
+            differences: list[float] = (yes - no).tolist()
         else:
-            found = (self._hidden[list(places)].float() @ self._weight + self._bias).tolist()
-        return found
+            differences = (self._hidden[list(places)].float() @ self._weight + self._bias).tolist()
+        return differences

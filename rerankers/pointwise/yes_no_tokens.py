@@ -185,14 +185,16 @@ class Pieces:
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
         """Return the prompt of each pair."""
-        asked = list(dict.fromkeys((self._instruction_of(pair), pair.query) for pair in pairs))
-        before = dict(zip(asked, map(self._query_part, asked), strict=True))
+        questions = list(dict.fromkeys((self._instruction_of(pair), pair.query) for pair in pairs))
+        before = dict(zip(questions, map(self._query_part, questions), strict=True))
         passages, is_cut = [pair.passage for pair in pairs], [False] * len(pairs)
         if self._max_passage_tokens is not None:
             passages, is_cut = cut_to_tokens(self._tokenizer, passages, self._max_passage_tokens)
-        found = _ids(self._tokenizer, [fill(self._prompt.text, passage=passage) for passage in passages])
+        passage_ids = _ids(
+            self._tokenizer, [fill(self._prompt.text, passage=passage) for passage in passages]
+        )
         rows = []
-        for i, (pair, ids) in enumerate(zip(pairs, found, strict=True)):
+        for i, (pair, ids) in enumerate(zip(pairs, passage_ids, strict=True)):
             query = before[self._instruction_of(pair), pair.query]
             most = min(self._positions - len(query) - self._frame, self._room)
             kept = [*self._separator, *ids[:most]][: self._room - len(query)]
@@ -200,8 +202,8 @@ class Pieces:
             rows.append([*self._prefix, *query, *kept, *self._ending])
         return rows, is_cut
 
-    def _query_part(self, asked: tuple[str, str]) -> list[int]:
-        instruction, query = asked
+    def _query_part(self, question: tuple[str, str]) -> list[int]:
+        instruction, query = question
         text = fill(self._prompt.query_text, query=query)
         if instruction:
             text = (

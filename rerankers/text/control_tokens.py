@@ -63,20 +63,20 @@ class ControlTokens:
 
     def read(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return texts as they are to be tokenised, and the number of control tokens in each."""
-        shown, counts = list(texts), [0] * len(texts)
-        for i, text in enumerate(shown):
+        readable, counts = list(texts), [0] * len(texts)
+        for i, text in enumerate(readable):
             if self._may_occur(text):
-                shown[i], counts[i] = self._taken_apart(text)
-        return shown, counts
+                readable[i], counts[i] = self._taken_apart(text)
+        return readable, counts
 
     def read_messages(self, messages: Sequence[Message]) -> tuple[list[Message], int]:
         """Return a conversation as the chat template is to see it, and its number of control tokens."""
         contents, counts = self.read([message["content"] for message in messages])
-        shown: list[Message] = [
+        readable: list[Message] = [
             {"role": message["role"], "content": content}
             for message, content in zip(messages, contents, strict=True)
         ]
-        return shown, sum(counts)
+        return readable, sum(counts)
 
     def _may_occur(self, text: str) -> bool:
         if self._occurs.search(text):
@@ -127,8 +127,8 @@ def _unknown_ids(tokenizer: Any) -> set[int]:
     """Return the ids that stand for unknown words, which a tokenizer may name in two places."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     named = getattr(getattr(backend, "model", None), "unk_token", None)
-    found = {tokenizer.unk_token_id, backend.token_to_id(named) if backend is not None and named else None}
-    return {token_id for token_id in found if token_id is not None}
+    ids = {tokenizer.unk_token_id, backend.token_to_id(named) if backend is not None and named else None}
+    return {token_id for token_id in ids if token_id is not None}
 
 
 def _is_control(content: str, is_special: bool, chat_template: str) -> bool:

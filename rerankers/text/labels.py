@@ -21,14 +21,14 @@ _LABEL = re.compile(r"(?i:passage)\s+([A-Z])\b|\A\W*([A-Z])(?=\W*\Z|[.:)\]])")
 def cut_passages(request: RerankRequest, longest: int, usage: Usage) -> list[str]:
     """Return the candidates' texts, cut after `longest` words; how many were is counted."""
     words = [passage_words(candidate.text) for candidate in request.candidates]
-    usage.passages_truncated = sum(len(each) > longest for each in words)
-    return ["".join(each[:longest]) for each in words]
+    usage.passages_truncated = sum(len(passage) > longest for passage in words)
+    return ["".join(passage[:longest]) for passage in words]
 
 
 def labelled(texts: Sequence[str]) -> str:
     """Return the texts as `Passage A: ...`, with an empty line between them."""
-    shown = zip(string.ascii_uppercase, texts, strict=False)
-    return "\n\n".join(f"Passage {label}: {text}" for label, text in shown)
+    lettered = zip(string.ascii_uppercase, texts, strict=False)
+    return "\n\n".join(f"Passage {label}: {text}" for label, text in lettered)
 
 
 def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:

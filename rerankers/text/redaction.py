@@ -62,22 +62,22 @@ def hide_within(value: Any, name: str, secret: str) -> Any:
 
 def excerpt(value: object, length: int) -> str:
     """Return the first `length` characters of a value in one line, without secrets or control characters."""
-    shown = printable(" ".join(redacted(str(value)).split()))
-    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
+    line = printable(" ".join(redacted(str(value)).split()))
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 @lru_cache(maxsize=64)
 def _spellings(secret: str) -> tuple[str, ...]:
     """Return the ways in which a secret may be written, longest first; none of a short one."""
     lines = [line.strip() for line in secret.splitlines()]
-    found: set[str] = set()
+    spellings: set[str] = set()
     for part in (secret, secret.strip(), *lines):
         if len(part) < SHORTEST_SECRET:
             continue
         raw = part.encode(errors="surrogateescape")
         in_url = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-        found |= {part, repr(part)[1:-1], repr(raw)[2:-1], html.escape(part), *in_url}
-        found |= {json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]}
-        found |= {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), address) for address in in_url}
-        found.add(base64.b64encode(raw).decode().rstrip("="))
-    return tuple(sorted(found, key=len, reverse=True))
+        spellings |= {part, repr(part)[1:-1], repr(raw)[2:-1], html.escape(part), *in_url}
+        spellings |= {json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]}
+        spellings |= {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), address) for address in in_url}
+        spellings.add(base64.b64encode(raw).decode().rstrip("="))
+    return tuple(sorted(spellings, key=len, reverse=True))

@@ -79,21 +79,21 @@ class Validation:
         orders: list[list[int]] = [[] for _ in self._prompts]
         for numbers in self._batches():
             rows, back = np.unique(np.stack([self._rows[number] for number in numbers]), return_inverse=True)
-            shown = back.reshape(len(numbers), -1)  # (lists, passages), positions among `rows`
+            by_list = back.reshape(len(numbers), -1)  # (lists, passages), positions among `rows`
             placed = np.empty((len(numbers), 0), dtype=np.int64)
-            each = np.arange(len(numbers))
-            for _ in range(max(1, min(DEPTH, shown.shape[1] - 1))):
+            list_numbers = np.arange(len(numbers))
+            for _ in range(max(1, min(DEPTH, by_list.shape[1] - 1))):
                 sequences = [
-                    sequenced(self._prompts[number], rows[shown[row]], rows[shown[row, placed[row]]])
+                    sequenced(self._prompts[number], rows[by_list[row]], rows[by_list[row, placed[row]]])
                     for row, number in enumerate(numbers)
                 ]
-                batch = {"vectors": self._vectors[rows], **stack(sequences, rows), "candidates": shown}
+                batch = {"vectors": self._vectors[rows], **stack(sequences, rows), "candidates": by_list}
                 tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-                found = model(**tensors)["scores"].cpu().numpy()
-                found[each[:, None], placed] = -np.inf
-                placed = np.concatenate([placed, found.argmax(axis=1)[:, None]], axis=1)
+                scores = model(**tensors)["scores"].cpu().numpy()
+                scores[list_numbers[:, None], placed] = -np.inf
+                placed = np.concatenate([placed, scores.argmax(axis=1)[:, None]], axis=1)
             for order, number in zip(placed.tolist(), numbers, strict=True):
-                orders[number] = order + [place for place in range(shown.shape[1]) if place not in order]
+                orders[number] = order + [place for place in range(by_list.shape[1]) if place not in order]
         model.train(was_training)
         return orders
 

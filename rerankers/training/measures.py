@@ -92,9 +92,9 @@ class HeldOutLists:
 
         Where the data does not tell the first stage's order, the order of the input takes its place.
         """
-        shown = [range(len(ranking)) for ranking in self.rankings]
+        first_stage = [range(len(ranking)) for ranking in self.rankings]
         name, first = (
-            ("input order", shown) if self.first_stage is None else ("first stage", self.first_stage)
+            ("input order", first_stage) if self.first_stage is None else ("first stage", self.first_stage)
         )
         return {
             name: self.measure(first),

@@ -121,14 +121,14 @@ class Reconstruction:
 
     def _written(self, model: TrainableRanker, sequence: Sequenced) -> str:
         """Return the greedy answer to one prompt, at most as long as the passage."""
-        asked = Sequenced(
+        prompt = Sequenced(
             sequence.token_ids[: sequence.end + 1], sequence.sources[: sequence.end + 1], sequence.end
         )
-        batch = self._tensors(model, [asked])
+        batch = self._tensors(model, [prompt])
         llm, cache = model.causal_lm, None
         inputs = model.inputs(batch["token_ids"], batch["sources"], model.projector(batch["vectors"]))
         tokens: list[int] = []
-        for _ in range(len(sequence.token_ids) - len(asked.token_ids)):
+        for _ in range(len(sequence.token_ids) - len(prompt.token_ids)):
             output = llm(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             token = output.logits[:, -1].argmax(-1)  # (1,)
             if int(token) == self._tokenizer.eos_token_id:

@@ -107,7 +107,7 @@ def _damage(state: Path) -> str | None:
     """Return the damage of a saved state; None if it is whole."""
     try:
         digests = json.loads((state / _DIGESTS).read_text(encoding="utf-8"))
-        changed = [name for name, told in digests.items() if digest(state / name) != told]
+        changed = [name for name, digest_then in digests.items() if digest(state / name) != digest_then]
     except (InputError, OSError, ValueError, AttributeError) as error:
         return str(error)
     return f"{changed[0]} has changed" if changed else None

@@ -270,8 +270,8 @@ class TrainingSettings(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_the_stage(cls, given: Any) -> Any:
-        return _merged(cls.stage_defaults, given) if isinstance(given, dict) else given
+    def _fill_in_the_stage(cls, values: Any) -> Any:
+        return _merged(cls.stage_defaults, values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _stops_by_evaluations(self) -> TrainingSettings:
@@ -303,12 +303,12 @@ class Settings(TrainingSettings):
     max_length: _Positive = 4096
 
 
-def _merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return the given values over the defaults, section by section."""
-    merged = {**defaults, **given}
+    merged = {**defaults, **values}
     for key, value in defaults.items():
-        if isinstance(value, dict) and isinstance(given.get(key), dict):
-            merged[key] = _merged(value, given[key])
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            merged[key] = _merged(value, values[key])
     return merged
 
 

@@ -138,7 +138,9 @@ class PERankTrainer(Trainer):
         named: Any = self.model if model is None else model
         for name, weight in named.named_parameters():
             rate = next((rate for ending, rate in rates.items() if name.endswith(ending)), None)
-            group = next((each for each in optimizer.param_groups if _holds(each, weight)), None)
+            group = next(
+                (candidate for candidate in optimizer.param_groups if _holds(candidate, weight)), None
+            )
             if rate is not None and group is not None:
                 group["params"] = [other for other in group["params"] if other is not weight]
                 optimizer.add_param_group({**group, "params": [weight], "lr": rate})

@@ -157,8 +157,8 @@ def _table(
         "| package | version | licence | passages found | passages kept |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {version} | {licence} | {found} | {kept} |"
-            for name, version, licence, found, kept in rows
+            f"| {name} | {version} | {licence} | {passages} | {kept} |"
+            for name, version, licence, passages, kept in rows
         ),
         "",
         f"Passages: {sum(row[4] for row in rows)}. Queries: {counts['train']} train, "

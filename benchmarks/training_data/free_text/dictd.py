@@ -117,8 +117,8 @@ def _articles(passage_id: str, head: str, paragraphs: list[str], topic: str) -> 
         if letters < 0.6 * len(text):  # a table or a drawing
             continue
         named = text if head.lower() in text[:80].lower() else f"{head}: {text}"
-        shown = cut_to_length(named) or named
-        yield Passage(f"{passage_id}.{part}", shown, (head,), topic if part == 0 else "part", text)
+        title = cut_to_length(named) or named
+        yield Passage(f"{passage_id}.{part}", title, (head,), topic if part == 0 else "part", text)
 
 
 def _without_brackets(text: str) -> str:

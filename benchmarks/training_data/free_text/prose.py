@@ -54,10 +54,10 @@ def manual_passages(source: str, folder: Path) -> Iterator[Passage]:
 def nation_passages(folder: Path) -> Iterator[Passage]:
     """Short histories of nations."""
     for path in sorted(folder.rglob("nation/*.ruleset")):
-        found = _LEGEND.search(path.read_text(encoding="utf-8").replace("\\\n", ""))
-        text = cut_to_length(found[2]) if found else None
-        if found and text:
-            name = re.sub(r"\?\w+:", "", found[1])
+        legend = _LEGEND.search(path.read_text(encoding="utf-8").replace("\\\n", ""))
+        text = cut_to_length(legend[2]) if legend else None
+        if legend and text:
+            name = re.sub(r"\?\w+:", "", legend[1])
             yield Passage(f"freeciv:{path.stem}", text, (name,), "nation", text)
 
 

@@ -34,22 +34,22 @@ def stop_words() -> frozenset[str]:
 @cache
 def templates() -> dict[str, list[str]]:
     """Query templates by topic."""
-    found: dict[str, list[str]] = yaml.safe_load(
+    by_topic: dict[str, list[str]] = yaml.safe_load(
         Path(__file__).with_name("templates.yaml").read_text(encoding="utf-8")
     )
-    return found
+    return by_topic
 
 
 def queries_for(passage: Passage, seed: int, count: int = 3) -> list[tuple[str, str]]:
     """Up to `count` different queries for a passage, each with its kind: template, phrase or example."""
     generator = chance(seed, "queries", passage.passage_id)
-    found: dict[str, str] = {}
+    queries: dict[str, str] = {}
     for _ in range(4 * count):  # some draws are empty or alike
         kind = generator.choices(("template", "phrase", "example"), weights=(74, 17, 9))[0]
         query = _as_typed(_draw(kind, passage, generator), generator)
-        if 1 <= len(query.split()) <= _LONGEST_QUERY_WORDS and len(query) >= 3 and len(found) < count:
-            found.setdefault(query, kind)
-    return list(found.items())
+        if 1 <= len(query.split()) <= _LONGEST_QUERY_WORDS and len(query) >= 3 and len(queries) < count:
+            queries.setdefault(query, kind)
+    return list(queries.items())
 
 
 def _draw(kind: str, passage: Passage, generator: Random) -> str:
@@ -68,9 +68,9 @@ def _draw(kind: str, passage: Passage, generator: Random) -> str:
 
 
 def _from_template(passage: Passage, generator: Random) -> str:
-    own = templates()[passage.topic]
-    every = [] if passage.topic in _ONLY_THEIR_OWN else templates()["every"]
-    pool = own if not every or generator.random() < 0.4 else every
+    topic_templates = templates()[passage.topic]
+    general_templates = [] if passage.topic in _ONLY_THEIR_OWN else templates()["every"]
+    pool = topic_templates if not general_templates or generator.random() < 0.4 else general_templates
     if passage.relatives and generator.random() < 0.12:
         pool = templates()["compared"]
     template = generator.choice(pool)

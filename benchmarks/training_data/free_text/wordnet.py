@@ -138,12 +138,12 @@ def _relations(synset: Synset, synsets: dict[str, Synset], generator: Random) ->
     """Return a sentence each on the kind, the members and the parts of a synset,
     with its kind's definition.
     """
-    found = []
+    sentences = []
     head = synset.words[0]
     for key in _related(synset, "@", "@i")[:1]:
         parent = synsets[key]
         if synset.key[0] == "n" and "@" in synset.pointers:
-            found.append(_sentence(f"It is a kind of {parent.words[0]}, {parent.definition}"))
+            sentences.append(_sentence(f"It is a kind of {parent.words[0]}, {parent.definition}"))
     for symbols, opening in (
         (("~",), f"Types of {head} include"),
         (("%p", "%m", "%s"), f"Parts of {head} include"),
@@ -152,9 +152,9 @@ def _relations(synset: Synset, synsets: dict[str, Synset], generator: Random) ->
         names = [synsets[key].words[0] for key in _related(synset, *symbols)]
         if names:
             chosen = generator.sample(names, min(6, len(names)))
-            found.append(_sentence(f"{opening} {', '.join(chosen)}"))
-    generator.shuffle(found)
-    return found
+            sentences.append(_sentence(f"{opening} {', '.join(chosen)}"))
+    generator.shuffle(sentences)
+    return sentences
 
 
 def _sentence(text: str) -> str:

@@ -53,8 +53,8 @@ class ChatWriter(QuestionWriter):
         return self._chat.run([self._talk(text) for _, text in passages], StageClock())
 
     def _talk(self, passage: str) -> Talk[list[Question]]:
-        shown = "".join(split_words(passage)[: self._source.passage_words])
-        values = {"passage": shown, "count": str(self._source.per_passage)}
+        excerpt = "".join(split_words(passage)[: self._source.passage_words])
+        values = {"passage": excerpt, "count": str(self._source.per_passage)}
         content = re.sub(r"\{(passage|count)\}", lambda match: values[match[1]], self._template)
         messages: list[Message] = [{"role": "user", "content": content}]
         count = self._source.per_passage

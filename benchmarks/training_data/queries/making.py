@@ -62,8 +62,11 @@ def question_row(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError, KeyError: it has not.
     """
-    texts = [row["doc_id"], *(each[key] for each in row["questions"] for key in ("query_id", "query"))]
-    texts += [each["fault"] for each in row["questions"] if "fault" in each]
+    texts = [
+        row["doc_id"],
+        *(question[key] for question in row["questions"] for key in ("query_id", "query")),
+    ]
+    texts += [question["fault"] for question in row["questions"] if "fault" in question]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("ids, queries and faults are texts")
     return dict(row)
@@ -127,7 +130,7 @@ class QueryMaker:
             while (needed is None or used < needed) and (batch := list(islice(places, self._writer.batch))):
                 written = self._written(batch)
                 file.append(written)
-                more = sum(sum("fault" not in each for each in row["questions"]) for row in written)
+                more = sum(sum("fault" not in question for question in row["questions"]) for row in written)
                 used += more
                 progress.advance(more if needed else len(batch))
         return self._made(rows)
@@ -151,8 +154,8 @@ class QueryMaker:
 
     def _count(self, row: dict[str, Any]) -> int:
         """Return the number of used questions of a row that was read back, and remember them."""
-        used = [each for each in row["questions"] if "fault" not in each]
-        self._seen |= {normalized_words(each["query"]) for each in used}
+        used = [question for question in row["questions"] if "fault" not in question]
+        self._seen |= {normalized_words(question["query"]) for question in used}
         return len(used)
 
     def _row(self, doc_id: str, questions: Sequence[Question]) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class NearDuplicates:
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = list(dict.fromkeys(texts))
         words = [normalized_words(text) for text in self._texts]
-        self._words = _SetIndex([frozenset(each) for each in words], LEAST_WORD_SIMILARITY)
-        self._runs = _SetIndex([runs_of(each) for each in words], LEAST_RUN_SIMILARITY)
+        self._words = _SetIndex([frozenset(query_words) for query_words in words], LEAST_WORD_SIMILARITY)
+        self._runs = _SetIndex([runs_of(query_words) for query_words in words], LEAST_RUN_SIMILARITY)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -107,12 +107,14 @@ class _SetIndex:
 
     def find(self, elements: frozenset[Hashable]) -> dict[int, float]:
         """Return the similarity of each set that is similar enough, by its place."""
-        candidates = set(chain.from_iterable(self._places.get(each, ()) for each in self._rarest(elements)))
+        candidates = set(
+            chain.from_iterable(self._places.get(element, ()) for element in self._rarest(elements))
+        )
         similarities = {place: jaccard(elements, self._sets[place]) for place in candidates}
         return {place: value for place, value in similarities.items() if value >= self._least}
 
     def _rarest(self, elements: frozenset[Hashable]) -> list[Hashable]:
         """Return the elements that a similar set must share one of; both sides use the same order."""
-        order = sorted(elements, key=lambda each: (self._count.get(each, 0), repr(each)))
+        order = sorted(elements, key=lambda element: (self._count.get(element, 0), repr(element)))
         # A hair below, because 0.8 times 5 may round up past 4.
         return order[: len(order) - ceil(self._least * len(order) - 1e-9) + 1] if order else []

@@ -121,7 +121,9 @@ class GumbelDraws(LogitsProcessor):
         if self._top_k == 1:
             return scores
         top = scores.float().topk(min(self._top_k, scores.shape[-1]), dim=-1)  # (rows, k)
-        noise = torch.stack([torch.rand(top.values.shape[-1], generator=each) for each in self._generators])
+        noise = torch.stack(
+            [torch.rand(top.values.shape[-1], generator=generator) for generator in self._generators]
+        )
         gumbel = -(-noise.clamp(1e-9, 1 - 1e-7).log()).log()
         impossible = torch.full_like(scores, -torch.inf, dtype=torch.float32)
         return cast(

@@ -91,8 +91,14 @@ def _given(settings: Distillation, dataset: Dataset, protected: ProtectedQueries
     ids = list(dataset.qrels if kind == "judged" else dataset.queries)
     random.Random(settings.seed).shuffle(ids)  # noqa: S311 - sampling, not secrets
     if not len(protected):
-        return TrainingQueries(_part(settings, {each: dataset.queries[each] for each in ids}), dataset.qrels)
-    texts = {each: dataset.queries[each] for each in ids if protected.find(dataset.queries[each]) is None}
+        return TrainingQueries(
+            _part(settings, {query_id: dataset.queries[query_id] for query_id in ids}), dataset.qrels
+        )
+    texts = {
+        query_id: dataset.queries[query_id]
+        for query_id in ids
+        if protected.find(dataset.queries[query_id]) is None
+    }
     removed = len(ids) - len(texts)
     counts = {"kind": kind, "usable": len(texts), "faults": {REPEATS: removed} if removed else {}}
     return TrainingQueries(_part(settings, texts), dataset.qrels, counts=counts)

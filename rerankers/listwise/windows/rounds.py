@@ -39,8 +39,8 @@ def ranked(shown: Sequence[int], ranks: int | None = None) -> Steps[list[int]]:
 
 def ranked_side_by_side(windows: Sequence[Window]) -> Steps[list[list[int]]]:
     """Ask for the orders of windows that do not depend on each other; a window of one needs no call."""
-    asked = [window for window in windows if len(window.shown) > 1]
-    orders = iter((yield asked) if asked else [])
+    nontrivial = [window for window in windows if len(window.shown) > 1]
+    orders = iter((yield nontrivial) if nontrivial else [])
     return [list(next(orders) if len(window.shown) > 1 else window.shown) for window in windows]
 
 

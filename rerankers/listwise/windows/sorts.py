@@ -34,9 +34,9 @@ def insertion_sort(order: Sequence[int], window: int, top: int) -> Rounds:
     """Settle the `top` first ranks by inserting what beats the last of them."""
 
     def in_order(items: Sequence[int]) -> Steps[list[int]]:
-        shown = [order[i] for i in items]
-        found = yield from ranked(shown)
-        return [shown.index(position) for position in found]
+        passages = [order[i] for i in items]
+        ranks = yield from ranked(passages)
+        return [passages.index(position) for position in ranks]
 
     settled = yield from insertion_order(len(order), top, window - 1, _best_of(order), in_order)
     return [order[i] for i in settled]
@@ -46,8 +46,8 @@ def _best_of(order: Sequence[int]) -> Callable[[Sequence[int]], Steps[int]]:
     """Return the comparator of a sort over places in `order`: it tells which of the items is the best."""
 
     def best(items: Sequence[int]) -> Steps[int]:
-        shown = [order[i] for i in items]
-        found = yield from ranked(shown, 1)
-        return shown.index(found[0])
+        passages = [order[i] for i in items]
+        ranks = yield from ranked(passages, 1)
+        return passages.index(ranks[0])
 
     return best

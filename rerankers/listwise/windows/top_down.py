@@ -60,9 +60,9 @@ def _partition(
     better, pivot, worse = first[: pivot_rank - 1], first[pivot_rank - 1], first[pivot_rank:]
     parts = [order[start : start + window - 1] for start in range(window, len(order), window - 1)]
     while parts and len(better) < buffer:
-        asked = parts[:1] if one_by_one else parts
-        parts = parts[len(asked) :]
-        orders = yield from ranked_side_by_side([Window([pivot, *part], len(part) + 1) for part in asked])
+        batch = parts[:1] if one_by_one else parts
+        parts = parts[len(batch) :]
+        orders = yield from ranked_side_by_side([Window([pivot, *part], len(part) + 1) for part in batch])
         for ranking in orders:
             place = ranking.index(pivot)
             better += ranking[:place]

@@ -43,7 +43,7 @@ def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shu
     for survivors, size in STAGES:
         if len(playing[0]) <= survivors:
             continue
-        windows = [group for each in playing for group in _groups(each, survivors, min(size, window))]
+        windows = [group for players in playing for group in _groups(players, survivors, min(size, window))]
         for group in windows:
             shuffler.shuffle(group.shown)
         through = yield from _survivors(windows)

@@ -193,9 +193,9 @@ def _encoder(
 def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
     """Return the encoder that the options name in place of the projector's own."""
     name = source.encoder or trained.model
-    own = _same_model(name, trained)
-    pooling = trained.pooling if source.pooling == "auto" and own else source.pooling
-    weights = trained.weights if own and source.encoder_revision is None else None
+    is_same = _same_model(name, trained)
+    pooling = trained.pooling if source.pooling == "auto" and is_same else source.pooling
+    weights = trained.weights if is_same and source.encoder_revision is None else None
     return EncoderIdentity(name, pooling, source.encoder_revision, weights=weights)
 
 

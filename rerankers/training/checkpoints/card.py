@@ -107,7 +107,7 @@ def _front_matter(
     return {
         **({"base_model": bases} if bases else {}),
         **({"license": licence} if licence else {}),
-        **({"datasets": found} if (found := [name for name in datasets if _ID.fullmatch(name)]) else {}),
+        **({"datasets": ids} if (ids := [name for name in datasets if _ID.fullmatch(name)]) else {}),
         "library_name": "rerankbench",
         "pipeline_tag": "text-ranking",
         "tags": ["reranker", "rerankbench", *usage.tags],

@@ -80,13 +80,13 @@ class Keeper:
         assert self.trainer is not None  # noqa: S101 - set before training starts
         last, best = self._folder / "last", self._folder / "best"
         self.keep(last, self.measures.get(self.trainer.state.global_step))
-        found = last if self.best_step is None else best
+        checkpoint = last if self.best_step is None else best
         if self.trainer.is_world_process_zero():
             if best.is_dir():
                 replace_file(best / CARD, self._card(self._setup.writer.read(best)))
             if self._stage != "align":
-                write_comparison(self._folder, found, self._setup.writer.usage, self._sources)
-        return found
+                write_comparison(self._folder, checkpoint, self._setup.writer.usage, self._sources)
+        return checkpoint
 
     def next_command(self, checkpoint: Path) -> str:
         """Return the command to go on with: the next stage, or the comparison of the checkpoint."""

@@ -108,9 +108,9 @@ def _card_licence(name: str) -> str | None:
         return None  # the model was found before: its card is of no other use
     if card is None:
         return None
-    found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
+    front_matter = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
     try:
-        stated = yaml.safe_load(found[1]) if found else None
+        stated = yaml.safe_load(front_matter[1]) if front_matter else None
     except yaml.YAMLError:
         return None
     licence = stated.get("license") if isinstance(stated, dict) else None

@@ -26,8 +26,8 @@ class PairValidation:
 
     def __init__(self, lists: Sequence[ScoredList]) -> None:
         self._lists = lists
-        read = HeldOutLists.of([each.record for each in lists if each.record is not None])
-        self.lists = replace(read, rankings=[_order(each.labels) for each in lists])
+        read = HeldOutLists.of([scored.record for scored in lists if scored.record is not None])
+        self.lists = replace(read, rankings=[_order(scored.labels) for scored in lists])
 
     def __len__(self) -> int:
         return len(self._lists)
@@ -35,10 +35,10 @@ class PairValidation:
     def orders(self, model: TrainableCrossEncoder) -> list[list[int]]:
         """Return positions of each list's passages, best first; the model is left as it was."""
         was_training = model.training
-        pairs = [(each.query, passage) for each in self._lists for passage in each.passages]
-        found = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
+        pairs = [(scored.query, passage) for scored in self._lists for passage in scored.passages]
+        scores = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
         model.train(was_training)
-        return [_order([next(found) for _ in each.passages]) for each in self._lists]
+        return [_order([next(scores) for _ in scored.passages]) for scored in self._lists]
 
     def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
         """Refuse: a model whose weights are spread over devices cannot be used as it is.

@@ -89,7 +89,7 @@ class ScoredExamples:
     def __init__(self, lists: Sequence[ScoredList], choice: ListChoice) -> None:
         self._lists, self._choice = lists, choice
         self.lengths: npt.NDArray[np.int64] = np.array(
-            [max(map(len, each.passages)) for each in lists], dtype=np.int64
+            [max(map(len, scored.passages)) for scored in lists], dtype=np.int64
         )
 
     def visit(self, record: int, random: np.random.Generator) -> ScoredList:
@@ -112,11 +112,11 @@ class PairCollator:
 
     def __call__(self, visits: Sequence[tuple[int, ScoredList]]) -> dict[str, torch.Tensor]:
         """Return a batch by argument name."""
-        lists = [each for _, each in visits]
-        pairs = [(each.query, passage) for each in lists for passage in each.passages]
+        lists = [scored for _, scored in visits]
+        pairs = [(scored.query, passage) for scored in lists for passage in scored.passages]
         features = self._encoder.preprocess(pairs)
-        labels = torch.full((len(lists), max(len(each.labels) for each in lists)), -torch.inf)
-        for row, each in enumerate(lists):
-            labels[row, : len(each.labels)] = torch.tensor(each.labels)
+        labels = torch.full((len(lists), max(len(scored.labels) for scored in lists)), -torch.inf)
+        for row, scored in enumerate(lists):
+            labels[row, : len(scored.labels)] = torch.tensor(scored.labels)
         tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
         return {"labels": labels, **tensors}

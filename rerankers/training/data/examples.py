@@ -129,16 +129,16 @@ class RankingExamples:
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
         """Return the prompt, followed by the gold order's embeddings."""
-        shown = self._choice.draw(len(self._rows[record]), random)
-        rows = self._rows[record][shown]
+        drawn = self._choice.draw(len(self._rows[record]), random)
+        rows = self._rows[record][drawn]
         query = None if self._queries is None else int(self._queries[record])
         prompt = self._prompts[record]
         if self._without_passages:
             return Example(_taught(prompt, rows[:0], rows[:0]), rows, query=query)
-        gold = rows[np.argsort(self._places[record][shown])]
+        gold = rows[np.argsort(self._places[record][drawn])]
         with_text = None
         if self._with_text:
-            with_text = _taught(self._text_prompt(record, shown), rows, gold)
+            with_text = _taught(self._text_prompt(record, drawn), rows, gold)
         return Example(_taught(prompt, rows, gold), rows, gold, query, with_text)
 
     def _prompt(self, number: int, record: RankingRecord) -> Prompt:
@@ -148,13 +148,13 @@ class RankingExamples:
             return self._checked(number, self._writer.write(record.query, count), count)
         return self._checked(number, self._writer.write_messages(_asked(messages), count), count)
 
-    def _text_prompt(self, number: int, shown: Ints) -> Prompt:
+    def _text_prompt(self, number: int, drawn: Ints) -> Prompt:
         record = self._records[number]
         messages = record.messages_with_text if self._own_messages else None
         if messages is None:
-            texts = [record.passages[position] for position in shown]
-            return self._checked(number, self._writer.write(record.query, len(shown), texts), len(shown))
-        return self._checked(number, self._writer.write_messages(_asked(messages), len(shown)), len(shown))
+            texts = [record.passages[position] for position in drawn]
+            return self._checked(number, self._writer.write(record.query, len(drawn), texts), len(drawn))
+        return self._checked(number, self._writer.write_messages(_asked(messages), len(drawn)), len(drawn))
 
     def _longest(self, record: RankingRecord) -> Ints:
         """Positions of the passages that make the longest prompt with text."""
@@ -212,9 +212,9 @@ class AlignmentExamples:
 
     def _end(self, number: int, record: AlignmentRecord) -> int:
         """Column of the last token before the answer."""
-        asked = _asked(record.messages)
-        count = sum(message["content"].count(PLACEHOLDER) for message in asked)
-        length = len(self._writer.write_messages(asked, count).token_ids)
+        prompt = _asked(record.messages)
+        count = sum(message["content"].count(PLACEHOLDER) for message in prompt)
+        length = len(self._writer.write_messages(prompt, count).token_ids)
         if length >= self._max_length:
             raise InputError(
                 f"{place_of(record, number)}: has {length} tokens before its answer; raise max_length "

@@ -119,9 +119,9 @@ def prepare_data(
     reconstruction = None
     if records.rebuilt is not None:
         held_out = TextRows()
-        told = AlignmentExamples(records.rebuilt, writer, held_out, settings.max_length)
+        rebuilt = AlignmentExamples(records.rebuilt, writer, held_out, settings.max_length)
         found = embed(encoder, held_out.texts, "passage", store, say)
-        reconstruction = Reconstruction(records.rebuilt, told, found, writer.tokenizer)
+        reconstruction = Reconstruction(records.rebuilt, rebuilt, found, writer.tokenizer)
     vectors = embed(encoder, passages.texts, "passage", store, say)
     query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
     collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)

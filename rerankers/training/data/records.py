@@ -125,13 +125,13 @@ def read_ranking(path: Path) -> list[RankingRecord]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    found = False
+    has_rows = False
     for line, values in read_json_lines(path):
         if set(values) == {"about"}:
             continue
-        found = True
+        has_rows = True
         yield Row(path, line, values)
-    if not found:
+    if not has_rows:
         raise InputError.at(path, None, "the file holds no record; check how it was made")
 
 
@@ -169,8 +169,8 @@ def _stated_query(row: Row) -> str:
 def _query(row: Row, prompt: Messages) -> str:
     if "query" in row.values:
         return _stated_query(row)
-    found = _PUBLISHED_QUERY.search("\n".join(message["content"] for message in prompt))
-    return found[1] if found else ""
+    match = _PUBLISHED_QUERY.search("\n".join(message["content"] for message in prompt))
+    return match[1] if match else ""
 
 
 def _prompt(row: Row, key: str, count: int) -> Messages:

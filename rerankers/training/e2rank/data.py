@@ -105,18 +105,18 @@ class ListExamples:
 
     def visit(self, record: int, random: np.random.Generator) -> Any:
         """Return a `ListExample`; of a list that is too long, passages drawn at random in input order."""
-        found = self._records[record]
-        count = len(found.passages)
+        ranked = self._records[record]
+        count = len(ranked.passages)
         chosen = list(range(count))
         if self._size is not None and self._size < count:
             chosen = sorted(random.permutation(count)[: self._size].tolist())
-        passages = [found.passages[i] for i in chosen]
+        passages = [ranked.passages[i] for i in chosen]
         place = {position: i for i, position in enumerate(chosen)}
         return ListExample(
-            self._texts.query(found.source, found.query),
+            self._texts.query(ranked.source, ranked.query),
             [self._texts.passage(text) for text in passages],
-            self._texts.prompt(found.source, found.query, passages),
-            [place[i] for i in found.ranking if i in place],
+            self._texts.prompt(ranked.source, ranked.query, passages),
+            [place[i] for i in ranked.ranking if i in place],
         )
 
 

@@ -96,7 +96,7 @@ class E2RankSettings(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_the_published_optimizer(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("optimizer"), dict):
-            return {**given, "optimizer": {**_PUBLISHED_OPTIMIZER, **given["optimizer"]}}
-        return given
+    def _fill_in_the_published_optimizer(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("optimizer"), dict):
+            return {**values, "optimizer": {**_PUBLISHED_OPTIMIZER, **values["optimizer"]}}
+        return values

@@ -94,9 +94,9 @@ def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
         outputs = model(**batch)
     model.train(was_training)
     merger = getattr(model, "merger", None)
-    own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    own |= set() if merger is None else merger.addresses
-    saved: int = sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+    weight_addresses = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    weight_addresses |= set() if merger is None else merger.addresses
+    saved: int = sum(storage.nbytes() for address, storage in kept.items() if address not in weight_addresses)
     del outputs
     return saved + _checkpointed_bytes(model, batch)
 

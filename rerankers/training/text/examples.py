@@ -57,19 +57,19 @@ class TextExamples:
 
     def visit(self, record: int, random: np.random.Generator) -> TextExample:
         """Return a prompt of the passages drawn, followed by their gold order."""
-        shown = self._choice.draw(len(self._records[record].passages), random)
-        return self._sequence(record, shown)
+        drawn = self._choice.draw(len(self._records[record].passages), random)
+        return self._sequence(record, drawn)
 
-    def _sequence(self, number: int, shown: Ints) -> TextExample:
+    def _sequence(self, number: int, drawn: Ints) -> TextExample:
         record = self._records[number]
-        where = {int(passage): place for place, passage in enumerate(shown)}
+        where = {int(passage): place for place, passage in enumerate(drawn)}
         order = [where[passage] for passage in record.ranking if passage in where]
         if self._prompts.uses_letters and len(order) > 26:
             raise InputError(
                 f"{place_of(record, number)}: {len(order)} passages, and there are 26 letters. Set "
                 "data.list_size to 26 or less."
             )
-        passages = [record.passages[passage] for passage in shown]
+        passages = [record.passages[passage] for passage in drawn]
         written = self._prompts.write(record.query, passages, order)
         if len(written.token_ids) > self._max_length:
             raise InputError(

@@ -61,9 +61,9 @@ class TextPrompts:
 
     def text(self, query: str, passages: Sequence[str]) -> str:
         """Return the prompt as text, up to where the answer begins."""
-        shown = ["".join(passage_words(passage)[: self._words]) for passage in passages]
+        texts = ["".join(passage_words(passage)[: self._words]) for passage in passages]
         labels = LETTERS if self.uses_letters else None
-        messages, _ = self._control.read_messages(self._prompt.messages(query, shown, labels))
+        messages, _ = self._control.read_messages(self._prompt.messages(query, texts, labels))
         return self._template.text(messages)
 
     def answer(self, order: Sequence[int]) -> str:
