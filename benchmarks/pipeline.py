@@ -145,10 +145,11 @@ def new_record(
         status="running",
         system=System(label=cell.label, reranker=cell.reranker, options=cell.options),
         dataset=dataset,
+        suite=cell.pool.suite,
         first_stage=first_stage,
         depth=cell.pool.depth,
         pool=pool,
-        measures=tuple(experiment.measures),
+        measures=cell.pool.measures,
         protocol=cell.protocol,
         sessions=(session,),
     )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from benchmarks.datasets.sources import Dataset, DatasetSpec
-    from benchmarks.first_stages.retrieval import FirstStageSpec
+    from benchmarks.first_stages.specs import FirstStageSpec
 
 FORMAT_VERSION = 1
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from benchmarks.first_stages.specs import FirstStageSpec
+
 
 def rerankers() -> Iterator[str]:
     """Every registered reranker with its options."""
@@ -55,6 +57,46 @@ def datasets() -> Iterator[str]:
     from benchmarks.datasets.sources import dataset_ids
 
     yield from dataset_ids()
+
+
+def suites() -> Iterator[str]:
+    """Yield the ready suites, each with the number of its datasets and its summary."""
+    from benchmarks.experiments.suites import find_suite, suite_names
+
+    for name in suite_names():
+        page, _ = find_suite(name)
+        count = len(page.datasets)
+        yield f"{name:14}{page.summary}{f' ({count} datasets)' if count > 1 else ''}"
+
+
+def suite(name: str) -> Iterator[str]:
+    """Yield what a suite consists of: its datasets, first stages, measures and citation.
+
+    Raises:
+        UnknownNameError: there is no such suite.
+    """
+    from benchmarks.experiments.suites import SuiteSpec, find_suite
+
+    page, _ = find_suite(name)
+    members = SuiteSpec(suite=name).members()
+    yield f"{name}: {page.summary}"
+    yield f"  {page.citation}"
+    for member in members:
+        stages = " and ".join(_first_stage(stage) for stage in member.first_stages)
+        where = member.id or member.candidates or member.folder
+        more = f"; part of {member.part_of}" if member.part_of else ""
+        more += f"; exclude {member.exclude}" if member.exclude else ""
+        yield f"\n  {member.name}: {where}; {stages}; {', '.join(member.measures)}{more}"
+        if member.instruction:
+            yield from textwrap.wrap(
+                member.instruction, 96, initial_indent="      ", subsequent_indent="      "
+            )
+
+
+def _first_stage(stage: FirstStageSpec) -> str:
+    options = stage.model_dump(exclude={"kind"}, exclude_defaults=True)
+    named = ", ".join(f"{key} {value}" for key, value in options.items())
+    return f"{stage.kind} ({named})" if named else stage.kind
 
 
 def measures() -> Iterator[str]:

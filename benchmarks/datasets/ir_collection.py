@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.exclusion import QUERY_DOCUMENT
 from benchmarks.datasets.sources import Dataset, unknown_dataset
+from benchmarks.evaluation.ties import trec_eval_order
 from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 TEXT_FIELDS = {
     "ArgsMeProcessedDoc": ("premises_texts", "conclusion"),  # as the unprocessed collection's default text
@@ -156,6 +157,26 @@ class IrDataset(Dataset):
         with _reading(self._id):
             for document in self._source.docs_iter():
                 yield document.doc_id, (self._text(document) or "").strip()
+
+    def scored_documents(self, queries: Collection[str]) -> dict[str, list[tuple[str, float]]]:
+        """Return the official first-stage ranking, sorted as trec_eval sorts.
+
+        Raises:
+            InputError: the dataset has none, or one without scores, which is no ranking.
+        """
+        if not self._source.has("scoreddocs"):
+            return super().scored_documents(queries)
+        found: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
+        with _reading(self._id):
+            for scored in self._source.scoreddocs_iter():
+                if scored.query_id in found:
+                    found[scored.query_id][scored.doc_id] = float(scored.score)
+        if not any(len({*scores.values()}) > 1 for scores in found.values()):
+            raise InputError(
+                f"dataset {self._id!r} has scoreddocs without scores, which are no ranking. Use bm25, dense "
+                "or run as first stage"
+            )
+        return {query_id: trec_eval_order(scores.items()) for query_id, scores in found.items()}
 
     def fields(self, name: str) -> dict[str, str]:
         """Return one field of every document that has it, by doc id."""

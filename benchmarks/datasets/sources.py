@@ -29,7 +29,7 @@ from rerankers.files.fingerprints import fields_digest
 from rerankers.files.paths import existing_path, user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 
@@ -153,6 +153,14 @@ class Dataset(ABC):
         Raises:
             InputError: the dataset lacks one of them.
         """
+
+    def scored_documents(self, queries: Collection[str]) -> dict[str, list[tuple[str, float]]]:
+        """Return the official first-stage ranking of some queries: (doc id, score), best first.
+
+        Raises:
+            InputError: the dataset has none.
+        """
+        raise InputError(f"{self.name} has no scoreddocs. Use bm25, dense or run as first stage")
 
     def fields(self, name: str) -> dict[str, str]:
         """Return one field of every passage that has it, such as its title, by doc id.

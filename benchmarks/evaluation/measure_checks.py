@@ -14,35 +14,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from benchmarks.experiments.config import Experiment
     from benchmarks.experiments.plan import PoolPlan
 
 
-def check_measures(
-    experiment: Experiment, plans: Iterable[PoolPlan], folder: Path, *, may_fetch: bool = True
-) -> None:
+def check_measures(plans: Iterable[PoolPlan], folder: Path, *, may_fetch: bool = True) -> None:
     """Try the measures that other packages compute; those of `.graded` take any ids and grades.
 
     A dataset that cannot be read is passed over: its cells fail with the reason when they are run.
 
     Args:
-        experiment: names the measures.
-        plans: candidate sets that are to be frozen, or are already.
+        plans: candidate sets that are to be frozen, or are already, with the measures of their cells.
         folder: the result folder.
         may_fetch: whether a dataset of ir_datasets may be fetched for it.
 
     Raises:
         InputError: a measure cannot be computed on a dataset.
     """
-    measures = [name for name in experiment.measures if not is_plain(parse(name))]
-    if not measures:
-        return
-    index = read_index(folder / "pools")
     tried: set[str] = set()
+    index: Mapping[str, str] | None = None
     for plan in plans:
+        measures = [name for name in plan.measures if not is_plain(parse(name))]
         dataset = plan.dataset.model_dump_json()
-        if dataset in tried:
+        if not measures or dataset in tried:
             continue
+        index = read_index(folder / "pools") if index is None else index
         tried.add(dataset)
         try:
             try_measures(measures, _judgements(plan, folder, index, may_fetch))

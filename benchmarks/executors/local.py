@@ -76,7 +76,7 @@ def run(
         say(note)
     with FolderLock(folder):
         remove_leftovers(folder / "pools")
-        check_measures(experiment, [cell.pool for cell in cells], folder)
+        check_measures([cell.pool for cell in cells], folder)
         for path in changed_inputs(folder, inputs.summary()):
             say(
                 f"{path}: its content has changed since the last run; what depends on it is measured in new "
@@ -170,7 +170,8 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
     system = record.system.model_copy(update={"label": cell.label})
     changes = {
         "system": system,
-        "measures": tuple(experiment.measures),
+        "measures": cell.pool.measures,
+        "suite": cell.pool.suite,
         "experiment": experiment.name,
     }
     changed = record.model_copy(update=changes)

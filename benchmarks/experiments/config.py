@@ -12,16 +12,27 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
-from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
+from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
+from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
 from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
 from benchmarks.first_stages.pyterrier import check_pipeline
-from benchmarks.first_stages.retrieval import FirstStageSpec, PyTerrier
+from benchmarks.first_stages.specs import FirstStageSpec, PyTerrier, components_of
 from benchmarks.results.record import Protocol
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
+from rerankers.files.paths import existing_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +44,29 @@ READY = Path(__file__).parents[1] / "configs"
 MOST_CANDIDATES = 1_000_000  # per query; what is said before a run counts a listwise method's windows
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
 def _as_mapping(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _kind_of_dataset(value: Any) -> str:
+    is_named = is_suite(value) if isinstance(value, str) else isinstance(value, dict) and "suite" in value
+    return "suite" if is_named or isinstance(value, SuiteSpec) else "dataset"
+
+
+def _one_meaning(value: Any) -> Any:
+    if isinstance(value, str) and is_suite(value) and existing_path(value) is not None:
+        raise ValueError(
+            f"{value!r} is a suite and a folder or file here. Write {{suite: {value}}} or {{folder: {value}}}"
+        )
+    return value
+
+
+Data = Annotated[
+    Annotated[DatasetEntry, Tag("dataset")] | Annotated[SuiteSpec, Tag("suite")],
+    Discriminator(_kind_of_dataset),
+    BeforeValidator(_one_meaning),
+]
+"""A dataset, or a suite in place of one."""
 
 
 class RerankerSpec(BaseModel):
@@ -79,14 +107,16 @@ class Experiment(BaseModel):
 
     Attributes:
         name: names the result folder; letters, digits, `-`, `_`, `.`.
-        datasets: ids, folders or candidate files.
-        first_stages: what proposes the candidates.
+        datasets: ids, folders or candidate files; or suites (`rerankbench list suites`).
+        first_stages: what proposes the candidates; by default what the suite says of each dataset.
         depths: candidates per query.
         rerankers: the systems compared, in the order of the tables.
         measures: ir_measures' names or trec_eval's, or the preset `trec-dl`, whose AP, RR and recall count
-            grades 2 and 3 as TREC's deep learning tracks do; the first is the headline.
+            grades 2 and 3 as TREC's deep learning tracks do; the first is the headline. By default those of a
+            dataset's suite, if it has one.
         protocol: how time is measured.
-        limit: use the first queries only.
+        limit: use the first queries of each dataset only; of a suite, so many in all, shared out over its
+            datasets, and one of each at least.
         count_operations: rank so many queries once more, untimed, to count FLOPs and bytes by stage; 0 does
             not. Asked for later, it only counts: nothing is measured again.
         budget: dollars that calls of endpoints may cost, earlier runs into the same folder with a budget
@@ -98,19 +128,19 @@ class Experiment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    datasets: Annotated[list[DatasetSpec], BeforeValidator(_as_list), Field(min_length=1)]
-    first_stages: Annotated[list[FirstStageSpec], BeforeValidator(_as_list), Field(min_length=1)]
+    datasets: Annotated[list[Data], BeforeValidator(as_list), Field(min_length=1)]
+    first_stages: Annotated[list[FirstStageSpec], BeforeValidator(as_list)] = []
     depths: Annotated[
         list[Annotated[int, Field(ge=1, le=MOST_CANDIDATES)]],
-        BeforeValidator(_as_list),
+        BeforeValidator(as_list),
         Field(min_length=1),
     ] = [100]
     rerankers: Annotated[
         list[Annotated[RerankerSpec, BeforeValidator(_as_mapping)]],
-        BeforeValidator(_as_list),
+        BeforeValidator(as_list),
         Field(min_length=1),
     ]
-    measures: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
+    measures: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
     protocol: Protocol = Protocol()
     limit: int | None = Field(default=None, ge=1)
     count_operations: int = Field(default=0, ge=0)
@@ -118,10 +148,35 @@ class Experiment(BaseModel):
     store_text: bool = True
     out: str | None = None
 
+    @property
+    def entries(self) -> list[tuple[DatasetEntry, int | None]]:
+        """Every dataset, those of suites included, and how many queries of it are used; None for all."""
+        entries: list[tuple[DatasetEntry, int | None]] = []
+        for data in self.datasets:
+            if isinstance(data, SuiteSpec):
+                members = data.members()
+                entries += zip(members, spread(self.limit, len(members)), strict=True)
+            else:
+                entries.append((data, self.limit))
+        return entries
+
+    def measures_of(self, dataset: DatasetEntry) -> tuple[str, ...]:
+        """Return the measures of a dataset: the experiment's if it names any, else the dataset's own."""
+        is_stated = "measures" in self.model_fields_set or not dataset.measures
+        return tuple(self.measures if is_stated else dataset.measures)
+
+    @model_validator(mode="after")
+    def _every_dataset_has_a_first_stage(self) -> Experiment:
+        lacking = [entry for entry, _ in self.entries if not (self.first_stages or entry.first_stages)]
+        if lacking:
+            name = lacking[0].name or lacking[0].id or lacking[0].folder or lacking[0].candidates
+            raise ValueError(f"the key 'first_stages' is missing, and {name} has none of its own; add it")
+        return self
+
     @model_validator(mode="after")
     def _instructions_differ_by_reranker(self) -> Experiment:
         stated: dict[str, str | None] = {}
-        for dataset in self.datasets:
+        for dataset, _ in self.entries:
             data = json.dumps(dataset.identity(), sort_keys=True)
             if stated.setdefault(data, dataset.instruction) != dataset.instruction:
                 raise ValueError(
@@ -162,7 +217,9 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
         raise explained(file, error, Experiment) from error
     _check_first_stages(file, experiment)
     _check_rerankers(file, experiment)
-    return experiment.model_copy(update={"measures": _measures(file, experiment)}), file.content
+    if "measures" in experiment.model_fields_set:  # else those of a suite may be used
+        experiment = experiment.model_copy(update={"measures": _measures(file, experiment)})
+    return experiment, file.content
 
 
 def find_experiment(name: str) -> Path:
@@ -187,11 +244,12 @@ def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
 
 def _check_first_stages(file: MarkedYaml, experiment: Experiment) -> None:
     for index, spec in enumerate(experiment.first_stages):
-        if isinstance(spec, PyTerrier):
-            try:
-                check_pipeline(spec.pipeline)
-            except InputError as error:
-                raise file.error(("first_stages", index, "pipeline"), str(error)) from error
+        for part in components_of(spec):
+            if isinstance(part, PyTerrier):
+                try:
+                    check_pipeline(part.pipeline)
+                except InputError as error:
+                    raise file.error(("first_stages", index, "pipeline"), str(error)) from error
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:

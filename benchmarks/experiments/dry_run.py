@@ -17,7 +17,7 @@ from benchmarks.datasets.sources import open_dataset
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.downloads import Download, find_download, megabytes
 from benchmarks.experiments.plan import plan
-from benchmarks.first_stages.retrieval import Dense
+from benchmarks.first_stages.specs import Dense, components_of
 from benchmarks.measuring.progress import duration
 from benchmarks.results.cell import check_seal, committed, read_record
 from rerankers.endpoints.prices import Price, find_price
@@ -65,7 +65,7 @@ class Measured:
 def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
     """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
     cells = plan(experiment)
-    check_measures(experiment, [cell.pool for cell in cells], folder, may_fetch=False)
+    check_measures([cell.pool for cell in cells], folder, may_fetch=False)
     states = {cell.name: _state(folder / cell.name) for cell in cells}
     todo = [cell for cell in cells if states[cell.name] != STATES["done"]]
     counts = {id(cell.pool): _queries(cell.pool, folder) for cell in cells}
@@ -185,7 +185,7 @@ def _models(cell: CellPlan) -> dict[str, str | None]:
 
 
 def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
-    stages = [cell.pool.first_stage for cell in cells]
+    stages = [part for cell in cells for part in components_of(cell.pool.first_stage)]
     return {stage.encoder: find_download(stage.encoder) for stage in stages if isinstance(stage, Dense)}
 
 

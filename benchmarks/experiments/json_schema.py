@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.experiments.config import Experiment
+from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import meanings_of
-from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
+from benchmarks.experiments.suites import SuiteSpec
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
 from benchmarks.results.record import Protocol, Served
 from rerankers.option_docs import options_schema
 from rerankers.registry import METHODS, options_model
@@ -15,7 +16,7 @@ from rerankers.registry import METHODS, options_model
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-MODELS = (DatasetSpec, Bm25, Dense, Run, PyTerrier, Given, Protocol, Served)
+MODELS = (DatasetEntry, SuiteSpec, Bm25, Dense, Run, PyTerrier, Given, ScoredDocs, Hybrid, Protocol, Served)
 
 
 def experiment_schema() -> dict[str, Any]:

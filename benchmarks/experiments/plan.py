@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.sources import BUNDLED, DatasetSpec
 from benchmarks.experiments.inputs import Inputs
+from benchmarks.experiments.suites import fetch_suites
+from benchmarks.first_stages.specs import Hybrid
 from rerankers.files.fingerprints import file_digest
 from rerankers.registry import METHODS, source_of, validated
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.experiments.config import Experiment
-    from benchmarks.first_stages.retrieval import FirstStageSpec
-    from benchmarks.results.record import Protocol
+    from benchmarks.first_stages.specs import FirstStageSpec
+    from benchmarks.results.record import Protocol, SuiteMember
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class PoolPlan:
 
     Attributes:
         key: digest of what defines the pool before it is built; `Pool.digest` is of what came out.
+        measures: of its cells; the first is the headline.
+        suite: the suite that the dataset was named by.
     """
 
     dataset: DatasetSpec
@@ -41,6 +45,8 @@ class PoolPlan:
     depth: int
     limit: int | None
     key: str
+    measures: tuple[str, ...] = ()
+    suite: SuiteMember | None = None
 
     @property
     def name(self) -> str:
@@ -83,12 +89,13 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
         inputs: takes in the content of every local path that the experiment names.
     """
     inputs = inputs or Inputs()
+    fetch_suites(experiment.datasets)
     pools = [
-        PoolPlan(dataset, first_stage, depth, experiment.limit, key)
-        for dataset in experiment.datasets
-        for first_stage in experiment.first_stages
+        PoolPlan(dataset, first_stage, depth, limit, key, experiment.measures_of(dataset), dataset.suite)
+        for dataset, limit in experiment.entries
+        for first_stage in experiment.first_stages or dataset.first_stages
         for depth in experiment.depths
-        for key in [_digest([_spec(dataset, inputs), _spec(first_stage, inputs), depth, experiment.limit])]
+        for key in [_digest([_spec(dataset, inputs), _spec(first_stage, inputs), depth, limit])]
     ]
     cells = []
     for pool in pools:
@@ -121,10 +128,12 @@ def unread_instructions(cells: Sequence[CellPlan]) -> list[str]:
 
 
 def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
-    values = spec.identity() if isinstance(spec, DatasetSpec) else spec.model_dump()
+    if isinstance(spec, Hybrid):
+        return [spec.kind, spec.k, spec.part_depth, [_spec(part, inputs) for part in spec.parts]]
+    values = spec.identity()
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
-    content = inputs.by_content({name: value for name, value in values.items() if name != "name"})
+    content = inputs.by_content(values)
     own = values["pipeline"] if values.get("kind") == "pyterrier" else None
     return content if own is None else [content, file_digest(source_of(own))]
 

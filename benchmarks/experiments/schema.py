@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from benchmarks.datasets.sources import DatasetSpec
 from benchmarks.experiments.config import Experiment, RerankerSpec
-from benchmarks.first_stages.retrieval import Bm25, Dense, Given, PyTerrier, Run
+from benchmarks.experiments.dataset_entries import DatasetEntry
+from benchmarks.experiments.key_tables import meanings_of
+from benchmarks.experiments.suites import SuiteSpec
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
 from benchmarks.results import record
 from rerankers import registry, stages
 from rerankers.interface import FAULTS, Usage
@@ -91,12 +93,15 @@ def experiments() -> str:
     """Return the page on experiment files."""
     models = (
         Experiment,
-        DatasetSpec,
+        DatasetEntry,
+        SuiteSpec,
         Bm25,
         Dense,
         Run,
         PyTerrier,
         Given,
+        ScoredDocs,
+        Hybrid,
         RerankerSpec,
         record.Protocol,
         record.Served,
@@ -122,7 +127,7 @@ def results() -> str:
 
 
 def _model(model: type[BaseModel]) -> Iterator[str]:
-    told = _attributes(model)
+    told = meanings_of(model)
     yield f"## {model.__name__}\n"
     yield f"{_first_line(model)}\n"
     yield "| field | type | default | |\n|---|---|---|---|"
@@ -149,16 +154,6 @@ def _stages() -> Iterator[str]:
         yield f"| `{name}` | {_cell(told)} |"
 
 
-def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """Return the meanings of a model's fields, from `Attributes:` of its docstring
-    or the string below a field.
-    """
-    _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
-    told = dict(re.findall(r"^    (\w+): ((?:.|\n(?=        ))*)", section, re.MULTILINE))
-    below = re.findall(r'^    (\w+): [^\n]*\n    """((?:.|\n)*?)"""', inspect.getsource(model), re.MULTILINE)
-    return told | dict(below)
-
-
 def _first_line(model: type[BaseModel]) -> str:
     paragraph = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
     return " ".join(paragraph.split())
@@ -166,10 +161,13 @@ def _first_line(model: type[BaseModel]) -> str:
 
 def _type(model: type[BaseModel], name: str) -> str:
     """Return a field's type as the class writes it, without what only checks it."""
-    [written] = ast.parse(inspect.getsource(model)).body
-    for line in written.body if isinstance(written, ast.ClassDef) else ():
-        if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:
-            return f"`{_cell(ast.unparse(_Plain().visit(line.annotation)))}`"
+    for owner in model.__mro__:
+        if not issubclass(owner, BaseModel) or name not in owner.__annotations__:
+            continue
+        [written] = ast.parse(inspect.getsource(owner)).body
+        for line in written.body if isinstance(written, ast.ClassDef) else ():
+            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:
+                return f"`{_cell(ast.unparse(_Plain().visit(line.annotation)))}`"
     return ""
 
 

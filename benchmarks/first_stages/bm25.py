@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.first_stages.java import quiet_import, start_java
-from benchmarks.measuring.progress import Progress
+from benchmarks.measuring.progress import Progress, say
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.models.locate import cache_folder
 from rerankers.stages import StageClock
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from benchmarks.datasets.sources import Dataset
 
 _BATCH = 1000  # passages handed to Lucene at a time
+ENGLISH = "en"
+"""The language of the default analyzer."""
 
 
 def search(
@@ -43,7 +45,7 @@ def search(
     return hits, seconds
 
 
-def searcher_of(dataset: Dataset, k1: float, b: float) -> Any:
+def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = None) -> Any:
     """Return a pyserini `LuceneSearcher` over the dataset's passages; builds the index if it is not cached.
 
     Raises:
@@ -53,12 +55,11 @@ def searcher_of(dataset: Dataset, k1: float, b: float) -> Any:
     start_java()
     with quiet_import():
         from pyserini.search.lucene import LuceneSearcher
-    searcher = LuceneSearcher(str(_index_of(dataset)))
-    searcher.set_bm25(k1, b)
-    return searcher
+    _check_language(language)
+    return _with_settings(LuceneSearcher(str(_index_of(dataset, language))), k1, b, language)
 
 
-def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
+def prebuilt_searcher(name: str, k1: float, b: float, language: str | None = None) -> Any:
     """Return a pyserini `LuceneSearcher` over one of pyserini's prebuilt indexes,
     fetched if it is not cached.
 
@@ -78,19 +79,51 @@ def prebuilt_searcher(name: str, k1: float, b: float) -> Any:
     if searcher is None:
         reason = (output.getvalue().strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"prebuilt index {name!r} cannot be fetched ({reason}); check the network")
+    _check_language(language)
+    return _with_settings(searcher, k1, b, language)
+
+
+def _with_settings(searcher: Any, k1: float, b: float, language: str | None) -> Any:
     searcher.set_bm25(k1, b)
+    if language not in (None, ENGLISH):
+        searcher.set_language(language)
     return searcher
 
 
-def _index_of(dataset: Dataset) -> Path:
+def _check_language(language: str | None) -> None:
+    """Refuse a language that this Java runtime cannot cut into words; say which one has no analyzer.
+
+    Raises:
+        InputError: the runtime lacks the language, as small runtimes lack Thai.
+    """
+    if language in (None, ENGLISH):
+        return
+    from jnius import JavaException, autoclass
+
+    analyzers = autoclass("io.anserini.analysis.AnalyzerMap")
+    if not analyzers.analyzerMap.containsKey(language):
+        say(f"bm25: Lucene has no analyzer for {language!r}; words are cut at white space, as they stand")
+        return
+    try:
+        analyzer = autoclass(analyzers.analyzerMap.get(language))()
+        autoclass("io.anserini.analysis.AnalyzerUtils").analyze(analyzer, "text")
+    except JavaException as error:
+        reason = str(error).partition("\n")[0].rpartition(": ")[2]
+        raise InputError(
+            f"bm25 of language {language!r}: {reason}. Install a full Java runtime and set JAVA_HOME"
+        ) from error
+
+
+def _index_of(dataset: Dataset, language: str | None) -> Path:
     """Return the dataset's index in the cache; it appears there complete or not at all."""
     version = importlib.metadata.version("pyserini")
-    index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}"
+    analyzer = "" if language in (None, ENGLISH) else f"-{language}"
+    index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}{analyzer}"
     if index.is_dir():
         return index
     index.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=index.parent) as scratch:
-        _build(dataset, Path(scratch) / "index")
+        _build(dataset, Path(scratch) / "index", language)
         try:
             (Path(scratch) / "index").rename(index)
         except OSError:
@@ -99,11 +132,13 @@ def _index_of(dataset: Dataset) -> Path:
     return index
 
 
-def _build(dataset: Dataset, index: Path) -> None:
+def _build(dataset: Dataset, index: Path, language: str | None) -> None:
     with quiet_import():
         from pyserini.index.lucene import LuceneIndexer
     batch: list[dict[str, str]] = []
-    indexer = LuceneIndexer(str(index), threads=os.cpu_count() or 1)
+    is_english = language in (None, ENGLISH)
+    settings = None if is_english else ["-index", str(index), "-language", language]
+    indexer = LuceneIndexer(str(index), args=settings, threads=os.cpu_count() or 1)
     try:
         with Progress(f"indexing {dataset.name}", dataset.passage_count or 0) as progress:
             for doc_id, text in dataset.documents():

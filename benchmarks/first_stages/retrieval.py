@@ -1,106 +1,31 @@
-"""First stages: who proposes the candidates.
+"""First stages: who proposes the candidates, and how long that takes.
 
-Five kinds, told apart by `kind` in an experiment file: `bm25`, `dense`, a TREC `run`, a `pyterrier` pipeline,
-and `given` for a candidates file's own order. A plain string stands for a kind without options.
+BM25, an encoder and a pipeline of one's own are timed, query by query. A run, the candidates that a dataset
+brings along, and the official ranking of a dataset come without times, and are marked so.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.datasets.exclusion import NONE, leave_out
 from benchmarks.datasets.readers import read_run, run_name
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
 from benchmarks.results.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
 from rerankers.files.paths import user_path
+from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
     from benchmarks.datasets.sources import Dataset
+    from benchmarks.first_stages.specs import FirstStageSpec
 
 Hits = dict[str, list[tuple[str, float]]]
 """(doc id, score), best first, by query id."""
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Bm25(_Spec):
-    """BM25 through Lucene.
-
-    Attributes:
-        k1: how slowly repeated words stop counting.
-        b: how much long passages are discounted, 0 to 1.
-        index: a prebuilt index of pyserini; by default one is built from the dataset's passages.
-    """
-
-    kind: Literal["bm25"] = "bm25"
-    k1: float = Field(default=0.9, ge=0)
-    b: float = Field(default=0.4, ge=0, le=1)
-    index: str | None = None
-
-
-class Dense(_Spec):
-    """Exact search by an encoder's similarity of query and passage: cosine or inner product.
-
-    Attributes:
-        encoder: the embedding model, as `rerankers.models.locate` names models.
-        options: further options of `rerankers.encoders.encoder.Encoder`.
-    """
-
-    kind: Literal["dense"]
-    encoder: str
-    options: dict[str, Any] = {}
-
-
-class Run(_Spec):
-    """Candidates from a TREC run file, plain or compressed.
-
-    Attributes:
-        path: the file.
-        name: what retrieved it, for tables; by default the file's name.
-    """
-
-    kind: Literal["run"]
-    path: str
-    name: str | None = None
-
-
-class PyTerrier(_Spec):
-    """A PyTerrier pipeline of one's own.
-
-    Attributes:
-        pipeline: `module:function`, in the working folder or an installed package. The function takes the
-            passages, an iterable of `{"docno": ..., "text": ...}`, and returns a transformer from queries to
-            results.
-        name: what tables call it; by default the function's name.
-        timed: ask one query after the other, and note what each takes; otherwise all at once.
-    """
-
-    kind: Literal["pyterrier"]
-    pipeline: str
-    name: str | None = None
-    timed: bool = True
-
-
-class Given(_Spec):
-    """The candidates that the dataset brings along, in its own order."""
-
-    kind: Literal["given"] = "given"
-
-
-def _from_string(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
-
-
-FirstStageSpec = Annotated[
-    Annotated[Bm25 | Dense | Run | PyTerrier | Given, Field(discriminator="kind")],
-    BeforeValidator(_from_string),
-]
 
 
 class Retrieved(BaseModel):
@@ -163,6 +88,10 @@ def _retrieve(
             return _pyterrier(spec, dataset, queries, depth, is_timed and spec.timed)
         case Given():
             return _given(dataset, queries, depth)
+        case ScoredDocs():
+            return _scored_docs(dataset, queries, depth)
+        case Hybrid():
+            return _hybrid(spec, dataset, queries, depth, is_timed)
 
 
 def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
@@ -171,9 +100,9 @@ def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int) -> 
     from benchmarks.first_stages import bm25
 
     if spec.index is None:
-        searcher = bm25.searcher_of(dataset, spec.k1, spec.b)
+        searcher = bm25.searcher_of(dataset, spec.k1, spec.b, spec.language)
     else:
-        searcher = bm25.prebuilt_searcher(spec.index, spec.k1, spec.b)
+        searcher = bm25.prebuilt_searcher(spec.index, spec.k1, spec.b, spec.language)
     hits, seconds = bm25.search(searcher, queries, depth)
     version = importlib.metadata.version("pyserini")
     described = {**spec.model_dump(exclude_none=True), "pyserini": version}
@@ -229,3 +158,32 @@ def _given(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
         raise InputError(f"{dataset.name} brings no candidates; use bm25, dense or run as first stage")
     hits = {query_id: dataset.given[query_id][:depth] for query_id in queries}
     return Retrieved(hits=hits, described={"kind": "given"})
+
+
+def _scored_docs(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    hits = dataset.scored_documents(queries)
+    return Retrieved(
+        hits={query_id: found[:depth] for query_id, found in hits.items()}, described={"kind": "scoreddocs"}
+    )
+
+
+def _hybrid(spec: Hybrid, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
+    """Fuse the parts' rankings; the seconds are the sum of the parts', where each of them tells some."""
+    most = max(depth, spec.part_depth or depth)
+    parts = [_retrieve(part, dataset, queries, most, is_timed) for part in spec.parts]
+    clock = StageClock()
+    hits: Hits = {}
+    seconds: dict[str, float] = {}
+    for query_id in queries:
+        started = clock.now()
+        fused: dict[str, float] = {}
+        for part in parts:
+            for rank, (doc_id, _) in enumerate(part.hits.get(query_id, ())[: spec.part_depth or depth], 1):
+                fused[doc_id] = fused.get(doc_id, 0.0) + 1.0 / (spec.k + rank)
+        hits[query_id] = sorted(fused.items(), key=lambda hit: -hit[1])[:depth]
+        seconds[query_id] = clock.now() - started + sum(part.seconds.get(query_id, 0.0) for part in parts)
+    described = {"kind": "hybrid", "k": spec.k, "parts": [part.described for part in parts]}
+    if spec.part_depth is not None:
+        described["part_depth"] = spec.part_depth
+    is_told = all(part.seconds for part in parts)
+    return Retrieved(hits=hits, seconds=seconds if is_told else {}, described=described)

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.candidates.frozen import build_pool
 from benchmarks.evaluation.measures import evaluate
-from benchmarks.first_stages.retrieval import FirstStageSpec
+from benchmarks.first_stages.specs import FirstStageSpec
 from benchmarks.measuring.protocol import PeakMemory
 from benchmarks.micro.reference_pe_rank import ReferencePERank
 from benchmarks.micro.texts import requests_of

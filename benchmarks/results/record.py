@@ -183,6 +183,22 @@ class Operations(_Frozen):
     bytes: dict[str, int]
 
 
+class SuiteMember(_Frozen):
+    """The place of a dataset in a suite of datasets.
+
+    Attributes:
+        name: of the suite.
+        title: what the dataset is called within the suite.
+        datasets: how many datasets the suite has.
+        part_of: a larger dataset of which this one is a part; in averages its parts count as one.
+    """
+
+    name: str
+    title: str
+    datasets: int = Field(ge=1)
+    part_of: str | None = None
+
+
 class Record(_Frozen):
     """`record.json` of one cell."""
 
@@ -193,6 +209,8 @@ class Record(_Frozen):
     error: str | None = None
     system: System
     dataset: str
+    suite: SuiteMember | None = None
+    """The suite that the experiment named the dataset by; None for a dataset that was named alone."""
     first_stage: dict[str, Any]
     depth: int
     pool: str = Field(pattern=rf"{FOLDER_NAME}|^$")

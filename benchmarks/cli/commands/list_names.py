@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("rerankers", "encoders", "datasets", "measures", "experiments"))
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a reranker, whose options are shown")
+    parser.add_argument(
+        "what", choices=("rerankers", "encoders", "suites", "datasets", "measures", "experiments")
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a reranker or a suite, which is shown in full"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -23,8 +27,10 @@ def _run(options: argparse.Namespace) -> int:
         lines = getattr(listing, options.what)()
     elif options.what == "rerankers":
         lines = listing.reranker(options.name)
+    elif options.what == "suites":
+        lines = listing.suite(options.name)
     else:
-        raise InputError(f"list {options.what} takes no name. Only `list rerankers NAME` does.")
+        raise InputError(f"list {options.what} takes no name. Only rerankers and suites do.")
     for line in lines:
         print(line)
     return 0
@@ -33,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
 LIST = Command(
     name="list",
     summary="list what can be named in experiments",
-    examples=("rerankers", "rerankers pe-rank", "datasets"),
+    examples=("rerankers", "rerankers pe-rank", "suites", "suites bright"),
     run=_run,
     add_arguments=_add_arguments,
 )

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.candidates.frozen import Pool, build_pool, load_pool
 from benchmarks.datasets.sources import DatasetSpec
-from benchmarks.first_stages.retrieval import Given
+from benchmarks.first_stages.specs import Given
 from rerankers import Candidate
 from rerankers.errors import StoreError
 

@@ -99,11 +99,11 @@ def test_judgements_beside_the_candidates_are_found(
     write_candidates()
     given = Answers(str(tmp_path / "hits.jsonl"), None, ("reverse",), "cpu", None)
     write_starter(given, tmp_path / "mine.yaml")
-    dataset = load_experiment(tmp_path / "mine.yaml")[0].datasets[0]
+    dataset = load_experiment(tmp_path / "mine.yaml")[0].entries[0][0]
     assert dataset.qrels == str(tmp_path / "qrels.txt")
     (tmp_path / "qrels.txt").unlink()
     write_starter(given, tmp_path / "unjudged.yaml")
-    assert load_experiment(tmp_path / "unjudged.yaml")[0].datasets[0].qrels is None
+    assert load_experiment(tmp_path / "unjudged.yaml")[0].entries[0][0].qrels is None
 
 
 def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     given = Answers("data/my collection", None, ("reverse",), "cpu", None)
     write_starter(given, Path("experiments/mine.yaml"))
     assert "./../data/my collection" in Path("experiments/mine.yaml").read_text()
-    folder = load_experiment(Path("experiments/mine.yaml"))[0].datasets[0].folder
+    folder = load_experiment(Path("experiments/mine.yaml"))[0].entries[0][0].folder
     assert folder is not None
     assert Path(folder).resolve() == collection
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.candidates.frozen import Pool, build_pool
 from benchmarks.datasets.sources import BUNDLED, Dataset, open_dataset
 from benchmarks.evaluation.measures import evaluate
-from benchmarks.first_stages.retrieval import Bm25
+from benchmarks.first_stages.specs import Bm25
 from rerankers import create
 from rerankers.stages import StageClock
 

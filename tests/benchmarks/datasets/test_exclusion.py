@@ -15,7 +15,7 @@ from benchmarks.datasets.sources import DatasetSpec, open_dataset
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
-from benchmarks.first_stages.retrieval import Given, Run
+from benchmarks.first_stages.specs import Given, Run
 from benchmarks.results.imports import pool_of as import_pool
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError

@@ -11,14 +11,23 @@ from ir_datasets.datasets.bright import BrightDocs, BrightQrels, BrightQueries
 from ir_datasets.datasets.clinicaltrials import ClinicalTrialsDoc
 from ir_datasets.datasets.codesearchnet import CodeSearchNetDoc
 from ir_datasets.datasets.wapo import TrecBackgroundLinkingQuery, WapoDoc
-from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries, GenericDoc, GenericQuery, TrecQrel
+from ir_datasets.formats import (
+    BaseDocs,
+    BaseQrels,
+    BaseQueries,
+    BaseScoredDocs,
+    GenericDoc,
+    GenericQuery,
+    GenericScoredDoc,
+    TrecQrel,
+)
 from ir_datasets.formats.argsme import ArgsMeProcessedDoc
 from ir_datasets.util import LocalDownload
 
 from benchmarks.candidates.frozen import build_pool
 from benchmarks.datasets.ir_collection import TEXT_FIELDS
 from benchmarks.datasets.sources import DatasetSpec, open_dataset
-from benchmarks.first_stages.retrieval import Run
+from benchmarks.first_stages.specs import Run
 from rerankers.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -33,7 +42,13 @@ _number = itertools.count()
 class Records:
     """Documents, queries and judgements in memory, as handlers of ir_datasets."""
 
-    def __init__(self, documents: Sequence[Any], queries: Sequence[Any], judgements: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        documents: Sequence[Any],
+        queries: Sequence[Any],
+        judgements: Sequence[Any],
+        scored: Sequence[Any] = (),
+    ) -> None:
         class Store:
             def get_many(self, doc_ids: Sequence[str]) -> dict[str, Any]:
                 return {each.doc_id: each for each in documents if each.doc_id in doc_ids}
@@ -65,8 +80,13 @@ class Records:
             def qrels_cls(self) -> Any:
                 return TrecQrel
 
+        class Scored(BaseScoredDocs):  # type: ignore[misc]
+            def scoreddocs_iter(self) -> Iterator[Any]:
+                return iter(scored)
+
+        parts = [Docs(), Queries(), Qrels(), *([Scored()] if scored else [])]
         self.name = f"handmade-{next(_number)}"
-        ir_datasets.registry.register(self.name, ir_datasets.Dataset(Docs(), Queries(), Qrels()))
+        ir_datasets.registry.register(self.name, ir_datasets.Dataset(*parts))
 
 
 class Failing(list[Any]):
@@ -169,6 +189,19 @@ def test_grades_that_are_texts_are_numbers_or_refused() -> None:
     assert opened(judgements=[TrecQrel("q1", "d1", "3", "")]).qrels == {"q1": {"d1": 3}}
     with pytest.raises(InputError, match="the grade 'high' of 'd1' for query 'q1' is not a whole number"):
         opened(judgements=[TrecQrel("q1", "d1", "high", "")])
+
+
+def test_the_official_ranking_is_read_as_trec_eval_does_and_refused_without_scores() -> None:
+    documents = [GenericDoc(f"d{i}", "a passage") for i in range(3)]
+    queries = [GenericQuery("q1", "a query"), GenericQuery("q2", "another")]
+    scores = [("q1", "d0", 1.0), ("q1", "d1", 2.0), ("q1", "d2", 2.0), ("q2", "d0", 9.0)]
+
+    def official(scored: list[tuple[str, str, float]]) -> Dataset:
+        return open_dataset(Records(documents, queries, (), [GenericScoredDoc(*one) for one in scored]).name)
+
+    assert official(scores).scored_documents(["q1"]) == {"q1": [("d2", 2.0), ("d1", 2.0), ("d0", 1.0)]}
+    with pytest.raises(InputError, match="scoreddocs without scores, which are no ranking"):
+        official([(query_id, doc_id, 0.0) for query_id, doc_id, _ in scores]).scored_documents(["q1"])
 
 
 def test_judged_queries_without_a_text_are_counted_aloud() -> None:

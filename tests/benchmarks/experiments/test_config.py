@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.experiments.config import READY, Experiment, find_experiment, load_experiment
 from benchmarks.experiments.plan import plan
-from benchmarks.first_stages.retrieval import Run
+from benchmarks.first_stages.specs import Run
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_paths_start_at_the_experiment_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir("/")
     experiment = load(tmp_path, text)
     inside = str(tmp_path).lstrip("/")  # paths are shown as they lead there from the working folder
-    assert experiment.datasets[0].folder == f"{inside}/data"
+    assert experiment.entries[0][0].folder == f"{inside}/data"
     assert isinstance(experiment.first_stages[0], Run)
     assert experiment.first_stages[0].path == f"{inside}/runs/bm25.trec"
     assert experiment.rerankers[0].options == {"model": f"{inside}/model"}

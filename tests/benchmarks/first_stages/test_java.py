@@ -109,7 +109,7 @@ SEARCH = """
 import json, os
 from benchmarks.candidates.frozen import build_pool
 from benchmarks.first_stages.java import start_java
-from benchmarks.first_stages.retrieval import Bm25
+from benchmarks.first_stages.specs import Bm25
 pool = build_pool("bundled", Bm25(), 3, limit=2)
 print(json.dumps([
     [len(hits) for hits in pool.candidates.values()],

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.candidates.frozen import build_pool
 from benchmarks.datasets.sources import Dataset, DatasetSpec, open_dataset
 from benchmarks.first_stages.dense import best
-from benchmarks.first_stages.retrieval import Bm25, Dense, FirstStageSpec, Given, Run, retrieve
+from benchmarks.first_stages.retrieval import retrieve
+from benchmarks.first_stages.specs import Bm25, Dense, FirstStageSpec, Given, Hybrid, Run, ScoredDocs
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def write_run(folder: Path, content: str, name: str = "first.trec") -> Run:
         ("bm25", Bm25()),
         ({"kind": "bm25", "k1": 1, "b": 0.5}, Bm25(k1=1.0, b=0.5)),
         ("given", Given()),
+        ("scoreddocs", ScoredDocs(kind="scoreddocs")),
+        (
+            {"kind": "hybrid", "parts": ["bm25", "given"]},
+            Hybrid(kind="hybrid", parts=[Bm25(), Given()]),
+        ),
         ({"kind": "run", "path": "x.trec"}, Run(kind="run", path="x.trec")),
         ({"kind": "dense", "encoder": "org/name"}, Dense(kind="dense", encoder="org/name")),
     ],
@@ -95,7 +101,16 @@ def test_a_first_stage_is_told_by_its_kind(value: Any, expected: FirstStageSpec)
 
 
 @pytest.mark.parametrize(
-    "value", ["bm52", {"kind": "bm25", "k": 1}, {"kind": "bm25", "b": 2}, {"kind": "run"}]
+    "value",
+    [
+        "bm52",
+        {"kind": "bm25", "k": 1},
+        {"kind": "bm25", "b": 2},
+        {"kind": "bm25", "language": "German"},
+        {"kind": "run"},
+        {"kind": "hybrid", "parts": ["bm25"]},
+        {"kind": "hybrid", "parts": ["bm25", {"kind": "hybrid", "parts": ["bm25", "given"]}]},
+    ],
 )
 def test_wrong_first_stages_are_refused(value: Any) -> None:
     with pytest.raises(ValidationError):
@@ -111,6 +126,25 @@ def test_a_run_is_cut_at_the_depth_and_names_its_origin(folder: Path, name: str)
     assert found.seconds == {}  # nobody measured them; they are not zero
     assert found.described["name"] == "first"
     assert len(found.described["sha256"]) == 64
+
+
+def test_a_hybrid_sums_reciprocal_ranks_and_is_timed_only_if_all_its_parts_are(folder: Path) -> None:
+    one = write_run(folder, "q1 Q0 d3 1 9 t\nq1 Q0 d2 2 8 t\nq1 Q0 d4 3 7 t\n", "one.trec")
+    two = write_run(folder, "q1 Q0 d2 1 9 t\nq1 Q0 d1 2 8 t\n", "two.trec")
+    spec = Hybrid(kind="hybrid", parts=[one, two], k=1.0)
+    found = retrieve(spec, open_dataset(str(folder)), {"q1": "fox"}, 3)
+    # d2: 1/3 + 1/2, d3: 1/2, d1: 1/3, d4: 1/4
+    assert [doc_id for doc_id, _ in found.hits["q1"]] == ["d2", "d3", "d1"]
+    assert found.hits["q1"][0][1] == pytest.approx(1 / 3 + 1 / 2)
+    assert found.seconds == {}
+    assert [part["name"] for part in found.described["parts"]] == ["one", "two"]
+    shallow = retrieve(spec.model_copy(update={"part_depth": 1}), open_dataset(str(folder)), {"q1": "fox"}, 3)
+    assert [doc_id for doc_id, _ in shallow.hits["q1"]] == ["d3", "d2"]  # equal scores keep the parts' order
+
+
+def test_a_dataset_without_an_official_ranking_says_so(folder: Path) -> None:
+    with pytest.raises(InputError, match="data has no scoreddocs"):
+        retrieve(ScoredDocs(kind="scoreddocs"), open_dataset(str(folder)), {"q1": "fox"}, 3)
 
 
 def test_a_run_of_another_dataset_is_refused(folder: Path) -> None:
@@ -299,3 +333,18 @@ class TestLucene:
     def test_an_unknown_prebuilt_index_offers_near_misses(self) -> None:
         with pytest.raises(UnknownNameError, match=r"did you mean .*msmarco-v1-passage"):
             retrieve(Bm25(index="msmarco-v1-pasage"), Handmade(PASSAGES), {"q1": "fox"}, 2)
+
+
+@pytest.mark.lucene
+def test_bm25_reads_a_language_by_its_own_analyzer(capsys: pytest.CaptureFixture[str]) -> None:
+    passages = {"d1": "Die Häuser in den Städten", "d2": "Das Meer ist kalt", "d3": "Nyumba zilikuwa"}
+    dataset = Handmade(passages, "languages")
+
+    def found(query: str, **options: Any) -> list[str]:
+        hits = retrieve(Bm25(**options), dataset, {"q1": query}, 3).hits["q1"]
+        return [doc_id for doc_id, _ in hits]
+
+    assert found("Haus Stadt", language="de") == ["d1"]
+    assert found("Haus Stadt") == []  # English stems neither
+    assert found("Nyumba", language="sw") == ["d3"]
+    assert "no analyzer for 'sw'; words are cut at white space" in capsys.readouterr().err

@@ -1,0 +1,264 @@
+"""Suites: the datasets of a published benchmark with their first stages, measures and citation.
+
+A suite is a page of YAML in `benchmarks/configs/suites`, or a file of one's own. It stands where an
+experiment file names a dataset: `datasets: bright`. `bright-biology` names one of its datasets.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.datasets.fetching import fetch_file
+from benchmarks.evaluation.measures import expand
+from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
+from benchmarks.experiments.yaml_models import explained, folder_of, located, opened
+from benchmarks.first_stages.specs import FirstStageSpec
+from benchmarks.results.record import SuiteMember
+from rerankers.errors import InputError, UnknownNameError
+from rerankers.files.paths import existing_path
+from rerankers.models.locate import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+READY_SUITES = Path(__file__).parents[1] / "configs" / "suites"
+
+
+class Download(BaseModel):
+    """Files that a suite's datasets consist of, where no package offers them.
+
+    Attributes:
+        url: the folder that holds the files.
+        sha256: the digest of each file, by its name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    url: str
+    sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+
+
+class Suite(BaseModel):
+    """A suite's page.
+
+    Attributes:
+        summary: what it is, in a line.
+        datasets: each with a name, by which tables call it; first stages, measures, exclusions and
+            instructions of their own take the place of the suite's.
+        first_stages: what proposes the candidates.
+        measures: as published; the first is the headline.
+        exclude: as for a dataset.
+        instruction: as for a dataset.
+        citation: the publication.
+        download: where the files come from that the datasets name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    summary: str
+    datasets: Annotated[list[DatasetEntry], BeforeValidator(as_list), Field(min_length=1)]
+    first_stages: Annotated[list[FirstStageSpec], BeforeValidator(as_list)] = []
+    measures: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+    exclude: str | None = None
+    instruction: str | None = None
+    citation: str
+    download: Download | None = None
+    _name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What experiments call it: the page's file without its suffix."""
+        return self._name
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Suite:
+        names = [dataset.name for dataset in self.datasets]
+        if None in names or len({*names}) < len(names):
+            raise ValueError("every dataset of a suite has a name of its own")
+        if not self.first_stages and not all(dataset.first_stages for dataset in self.datasets):
+            raise ValueError("a suite names first_stages, or each of its datasets does")
+        for measure in [*self.measures, *(m for dataset in self.datasets for m in dataset.measures)]:
+            try:
+                expand(measure)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+    def member(self, position: int, changes: dict[str, Any]) -> DatasetEntry:
+        """Return one of the datasets with all that the suite says about it.
+
+        Args:
+            position: in `datasets`.
+            changes: values of the dataset to use in place of its own.
+        """
+        dataset = self.datasets[position]
+        name = str(dataset.name)
+        values = {
+            "name": name if name == self._name else f"{self._name}-{name}",
+            "first_stages": dataset.first_stages or self.first_stages,
+            "measures": [one for measure in dataset.measures or self.measures for one in expand(measure)],
+            "exclude": dataset.exclude or self.exclude,
+            "instruction": dataset.instruction or self.instruction,
+            **self._downloaded(dataset),
+            **changes,
+        }
+        member = dataset.model_copy(update=values)
+        member._suite = SuiteMember(
+            name=self._name, title=name, datasets=len(self.datasets), part_of=dataset.part_of
+        )
+        return member
+
+    @property
+    def _cache(self) -> Path:
+        return cache_folder() / "suites" / self._name
+
+    def _downloaded(self, dataset: DatasetEntry) -> dict[str, str]:
+        """Return the paths of a dataset whose files are fetched, by their keys."""
+        named = {key: getattr(dataset, key) for key in ("candidates", "qrels", "folder")}
+        is_fetched = self.download is not None
+        return {key: str(self._cache / file) for key, file in named.items() if file and is_fetched}
+
+    def fetch(self) -> None:
+        """Fetch the suite's files that are not in the cache.
+
+        Raises:
+            InputError: a file cannot be fetched, or is not the one that the page's digest names.
+        """
+        if self.download is not None:
+            for name, sha256 in self.download.sha256.items():
+                fetch_file(f"{self.download.url}{name}", self._cache / name, sha256)
+
+
+class SuiteSpec(BaseModel):
+    """A suite in place of a dataset. A plain string stands for `suite`.
+
+    Attributes:
+        suite: the name of a ready suite (`rerankbench list suites`), or the file of one of your own;
+            `SUITE-DATASET` is one of its datasets.
+        only: names of the suite's datasets to use; by default all.
+        query_field: of every dataset, in place of the suite's.
+        instruction: likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    suite: str = Field(min_length=1)
+    only: Annotated[list[str], BeforeValidator(as_list)] = []
+    query_field: str | None = Field(default=None, min_length=1)
+    instruction: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"suite": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exists(self) -> SuiteSpec:
+        try:
+            self.members()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def members(self) -> list[DatasetEntry]:
+        """Return the suite's datasets, or those that are asked for.
+
+        Raises:
+            InputError: the suite, or one of the datasets, does not exist.
+        """
+        suite, single = find_suite(self.suite)
+        names = [member.name or "" for member in suite.datasets]
+        for name in self.only:
+            if name not in names:
+                raise UnknownNameError(f"dataset of {self.suite}", name, names)
+        wanted = self.only or ([single] if single else names)
+        changes = self.model_dump(exclude={"suite", "only"}, exclude_none=True)
+        return [
+            suite.member(position, changes)
+            for position, member in enumerate(suite.datasets)
+            if member.name in wanted
+        ]
+
+
+def suite_names() -> list[str]:
+    """Return the names of the ready suites."""
+    return sorted(path.stem for path in READY_SUITES.glob("*.yaml"))
+
+
+def is_suite(name: str) -> bool:
+    """Return whether a ready suite, or one of a ready suite's datasets, has this name."""
+    return _ready(name) is not None
+
+
+def find_suite(name: str) -> tuple[Suite, str | None]:
+    """Return a suite and, where the name is that of one of its datasets, the dataset's own name.
+
+    Args:
+        name: of a ready suite, of one of its datasets (`SUITE-DATASET`), or the path of a suite's page.
+
+    Raises:
+        InputError: there is no such suite, or the page is wrong.
+    """
+    ready = _ready(name)
+    if ready is not None:
+        return ready
+    path = existing_path(name)
+    if path is not None and path.is_file():
+        return read_suite(path), None
+    raise UnknownNameError("suite", name, suite_names())
+
+
+def _ready(name: str) -> tuple[Suite, str | None] | None:
+    for suite in suite_names():
+        if name == suite:
+            return read_suite(READY_SUITES / f"{suite}.yaml"), None
+    for suite in suite_names():
+        if name.startswith(f"{suite}-"):
+            page = read_suite(READY_SUITES / f"{suite}.yaml")
+            dataset = name.removeprefix(f"{suite}-")
+            if dataset in [member.name for member in page.datasets]:
+                return page, dataset
+    return None
+
+
+@cache
+def read_suite(path: Path) -> Suite:
+    """Read a suite's page.
+
+    Raises:
+        InputError: it cannot be read, or is wrong: `file:line: what`.
+    """
+    file, content = opened(
+        path, (), "a suite is a mapping: summary, datasets, first_stages, measures, citation"
+    )
+    if "download" not in content:
+        content = {**content, "datasets": located(content.get("datasets"), folder_of(path), "")}
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise explained(file, error, Suite) from error
+    suite._name = path.name.partition(".")[0]
+    return suite
+
+
+def fetch_suites(datasets: Iterable[object]) -> None:
+    """Fetch the files of those suites among some datasets that no package offers.
+
+    Raises:
+        InputError: a file cannot be fetched, or is another one.
+    """
+    for data in datasets:
+        if isinstance(data, SuiteSpec):
+            find_suite(data.suite)[0].fetch()
+
+
+def spread(limit: int | None, members: int) -> list[int | None]:
+    """Return how many queries each dataset of a suite gets: the limit shared out, and one query at least."""
+    if limit is None:
+        return [None] * members
+    each, rest = divmod(limit, members)
+    return [max(1, each + (position < rest)) for position in range(members)]

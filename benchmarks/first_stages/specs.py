@@ -1,0 +1,136 @@
+"""What an experiment file says about first stages: seven kinds, told apart by `kind`.
+
+A plain string stands for a kind without options.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it defines candidates; an option that came later counts where it is used."""
+        return self.model_dump(exclude={"name"})
+
+
+class Bm25(_Spec):
+    """BM25 through Lucene.
+
+    Attributes:
+        k1: how slowly repeated words stop counting.
+        b: how much long passages are discounted, 0 to 1.
+        index: a prebuilt index of pyserini; by default one is built from the dataset's passages.
+        language: of passages and queries, such as `de`, whose analyzer Lucene then uses. Languages that
+            Lucene has no analyzer for are cut at white space; by default English is read.
+    """
+
+    kind: Literal["bm25"] = "bm25"
+    k1: float = Field(default=0.9, ge=0)
+    b: float = Field(default=0.4, ge=0, le=1)
+    index: str | None = None
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it defines candidates."""
+        values = super().identity()
+        return {key: value for key, value in values.items() if (key, value) != ("language", None)}
+
+
+class Dense(_Spec):
+    """Exact search by an encoder's similarity of query and passage: cosine or inner product.
+
+    Attributes:
+        encoder: the embedding model, as `rerankers.models.locate` names models.
+        options: further options of `rerankers.encoders.encoder.Encoder`.
+    """
+
+    kind: Literal["dense"]
+    encoder: str
+    options: dict[str, Any] = {}
+
+
+class Run(_Spec):
+    """Candidates from a TREC run file, plain or compressed.
+
+    Attributes:
+        path: the file.
+        name: what retrieved it, for tables; by default the file's name.
+    """
+
+    kind: Literal["run"]
+    path: str
+    name: str | None = None
+
+
+class PyTerrier(_Spec):
+    """A PyTerrier pipeline of one's own.
+
+    Attributes:
+        pipeline: `module:function`, in the working folder or an installed package. The function takes the
+            passages, an iterable of `{"docno": ..., "text": ...}`, and returns a transformer from queries to
+            results.
+        name: what tables call it; by default the function's name.
+        timed: ask one query after the other, and note what each takes; otherwise all at once.
+    """
+
+    kind: Literal["pyterrier"]
+    pipeline: str
+    name: str | None = None
+    timed: bool = True
+
+
+class Given(_Spec):
+    """The candidates that the dataset brings along, in its own order."""
+
+    kind: Literal["given"] = "given"
+
+
+class ScoredDocs(_Spec):
+    """The official first-stage ranking that ir_datasets has for some datasets; it is not timed."""
+
+    kind: Literal["scoreddocs"]
+
+
+def _from_string(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Component = Annotated[
+    Annotated[Bm25 | Dense | Run | PyTerrier | Given | ScoredDocs, Field(discriminator="kind")],
+    BeforeValidator(_from_string),
+]
+"""A first stage that can be a part of a hybrid."""
+
+
+class Hybrid(_Spec):
+    """Reciprocal rank fusion of several first stages (Cormack, Clarke, Büttcher, SIGIR 2009).
+
+    Attributes:
+        parts: the first stages; the score is the sum of 1 / (k + rank) over those that found a passage.
+        k: damps the head of each ranking; 60 in the paper.
+        part_depth: candidates that each part proposes; by default as many as the hybrid does.
+    """
+
+    kind: Literal["hybrid"]
+    parts: list[Component] = Field(min_length=2)
+    k: float = Field(default=60.0, gt=0)
+    part_depth: int | None = Field(default=None, ge=1)
+
+
+FirstStageSpec = Annotated[
+    Annotated[
+        Bm25 | Dense | Run | PyTerrier | Given | ScoredDocs | Hybrid,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_from_string),
+]
+
+
+def components_of(spec: FirstStageSpec) -> list[Any]:
+    """Return the parts of a hybrid, or the first stage itself."""
+    return [*spec.parts] if isinstance(spec, Hybrid) else [spec]
