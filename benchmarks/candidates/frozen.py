@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import shutil
 import tempfile
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
+_CHUNK = 1 << 18  # bytes decompressed at once
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -248,12 +250,13 @@ def load_pool(folder: Path, late_texts: bool = False) -> Pool:
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
 
-    def rows() -> Iterator[tuple[str, list[tuple[str, float, int]]]]:
+    def rows() -> Iterator[tuple[str, tuple[str, ...], tuple[float, ...], bytes]]:
         for row in map(_Row.model_validate_json, _read(folder / "pool.jsonl.gz")):
             queries[row.query_id] = row.query
             if row.qrels is not None:
                 qrels[row.query_id] = row.qrels
-            yield row.query_id, [(doc_id, score, int(digits, 16)) for doc_id, score, digits in row.candidates]
+            doc_ids, scores, hashes = zip(*row.candidates, strict=True) if row.candidates else ((), (), ())
+            yield row.query_id, doc_ids, scores, bytes.fromhex("".join(hashes))
 
     try:
         about = _About.model_validate_json((folder / "about.json").read_bytes())
@@ -441,8 +444,8 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def _read(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") as file:
-        yield from file
+    with gzip.open(path, "rb") as file, io.BufferedReader(file, _CHUNK) as lines:
+        yield from lines
 
 
 def _read_texts(folder: Path) -> Iterator[tuple[int, str]]:

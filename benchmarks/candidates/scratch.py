@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import IO
 
+    from numpy.typing import NDArray
+
 
 def _opened(owner: object) -> IO[bytes]:
     try:
@@ -122,7 +124,7 @@ class LateTexts(ScratchCandidates):
     """Candidates whose texts are looked up when they are asked for: a report needs few of them.
 
     Args:
-        rows: query id, and for each candidate its id, its score and the hash of its text.
+        rows: query id, and the ids, the scores and the text hashes (eight bytes each) of its candidates.
         texts: by hash; None where they were not stored, and are "".
 
     Raises:
@@ -131,41 +133,47 @@ class LateTexts(ScratchCandidates):
     """
 
     def __init__(
-        self, rows: Iterable[tuple[str, list[tuple[str, float, int]]]], texts: ScratchTexts | None
+        self,
+        rows: Iterable[tuple[str, tuple[str, ...], tuple[float, ...], bytes]],
+        texts: ScratchTexts | None,
     ) -> None:
         self._file, self._texts = _opened(self), texts
         self._places = {}
         self.counts = {}
         end = 0
-        for query_id, candidates in rows:
+        for query_id, doc_ids, scores, hashes in rows:
             if texts is not None:
-                is_there = texts.are_there([text_hash for _, _, text_hash in candidates])
-                for (doc_id, _, _), is_known in zip(candidates, is_there, strict=True):
-                    if not is_known:
-                        raise MissingTextError(repr(doc_id))
-            block = marshal.dumps(candidates)
+                is_there = texts.are_there(_numbers(hashes))
+                if not all(is_there):
+                    raise MissingTextError(repr(doc_ids[is_there.index(False)]))
+            block = marshal.dumps((doc_ids, scores, hashes))
             _append(self._file, block)
             self._places[query_id] = end, len(block)
-            self.counts[query_id] = len(candidates)
+            self.counts[query_id] = len(doc_ids)
             end += len(block)
         _append(self._file)
 
     def doc_ids(self, query_id: str) -> tuple[str, ...]:
         """Return the ids of a query's candidates, best first, without looking up their texts."""
-        return tuple(doc_id for doc_id, _, _ in self._row(query_id))
+        return self._columns(query_id)[0]
 
     def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
-        row = self._row(query_id)
-        texts = self._texts.find([text_hash for _, _, text_hash in row]) if self._texts else [""] * len(row)
+        doc_ids, scores, hashes = self._columns(query_id)
+        texts = self._texts.find(_numbers(hashes)) if self._texts else [""] * len(doc_ids)
         return tuple(
             Candidate(query_id, doc_id, text or "", score)
-            for (doc_id, score, _), text in zip(row, texts, strict=True)
+            for doc_id, score, text in zip(doc_ids, scores, texts, strict=True)
         )
 
-    def _row(self, query_id: str) -> list[tuple[str, float, int]]:
+    def _columns(self, query_id: str) -> tuple[tuple[str, ...], tuple[float, ...], bytes]:
         start, size = self._places[query_id]
-        row: list[tuple[str, float, int]] = marshal.loads(_read(self._file, start, size))  # noqa: S302 - as above
-        return row
+        columns: tuple[tuple[str, ...], tuple[float, ...], bytes]
+        columns = marshal.loads(_read(self._file, start, size))  # noqa: S302 - as above
+        return columns
+
+
+def _numbers(hashes: bytes) -> NDArray[np.uint64]:
+    return np.frombuffer(hashes, dtype=">u8").astype(np.uint64)
 
 
 class ScratchTexts:
@@ -195,7 +203,7 @@ class ScratchTexts:
         self._hashes = unsorted[order]
         self._starts, self._sizes = (np.array(values, dtype=np.uint64)[order] for values in (starts, sizes))
 
-    def are_there(self, hashes: Sequence[int]) -> list[bool]:
+    def are_there(self, hashes: Sequence[int] | NDArray[np.uint64]) -> list[bool]:
         """Return whether there is a text of each hash; nothing is read for it."""
         wanted = np.array(hashes, dtype=np.uint64)
         if not self._hashes.size:
@@ -204,7 +212,7 @@ class ScratchTexts:
         found: list[bool] = (self._hashes[places] == wanted).tolist()
         return found
 
-    def find(self, hashes: Sequence[int]) -> list[str | None]:
+    def find(self, hashes: Sequence[int] | NDArray[np.uint64]) -> list[str | None]:
         """Return the text of each hash; None where there is none."""
         wanted = np.array(hashes, dtype=np.uint64)
         if not self._hashes.size:

@@ -42,8 +42,9 @@ class JudgedQueries:
 
     def __init__(self, qrels: Mapping[str, Mapping[str, int]]) -> None:
         self._qrels = qrels
-        ideal = [sorted((max(0, grade) for grade in by.values()), reverse=True) for by in qrels.values()]
-        self._ideal = _padded([len(grades) for grades in ideal], [g for grades in ideal for g in grades], 0.0)
+        grades = [grade for by_id in qrels.values() for grade in by_id.values()]
+        gains = _padded([len(by_id) for by_id in qrels.values()], grades, 0.0).clip(min=0.0)
+        self._ideal = -np.sort(-gains, axis=1)
 
     def grades(self, rankings: Mapping[str, Sequence[str]]) -> tuple[Floats, NDArray[np.int64]]:
         """Grades by query and rank, nan where nobody judged; and how many passages each ranking has.

@@ -12,6 +12,8 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.evaluation.graded import JudgedQueries, is_plain
 from benchmarks.evaluation.measure_limits import check_gdeval, check_parameters
 from benchmarks.evaluation.measure_names import PRESETS, spelled
@@ -19,6 +21,8 @@ from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     Qrels = Mapping[str, Mapping[str, int]]
 
@@ -190,16 +194,23 @@ class Evaluator:
             value by query id, in the order of the judgements, by measure name as given; 0.0 where there is
             no ranking.
         """
-        grades = self._judged.grades(rankings)
-        values = {
-            name: dict(zip(self._qrels, self._judged.values(measure, *grades).tolist(), strict=True))
-            for name, measure in self._plain.items()
+        return {
+            name: dict(zip(self._qrels, values.tolist(), strict=True))
+            for name, values in self.arrays(rankings).items()
         }
+
+    def arrays(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
+        """Return what `evaluate` does, as arrays in the order of the judgements."""
+        grades = self._judged.grades(rankings)
+        values = {name: self._judged.values(measure, *grades) for name, measure in self._plain.items()}
         others = [name for name in self._measures if name not in self._plain]
         if others:
             scored = {
                 query_id: [(doc_id, float(-rank)) for rank, doc_id in enumerate(doc_ids)]
                 for query_id, doc_ids in rankings.items()
             }
-            values |= evaluate(scored, self._qrels, others)
+            found = evaluate(scored, self._qrels, others)
+            values |= {
+                name: np.array([*by_query.values()], dtype=np.float64) for name, by_query in found.items()
+            }
         return {name: values[name] for name in self._measures}

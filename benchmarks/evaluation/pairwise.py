@@ -140,6 +140,6 @@ def _permutations(
     centred = matrix - matrix.mean(axis=0)  # which changes no difference, and keeps the sums small
     extreme = np.zeros(len(first), dtype=np.int64)
     for signs in sign_flips(matrix.shape[1], resamples, seed):
-        sums = signs.astype(np.float64) @ centred.T  # (flips, systems)
+        sums = signs @ centred.T  # (flips, systems)
         extreme += (np.abs(sums[:, first] - sums[:, second]) >= least_extreme).sum(axis=0)
     return flip_p_values(extreme, matrix.shape[1], resamples)

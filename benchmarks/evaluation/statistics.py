@@ -10,13 +10,19 @@ Everything random takes a seed and is the same every time.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from benchmarks.evaluation.resampling import (
+    block_height,
+    paired_quantiles,
+    resampled_means,
+    resampled_quantiles,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -25,9 +31,9 @@ if TYPE_CHECKING:
 Statistic = Literal["mean", "median", "p95", "p99"]
 
 _QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
-_BLOCK = 1_000_000  # resampled positions held at once: 8 MB
 _EXACT_PAIRS = 14  # up to here all 2^n sign flips are enumerated
-SIGN_TOLERANCE = 1e-6  # of the sum of all differences: products with signs are sums in 32 bits
+SIGN_TOLERANCE = 1e-6  # of the sum of all differences: what rounding may take from equal sums
+_SIGNS = np.where(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), 1.0, -1.0)  # by byte
 
 
 def bootstrap_interval(
@@ -49,14 +55,28 @@ def bootstrap_interval(
     if sample.size == 0:
         return float("nan"), float("nan")
     if statistic == "mean":
-        sample = sample if sample.ndim == 1 else sample.mean(axis=1)
-        estimates = _resampled_means(sample, resamples, seed)
+        means = sample if sample.ndim == 1 else sample.mean(axis=1)
+        (estimates,) = resampled_means([means], resamples, seed)
     elif sample.ndim == 1 or sample.shape[1] == 1:
-        estimates = _resampled_quantiles(sample.ravel(), _QUANTILES[statistic], resamples, seed)
+        estimates = resampled_quantiles(sample.ravel(), _QUANTILES[statistic], resamples, seed)
     else:
-        estimates = _paired_quantiles(sample, _QUANTILES[statistic], resamples, seed)
-    # No statistic of a resample leaves the sample's range, but rounding to 32 bits may.
-    return _percentile_interval(estimates.clip(sample.min(), sample.max()), confidence)
+        estimates = paired_quantiles(sample, _QUANTILES[statistic], resamples, seed)
+    return percentile_interval(_inside(estimates, sample), confidence)
+
+
+def mean_intervals(
+    samples: Sequence[ArrayLike], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Return `bootstrap_interval` of the mean of each sample, faster than one by one.
+
+    Args:
+        samples: values of the same queries, (queries,) each.
+    """
+    arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    if not arrays or not arrays[0].size:
+        return [(float("nan"), float("nan"))] * len(arrays)
+    found = zip(resampled_means(arrays, resamples, seed), arrays, strict=True)
+    return [percentile_interval(_inside(means, sample), confidence) for means, sample in found]
 
 
 def bootstrap_ratio_interval(
@@ -82,11 +102,11 @@ def bootstrap_ratio_interval(
     if len(above) != len(below) or not above.size or not below.size:
         raise ValueError(f"paired samples need the same queries, got {above.shape} and {below.shape}")
     if statistic == "mean":
-        means = [_resampled_means(sample.mean(axis=1), resamples, seed) for sample in (above, below)]
-        return _percentile_interval(means[0] / means[1], confidence)
-    quantile = _QUANTILES[statistic]
-    slow, fast = (_paired_quantiles(sample, quantile, resamples, seed) for sample in (above, below))
-    return _percentile_interval(slow / fast, confidence)
+        slow, fast = resampled_means([above.mean(axis=1), below.mean(axis=1)], resamples, seed)
+    else:
+        quantile = _QUANTILES[statistic]
+        slow, fast = (paired_quantiles(sample, quantile, resamples, seed) for sample in (above, below))
+    return percentile_interval(slow / fast, confidence)
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
@@ -128,28 +148,27 @@ def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
         ValueError: the samples differ in length, or are empty.
     """
     differences = np.subtract(*_paired(a, b))
-    weights = differences.astype(np.float32)
     least_extreme = abs(differences.sum()) - SIGN_TOLERANCE * np.abs(differences).sum()
     extreme = np.zeros(1, dtype=np.int64)
     for signs in sign_flips(differences.size, resamples, seed):
-        extreme += (np.abs(signs @ weights) >= least_extreme).sum()
+        extreme += (np.abs(signs @ differences) >= least_extreme).sum()
     return float(flip_p_values(extreme, differences.size, resamples)[0])
 
 
-def sign_flips(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
+def sign_flips(size: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield sign flips of that many pairs in blocks, (flips, size).
 
     They are all combinations of up to 14 signs, and `resamples` random ones of more pairs.
     """
     if size <= _EXACT_PAIRS:
         combinations = np.arange(2**size)[:, None] >> np.arange(size) & 1
-        yield (2 * combinations - 1).astype(np.float32)
+        yield (2 * combinations - 1).astype(np.float64)
         return
     drawn = np.random.default_rng(seed).integers(0, 256, (resamples, -(-size // 8)), dtype=np.uint8)
-    height = _block_height(size)
+    height = block_height(size)
     for start in range(0, resamples, height):
-        bits = np.unpackbits(drawn[start : start + height], axis=1)[:, :size]
-        yield np.where(bits, np.float32(1), np.float32(-1))
+        signs = _SIGNS[drawn[start : start + height]]
+        yield signs.reshape(len(signs), -1)[:, :size]
 
 
 def flip_p_values(extreme: NDArray[np.int64], size: int, resamples: int) -> Floats:
@@ -212,102 +231,20 @@ def _t_tail(differences: Floats) -> float:
     return float(stdtr(differences.size - 1, -mean / error))
 
 
-def _resampled_means(sample: Floats, resamples: int, seed: int) -> Floats:
-    """Return the means of resamples: deviations weighted by how often each value is drawn, (resamples,)."""
-    mean = sample.mean()
-    drawn = _weighted_sums(_draw_counts(sample.size, resamples, seed), (sample - mean).astype(np.float32))
-    means: Floats = mean + drawn.astype(np.float64) / sample.size
-    return means
-
-
-def _resampled_quantiles(sample: Floats, quantile: float, resamples: int, seed: int) -> Floats:
-    """Quantiles of resamples, linearly interpolated as numpy does, without drawing the resamples.
-
-    The k-th smallest of n draws with replacement is the value at position floor(n U), where U is the k-th
-    smallest of n uniform numbers, which is Beta(k, n - k + 1); the next one follows from the minimum of the
-    n - k uniform numbers above it (David and Nagaraja, Order Statistics, 2003, sections 2.1 and 2.5).
-    """
-    ordered = np.sort(sample)
-    size = ordered.size
-    below, share = divmod((size - 1) * quantile, 1.0)
-    above = size - int(below) - 1  # draws larger than the lower neighbour of the quantile
-    generator = np.random.default_rng(seed)
-    low = generator.beta(int(below) + 1, above + 1, resamples)
-    high = low + (1.0 - low) * (1.0 - generator.random(resamples) ** (1.0 / max(1, above)))
-    places = np.minimum(size - 1, (size * np.stack([low, high])).astype(np.int64))
-    estimates: Floats = (1.0 - share) * ordered[places[0]] + share * ordered[places[1]]
-    return estimates
-
-
-@lru_cache(maxsize=2)  # the systems of a table have the same queries; ratios draw fewer resamples
-def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
-    """Return the number of times that each position is drawn in each resample, (resamples, size).
-
-    Eight bits are enough: that one of 256 positions is drawn 256 times has a probability below 1e-500.
-    """
-    counts = np.empty((resamples, size), dtype=np.uint8)
-    generator = np.random.default_rng(seed)
-    height = _block_height(size)
-    for start in range(0, resamples, height):
-        drawn = generator.integers(0, size, (min(height, resamples - start), size))
-        drawn += np.arange(len(drawn))[:, None] * size
-        found = np.bincount(drawn.ravel(), minlength=drawn.size)
-        counts[start : start + height] = found.reshape(drawn.shape)
-    return counts
-
-
-def forget_draws() -> None:
-    """Free what was drawn; the next interval draws it again, with the same values."""
-    _draw_counts.cache_clear()
-
-
-def _weighted_sums(rows: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `rows @ weights`, block by block, because the rows in 32 bits would take too much memory."""
-    height = _block_height(rows.shape[1])
-    blocks = [
-        rows[start : start + height].astype(np.float32) @ weights for start in range(0, len(rows), height)
-    ]
-    sums: NDArray[np.float32] = np.concatenate(blocks)
-    return sums
-
-
-def _block_height(size: int) -> int:
-    """Return the number of rows of that size that are in memory at once.
-
-    OpenBLAS takes rows by eights, so that multiples of eight give the sums that all rows at once would.
-    """
-    return max(64, _BLOCK // size // 64 * 64)
-
-
 def _by_query(values: ArrayLike) -> Floats:
     """Return the values as an array (queries, repeats)."""
     sample = np.asarray(values, dtype=np.float64)
     return sample[:, None] if sample.ndim == 1 else sample
 
 
-def _paired_quantiles(sample: Floats, quantile: float, resamples: int, seed: int) -> Floats:
-    """Quantiles of resamples, (resamples,), as numpy would interpolate them; queries come with all repeats.
-
-    Two samples of the same size and seed are drawn alike. The ordered values are counted up as often as each
-    is drawn, in a window around the quantile that is eight standard deviations wide to either side.
-    """
-    queries, repeats = sample.shape
-    values = sample.ravel()
-    order = np.argsort(values, kind="stable")
-    query, size = order // repeats, order.size
-    counts = _draw_counts(queries, resamples, seed)
-    below, share = divmod((size - 1) * quantile, 1.0)
-    width = 2 + int(4 * repeats * np.sqrt(queries))
-    first, last = max(0, int(below) - width), min(size, int(below) + width)
-    before = _weighted_sums(counts, np.bincount(query[:first], minlength=queries).astype(np.float32))
-    counted = counts[:, query[first:last]].cumsum(axis=1, dtype=np.float32)
-    counted += before[:, None]
-    low, high = (np.minimum(size - 1, first + (counted <= place).sum(axis=1)) for place in (below, below + 1))
-    estimates: Floats = (1.0 - share) * values[order[low]] + share * values[order[high]]
-    return estimates
+def _inside(estimates: Floats, sample: Floats) -> Floats:
+    """Return estimates within the sample's range, which none leaves but by rounding to 32 bits."""
+    clipped: Floats = estimates.clip(sample.min(), sample.max())
+    return clipped
 
 
-def _percentile_interval(estimates: Floats, confidence: float) -> tuple[float, float]:
+def percentile_interval(estimates: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval, given the statistic of each resample."""
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(estimates, [tail, 1.0 - tail])
     return float(low), float(high)

@@ -329,19 +329,23 @@ def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
     Raises:
         DamagedError: a line is not what this program wrote.
     """
+    blocks, rows = committed_lines(cell)
+    return blocks, [row for _, row in rows]
+
+
+def committed_lines(cell: Path) -> tuple[dict[str, bytes], list[tuple[bytes, QueryRow]]]:
+    """Return what `committed` does, each row after its line.
+
+    Raises:
+        DamagedError: a line is not what this program wrote.
+    """
     written = blocks_of(cell)
     blocks: dict[str, bytes] = {}
-    rows: list[QueryRow] = []
+    rows: list[tuple[bytes, QueryRow]] = []
     seen: set[tuple[str, int]] = set()
     path = cell / ROWS
     for number, line in enumerate(_whole_lines(path), 1):
-        try:
-            row = QueryRow.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = f" ({where}: {first['msg']})" if where else ""
-            raise DamagedError(f"{path}:{number}: not a row of results{reason}; {_REMEDY}") from error
+        row = _row(line, f"{path}:{number}")
         if (row.query_id, row.repeat) in seen:
             raise DamagedError(
                 f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; {_REMEDY}"
@@ -352,8 +356,18 @@ def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
             if _digest(block) != row.ranking:
                 continue  # the system lost the ranking but kept the mark: the query is measured again
             blocks[row.query_id] = block
-        rows.append(row)
+        rows.append((line, row))
     return blocks, rows
+
+
+def _row(line: bytes, where: str) -> QueryRow:
+    try:
+        return QueryRow.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        what = ".".join(str(part) for part in first["loc"])
+        reason = f" ({what}: {first['msg']})" if what else ""
+        raise DamagedError(f"{where}: not a row of results{reason}; {_REMEDY}") from error
 
 
 _SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines: a torn one has no end

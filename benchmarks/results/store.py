@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.evaluation.measures import parse
 from benchmarks.measuring.progress import say
-from benchmarks.results.cell import blocks_of, check_seal, check_sessions, committed, read_record
+from benchmarks.results.cell import blocks_of, check_seal, check_sessions, committed_lines, read_record
 from benchmarks.results.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
 from benchmarks.results.seal import RANKING, RAW, ROWS
 from benchmarks.results.stored import StoredRankings, StoredRows
@@ -240,11 +240,12 @@ def _read_cell(cell: Path) -> CellResult:
         raise DamagedError(f"{cell}: holds no record; run the same experiment again")
     try:
         check_seal(cell, record)
-        blocks, rows = (blocks_of(cell), []) if record.is_imported else committed(cell)
-        check_sessions(cell, record, rows)
+        blocks, rows = (blocks_of(cell), []) if record.is_imported else committed_lines(cell)
+        check_sessions(cell, record, [row for _, row in rows])
     except DamagedError as error:
         reason = str(error).removeprefix(f"{cell.parent}/")
         return CellResult(
             record.model_copy(update={"status": "damaged", "error": reason}), [], StoredRankings({})
         )
-    return CellResult(record, StoredRows(rows), StoredRankings(blocks, cell / RANKING))
+    lines = StoredRows(line for line, _ in rows)
+    return CellResult(record, lines, StoredRankings(blocks, cell / RANKING))

@@ -19,10 +19,14 @@ Hits = tuple[tuple[str, float], ...]
 
 
 class StoredRows(Sequence[QueryRow]):
-    """The rows of a cell, parsed whenever they are asked for: a tenth of the memory of the objects."""
+    """The rows of a cell, parsed whenever they are asked for: a tenth of the memory of the objects.
 
-    def __init__(self, rows: Iterable[QueryRow] = ()) -> None:
-        self._lines = [row.line() for row in rows]
+    Args:
+        lines: of `queries.jsonl`.
+    """
+
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        self._lines = [*lines]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

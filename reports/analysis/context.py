@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES
-from benchmarks.evaluation.statistics import forget_draws
+from benchmarks.evaluation.resampling import forget_draws
 from benchmarks.results.store import at_ranking_line
 from reports.analysis import caveats, first_stages, quality, timing
 from reports.analysis.before_after import changes

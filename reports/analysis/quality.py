@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmarks.evaluation.measures import Evaluator
 from benchmarks.evaluation.pairwise import TIE
-from benchmarks.evaluation.statistics import bootstrap_interval, holm, paired_t_test
+from benchmarks.evaluation.statistics import holm, mean_intervals, paired_t_test
 from reports.analysis.by_query import ByQuery, RanksByQuery
 from reports.analysis.values import Comparison, Estimate
 
@@ -77,7 +78,7 @@ class Rankings:
 
     def __init__(self, pool: Pool, measures: Sequence[str]) -> None:
         self._evaluator = Evaluator(pool.qrels, measures) if pool.qrels else None
-        self._headline = Evaluator(pool.qrels, measures[:1])
+        self._qrels, self._measure = pool.qrels, measures[0]
         self._depth = pool.depth
         self._judged = {query_id: place for place, query_id in enumerate(pool.qrels)}
         self._candidates = {  # one text a query, which takes a tenth of the memory of a list
@@ -105,11 +106,8 @@ class Rankings:
             if len(given) < len(doc_ids) or not ranks.keys() >= given:
                 raise UnfitRankingError(query_id, [*ranks], doc_ids)
             tops.append([ranks[doc_id] for doc_id in doc_ids[:TOP]])
-        values = self._evaluator.evaluate(orders) if self._evaluator else {}
-        per_query = {
-            measure: ByQuery(self._judged, np.array([*by_query.values()], dtype=np.float64))
-            for measure, by_query in values.items()
-        }
+        values = self._evaluator.arrays(orders) if self._evaluator else {}
+        per_query = {measure: ByQuery(self._judged, array) for measure, array in values.items()}
         return per_query, RanksByQuery([*orders], tops)
 
     def by_depth(self, orders: Mapping[str, Sequence[str]]) -> dict[int, float]:
@@ -136,16 +134,26 @@ class Rankings:
     def _ranks(self, query_id: str) -> dict[str, int]:
         """Return the 0-based first-stage rank of each candidate of a query; empty for an unknown query."""
         doc_ids = self._candidates.get(query_id)
-        return {doc_id: rank for rank, doc_id in enumerate(doc_ids.split("\n"))} if doc_ids else {}
+        if not doc_ids:
+            return {}
+        separate = doc_ids.split("\n")
+        return dict(zip(separate, range(len(separate)), strict=True))
+
+    @cached_property
+    def _headline(self) -> Evaluator:
+        return Evaluator(self._qrels, [self._measure])
 
 
 def estimates(values: PerQuery) -> dict[str, Estimate]:
     """Return means over the judged queries with 95 % bootstrap intervals; Judged@k has no interval."""
-    found = {}
-    for measure, by_query in values.items():
-        interval = (None, None) if measure.startswith("Judged") else bootstrap_interval(by_query.array)
-        found[measure] = Estimate(mean(by_query.values()), *interval)
-    return found
+    resampled = [measure for measure in values if not measure.startswith("Judged")]
+    intervals = dict(
+        zip(resampled, mean_intervals([values[measure].array for measure in resampled]), strict=True)
+    )
+    return {
+        measure: Estimate(mean(by_query.values()), *intervals.get(measure, (None, None)))
+        for measure, by_query in values.items()
+    }
 
 
 def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:

@@ -36,6 +36,7 @@ POSITION = 5.5  # characters of passages that take the room of one position of a
 
 ZERO = 35  # "#": from here on come characters that JSON need not escape, but for one
 UNIT = 1e-4  # values are whole numbers of these
+_LEVEL = 4  # of gzip: of level 6, a quarter of the time and 3 % more bytes
 
 
 def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
@@ -114,7 +115,7 @@ def _done(group: Group) -> list[SystemResult]:
 def pack(value: object) -> str:
     """Gzip of the JSON, in base64; equal values give equal text."""
     data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0)).decode()
 
 
 def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:

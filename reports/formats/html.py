@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from reports.charts.stages import stage_bars
 from reports.charts.thinking import thinking_curve
 from reports.charts.trade_off import trade_off
 from reports.formats import csv as csv_table
-from reports.formats import explorer, latex, markdown, numbers
+from reports.formats import explorer, latex, markdown, numbers, vega
 from reports.tables.by_name import Tables
 from reports.tables.registry import LAYOUTS
 from rerankers.files.writing import is_written_directly, replace_file
@@ -106,10 +105,10 @@ def render(context: Context, tables: Tables | None = None) -> str:
         "p_value": numbers.p_value,
         "significant": numbers.significant,
     }
-    with ThreadPoolExecutor(1) as aside:  # bundling takes seconds, in which Python is free
-        vega = aside.submit(_vega)
+    with ThreadPoolExecutor(1) as aside:  # bundling takes a second, in which Python is free
+        bundle = aside.submit(vega.script)
         parts = _parts(context, tables or Tables(context))
-    scripts = [vega.result(), _safe_script("\n".join(map(_source, SCRIPTS)))]
+    scripts = [_safe_script(bundle.result()), _safe_script("\n".join(map(_source, SCRIPTS)))]
     return environment.get_template("page.html.j2").render(
         context=context,
         **parts,
@@ -170,15 +169,6 @@ _DRAWINGS = {
 }
 
 
-@cache
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed, bundled for the page."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return _safe_script(bundle)
-
-
 def _source(name: str) -> str:
     return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
 
@@ -208,8 +198,6 @@ def _write_tables(tables: Tables, folder: Path) -> None:
 
 
 def _write_figures(context: Context, folder: Path) -> None:
-    import vl_convert
-
     folder.mkdir(exist_ok=True)
     drawn = {
         f"{name}-{group.key}": draw(group, PAPER)
@@ -222,8 +210,7 @@ def _write_figures(context: Context, folder: Path) -> None:
     for name, specification in drawn.items():
         if specification is not None:
             try:
-                svg = vl_convert.vegalite_to_svg(specification)
-                pdf = vl_convert.vegalite_to_pdf(specification)
+                svg, pdf = vega.figure(specification)
             except Exception as error:
                 reason = " ".join(str(error).split())[:300]
                 say(f"the figure {name} cannot be drawn and is left out: {reason}")

@@ -18,6 +18,7 @@ from benchmarks.evaluation.statistics import (
     effect_size,
     equivalence_test,
     holm,
+    mean_intervals,
     paired_t_test,
     permutation_test,
 )
@@ -41,6 +42,23 @@ def test_bootstrap_intervals_agree_with_scipy(statistic: Statistic, function: An
         (A,), function, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
     ).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
+
+
+def test_intervals_of_many_samples_are_those_of_each_to_the_last_digit() -> None:
+    wide = GENERATOR.normal(0, 1, (3, 2_000))
+    for samples in ([A, B, A - B], [*wide]):
+        assert mean_intervals(samples) == [bootstrap_interval(sample) for sample in samples]
+    assert mean_intervals([]) == []
+
+
+@pytest.mark.parametrize("queries", [43, 70_000])
+def test_resamples_are_drawn_one_after_the_other(queries: int) -> None:
+    values = np.random.default_rng(2).random(queries)
+    drawn = np.random.default_rng(0).integers(0, queries, (200, queries))
+    plain = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    assert bootstrap_interval(values, resamples=200) == pytest.approx(plain, abs=1e-7)
+    bootstrap_interval(values, resamples=250)
+    assert bootstrap_interval(values, resamples=200) == pytest.approx(plain, abs=1e-7)  # the first of 250
 
 
 def test_bootstrap_means_agree_with_all_resamples_there_are() -> None:
