@@ -1,1 +1,18 @@
 """The harness: datasets, first stages, candidate pools, the pipeline, records and the command line."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.surface import Outcome, run_experiment
+
+__all__ = ["Outcome", "run_experiment"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python surface on first use, so that the command line starts without it."""
+    if name in __all__:
+        return getattr(importlib.import_module("benchmarks.surface"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,11 +39,13 @@ class Outcome:
     """The outcome of a run.
 
     Attributes:
+        folder: the result folder.
         cells: how many cells the experiment has.
         dollars: what all rankings in the folder cost at list price, replayed answers included.
         failures: why a cell failed, by its name.
     """
 
+    folder: Path
     cells: int
     dollars: float = 0.0
     failures: dict[str, Exception] = field(default_factory=dict)
@@ -71,7 +73,7 @@ def run(
     """
     inputs = Inputs()
     cells = plan(experiment, inputs)
-    outcome = Outcome(len(cells))
+    outcome = Outcome(folder, len(cells))
     for note in unread_instructions(cells):
         say(note)
     with FolderLock(folder):

@@ -186,12 +186,15 @@ class Experiment(BaseModel):
         return self
 
 
-def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, dict[str, Any]]:
+def load_experiment(
+    path: Path, overrides: Sequence[str] = (), text: str | None = None
+) -> tuple[Experiment, dict[str, Any]]:
     """Read and check an experiment file.
 
     Args:
         path: the file.
         overrides: `key=value` assignments, applied before validation.
+        text: the experiment as YAML, in place of a file's; `path` then names it in errors.
 
     Returns:
         the experiment, its paths leading there from the working folder; and the file's values as written,
@@ -201,7 +204,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> tuple[Experime
         InputError: anything is wrong with it: `file:line: what`.
     """
     expected = "an experiment is a mapping: name, datasets, first_stages, rerankers"
-    file, written = opened(path, overrides, expected)
+    file, written = opened(path, overrides, expected, text)
     base = folder_of(path)
     content = {**written}
     try:

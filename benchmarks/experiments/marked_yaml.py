@@ -39,7 +39,7 @@ class MarkedYaml:
     """A YAML file's content and the place of each of its nodes.
 
     Attributes:
-        path: the file.
+        path: the file; with `text`, only its name in errors.
         content: its values, changed in place by `override`.
 
     Raises:
@@ -47,11 +47,11 @@ class MarkedYaml:
             otherwise than people do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         self._overrides: dict[Location, str] = {}
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8") if text is None else text
         except UnicodeDecodeError as error:
             raise InputError.at(path, None, "is not UTF-8 text; save it as UTF-8") from error
         except OSError as error:

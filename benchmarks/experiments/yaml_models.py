@@ -45,13 +45,15 @@ def folder_of(path: Path) -> Path:
     return path.resolve().parent if path.is_file() else Path.cwd()
 
 
-def opened(path: Path, overrides: Sequence[str], expected: str) -> tuple[MarkedYaml, dict[str, Any]]:
+def opened(
+    path: Path, overrides: Sequence[str], expected: str, text: str | None = None
+) -> tuple[MarkedYaml, dict[str, Any]]:
     """Return a settings file with `key=value` assignments applied, and its content.
 
     Raises:
         InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
     """
-    file = MarkedYaml(path)
+    file = MarkedYaml(path, text)
     for assignment in overrides:
         file.override(assignment)
     if not isinstance(file.content, dict):
