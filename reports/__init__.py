@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reports.formats.notebook import OpenResults, open_results, tables
+    from reports.formats.notebook import OpenResults, open_results
 
-__all__ = ["OpenResults", "open_results", "tables"]
+__all__ = ["OpenResults", "open_results"]
 
 
 def __getattr__(name: str) -> Any:
