@@ -111,6 +111,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         before=timing.before_reranking(pool),
         warnings=caveats.within([cell for _, cell in keyed], systems, pool),
         findings=(),
+        suite=record.suite,
     )
     regressions, others = changes(systems, measures[0])
     return dataclasses.replace(group, findings=(*regressions, *findings(group), *others))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.candidates.frozen import Pool
+    from benchmarks.results.record import SuiteMember
     from reports.analysis.by_query import ByQuery
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
@@ -232,6 +233,7 @@ class Group:
         before: mean seconds per query of `retrieve` and `fetch`; all systems share them, no latency has them.
         warnings: caveats to read before comparing rows.
         findings: the summary, most important sentence first.
+        suite: the suite that the experiment named the dataset by; None for a dataset that was named alone.
     """
 
     key: str
@@ -248,6 +250,7 @@ class Group:
     before: tuple[Stage, ...]
     warnings: tuple[str, ...]
     findings: tuple[Sentence, ...]
+    suite: SuiteMember | None = None
 
     @property
     def headline(self) -> str:

@@ -1,4 +1,4 @@
-"""The headline measure on every dataset side by side, one table for each measuring mode."""
+"""The headline measure on every dataset side by side, one table for each measuring mode and suite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.analysis import first_stages
 from reports.formats.numbers import fixed
+from reports.tables.averages import average_cells, average_note, dataset_means
 from reports.tables.cells import Cell, Head, Note, Row, Table, lettered, marked
 from reports.tables.grouped import change_of, tests_against
 
@@ -16,37 +17,40 @@ if TYPE_CHECKING:
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table a mode: the headline measure on every judged group, and its average over the datasets.
+    """Build a table for each mode and suite: the headline measure on every judged group, and its average.
 
-    There is no average where a dataset has several columns: it would mix settings.
+    An average is over groups of one setting, never over two first stages or depths, and over every dataset.
     """
-    modes: dict[str, list[Group]] = {}
+    tables: dict[tuple[str, str], list[Group]] = {}
     for group in context.groups:
         if group.pool.qrels:
-            modes.setdefault(group.mode, []).append(group)
-    return [_datasets(groups, mode) for mode, groups in modes.items()]
+            suite = group.suite.name if group.suite and group.suite.datasets > 1 else ""
+            tables.setdefault((group.mode, suite), []).append(group)
+    return [_datasets(groups, mode, suite) for (mode, suite), groups in tables.items()]
 
 
-def _datasets(groups: list[Group], mode: str) -> Table:
+def _datasets(groups: list[Group], mode: str, suite: str) -> Table:
     measure = groups[0].headline
     systems = {system.label: system for group in reversed(groups) for system in group.systems}
-    averages = {label: _average(label, groups, measure) for label in systems}
-    order = sorted(systems, key=lambda label: _place(label, groups, averages[label]))
+    titles = _titles(groups)
+    settings = _settings(groups, titles)
+    order = sorted(systems, key=lambda label: _place(label, groups))
     competing = [systems[label].role != "control" for label in order]
     columns = [_column(order, competing, group, measure) for group in groups]
-    is_averaged = 1 < len({group.dataset for group in groups}) == len(groups)
-    if is_averaged:
-        means = [Cell() if averages[label] is None else _mean(averages[label] or 0.0) for label in order]
-        columns.append(marked(means, competing, "higher"))
-    titles = _titles(groups)
     heads = [
-        Head(f"{group.dataset}, {title}", title, group.dataset, f"{measure} on {group.title}")
+        Head(f"{group.dataset}, {title}", title, _short(group), f"{measure} on {group.title}")
         if title
-        else Head(group.dataset, group.dataset, measure, f"{measure} on {group.title}")
+        else Head(group.dataset, _short(group), measure, f"{measure} on {group.title}")
         for title, group in zip(titles, groups, strict=True)
     ]
-    if is_averaged:
-        heads.append(Head("average", "average", "", f"mean of the {len(groups)} columns before"))
+    notes = []
+    for title, averaged in settings.items():
+        columns.append(marked(average_cells(order, averaged, measure), competing, "higher"))
+        name = f"average, {title}" if title else "average"
+        heads.append(
+            Head(name, title or name, "average" if title else "", f"mean over datasets of {measure}")
+        )
+        notes.append(average_note(averaged, name))
     letters = lettered([systems[label].notice for label in order])
     rows = tuple(
         replace(
@@ -57,18 +61,36 @@ def _datasets(groups: list[Group], mode: str) -> Table:
     )
     baselines = dict.fromkeys(group.baseline for group in groups if group.baseline)
     return Table(
-        name=f"datasets-{mode}",
-        caption=f"{measure} on {_where(groups)}.",
-        about={"measure": measure, "mode": mode},
+        name=f"datasets-{suite}-{mode}" if suite else f"datasets-{mode}",
+        caption=f"{measure} on {_where(groups, suite)}.",
+        about={**({"suite": suite} if suite else {}), "measure": measure, "mode": mode},
         columns=tuple(heads),
         rows=rows,
         footnotes=tuple((letter, notice) for notice, letter in letters.items()),
-        notes=(Note(tests_against(baselines)),),
+        notes=(Note(tests_against(baselines)), *dict.fromkeys(notes)),
         warnings=tuple(dict.fromkeys(f"{g.dataset}: {warning}" for g in groups for warning in g.warnings)),
     )
 
 
-def _where(groups: list[Group]) -> str:
+def _settings(groups: list[Group], titles: list[str]) -> dict[str, list[Group]]:
+    """Return the groups of each setting that has every dataset once, by the setting's title."""
+    datasets = {group.dataset for group in groups}
+    settings: dict[str, list[Group]] = {}
+    for group, title in zip(groups, titles, strict=True):
+        settings.setdefault(title, []).append(group)
+    return {
+        title: some
+        for title, some in settings.items()
+        if 1 < len(some) == len(datasets) == len({group.dataset for group in some})
+    }
+
+
+def _short(group: Group) -> str:
+    """Return what a column calls its dataset: within a suite, without the suite's name."""
+    return group.suite.title if group.suite and group.suite.datasets > 1 else group.dataset
+
+
+def _where(groups: list[Group], suite: str) -> str:
     """Name the datasets, and the settings in which the groups differ."""
     names = {group.dataset for group in groups}
     varied: dict[str, set[object]] = {
@@ -76,7 +98,8 @@ def _where(groups: list[Group]) -> str:
         "depth": {group.depth for group in groups},
     }
     by = " and ".join(name for name, values in varied.items() if len(values) > 1)
-    return f"{'every dataset' if len(names) > 1 else names.pop()}{f' by {by}' if by else ''}"
+    what = suite or ("every dataset" if len(names) > 1 else names.pop())
+    return f"{what}{f' by {by}' if by else ''}"
 
 
 def _titles(groups: list[Group]) -> list[str]:
@@ -129,18 +152,10 @@ def _values(label: str, groups: list[Group], measure: str) -> list[float]:
     ]
 
 
-def _average(label: str, groups: list[Group], measure: str) -> float | None:
-    """Return the mean over all groups; None for a system that lacks one, which would be another mean."""
-    values = _values(label, groups, measure)
-    return fmean(values) if len(values) == len(groups) else None
-
-
-def _mean(value: float) -> Cell:
-    return Cell(value=value, text=fixed(value, 4))
-
-
-def _place(label: str, groups: list[Group], average: float | None) -> tuple[bool, bool, float]:
+def _place(label: str, groups: list[Group]) -> tuple[bool, bool, float]:
     """Return a sort key: best average first, then systems that lack a group by the mean of the others."""
     is_control = any(one.role == "control" for group in groups for one in group.systems if one.label == label)
-    values = _values(label, groups, groups[0].headline)
-    return is_control, average is None, -(fmean(values) if values else -1.0)
+    measure = groups[0].headline
+    means = dataset_means(label, groups, measure)
+    values = means or _values(label, groups, measure)
+    return is_control, means is None, -(fmean(values) if values else -1.0)

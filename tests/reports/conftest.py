@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.candidates.frozen import Pool
 from benchmarks.results.cell import CellWriter, read_record, write_record
-from benchmarks.results.record import Operations, Protocol, Record, Session, System
+from benchmarks.results.record import Operations, Protocol, Record, Session, SuiteMember, System
 from benchmarks.results.store import write_experiment
 from rerankers import Candidate, Ranking
 from rerankers.interface import Cost, Usage
@@ -88,6 +88,7 @@ class Folder:
         session: Mapping[str, Any] | None = None,
         operations: Operations | None = None,
         control: Callable[[int], float] | None = None,
+        suite: SuiteMember | None = None,
     ) -> None:
         """One system on a pool; `seconds` is the total by query position, `stages` a part of each total.
 
@@ -107,6 +108,7 @@ class Folder:
                     described=dict(described or {}),
                 ),
                 "dataset": pool.dataset,
+                "suite": suite,
                 "first_stage": pool.first_stage,
                 "depth": pool.depth,
                 "pool": pool.digest,
