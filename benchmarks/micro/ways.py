@@ -1,4 +1,7 @@
-"""Compares ways to rank the same candidates in one process, in turn, as ratios of seconds."""
+"""Compares ways to rank the same candidates in one process, in turn, as ratios of CPU seconds.
+
+CPU seconds of the process do not count other work on the machine.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +57,13 @@ def compare(
 
     def in_turn() -> None:
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = time.process_time()
             way()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(time.process_time() - started)
 
     benchmark.pedantic(in_turn, rounds=rounds)
     first, *others = seconds
-    lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} s"]
+    lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} CPU s"]
     for name in others:
         ratios = [a / b for a, b in zip(seconds[first], seconds[name], strict=True)]
         benchmark.extra_info[name] = statistics.median(ratios)

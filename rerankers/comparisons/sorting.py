@@ -1,14 +1,14 @@
 """Sort algorithms driven by a comparator that selects the best of a few items.
 
 A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and
-arXiv 2310.09497 (sets), and an insertion of sets. They settle the first ranks only. They are generators, as
-the comparator is one: whatever it yields goes out to the backend. A contradictory comparison spoils the order
-and nothing else.
+arXiv 2310.09497 (sets), an insertion of sets, and the points of all pairs. The sorts settle the first ranks
+only. They are generators, as the comparator is one: whatever it yields goes out to the backend. A
+contradictory comparison spoils the order and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 Y = TypeVar("Y")
@@ -19,11 +19,53 @@ InOrder = Callable[[Sequence[int]], Generator[Y, S, list[int]]]
 """Orders items given in their current order; returns their positions, best first."""
 
 
-def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
+Wins = Callable[[int, int], Generator[Y, S, bool]]
+"""Tells whether the first item beats the second one, which stands before it."""
+
+
+def best_by_pairs(wins: Wins[Y, S]) -> Best[Y, S]:
+    """Return a comparator of several items that compares each with the best one before it."""
+
+    def best(items: Sequence[int]) -> Generator[Y, S, int]:
+        leader = 0
+        for challenger in range(1, len(items)):
+            if (yield from wins(items[challenger], items[leader])):
+                leader = challenger
+        return leader
+
+    return best
+
+
+def points_order(count: int, results: Iterable[tuple[int, int, int]]) -> list[int]:
+    """Return `count` items by their points, best first; equal ones keep their input order.
+
+    Args:
+        count: how many items.
+        results: of each pair: both items, and 1 if the first wins, -1 if the second wins, 0 for a tie. A win
+            is one point and a tie half a point each.
+    """
+    halves = [0] * count
+    for first, second, result in results:
+        halves[first] += 1 + result
+        halves[second] += 1 - result
+    return sorted(range(count), key=lambda item: -halves[item])
+
+
+def heap_order(
+    count: int, top: int, children: int, best: Best[Y, S], *, rest_as_left: bool = False
+) -> Generator[Y, S, list[int]]:
     """Return the `top` best of `count` items, best first, by a heap; the others follow in input order.
 
     Each comparison shows a parent and its up to `children` children, the parent first. n items need about
     n / children comparisons to build the heap and log n for each rank.
+
+    Args:
+        count: how many items.
+        top: ranks to settle.
+        children: of a node of the heap.
+        best: reads the best of a set.
+        rest_as_left: return the others in the heap's order, last node first, after one more sift. The code of
+            `liuqi6777/llm4ranking` does so.
     """
     heap = list(range(count))
 
@@ -44,6 +86,10 @@ def heap_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generat
             yield from sift_down(0, end)
         settled.append(heap[0])
         heap[0] = heap[end - 1]
+    if rest_as_left:
+        left = count - len(settled)
+        yield from sift_down(0, left)
+        return settled + heap[:left][::-1]
     return _followed_by_rest(settled, count)
 
 
@@ -61,7 +107,9 @@ def pair_bubble_order(count: int, top: int, best: Best[Y, S]) -> Generator[Y, S,
     return order
 
 
-def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
+def set_bubble_order(
+    count: int, top: int, children: int, best: Best[Y, S], *, rest_as_left: bool = False
+) -> Generator[Y, S, list[int]]:
     """Return the `top` best of `count` items, best first, by passes of sets; the rest follow in input order.
 
     A comparison shows up to `children` + 1 neighbours; the best changes places with the first of them, which
@@ -69,7 +117,8 @@ def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> G
     place every comparison would be repeated. The published code's rule for that place is kept to the letter,
     because it decides which calls are made, although behind a set clipped at the head it skips a few passages
     too many: [0, 1, 0, 0, 1] with 3 children keeps its last item last. The published code's calls that show
-    one passage or none are left out.
+    one passage or none are left out. With one child these are the passes of `liuqi6777/llm4ranking`, which
+    leaves the rest as the passes left it (`rest_as_left`).
     """
     order = list(range(count))
     tail = first_start = count - (children + 1)
@@ -90,7 +139,7 @@ def set_bubble_order(count: int, top: int, children: int, best: Best[Y, S]) -> G
             if not has_changed:
                 first_start -= children
             start, end = start - children, end - children
-    return _followed_by_rest(order[:top], count)
+    return order if rest_as_left else _followed_by_rest(order[:top], count)
 
 
 def insertion_order(

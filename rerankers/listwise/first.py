@@ -86,7 +86,7 @@ class First(Reranker):
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._described = self._llm.describe()  # before the vocabulary's projection is cut to the letters
-        has_rounds = windows.window_policy in ("top-down", "tournament")
+        has_rounds = windows.window_policy in ("top-down", "tournament", "tournament-llm4ranking")
         if has_rounds and not self._llm.exactness.pads:
             self._batch_size = 1
         read_only(self._llm.model, self._letter_tokens(model))

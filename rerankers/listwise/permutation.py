@@ -33,6 +33,12 @@ class Parsed:
     order: tuple[int, ...]
     faults: dict[Fault, int] = field(default_factory=dict)
 
+    def without_missing(self, count: int) -> Parsed:
+        """Return the same with `count` passages fewer missing: those that the answer need not name."""
+        missing = max(0, self.faults.get("missing", 0) - count)
+        others = {kind: times for kind, times in self.faults.items() if kind != "missing"}
+        return Parsed(self.order, {"missing": missing, **others} if missing else others)
+
 
 def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
     """Read a ranking of `count` passages, ids 1 to `count`. Any text gives a permutation.

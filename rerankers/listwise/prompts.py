@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from rerankers.listwise.readers import ReaderName
 
 PromptName = Literal[
-    "rankgpt", "rank-vicuna", "rank-zephyr", "lrl", "reason-rank", "reason-rank-qwen3", "rank-k"
+    "rankgpt",
+    "rank-vicuna",
+    "rank-zephyr",
+    "lrl",
+    "tour-rank",
+    "reason-rank",
+    "reason-rank-qwen3",
+    "reason-rank-plain",
+    "reason-rank-rankk",
+    "rank-k",
 ]
 LetterPromptName = Literal["first"]
 
@@ -39,6 +48,7 @@ class ListwisePrompt:
     escapes_ids: bool = False
     repairs_text: bool = False
     reader: ReaderName = "rankgpt"
+    selects: bool = False
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
@@ -50,9 +60,20 @@ class ListwisePrompt:
         return _repaired(text.strip()) if self.repairs_text else text
 
     def messages(
-        self, query: str, passages: Sequence[str], labels: Sequence[str] | None = None
+        self,
+        query: str,
+        passages: Sequence[str],
+        labels: Sequence[str] | None = None,
+        ranks: int | None = None,
     ) -> list[Message]:
-        """Return the conversation for a query and its passages, with ids from 1 or the labels given."""
+        """Return the conversation for a query and its passages.
+
+        Args:
+            query: the query's text.
+            passages: their texts, in the order shown.
+            labels: names of the passages; None numbers them from 1.
+            ranks: how many passages a prompt that `selects` asks for; None is all of them.
+        """
         if self.repairs_text:
             query, *passages = map(self.cleaned, (query, *passages))
             query = _BRACKETED.sub(r"(\1)", query)
@@ -61,6 +82,7 @@ class ListwisePrompt:
         numbered = list(zip(labels or range(1, len(passages) + 1), passages, strict=False))
         values = {
             "count": len(passages),
+            "ranks": len(passages) if ranks is None else ranks,
             "query": query,
             "passages": "".join(self.passage.format(position=i, passage=text) for i, text in numbered),
             "names": ", ".join(self.name.format(position=i) for i, _ in numbered),

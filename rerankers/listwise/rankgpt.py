@@ -131,7 +131,7 @@ class RankGPT(ChatReranker):
             with clock.stage("prompt", cost):
                 shown = window.shown
                 limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
-                messages, longest = self._fit(request.query, [words[i] for i in shown], limit)
+                messages, longest = self._fit(request.query, [words[i] for i in shown], limit, window.ranks)
                 truncated.update(i for i in shown if len(words[i]) > longest)
             if not self._ends_when_known:
                 return ChatCall(messages, limit, cost)
@@ -154,6 +154,8 @@ class RankGPT(ChatReranker):
         """Read the order that an answer gives the passages of a window, and count it."""
         count = len(window.shown)
         parsed = self._read(answer.text, count)
+        if self._prompt.selects:
+            parsed = parsed.without_missing(count - window.ranks)
         self._count_faults(usage, parsed, answer)
         if answer.end == "known":
             unwritten = parsed.faults.get("missing", 0)
@@ -183,13 +185,16 @@ class RankGPT(ChatReranker):
         shown, is_cut = self._chat.cut_to_tokens(clean, self._passage_tokens)
         return shown, {i for i, cut in enumerate(is_cut) if cut}
 
-    def _fit(self, query: str, passages: Sequence[list[str]], limit: int) -> tuple[list[Message], int]:
+    def _fit(
+        self, query: str, passages: Sequence[list[str]], limit: int, ranks: int
+    ) -> tuple[list[Message], int]:
         """Return the prompt with passages as long as allowed, and how many words that is."""
         longest = self._passage_words
         if self._passage_tokens is not None:
             longest = max(1, *map(len, passages))
         while True:
-            messages = self._prompt.messages(query, ["".join(words[:longest]) for words in passages])
+            shown = ["".join(words[:longest]) for words in passages]
+            messages = self._prompt.messages(query, shown, ranks=ranks)
             if longest == 1 or self._chat.fits(messages, limit):
                 return messages, longest
             longest = max(1, longest * 9 // 10)

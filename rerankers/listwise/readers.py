@@ -1,4 +1,4 @@
-"""The answer parsers of published reasoning rerankers: ReasonRank and Rank-K.
+"""The answer parsers of published rerankers: ReasonRank, Rank-K and TourRank.
 
 Each reader turns any text into a permutation, as `rerankers.listwise.permutation.parse` does for RankGPT's
 answers. Where the published code stops with an exception, the answer is malformed here.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rerankers.interface import Fault
 
-ReaderName = Literal["rankgpt", "reason-rank", "rank-k"]
+ReaderName = Literal["rankgpt", "reason-rank", "whole-answer", "rank-k", "tour-rank"]
 
 _THOUGHT_AND_ANSWER = re.compile(r"<think>.*?</think>\s*<answer>(.*?)</answer>", re.DOTALL)
 _ANSWER = "<answer>"
@@ -31,10 +31,17 @@ def read_reason_rank(text: str, count: int) -> Parsed:
     character that is a digit without being decimal (a superscript two) makes the whole answer void.
     """
     match = _THOUGHT_AND_ANSWER.search(text.lower())
-    answer = match[1] if match else text.rpartition(_ANSWER)[2]
-    if any(character.isdigit() and not character.isdecimal() for character in answer):
+    return read_whole_answer(match[1] if match else text.rpartition(_ANSWER)[2], count)
+
+
+def read_whole_answer(text: str, count: int) -> Parsed:
+    """Read the numbers of the whole text, as ReasonRank's code does for its baselines.
+
+    A character that is a digit without being decimal makes the answer void.
+    """
+    if any(character.isdigit() and not character.isdecimal() for character in text):
         return Parsed(tuple(range(count)), {"malformed": 1} if count else {})
-    return parse(answer, count)
+    return parse(text, count)
 
 
 def read_rank_k(text: str, count: int) -> Parsed:
@@ -70,6 +77,41 @@ def read_rank_k(text: str, count: int) -> Parsed:
     return Parsed((*order, *missing), {kind: times for kind, times in faults.items() if times})
 
 
+def read_tour_rank(text: str, count: int) -> Parsed:
+    """Read the passages that an answer selects, as TourRank does (`get_top_M`).
+
+    The last line that says `Document` counts: what follows its last colon, up to the first full stop, split
+    at commas. The last word of a part is a number. Numbers from zero down count from the end of the list. A
+    part that ends in no number stands for the first number from 1 that is not taken yet, which the published
+    code then reads as a position from 0. Where that code stops with an exception (no such line, or a number
+    beyond the list), the answer is malformed here. A passage selected twice counts once.
+    """
+    lines = [line for line in text.split("\n") if "Document" in line]
+    selected: list[int] = []
+    is_void, out_of_range = not lines, 0
+    for part in lines[-1].split(":")[-1].split(".")[0].split(",") if lines else []:
+        if not part.split():
+            continue
+        number = _whole_number(part.split()[-1])
+        if number is None:
+            position = next(i for i in range(1, len(selected) + 2) if i not in selected)
+        else:
+            position = number - 1
+            out_of_range += number < 1
+        is_void = is_void or not -count <= position < count
+        selected.append(position)
+    if is_void:
+        return Parsed(tuple(range(count)), {"malformed": 1} if count else {})
+    order = list(dict.fromkeys(position % count for position in selected))
+    missing = [position for position in range(count) if position not in order]
+    faults: dict[Fault, int] = {
+        "missing": len(missing),
+        "duplicate": len(selected) - len(order),
+        "out_of_range": out_of_range,
+    }
+    return Parsed((*order, *missing), {kind: times for kind, times in faults.items() if times})
+
+
 def _whole_number(part: str) -> int | None:
     written = part.replace("[", "").replace("]", "").strip()
     if len(written) > _LONGEST_NUMBER:
@@ -83,5 +125,7 @@ def _whole_number(part: str) -> int | None:
 READERS: dict[ReaderName, Callable[[str, int], Parsed]] = {
     "rankgpt": parse,
     "reason-rank": read_reason_rank,
+    "whole-answer": read_whole_answer,
     "rank-k": read_rank_k,
+    "tour-rank": read_tour_rank,
 }

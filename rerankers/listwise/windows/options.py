@@ -17,16 +17,29 @@ if TYPE_CHECKING:
 WindowPolicyName = Literal[
     "sliding",
     "sliding-reference",
+    "sliding-aligned",
+    "sliding-rank-k",
     "full",
+    "first-window",
     "top-down",
     "top-down-reference",
     "tournament",
+    "tournament-llm4ranking",
     "heap-sort",
     "bubble-sort",
     "insertion-sort",
 ]
-_SLIDING = ("sliding", "sliding-reference", "full")
+_MOVING = ("sliding", "sliding-reference", "sliding-aligned", "sliding-rank-k", "first-window")
 _TOP_DOWN = ("top-down", "top-down-reference")
+_TOURNAMENTS = ("tournament", "tournament-llm4ranking")
+_OF_POLICIES: dict[str, tuple[str, ...]] = {
+    "pivot_rank": _TOP_DOWN,
+    "buffer": _TOP_DOWN,
+    "tournaments": _TOURNAMENTS,
+    "stage_weight": ("tournament-llm4ranking",),
+    "windows_from": ("sliding-rank-k",),
+}
+"""Options that some policies read, and which; under the others they have to be left out."""
 
 
 class WindowOptions(OptionGroup):
@@ -38,7 +51,12 @@ class WindowOptions(OptionGroup):
         window_policy: which passages the calls show; see `rerankers.listwise.windows`.
         pivot_rank: of the policies `top-down`: rank of the pivot in the first window; None is half of it.
         buffer: of the policies `top-down`: candidates that a round keeps; None is as many as a window holds.
-        tournaments: of the policy `tournament`: how many are played; 13 calls each for 100 candidates.
+        tournaments: of the policies `tournament` and `tournament-llm4ranking`: how many are played; 13 and 19
+            calls each for 100 candidates.
+        stage_weight: of the policy `tournament-llm4ranking`: points beyond one for surviving a stage, times
+            the number of stages before it.
+        windows_from: of the policy `sliding-rank-k`: the depth that windows are counted from, whatever the
+            list's length; None is 100, as published.
         initial_order: the order shown at first: `given`, `shuffled` by `seed` and query id, or `reversed`.
         seed: of shuffles: the initial order's, and those of a tournament's groups.
     """
@@ -49,6 +67,8 @@ class WindowOptions(OptionGroup):
     pivot_rank: int | None = Field(default=None, ge=2)
     buffer: int | None = Field(default=None, ge=1)
     tournaments: int = Field(default=1, ge=1)
+    stage_weight: float = Field(default=0.0, ge=0)
+    windows_from: int | None = Field(default=None, ge=1)
     initial_order: InitialOrder = "given"
     seed: int = 0
 
@@ -75,7 +95,7 @@ class FullWindowOptions(WindowOptions):
 
 def is_sliding(options: Mapping[str, Any]) -> bool:
     """Tell whether the windows are known beforehand and slide from the tail to the head."""
-    return options["window_policy"] in _SLIDING
+    return options["window_policy"] in (*_MOVING, "full")
 
 
 def check_windows(options: Mapping[str, Any]) -> None:
@@ -85,19 +105,15 @@ def check_windows(options: Mapping[str, Any]) -> None:
         InputError: two of them do not fit, or one belongs to another policy.
     """
     policy, window = options["window_policy"], options["window"]
-    if policy in ("sliding", "sliding-reference"):
+    if policy in _MOVING:
         sliding_windows(0, window, options["step"])
     elif policy != "full":
-        least = 3 if policy in (*_TOP_DOWN, "tournament") else 2
+        least = 3 if policy in (*_TOP_DOWN, *_TOURNAMENTS) else 2
         if window < least:
             raise InputError(f"window {window}: {policy} needs at least {least} passages in a call")
-    if policy in _TOP_DOWN:
-        pivot_rank = options["pivot_rank"]
-        if pivot_rank is not None and pivot_rank >= window:
-            raise InputError(f"pivot_rank {pivot_rank}: the pivot is inside the window of {window}")
-    else:
-        for name in ("pivot_rank", "buffer"):
-            if options[name] is not None:
-                raise InputError(f"{name} belongs to the policies top-down; leave it out under {policy}")
-    if options["tournaments"] != 1 and policy != "tournament":
-        raise InputError(f"tournaments belongs to the policy tournament; leave it out under {policy}")
+    pivot_rank = options["pivot_rank"]
+    if policy in _TOP_DOWN and pivot_rank is not None and pivot_rank >= window:
+        raise InputError(f"pivot_rank {pivot_rank}: the pivot is inside the window of {window}")
+    for name, policies in _OF_POLICIES.items():
+        if policy not in policies and options[name] != WindowOptions.model_fields[name].default:
+            raise InputError(f"{name} belongs to {' and '.join(policies)}; leave it out under {policy}")

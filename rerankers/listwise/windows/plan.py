@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rerankers.listwise.windows.initial import initial_order
 from rerankers.listwise.windows.rounds import run_rounds
-from rerankers.listwise.windows.sliding import slide, sliding_windows
+from rerankers.listwise.windows.sliding import RANK_K_DEPTH, slide, sliding_windows
 from rerankers.listwise.windows.sorts import bubble_sort, heap_sort, insertion_sort
 from rerankers.listwise.windows.top_down import rank_top_down
-from rerankers.listwise.windows.tournament import rank_by_tournaments
+from rerankers.listwise.windows.tournament import rank_by_group_tournaments, rank_by_tournaments
 
 if TYPE_CHECKING:
     from rerankers.listwise.windows.options import WindowOptions
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from rerankers.listwise.windows.sliding import WindowPolicy
 
 _TOP = 10  # ranks that sorts settle, as in their papers
+_ENDS: dict[str, WindowPolicy] = {
+    "sliding": "clipped",
+    "full": "clipped",
+    "sliding-reference": "reference",
+    "sliding-aligned": "aligned",
+    "sliding-rank-k": "rank-k",
+    "first-window": "first",
+}
+"""Where the windows of a sliding policy begin and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +49,34 @@ class WindowPlan:
         options = self.options
         order = initial_order(count, options.initial_order, options.seed, query_id)
         window, top = options.window, self.top or _TOP
+        shuffle_seed = f"{options.seed}:{query_id}"
         match options.window_policy:
-            case "sliding" | "sliding-reference" | "full":
-                return slide(order, self.sliding(count), self.top, self.passes)
             case "top-down" | "top-down-reference":
                 as_published = options.window_policy == "top-down-reference"
                 pivot_rank = options.pivot_rank or max(2, window // 2)
                 buffer = options.buffer or window
                 return rank_top_down(order, window, pivot_rank, buffer, as_published=as_published)
             case "tournament":
-                return rank_by_tournaments(order, window, options.tournaments, f"{options.seed}:{query_id}")
+                return rank_by_tournaments(order, window, options.tournaments, shuffle_seed)
+            case "tournament-llm4ranking":
+                return rank_by_group_tournaments(
+                    order, window, options.tournaments, shuffle_seed, stage_weight=options.stage_weight
+                )
             case "heap-sort":
                 return heap_sort(order, window, top)
             case "bubble-sort":
                 return bubble_sort(order, window, top)
             case "insertion-sort":
                 return insertion_sort(order, window, top)
+            case _:
+                return slide(order, self.sliding(count), self.top, self.passes)
 
     def sliding(self, count: int) -> list[tuple[int, int]]:
         """Return start and end of each window of a sliding policy, in the order they are ranked."""
         options = self.options
         window = 0 if options.window_policy == "full" else options.window
-        end: WindowPolicy = "reference" if options.window_policy == "sliding-reference" else "clipped"
-        return sliding_windows(count, window, options.step, end)
+        depth = options.windows_from or RANK_K_DEPTH
+        return sliding_windows(count, window, options.step, _ENDS[options.window_policy], depth)
 
     def expected(self, count: int) -> list[list[Window]]:
         """Return the rounds that `count` candidates take if their order says nothing of their relevance.

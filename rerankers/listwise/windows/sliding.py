@@ -7,6 +7,15 @@ Its two ends agree wherever the depth is aligned with the step, and differ at th
   [0,15)), so the head of the list is always compared.
 - `reference`: the published code stops as soon as the next window would start below zero, so that the first
   5 of 45 candidates are never ranked. Kept to reproduce published numbers.
+
+Three more loops are kept for the same reason:
+
+- `aligned`: TDPart's own sliding window begins at multiples of the step. A window is left out if it holds no
+  more than a step, unless it is the first of the list (45 candidates: [30,45) [20,40) [10,30) [0,20)).
+- `rank-k`: the loop of Rank-K counts windows from `depth`, whatever the list's length, as slices of Python
+  do. Its slices that hold no passage, or one, are left out here. Where the step does not divide the depth,
+  some passages are never ranked.
+- `first`: TDPart's single window over the head of the list.
 """
 
 from __future__ import annotations
@@ -22,15 +31,24 @@ if TYPE_CHECKING:
 
     from rerankers.listwise.windows.rounds import Rounds
 
-WindowPolicy = Literal["clipped", "reference"]
+WindowPolicy = Literal["clipped", "reference", "aligned", "rank-k", "first"]
+RANK_K_DEPTH = 100
+"""Depth that Rank-K's published loop counts windows from unless told otherwise."""
 
 
 def sliding_windows(
-    count: int, window: int, step: int, policy: WindowPolicy = "clipped"
+    count: int, window: int, step: int, policy: WindowPolicy = "clipped", depth: int = RANK_K_DEPTH
 ) -> list[tuple[int, int]]:
     """Half-open positions (start, end) of each window over `count` candidates, in the order they are ranked.
 
     One candidate or none needs no window. A `window` of 0 means one window over all candidates (`full`).
+
+    Args:
+        count: how many candidates.
+        window: passages in a window.
+        step: ranks by which a window moves.
+        policy: where windows begin and end.
+        depth: of `rank-k`: the depth that its windows are counted from.
 
     Raises:
         InputError: the step is not in 1..window, or a window holds fewer than two.
@@ -43,6 +61,14 @@ def sliding_windows(
         )
     if count < 2:
         return []
+    if policy == "first":
+        return [(0, min(window, count))]
+    if policy == "aligned":
+        starts = range((count - 1) // step * step, -1, -step)
+        found = [(start, min(start + window, count)) for start in starts]
+        return [(start, end) for start, end in found if start == 0 or end - start > step]
+    if policy == "rank-k":
+        return _rank_k_windows(count, window, step, depth)
     windows = []
     start, end = count - window, count
     while start > 0:
@@ -50,6 +76,20 @@ def sliding_windows(
         start, end = start - step, end - step
     if end > 1 and (policy == "clipped" or start == 0 or not windows):
         windows.append((0, end))  # the head of the list, clipped to what is left
+    return windows
+
+
+def _rank_k_windows(count: int, window: int, step: int, depth: int) -> list[tuple[int, int]]:
+    """Return the windows of Rank-K's loop, which ends at the list's head or once `depth` is used up."""
+    windows = []
+    for end in range(depth, 0, -step):
+        first, last, _ = slice(end - window, end).indices(
+            count
+        )  # a negative start counts from the list's end
+        if last - first > 1:
+            windows.append((first, last))
+        if end == window:
+            break
     return windows
 
 

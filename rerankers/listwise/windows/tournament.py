@@ -8,6 +8,9 @@ since models favour positions. All groups of a stage, of all tournaments, run si
 The published code plays with exactly 100 candidates. Here, a stage that has no more passages than it lets
 through is left out, and a shorter list is dealt to as many groups as it fills; with 100 candidates the calls
 are the published ones. Beyond 100 candidates the rest takes no part, as in the published code.
+
+`liuqi6777/llm4ranking` plays tournaments of another kind, which are kept here too: any number of candidates,
+a fixed number of survivors of each group, and later tournaments that begin from the points of earlier ones.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 STAGES = ((50, 20), (20, 10), (10, 20), (5, 10), (2, 5))
 """Passages that each stage lets through, and the passages in one of its groups (appendix of the paper)."""
 ENTRANTS = 100
+LLM4RANKING_STAGES = ((10, 5), (10, 4), (10, 5), (10, 5), (5, 2))
+"""Of llm4ranking's tournaments: passages in a group of each stage, and how many of a group go on."""
 
 
 def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shuffle_seed: str) -> Rounds:
@@ -72,3 +77,44 @@ def _survivors(groups: Sequence[Window]) -> Steps[list[list[int]]]:
     return [
         next(orders)[: group.ranks] if group.ranks < len(group.shown) else group.shown for group in groups
     ]
+
+
+def rank_by_group_tournaments(
+    order: Sequence[int],
+    window: int,
+    tournaments: int,
+    shuffle_seed: str,
+    stages: Sequence[tuple[int, int]] = LLM4RANKING_STAGES,
+    stage_weight: float = 0.0,
+) -> Rounds:
+    """Rank by the points of llm4ranking's tournaments.
+
+    Tournaments follow one another, because each deals the survivors of a stage by the points so far. The
+    groups of a stage run side by side. A stage is played even if all of its passages go on.
+
+    Args:
+        order: candidate positions as they are shown at first.
+        window: most passages in a group, at least 3.
+        tournaments: how many are played.
+        shuffle_seed: decides how groups are shuffled.
+        stages: of each stage: passages in a group, and how many of a group go on.
+        stage_weight: what surviving a stage is worth beyond one point, times the stages before it.
+    """
+    shuffler = random.Random(shuffle_seed)  # noqa: S311 - no secret
+    points = dict.fromkeys(order, 0.0)
+    for _ in range(tournaments):
+        playing = list(order)
+        for stage, (size, survivors) in enumerate(stages):
+            if len(playing) < 2:
+                break
+            count = -(-len(playing) // min(size, window))
+            groups = [playing[number::count] for number in range(count)]
+            for group in groups:
+                shuffler.shuffle(group)
+            windows = [Window(group, min(survivors, len(group))) for group in groups]
+            orders = yield from ranked_side_by_side(windows)
+            playing = [i for each, found in zip(windows, orders, strict=True) for i in found[: each.ranks]]
+            for i in playing:
+                points[i] += 1 + stage * stage_weight
+            playing.sort(key=lambda i: -points[i])
+    return sorted(order, key=lambda i: -points[i])

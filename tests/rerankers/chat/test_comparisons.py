@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 METHODS = [
     ("pairwise", "sliding"),
     ("pairwise", "heap"),
+    ("pairwise", "all-pairs"),
+    ("pairwise", "heap-llm4ranking"),
+    ("pairwise", "bubble-llm4ranking"),
     ("setwise", "heap"),
     ("setwise", "bubble"),
     ("setwise", "insertion"),

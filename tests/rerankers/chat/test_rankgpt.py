@@ -271,3 +271,45 @@ def test_other_prompts_rank_too(
     reranker = rankgpt(prompt=prompt, parsing="strict")
     assert reranker.rerank([make_request("query", ["a", "b"])], clock)[0].doc_ids == ("d1", "d0")
     assert reranker.describe()["prompt"] == prompt
+
+
+def test_tour_rank_asks_for_the_survivors_of_each_group(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def answer(body: Body) -> Reply:
+        shown = [message["content"].split(": ")[1] for message in body["messages"][3:-1:2]]
+        ranks = int(body["messages"][-1]["content"].split("top ")[1].split()[0])
+        asked.append((len(shown), ranks))
+        best = sorted(range(len(shown)), key=lambda i: -int(shown[i]))[:ranks]
+        return make_reply(", ".join(f"Document {i + 1}" for i in best))
+
+    endpoint.reply = answer
+    values = random.Random(0).sample(range(1000), 100)
+    reranker = rankgpt(prompt="tour-rank", window_policy="tournament", tournaments=2)
+    [ranking] = reranker.rerank([make_request("query", [str(value) for value in values])], clock)
+    assert sorted(asked) == sorted([(20, 10)] * 12 + [(10, 4)] * 10 + [(10, 5)] * 2 + [(5, 2)] * 2)
+    best = sorted(range(100), key=lambda i: -values[i])[:2]
+    assert set(ranking.doc_ids[:2]) == {f"d{i}" for i in best}
+    assert ranking.usage.faults == {}
+    assert ranking.usage.well_formed == ranking.usage.llm_calls == 26
+    assert ranking.usage.sequential_calls == 5
+
+
+def test_a_group_that_selects_too_few_is_a_fault(
+    endpoint: Endpoint,
+    rankgpt: Callable[..., Reranker],
+    make_request: MakeRequest,
+    make_reply: MakeReply,
+    clock: StageClock,
+) -> None:
+    endpoint.reply = lambda body: make_reply("Document 1")
+    reranker = rankgpt(prompt="tour-rank", window_policy="tournament")
+    [ranking] = reranker.rerank([make_request("query", [str(i) for i in range(10)])], clock)
+    assert ranking.usage.faults == {"missing": 4 + 1}  # five of ten, then two of five, are asked for
+    assert sorted(ranking.doc_ids) == sorted(f"d{i}" for i in range(10))

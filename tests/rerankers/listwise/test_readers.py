@@ -1,4 +1,4 @@
-"""ReasonRank and Rank-K write the published prompts and read hostile answers as published."""
+"""ReasonRank, Rank-K and TourRank write the published prompts and read hostile answers as published."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from rerankers import create
 from rerankers.errors import InputError
-from rerankers.listwise.permutation import parse
 from rerankers.listwise.prompts import PromptName, load_prompt
-from rerankers.listwise.readers import READERS, read_rank_k, read_reason_rank
+from rerankers.listwise.readers import (
+    READERS,
+    read_rank_k,
+    read_reason_rank,
+    read_tour_rank,
+    read_whole_answer,
+)
 from rerankers.llm.readout import cut_to_tokens
 from rerankers.registry import validated
 
@@ -28,7 +33,12 @@ PUBLISHED: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encodi
 MODES: dict[str, PromptName] = {
     "rank_GPT_reasoning": "reason-rank",
     "rank_GPT_qwen3": "reason-rank-qwen3",
+    "rank_GPT": "reason-rank-plain",
+    "rank_GPT_rankk": "reason-rank-rankk",
 }
+TOURNAMENT: dict[str, Any] = json.loads(
+    (FOLDER.parent / "windows" / "policies.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +48,7 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(FOLDER)
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in PUBLISHED["reasonrank_prompts"] if case["prompt_mode"] in MODES]
-)
+@pytest.mark.parametrize("case", PUBLISHED["reasonrank_prompts"], ids=lambda case: case["prompt_mode"])
 def test_prompts_of_reason_rank_are_the_published_ones(tokenizer: Any, case: dict[str, Any]) -> None:
     prompt = load_prompt(MODES[case["prompt_mode"]])
     titles = case.get("titles") or [""] * len(case["passages"])
@@ -64,8 +72,7 @@ def test_prompts_of_rank_k_are_the_published_ones(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", PUBLISHED["reasonrank_answers"], ids=lambda case: ascii(case["answer"])[:40])
 def test_answers_of_reason_rank_are_read_as_published(case: dict[str, Any]) -> None:
     assert list(read_reason_rank(case["answer"], case["n"]).order) == case["rank_GPT_reasoning"]
-    if not any(sign.isdigit() and not sign.isdecimal() for sign in case["answer"]):
-        assert list(parse(case["answer"], case["n"]).order) == case["rank_GPT_rankk"]
+    assert list(read_whole_answer(case["answer"], case["n"]).order) == case["rank_GPT_rankk"]
 
 
 @pytest.mark.parametrize("case", PUBLISHED["rankk_answers"], ids=lambda case: ascii(case["answer"])[:40])
@@ -73,8 +80,30 @@ def test_answers_of_rank_k_are_read_as_published(case: dict[str, Any]) -> None:
     assert list(read_rank_k(case["answer"], 5).order) == case["ranking"]
 
 
+def test_prompts_of_tour_rank_are_the_published_ones() -> None:
+    passages = ["first text", *(f"text {i}" for i in range(2, 21))]
+    messages = load_prompt("tour-rank").messages("sample query", passages, ranks=10)
+    assert [*messages[:5], messages[-1]] == TOURNAMENT["tourrank_messages"]  # which hold one document only
+    assert messages[-3] == {"role": "user", "content": "Document 20: text 20"}
+    assert len(messages) == 3 + 2 * 20 + 1
+
+
+@pytest.mark.parametrize("case", TOURNAMENT["tourrank_parser"], ids=lambda case: ascii(case["answer"])[:40])
+def test_answers_of_tour_rank_are_read_as_published(case: dict[str, Any]) -> None:
+    parsed = read_tour_rank(case["answer"], 10)
+    if "raises" in case:
+        assert parsed.order == tuple(range(10))
+        assert parsed.faults == {"malformed": 1}
+    else:
+        selected = [int(name[1:]) for name in case["selected"]]
+        once = list(dict.fromkeys(selected))
+        assert list(parsed.order[: len(once)]) == once
+        assert parsed.faults.get("missing", 0) == 10 - len(once)
+        assert parsed.faults.get("duplicate", 0) == len(selected) - len(once)
+
+
 @pytest.mark.parametrize("reader", sorted(READERS))
-@given(text=st.text(alphabet="[]<>/=0123456789-thinkanswer \n.²٣,"), count=st.integers(0, 6))
+@given(text=st.text(alphabet="[]<>/=0123456789-thinkanswer \n.²٣,:Documt"), count=st.integers(0, 6))
 def test_any_answer_is_read_as_a_permutation(reader: Any, text: str, count: int) -> None:
     parsed = READERS[reader](text, count)
     assert sorted(parsed.order) == list(range(count))
@@ -88,20 +117,6 @@ def test_what_was_repaired_is_counted() -> None:
     assert read_rank_k("[0] > [1] > [2]", 3).faults == {"out_of_range": 1}
     assert read_reason_rank("<think>a</think><answer>²</answer>", 3).faults == {"malformed": 1}
     assert read_reason_rank("<think>5</think><answer>[2] > [1] > [3]</answer>", 3).faults == {}
-
-
-@pytest.mark.parametrize("case", [c for c in PUBLISHED["rankk_windows"] if c["n"] == c["depth"] == 100])
-def test_rank_k_reranks_a_hundred_candidates_by_the_usual_windows(case: dict[str, Any]) -> None:
-    from rerankers.listwise.windows import WindowOptions, WindowPlan, run_rounds
-
-    shown: list[list[int]] = []
-
-    def rank(windows: list[Any]) -> list[list[int]]:
-        shown.extend(window.shown for window in windows)
-        return [sorted(window.shown, key=lambda i: -case["relevance"][i]) for window in windows]
-
-    assert run_rounds(WindowPlan(WindowOptions()).rounds(case["n"]), rank) == case["ranking"]
-    assert shown == case["shown"]
 
 
 @pytest.mark.parametrize("case", PUBLISHED["reasonrank_windows"], ids=lambda case: case["n"])

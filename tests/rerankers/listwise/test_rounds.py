@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 WORDS = ["glacier", "moves", "hive", "library", "frost", "maple", "reef", "night", "train", "sand", "bees"]
 DEPENDENT = [
-    "full", "top-down", "top-down-reference", "tournament", "heap-sort", "bubble-sort", "insertion-sort",
+    "full", "top-down", "top-down-reference", "tournament", "tournament-llm4ranking", "heap-sort",
+    "bubble-sort", "insertion-sort", "sliding-aligned", "first-window",
 ]  # fmt: skip
 
 
