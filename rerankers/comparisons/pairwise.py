@@ -127,4 +127,6 @@ def _result(usual: int | None, swapped: int | None) -> int:
         usual: position preferred with the first passage shown first; None without an answer.
         swapped: position preferred with the first passage shown second.
     """
-    return {(0, 1): 1, (1, 0): -1}.get((usual, swapped), 0)
+    if usual is None or swapped is None:
+        return 0
+    return swapped - usual

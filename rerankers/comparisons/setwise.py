@@ -68,7 +68,13 @@ class Setwise(ChatReranker):
             with clock.stage("parse", cost):
                 return chosen(answer, len(items), cost.usage) or 0
 
-        sort = {"heap": heap_order, "bubble": set_bubble_order, "insertion": insertion_order}[self._method]
-        order = yield from sort(len(texts), self._options.top, self._children, best)
+        count, top, children = len(texts), self._options.top, self._children
+        match self._method:
+            case "heap":
+                order = yield from heap_order(count, top, children, best)
+            case "bubble":
+                order = yield from set_bubble_order(count, top, children, best)
+            case "insertion":
+                order = yield from insertion_order(count, top, children, best)
         with clock.stage("order", cost):
             return Ranking.of(request, order, cost)

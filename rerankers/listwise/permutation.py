@@ -35,9 +35,11 @@ class Parsed:
 
     def without_missing(self, count: int) -> Parsed:
         """Return the same with `count` passages fewer missing: those that the answer need not name."""
-        missing = max(0, self.faults.get("missing", 0) - count)
-        others = {kind: times for kind, times in self.faults.items() if kind != "missing"}
-        return Parsed(self.order, {"missing": missing, **others} if missing else others)
+        faults = dict(self.faults)
+        missing = faults.pop("missing", 0) - count
+        if missing > 0:
+            faults["missing"] = missing
+        return Parsed(self.order, faults)
 
 
 def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:

@@ -49,7 +49,7 @@ def check_calls(calls: list[list[int]], case: dict[str, Any]) -> None:
 
 
 def compared(case: dict[str, Any]) -> tuple[list[list[int]], Any]:
-    """Calls so far, and a comparator of pairs that knows the relevance; ties favour the one that leads."""
+    """Return calls so far, and a comparator of pairs that knows the relevance; in a tie the leader wins."""
     calls: list[list[int]] = []
 
     def wins(challenger: int, leader: int) -> Generator[None, None, bool]:
@@ -91,7 +91,7 @@ def test_points_of_all_pairs_give_the_published_order(case: dict[str, Any]) -> N
 def comparisons(
     sort: Callable[..., Generator[None, None, list[int]]], grades: list[int], children: int, **more: Any
 ) -> int:
-    """How many comparisons an oracle makes to settle ten ranks; equal grades: the first shown wins."""
+    """Count the comparisons that an oracle makes to settle ten ranks; equal grades: the first shown wins."""
     count = 0
 
     def best(items: Sequence[int]) -> Generator[None, None, int]:

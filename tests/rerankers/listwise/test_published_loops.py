@@ -23,7 +23,7 @@ TOURNAMENTS = [case for case in PUBLISHED["llm4ranking"] if case["strategy"] == 
 
 
 def oracle(rounds: Rounds, relevance: Sequence[float]) -> tuple[list[int], list[list[Window]]]:
-    """The order by a comparator that knows the relevance, and the rounds of its windows."""
+    """Return the order by a comparator that knows the relevance, and the rounds of its windows."""
     seen: list[list[Window]] = []
 
     def rank(windows: list[Window]) -> list[list[int]]:
@@ -44,7 +44,7 @@ def shown_in(rounds: list[list[Window]]) -> list[list[int]]:
 @pytest.mark.parametrize("case", TOURNAMENTS, ids=lambda case: f"{case['n']}-{len(case['parameters'])}")
 def test_tournaments_of_llm4ranking_make_its_calls(case: dict[str, Any]) -> None:
     parameters, relevance = case["parameters"], case["relevance"]
-    stages = LLM4RANKING_STAGES
+    stages: Sequence[tuple[int, int]] = LLM4RANKING_STAGES
     if "group_sizes" in parameters:
         stages = tuple(zip(parameters["group_sizes"], parameters["promotion_sizes"], strict=True))
     rounds = rank_by_group_tournaments(
