@@ -1,0 +1,168 @@
+"""What fusion-in-decoder rerankers share: windows of prompts in, one written answer for each window out.
+
+A method says how a passage's prompt reads, which windows it wants, and what an answer means. Windows that do
+not depend on each other, of all requests, share batches of the decoder. The encoder's states of a prompt are
+kept as long as its query is ranked: a prompt that comes again, because a passage stands at the same number of
+a later window, is not read again.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.listwise.windows import RunningPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from rerankers.interface import Usage
+    from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder, Prompt
+    from rerankers.listwise.windows import Rounds, Window
+    from rerankers.stages import StageClock
+    from rerankers.text.control_tokens import ControlTokens
+
+
+class _Query:
+    """A query on its way through its windows; query and passages as the tokenizer is to read them."""
+
+    def __init__(self, request: RerankRequest, query: str, passages: Sequence[str], rounds: Rounds) -> None:
+        self.request = request
+        self.query = query
+        self.passages = passages
+        self.cost = Cost()
+        self.truncated: set[int] = set()
+        self.states: dict[Prompt, torch.Tensor] = {}
+        self.policy = RunningPolicy(rounds)
+
+
+class _Call(NamedTuple):
+    """A window of a query, and its prompts."""
+
+    query: _Query
+    window: Window
+    prompts: list[Prompt]
+
+
+class FusionInDecoderReranker(Reranker):
+    """Listwise reranking by the answers that a fusion-in-decoder T5 writes.
+
+    Args:
+        network: the model.
+        control: how control tokens in queries and passages are read.
+        max_prompt_tokens: a prompt is cut at its end after this many tokens, the query included.
+        batch_size: most windows in one batch of the decoder, and most requests at work at once.
+    """
+
+    def __init__(
+        self, network: FusionInDecoder, control: ControlTokens, max_prompt_tokens: int, batch_size: int
+    ) -> None:
+        self.network = network
+        self.device = network.device
+        self._control = control
+        self._max_prompt_tokens = max_prompt_tokens
+        self._batch_size = batch_size
+
+    @abstractmethod
+    def prompt(self, query: str, number: int, passage: str) -> str:
+        """Return what the encoder reads of a passage that has a number (from 1) in its window."""
+
+    @abstractmethod
+    def rounds(self, count: int, query_id: str) -> Rounds:
+        """Return the policy that decides which of `count` candidates the calls for a query show."""
+
+    @abstractmethod
+    def longest_answer(self, count: int) -> int:
+        """Return the most tokens that an answer for `count` passages may have."""
+
+    @abstractmethod
+    def is_over(self, window: Window, text: str) -> bool:
+        """Tell whether nothing behind this beginning of an answer can change what the policy reads."""
+
+    @abstractmethod
+    def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
+        """Return the order of a window, candidate positions best first, and count the answer's faults."""
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank the requests, a few at once."""
+        size = self._batch_size
+        chunks = (requests[start : start + size] for start in range(0, len(requests), size))
+        return [ranking for chunk in chunks for ranking in self._rerank(chunk, clock)]
+
+    def _rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        queries = [self._start(request, clock) for request in requests]
+        while active := [query for query in queries if query.policy.windows]:
+            calls = [self._call(query, window, clock) for query in active for window in query.policy.windows]
+            size = self._batch_size
+            batches = (calls[start : start + size] for start in range(0, len(calls), size))
+            orders = iter([order for batch in batches for order in self._orders(batch, clock)])
+            for query in active:
+                with clock.stage("order", query.cost):
+                    query.cost.usage.sequential_calls += 1
+                    query.policy.send([next(orders) for _ in query.policy.windows])
+        rankings = []
+        for query in queries:
+            with clock.stage("order", query.cost):
+                query.cost.usage.passages_truncated = len(query.truncated)
+                rankings.append(Ranking.of(query.request, query.policy.order, query.cost))
+        return rankings
+
+    def _start(self, request: RerankRequest, clock: StageClock) -> _Query:
+        cost = Cost()
+        with clock.stage("prompt", cost):
+            texts = [request.query, *(candidate.text for candidate in request.candidates)]
+            [query, *passages], control_tokens = self._control.read(texts)
+            cost.usage.control_tokens = sum(control_tokens)
+            running = _Query(request, query, passages, self.rounds(len(passages), request.query_id))
+        running.cost = cost
+        return running
+
+    def _call(self, query: _Query, window: Window, clock: StageClock) -> _Call:
+        """Return the window's prompts, and count them."""
+        usage = query.cost.usage
+        with clock.stage("prompt", query.cost):
+            shown = enumerate(window.shown, 1)
+            texts = [self.prompt(query.query, number, query.passages[i]) for number, i in shown]
+            prompts, cut = self.network.prompts(texts, self._max_prompt_tokens)
+            query.truncated.update(i for i, is_cut in zip(window.shown, cut, strict=True) if is_cut)
+            usage.prompt_tokens += sum(map(len, prompts))
+            usage.windows += 1
+            usage.llm_calls += 1
+        return _Call(query, window, prompts)
+
+    def _orders(self, calls: Sequence[_Call], clock: StageClock) -> list[list[int]]:
+        """Return the order of each window of a batch."""
+        queries = list(dict.fromkeys(call.query for call in calls))
+        costs = [query.cost for query in queries]
+        with clock.stage("prefill", *costs):
+            self._encode(calls, queries)
+        with clock.stage("decode", *costs):
+            limits = [self.longest_answer(len(call.prompts)) for call in calls]
+            answers, steps = self.network.decode(
+                [[call.query.states[prompt] for prompt in call.prompts] for call in calls],
+                limits,
+                lambda number, tokens: self.is_over(calls[number].window, self.network.text(tokens)),
+            )
+        for cost in costs:
+            cost.usage.decode_steps += steps
+        orders = []
+        for call, tokens, limit in zip(calls, answers, limits, strict=True):
+            usage = call.query.cost.usage
+            with clock.stage("parse", call.query.cost):
+                usage.generated_tokens += len(tokens)
+                text = self.network.text(tokens)
+                orders.append(self.read(call.window, text, usage, is_cut=len(tokens) == limit))
+        return orders
+
+    def _encode(self, calls: Sequence[_Call], queries: Sequence[_Query]) -> None:
+        """Read the prompts that the encoder has not read yet; those of all queries share batches."""
+        states = {prompt: state for query in queries for prompt, state in query.states.items()}
+        for call in calls:
+            known = sum(len(prompt) for prompt in call.prompts if prompt in call.query.states)
+            call.query.cost.usage.cached_tokens += known
+        self.network.encode([prompt for call in calls for prompt in call.prompts], states)
+        for call in calls:
+            call.query.states.update((prompt, states[prompt]) for prompt in call.prompts)

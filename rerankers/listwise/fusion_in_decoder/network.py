@@ -1,0 +1,213 @@
+"""Fusion in decoder: T5 reads passages apart, and its decoder attends to all of them (arXiv 2007.01282).
+
+The encoder gets one prompt a passage, so its cost grows with the number of passages, not with its square. The
+decoder sees the states of all prompts of a window behind each other; cross-attention has no positions, so
+padding can be left out. The published codes pad every prompt to its limit and mask what they padded.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rerankers.errors import ModelError
+from rerankers.models.batching import length_sorted_batches, resolve_batch_tokens
+from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.models.folder import check_hub_model
+from rerankers.models.loading_report import load_complete, refuse_adapter
+from rerankers.models.locate import find_model
+from rerankers.models.remote_code import loading
+from rerankers.models.side_by_side import side_by_side
+from rerankers.models.vocabulary import check_rows, load_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from rerankers.models.batching import BatchTokens
+
+Prompt = tuple[int, ...]
+"""Token ids of one passage's prompt, the end token included."""
+
+
+class FusionInDecoder:
+    """A T5 that reads windows of prompts and writes one answer for each.
+
+    Args:
+        model: hub id or folder of a T5 checkpoint.
+        revision: hub revision.
+        batch_tokens: tokens in one forward pass of the encoder, padding included.
+        device, dtype, attention: see `rerankers.models.devices`.
+        renamed: patterns of weight names in the files, and what transformers calls them.
+
+    Raises:
+        ModelError: the files do not load, or are not a T5.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None,
+        *,
+        batch_tokens: BatchTokens,
+        device: str,
+        dtype: DtypeName,
+        attention: AttentionName,
+        renamed: Mapping[str, str] | None = None,
+    ) -> None:
+        from transformers import T5Config, T5ForConditionalGeneration
+
+        from rerankers.encoders.recipe import read_json
+
+        files = find_model(model, revision)
+        target = resolve_device(device)
+        how: dict[str, Any] = {"attn_implementation": attention} if attention != "auto" else {}
+        if renamed:
+            how["key_mapping"] = dict(renamed)
+        with loading("fusion-in-decoder model", model):
+            check_hub_model(files)
+            refuse_adapter(files)
+            kind = read_json(files, "config.json").get("model_type")
+            if kind != T5Config.model_type:
+                raise ModelError(f"{model!r} is a {kind} model, not a T5. Name a checkpoint of this method.")
+            self.tokenizer: Any = load_tokenizer(files)
+            load = partial(
+                T5ForConditionalGeneration.from_pretrained,
+                files.location,
+                revision=files.revision or "main",
+                trust_remote_code=False,
+                dtype=resolve_dtype(dtype, target),
+                **how,
+            )
+            network = load_complete(model, load)
+            check_rows(model, self.tokenizer, network)
+        self.model: Any = network.to(target).eval().requires_grad_(False)
+        self.device = str(target)
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, target)
+        self._described = {
+            "model": model,
+            "revision": getattr(network.config, "_commit_hash", None) or files.fingerprint,
+        }
+
+    def prompts(self, texts: Sequence[str], limit: int) -> tuple[list[Prompt], list[bool]]:
+        """Return the token ids of prompts, cut at the end to `limit` tokens, and which of them were cut."""
+        rows = self.tokenizer(list(texts), verbose=False)["input_ids"] if texts else []
+        cut = [len(row) > limit for row in rows]
+        ended = [
+            (*row[: limit - 1], row[-1]) if is_cut else tuple(row)
+            for row, is_cut in zip(rows, cut, strict=True)
+        ]
+        return ended, cut
+
+    def encode(self, prompts: Sequence[Prompt], states: dict[Prompt, torch.Tensor]) -> int:
+        """Add the encoder's states (tokens, d_model) of prompts to `states`, and return the tokens read.
+
+        A prompt that is in `states` already is not read again.
+        """
+        import torch
+
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in states]
+
+        def read(batch: list[int]) -> None:
+            rows = [new[i] for i in batch]
+            longest = max(map(len, rows))
+            ids = torch.zeros(len(rows), longest, dtype=torch.long)
+            mask = torch.zeros(len(rows), longest, dtype=torch.long)
+            for number, row in enumerate(rows):
+                ids[number, : len(row)] = torch.tensor(row)
+                mask[number, : len(row)] = 1
+            is_padded = not bool(mask.all())
+            hidden = self.model.encoder(
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device) if is_padded else None
+            ).last_hidden_state  # (rows, longest, d_model)
+            for number, row in enumerate(rows):
+                states[row] = hidden[number, : len(row)]
+
+        device = self.model.device
+        side_by_side(
+            read, length_sorted_batches([len(row) for row in new], self._batch_tokens, device), device
+        )
+        return sum(map(len, new))
+
+    def decode(
+        self,
+        windows: Sequence[Sequence[torch.Tensor]],
+        longest: Sequence[int],
+        is_over: Callable[[int, list[int]], bool],
+        note: Callable[[torch.Tensor], None] | None = None,
+    ) -> tuple[list[list[int]], int]:
+        """Write one answer for each window, greedily, all windows in one batch.
+
+        Args:
+            windows: for each window the states of its prompts, in the order shown.
+            longest: most tokens of each answer.
+            is_over: from a window's number and the tokens of its answer so far, whether the rest of it is of
+                no interest; asked after each token but the end token.
+            note: given the logits (windows, vocabulary) of each step.
+
+        Returns:
+            The tokens of each answer, the end token not included, and the number of steps taken.
+        """
+        import torch
+
+        states, mask = self._fused(windows)
+        config = self.model.config
+        answers: list[list[int]] = [[] for _ in windows]
+        is_open = [True] * len(windows)
+        current = torch.full((len(windows), 1), config.decoder_start_token_id, device=self.device)
+        cache, steps = None, 0
+        with torch.inference_mode():
+            while any(is_open):
+                output = self.model(
+                    encoder_outputs=(states,),
+                    attention_mask=mask,
+                    decoder_input_ids=current,
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                cache, steps = output.past_key_values, steps + 1
+                logits = output.logits[:, -1].float()  # (windows, vocabulary)
+                if note is not None:
+                    note(logits)
+                current = logits.argmax(dim=-1, keepdim=True)
+                for number, token in enumerate(current[:, 0].tolist()):
+                    if not is_open[number]:
+                        continue
+                    if token == config.eos_token_id:
+                        is_open[number] = False
+                        continue
+                    answer = answers[number]
+                    answer.append(token)
+                    is_open[number] = len(answer) < longest[number] and not is_over(number, answer)
+        return answers, steps
+
+    def _fused(self, windows: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return states (windows, longest, d_model), and a mask where windows differ in length."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        rows = [torch.cat(list(window)) for window in windows]
+        fused = pad_sequence(rows, batch_first=True)
+        if len({len(row) for row in rows}) == 1:
+            return fused, None
+        lengths = torch.tensor([len(row) for row in rows], device=fused.device)
+        mask = torch.arange(fused.shape[1], device=fused.device)[None, :] < lengths[:, None]
+        return fused, mask.long()
+
+    def text(self, answer: list[int]) -> str:
+        """Return an answer as text, without control tokens."""
+        text: str = self.tokenizer.decode(answer, skip_special_tokens=True)
+        return text
+
+    def describe(self) -> dict[str, object]:
+        """Model, revision or fingerprint, dtype and attention."""
+        return {
+            **self._described,
+            "architecture": type(self.model).__name__,
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "attention": self.model.config._attn_implementation,
+            "batch_tokens": self._batch_tokens,
+            "device": self.device,
+        }
