@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rerankers.files.paths import STANDARD_OUTPUT, output_path
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +29,11 @@ def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     _add_inputs(parser)
-    parser.add_argument("--format", choices=("latex", "markdown", "csv"), default="markdown")
+    parser.add_argument(
+        "--format",
+        choices=("text", "latex", "markdown", "csv"),
+        help="default: text on a terminal, markdown in a pipe or file",
+    )
     parser.add_argument(
         "--layout",
         choices=Suggested(tuple(LAYOUTS)),
@@ -52,9 +58,18 @@ def _table(options: argparse.Namespace) -> int:
     from benchmarks.results.store import trusted
     from reports.tables.by_name import table
 
+    format_name = options.format or ("text" if sys.stdout.isatty() else "markdown")
     with trusted(options.folders):
-        print(table(options.folders, options.format, options.layout, options.baseline))
+        print(table(options.folders, format_name, options.layout, options.baseline))
     return 0
+
+
+def _answer(folder: Path) -> Iterable[str]:
+    from benchmarks.results.store import trusted
+    from reports.formats.answer import answer
+
+    with trusted([folder]):
+        yield from answer(folder)
 
 
 REPORT = Command(
@@ -63,6 +78,7 @@ REPORT = Command(
     examples=("runs/demo", "runs/a runs/b --out both.html"),
     run=_report,
     add_arguments=_add_report_arguments,
+    answer=_answer,
 )
 TABLE = Command(
     name="table",

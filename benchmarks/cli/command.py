@@ -10,6 +10,7 @@ from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Command:
             heavy itself.
         add_arguments: adds its arguments to its parser.
         kept: what an interrupted command leaves behind, which the same command goes on from.
+        answer: the lines that `run` prints about a result folder once it is done.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Command:
     run: Callable[[argparse.Namespace], int]
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     kept: str | None = None
+    answer: Callable[[Path], Iterable[str]] | None = None
 
 
 class Parser(argparse.ArgumentParser):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rerankbench")
 
+_SMALL = 0.01  # share of the latency that the timing itself may take without a word
+_BUSY = 0.5  # share by which the identity control's p95 may lie above its median without a word
 SERVED_AT_ONCE = 64  # requests that an endpoint gets at once, unless the experiment says
 
 
@@ -195,7 +197,8 @@ class CellRun:
         self._noted = self._conditions_noted()  # before checks and counts, which are not measured
         self._checked |= described_difference(self._reranker, self._requests)
         rows = committed(self._folder)[1]
-        _say_conditions(label, self._costs, self._controls, self._conditions)
+        overhead = self._costs["stage_overhead_seconds"]
+        _say_conditions(label, overhead, rows, self._controls, self._conditions)
         _say_ties(label, rows)
         if self._cell.protocol.served is not None:
             say(f"{label}: answered {requests_per_second(rows) or 0.0:.3g} requests a second")
@@ -241,13 +244,23 @@ def explain(error: Exception) -> str:
 
 
 def _say_conditions(
-    label: str, costs: dict[str, Any], controls: Sequence[float], conditions: Conditions
+    label: str,
+    stage_overhead: float,
+    rows: Sequence[QueryRow],
+    controls: Sequence[float],
+    conditions: Conditions,
 ) -> None:
-    said = f"{label}: the timing itself takes {1e6 * costs['stage_overhead_seconds']:.1f} µs a stage"
+    """Say what may have changed the latencies, where it may have changed them by more than a hundredth."""
+    timed = sum(stage_overhead * len(row.stage_seconds) for row in rows)
+    share = timed / (sum(row.total_seconds for row in rows) or 1.0)
+    if share > _SMALL:
+        say(f"{label}: reading the clock at each stage took about {100 * share:.0f} % of its latency")
     spread = noise(controls)
-    if spread is not None:
-        said += f", and the identity control's p95 was {100 * spread:.0f} % above its median"
-    say(said)
+    if spread is not None and spread > _BUSY:
+        say(
+            f"{label}: the machine was busy with other work. The same call took {100 * spread:.0f} % longer "
+            "at its p95 than at its median"
+        )
     for reason in throttling(conditions.samples):
         say(f"{label}: a GPU was slowed down while it measured: {reason}")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.record import QueryRow
     from benchmarks.results.store import CellResult
-    from reports.analysis.values import SystemResult
+    from reports.analysis.values import Sentence, SystemResult
 
 UNTRACKED = "untracked"
 STAGE_ORDER: tuple[str, ...] = (*STAGES, UNTRACKED)
@@ -250,6 +250,27 @@ def about_noise(systems: Sequence[SystemResult]) -> str:
         "An identity control, the same trivial call again and again, ran between the calls that were "
         f"measured: its p95 lay {said}. What it strays is the machine's noise, not the system's."
     )
+
+
+NOISY = 0.5
+"""Share by which the control's p95 lies above its median where speeds cannot be trusted."""
+
+
+def noisy(systems: Sequence[SystemResult]) -> list[Sentence]:
+    """Return a sentence if the machine was so busy with other work that latencies are in doubt."""
+    loud = [one for one in systems if one.timing.noise is not None and one.timing.noise > NOISY]
+    if not loud:
+        return []
+    worst = max(loud, key=lambda one: one.timing.noise or 0.0)
+    named = worst.label if len(loud) == 1 else f"{worst.label} and {len(loud) - 1} more"
+    return [
+        (
+            "The machine was busy while ",
+            named,
+            f" was measured: the same call took {percent(worst.timing.noise or 0.0)} longer at its p95 than "
+            "at its median. Measure again on a quiet machine before you compare latencies.",
+        )
+    ]
 
 
 def before_reranking(pool: Pool) -> tuple[Stage, ...]:

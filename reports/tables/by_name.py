@@ -11,7 +11,7 @@ from benchmarks.evaluation.measures import expand
 from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
-from reports.formats import csv, latex, markdown
+from reports.formats import csv, latex, markdown, text
 from reports.tables import grouped
 from reports.tables.columns import COLUMNS, FAMILIES, known_columns
 from reports.tables.registry import LAYOUTS, UnknownLayoutError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reports.tables.registry import Build
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "text": text.on_terminal,
     "latex": latex.render,
     "markdown": markdown.render,
     "csv": csv.render,

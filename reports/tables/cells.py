@@ -147,10 +147,14 @@ class Table:
     def legend(self) -> tuple[str, ...]:
         """The notes that explain marks, intervals, tests and columns."""
         marks = {cell.mark for row in self.rows for cell in row.cells}
-        names = {head.name for head in self.columns}
         marked = "Best bold, second underlined" if "second" in marks else "Best bold"
-        shown = [note.text for note in self.notes if not note.columns or note.columns & names]
-        return (*([marked] if "best" in marks else []), *shown)
+        return (*([marked] if "best" in marks else []), *self.explained)
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """What intervals, tests and columns mean: the legend where nothing is bold or underlined."""
+        names = {head.name for head in self.columns}
+        return tuple(note.text for note in self.notes if not note.columns or note.columns & names)
 
     def without_details(self) -> Table:
         """Return the table without the columns that are details, for narrow pages."""

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Command
+from rerankers.errors import RerankbenchError
 from rerankers.text.printable import printable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +55,24 @@ def _run(options: argparse.Namespace) -> int:
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)
     done = outcome.cells - len(outcome.failures)
     cost = f" for ${outcome.dollars:.4f} at list price" if outcome.dollars else ""
+    for line in _answer(folder) if done else ():
+        print(printable(line))
     print(
         f"{done} of {outcome.cells} cells done{cost}; results in {folder}; next: rerankbench report {folder}"
     )
+    print(f"The report will be {folder / 'report.html'}. rerankbench table {folder} prints its main table.")
     return outcome.exit_status
+
+
+def _answer(folder: Path) -> Iterator[str]:
+    """Yield what the results show; one line where they cannot be read, for the run itself is done."""
+    from benchmarks.cli.extensions import extension_commands
+
+    try:
+        for command in extension_commands():
+            yield from command.answer(folder) if command.answer else ()
+    except RerankbenchError as error:
+        yield str(error)
 
 
 RUN = Command(

@@ -72,7 +72,12 @@ def test_run_says_where_the_results_are_and_what_comes_next(
 ) -> None:
     out = tmp_path / "out"
     assert main(["run", str(write_experiment()), "--limit", "2", "--out", str(out)]) == 0
-    assert f"2 of 2 cells done; results in {out}; next: rerankbench report {out}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"2 of 2 cells done; results in {out}; next: rerankbench report {out}" in printed
+    assert str(out / "report.html") in printed
+    header = next(line for line in printed.splitlines() if line.startswith("System"))
+    assert header.split()[:2] == ["System", "nDCG@10"]
+    assert "No reranker improves" in printed or "ranks best" in printed or "reverse" in printed
     assert len((next(out.glob("*reverse*")) / "queries.jsonl").read_text().splitlines()) == 2
 
 
