@@ -201,7 +201,7 @@ def test_a_fault_that_names_only_a_key_says_what_it_is(
         (["rnu", "demo"], "did you mean run"),
         (["train", "rnak", "x.yaml"], "did you mean rank"),
         (["list", "reranker"], "did you mean rerankers?"),
-        (["table", "out", "--format", "latx"], "did you mean latex?"),
+        (["table", "out", "--format", "latx"], "did you mean latex or text?"),
     ],
 )
 def test_a_misspelt_command_or_choice_offers_near_misses(
