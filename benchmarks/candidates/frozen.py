@@ -2,9 +2,9 @@
 
 A pool lives in `pools/<digest>/`, three files:
 
-- `pool.jsonl.gz`: a line a query: its id and text, its grades, and its candidates as
-  `[doc_id, score, hash of the text]`, best first; equal scores of a run as `benchmarks.evaluation.ties` puts
-  them. The digest is the sha256 of these lines.
+- `pool.jsonl.gz`: a line a query: its id and text, its grades, its instruction if it has one, and its
+  candidates as `[doc_id, score, hash of the text]`, best first; equal scores of a run as
+  `benchmarks.evaluation.ties` puts them. The digest is the sha256 of these lines.
 - `texts.jsonl.gz`: a line a passage; missing where the licence forbids passing texts on.
 - `about.json`: where the pool came from and what retrieval took; not part of the digest.
 
@@ -22,7 +22,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
@@ -39,7 +39,8 @@ from rerankers.stages import StageClock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from benchmarks.datasets.sources import Dataset, DatasetSpec
+    from benchmarks.datasets.dataset import Dataset
+    from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.first_stages.specs import FirstStageSpec
 
 FORMAT_VERSION = 1
@@ -58,6 +59,7 @@ class _Row(BaseModel):
     query: str
     qrels: dict[str, int] | None
     candidates: list[tuple[str, float, str]]
+    instruction: str | None = None
 
 
 class _About(BaseModel):
@@ -88,6 +90,7 @@ class Pool:
         unjudged: how many of the dataset's queries were left out because nobody judged them.
         retrieve_seconds: what the first stage took, by query id; empty where nobody measured it.
         fetch_seconds: what looking up the texts took, by query id.
+        instructions: what the passages of a query are to be judged by, for queries with one of their own.
     """
 
     digest: str
@@ -100,6 +103,7 @@ class Pool:
     unjudged: int
     retrieve_seconds: dict[str, float]
     fetch_seconds: dict[str, float]
+    instructions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def freeze(
@@ -114,12 +118,14 @@ class Pool:
         unjudged: int = 0,
         retrieve_seconds: Mapping[str, float] | None = None,
         fetch_seconds: Mapping[str, float] | None = None,
+        instructions: Mapping[str, str] | None = None,
     ) -> Pool:
         """Make a pool and compute its digest; queries that `candidates` lacks get none."""
         frozen = ScratchCandidates((query_id, candidates.get(query_id, ())) for query_id in queries)
         grades = {query_id: dict(qrels[query_id]) for query_id in queries if query_id in qrels}
+        stated = {query_id: text for query_id, text in (instructions or {}).items() if query_id in queries}
         return cls(
-            digest=_digest(_lines(queries, grades, frozen)),
+            digest=_digest(_lines(queries, grades, frozen, stated)),
             dataset=dataset,
             first_stage=dict(first_stage),
             depth=depth,
@@ -129,13 +135,15 @@ class Pool:
             unjudged=unjudged,
             retrieve_seconds=dict(retrieve_seconds or {}),
             fetch_seconds=dict(fetch_seconds or {}),
+            instructions=stated,
         )
 
     def requests(self, instruction: str | None = None) -> Sequence[RerankRequest]:
         """Return one request per query, in order, queries without candidates included; made when asked for.
 
         Args:
-            instruction: what every request says that passages are to be judged by.
+            instruction: what every request says that passages are to be judged by, but for those of queries
+                with an instruction of their own.
         """
         return _Requests(self, instruction)
 
@@ -162,7 +170,7 @@ class Pool:
         return folder
 
     def _lines(self) -> Iterator[bytes]:
-        return _lines(self.queries, self.qrels, self.candidates)
+        return _lines(self.queries, self.qrels, self.candidates, self.instructions)
 
     def _write(self, folder: Path, store_text: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +239,8 @@ class _Requests(Sequence[RerankRequest]):
             return [self[each] for each in range(*place.indices(len(self)))]
         query_id = self._ids[place]
         candidates = self._pool.candidates[query_id]
-        return RerankRequest(query_id, self._pool.queries[query_id], candidates, self._instruction)
+        instruction = self._pool.instructions.get(query_id, self._instruction)
+        return RerankRequest(query_id, self._pool.queries[query_id], candidates, instruction)
 
 
 def load_pool(folder: Path, late_texts: bool = False) -> Pool:
@@ -249,12 +258,15 @@ def load_pool(folder: Path, late_texts: bool = False) -> Pool:
     remedy = "run the same experiment again to build it anew"
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
+    instructions: dict[str, str] = {}
 
     def rows() -> Iterator[tuple[str, tuple[str, ...], tuple[float, ...], bytes]]:
         for row in map(_Row.model_validate_json, _read(folder / "pool.jsonl.gz")):
             queries[row.query_id] = row.query
             if row.qrels is not None:
                 qrels[row.query_id] = row.qrels
+            if row.instruction is not None:
+                instructions[row.query_id] = row.instruction
             doc_ids, scores, hashes = zip(*row.candidates, strict=True) if row.candidates else ((), (), ())
             yield row.query_id, doc_ids, scores, bytes.fromhex("".join(hashes))
 
@@ -289,6 +301,7 @@ def load_pool(folder: Path, late_texts: bool = False) -> Pool:
         unjudged=about.unjudged,
         retrieve_seconds=about.retrieve_seconds,
         fetch_seconds=about.fetch_seconds,
+        instructions=instructions,
     )
 
 
@@ -392,6 +405,7 @@ def build_pool(
         unjudged=len(dataset.queries) - len(asked),
         retrieve_seconds=found.seconds,
         fetch_seconds=fetch_seconds,
+        instructions=dataset.instructions,
     )
     unjudged = unjudged_warning(pool)
     for sentence in [*signs, *([] if unjudged is None else [unjudged])]:
@@ -411,6 +425,7 @@ def _lines(
     queries: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
     candidates: ScratchCandidates,
+    instructions: Mapping[str, str],
 ) -> Iterator[bytes]:
     for query_id, query in queries.items():
         grades = dict(sorted(qrels[query_id].items())) if query_id in qrels else None
@@ -418,7 +433,10 @@ def _lines(
             [candidate.doc_id, float(candidate.score), _text_hash(candidate.text)]
             for candidate in candidates[query_id]
         ]
-        yield _json({"query_id": query_id, "query": query, "qrels": grades, "candidates": hits})
+        row = {"query_id": query_id, "query": query, "qrels": grades, "candidates": hits}
+        if query_id in instructions:  # which came later: other rows stay as they were
+            row["instruction"] = instructions[query_id]
+        yield _json(row)
 
 
 def _json(value: object) -> bytes:

@@ -6,8 +6,9 @@ import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.exclusion import QUERY_DOCUMENT
-from benchmarks.datasets.sources import Dataset, unknown_dataset
+from benchmarks.datasets.sources import unknown_dataset
 from benchmarks.evaluation.ties import trec_eval_order
 from rerankers.errors import InputError, MissingExtraError
 
@@ -103,6 +104,15 @@ class IrDataset(Dataset):
     def _text_of_query_document(self, query: Any) -> str:
         self.query_documents[query.query_id] = query.doc_id
         return self.texts([query.doc_id])[query.doc_id]
+
+    def query_fields(self, name: str) -> dict[str, str]:
+        """Return one field of every query, by query id; the first of queries with one id."""
+        text_of = self._query_text(name)
+        values: dict[str, str] = {}
+        with _reading(self._id):
+            for query in self._source.queries_iter():
+                values.setdefault(query.query_id, text_of(query))
+        return values
 
     def _string(self, value: Any, field: str) -> str:
         if not isinstance(value, str):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import FirstStageSpec
 from benchmarks.results.record import SuiteMember
 

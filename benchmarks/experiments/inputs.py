@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GROWS_WITH_USE = CHANGES_NO_RESULT | {"store"}
 """Options that change no result; the files behind some of them grow while an experiment runs."""
 
-PATH_KEYS = frozenset({"folder", "candidates", "qrels", "path", "encoder", "exclude"})
+PATH_KEYS = frozenset({"folder", "candidates", "documents", "queries", "qrels", "path", "encoder", "exclude"})
 """Keys of datasets and first stages whose values are opened as paths or models."""
 
 

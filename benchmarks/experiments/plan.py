@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datasets.sources import BUNDLED, DatasetSpec
+from benchmarks.datasets.sources import BUNDLED
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
 from benchmarks.first_stages.specs import Hybrid
@@ -25,6 +25,7 @@ from rerankers.registry import METHODS, source_of, validated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.experiments.config import Experiment
     from benchmarks.first_stages.specs import FirstStageSpec
     from benchmarks.results.record import Protocol, SuiteMember
@@ -57,6 +58,8 @@ class PoolPlan:
     def dataset_name(self) -> str:
         """Return the dataset's name before it is opened."""
         spec = self.dataset
+        if spec.documents is not None:
+            return spec.name or Path(spec.documents).name.partition(".")[0]
         path = Path(spec.folder).resolve() if spec.folder else Path(spec.candidates or "")
         return spec.name or spec.id or path.name.removesuffix(".gz").removesuffix(".jsonl")
 
@@ -70,6 +73,7 @@ class CellPlan:
         label: what tables call the system.
         options: for the reranker's constructor.
         instruction: the dataset's, where the reranker reads it.
+        reads_instruction: whether the reranker reads the dataset's instruction or those of its queries.
     """
 
     name: str
@@ -79,6 +83,7 @@ class CellPlan:
     options: dict[str, Any]
     protocol: Protocol
     instruction: str | None = None
+    reads_instruction: bool = False
 
 
 def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]:
@@ -108,19 +113,25 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
                 referenced = inputs.of_models(models, options)
                 content = inputs.by_content(options, models)
                 instruction = pool.dataset.instruction if needs.reads_instruction else None
+                is_read = needs.reads_instruction and _has_instruction(pool.dataset)
                 read = [] if instruction is None else [{"instruction": instruction}]
                 digest = _digest(
                     [pool.key, spec.name, content, protocol.identity(), *own, *referenced, *read]
                 )
                 name = f"{pool.name}-{slug(spec.name)}-{digest[:8]}"
-                cells.append(CellPlan(name, pool, label, spec.name, options, protocol, instruction))
+                cell = CellPlan(name, pool, label, spec.name, options, protocol, instruction, is_read)
+                cells.append(cell)
     return cells
+
+
+def _has_instruction(dataset: DatasetSpec) -> bool:
+    return dataset.instruction is not None or dataset.instruction_field is not None
 
 
 def unread_instructions(cells: Sequence[CellPlan]) -> list[str]:
     """Say of each dataset with an instruction that no reranker reads that it is left out."""
-    named = {cell.pool.dataset_name for cell in cells if cell.pool.dataset.instruction is not None}
-    read = {cell.pool.dataset_name for cell in cells if cell.instruction is not None}
+    named = {cell.pool.dataset_name for cell in cells if _has_instruction(cell.pool.dataset)}
+    read = {cell.pool.dataset_name for cell in cells if cell.reads_instruction}
     return [
         f"{name}: no reranker of this experiment reads the dataset's instruction"
         for name in sorted(named - read)

@@ -141,7 +141,8 @@ class SuiteSpec(BaseModel):
             `SUITE-DATASET` is one of its datasets.
         only: names of the suite's datasets to use; by default all.
         query_field: of every dataset, in place of the suite's.
-        instruction: likewise.
+        retrieval_query_field: of every dataset, likewise.
+        instruction: of every dataset, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -149,6 +150,7 @@ class SuiteSpec(BaseModel):
     suite: str = Field(min_length=1)
     only: Annotated[list[str], BeforeValidator(as_list)] = []
     query_field: str | None = Field(default=None, min_length=1)
+    retrieval_query_field: str | None = Field(default=None, min_length=1)
     instruction: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")

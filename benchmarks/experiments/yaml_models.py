@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from benchmarks.experiments.marked_yaml import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
-_PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
+_PATHS = {
+    "folder",
+    "candidates",
+    "documents",
+    "queries",
+    "qrels",
+    "path",
+    "recording",
+}  # strings that always are
 
 _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
 

@@ -21,7 +21,7 @@ from rerankers.models.locate import cache_folder
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 _BATCH = 1000  # passages handed to Lucene at a time
 ENGLISH = "en"

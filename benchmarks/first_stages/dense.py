@@ -24,7 +24,7 @@ from rerankers.models.locate import cache_folder
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
     from rerankers.encoders.encoder import Encoder
 
 _ENCODE_BLOCK = 1024  # passages encoded between two writes to disk

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 COLUMNS = ("qid", "docno", "score")
 MOST_CHARACTERS = 500  # of a pipeline as it prints itself

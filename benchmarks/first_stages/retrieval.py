@@ -21,7 +21,7 @@ from rerankers.files.paths import user_path
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
     from benchmarks.first_stages.specs import FirstStageSpec
 
 Hits = dict[str, list[tuple[str, float]]]
@@ -55,7 +55,7 @@ def retrieve(
     Args:
         spec: the first stage.
         dataset: whose passages are searched.
-        queries: texts by query id.
+        queries: texts by query id; a dataset's texts for the first stage take their place.
         depth: most candidates of a query.
         is_timed: ask one query after the other, as latencies have to be told; otherwise a dense first stage
             answers many at once and tells no seconds.
@@ -66,11 +66,15 @@ def retrieve(
         ModelError: the encoder's weights cannot be used.
     """
     deepest = max((len(dataset.excluded.get(query_id, ())) for query_id in queries), default=0)
-    retrieved = _retrieve(spec, dataset, queries, depth + deepest, is_timed)
+    asked = {query_id: dataset.retrieval_queries.get(query_id, text) for query_id, text in queries.items()}
+    retrieved = _retrieve(spec, dataset, asked, depth + deepest, is_timed)
+    described = {**retrieved.described, **({} if retrieved.seconds else {"timed": False})}
+    if dataset.retrieval_query_field is not None:
+        described["query_field"] = dataset.retrieval_query_field
     if dataset.exclusion in (None, NONE):
-        return retrieved
+        return Retrieved(hits=retrieved.hits, seconds=retrieved.seconds, described=described)
     hits, counts = leave_out(retrieved.hits, dataset.excluded, dataset.qrels, depth)
-    described = {**retrieved.described, "excluded": {"rule": Path(dataset.exclusion).name, **counts}}
+    described["excluded"] = {"rule": Path(dataset.exclusion).name, **counts}
     return Retrieved(hits=hits, seconds=retrieved.seconds, described=described)
 
 

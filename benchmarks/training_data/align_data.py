@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write alignment data."""
-    from benchmarks.datasets.sources import DatasetSpec, open_dataset
+    from benchmarks.datasets.sources import open_dataset
+    from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.training_data.alignment import write_alignment
 
     dataset = open_dataset(DatasetSpec.model_validate(options.dataset), needs_queries=False)

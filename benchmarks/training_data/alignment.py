@@ -19,7 +19,7 @@ from rerankers.pe_rank.prompt import PLACEHOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 
 def phrasings() -> list[str]:

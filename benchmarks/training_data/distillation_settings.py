@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import FirstStageSpec
 from benchmarks.training_data.files import find_settings, read_settings
 from benchmarks.training_data.queries.settings import EvaluationQueries, GivenQueries, QuerySource

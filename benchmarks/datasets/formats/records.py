@@ -67,9 +67,9 @@ def query_text(row: Row, key: str) -> str:
     return text
 
 
-def texts_of(row: Row, keys: Sequence[str]) -> str:
+def texts_of(row: Row, keys: Sequence[str], title_key: str = "title") -> str:
     """Return a passage's text: its title, if it has one, and its text joined by a space."""
-    title = row.text("title") if row.values.get("title") is not None else ""
+    title = row.text(title_key) if row.values.get(title_key) is not None else ""
     return f"{title} {row.text(row.first_key(keys))}".strip()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.formats.collection import read_queries
 from benchmarks.datasets.qrels_files import find_qrels, split_of, splits_of
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
 from benchmarks.training_data.queries.near_duplicates import RULE, NearDuplicates
 from rerankers.files.fingerprints import fields_digest
 from rerankers.files.paths import user_path
@@ -18,7 +18,8 @@ from rerankers.files.paths import user_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
+    from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.training_data.queries.near_duplicates import NearDuplicate
     from benchmarks.training_data.queries.settings import EvaluationQueries
 

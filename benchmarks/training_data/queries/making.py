@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
     from benchmarks.training_data.queries.evaluation_queries import ProtectedQueries
     from benchmarks.training_data.queries.settings import MadeQuerySource
     from rerankers.endpoints.prices import Budget

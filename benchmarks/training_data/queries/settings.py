@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.datasets.specs import DatasetSpec
 from rerankers.chat.options import CHANGES_NO_RESULT, ChatOptions
 from rerankers.errors import InputError
 from rerankers.files.paths import existing_path

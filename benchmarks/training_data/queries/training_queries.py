@@ -16,7 +16,7 @@ from rerankers.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
     from benchmarks.training_data.distillation_settings import Distillation
     from benchmarks.training_data.queries.evaluation_queries import ProtectedQueries
     from rerankers.endpoints.prices import Budget

@@ -12,7 +12,7 @@ from rerankers.interface import Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
     from benchmarks.training_data.queries.settings import MadeQuerySource
     from rerankers.endpoints.prices import Budget
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.candidates.frozen import Pool, build_pool, load_pool
-from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import Given
 from rerankers import Candidate
 from rerankers.errors import StoreError

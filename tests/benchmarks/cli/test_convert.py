@@ -11,7 +11,8 @@ from benchmarks.candidates.file import read_candidates
 from benchmarks.cli.convert import convert
 from benchmarks.cli.main import main
 from benchmarks.datasets.readers import read_qrels
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from rerankers.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def test_mtebs_layout_keeps_ids_grades_and_candidates(suffix: str, qrels: str, t
     assert [len(hits) for hits in found.hits.values()] == [2, 0]
     assert read_qrels(tmp_path / "out/qrels.txt") == {"q1": {"d1": 1, "d3": 2}, "q2": {"d2": 1}}
     data = {"candidates": str(tmp_path / "out/candidates.jsonl"), "qrels": str(tmp_path / "out/qrels.txt")}
-    assert open_dataset(DatasetSpec(**data)).qrels["q1"] == {"d1": 1, "d3": 2}
+    assert open_dataset(DatasetSpec.model_validate(data)).qrels["q1"] == {"d1": 1, "d3": 2}
 
 
 def test_one_language_of_mtebs_layout_is_named_by_its_prefix(

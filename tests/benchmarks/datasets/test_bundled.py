@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.candidates.frozen import Pool, build_pool
-from benchmarks.datasets.sources import BUNDLED, Dataset, open_dataset
+from benchmarks.datasets.sources import BUNDLED, open_dataset
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.first_stages.specs import Bm25
 from rerankers import create
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
+    from benchmarks.datasets.dataset import Dataset
     from rerankers.interface import Reranker
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.datasets.sources import DatasetSpec, dataset_ids, open_dataset
+from benchmarks.datasets.sources import dataset_ids, open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from rerankers.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_a_bad_line_is_named(folder: Path, file: str, content: str, says: str) -
 
 def test_a_missing_member_is_named(folder: Path) -> None:
     (folder / "queries.jsonl").unlink()
-    assert complaint(str(folder)).startswith(f"{folder}: there is no queries.jsonl or queries.tsv")
+    assert complaint(str(folder)).startswith(f"{folder}: there is no queries.jsonl, .csv, .tsv or .parquet")
     (folder / "queries").mkdir()
     assert "make candidates of it with rerankbench convert" in complaint(str(folder))
 
@@ -201,8 +202,8 @@ def test_a_plain_string_stands_for_what_it_names(spec: Any, expected: dict[str, 
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ({}, "exactly one of id, folder and candidates"),
-        ({"id": "a", "folder": "b"}, "exactly one of id, folder and candidates"),
+        ({}, "exactly one of id, folder, candidates and documents"),
+        ({"id": "a", "folder": "b"}, "exactly one of id, folder, candidates and documents"),
         ({"id": "a", "qrels": "b"}, "qrels goes with candidates"),
         ({"id": "a", "split": "b"}, "split goes with folder"),
         ({"ids": "a"}, "Extra inputs are not permitted"),

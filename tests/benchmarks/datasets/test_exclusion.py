@@ -11,7 +11,8 @@ import pytest
 from benchmarks.candidates.frozen import build_pool, load_pool
 from benchmarks.cli.main import main
 from benchmarks.datasets.exclusion import suspicions
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment

@@ -26,7 +26,8 @@ from ir_datasets.util import LocalDownload
 
 from benchmarks.candidates.frozen import build_pool
 from benchmarks.datasets.ir_collection import TEXT_FIELDS
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import Run
 from rerankers.errors import InputError, MissingExtraError
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from benchmarks.datasets.sources import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 _number = itertools.count()
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.datasets.qrels_files import split_of
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.candidates.frozen import build_pool
-from benchmarks.datasets.sources import Dataset, DatasetSpec, open_dataset
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.dense import best
 from benchmarks.first_stages.retrieval import retrieve
 from benchmarks.first_stages.specs import Bm25, Dense, FirstStageSpec, Given, Hybrid, Run, ScoredDocs

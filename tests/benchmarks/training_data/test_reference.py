@@ -11,7 +11,8 @@ import pytest
 from benchmarks.candidates.file import read_candidates
 from benchmarks.cli.convert import convert
 from benchmarks.datasets.formats.collection import read_queries
-from benchmarks.datasets.sources import DatasetSpec, open_dataset
+from benchmarks.datasets.sources import open_dataset
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.experiments.key_tables import meanings_of, nested_models
 from benchmarks.training_data import reference
 from benchmarks.training_data.appended import Appended

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.cli.main import main
-from benchmarks.datasets.sources import DatasetSpec
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.training_data.distillation import distill
 from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.queries.evaluation_queries import is_test_split

@@ -1,0 +1,90 @@
+"""The interface of a dataset: queries, judgements and passages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from rerankers.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+
+class Dataset(ABC):
+    """Queries, judgements and passages.
+
+    Attributes:
+        name: how tables call it.
+        queries: text by query id, in the dataset's own order.
+        qrels: grade by doc id by query id; empty if nothing is judged. Every judged query has a text.
+        given: (doc id, score) best first by query id, where the dataset brings its own candidates.
+        exclusion: the rule by which passages leave the candidate set, see `benchmarks.datasets.exclusion`; or
+            None.
+        excluded: doc ids that leave it, by query id.
+        retrieval_query_field: the field of the queries' texts for the first stage; None for their own.
+        retrieval_queries: these texts by query id.
+        instructions: what passages are to be judged by, by query id, where a query has an instruction.
+        notes: sentences to print before the dataset is used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queries: dict[str, str],
+        qrels: dict[str, dict[str, int]],
+        given: dict[str, list[tuple[str, float]]] | None = None,
+    ) -> None:
+        self.name, self.queries, self.qrels, self.given = name, queries, qrels, given
+        self.exclusion: str | None = None
+        self.excluded: dict[str, frozenset[str]] = {}
+        self.retrieval_query_field: str | None = None
+        self.retrieval_queries: dict[str, str] = {}
+        self.instructions: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the passages: equal ones may share an index."""
+
+    @property
+    @abstractmethod
+    def passage_count(self) -> int | None:
+        """Return the number of passages, for estimates; None if that is not known beforehand."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Every passage's doc id and text."""
+
+    @abstractmethod
+    def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
+        """Texts by doc id.
+
+        Raises:
+            InputError: the dataset lacks one of them.
+        """
+
+    def scored_documents(self, queries: Collection[str]) -> dict[str, list[tuple[str, float]]]:
+        """Return the official first-stage ranking of some queries: (doc id, score), best first.
+
+        Raises:
+            InputError: the dataset has none.
+        """
+        raise InputError(f"{self.name} has no scoreddocs. Use bm25, dense or run as first stage")
+
+    def query_fields(self, name: str) -> dict[str, str]:
+        """Return one field of every query that has it, by query id.
+
+        Raises:
+            InputError: no query has such a field.
+        """
+        raise InputError(f"{self.name} has no {name!r} of its queries. Name a folder or an ir_datasets id")
+
+    def fields(self, name: str) -> dict[str, str]:
+        """Return one field of every passage that has it, such as its title, by doc id.
+
+        Raises:
+            InputError: no passage has such a field.
+        """
+        raise InputError(f"{self.name} has no {name!r} of its passages. Name a folder or an ir_datasets id")

@@ -1,0 +1,138 @@
+"""What an experiment file says about a dataset: where it is, and how its parts are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmarks.candidates.file import candidates_stem
+from benchmarks.datasets.exclusion import NONE, default_rule
+from benchmarks.datasets.formats.collection import USUAL, ColumnNames
+from rerankers.files.paths import existing_path
+
+
+class Columns(BaseModel):
+    """What a collection of one's own calls its columns or keys; those that are usual are found without it.
+
+    Attributes:
+        doc_id: of a passage's id.
+        title: of its title.
+        text: of its text.
+        query_id: of a query's id.
+        query: of its text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    doc_id: str | None = None
+    title: str | None = None
+    text: str | None = None
+    query_id: str | None = None
+    query: str | None = None
+
+
+class DatasetSpec(BaseModel):
+    """Which dataset to use. A plain string stands for `id`, or for the folder or candidates file it names.
+
+    Attributes:
+        id: an ir_datasets id such as `msmarco-passage/trec-dl-2019/judged`, or `bundled`.
+        folder: a folder with `corpus` (or `docs`), `queries` and perhaps `qrels/*.tsv`; `.jsonl`, `.csv`,
+            `.tsv` or `.parquet`.
+        documents: a file of passages in one of these forms: id, text, and perhaps title.
+        queries: the file of queries that goes with `documents`: id and text.
+        columns: what `folder`, or `documents` and `queries`, call these, where the names are not found.
+        split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
+        candidates: a file of queries with their hits; see `benchmarks.candidates.file`.
+        qrels: judgements for `candidates` or `documents`, in TREC's or BEIR's format, or JSON lines.
+        query_field: the field of an ir_datasets query that is its text, such as `gpt4_reason` of BRIGHT; by
+            default ir_datasets' choice, or `text`.
+        retrieval_query_field: the field of a query that is its text for the first stage alone; rerankers get
+            the query's own text. Of ir_datasets' queries, or of a file of queries.
+        instruction_field: the field of a query that is its own instruction, in place of `instruction`.
+        exclude: passages that leave the candidate set before it is frozen: `identical-id` (a passage with
+            the query's id), `negative-grades`, `none`, or a file with two columns, query id and doc id. By
+            default `negative-grades` for `bright/...`, `identical-id` for ArguAna and Quora (of BEIR and
+            NanoBEIR, and folders of these names), and `none` for others.
+        instruction: what passages are to be judged by, for rerankers that read an instruction and are given
+            none of their own, such as Qwen3-Reranker; recorded with their results.
+        name: how tables call the dataset; by default what it was opened by.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str | None = Field(default=None, min_length=1)
+    folder: str | None = Field(default=None, min_length=1)
+    documents: str | None = Field(default=None, min_length=1)
+    queries: str | None = Field(default=None, min_length=1)
+    columns: Columns | None = None
+    split: str | None = Field(default=None, min_length=1)
+    candidates: str | None = Field(default=None, min_length=1)
+    qrels: str | None = Field(default=None, min_length=1)
+    query_field: str | None = Field(default=None, min_length=1)
+    retrieval_query_field: str | None = Field(default=None, min_length=1)
+    instruction_field: str | None = Field(default=None, min_length=1)
+    exclude: str | None = Field(default=None, min_length=1)
+    instruction: str | None = Field(default=None, min_length=1)
+    name: str | None = Field(default=None, min_length=1)
+
+    @property
+    def column_names(self) -> ColumnNames:
+        """What its files call their columns, as readers take it."""
+        return ColumnNames(**self.columns.model_dump()) if self.columns else USUAL
+
+    @property
+    def exclusion(self) -> str | None:
+        """The rule of exclusion in force; None if there is none, and nobody chose that."""
+        return self.exclude or default_rule(self.id, None if self.folder is None else Path(self.folder))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the options that define a candidate set;
+        options that came later count where they are used.
+        """
+        first = self.model_dump(include={"id", "folder", "split", "candidates", "qrels"})
+        added = {
+            "documents",
+            "queries",
+            "columns",
+            "query_field",
+            "retrieval_query_field",
+            "instruction_field",
+        }
+        values = {**first, **self.model_dump(include=added, exclude_none=True)}
+        if self.exclusion not in (None, NONE):
+            values["exclude"] = self.exclusion
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if candidates_stem(Path(value)) is not None:
+            return {"candidates": value}
+        path = None if value in ("", "bundled") else existing_path(value)
+        is_path = value.startswith((".", "/", "~")) or (path is not None and path.is_dir())
+        return {"folder": value} if is_path else {"id": value}
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> DatasetSpec:
+        if sum(kind is not None for kind in (self.id, self.folder, self.candidates, self.documents)) != 1:
+            raise ValueError("a dataset has exactly one of id, folder, candidates and documents")
+        if (self.documents is None) != (self.queries is None):
+            raise ValueError("documents and queries go together: two files")
+        if self.qrels is not None and self.candidates is None and self.documents is None:
+            raise ValueError("qrels goes with candidates or documents; a folder has its own in qrels/")
+        if self.columns is not None and self.folder is None and self.documents is None:
+            raise ValueError("columns goes with folder or documents")
+        by_field = self.retrieval_query_field or self.instruction_field
+        if by_field is not None and self.candidates is not None:
+            raise ValueError(
+                "a candidates file has no further fields of its queries; name an id, a folder or documents"
+            )
+        if self.split is not None and self.folder is None:
+            raise ValueError("split goes with folder; an ir_datasets id names its own split")
+        if self.query_field is not None and self.id in (None, "bundled"):
+            raise ValueError("query_field goes with an ir_datasets id")
+        return self
