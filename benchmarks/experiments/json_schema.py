@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment
 from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import meanings_of
@@ -16,7 +17,20 @@ from rerankers.registry import METHODS, options_model
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-MODELS = (DatasetEntry, SuiteSpec, Bm25, Dense, Run, PyTerrier, Given, ScoredDocs, Hybrid, Protocol, Served)
+MODELS = (
+    DatasetEntry,
+    Columns,
+    SuiteSpec,
+    Bm25,
+    Dense,
+    Run,
+    PyTerrier,
+    Given,
+    ScoredDocs,
+    Hybrid,
+    Protocol,
+    Served,
+)
 
 
 def experiment_schema() -> dict[str, Any]:

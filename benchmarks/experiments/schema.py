@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment, RerankerSpec
 from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import meanings_of
@@ -94,6 +95,7 @@ def experiments() -> str:
     models = (
         Experiment,
         DatasetEntry,
+        Columns,
         SuiteSpec,
         Bm25,
         Dense,
