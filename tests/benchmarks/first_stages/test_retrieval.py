@@ -203,7 +203,7 @@ def test_given_candidates_keep_the_order_of_their_file(tmp_path: Path) -> None:
         ("a", "A", 1),
         ("b", "B", 5),
     ]
-    assert pool.first_stage == {"kind": "given"}
+    assert pool.first_stage == {"kind": "given", "timed": False}
 
 
 def test_a_dataset_without_candidates_cannot_give_them(folder: Path) -> None:
