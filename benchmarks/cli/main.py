@@ -15,6 +15,7 @@ from benchmarks.cli.commands.doctor import DOCTOR
 from benchmarks.cli.commands.export import EXPORT
 from benchmarks.cli.commands.import_run import IMPORT_RUN
 from benchmarks.cli.commands.init import INIT
+from benchmarks.cli.commands.judge import JUDGE
 from benchmarks.cli.commands.list_names import LIST
 from benchmarks.cli.commands.merge import MERGE
 from benchmarks.cli.commands.rerank import RERANK
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.cli.command import Command
 
 FIRST = (INIT, CONVERT, RUN)
-LATER = (RERANK, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR)
+LATER = (RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

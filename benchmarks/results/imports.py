@@ -14,7 +14,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates.frozen import Pool, load_pool
+from benchmarks.candidates.frozen import Pool, frozen_qrels, load_pool
 from benchmarks.datasets.exclusion import (
     NONE,
     default_rule,
@@ -166,6 +166,21 @@ def import_runs(
         names = [record.cell for record, _ in cells]
         list_cells(folder, names)
     return names
+
+
+def other_candidates(folder: Path, pool: Pool) -> str | None:
+    """Return a hint where a result folder holds other candidates of a pool's judged queries; None elsewhere.
+
+    Runs on different candidate sets stand in different tables.
+    """
+    for path in sorted(folder.glob("pools/*/pool.jsonl.gz")):
+        digest = path.parent.name
+        if digest != pool.digest and pool.qrels and frozen_qrels(path.parent).keys() == pool.qrels.keys():
+            return (
+                f"{folder} holds other candidates of the same queries, so that these runs stand in another "
+                f"table than its systems. If they rerank those candidates, import them with --pool {digest}."
+            )
+    return None
 
 
 def stored_pool(folder: Path, digest: str) -> Pool:

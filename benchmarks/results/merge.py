@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates.frozen import is_whole, read_index
 from benchmarks.results.cell import is_finished, readable_record
+from benchmarks.results.judgements import FOLDER, grades_of, judges, write_about, write_grades
 from benchmarks.results.seal import RANKING, RAW
 from benchmarks.results.store import read_about, read_results, write_experiment
 from rerankers.errors import InputError, StoreError
@@ -59,6 +60,7 @@ def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> lis
     try:
         with FolderLock(out):
             _copy_all(folders, sources, out)
+            _copy_judgements(folders, out)
             about = read_about(folders[0])
             name, config = (about.experiment, about.config) if about else ("merged", {})
             write_experiment(out, name, list(sources), config)
@@ -130,6 +132,20 @@ def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> N
     for name, source in sources.items():
         if source.parent != out:
             _copy(source, out / name)
+
+
+def _copy_judgements(folders: Sequence[Path], out: Path) -> None:
+    """Copy the grades of models; of a candidate set that one judge graded in several folders, the first."""
+    for folder in folders:
+        for name, about in judges(folder).items():
+            kept = judges(out).get(name)
+            if kept is None:
+                _copy(folder / FOLDER / name, out / FOLDER / name)
+                continue
+            lacking = {pool: judged for pool, judged in about.sets.items() if pool not in kept.sets}
+            for pool in lacking:
+                write_grades(out, name, pool, grades_of(folder, name, about, pool))
+            write_about(out, name, kept.model_copy(update={"sets": {**kept.sets, **lacking}}))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -31,6 +31,8 @@ class Appended(Generic[T]):
         about: where its rows come from; `digest` stands for the settings that decide them.
         kept: makes of a row what is kept of it in memory; raises ValueError, KeyError or TypeError if the row
             is not one of the file's.
+        kind: what the rows are, for messages.
+        remedy: what to do where the file holds other rows, for messages.
 
     Attributes:
         rows: what is kept of the rows that it holds, without lines about them.
@@ -42,8 +44,16 @@ class Appended(Generic[T]):
 
     _file: IO[bytes]
 
-    def __init__(self, path: Path, about: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], T]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        kept: Callable[[Mapping[str, Any]], T],
+        kind: str = "a distillation",
+        remedy: str = "Give another --out",
+    ) -> None:
         self._path, self._about, self._kept = path, about, kept
+        self._kind, self._remedy = kind, remedy
         self.rows: list[T] = []
         self.notes: list[dict[str, Any]] = []
         if path.exists():
@@ -110,10 +120,10 @@ class Appended(Generic[T]):
             about = values["about"]
             digest = about["digest"]
         except (ValueError, KeyError, TypeError) as error:
-            reason = "this is not a line of a distillation. Give another --out"
+            reason = f"this is not a line of {self._kind}. {self._remedy}"
             raise InputError.at(self._path, number, reason) from error
         if digest != self.digest:
-            reason = "the lines below were made with other settings or other models. Give another --out"
+            reason = f"the lines below were made with other settings or other models. {self._remedy}"
             raise InputError.at(self._path, number, reason)
         if number > 1:
             self.notes.append({key: value for key, value in about.items() if key != "digest"})

@@ -17,6 +17,7 @@ from reports.analysis import caveats, first_stages, quality, timing
 from reports.analysis.before_after import changes
 from reports.analysis.cleaning import cleaned
 from reports.analysis.finding import findings
+from reports.analysis.judges import finding, judged_by_models
 from reports.analysis.provenance import experiment
 from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult
@@ -112,9 +113,12 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         warnings=caveats.within([cell for _, cell in keyed], systems, pool),
         findings=(),
         suite=record.suite,
+        judges=judged_by_models(labelled, pool, measures, baseline),
     )
     regressions, others = changes(systems, measures[0])
-    return dataclasses.replace(group, findings=(*regressions, *findings(group), *others))
+    filled = [finding(judge, group.systems, group.headline) for judge in group.judges]
+    found = (*regressions, *findings(group), *filter(None, filled), *others)
+    return dataclasses.replace(group, findings=found)
 
 
 def _systems(

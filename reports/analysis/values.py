@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.record import SuiteMember
     from reports.analysis.by_query import ByQuery
+    from reports.analysis.judges import Judge
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
@@ -234,6 +235,7 @@ class Group:
         warnings: caveats to read before comparing rows.
         findings: the summary, most important sentence first.
         suite: the suite that the experiment named the dataset by; None for a dataset that was named alone.
+        judges: models that graded passages which the dataset does not judge.
     """
 
     key: str
@@ -251,6 +253,7 @@ class Group:
     warnings: tuple[str, ...]
     findings: tuple[Sentence, ...]
     suite: SuiteMember | None = None
+    judges: tuple[Judge, ...] = ()
 
     @property
     def headline(self) -> str:

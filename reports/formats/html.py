@@ -126,6 +126,11 @@ def _parts(context: Context, tables: Tables) -> dict[str, Any]:
     return {
         **{name: tables.by_group(name) for name in GROUPED},
         "significance": {key: table for key, table in compared.items() if key in paired},
+        "judgements": tables.by_group("judgements"),
+        "agreements": {
+            group.key: [table for table in tables["agreement"] if table.group == group.key]
+            for group in context.groups
+        },
         "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
         "datasets": tables["datasets"] if len(context.groups) > 1 else [],
         "ablations": _ablations(context, tables["ablation"]),

@@ -52,6 +52,13 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "datasets": Layout("reports.tables.datasets:tables", "no queries are judged"),
     "significance": Layout("reports.tables.significance:tables", "no queries are judged"),
+    "judgements": Layout(
+        "reports.tables.judgements:tables",
+        "no model graded passages of these results; `rerankbench judge DIR --model NAME` lets one do so",
+    ),
+    "agreement": Layout(
+        "reports.tables.judgements:agreements", "no model graded passages that the dataset judges, too"
+    ),
     "ablation": Layout(
         "reports.tables.ablation:tables",
         "no option, first stage or depth takes two values while all other settings stay",

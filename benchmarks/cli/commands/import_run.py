@@ -23,11 +23,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exclude", choices=("identical-id", "negative-grades", "none"), help="passages that no run may rank"
     )
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        help="measures, the first is the headline: nDCG@10, AP(rel=2), or the preset trec-dl",
+    )
     parser.add_argument("--pool", metavar="DIGEST", help="candidates that DIR holds already, instead")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="result folder")
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
+    from benchmarks.measuring.progress import say
     from benchmarks.results import imports
 
     runs = imports.labelled_runs(options.runs, options.first_stage)
@@ -37,7 +45,12 @@ def _run(options: argparse.Namespace) -> int:
         pool = imports.pool_of(options.first_stage, options.qrels, options.dataset, options.exclude)
     else:
         raise InputError("say what the runs ranked: --first-stage RUN and --qrels FILE, or --pool DIGEST")
-    cells = imports.import_runs(options.out, pool, runs)
+    names = options.measures or DEFAULT_MEASURES
+    measures = list(dict.fromkeys(measure for name in names for measure in expand(name)))
+    hint = imports.other_candidates(options.out, pool)
+    cells = imports.import_runs(options.out, pool, runs, measures)
+    if hint is not None:
+        say(hint)
     print(f"{len(cells)} cells on pool {pool.digest}; next: rerankbench report {options.out}")
     return 0
 

@@ -24,7 +24,14 @@ TEXTS = {f"q{i}": ["x", "y", "z"] for i in range(8)}
 QRELS = {query_id: {"d2": 1} for query_id in TEXTS}
 
 
-NEEDS_MORE = {"operations", "ablation", "published", "reproduction"}  # than one dataset of our own
+NEEDS_MORE = {
+    "operations",
+    "judgements",
+    "agreement",
+    "ablation",
+    "published",
+    "reproduction",
+}  # than one dataset of our own
 
 
 @pytest.fixture

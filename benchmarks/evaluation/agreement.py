@@ -1,0 +1,67 @@
+"""How far two judges agree on the same passages: Cohen's kappa and the confusion of their grades."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Grades = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The agreement of two judges.
+
+    Attributes:
+        passages: number of passages that both judged.
+        equal: share of equal grades.
+        kappa: Cohen's kappa of the grades; None where it is not defined.
+        relevant_from: lowest grade that counts as relevant.
+        kappa_relevant: Cohen's kappa of relevant or not; None where it is not defined.
+        confusion: number of passages by grade of the first judge and of the second.
+    """
+
+    passages: int
+    equal: float
+    kappa: float | None
+    relevant_from: int
+    kappa_relevant: float | None
+    confusion: Mapping[tuple[int, int], int]
+
+
+def agreement(grades: Grades, relevant_from: int) -> Agreement | None:
+    """Return the agreement of pairs of grades; None without any.
+
+    Args:
+        grades: the first judge's grade and the second's, passage by passage.
+        relevant_from: lowest grade that counts as relevant.
+    """
+    if not grades:
+        return None
+    relevant = [(int(one >= relevant_from), int(other >= relevant_from)) for one, other in grades]
+    return Agreement(
+        passages=len(grades),
+        equal=sum(one == other for one, other in grades) / len(grades),
+        kappa=cohens_kappa(grades),
+        relevant_from=relevant_from,
+        kappa_relevant=cohens_kappa(relevant),
+        confusion=dict(sorted(Counter(grades).items())),
+    )
+
+
+def cohens_kappa(grades: Grades) -> float | None:
+    """Return Cohen's kappa (1960): the agreement beyond chance, unweighted.
+
+    None without passages, and where both judges give one and the same grade to all of them.
+    """
+    count = len(grades)
+    if not count:
+        return None
+    observed = sum(one == other for one, other in grades) / count
+    first, second = Counter(one for one, _ in grades), Counter(other for _, other in grades)
+    by_chance = sum(first[grade] * second[grade] for grade in first) / count**2
+    return None if by_chance == 1 else (observed - by_chance) / (1 - by_chance)

@@ -1,0 +1,1 @@
+"""Grades of a chat model for passages that nobody judged: `rerankbench judge`."""

@@ -1,0 +1,52 @@
+"""Reads the options of `rerankbench judge`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from benchmarks.judging.prompt import GRADES
+from rerankers.chat.backends import refuse_foreign_options
+from rerankers.chat.options import ChatOptions
+from rerankers.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def chat_options(model: str, values: Mapping[str, object]) -> ChatOptions:
+    """Return the options of the chat model that grades; nothing is loaded.
+
+    Raises:
+        InputError: an option is unknown or wrong, or does not belong to the backend.
+    """
+    for name in values:
+        if name not in ChatOptions.model_fields or name == "model":
+            raise UnknownNameError("option", name, [*ChatOptions.model_fields])
+    try:
+        options = ChatOptions.model_validate({"model": model, **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"--option {place}: {first['msg']}, not {first['input']!r}.") from error
+    refuse_foreign_options(dict(options))
+    return options
+
+
+def read_scale(text: str | None) -> tuple[int, ...] | None:
+    """Return the grades of `--scale`; None where it is not given.
+
+    Raises:
+        InputError: these are not four grades that never fall.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,3}(,\d{1,3}){3}", text):
+        raise InputError(f"--scale {text}: not four grades. Write one for each of 0 to 3, such as 0,1,2,2.")
+    scale = tuple(map(int, text.split(",")))
+    if sorted(scale) != [*scale]:
+        raise InputError(f"--scale {text}: a better grade of the model must not stand for a lower one.")
+    assert len(scale) == len(GRADES)  # noqa: S101 - the pattern says so
+    return scale

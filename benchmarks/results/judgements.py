@@ -1,0 +1,132 @@
+"""Judgements that a model made for a result folder: second judgement files, beside those of the dataset.
+
+`DIR/judgements/<judge>/` belongs to one model, asked in one way:
+
+- `about.json`: the model, the prompt template, and for each candidate set what was judged.
+- `<digest of a candidate set>.qrels`: the grades in TREC's format. They are never mixed into the candidate
+  set's own: whoever reads both decides what to do with them.
+- `answers.jsonl`: each model output, so that no passage is asked about twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rerankers.errors import StoreError
+from rerankers.files.writing import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Grades = Mapping[str, Mapping[str, int]]
+
+FOLDER = "judgements"
+FORMAT_VERSION = 1
+
+
+class JudgedSet(BaseModel):
+    """What a model judged of one candidate set.
+
+    Attributes:
+        digest: sha256 of the file of grades.
+        depth: ranks of each system whose passages were judged.
+        scale: the grade that stands for each of the template's grades, from 0 up.
+        filled: passages without a judgement that have a grade now.
+        repeated: passages with a judgement that were graded to measure the agreement.
+        faults: model outputs without a grade, by kind; their passages have none.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    depth: int
+    scale: tuple[int, ...]
+    filled: int
+    repeated: int
+    faults: dict[str, int] = {}
+
+
+class JudgeAbout(BaseModel):
+    """`about.json` of a judge.
+
+    Attributes:
+        model: as it was named.
+        prompt: name and source of the prompt template.
+        described: the chat backend as it describes itself.
+        usage: tokens, dollars and calls of all grades.
+        sets: by digest of the candidate set.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    model: str
+    prompt: str
+    described: dict[str, Any] = {}
+    usage: dict[str, Any] = {}
+    sets: dict[str, JudgedSet] = {}
+
+
+def judges(folder: Path) -> dict[str, JudgeAbout]:
+    """Return the models that judged passages of a result folder, by the name of their folder.
+
+    Raises:
+        StoreError: a file is damaged, or written by a newer version.
+    """
+    found = {}
+    for path in sorted((folder / FOLDER).glob("*/about.json")):
+        try:
+            about = JudgeAbout.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise StoreError(f"{path}: damaged. Delete it, and run rerankbench judge again.") from error
+        if about.format_version != FORMAT_VERSION:
+            raise StoreError(f"{path}: unknown format of judgements. Read it with a newer rerankbench.")
+        found[path.parent.name] = about
+    return found
+
+
+def grades_of(folder: Path, judge: str, about: JudgeAbout, pool: str) -> dict[str, dict[str, int]]:
+    """Return a judge's grades by query and passage for a candidate set; empty where it judged none of it.
+
+    Raises:
+        StoreError: the file was changed or lost.
+    """
+    if pool not in about.sets:
+        return {}
+    path = _path(folder, judge, pool)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: lost. Run rerankbench judge again.") from error
+    if hashlib.sha256(content).hexdigest() != about.sets[pool].digest:
+        raise StoreError(f"{path}: changed since it was written. Run rerankbench judge again.")
+    found: dict[str, dict[str, int]] = {}
+    for line in content.decode().split("\n")[:-1]:
+        query_id, _, doc_id, grade = line.split(" ")
+        found.setdefault(query_id, {})[doc_id] = int(grade)
+    return found
+
+
+def write_grades(folder: Path, judge: str, pool: str, grades: Grades) -> str:
+    """Write a judge's grades for a candidate set and return the sha256 of the file."""
+    lines = [f"{q} 0 {doc_id} {grade}\n" for q, listed in grades.items() for doc_id, grade in listed.items()]
+    content = "".join(lines).encode()
+    path = _path(folder, judge, pool)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_about(folder: Path, judge: str, about: JudgeAbout) -> None:
+    """Write `about.json` of a judge."""
+    content = json.dumps(about.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    replace_file(folder / FOLDER / judge / "about.json", content)
+
+
+def _path(folder: Path, judge: str, pool: str) -> Path:
+    return folder / FOLDER / judge / f"{pool}.qrels"
