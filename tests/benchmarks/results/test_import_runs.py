@@ -186,3 +186,36 @@ def test_an_imported_cell_that_was_damaged_is_noticed_and_imported_again(
     results = read_results(tmp_path / "out")
     assert [(cell.record, dict(cell.rankings)) for cell in results.cells] == before
     assert results.damaged == ()
+
+
+def test_measures_are_named_and_presets_spelled_out(files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "theirs.trec").write_text(THEIRS)
+    words = ["import-run", str(tmp_path / "theirs.trec"), *files]
+    assert main([*words, "--measures", "ndcg_cut_5", "AP(rel=2)"]) == 0
+    for cell in read_results(tmp_path / "out").cells:
+        assert cell.record.measures == ("nDCG@5", "AP(rel=2)")
+    assert main([*words, "--measures", "trec-dl"]) == 0
+    assert "AP(rel=2)" in read_results(tmp_path / "out").cells[1].record.measures
+
+
+def test_an_unknown_measure_is_refused_before_anything_is_written(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs.trec").write_text(THEIRS)
+    assert main(["import-run", str(tmp_path / "theirs.trec"), *files, "--measures", "nDGC@10"]) == 2
+    assert "nDCG" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_candidates_of_the_same_queries_hint_at_the_folders_own(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs.trec").write_text(THEIRS)
+    main(["import-run", str(tmp_path / "theirs.trec"), *files])
+    [digest] = [path.name for path in (tmp_path / "out" / "pools").iterdir()]
+    assert "--pool" not in capsys.readouterr().err
+    (tmp_path / "dense.trec").write_text(FIRST_STAGE.replace("9 x", "8.5 x"))
+    (tmp_path / "second.trec").write_text(THEIRS)
+    files[1] = str(tmp_path / "dense.trec")
+    assert main(["import-run", str(tmp_path / "second.trec"), *files]) == 0
+    assert f"--pool {digest}" in capsys.readouterr().err
