@@ -25,6 +25,7 @@ READABLE = {
     "benchmarks.evaluation.judged",
     "benchmarks.evaluation.measures",
     "benchmarks.evaluation.pairwise",
+    "benchmarks.evaluation.resampling",
     "benchmarks.measuring.progress",
     "benchmarks.results.judgements",
     "benchmarks.results.record",
