@@ -84,6 +84,7 @@ METHODS: dict[str, str | Row] = {
         "rerankers.listwise.fusion_in_decoder.lit5:LiT5",
         "a T5 that reads passages apart writes their order (LiT5-Distill, arXiv 2312.16098)",
     ),
+    "set-encoder": "rerankers.methods.listwise.set_encoder:SetEncoderOptions",
     "icr": Row(
         "rerankers.listwise.icr:ICR",
         "the attention that the query pays to each passage (ICR, arXiv 2410.02642; QRHead, arXiv 2506.09944)",

@@ -62,6 +62,7 @@ def options(
         "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
         "first": {"model": tiny_llm, "window": 4, "step": 2},
         "lit5": {"model": str(golden / "lit5"), "window": 4, "step": 2},
+        "set-encoder": {"model": str(golden / "set_encoder")},
         "icr": {"model": str(golden / "icr"), "window_policy": "sliding", "window": 4, "step": 2},
         "pairwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
         "setwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
@@ -164,7 +165,7 @@ HOSTILE = (
 )
 LOCAL = {
     "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no", "rank1",
-    "mono-t5", "rankgpt", "first", "lit5", "icr", "pairwise", "setwise", "e2rank", "jina-v3",
+    "mono-t5", "rankgpt", "first", "lit5", "set-encoder", "icr", "pairwise", "setwise", "e2rank", "jina-v3",
 }  # fmt: skip
 
 

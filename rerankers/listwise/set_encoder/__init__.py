@@ -1,0 +1,1 @@
+"""Set-Encoder: a cross-encoder whose passages see each other through one token each."""
