@@ -56,6 +56,7 @@ METHODS: dict[str, str | Row] = {
         "rerankers.pointwise.causal_yes_no:CausalYesNo",
         "log-probability that a causal LM answers yes (Qwen3-Reranker, mxbai-rerank-v2, BGE-gemma)",
     ),
+    "bge-layerwise": "rerankers.methods.pointwise.bge_layerwise:BGELayerwiseOptions",
     "rank1": Row(
         "rerankers.pointwise.rank1:Rank1",
         "a reasoning model thinks about each passage, then says true or false (arXiv 2502.18418)",

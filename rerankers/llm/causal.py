@@ -99,7 +99,8 @@ def load_network(
     A LoRA adapter is merged into its base model.
 
     Args:
-        architecture: a class with `from_pretrained`, of transformers or derived from one of its classes.
+        architecture: an object with `from_pretrained`: a class of transformers, or one derived from it. Its
+            attribute `network_config` stands in for a configuration that transformers does not know.
         model: hub id, folder or wheel of a model or of an adapter.
         revision: hub revision.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -120,7 +121,10 @@ def load_network(
         files = named if adapter is None else adapter.base
         check_hub_model(files)
         source = {"gguf_file": files.gguf_file} if files.gguf_file else {}
-        tokenizer: Any = load_tokenizer(files if adapter is None else adapter.files_of_tokenizer())
+        tokenizer: Any = load_tokenizer(
+            files if adapter is None else adapter.files_of_tokenizer(),
+            getattr(architecture, "network_config", None),
+        )
         load = partial(
             architecture.from_pretrained,
             files.location,

@@ -53,6 +53,7 @@ def options(
         "cross-encoder": {"model": tiny_classifier},
         "query-likelihood": {"model": tiny_llm},
         "causal-yes-no": {"model": tiny_llm, "prompt": "qwen3"},
+        "bge-layerwise": {"model": str(golden / "bge_layerwise"), "layer": 3},
         "rank1": {"model": str(golden / "reasoning"), "reasoning_tokens": 4, "batch_size": 3},
         "mono-t5": {"model": tiny_t5},
         "late-interaction": {"model": tiny_multi_vector},
@@ -165,7 +166,8 @@ HOSTILE = (
 )
 LOCAL = {
     "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no", "rank1",
-    "mono-t5", "rankgpt", "first", "lit5", "set-encoder", "icr", "pairwise", "setwise", "e2rank", "jina-v3",
+    "bge-layerwise", "mono-t5", "rankgpt", "first", "lit5", "set-encoder", "icr", "pairwise",
+    "setwise", "e2rank", "jina-v3",
 }  # fmt: skip
 
 
