@@ -44,22 +44,22 @@ class _Batch(NamedTuple):
     mask: torch.Tensor
 
 
-class SetElectra(ElectraModel):
+class SetElectra(ElectraModel):  # type: ignore[no-untyped-call]
     """ELECTRA and the linear layer that scores a passage."""
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
         self.linear = nn.Linear(config.hidden_size, 1, bias=config.linear_bias)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
 
-class SetBert(BertModel):
+class SetBert(BertModel):  # type: ignore[no-untyped-call]
     """BERT and the linear layer that scores a passage."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config, add_pooling_layer=False)
         self.linear = nn.Linear(config.hidden_size, 1, bias=config.linear_bias)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
 
 _BACKBONES: dict[str, tuple[type[Any], type[Any]]] = {
@@ -180,4 +180,5 @@ class SetAttention:
 
     def _by_head(self, states: torch.Tensor) -> torch.Tensor:
         """Turn (..., tokens, width) into (..., heads, tokens, width of a head)."""
-        return states.unflatten(-1, (self._heads, -1)).transpose(-2, -3)
+        by_head: torch.Tensor = states.reshape(*states.shape[:-1], self._heads, -1).transpose(-2, -3)
+        return by_head
