@@ -220,7 +220,7 @@ class Record(_Frozen):
     protocol: Protocol
     sessions: tuple[Session, ...] = ()
     is_imported: bool = False
-    """Return whether the rankings were imported: nothing was measured, and there are no query rows."""
+    """True if the rankings were imported: nothing was measured, and there are no query rows."""
     operations: Operations | None = None
     """None where nobody asked for them (`count_operations` in the experiment file)."""
     seal: dict[str, str] | None = None

@@ -140,7 +140,7 @@ def _render(one: Table) -> str:
 
 
 class _Column:
-    """Return the alignment of a column of cells: on the decimal point where there are numbers,
+    """The alignment of a column of cells: on the decimal point where there are numbers,
     else to the left.
     """
 

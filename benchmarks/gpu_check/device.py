@@ -1,0 +1,98 @@
+"""Limits of the device and the cost of measuring: bandwidth, kernel launches, stage clock."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from rerankers import StageClock
+from rerankers.interface import Cost
+from rerankers.models.devices import synchroniser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerankers import Reranker, RerankRequest
+
+
+def bandwidth_bytes_per_second(device: str, size: int) -> float:
+    """Measure the memory bandwidth by copies of a tensor, in bytes read and written per second."""
+    import torch
+
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    wait = synchroniser(device)
+    seconds = [_seconds(lambda: target.copy_(source), wait) for _ in range(12)]
+    return 2 * size / min(seconds[2:])
+
+
+def stage_cost(device: str, samples: int = 300) -> dict[str, float]:
+    """Return the median seconds of a stage that waits for the device, and of two events that do not."""
+    import torch
+
+    clock, cost = StageClock(synchronise=synchroniser(device)), Cost()
+    numbers = torch.ones(64, device=device)
+
+    def staged() -> None:
+        with clock.stage("order", cost):
+            numbers.add_(1)
+
+    def with_events() -> None:
+        started, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        started.record()
+        numbers.add_(1)
+        ended.record()
+
+    ways: dict[str, Callable[[], object]] = {"bare": lambda: numbers.add_(1), "synchronising": staged}
+    if torch.device(device).type == "cuda":
+        ways["events"] = with_events
+    wait = synchroniser(device)
+    medians = {}
+    for name, way in ways.items():
+        medians[f"{name}_seconds"] = statistics.median(_seconds(way, lambda: None) for _ in range(samples))
+        wait()
+    return medians
+
+
+def passes(reranker: Reranker, request: RerankRequest, weight_bytes: int, bandwidth: float) -> dict[str, Any]:
+    """Count a query's forward passes and kernel launches, and compare decoding with the bandwidth limit.
+
+    Args:
+        reranker: a PE-Rank.
+        request: what it ranks, once before and once while launches are counted.
+        weight_bytes: bytes of weights that every pass has to read.
+        bandwidth: bytes per second.
+    """
+    [ranking] = reranker.rerank([request], StageClock(synchronise=synchroniser(reranker.device)))
+    usage, seconds = ranking.usage, ranking.stage_seconds
+    steps = usage.decode_steps
+    return {
+        "windows": usage.windows,
+        "decode_steps": steps,
+        "passes": usage.windows + steps,
+        "stage_seconds": dict(seconds),
+        "kernel_launches_per_pass": _launches(reranker, request) / (usage.windows + steps),
+        "decode_bandwidth_share": steps * weight_bytes / bandwidth / seconds["decode"] if steps else None,
+    }
+
+
+def _launches(reranker: Reranker, request: RerankRequest) -> int:
+    """Count kernels on CUDA; on a CPU the operations that torch dispatches."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = torch.device(reranker.device).type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    with profile(activities=[activity]) as profiled:
+        reranker.rerank([request], StageClock(synchronise=synchroniser(reranker.device)))
+    events: Sequence[Any] = profiled.events() or ()
+    return sum("memcpy" not in event.name.lower() and "memset" not in event.name.lower() for event in events)
+
+
+def _seconds(work: Callable[[], object], wait: Callable[[], None]) -> float:
+    wait()
+    started = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - started

@@ -1,0 +1,207 @@
+"""Steps of the GPU check, the most valuable first; each returns what `check.json` keeps of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.gpu_check.device import bandwidth_bytes_per_second, passes, stage_cost
+from benchmarks.results.store import read_results
+from benchmarks.surface import run_experiment
+from rerankers.registry import create
+
+if TYPE_CHECKING:
+    from benchmarks.gpu_check.shapes import Models
+
+GPU_TESTS = ("tests/rerankers/test_cuda.py", "tests/benchmarks/measuring/test_gpu.py")
+COPY_BYTES = {"cuda": 1 << 32, "cpu": 1 << 26}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The inputs of all steps.
+
+    Attributes:
+        folder: where results go; each experiment has a result folder in it that `rerankbench report` reads.
+        models: random checkpoints.
+        device: `cuda` or `cpu`.
+        dtype: of the language model.
+        queries: queries a step.
+        depths: candidates a query, the small depth first.
+    """
+
+    folder: Path
+    models: Models
+    device: str
+    dtype: str
+    queries: int
+    depths: tuple[int, int]
+
+
+def gpu_tests(check: Check) -> dict[str, Any]:
+    """Run the tests that need a GPU, from a checkout."""
+    files = [name for name in GPU_TESTS if Path(name).exists()]
+    if not files:
+        return {"skipped": "not in a checkout"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return {"exit_status": ended.returncode, "summary": ended.stdout.strip().splitlines()[-1:]}
+
+
+def latency(check: Check) -> dict[str, Any]:
+    """Rank one query at a time: PE-Rank, its published way of working, and text in the same windows."""
+    language_model = _options(check, model=str(check.models.llm))
+    systems = [
+        {"name": "pe-rank", "label": "PE-Rank", "options": _pe_rank(check)},
+        {
+            "name": "pe-rank",
+            "label": "PE-Rank, stored embeddings",
+            "options": _pe_rank(check, embeddings="precomputed", store=str(check.folder / "store")),
+        },
+        {"name": "pe-rank", "label": "PE-Rank, one rank a pass", "options": _pe_rank(check, draft="off")},
+        {
+            "name": "benchmarks.gpu_check.published:PublishedPERank",
+            "label": "PE-Rank, published way",
+            "options": _pe_rank(check),
+        },
+        {
+            "name": "rankgpt",
+            "label": "Text prompt",
+            "options": {**language_model, "backend": "transformers", "passage_words": 100, "concurrency": 1},
+        },
+    ]
+    return _measure(check, "latency", systems, {"warmup": 1}, list(check.depths))
+
+
+def throughput(check: Check) -> dict[str, Any]:
+    """Rank queries in batches, with embeddings computed and stored."""
+    systems = [
+        {
+            "name": "pe-rank",
+            "label": f"PE-Rank, {embeddings}, batches of {size}",
+            "options": _pe_rank(
+                check, embeddings=embeddings, batch_size=size, store=str(check.folder / "store")
+            ),
+        }
+        for embeddings in ("per_query", "precomputed")
+        for size in (4, 16)
+    ]
+    protocol = {"warmup": 1, "mode": "throughput", "batch_size": 16}
+    return _measure(check, "throughput", systems, protocol, [check.depths[1]])
+
+
+def pointwise(check: Check) -> dict[str, Any]:
+    """Score passages one by one with encoders and the language model, one query at a time."""
+    systems = [
+        {"name": "embedding", "options": _options(check, model=str(check.models.encoder), pooling="cls")},
+        {"name": "cross-encoder", "options": _options(check, model=str(check.models.cross_encoder))},
+        {
+            "name": "causal-yes-no",
+            "options": _options(check, model=str(check.models.llm), prompt="bge_gemma"),
+        },
+    ]
+    return _measure(check, "pointwise", systems, {"warmup": 1}, [check.depths[1]])
+
+
+def limits(check: Check) -> dict[str, Any]:
+    """Compare PE-Rank's passes with the device's bandwidth, and time the stage clock."""
+    import torch
+
+    bandwidth = bandwidth_bytes_per_second(check.device, COPY_BYTES[torch.device(check.device).type])
+    reranker = create("pe-rank", _pe_rank(check))
+    candidates = check.folder / "candidates.jsonl"
+    [request, *_] = _requests(candidates, check.depths[1])
+    weights = _layer_bytes(check.models.llm)
+    reranker.rerank([request], _clock())  # warm-up
+    counted = passes(reranker, request, weights, bandwidth)
+    return {"bandwidth_bytes_per_second": bandwidth, **counted, "stage_clock": stage_cost(check.device)}
+
+
+STEPS = (gpu_tests, latency, limits, throughput, pointwise)
+
+
+def _clock() -> Any:
+    from rerankers import StageClock
+
+    return StageClock()
+
+
+def _requests(path: Path, depth: int) -> list[Any]:
+    from benchmarks.candidates.file import read_candidates
+    from rerankers import Candidate, RerankRequest
+
+    queries, passages, hits, _ = read_candidates(path)
+    return [
+        RerankRequest(
+            query_id,
+            query,
+            tuple(
+                Candidate(query_id, doc_id, passages[doc_id], score)
+                for doc_id, score in hits[query_id][:depth]
+            ),
+        )
+        for query_id, query in queries.items()
+    ]
+
+
+def _layer_bytes(folder: Path) -> int:
+    """Return the bytes of a model's layers, which every forward pass reads."""
+    from safetensors import safe_open
+
+    size = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a mapping
+                if ".layers." in name:
+                    weight = tensors.get_tensor(name)
+                    size += weight.numel() * weight.element_size()
+    return size
+
+
+def _options(check: Check, **options: object) -> dict[str, object]:
+    return {"device": check.device, "dtype": check.dtype, **options}
+
+
+def _pe_rank(check: Check, **options: object) -> dict[str, object]:
+    models = check.models
+    fixed = {
+        "model": str(models.llm), "encoder": str(models.encoder), "projector": str(models.projector),
+        "pooling": "mean",
+    }  # fmt: skip
+    return _options(check, **fixed, **options)
+
+
+def _measure(
+    check: Check, name: str, systems: list[dict[str, Any]], protocol: dict[str, Any], depths: list[int]
+) -> dict[str, Any]:
+    """Run an experiment, and return each cell's queries, median seconds and queries a second."""
+    from statistics import median
+
+    outcome = run_experiment(
+        {
+            "name": f"gpu-check-{name}",
+            "datasets": {
+                "candidates": str(check.folder / "candidates.jsonl"),
+                "qrels": str(check.folder / "qrels.txt"),
+            },
+            "first_stages": "given",
+            "depths": depths,
+            "limit": check.queries,
+            "protocol": protocol,
+            "rerankers": systems,
+        },
+        out=check.folder / name,
+    )
+    cells = {}
+    for cell in read_results(outcome.folder).cells:
+        seconds = [row.total_seconds for row in cell.rows]
+        label = f"{cell.record.system.label}, top {cell.record.depth}"
+        cells[label] = {"queries": len(seconds), "median_seconds": median(seconds)} if seconds else {}
+    return {
+        "folder": str(outcome.folder),
+        "failures": {k: str(v) for k, v in outcome.failures.items()},
+        **cells,
+    }
