@@ -92,8 +92,9 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
         return models
     torch.manual_seed(0)
     tokenizer = _tokenizer(texts, shape.encoder["vocab_size"])
-    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    encoder = BertConfig(**shape.encoder, pad_token_id=2)
+    ids: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    bert: Any = BertConfig
+    encoder = bert(**shape.encoder, pad_token_id=2)
     causal: Any = AutoModelForCausalLM
     plain: Any = AutoModel
     classifier: Any = AutoModelForSequenceClassification
@@ -106,7 +107,7 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
             (models.encoder, plain.from_config(encoder)),
             (
                 models.cross_encoder,
-                classifier.from_config(BertConfig(**encoder.to_dict() | {"num_labels": 1})),
+                classifier.from_config(bert(**encoder.to_dict() | {"num_labels": 1})),
             ),
         )
     for path, network in made:
