@@ -29,7 +29,6 @@ READABLE = {
     "benchmarks.measuring.progress",
     "benchmarks.results.judgements",
     "benchmarks.results.record",
-    "benchmarks.evaluation.resampling",
     "benchmarks.evaluation.statistics",
     "benchmarks.results.store",
     "benchmarks.results.stored",
