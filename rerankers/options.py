@@ -29,6 +29,7 @@ from rerankers.errors import OptionError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rerankers.methods.composite.components import Component
     from rerankers.work import RequestSize, Work
 
 Role = Literal["system", "control", "first stage"]
@@ -121,8 +122,17 @@ class MethodOptions(BaseModel):
         """Whether the instruction of a request changes its ranking."""
         return False
 
+    @property
+    def components(self) -> Sequence[Component]:
+        """The rerankers that a method is made of, with their options."""
+        return ()
+
     def work(self, size: RequestSize) -> Work | None:
         """Return what one request takes; None where a method of one's own does not say."""
+        return None
+
+    def dollars(self, size: RequestSize) -> float | None:
+        """Return what one request costs; None where nothing is charged, or no price is known."""
         return None
 
     @classmethod

@@ -41,76 +41,29 @@ METHODS: dict[str, str | Row] = {
     "reverse": "rerankers.methods.baselines:ReverseOptions",
     "random": "rerankers.methods.baselines:RandomOptions",
     "oracle": "rerankers.methods.baselines:OracleOptions",
-    "embedding": Row(
-        "rerankers.pointwise.embedding:EmbeddingReranker", "cosine of query and passage embeddings"
-    ),
-    "cross-encoder": Row(
-        "rerankers.pointwise.cross_encoder:CrossEncoderReranker",
-        "a sequence classifier reads query and passage together",
-    ),
-    "query-likelihood": Row(
-        "rerankers.pointwise.query_likelihood:QueryLikelihood",
-        "mean log-probability of the query given the passage (UPR, arXiv 2204.07496)",
-    ),
-    "causal-yes-no": Row(
-        "rerankers.pointwise.causal_yes_no:CausalYesNo",
-        "log-probability that a causal LM answers yes (Qwen3-Reranker, mxbai-rerank-v2, BGE-gemma)",
-    ),
+    "embedding": "rerankers.methods.pointwise.embedding:EmbeddingRerankerOptions",
+    "cross-encoder": "rerankers.methods.pointwise.cross_encoder:CrossEncoderOptions",
+    "query-likelihood": "rerankers.methods.pointwise.query_likelihood:QueryLikelihoodOptions",
+    "causal-yes-no": "rerankers.methods.pointwise.causal_yes_no:CausalYesNoOptions",
     "bge-layerwise": "rerankers.methods.pointwise.bge_layerwise:BGELayerwiseOptions",
-    "rank1": Row(
-        "rerankers.pointwise.rank1:Rank1",
-        "a reasoning model thinks about each passage, then says true or false (arXiv 2502.18418)",
-    ),
+    "rank1": "rerankers.methods.pointwise.rank1:Rank1Options",
     "mono-t5": "rerankers.methods.pointwise.mono_t5:MonoT5Options",
-    "late-interaction": Row(
-        "rerankers.pointwise.late_interaction:LateInteraction",
-        "MaxSim over token embeddings (ColBERT, arXiv 2004.12832)",
-    ),
-    "rerank-api": Row(
-        "rerankers.endpoints.rerank_api:RerankAPI",
-        "a rerank endpoint: Jina, Cohere, Voyage, vLLM, infinity, TEI",
-    ),
-    "fusion": Row("rerankers.composite.fusion:Fusion", "reciprocal rank fusion of several rerankers"),
-    "cascade": Row(
-        "rerankers.composite.cascade:Cascade", "one reranker orders many candidates, the next the best"
-    ),
-    "rankgpt": Row(
-        "rerankers.listwise.rankgpt:RankGPT", "a chat model orders windows of text (arXiv 2304.09542)"
-    ),
-    "first": Row(
-        "rerankers.listwise.first:First",
-        "one forward pass orders a window by letters' logits (arXiv 2406.15657)",
-    ),
-    "lit5": Row(
-        "rerankers.listwise.fusion_in_decoder.lit5:LiT5",
-        "a T5 that reads passages apart writes their order (LiT5-Distill, arXiv 2312.16098)",
-    ),
+    "late-interaction": "rerankers.methods.pointwise.late_interaction:LateInteractionOptions",
+    "rerank-api": "rerankers.methods.endpoints.rerank_api:RerankAPIOptions",
+    "fusion": "rerankers.methods.composite.fusion:FusionOptions",
+    "cascade": "rerankers.methods.composite.cascade:CascadeOptions",
+    "rankgpt": "rerankers.methods.listwise.rankgpt:RankGPTOptions",
+    "first": "rerankers.methods.listwise.first:FirstOptions",
+    "lit5": "rerankers.methods.listwise.lit5:LiT5Options",
     "set-encoder": "rerankers.methods.listwise.set_encoder:SetEncoderOptions",
-    "icr": Row(
-        "rerankers.listwise.icr:ICR",
-        "the attention that the query pays to each passage (ICR, arXiv 2410.02642; QRHead, arXiv 2506.09944)",
-    ),
-    "pairwise": Row(
-        "rerankers.comparisons.pairwise:Pairwise",
-        "a chat model compares two passages at a time (arXiv 2306.17563)",
-    ),
-    "setwise": Row(
-        "rerankers.comparisons.setwise:Setwise",
-        "a chat model picks the best of a few passages (arXiv 2310.09497)",
-    ),
-    "e2rank": Row(
-        "rerankers.listwise.e2rank:E2Rank",
-        "cosine of passages with a listwise prompt that is embedded as a query (arXiv 2510.22733)",
-    ),
-    "jina-v3": Row(
-        "rerankers.listwise.jina_v3:JinaV3",
-        "embeddings of query and passages from one prompt (jina-reranker-v3, arXiv 2509.25085)",
-    ),
-    "pe-rank": Row(
-        "rerankers.pe_rank.reranker:PERank",
-        "an LLM orders passages given as single embeddings (arXiv 2406.14848)",
-    ),
+    "icr": "rerankers.methods.listwise.icr:ICROptions",
+    "pairwise": "rerankers.methods.comparisons.pairwise:PairwiseOptions",
+    "setwise": "rerankers.methods.comparisons.setwise:SetwiseOptions",
+    "e2rank": "rerankers.methods.listwise.e2rank:E2RankOptions",
+    "jina-v3": "rerankers.methods.listwise.jina_v3:JinaV3Options",
+    "pe-rank": "rerankers.methods.pe_rank:PERankOptions",
 }
+"""The options model of each method, which names the method's class."""
 
 ROWS = METHODS
 _OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")

@@ -2,7 +2,7 @@
 
 Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
 such as `--limit 3`, scaled to what is left. Where there is none, memory is at least the weights, and nobody
-pretends to know the time. Dollars of RankGPT are then estimated from its windows.
+pretends to know the time. Dollars are then estimated from the calls that the options say (`rerankers.work`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from benchmarks.experiments.plan import plan
 from benchmarks.first_stages.specs import Dense, components_of
 from benchmarks.measuring.progress import duration
 from benchmarks.results.cell import check_seal, committed, read_record
-from rerankers.endpoints.prices import Price, find_price
 from rerankers.errors import DamagedError
-from rerankers.listwise.windows import WindowOptions, WindowPlan
 from rerankers.registry import validated
+from rerankers.work import RequestSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,15 +39,6 @@ STATES: dict[str | None, str] = {
     "failed": "failed, again",
     "damaged": "damaged",
 }
-
-PASSAGE_TOKENS = 75
-"""Of an MS MARCO passage: 56 words on average."""
-PROMPT_TOKENS = 340
-"""Of a RankGPT call without its passages. With the answers, this gives the 19,960 tokens that the method's
-authors count for a query with 100 candidates, within 2 %."""
-TOKENS_PER_WORD = 4 / 3
-SHARED_TOKENS = 12
-"""Of a passage's own turn in the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,8 @@ def _estimate(
     if measured is None or count is None:
         weights = [model.size_bytes for model in models if model.size_bytes]
         words += [f"weights of {megabytes(sum(weights))}"] if weights else []
-        paid = _rankgpt_dollars(cell, count or 1)
+        once = validated(cell.reranker, cell.options).dollars(RequestSize(cell.pool.depth))
+        paid = None if once is None else once * (count or 1)
         each = "" if count else " a query"
         words += [f"about ${paid:.4f}{each}"] if paid is not None else []
         return words, None, paid if count else None
@@ -187,24 +178,3 @@ def _models(cell: CellPlan) -> dict[str, str | None]:
 def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
     stages = [part for cell in cells for part in components_of(cell.pool.first_stage)]
     return {stage.encoder: find_download(stage.encoder) for stage in stages if isinstance(stage, Dense)}
-
-
-def _rankgpt_dollars(cell: CellPlan, count: int) -> float | None:
-    """Return the dollars that RankGPT's windows over `count` queries cost; None for any other method."""
-    if cell.reranker != "rankgpt" or not validated(cell.reranker, cell.options).is_remote:
-        return None
-    options = dict(validated(cell.reranker, cell.options))
-    price: Price | None = options["price"] or find_price(options["model"])
-    if price is None:
-        return None
-    tokens = min(PASSAGE_TOKENS, options["passage_words"] * TOKENS_PER_WORD) + SHARED_TOKENS
-    windows = WindowPlan(
-        WindowOptions.model_validate({name: options[name] for name in WindowOptions.model_fields}),
-        options["top"],
-        options["passes"],
-    )
-    asked = [window for together in windows.expected(cell.pool.depth) for window in together]
-    calls, shown = len(asked), sum(len(window.shown) for window in asked)
-    prompt, answer = calls * PROMPT_TOKENS + shown * tokens, shown * 5  # "[12] > " is five tokens
-    answer += calls * options["reasoning_tokens"]  # a budget, of which a model may use less
-    return count * price.dollars(round(prompt), 0, round(answer))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.exclusion import RULES
 from benchmarks.measuring.progress import say
-from rerankers.chat.options import CHANGES_NO_RESULT
 from rerankers.files.fingerprints import file_digest
 from rerankers.files.paths import existing_path
+from rerankers.methods.chat import CHANGES_NO_RESULT
 from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from rerankers.text.control_tokens import ControlTokens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.chat.options import ChatOptions
     from rerankers.llm.prefix import Read
+    from rerankers.methods.chat import ChatOptions
     from rerankers.stages import Stage, StageClock
 
 

@@ -32,8 +32,8 @@ from rerankers.interface import Cost
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from rerankers.chat.options import ChatOptions
     from rerankers.endpoints.prices import Budget
+    from rerankers.methods.chat import ChatOptions
     from rerankers.stages import StageClock
 
 _OPENAI_URL = "https://api.openai.com/v1"

@@ -3,55 +3,32 @@
 from __future__ import annotations
 
 import copy
-import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rerankers.chat.backends import open_chat, refuse_foreign_options
-from rerankers.endpoints.prices import find_price
-from rerankers.interface import Capabilities, Ranking, Reranker, RerankRequest
+from rerankers.chat.backends import open_chat
+from rerankers.interface import Ranking, Reranker, RerankRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rerankers.chat.conversation import ChatBackend, Talk
-    from rerankers.chat.options import ChatOptions
     from rerankers.endpoints.prices import Budget
+    from rerankers.methods.chat import ChatOptions
     from rerankers.stages import StageClock
 
 
 class ChatReranker(Reranker):
     """A reranker that says how it talks about one request; requests run side by side in the backend."""
 
-    def __init__(self, chat: ChatOptions) -> None:
-        self._chat_options = chat
-        self._chat = self._open(chat)
+    def __init__(self, options: ChatOptions) -> None:
+        self._chat_options = options
+        self._chat = self._open(options)
         self.device = self._chat.device
 
-    def _open(self, chat: ChatOptions) -> ChatBackend:
+    def _open(self, options: ChatOptions) -> ChatBackend:
         """Open the backend that the options name."""
-        return open_chat(chat)
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell whether an endpoint answers; a chat model in this process is loaded like any other."""
-        if options["backend"] != "openai":
-            from rerankers.llm.adapter import loaded_models
-
-            return Capabilities(models=loaded_models(options["model"], options["revision"]))
-        price = options["price"] or find_price(options["model"])
-        return Capabilities(
-            is_remote=True,
-            is_priced=price is not None,
-            is_replayed=options["recording"] is not None,
-            missing_key=_missing_key(options),
-            may_use_gpu=False,
-        )
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse options that do not belong to the backend."""
-        refuse_foreign_options(options)
+        return open_chat(options)
 
     def connection(self) -> Reranker:
         """Return a reranker that asks the same endpoint over a connection of its own."""
@@ -80,10 +57,3 @@ class ChatReranker(Reranker):
     def close(self) -> None:
         """Close the backend's connections."""
         self._chat.close()
-
-
-def _missing_key(options: Mapping[str, Any]) -> str | None:
-    """Return the variable of the key that OpenAI itself needs; other endpoints may need none."""
-    has_address = options["base_url"] or os.environ.get("OPENAI_BASE_URL")
-    is_ready = has_address or options["recording"] or os.environ.get("OPENAI_API_KEY")
-    return None if is_ready else "OPENAI_API_KEY"

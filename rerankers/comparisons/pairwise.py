@@ -9,59 +9,28 @@ instead of all. Two further sorts make the calls of `liuqi6777/llm4ranking` at 9
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import validate_call
+from typing import TYPE_CHECKING
 
 from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk, ask
-from rerankers.chat.options import ComparisonOptions
 from rerankers.chat.reranker import ChatReranker
-from rerankers.comparisons.sorting import (
-    best_by_pairs,
-    heap_order,
-    pair_bubble_order,
-    points_order,
-    set_bubble_order,
-)
+from rerankers.comparisons.sorting import best_by_pairs, points_order
 from rerankers.interface import Cost, Ranking, RerankRequest
+from rerankers.methods.comparisons.pairwise import PROMPT, pair_sort
 from rerankers.text.labels import chosen, cut_passages, is_said, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rerankers.methods.comparisons.pairwise import PairwiseOptions
     from rerankers.stages import StageClock
-
-_PROMPT = (
-    'Given a query "{query}", which of the following two passages is more relevant to the query?\n\n'
-    "{passages}\n\nOutput Passage A or Passage B:"
-)
-
-
-PairwiseMethod = Literal["sliding", "heap", "all-pairs", "bubble-llm4ranking", "heap-llm4ranking"]
 
 
 class Pairwise(ChatReranker):
-    """Pairwise ranking prompting (PRP) with a chat model.
+    """Pairwise ranking prompting (PRP) with a chat model."""
 
-    Args:
-        chat: the model, its backend, and how much is compared; in experiment files these options stand beside
-            the others.
-        method: `sliding` passes from the tail to the head, each of which settles one place; `heap`; or
-            `all-pairs`, whose calls do not depend on each other. `bubble-llm4ranking` and `heap-llm4ranking`
-            make the calls of that code: passes that leave out a tail in order, and a heap of which the rest
-            of the list is left as it is.
-    """
-
-    @validate_call
-    def __init__(
-        self,
-        *,
-        chat: ComparisonOptions,
-        method: PairwiseMethod = "sliding",
-    ) -> None:
-        self._method = method
-        self._options = chat
-        super().__init__(chat)
+    def __init__(self, options: PairwiseOptions) -> None:
+        self._options = options
+        super().__init__(options)
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         cost = Cost()
@@ -72,7 +41,7 @@ class Pairwise(ChatReranker):
             """Show two passages in this order."""
             with clock.stage("prompt", cost):
                 passages = labelled([texts[first], texts[second]])
-                text = _PROMPT.format(query=request.query, passages=passages)
+                text = PROMPT.format(query=request.query, passages=passages)
             messages: list[Message] = [{"role": "user", "content": text}]
             return ChatCall(messages, self._options.max_new_tokens, cost, is_said)
 
@@ -101,23 +70,14 @@ class Pairwise(ChatReranker):
         best: Callable[[Sequence[int]], Talk[int]],
     ) -> Talk[list[int]]:
         """Sort by the method chosen."""
-        top = self._options.top
-        match self._method:
-            case "heap":
-                return (yield from heap_order(count, top, 2, best))
-            case "heap-llm4ranking":
-                return (yield from heap_order(count, top, 2, best, rest_as_left=True))
-            case "bubble-llm4ranking":
-                return (yield from set_bubble_order(count, top, 1, best, rest_as_left=True))
-            case "sliding":
-                return (yield from pair_bubble_order(count, top, best))
-            case "all-pairs":
-                pairs = list(combinations(range(count), 2))
-                asked = [call(*shown) for pair in pairs for shown in (pair, pair[::-1])]
-                answers = iter((yield asked) if asked else [])
-                return points_order(
-                    count, [(*pair, _result(read(next(answers)), read(next(answers)))) for pair in pairs]
-                )
+        if self._options.method != "all-pairs":
+            return (yield from pair_sort(self._options.method, count, self._options.top, best))
+        pairs = list(combinations(range(count), 2))
+        asked = [call(*shown) for pair in pairs for shown in (pair, pair[::-1])]
+        answers = iter((yield asked) if asked else [])
+        return points_order(
+            count, [(*pair, _result(read(next(answers)), read(next(answers)))) for pair in pairs]
+        )
 
 
 def _result(usual: int | None, swapped: int | None) -> int:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, validate_call
-
-from rerankers.composite.components import Composite, Part
+from rerankers.composite.components import Composite
 from rerankers.interface import Cost, Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.interface import RerankRequest
+    from rerankers.methods.composite.cascade import CascadeOptions
     from rerankers.stages import StageClock
 
 
-class Step(Part):
-    """A reranker and how many of the best candidates so far it sees; None is all of them."""
-
-    depth: Annotated[int, Field(ge=1)] | None = None
-
-
 class Cascade(Composite):
-    """Each step reorders the top of the order so far; what it does not see stays below, in order.
+    """Each step reorders the top of the order so far; what it does not see stays below, in order."""
 
-    Args:
-        steps: rerankers, each with its options and its depth.
-
-    Raises:
-        UnknownNameError: a step is not registered.
-        InputError: a step's option does not fit, or a step looks at the answers.
-    """
-
-    @validate_call
-    def __init__(self, *, steps: Annotated[list[Step], Field(min_length=2)]) -> None:
-        super().__init__(steps)
-        self._depths = [step.depth for step in steps]
+    def __init__(self, options: CascadeOptions) -> None:
+        super().__init__(options)
+        self._depths = [step.depth for step in options.steps]
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank step by step; rank n scores 1; stage times are sums, and `usage.parts` keeps each step's."""

@@ -1,4 +1,4 @@
-"""Rerankers made of rerankers: how parts are named in an experiment, made, and paid for."""
+"""Rerankers made of rerankers: how their components are made, asked, and paid for."""
 
 from __future__ import annotations
 
@@ -6,71 +6,30 @@ import copy
 from contextlib import nullcontext
 from dataclasses import fields
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing import TYPE_CHECKING
 
 from rerankers import registry
-from rerankers.errors import InputError
-from rerankers.interface import Capabilities, Cost, Reranker, Usage
+from rerankers.interface import Cost, Reranker, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Ranking, RerankRequest
+    from rerankers.methods.composite.components import CompositeOptions
     from rerankers.stages import StageClock
-
-
-class Part(BaseModel):
-    """A registered reranker with its options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reranker: str
-    options: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _check(self) -> Part:
-        try:
-            if registry.options_model(self.reranker).needs_qrels:
-                raise InputError(f"{self.reranker!r} looks at the answers and cannot be a part")
-            registry.validated(self.reranker, self.options)
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        return self
 
 
 class Composite(Reranker):
     """A reranker that asks others; its costs are sums, and `usage.parts` keeps each one's."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._names = [part.reranker for part in parts]
-        self._rerankers = [registry.create(part.reranker, part.options) for part in parts]
-        self._locks = [
-            nullcontext() if registry.validated(part.reranker, part.options).is_remote else Lock()
-            for part in parts
-        ]
+    def __init__(self, options: CompositeOptions) -> None:
+        components = options.components
+        self._names = [component.name for component in components]
+        self._rerankers = [registry.create(component.name, component.options) for component in components]
+        self._locks = [nullcontext() if component.validated.is_remote else Lock() for component in components]
         self.device = next((part.device for part in self._rerankers if part.device != "cpu"), "cpu")
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Join what the parts load and call."""
-        parts: list[Part] = options["parts"] if "parts" in options else options["steps"]
-        each = [registry.validated(part.reranker, part.options) for part in parts]
-        return Capabilities(
-            models=tuple(dict.fromkeys(model for part in each for model in part.models)),
-            is_remote=any(part.is_remote for part in each),
-            is_priced=all(part.is_priced for part in each),
-            is_replayed=any(part.is_replayed for part in each),
-            missing_key=next((part.missing_key for part in each if part.missing_key), None),
-            may_use_gpu=any(part.may_use_gpu for part in each),
-            embeds_passages=_any_or_unknown(
-                [registry.embeds_passages(p.reranker, o) for p, o in zip(parts, each, strict=True)]
-            ),
-            reads_instruction=any(part.reads_instruction for part in each),
-        )
 
     def connection(self) -> Reranker:
         """Return one whose endpoints have connections of their own; models are shared, a client at a time."""
@@ -126,7 +85,3 @@ class Composite(Reranker):
         """Close every part."""
         for part in self._rerankers:
             part.close()
-
-
-def _any_or_unknown(values: Sequence[bool | None]) -> bool | None:
-    return None if None in values else any(values)

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, validate_call
-
-from rerankers.composite.components import Composite, Part
+from rerankers.composite.components import Composite
 from rerankers.interface import Cost, Ranking, RerankRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.methods.composite.fusion import FusionOptions
     from rerankers.stages import StageClock
 
 
 class Fusion(Composite):
-    """Ranks by the sum of 1 / (k + rank) over the parts' rankings, ranks from 1.
+    """Ranks by the sum of 1 / (k + rank) over the parts' rankings, ranks from 1."""
 
-    Args:
-        parts: rerankers, each with its options; `first-stage` is the given order.
-        k: damps the head of each ranking; 60 in the paper.
-
-    Raises:
-        UnknownNameError: a part is not registered.
-        InputError: a part's option does not fit, or a part looks at the answers.
-    """
-
-    @validate_call
-    def __init__(
-        self, *, parts: Annotated[list[Part], Field(min_length=2)], k: Annotated[float, Field(gt=0)] = 60.0
-    ) -> None:
-        super().__init__(parts)
-        self._k = k
+    def __init__(self, options: FusionOptions) -> None:
+        super().__init__(options)
+        self._k = options.k
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""

@@ -18,6 +18,7 @@ from rerankers.encoders.limits import TEXTS_AT_ONCE, limit_lengths
 from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
+from rerankers.methods.embedded import PoolingName, SimilarityName
 from rerankers.models.batching import length_sorted_batches
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["query", "passage"]
-SimilarityName = Literal["auto", "cosine", "dot"]
 
 _TASKS = {"query": "query", "passage": "document"}
 _LIBRARY_BATCH = 256  # texts in a batch of models without a transformer
@@ -77,7 +77,7 @@ class Encoder:
         model: str,
         *,
         revision: str | None = None,
-        pooling: Literal["auto", "mean", "cls", "last_token"] = "auto",
+        pooling: PoolingName = "auto",
         max_length: int = 512,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,

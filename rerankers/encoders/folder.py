@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from rerankers.encoders.recipe import POOLING_NAMES, read_json, read_list
-from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
+from rerankers.models.model_files import find_file
 from rerankers.models.stated_code import check_stated_module
 
 if TYPE_CHECKING:

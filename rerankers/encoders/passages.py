@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.interface import RerankRequest
-
-EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
 
 
 class PassageEncoder(Protocol):

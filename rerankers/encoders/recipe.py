@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rerankers.encoders.weights import find_file
 from rerankers.errors import ModelError
+from rerankers.models.model_files import find_file
 from rerankers.models.model_json import parse_model_json
 
 if TYPE_CHECKING:

@@ -11,32 +11,13 @@ from safetensors.torch import load_file
 
 from rerankers.errors import ModelError, reason_of
 from rerankers.models.folder import check_archive
+from rerankers.models.model_files import find_file
 from rerankers.models.model_json import unique_keys
-from rerankers.models.remote_code import loading
 
 if TYPE_CHECKING:
     from rerankers.models.locate import ModelFiles
 
 _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
-
-
-def find_file(files: ModelFiles, name: str) -> Path | None:
-    """Return one of a model's files, fetched from the hub if need be; None if it has no such file.
-
-    Raises:
-        ModelError: the hub has no model of that name, or cannot have one.
-    """
-    from transformers.utils.hub import cached_file
-
-    with loading("model", files.name):
-        path = cached_file(
-            files.location,
-            name,
-            revision=files.revision or "main",
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-    return None if path is None else Path(path)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -12,42 +12,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, validate_call
 
 from rerankers.encoders.last_token import LastTokenEncoder
-from rerankers.encoders.passages import EmbeddingMode, PassageEmbedder
+from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
-from rerankers.errors import InputError
 from rerankers.files.paths import cache_folder
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, Usage, count_ties
-from rerankers.listwise.e2rank_prompt import (
-    PromptName,
-    PromptWriter,
-    check_task,
-    listwise_prompt,
-    shown_text,
-    task_sentence,
-)
-from rerankers.listwise.windows import FullWindowOptions, RunningPolicy, Window, WindowPlan, check_windows
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage, count_ties
+from rerankers.listwise.e2rank_prompt import PromptWriter, listwise_prompt, shown_text, task_sentence
+from rerankers.listwise.windows import RunningPolicy, Window, WindowPlan
 from rerankers.llm.hidden import HiddenLM
-from rerankers.models.batching import BatchTokens, resolve_batch_tokens
-from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.models.batching import resolve_batch_tokens
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rerankers.listwise.e2rank_prompt import Prompt
     from rerankers.listwise.windows import Rounds
+    from rerankers.methods.listwise.e2rank import E2RankOptions
     from rerankers.stages import StageClock
-
-
-_WINDOWS = FullWindowOptions()
 
 
 @dataclass(slots=True)
@@ -76,110 +63,65 @@ class E2Rank(Reranker):
 
     The attribute `writer` writes what is read in place of the query.
 
-    Args:
-        model: an E2Rank checkpoint, such as Alibaba-NLP/E2Rank-0.6B; hub id, folder or wheel.
-        revision: hub revision (branch, tag or commit).
-        mode: `listwise` embeds a prompt that shows the first candidates; `embedding` the query alone.
-        prompt: the published text: the evaluation `script`'s, or that of the `readme`'s example.
-        prompt_passages: how many of the candidates the prompt shows; all are scored.
-        windows: which passages each prompt ranks; by default one prompt ranks all. In experiment files these
-            options stand beside the others.
-        top: ranks that sorts settle; ten if None.
-        instruction: another first sentence, in either mode; None is the published one.
-        task: name of a published sentence for mode `embedding`, such as `dl19`; see `e2rank_prompts.toml`.
-        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
-        max_length: longest passage in tokens, its end included; the model's positions apply if fewer.
-        embeddings: `per_query` embeds each passage once a query, `precomputed` takes it from the store, and
-            `per_window` embeds it in every window, as the published script does. The rankings are the same.
-        store: folder of the embedding stores; None is the cache folder.
-        control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
-            as in the published script; see `rerankers.text.control_tokens`.
-        batch_tokens: tokens in one forward pass, padding included; `auto` chooses by device.
-        device, dtype, attention: see `rerankers.llm.hidden`.
-
     Raises:
         InputError: no such folder or device, or options that do not fit.
         ModelError: the model does not load, or its tokenizer is not Qwen3's.
         StoreError: the store holds something else.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        mode: Literal["listwise", "embedding"] = "listwise",
-        prompt: PromptName = "script",
-        prompt_passages: Annotated[int, Field(ge=1)] = 20,
-        windows: FullWindowOptions = _WINDOWS,
-        top: Annotated[int, Field(ge=1)] | None = None,
-        instruction: str | None = None,
-        task: str | None = None,
-        passage_words: Annotated[int, Field(ge=1)] = 1024,
-        max_length: Annotated[int, Field(ge=2)] = 8192,
-        embeddings: EmbeddingMode = "per_query",
-        store: Path | None = None,
-        control_tokens: ControlTokenMode = "text",
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
-        self.check_options({**dict(windows), "mode": mode, "task": task, "instruction": instruction})
-        self._mode, self._prompt, self._prompt_passages = mode, prompt, prompt_passages
-        self._windows = WindowPlan(windows, top)
-        self._passage_words, self._embeddings = passage_words, embeddings
-        self._llm = HiddenLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
-        self.device = str(self._llm.device)
-        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
-        self._listwise = listwise_prompt(prompt, instruction)
-        self._sentence = instruction or task_sentence(task or "default")
-        self.writer = PromptWriter(
-            self._llm.tokenizer, model, self._listwise, self._sentence, self._control, self._llm.context
+    def __init__(self, options: E2RankOptions) -> None:
+        self._options = options
+        self._windows = WindowPlan(options, options.top)
+        self._llm = HiddenLM(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
         )
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
-        as_it_is = self._listwise.shows_texts_as_they_are
-        self._prepare = partial(shown_text, passage_words=passage_words, as_it_is=as_it_is)
+        self.device = str(self._llm.device)
+        self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
+        self._listwise = listwise_prompt(options.prompt, options.instruction)
+        self._sentence = options.instruction or task_sentence(options.task or "default")
+        self.writer = PromptWriter(
+            self._llm.tokenizer,
+            options.model,
+            self._listwise,
+            self._sentence,
+            self._control,
+            self._llm.context,
+        )
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._llm.device)
+        self._embedder = self._passage_embedder()
+        if options.mode == "listwise":
+            self._llm.keep(self.writer.beginning())
+        self._described = {**self._llm.describe(), **self.writer.describe()}
+
+    def _passage_embedder(self) -> PassageEmbedder:
+        """Return what embeds passages as the prompt shows them, with the store if there is one."""
+        options = self._options
+        as_it_is, words = self._listwise.shows_texts_as_they_are, options.passage_words
+        self._prepare = partial(shown_text, passage_words=words, as_it_is=as_it_is)
         encoder = LastTokenEncoder(
             self._llm,
             end=self.writer.end,
             prepare=self._prepare,
-            max_length=min(max_length, self._llm.context or max_length),
+            max_length=min(options.max_length, self._llm.context or options.max_length),
             control=self._control,
             batch_tokens=self._batch_tokens,
-            settings={"passage_words": None if as_it_is else passage_words},
+            settings={"passage_words": None if as_it_is else words},
         )
         kept = None
-        if embeddings == "precomputed":
-            folder = store or cache_folder() / "embeddings"
+        if options.embeds_passages:
+            folder = options.store or cache_folder() / "embeddings"
             kept = EmbeddingStore(folder, encoder.describe(), encoder.dimension)
-        self._embedder = PassageEmbedder(encoder, kept)
-        if mode == "listwise":
-            self._llm.keep(self.writer.beginning())
-        self._described = {**self._llm.describe(), **self.writer.describe()}
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse window options that do not fit each other, and options that do nothing in the mode."""
-        check_windows(options)
-        check_task(options["mode"], options["task"], options["instruction"])
-        if options["mode"] == "embedding" and options["window_policy"] != "full":
-            raise InputError(
-                "window_policy does nothing in mode 'embedding', whose text shows no passage. Leave it out."
-            )
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which model is loaded, and whether passages are embedded before any query."""
-        models = ((options["model"], options["revision"]),)
-        return Capabilities(models=models, embeds_passages=options["embeddings"] == "precomputed")
+        return PassageEmbedder(encoder, kept)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests; the windows that all of them ask for next go through the model together."""
         runs = [_Run(request, Cost(), RunningPolicy(self._rounds(request))) for request in requests]
         busy = [run for run in runs if run.request.candidates]
-        if self._embeddings != "per_window":
+        if self._options.embeddings != "per_window":
             self._embed([(run, range(len(run.request.candidates))) for run in busy], clock)
         while going := [run for run in busy if run.policy.windows]:
             self._rank_round(going, clock)
@@ -209,13 +151,13 @@ class E2Rank(Reranker):
         """Return the model as loaded, the prompt, windows, and where passage embeddings come from."""
         return {
             **self._described,
-            "mode": self._mode,
-            "prompt": self._prompt,
-            "instruction": self._listwise.instruction if self._mode == "listwise" else self._sentence,
-            "prompt_passages": self._prompt_passages,
-            **self._windows.options.model_dump(),
-            "passage_words": self._passage_words,
-            "embeddings": self._embeddings,
+            "mode": self._options.mode,
+            "prompt": self._options.prompt,
+            "instruction": self._listwise.instruction if self._options.mode == "listwise" else self._sentence,
+            "prompt_passages": self._options.prompt_passages,
+            **self._options.window_values(),
+            "passage_words": self._options.passage_words,
+            "embeddings": self._options.embeddings,
             "control_tokens": self._control.mode,
             "batch_tokens": self._batch_tokens,
         }
@@ -223,7 +165,7 @@ class E2Rank(Reranker):
     def _rounds(self, request: RerankRequest) -> Rounds:
         """Return the windows of a request; one candidate, and a query alone, have a single one."""
         count = len(request.candidates)
-        if count and (count == 1 or self._mode == "embedding"):
+        if count and (count == 1 or self._options.mode == "embedding"):
             return _all_at_once(count)
         return self._windows.rounds(count, request.query_id)
 
@@ -251,7 +193,7 @@ class E2Rank(Reranker):
         """Rank the windows that requests ask for next, all prompts read together."""
         costs = [run.cost for run in runs]
         which = [(run, window.shown) for run in runs for window in run.policy.windows]
-        if self._embeddings == "per_window":
+        if self._options.embeddings == "per_window":
             self._embed(which, clock)
         with clock.stage("prompt", *costs):
             prompts = [self._write(run, positions) for run, positions in which]
@@ -278,9 +220,9 @@ class E2Rank(Reranker):
                 )
 
     def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:
-        if self._mode == "embedding":
+        if self._options.mode == "embedding":
             return self.writer.alone(run.request.query)
-        shown = positions[: self._prompt_passages]
+        shown = positions[: self._options.prompt_passages]
         texts = [self._prepare(run.request.candidates[i].text) for i in shown]
         prompt = self.writer.listwise(run.request.query, [text for text, _ in texts])
         run.truncated |= {shown[i] for i in prompt.cut}

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rerankers.chat.template import ChatTemplate
 from rerankers.errors import InputError, ModelError, UnknownNameError
-from rerankers.llm.hidden import common_prefix
-from rerankers.llm.readout import check_offsets, cut_to_tokens
 from rerankers.text.words import split_words
 
 if TYPE_CHECKING:
@@ -133,6 +131,8 @@ class PromptWriter:
         control: ControlTokens,
         context: int | None,
     ) -> None:
+        from rerankers.llm.readout import check_offsets
+
         check_offsets(tokenizer)
         thinks = "enable_thinking" in str(tokenizer.chat_template)
         self._template = ChatTemplate(tokenizer, model, {"enable_thinking": False} if thinks else {})
@@ -149,6 +149,8 @@ class PromptWriter:
         Raises:
             ModelError: the prompt exceeds the context although it shows next to nothing of its texts.
         """
+        from rerankers.llm.readout import cut_to_tokens
+
         texts, counts = self._control.read([query, *passages])
         ids = self._ids(texts)
         cut: set[int] = set()
@@ -170,6 +172,8 @@ class PromptWriter:
 
     def beginning(self) -> list[int]:
         """Return the tokens that all listwise prompts begin with."""
+        from rerankers.llm.hidden import common_prefix
+
         return common_prefix([self._ids(["a", "b"]), self._ids(["c", "d", "e"])])
 
     def describe(self) -> dict[str, object]:

@@ -9,47 +9,32 @@ trained for it exist; an untrained model's first identifier says less. Windows a
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field, validate_call
 
 from rerankers.chat.template import ChatTemplate
 from rerankers.errors import ModelError
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, count_ties
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
 from rerankers.listwise.prompts import load_prompt
 from rerankers.listwise.prompts import passage_words as words_of
-from rerankers.listwise.windows import LetterWindowOptions, RunningPolicy, WindowPlan, check_windows
-from rerankers.llm.adapter import loaded_models
+from rerankers.listwise.windows import RunningPolicy, WindowPlan
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import read_only
-from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rerankers.chat.conversation import Message
+    from rerankers.methods.listwise.first import FirstOptions
     from rerankers.stages import StageClock
 
 _LETTERS = string.ascii_uppercase
-_WINDOWS = LetterWindowOptions()
 
 
 class First(Reranker):
     """Listwise reranking by the logits of the first identifier.
-
-    Args:
-        model: hub id, folder or wheel of a chat model.
-        revision: hub revision.
-        windows: which passages the calls show; in experiment files these options stand beside the others.
-        top: ranks that sorts settle; ten if None. Sliding windows settle all.
-        batch_size: most windows of a round in one forward pass.
-        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        dtype, device, attention: see `rerankers.llm.causal`.
-        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
 
     Raises:
         InputError: the chat template does not know a variable.
@@ -57,49 +42,29 @@ class First(Reranker):
             letters apart.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        windows: LetterWindowOptions = _WINDOWS,
-        top: Annotated[int, Field(ge=1)] | None = None,
-        batch_size: Annotated[int, Field(ge=1)] = 8,
-        passage_words: Annotated[int, Field(ge=1)] = 300,
-        control_tokens: ControlTokenMode = "text",
-        dtype: DtypeName = "auto",
-        device: str = "auto",
-        attention: AttentionName = "auto",
-        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> None:
-        self.check_options(dict(windows))
-        self._windows = WindowPlan(windows, top)
-        self._batch_size = batch_size
-        self._passage_words = passage_words
-        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
-        self._template = ChatTemplate(self._llm.tokenizer, model, template_variables)
+    def __init__(self, options: FirstOptions) -> None:
+        self._windows = WindowPlan(options, options.top)
+        self._batch_size = options.batch_size
+        self._passage_words = options.passage_words
+        self._llm = CausalLM(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+        )
+        self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._template.refuse_thinking()
-        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
+        self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
         self.device = str(self._llm.device)
         self._prompt = load_prompt("first")
         config = self._llm.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self._described = self._llm.describe()  # before the vocabulary's projection is cut to the letters
-        has_rounds = windows.window_policy in ("top-down", "tournament", "tournament-llm4ranking")
+        has_rounds = options.window_policy in ("top-down", "tournament", "tournament-llm4ranking")
         if has_rounds and not self._llm.exactness.pads:
             self._batch_size = 1
-        read_only(self._llm.model, self._letter_tokens(model))
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which models are loaded: an adapter's base model too."""
-        return Capabilities(models=loaded_models(options["model"], options["revision"]))
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse window options that do not fit each other."""
-        check_windows(options)
+        read_only(self._llm.model, self._letter_tokens(options.model))
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests one after the other, each window in one forward pass."""

@@ -12,126 +12,56 @@ windows that do not fit the context have their passages cut.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import Field, validate_call
+from typing import TYPE_CHECKING
 
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
-from rerankers.listwise.attention_heads import ALL, find_heads
-from rerankers.listwise.icr_prompt import (
-    ICRPrompt,
-    ICRPromptWriter,
-    RetrievalType,
-    Template,
-    check_family,
-    find_family,
-)
-from rerankers.listwise.windows import (
-    FullWindowOptions,
-    RunningPolicy,
-    WindowPlan,
-    check_windows,
-)
+from rerankers.listwise.attention_heads import find_heads
+from rerankers.listwise.icr_prompt import ICRPrompt, ICRPromptWriter, find_family
+from rerankers.listwise.windows import RunningPolicy, WindowPlan
 from rerankers.llm.attention_rows import AttentionRows
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets
-from rerankers.models.devices import DtypeName
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.text.control_tokens import ControlTokens
 from rerankers.text.words import split_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import torch
 
+    from rerankers.methods.listwise.icr import ICROptions
     from rerankers.stages import StageClock
-
-_WINDOWS = FullWindowOptions()
-Scoring = Literal["masked_NA_calibration", "query_last", "attention_sorting", "NA_only"]
 
 
 class ICR(Reranker):
     """Listwise reranking by the attention that the query pays to each passage.
-
-    Args:
-        model: hub id, folder or wheel of a causal LM.
-        revision: hub revision.
-        heads: `all` (ICR), or the heads of QRHead: the name of a published set in `attention_heads.toml`, a
-            list such as `13-18 13-21` (layer-head, both from 0), or a file with such a list.
-        prompt: the turns of a family of chat models in `icr_prompts.toml`; `auto` recognises the family by
-            the control tokens of the tokenizer.
-        template: the text around the passages; `simple` and `simple_instruct` are the published ablations.
-        retrieval_type: asks for an answer (`QA`, as ICR does unless told otherwise) or for relevant
-            information (`IE`, as QRHead does).
-        scoring: `masked_NA_calibration`, the method; or one of the published ablations: `query_last` (not
-            calibrated), `attention_sorting` (of the last token only), `NA_only` (of the content-free query).
-        calibration_query: the content-free query.
-        passage_order: how a window is shown: best first, or best last as in the paper's BEIR runs.
-        windows: how a long candidate list is ranked, a few passages a forward pass; by default all
-            candidates enter one prompt, as in the paper. In experiment files these options stand by
-            themselves.
-        top: ranks that have to be right; None is all, or ten in a sort.
-        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        dtype, device: see `rerankers.llm.causal`.
 
     Raises:
         InputError: unknown heads or prompt.
         ModelError: the model lacks a head, or its attention cannot be read exactly.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        heads: Annotated[str, Field(min_length=1)] = ALL,
-        prompt: str = "auto",
-        template: Template = "instruct",
-        retrieval_type: RetrievalType = "QA",
-        scoring: Scoring = "masked_NA_calibration",
-        calibration_query: str = "N/A",
-        passage_order: Literal["best_first", "best_last"] = "best_first",
-        windows: FullWindowOptions = _WINDOWS,
-        top: Annotated[int, Field(ge=1)] | None = None,
-        passage_words: Annotated[int, Field(ge=1)] = 300,
-        control_tokens: ControlTokenMode = "text",
-        dtype: DtypeName = "auto",
-        device: str = "auto",
-    ) -> None:
-        self.check_options({**dict(windows), "heads": heads, "prompt": prompt})
-        chosen = find_heads(heads)
-        llm = CausalLM(model, revision=revision, device=device, dtype=dtype)
+    def __init__(self, options: ICROptions) -> None:
+        llm = CausalLM(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
         check_offsets(llm.tokenizer)
-        family = find_family(prompt, llm.tokenizer, model)
+        family = find_family(options.prompt, llm.tokenizer, options.model)
         self._described = llm.describe() | {"attention": "packed endings, of which the rows are read"}
-        self._rows = AttentionRows(llm, chosen)
-        self._writer = ICRPromptWriter(llm.tokenizer, family, template, retrieval_type)
-        self._control = ControlTokens(llm.tokenizer, control_tokens)
-        self._scoring = scoring
-        self._calibration_query = calibration_query
-        self._shows_best_first = passage_order == "best_first"
-        self._windows = WindowPlan(windows, top)
-        self._passage_words = passage_words
-        self._options = {
+        self._rows = AttentionRows(llm, find_heads(options.heads))
+        self._writer = ICRPromptWriter(llm.tokenizer, family, options.template, options.retrieval_type)
+        self._control = ControlTokens(llm.tokenizer, options.control_tokens)
+        self._options = options
+        self._shows_best_first = options.passage_order == "best_first"
+        self._windows = WindowPlan(options, options.top)
+        self._described |= {
             "prompt": family,
-            "template": template,
-            "retrieval_type": retrieval_type,
-            "scoring": scoring,
+            "template": options.template,
+            "retrieval_type": options.retrieval_type,
+            "scoring": options.scoring,
             "heads": sum(map(len, self._rows.heads.values())),
             "layers_run": max(self._rows.heads) + 1,
         }
         self.device = str(llm.device)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse unknown heads, an unknown prompt, and window options that do not fit each other."""
-        check_windows(options)
-        find_heads(options["heads"])
-        check_family(options["prompt"])
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests one after the other, each window in one forward pass."""
@@ -139,7 +69,7 @@ class ICR(Reranker):
 
     def describe(self) -> dict[str, object]:
         """Return the model as loaded, the prompt, and how many heads in how many layers are read."""
-        return {**self._described, **self._options}
+        return self._described
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
         cost = Cost()
@@ -181,11 +111,15 @@ class ICR(Reranker):
 
         Texts that are short enough are shown as they are, white space included.
         """
-        longest, context = self._passage_words, self._rows.context
+        longest, context = self._options.passage_words, self._rows.context
         [query], in_query = self._control.read([query])
-        queries = [query, self._calibration_query] if self._scoring == "masked_NA_calibration" else [query]
-        if self._scoring == "NA_only":
-            queries = [self._calibration_query]
+        queries = (
+            [query, self._options.calibration_query]
+            if self._options.scoring == "masked_NA_calibration"
+            else [query]
+        )
+        if self._options.scoring == "NA_only":
+            queries = [self._options.calibration_query]
         while True:
             kept = [
                 text if len(each) <= longest else "".join(each[:longest])
@@ -204,9 +138,9 @@ class ICR(Reranker):
 
     def _score(self, prompt: ICRPrompt) -> list[float]:
         weights = self._rows.read(
-            prompt.beginning, prompt.endings, last_token_only=self._scoring == "attention_sorting"
+            prompt.beginning, prompt.endings, last_token_only=self._options.scoring == "attention_sorting"
         )
-        if self._scoring == "masked_NA_calibration":
+        if self._options.scoring == "masked_NA_calibration":
             return calibrated_scores(weights[0] - weights[1], prompt.passages)
         return [float(weights[0, start:end].sum()) for start, end in prompt.passages]
 

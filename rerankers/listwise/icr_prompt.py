@@ -100,6 +100,13 @@ def check_family(name: str) -> None:
         raise UnknownNameError("icr prompt", name, known)
 
 
+def frame_text(template: Template, retrieval_type: RetrievalType) -> str:
+    """Return the text of a prompt without passages, query, and the turns of its family."""
+    data = _data()
+    texts = data.templates[template]
+    return f"{texts.opening}\n{data.instructions[retrieval_type]}\n{texts.closing}"
+
+
 @dataclass(frozen=True, slots=True)
 class ICRPrompt:
     """Prompts of one list of passages, tokenised.

@@ -12,27 +12,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, validate_call
 
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.listwise.jina_v3_prompt import BlockWriter, Limits
-from rerankers.listwise.windows import InitialOrder, initial_order
+from rerankers.listwise.windows import initial_order
 from rerankers.llm.hidden import HiddenLM
-from rerankers.models.batching import BatchTokens, resolve_batch_tokens
-from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.models.batching import resolve_batch_tokens
 from rerankers.models.locate import find_model
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.listwise.jina_v3_prompt import Block
     from rerankers.llm.hidden import Read
+    from rerankers.methods.listwise.jina_v3 import JinaV3Options
     from rerankers.stages import StageClock
 
 _NO_LIMIT = 10**9  # tokenizers without a limit state one far beyond
@@ -53,68 +52,39 @@ class JinaV3(Reranker):
 
     The attribute `writer` divides passages into blocks and writes their prompts.
 
-    Args:
-        model: a jina-reranker-v3 checkpoint; hub id, folder or wheel.
-        revision: hub revision (branch, tag or commit).
-        block_passages: most passages in one prompt.
-        max_query_tokens: queries are cut after this many tokens.
-        max_passage_tokens: passages are cut after this many tokens.
-        context: a block also ends once fewer than `max_passage_tokens` of so many tokens are left; None is
-            the tokenizer's own limit.
-        instruction: a sentence that the prompt hands on to the model; None for none.
-        initial_order: the order shown: `given`, `shuffled` by `seed` and query id, or `reversed`.
-        seed: of the shuffling.
-        control_tokens: how control tokens in queries and passages are read: as `text`, or as `control` tokens
-            as in the published code; see `rerankers.text.control_tokens`.
-        batch_tokens: tokens in one forward pass, padding included; `auto` chooses by device.
-        device, dtype, attention: see `rerankers.llm.hidden`.
-
     Raises:
         InputError: no such folder or device.
         ModelError: the model is not a jina-reranker-v3, or does not load.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        block_passages: Annotated[int, Field(ge=1)] = 125,
-        max_query_tokens: Annotated[int, Field(ge=1)] = 512,
-        max_passage_tokens: Annotated[int, Field(ge=1)] = 2048,
-        context: Annotated[int, Field(ge=1)] | None = None,
-        instruction: str | None = None,
-        initial_order: InitialOrder = "given",
-        seed: int = 0,
-        control_tokens: ControlTokenMode = "text",
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
+    def __init__(self, options: JinaV3Options) -> None:
         from rerankers.listwise.jina_v3_model import JinaForRanking, check_architecture
 
-        check_architecture(find_model(model, revision))
+        check_architecture(find_model(options.model, options.revision))
         self._llm = HiddenLM(
-            model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            attention=attention,
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
             architecture=JinaForRanking,
         )
         self._projector = self._llm.network.projector.float()  # in half precision near scores would tie
         self.device = str(self._llm.device)
         tokenizer = self._llm.tokenizer
         longest = min(tokenizer.model_max_length, self._llm.context or _NO_LIMIT)
-        self._limits = Limits(max_query_tokens, max_passage_tokens, block_passages, context or longest)
-        self._control = ControlTokens(tokenizer, control_tokens)
-        self.writer = BlockWriter(tokenizer, model, self._limits, instruction, self._control)
+        self._limits = Limits(
+            options.max_query_tokens,
+            options.max_passage_tokens,
+            options.block_passages,
+            options.context or longest,
+        )
+        self._control = ControlTokens(tokenizer, options.control_tokens)
+        self.writer = BlockWriter(tokenizer, options.model, self._limits, options.instruction, self._control)
         self._llm.keep(self.writer.beginning())
         self._described = self._llm.describe()
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
-        self._initial_order, self._seed, self._instruction = initial_order, seed, instruction
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._llm.device)
+        self._options = options
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests, the blocks of all of them read together."""
@@ -141,14 +111,15 @@ class JinaV3(Reranker):
             "max_query_tokens": self._limits.query_tokens,
             "max_passage_tokens": self._limits.passage_tokens,
             "context": self._limits.context,
-            "instruction": self._instruction,
-            "initial_order": self._initial_order,
+            "instruction": self._options.instruction,
+            "initial_order": self._options.initial_order,
             "control_tokens": self._control.mode,
             "batch_tokens": self._batch_tokens,
         }
 
     def _run(self, request: RerankRequest) -> _Run:
-        first = initial_order(len(request.candidates), self._initial_order, self._seed, request.query_id)
+        how, seed = self._options.initial_order, self._options.seed
+        first = initial_order(len(request.candidates), how, seed, request.query_id)
         candidates = tuple(request.candidates[i] for i in first)
         return _Run(replace(request, candidates=candidates), Cost(), [], [])
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
-from rerankers.llm.hidden import common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +100,7 @@ class BlockWriter:
                 )
         self._query_end, self._passage_end = int(ids[QUERY_END]), int(ids[PASSAGE_END])
         self._tokenizer, self._limits, self._control = tokenizer, limits, control
-        self._instruction = f"<instruct>\n{instruction}\n</instruct>\n" if instruction else ""
+        self._instruction = instruction
 
     def texts(self, query: str, passages: Sequence[str]) -> Texts:
         """Cut a query and its passages, and take away what would end them early.
@@ -154,22 +153,14 @@ class BlockWriter:
 
     def whole(self, texts: Texts, start: int, end: int) -> list[int]:
         """Return the token ids of one block's published prompt."""
-        shown = texts.passages[start:end]
-        passages = "".join(
-            f'<passage id="{number}">\n{text}{PASSAGE_END}\n</passage>\n' for number, text in enumerate(shown)
-        )
-        prompt = (
-            f"{_SYSTEM}<|im_start|>user\n"
-            f"I will provide you with {len(shown)} passages, each indicated by a numerical identifier. "
-            f"Rank the passages based on their relevance to query: {texts.query}\n"
-            f"{self._instruction}{passages}<query>\n{texts.query}{QUERY_END}\n</query><|im_end|>\n"
-            "<|im_start|>assistant\n<think>\n\n</think>\n\n"
-        )
+        prompt = written(texts.query, texts.passages[start:end], self._instruction)
         ids: list[int] = self._tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def beginning(self) -> list[int]:
         """Return the tokens that all prompts begin with."""
+        from rerankers.llm.hidden import common_prefix
+
         few, more = Texts("a", ["b"], 1, [1], 0, 0), Texts("c", ["d", "e"], 1, [1, 1], 0, 0)
         return common_prefix([self.whole(few, 0, 1), self.whole(more, 0, 2)])
 
@@ -191,3 +182,18 @@ def _without_ends(text: str) -> str:
         if shorter == text:
             return text
         text = shorter
+
+
+def written(query: str, passages: Sequence[str], instruction: str | None = None) -> str:
+    """Return the published prompt of a block as text."""
+    stated = f"<instruct>\n{instruction}\n</instruct>\n" if instruction else ""
+    shown = "".join(
+        f'<passage id="{number}">\n{text}{PASSAGE_END}\n</passage>\n' for number, text in enumerate(passages)
+    )
+    return (
+        f"{_SYSTEM}<|im_start|>user\n"
+        f"I will provide you with {len(passages)} passages, each indicated by a numerical identifier. "
+        f"Rank the passages based on their relevance to query: {query}\n"
+        f"{stated}{shown}<query>\n{query}{QUERY_END}\n</query><|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )

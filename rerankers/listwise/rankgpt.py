@@ -9,116 +9,38 @@ a window exceeds the context of a model in this process.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field, validate_call
+from typing import TYPE_CHECKING
 
 from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
-from rerankers.chat.options import ChatOptions
 from rerankers.chat.reranker import ChatReranker
-from rerankers.errors import InputError
 from rerankers.interface import Cost, Ranking, RerankRequest, Usage
-from rerankers.listwise.permutation import Parsed, Parsing, is_known, parse
-from rerankers.listwise.prompts import PromptName, load_prompt, passage_words, refuse_without_ftfy
+from rerankers.listwise.permutation import Parsed, is_known, parse
+from rerankers.listwise.prompts import load_prompt, passage_words
 from rerankers.listwise.readers import READERS
-from rerankers.listwise.windows import (
-    RunningPolicy,
-    Window,
-    WindowOptions,
-    WindowPlan,
-    check_windows,
-    is_sliding,
-)
+from rerankers.listwise.windows import RunningPolicy, Window, WindowPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from rerankers.methods.listwise.rankgpt import RankGPTOptions
     from rerankers.stages import StageClock
 
 
-_WINDOWS = WindowOptions()
-_TOKENS_PER_ID = 6  # "[20] > " by a tokenizer that splits every digit and sign
-_TOKENS_AROUND = 32  # for a model that says a sentence first
-
-
 class RankGPT(ChatReranker):
-    """Listwise reranking by a chat model.
+    """Listwise reranking by a chat model."""
 
-    Args:
-        chat: the model and its backend; in experiment files these options stand beside the others.
-        windows: which passages the calls show; in experiment files these options stand beside the others too.
-        top: ranks that must be exact; an answer ends as soon as all that can reach them is written. The
-            model is greedy, so these ranks are those of full answers. None: all, or ten in a sort.
-        passes: how often sliding windows go over the list.
-        prompt: see `prompts.toml`.
-        parsing: `reference`, as the prompt's published code reads answers, or `strict`; see
-            `rerankers.listwise.permutation` and `rerankers.listwise.readers`.
-        passage_words: passages are cut after this many words, counted by `rerankers.text.words`.
-        passage_tokens: passages are cut after this many tokens of a model in this process, as published for
-            ReasonRank, instead of words.
-        max_new_tokens: longest answer; None is 6 per passage and 32 more. Thoughts have `reasoning_tokens`.
-    """
-
-    @validate_call
-    def __init__(
-        self,
-        *,
-        chat: ChatOptions,
-        windows: WindowOptions = _WINDOWS,
-        top: Annotated[int, Field(ge=1)] | None = None,
-        passes: Annotated[int, Field(ge=1)] = 1,
-        prompt: PromptName = "rankgpt",
-        parsing: Parsing = "reference",
-        passage_words: Annotated[int, Field(ge=1)] = 300,
-        passage_tokens: Annotated[int, Field(ge=1)] | None = None,
-        max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
-    ) -> None:
-        self.check_options(
-            {
-                **dict(chat),
-                **dict(windows),
-                "top": top,
-                "passes": passes,
-                "parsing": parsing,
-                "prompt": prompt,
-                "passage_tokens": passage_tokens,
-            }
-        )
-        self._windows = WindowPlan(windows, top, passes)
-        self._prompt_name = prompt
-        self._prompt = load_prompt(prompt)
-        ids = self._prompt.id_pattern if parsing == "strict" else None
+    def __init__(self, options: RankGPTOptions) -> None:
+        self._options = options
+        self._windows = WindowPlan(options, options.top, options.passes)
+        self._prompt = load_prompt(options.prompt)
+        ids = self._prompt.id_pattern if options.parsing == "strict" else None
         self._read = READERS[self._prompt.reader] if ids is None else partial(parse, ids=ids)
         self._ends_when_known = ids is None and self._prompt.reader == "rankgpt"
-        self._passage_words = passage_words
-        self._passage_tokens = passage_tokens
-        self._max_new_tokens = max_new_tokens
-        super().__init__(chat)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse window options that do not fit each other, and options that nothing would read."""
-        super().check_options(options)
-        check_windows(options)
-        refuse_without_ftfy(load_prompt(options["prompt"]), options["prompt"])
-        if options["passage_tokens"] is not None and options["backend"] != "transformers":
-            raise InputError(
-                f"passage_tokens {options['passage_tokens']}: tokens are counted by a model in this process. "
-                "Use passage_words, or backend: transformers."
-            )
-        if options["passes"] > 1 and not is_sliding(options):
-            raise InputError(
-                f"passes {options['passes']}: only sliding windows go over the list more than once. "
-                "Leave passes out, or use window_policy: sliding."
-            )
-        if options["top"] is not None and options["parsing"] == "strict" and is_sliding(options):
-            raise InputError(
-                "top ends answers early, which strict parsing cannot judge; leave one of them out"
-            )
+        super().__init__(options)
 
     def describe(self) -> dict[str, object]:
         """Return the backend as used, and where the prompt is from."""
-        return {**super().describe(), "prompt": self._prompt_name, "prompt_source": self._prompt.source}
+        return {**super().describe(), "prompt": self._options.prompt, "prompt_source": self._prompt.source}
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
         """One query's conversation, round by round."""
@@ -130,7 +52,7 @@ class RankGPT(ChatReranker):
         def call(window: Window) -> ChatCall:
             with clock.stage("prompt", cost):
                 shown = window.shown
-                limit = self._max_new_tokens or _TOKENS_PER_ID * len(shown) + _TOKENS_AROUND
+                limit = self._options.answer_limit(len(shown))
                 messages, longest = self._fit(request.query, [words[i] for i in shown], limit, window.ranks)
                 truncated.update(i for i in shown if len(words[i]) > longest)
             if not self._ends_when_known:
@@ -179,18 +101,18 @@ class RankGPT(ChatReranker):
     def _cut(self, request: RerankRequest) -> tuple[list[str], set[int]]:
         """Passages cut to tokens, if that is asked for, and the positions of those that lost some."""
         texts = [candidate.text for candidate in request.candidates]
-        if self._passage_tokens is None:
+        if self._options.passage_tokens is None:
             return texts, set()
         clean = [self._prompt.cleaned(text) for text in texts]
-        shown, is_cut = self._chat.cut_to_tokens(clean, self._passage_tokens)
+        shown, is_cut = self._chat.cut_to_tokens(clean, self._options.passage_tokens)
         return shown, {i for i, cut in enumerate(is_cut) if cut}
 
     def _fit(
         self, query: str, passages: Sequence[list[str]], limit: int, ranks: int
     ) -> tuple[list[Message], int]:
         """Return the prompt with passages as long as allowed, and how many words that is."""
-        longest = self._passage_words
-        if self._passage_tokens is not None:
+        longest = self._options.passage_words
+        if self._options.passage_tokens is not None:
             longest = max(1, *map(len, passages))
         while True:
             shown = ["".join(words[:longest]) for words in passages]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.encoders.recipe import read_json
-from rerankers.encoders.weights import find_file, read_weights
+from rerankers.encoders.weights import read_weights
 from rerankers.errors import ModelError
-from rerankers.files.paths import existing_path
+from rerankers.llm.adapter_base import base_model_name
 from rerankers.models.loading_report import ADAPTER_CONFIG as ADAPTER_CONFIG  # many look for it here
 from rerankers.models.loading_report import WHOLE_MODELS, refuse_adapter
 from rerankers.models.locate import ModelFiles, find_model
+from rerankers.models.model_files import find_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,37 +72,6 @@ def find_adapter(files: ModelFiles) -> LLMAdapter | None:
     base = find_model(base_model_name(config, files.name), config.get("revision"))
     refuse_adapter(base)
     return LLMAdapter(files, base)
-
-
-def loaded_models(name: str, revision: str | None) -> tuple[tuple[str, str | None], ...]:
-    """Return the models that a language model's name loads, with their revisions: an adapter's base too.
-
-    The base of an adapter on the hub is not known before the adapter is here.
-
-    Raises:
-        ModelError: the adapter's configuration is damaged.
-    """
-    models: tuple[tuple[str, str | None], ...] = ((name, revision),)
-    if existing_path(name):
-        config = read_json(find_model(name), ADAPTER_CONFIG)
-        if config:
-            models += ((base_model_name(config, name), config.get("revision")),)
-    return models
-
-
-def base_model_name(config: Mapping[str, Any], name: str) -> str:
-    """Return the name of the model that an adapter belongs to.
-
-    Raises:
-        ModelError: its configuration names none.
-    """
-    base = config.get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise ModelError(
-            f"{name!r}: base_model_name_or_path is {base!r} in {ADAPTER_CONFIG}. Set it to the model "
-            "that the adapter was trained on."
-        )
-    return base
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ class BaselineOptions(MethodOptions):
         return False
 
     def work(self, size: RequestSize) -> Work:
-        """Nothing is read or written."""
+        """Estimate the work: nothing is read or written."""
         return Work()
 
 

@@ -111,7 +111,7 @@ def check_hub_model(files: ModelFiles) -> None:
     Raises:
         ModelError: an index names a file elsewhere, or a size in `config.json` cannot be.
     """
-    from rerankers.encoders.weights import find_file
+    from rerankers.models.model_files import find_file
 
     if files.is_local:
         return

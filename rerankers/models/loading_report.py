@@ -74,7 +74,7 @@ def refuse_adapter(files: ModelFiles) -> None:
     Raises:
         ModelError: there is an `adapter_config.json`.
     """
-    from rerankers.encoders.weights import find_file
+    from rerankers.models.model_files import find_file
 
     if find_file(files, ADAPTER_CONFIG) is not None:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The location of a model's files, as `rerankers.models.locate.find_model` finds them."""
+"""The location of a model's files, as `rerankers.models.locate.find_model` finds them, and each of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerankers.files.fingerprints import is_content_of
+from rerankers.models.remote_code import loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,25 @@ class ModelFiles:
     def have_content(self, stated: str) -> bool:
         """Return whether a fingerprint belongs to these files; files on the hub are not compared."""
         return self.fingerprint in (None, stated) or is_content_of(Path(self.location), stated)
+
+
+def find_file(files: ModelFiles, name: str) -> Path | None:
+    """Return one of a model's files, fetched from the hub if need be; None if it has no such file.
+
+    Raises:
+        ModelError: the hub has no model of that name, or cannot have one.
+    """
+    if files.is_local:
+        local = Path(files.location) / name
+        return local if local.is_file() else None
+    from transformers.utils.hub import cached_file
+
+    with loading("model", files.name):
+        path = cached_file(
+            files.location,
+            name,
+            revision=files.revision or "main",
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    return None if path is None else Path(path)

@@ -7,59 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerankers.legacy_options import OptionGroup
-from rerankers.models.batching import BatchTokens, length_sorted_batches
-from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
+from rerankers.models.batching import length_sorted_batches
+from rerankers.models.devices import resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
 from rerankers.models.loading_report import complete_weights
-from rerankers.models.locate import ModelFiles, find_model
-from rerankers.models.remote_code import check_pinned, loading
+from rerankers.models.remote_code import loading
 from rerankers.models.side_by_side import side_by_side
 from rerankers.models.stated_code import check_stated_code
 from rerankers.models.vocabulary import check_rows, check_vocabulary
-from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from rerankers.methods.pointwise.sentence_model import SentenceModelOptions
+    from rerankers.models.locate import ModelFiles
 
 _WHOLE: dict[str, Any] = {"text": {"padding": False, "truncation": False}, "common": {"return_tensors": None}}
 
 Features = Any
 """`preprocess` output: tensors of shape (texts, longest text), and settings."""
-
-
-class SentenceModelOptions(OptionGroup):
-    """Which model of sentence-transformers is loaded, and how.
-
-    Attributes:
-        model: hub id, folder or wheel; see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        trust_remote_code: run the code that the model's hub repository brings; `revision` must then be a
-            full commit hash.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        batch_tokens: tokens in one forward pass, padding included.
-        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
-    """
-
-    model: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-    control_tokens: ControlTokenMode = "text"
-    batch_tokens: BatchTokens = "auto"
-    device: str = "auto"
-    dtype: DtypeName = "auto"
-    attention: AttentionName = "auto"
-
-    def files(self) -> ModelFiles:
-        """Return where the model is.
-
-        Raises:
-            InputError: no such folder, or code that is trusted without a pinned commit.
-        """
-        if self.trust_remote_code:
-            check_pinned(self.model, self.revision)
-        return find_model(self.model, self.revision)
 
 
 def load_sentence_model(

@@ -15,17 +15,16 @@ known to be a permutation of a few passages, whose embeddings are at hand.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from rerankers.encoders.transfer import read_back
 
 if TYPE_CHECKING:
+    from rerankers.methods.pe_rank import DraftMode
     from rerankers.pe_rank.decoding import Batch, WindowDecoder
 
-
-DraftMode = Literal["auto", "on", "off"]
 
 _FREE_TOKENS = {"cpu": 16, "cuda": 256}  # tokens whose arithmetic takes as long as reading the weights once
 _FIRST_GUESS = 3.0  # places a pass, before anything is known

@@ -98,7 +98,7 @@ class ClassifierAdapter:
 
     def _take_tokenizer(self, encoder: Any) -> None:
         """Use the adapter's own tokenizer where its folder has one."""
-        from rerankers.encoders.weights import find_file
+        from rerankers.models.model_files import find_file
         from rerankers.models.vocabulary import load_tokenizer
 
         if find_file(self.files, "tokenizer_config.json") is None:
@@ -156,7 +156,8 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
             whole model.
     """
     from rerankers.encoders.recipe import read_json
-    from rerankers.encoders.weights import find_file, read_weights
+    from rerankers.encoders.weights import read_weights
+    from rerankers.models.model_files import find_file
 
     config = read_json(files, ADAPTER_CONFIG)
     if not config:
@@ -191,7 +192,7 @@ def _plain(name: str) -> str:
 
 
 def _folder_of(files: ModelFiles) -> str:
-    from rerankers.encoders.weights import find_file
+    from rerankers.models.model_files import find_file
 
     path = find_file(files, ADAPTER_CONFIG)
     if path is None:

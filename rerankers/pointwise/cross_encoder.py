@@ -10,9 +10,7 @@ fixed number of pairs.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field, validate_call
+from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError, ModelError
 from rerankers.models.batching import resolve_batch_tokens
@@ -20,7 +18,6 @@ from rerankers.models.lengths import usable_positions
 from rerankers.models.remote_code import loading
 from rerankers.models.sentence_model import (
     Features,
-    SentenceModelOptions,
     in_batches,
     lengths_and_cuts,
     load_sentence_model,
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from rerankers.methods.pointwise.cross_encoder import CrossEncoderOptions
     from rerankers.models.locate import ModelFiles
 
 _USUAL_LENGTH = 512  # for tokenizers that state no maximum
@@ -45,57 +43,38 @@ _USUAL_LENGTH = 512  # for tokenizers that state no maximum
 class CrossEncoderReranker(PointwiseReranker[Features]):
     """Ranks by a cross-encoder's score.
 
-    Args:
-        loaded: the checkpoint of a sequence classifier, and how it is loaded; in experiment files these
-            options stand beside the others.
-        max_length: tokens of a pair, special tokens included, beyond which the longer text is cut; None is
-            the tokenizer's own maximum.
-        label: class whose log-probability is the score, for a classifier with several classes (monoBERT: 1);
-            None for a classifier with one output, whose logit is the score.
-        query_prefix: text put before each query, such as RankLLaMA's `query: `.
-        passage_prefix: text put before each passage, such as RankLLaMA's `document: `.
-
     Raises:
         InputError: an option does not fit the model.
         ModelError: the files do not load, or are no classifier.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        loaded: SentenceModelOptions,
-        max_length: Annotated[int, Field(ge=8)] | None = None,
-        label: Annotated[int, Field(ge=0)] | None = None,
-        query_prefix: str = "",
-        passage_prefix: str = "",
-    ) -> None:
+    def __init__(self, options: CrossEncoderOptions) -> None:
         from sentence_transformers import CrossEncoder
         from torch.nn import Identity
 
-        files = loaded.files() if loaded.trust_remote_code else renamed(loaded.files())
+        files = options.files() if options.trust_remote_code else renamed(options.files())
         adapter = find_adapter(files)
         self._architecture: str | None = None
         self._activation = stated_activation(files)
         if adapter is None:
             self._check_architecture(files)
-            make = partial(CrossEncoder, max_length=max_length, activation_fn=Identity())
-            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, loaded)
+            make = partial(CrossEncoder, max_length=options.max_length, activation_fn=Identity())
+            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, options)
         else:
-            make = partial(adapter.load, max_length=max_length)
-            self._encoder, base = load_sentence_model(make, "base", adapter.base, loaded, adapter.brings)
+            make = partial(adapter.load, max_length=options.max_length)
+            self._encoder, base = load_sentence_model(make, "base", adapter.base, options, adapter.brings)
             self._described = {**base, **adapter.describe(), "base": base}
-        self._check_head(files, label)
-        self._set_length(files, max_length)
-        self._label = label
-        self.control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
-        self._prefixes = {"query_prefix": query_prefix, "passage_prefix": passage_prefix}
+        self._check_head(files, options.label)
+        self._set_length(files, options.max_length)
+        self._label = options.label
+        self.control = ControlTokens(self._encoder.tokenizer, options.control_tokens)
+        self._prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
         self._parameters = sum(weight.numel() for weight in self._encoder.model.parameters())
         self._padding = Padding(self._encoder)
         score_in_float32(self._encoder)
         self.device = str(self._encoder.device)
-        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
-        with loading("cross-encoder", files.name, loaded.trust_remote_code):
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._encoder.device)
+        with loading("cross-encoder", files.name, options.trust_remote_code):
             self.score(
                 self.tokenize([Pair("a query", "a passage")])
             )  # settings that do not fit each other fail here

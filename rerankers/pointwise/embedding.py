@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field, validate_call
 
-from rerankers.encoders.encoder import Encoder, SimilarityName
+from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker, RerankRequest, Usage
-from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.models.locate import cache_folder
-from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from rerankers.methods.pointwise.embedding import EmbeddingRerankerOptions
     from rerankers.stages import StageClock
 
 
@@ -26,17 +23,6 @@ class EmbeddingReranker(Reranker):
     """Ranks by the similarity of query and passage: their cosine, or their inner product.
 
     A passage without tokens ranks last.
-
-    Args:
-        model: encoder; hub id, folder or wheel, see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        embeddings: `per_query` embeds passages when a query comes, `precomputed` takes them from the store.
-        store: folder of the embedding stores; None is the cache folder.
-        pooling, max_length, query_prefix, passage_prefix, similarity, batch_tokens: see
-            `rerankers.encoders.encoder`.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
 
     Raises:
         InputError: no such folder or device.
@@ -46,52 +32,28 @@ class EmbeddingReranker(Reranker):
 
     scores_passages_alone = True
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        embeddings: Literal["per_query", "precomputed"] = "per_query",
-        store: Path | None = None,
-        pooling: Literal["auto", "mean", "cls", "last_token"] = "auto",
-        max_length: Annotated[int, Field(ge=8)] = 512,
-        query_prefix: str | None = None,
-        passage_prefix: str | None = None,
-        similarity: SimilarityName = "auto",
-        control_tokens: ControlTokenMode = "text",
-        batch_tokens: Annotated[int, Field(ge=1)] | None = None,
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
+    def __init__(self, options: EmbeddingRerankerOptions) -> None:
         self._encoder = Encoder(
-            model,
-            revision=revision,
-            pooling=pooling,
-            max_length=max_length,
-            query_prefix=query_prefix,
-            passage_prefix=passage_prefix,
-            similarity=similarity,
-            control_tokens=control_tokens,
-            batch_tokens=batch_tokens,
-            device=device,
-            dtype=dtype,
-            attention=attention,
+            options.model,
+            revision=options.revision,
+            pooling=options.pooling,
+            max_length=options.max_length,
+            query_prefix=options.query_prefix,
+            passage_prefix=options.passage_prefix,
+            similarity=options.similarity,
+            control_tokens=options.control_tokens,
+            batch_tokens=options.batch_tokens,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
         )
         kept = None
-        if embeddings == "precomputed":
-            folder = store or cache_folder() / "embeddings"
+        if options.embeds_passages:
+            folder = options.store or cache_folder() / "embeddings"
             kept = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
         self._embedder = PassageEmbedder(self._encoder, kept)
-        self._embeddings = embeddings
+        self._embeddings = options.embeddings
         self.device = str(self._encoder.device)
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which encoder is loaded, and whether passages are embedded before any query."""
-        models = ((options["model"], options["revision"]),)
-        return Capabilities(models=models, embeds_passages=options["embeddings"] == "precomputed")
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by similarity; a passage of several queries is embedded once, and counted for the first."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import validate_call
 
 from rerankers.encoders.limits import limit_lengths
 from rerankers.encoders.recipe import read_list
@@ -20,7 +19,6 @@ from rerankers.models.batching import resolve_batch_tokens
 from rerankers.models.loading_report import POOLER, refuse_adapter
 from rerankers.models.sentence_model import (
     Features,
-    SentenceModelOptions,
     in_batches,
     lengths_and_cuts,
     load_sentence_model,
@@ -30,16 +28,13 @@ from rerankers.text.control_tokens import ControlTokens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rerankers.methods.pointwise.late_interaction import LateInteractionOptions
     from rerankers.models.locate import ModelFiles
     from rerankers.stages import StageClock
 
 
 class LateInteraction(Reranker):
     """Ranks by MaxSim: the sum over query tokens of the largest cosine to any passage token.
-
-    Args:
-        loaded: the multi-vector checkpoint, and how it is loaded; in experiment files these options stand
-            by themselves.
 
     Raises:
         InputError: no such folder or device.
@@ -48,21 +43,20 @@ class LateInteraction(Reranker):
 
     scores_passages_alone = True
 
-    @validate_call
-    def __init__(self, *, loaded: SentenceModelOptions) -> None:
+    def __init__(self, options: LateInteractionOptions) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        files = loaded.files()
+        files = options.files()
         refuse_adapter(files)
         self._encoder, self._described = load_sentence_model(
-            MultiVectorEncoder, "multi-vector model", files, loaded, may_lack=POOLER
+            MultiVectorEncoder, "multi-vector model", files, options, may_lack=POOLER
         )
         self._check_projection(files)
         transformers = [module for module in self._encoder.modules() if hasattr(module, "document_length")]
         limit_lengths(files.name, transformers, self._encoder.max_seq_length, {"query": "", "document": ""})
-        self._control = ControlTokens(self._encoder.tokenizer, loaded.control_tokens)
+        self._control = ControlTokens(self._encoder.tokenizer, options.control_tokens)
         self.device = str(self._encoder.device)
-        self._batch_tokens = resolve_batch_tokens(loaded.batch_tokens, self._encoder.device)
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._encoder.device)
 
     def _check_projection(self, files: ModelFiles) -> None:
         """Refuse an encoder of single vectors, which would get a random projection, with a log line only."""

@@ -57,6 +57,10 @@ class YesNoPrompt(_Prompt):
     max_passage_tokens: int = 1024
     score: Literal["log_probability", "logit_difference"] = "log_probability"
 
+    def frame(self, _: str | None) -> tuple[str, ...]:
+        """Return the texts around query and passage."""
+        return (self.text,)
+
 
 class FramedYesNoPrompt(_Prompt):
     """A body with `{instruction}`, `{query}` and `{passage}` between a prefix and a suffix.
@@ -79,6 +83,10 @@ class FramedYesNoPrompt(_Prompt):
     no: str
     chat: Literal[False] = False
     score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+    def frame(self, instruction: str | None) -> tuple[str, ...]:
+        """Return the texts around query and passage, with an instruction or the template's own."""
+        return self.prefix, self.text, instruction or self.instruction, self.suffix
 
 
 class PiecewiseYesNoPrompt(_Prompt):
@@ -104,6 +112,11 @@ class PiecewiseYesNoPrompt(_Prompt):
     no: str
     chat: Literal[False] = False
     score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+    def frame(self, instruction: str | None) -> tuple[str, ...]:
+        """Return the texts around query and passage, with an instruction if one is given."""
+        stated = (self.instruction_text, instruction) if instruction else ()
+        return self.prefix, *stated, self.query_text, self.text, self.task, self.suffix
 
 
 AnyYesNoPrompt = YesNoPrompt | FramedYesNoPrompt | PiecewiseYesNoPrompt

@@ -7,24 +7,21 @@ data: `rerankers/pointwise/prompts.toml`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from pydantic import Field, validate_call
-
-from rerankers.interface import Capabilities
-from rerankers.llm.adapter import loaded_models
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets, cut_to_tokens, score_ends
-from rerankers.models.batching import BatchTokens, resolve_batch_tokens
-from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.models.batching import resolve_batch_tokens
 from rerankers.pointwise.base import Pair, PointwiseReranker, Tokenized
-from rerankers.pointwise.prompts import Framed, QueryLikelihoodPrompt, prompt_named, refuse_idle_variables
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.pointwise.prompts import Framed
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import torch
+
+    from rerankers.methods.pointwise.query_likelihood import QueryLikelihoodOptions
 
 Prompts = list[tuple[list[int], int]]
 """Token ids of each prompt with its query at the end, and how many of them are the query's."""
@@ -33,68 +30,35 @@ Prompts = list[tuple[list[int], int]]
 class QueryLikelihood(PointwiseReranker[Prompts]):
     """Ranks by the mean log-probability of the query given the passage; an empty query ties all passages.
 
-    Args:
-        model: causal LM; hub id, folder or wheel, see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        prompt: name of a wording in `pointwise_prompts.toml`.
-        max_passage_tokens: a passage is cut after this many tokens.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        batch_tokens: tokens in one forward pass, padding included.
-        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
-        template_variables: the chat template's own variables, such as `{enable_thinking: false}`.
-
     Raises:
         InputError: no such prompt, or one for chat models with a model that has no chat template.
         ModelError: the model does not load, or thinks before it answers.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        prompt: str = "plain",
-        max_passage_tokens: Annotated[int, Field(ge=1)] = 512,
-        control_tokens: ControlTokenMode = "text",
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-        template_variables: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> None:
-        wording = prompt_named(QueryLikelihoodPrompt, prompt)
-        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+    def __init__(self, options: QueryLikelihoodOptions) -> None:
+        wording = options.template
+        self._llm = CausalLM(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+        )
         check_offsets(self._llm.tokenizer)
-        self._frame = Framed(wording, self._llm.tokenizer, model, template_variables)
+        self._frame = Framed(wording, self._llm.tokenizer, options.model, options.template_variables)
         self._before, _, after = self._frame.text.partition("{passage}")
         self._after = after + wording.before_query  # the query follows at once
         self._described = {**self._llm.describe(), **self._llm.exactness.describe("pads", "shares", "packs")}
-        self._prompt = prompt
-        self.control = ControlTokens(self._llm.tokenizer, control_tokens)
-        self._control_tokens = control_tokens
-        self._max_passage_tokens = max_passage_tokens
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, self._llm.device)
+        self._options = options
+        self.control = ControlTokens(self._llm.tokenizer, options.control_tokens)
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._llm.device)
         self.device = str(self._llm.device)
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which models are loaded: an adapter's base model too."""
-        return Capabilities(models=loaded_models(options["model"], options["revision"]))
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse an unknown prompt, and chat template variables for a prompt that uses none."""
-        refuse_idle_variables(
-            prompt_named(QueryLikelihoodPrompt, options["prompt"]), options["template_variables"]
-        )
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
         """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""
         tokenizer = self._llm.tokenizer
         passages, truncated = cut_to_tokens(
-            tokenizer, [pair.passage for pair in pairs], self._max_passage_tokens
+            tokenizer, [pair.passage for pair in pairs], self._options.max_passage_tokens
         )
         framed = [self._before + passage + self._after for passage in passages]
         texts = [start + pair.query for start, pair in zip(framed, pairs, strict=True)]
@@ -138,9 +102,9 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         return {
             **self._described,
             **self._frame.describe(),
-            "prompt": self._prompt,
-            "max_passage_tokens": self._max_passage_tokens,
-            "control_tokens": self._control_tokens,
+            "prompt": self._options.prompt,
+            "max_passage_tokens": self._options.max_passage_tokens,
+            "control_tokens": self._options.control_tokens,
             "batch_tokens": self._batch_tokens,
         }
 

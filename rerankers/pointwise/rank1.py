@@ -12,24 +12,22 @@ ended by force. Prompts are read and thoughts written in batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field, validate_call
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker
 from rerankers.llm.causal import CausalLM
 from rerankers.llm.readout import check_offsets, cut_to_tokens
-from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.pointwise.prompts import ReasoningPrompt, fill, prompt_named
 from rerankers.pointwise.thoughts import ThoughtWriter
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from rerankers.interface import Capabilities, RerankRequest
+    from rerankers.interface import RerankRequest
+    from rerankers.methods.pointwise.rank1 import Rank1Options
     from rerankers.pointwise.thoughts import Verdict
     from rerankers.stages import StageClock
 
@@ -52,18 +50,6 @@ class _Pair:
 class Rank1(Reranker):
     """Ranks by what a reasoning model says of each passage after it thought about it.
 
-    Args:
-        model: causal LM; hub id, folder or wheel, see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        reasoning_tokens: tokens that the model may think about a passage; then it has to say true or false.
-        instruction: follows the query, after a space; it comes before the dataset's instruction.
-        query_prompt: a text that takes the query's place; `FILL_QUERY_HERE` in it stands for the query.
-        max_passage_tokens: a passage is cut after this many tokens. None: what the model's context leaves.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        batch_size: passages that are thought about in one batch.
-        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
-
     Raises:
         ModelError: the model does not load, begins both answers with one token, or its context does not hold
             a prompt and the thoughts.
@@ -71,45 +57,30 @@ class Rank1(Reranker):
 
     scores_passages_alone = True
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        reasoning_tokens: Annotated[int, Field(ge=0)] = 8192,
-        instruction: str | None = None,
-        query_prompt: str | None = None,
-        max_passage_tokens: Annotated[int, Field(ge=1)] | None = None,
-        control_tokens: ControlTokenMode = "text",
-        batch_size: Annotated[int, Field(ge=1)] = 16,
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
+    def __init__(self, options: Rank1Options) -> None:
         self._template = prompt_named(ReasoningPrompt, "published")
-        self._llm = CausalLM(model, revision=revision, device=device, dtype=dtype, attention=attention)
+        self._llm = CausalLM(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+        )
         check_offsets(self._llm.tokenizer)
-        self._writer = ThoughtWriter(self._llm, self._template, reasoning_tokens, model)
-        self._instruction, self._query_prompt = instruction, query_prompt
-        self._reasoning_tokens, self._max_passage_tokens = reasoning_tokens, max_passage_tokens
-        self._control = ControlTokens(self._llm.tokenizer, control_tokens)
-        self._batch_size = batch_size if self._llm.exactness.decodes else 1
+        self._writer = ThoughtWriter(self._llm, self._template, options.reasoning_tokens, options.model)
+        self._options = options
+        self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
+        self._batch_size = options.batch_size if self._llm.exactness.decodes else 1
         self._described = {**self._llm.describe(), **self._llm.exactness.describe("shares", "decodes")}
         config = self._llm.model.config.get_text_config()
         context = getattr(config, "max_position_embeddings", None)
-        self._longest = None if context is None else context - reasoning_tokens - _ROOM_TO_END
+        self._longest = None if context is None else context - options.reasoning_tokens - _ROOM_TO_END
         if self._longest is not None and self._longest < 1:
             raise ModelError(
-                f"{model!r} reads {context} tokens, which thoughts of {reasoning_tokens} do not fit into. "
-                "Lower reasoning_tokens."
+                f"{options.model!r} reads {context} tokens, which thoughts of {options.reasoning_tokens} do "
+                "not fit into. Lower reasoning_tokens."
             )
         self.device = str(self._llm.device)
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell which model is loaded, and whether a dataset's instruction is read."""
-        return replace(super().capabilities(options), reads_instruction=options["instruction"] is None)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by score; equal scores keep the first stage's order. All requests share batches."""
@@ -142,19 +113,19 @@ class Rank1(Reranker):
         return {
             **self._described,
             "prompt_source": self._template.source,
-            "reasoning_tokens": self._reasoning_tokens,
-            "max_passage_tokens": self._max_passage_tokens,
-            "instruction": self._instruction,
-            "query_prompt": self._query_prompt,
+            "reasoning_tokens": self._options.reasoning_tokens,
+            "max_passage_tokens": self._options.max_passage_tokens,
+            "instruction": self._options.instruction,
+            "query_prompt": self._options.query_prompt,
             "control_tokens": self._control.mode,
             "batch_size": self._batch_size,
         }
 
     def prompt(self, query: str, passage: str, instruction: str | None = None) -> str:
         """Write the prompt of a passage, up to where the thoughts begin."""
-        if self._query_prompt is not None:
-            query = self._query_prompt.replace(_QUERY, query)
-        instruction = self._instruction if self._instruction is not None else instruction
+        if self._options.query_prompt is not None:
+            query = self._options.query_prompt.replace(_QUERY, query)
+        instruction = self._options.instruction if self._options.instruction is not None else instruction
         if instruction:
             query = f"{query} {instruction}"
         return fill(self._template.text, query=query, passage=passage)
@@ -172,8 +143,8 @@ class Rank1(Reranker):
         queries, in_queries = self._control.read([query for query, _, _ in keys])
         passages, in_passages = self._control.read([passage for _, passage, _ in keys])
         texts, truncated = list(passages), [False] * len(keys)
-        if self._max_passage_tokens is not None:
-            texts, truncated = cut_to_tokens(self._llm.tokenizer, passages, self._max_passage_tokens)
+        if self._options.max_passage_tokens is not None:
+            texts, truncated = cut_to_tokens(self._llm.tokenizer, passages, self._options.max_passage_tokens)
         prompts = [
             self.prompt(query, passage, instruction)
             for query, passage, (_, _, instruction) in zip(queries, texts, keys, strict=True)
@@ -202,8 +173,8 @@ class Rank1(Reranker):
             room = room - (length - longest)
             if room < 1:
                 raise ModelError(
-                    f"a prompt of {length} tokens and thoughts of {self._reasoning_tokens} exceed the "
-                    "model's context. Lower reasoning_tokens."
+                    f"a prompt of {length} tokens and thoughts of {self._options.reasoning_tokens} exceed "
+                    "the model's context. Lower reasoning_tokens."
                 )
             [passage], _ = cut_to_tokens(tokenizer, [passage], room)
             prompt = self.prompt(query, passage, instruction)

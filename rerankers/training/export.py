@@ -14,7 +14,8 @@ from rerankers.errors import InputError
 from rerankers.files.writing import replace_file
 from rerankers.llm.adapter import ADAPTER_CONFIG
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.compact import MANIFEST, read_manifest, save_compact
+from rerankers.pe_rank.formats.compact import save_compact
+from rerankers.pe_rank.formats.manifest import MANIFEST, read_manifest
 
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerankers.encoders.recipe import read_json
-from rerankers.encoders.weights import find_file, read_weights
+from rerankers.encoders.weights import read_weights
 from rerankers.errors import InputError, ModelError
 from rerankers.files.paths import existing_path
 from rerankers.llm.adapter import ADAPTER_CONFIG, check_kind
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.compact import MANIFEST, read_manifest
+from rerankers.models.model_files import find_file
+from rerankers.pe_rank.formats.manifest import MANIFEST, read_manifest
 from rerankers.pe_rank.formats.released import FAMILY, named_encoder
 from rerankers.pe_rank.projector import input_dimension, load_projector
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from rerankers.encoders.encoder import Encoder
     from rerankers.models.locate import ModelFiles
-    from rerankers.pe_rank.formats.compact import Manifest
+    from rerankers.pe_rank.formats.manifest import Manifest
     from rerankers.training.settings import Settings
 
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"

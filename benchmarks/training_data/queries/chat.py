@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from benchmarks.training_data.queries.writers import Question, QuestionWriter
 from rerankers.chat.backends import open_chat
 from rerankers.chat.conversation import ChatAnswer, ChatCall
-from rerankers.chat.options import ChatOptions
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Cost
+from rerankers.methods.chat import ChatOptions
 from rerankers.stages import StageClock
 from rerankers.text.words import split_words
 

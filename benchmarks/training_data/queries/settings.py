@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from benchmarks.datasets.specs import DatasetSpec
-from rerankers.chat.options import CHANGES_NO_RESULT, ChatOptions
 from rerankers.errors import InputError
 from rerankers.files.paths import existing_path
+from rerankers.methods.chat import CHANGES_NO_RESULT, ChatOptions
 from rerankers.models.devices import DtypeName
 from rerankers.text.control_tokens import ControlTokenMode
 

@@ -21,32 +21,18 @@ answers are.
 """
 
 from rerankers.listwise.windows.initial import InitialOrder, initial_order
-from rerankers.listwise.windows.options import (
-    FullWindowOptions,
-    LetterWindowOptions,
-    WindowOptions,
-    WindowPolicyName,
-    check_windows,
-    is_sliding,
-)
 from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.listwise.windows.rounds import Rounds, RunningPolicy, Window, run_rounds
 from rerankers.listwise.windows.sliding import WindowPolicy, sliding_windows
 
 __all__ = [
-    "FullWindowOptions",
     "InitialOrder",
-    "LetterWindowOptions",
     "Rounds",
     "RunningPolicy",
     "Window",
-    "WindowOptions",
     "WindowPlan",
     "WindowPolicy",
-    "WindowPolicyName",
-    "check_windows",
     "initial_order",
-    "is_sliding",
     "run_rounds",
     "sliding_windows",
 ]

@@ -14,9 +14,9 @@ from rerankers.listwise.windows.top_down import rank_top_down
 from rerankers.listwise.windows.tournament import rank_by_group_tournaments, rank_by_tournaments
 
 if TYPE_CHECKING:
-    from rerankers.listwise.windows.options import WindowOptions
     from rerankers.listwise.windows.rounds import Rounds, Window
     from rerankers.listwise.windows.sliding import WindowPolicy
+    from rerankers.methods.windows import WindowOptions
 
 _TOP = 10  # ranks that sorts settle, as in their papers
 _ENDS: dict[str, WindowPolicy] = {

@@ -1,1 +1,1 @@
-"""Options of listwise rerankers."""
+"""Options of methods that rank several passages in one call."""

@@ -32,7 +32,7 @@ class MonoT5Options(BatchOptions):
         prompt_named(MonoT5Prompt, self.prompt)
 
     def work(self, size: RequestSize) -> Work:
-        """Each passage is read once with the query."""
+        """Estimate the work: each passage is read once with the query."""
         frame = size.tokens_of(prompt_named(MonoT5Prompt, self.prompt).text)
         passage = min(size.passage_tokens, self.max_passage_tokens)
         return Work(prompt_tokens=size.candidates * (frame + size.query_tokens + passage))

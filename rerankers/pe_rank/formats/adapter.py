@@ -12,7 +12,8 @@ import torch
 
 from rerankers.encoders.recipe import read_json
 from rerankers.errors import ModelError
-from rerankers.llm.adapter import ADAPTER_CONFIG, base_model_name, check_kind, merge_adapter, read_if_there
+from rerankers.llm.adapter import ADAPTER_CONFIG, check_kind, merge_adapter, read_if_there
+from rerankers.llm.adapter_base import base_model_name
 from rerankers.llm.causal import CausalLM
 from rerankers.pe_rank.formats.parts import Parts
 from rerankers.pe_rank.formats.released import named_encoder

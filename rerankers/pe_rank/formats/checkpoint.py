@@ -13,7 +13,7 @@ asked for, and then it is labelled; another dimension is always refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rerankers.encoders.encoder import Encoder
 from rerankers.encoders.recipe import read_json
@@ -26,7 +26,8 @@ from rerankers.llm.causal import CausalLM
 from rerankers.models.locate import ModelFiles, find_model
 from rerankers.models.remote_code import loading
 from rerankers.pe_rank.formats.adapter import read_adapter_run
-from rerankers.pe_rank.formats.compact import MANIFEST, read_compact
+from rerankers.pe_rank.formats.compact import read_compact
+from rerankers.pe_rank.formats.manifest import MANIFEST
 from rerankers.pe_rank.formats.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.formats.released import FAMILY, named_encoder, read_released
 from rerankers.pe_rank.model import PassageLLM
@@ -41,10 +42,9 @@ from rerankers.pe_rank.prompt import PromptWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rerankers.methods.embedded import PoolingName
     from rerankers.models.devices import AttentionName, DtypeName
     from rerankers.text.control_tokens import ControlTokenMode
-
-PoolingName = Literal["auto", "mean", "cls", "last_token"]
 
 UNTRAINED = "untrained: the projector is random, so the order carries no meaning"
 

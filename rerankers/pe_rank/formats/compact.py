@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 
 from rerankers.encoders.recipe import read_json
-from rerankers.encoders.weights import find_file, read_weights
+from rerankers.encoders.weights import read_weights
 from rerankers.errors import ModelError
-from rerankers.files.paths import existing_path
 from rerankers.files.writing import replace_file
 from rerankers.llm.adapter import ADAPTER_CONFIG, merge_adapter
 from rerankers.llm.causal import CausalLM
-from rerankers.models.folder import folder_inside
 from rerankers.models.locate import find_model
-from rerankers.models.remote_code import loading
+from rerankers.models.model_files import find_file
+from rerankers.pe_rank.formats.manifest import MANIFEST, Manifest, base_model, read_manifest
 from rerankers.pe_rank.formats.parts import EncoderIdentity, Parts
 from rerankers.pe_rank.projector import input_dimension, load_projector
 from rerankers.pe_rank.prompt import PromptTemplate
@@ -43,62 +40,7 @@ if TYPE_CHECKING:
     from rerankers.models.devices import AttentionName, DtypeName
     from rerankers.models.locate import ModelFiles
 
-MANIFEST = "pe_rank.json"
 _PROJECTOR = "projector.safetensors"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LLMEntry(_Strict):
-    """The base language model: name, hub revision, and the fingerprint of local files or a wheel."""
-
-    model: str
-    revision: str | None = None
-    fingerprint: str | None = None
-
-
-class EncoderEntry(_Strict):
-    """The encoder the projector was trained with, and how it was used."""
-
-    model: str
-    revision: str | None = None
-    fingerprint: str | None = None
-    pooling: Literal["auto", "mean", "cls", "last_token"]  # auto: as the encoder's own files say
-    dimension: int
-    passage_prefix: str = ""
-    max_length: int = 512
-
-
-class PromptEntry(_Strict):
-    """The wording; see `rerankers.pe_rank.prompt.PromptTemplate`."""
-
-    prefix: str
-    passage: str
-    passage_with_text: str
-    suffix: str
-    chat: bool
-
-
-class Manifest(_Strict):
-    """`pe_rank.json`.
-
-    Attributes:
-        version: of this format.
-        llm: base language model.
-        encoder: the projector's encoder.
-        projector: kind of projector, such as `mlp2x_gelu`.
-        prompt: the wording it was trained with.
-        training: how it came about: data, recipe, scores; for people.
-    """
-
-    version: Literal[1] = 1
-    llm: LLMEntry
-    encoder: EncoderEntry
-    projector: str
-    prompt: PromptEntry = PromptEntry(**asdict(PromptTemplate()))
-    training: dict[str, Any] = {}
 
 
 def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention: AttentionName) -> Parts:
@@ -108,7 +50,7 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
         ModelError: the manifest does not validate, a file is missing, or the base model is another one.
     """
     manifest = read_manifest(files)
-    llm = _base_model(files, manifest)
+    llm = base_model(files, manifest)
     base_files = find_model(llm, manifest.llm.revision)
     if manifest.llm.fingerprint and not base_files.have_content(manifest.llm.fingerprint):
         raise ModelError(
@@ -155,61 +97,6 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
             "training": manifest.training,
         },
     )
-
-
-def referenced_models(name: str) -> dict[str, str | None]:
-    """Return the models that a local checkpoint refers to, with their hub revisions; none for other models.
-
-    Raises:
-        ModelError: `pe_rank.json` is damaged.
-    """
-    if not (name.startswith("bundled:") or existing_path(name)):
-        return {}
-    files = find_model(name)
-    if not read_json(files, MANIFEST):
-        return {}
-    manifest = read_manifest(files)
-    return {
-        _base_model(files, manifest): manifest.llm.revision,
-        manifest.encoder.model: manifest.encoder.revision,
-    }
-
-
-def _base_model(files: ModelFiles, manifest: Manifest) -> str:
-    """Return the language model's name; `./llm` was trained as a whole and lies beside the manifest."""
-    name = manifest.llm.model
-    if not name.startswith("./"):
-        return name
-    location = files.location if files.is_local else _fetched(files, name.removeprefix("./"))
-    return str(folder_inside(location, name))
-
-
-def _fetched(files: ModelFiles, part: str) -> str:
-    """Return the hub's snapshot of a checkpoint, with one folder of it fetched.
-
-    Raises:
-        ModelError: it cannot be fetched.
-    """
-    from huggingface_hub import snapshot_download
-
-    with loading("checkpoint", files.name):
-        return snapshot_download(
-            files.location, revision=files.revision or "main", allow_patterns=[f"{part}/*"]
-        )
-
-
-def read_manifest(files: ModelFiles) -> Manifest:
-    """`pe_rank.json`, validated.
-
-    Raises:
-        ModelError: a field is missing, unknown or of the wrong type.
-    """
-    try:
-        return Manifest.model_validate(read_json(files, MANIFEST))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{files.name}/{MANIFEST}: {where}: {first['msg']}") from error
 
 
 def save_compact(

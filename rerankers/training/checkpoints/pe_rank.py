@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.compact import (
-    EncoderEntry,
-    LLMEntry,
-    Manifest,
-    PromptEntry,
-    read_manifest,
-    save_compact,
-)
+from rerankers.pe_rank.formats.compact import save_compact
+from rerankers.pe_rank.formats.manifest import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
 from rerankers.pe_rank.projector import build_projector
 from rerankers.training.checkpoints.card import Usage
 from rerankers.training.checkpoints.folders import inside

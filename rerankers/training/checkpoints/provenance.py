@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rerankers.encoders.weights import find_file
 from rerankers.errors import InputError, ModelError
 from rerankers.files.input_files import open_once
 from rerankers.models.locate import find_model
+from rerankers.models.model_files import find_file
 from rerankers.models.wheels import listed_wheel
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.chat.in_process import TransformersChat
-from rerankers.chat.options import ChatOptions
 from rerankers.errors import InputError
 from rerankers.interface import RerankRequest
 from rerankers.listwise.first import letter_tokens
 from rerankers.listwise.rankgpt import RankGPT
-from rerankers.listwise.windows import WindowOptions
+from rerankers.methods.listwise.rankgpt import RankGPTOptions
 from rerankers.stages import StageClock
 from rerankers.training.measures import HeldOutLists
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from rerankers.chat.conversation import ChatBackend
     from rerankers.llm.causal import CausalLM
+    from rerankers.methods.chat import ChatOptions
     from rerankers.training.data.records import RankingRecord
     from rerankers.training.text.model import TrainableTextRanker
     from rerankers.training.text.prompts import TextPrompts
@@ -103,16 +103,18 @@ class _InTraining(RankGPT):
     @classmethod
     def over(cls, llm: CausalLM, settings: TextSettings) -> RankGPT:
         """Return the reranker that a training's checkpoints are used with, a list as one window."""
-        chat = ChatOptions(
+        options = RankGPTOptions(
             model=settings.llm.model,
             backend="transformers",
             template_variables=settings.template_variables,
             device=str(llm.device),
+            window=0,
+            prompt=settings.prompt,
+            passage_words=settings.passage_words,
         )
         held: Any = type("_Held", (cls,), {"_llm": llm})
-        options = {"prompt": settings.prompt, "passage_words": settings.passage_words}
-        reranker: RankGPT = held(chat=chat, windows=WindowOptions(window=0), **options)
+        reranker: RankGPT = held(options)
         return reranker
 
-    def _open(self, chat: ChatOptions) -> ChatBackend:
-        return TransformersChat(chat, self._llm)
+    def _open(self, options: ChatOptions) -> ChatBackend:
+        return TransformersChat(options, self._llm)

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rerankers import create
 from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
 from rerankers.chat.in_process import TransformersChat
-from rerankers.chat.options import ChatOptions
 from rerankers.chat.template import ChatTemplate
 from rerankers.chat.thinking import after_thoughts
 from rerankers.errors import InputError, ModelError
 from rerankers.interface import Cost
+from rerankers.methods.chat import ChatOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rerankers import create
 from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
 from rerankers.chat.in_process import TransformersChat
-from rerankers.chat.options import ChatOptions
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
 from rerankers.llm import prefix
+from rerankers.methods.chat import ChatOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,11 @@ import torch
 from rerankers import create
 from rerankers.chat.conversation import ChatCall, Message, Talk
 from rerankers.chat.in_process import TransformersChat
-from rerankers.chat.options import ChatOptions
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
 from rerankers.listwise.prompts import load_prompt
 from rerankers.llm.causal import CausalLM
+from rerankers.methods.chat import ChatOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

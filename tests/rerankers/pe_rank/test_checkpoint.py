@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from rerankers.errors import InputError, ModelError
 from rerankers.models.locate import find_model
 from rerankers.pe_rank.formats.checkpoint import Checkpoint, Source, load_checkpoint
-from rerankers.pe_rank.formats.compact import EncoderEntry, LLMEntry, Manifest, save_compact
+from rerankers.pe_rank.formats.compact import save_compact
+from rerankers.pe_rank.formats.manifest import EncoderEntry, LLMEntry, Manifest
 from rerankers.pe_rank.greedy import plain_order
 
 if TYPE_CHECKING:

@@ -1,0 +1,137 @@
+"""Options that every method with a chat model has: which model answers, and how it is asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from rerankers.chat.backends import refuse_foreign_options
+from rerankers.endpoints.prices import Price, find_price
+from rerankers.llm.adapter_base import loaded_models
+from rerankers.models.devices import AttentionName, DtypeName
+from rerankers.options import MethodOptions
+from rerankers.text.control_tokens import ControlTokenMode
+
+if TYPE_CHECKING:
+    from rerankers.work import RequestSize
+
+BackendName = Literal["openai", "transformers"]
+
+CHANGES_NO_RESULT = frozenset({"recording", "retries", "timeout_seconds"})
+"""Options of methods behind endpoints that a run may be resumed with another value of."""
+
+
+class ChatOptions(MethodOptions):
+    """Which chat model answers, and how it is asked."""
+
+    model: str
+    """The endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`)."""
+
+    backend: BackendName = "openai"
+    """`openai` for any endpoint that speaks OpenAI's chat API, `transformers` for this process."""
+
+    concurrency: int = Field(default=8, ge=1)
+    """Queries under way at once: side by side at an endpoint, in one batch in this process."""
+
+    temperature: float | None = Field(default=0.0, ge=0)
+    """0 is greedy; null leaves it to the endpoint, as some models demand."""
+
+    base_url: str | None = None
+    """Root of an endpoint's API, such as `http://localhost:8000/v1`; null is `$OPENAI_BASE_URL`, else OpenAI
+    itself. The key is read from `OPENAI_API_KEY`."""
+
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """Longest wait for one response of an endpoint, from the request to its last byte."""
+
+    retries: int = Field(default=6, ge=0)
+    """Further attempts after a failure of an endpoint that may pass."""
+
+    stream: bool = False
+    """Read an endpoint's answers as they grow: prefill and decode apart, ended once known."""
+
+    recording: Path | None = None
+    """File of an endpoint's responses, replayed and added to; no response is paid for twice."""
+
+    price: Price | None = None
+    """Dollars per million tokens, where `prices.toml` does not list the endpoint's model."""
+
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More fields of an endpoint's requests, such as `{chat_template_kwargs: {enable_thinking: false}}` for
+    vLLM."""
+
+    template_variables: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the chat template of a model in this process, such as `{enable_thinking: false}`."""
+
+    reasoning_tokens: int = Field(default=0, ge=0)
+    """Tokens that the model may think before its answer; 0 is an answer at once. A model in this process is
+    made to answer after them; an endpoint's limit grows by them. Thoughts are no part of the answer."""
+
+    control_tokens: ControlTokenMode = "text"
+    """How a model in this process reads control tokens in queries and passages: as `text`, or as `control`
+    tokens, which the published code does. An endpoint reads them in its own way."""
+
+    revision: str | None = None
+    """Hub revision of a model in this process."""
+
+    dtype: DtypeName = "auto"
+    """Dtype of a model in this process; `auto` is bfloat16 on CUDA and float32 on a CPU."""
+
+    device: str = "auto"
+    """Device of a model in this process: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or
+    `cuda:N`."""
+
+    attention: AttentionName = "auto"
+    """transformers' attention implementation of a model in this process; `auto` lets transformers choose."""
+
+    def check(self) -> None:
+        """Refuse options that do not belong to the backend."""
+        super().check()
+        refuse_foreign_options(self)
+
+    @property
+    def models(self) -> tuple[tuple[str, str | None], ...]:
+        """The chat model, with an adapter's base model, if it is in this process."""
+        return () if self.is_remote else loaded_models(self.model, self.revision)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether an endpoint answers."""
+        return self.backend == "openai"
+
+    @property
+    def known_price(self) -> Price | None:
+        """The price given, or the one that is listed for the model."""
+        return self.price or find_price(self.model)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether a price is given or listed; a model in this process costs nothing."""
+        return not self.is_remote or self.known_price is not None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a response cache may stand in for calls."""
+        return self.is_remote and self.recording is not None
+
+    @property
+    def missing_key(self) -> str | None:
+        """The key that OpenAI itself needs; other endpoints may need none."""
+        has_address = self.base_url or os.environ.get("OPENAI_BASE_URL")
+        is_ready = has_address or self.recording or os.environ.get("OPENAI_API_KEY")
+        return None if is_ready or not self.is_remote else "OPENAI_API_KEY"
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether the model is in this process, and not on the CPU by choice."""
+        return not self.is_remote and super().may_use_gpu
+
+    def dollars(self, size: RequestSize) -> float | None:
+        """Return what the calls of one request cost at an endpoint; None where no price is known."""
+        price = self.known_price if self.is_remote else None
+        work = self.work(size)
+        if price is None or work is None:
+            return None
+        return price.dollars(round(work.prompt_tokens), 0, round(work.generated_tokens))

@@ -1,0 +1,1 @@
+"""Options of methods that compare a few passages at a time."""

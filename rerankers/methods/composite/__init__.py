@@ -1,0 +1,1 @@
+"""Options of methods made of other methods."""

@@ -1,0 +1,124 @@
+"""Options of methods made of other methods: how components are named, and what follows from theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from rerankers import registry
+from rerankers.errors import InputError
+from rerankers.options import MethodOptions
+from rerankers.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerankers.work import RequestSize
+
+
+class Component(BaseModel):
+    """A reranker with its options, written as in an experiment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """The registered name, or `module:Class`."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The reranker's options."""
+
+    _validated: MethodOptions = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _options_are_valid(self) -> Component:
+        try:
+            if registry.options_model(self.name).needs_qrels:
+                raise InputError(f"{self.name!r} looks at the judgements and cannot be a component")
+            self._validated = registry.validated(self.name, self.options)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def validated(self) -> MethodOptions:
+        """The options, complete, and what follows from them."""
+        return self._validated
+
+    @property
+    def embeds_passages(self) -> bool | None:
+        """Whether `prepare` fills embedding stores only; None where this is not known."""
+        return registry.embeds_passages(self.name, self.validated)
+
+
+class CompositeOptions(MethodOptions):
+    """What follows from the options of components: they join what each loads, calls and costs."""
+
+    @property
+    def components(self) -> Sequence[Component]:
+        """The rerankers that are asked, in their order."""
+        raise NotImplementedError
+
+    @property
+    def models(self) -> tuple[tuple[str, str | None], ...]:
+        """The models of every component, each of them once."""
+        return tuple(dict.fromkeys(model for each in self._each() for model in each.models))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether any component calls an endpoint."""
+        return any(each.is_remote for each in self._each())
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the price of every component's calls is known."""
+        return all(each.is_priced for each in self._each())
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a response cache may stand in for any component's calls."""
+        return any(each.is_replayed for each in self._each())
+
+    @property
+    def missing_key(self) -> str | None:
+        """The first key that a component lacks."""
+        return next((each.missing_key for each in self._each() if each.missing_key), None)
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether any component computes in this process."""
+        return any(each.may_use_gpu for each in self._each())
+
+    @property
+    def embeds_passages(self) -> bool | None:
+        """Whether any component embeds passages ahead; None if one is unknown."""
+        known = [component.embeds_passages for component in self.components]
+        return None if None in known else any(known)
+
+    @property
+    def reads_instruction(self) -> bool:
+        """Whether any component reads it."""
+        return any(each.reads_instruction for each in self._each())
+
+    def sizes(self, size: RequestSize) -> list[RequestSize]:
+        """Return how large each component's request is."""
+        return [size for _ in self.components]
+
+    def work(self, size: RequestSize) -> Work | None:
+        """Return the sum over the components; None if one of them does not say."""
+        total = Work()
+        for each, part in zip(self._each(), self.sizes(size), strict=True):
+            work = each.work(part)
+            if work is None:
+                return None
+            total += work
+        return total
+
+    def dollars(self, size: RequestSize) -> float | None:
+        """Return the sum over the components; None if none is charged for."""
+        parts = zip(self._each(), self.sizes(size), strict=True)
+        known = [cost for each, part in parts if (cost := each.dollars(part)) is not None]
+        return sum(known) if known else None
+
+    def _each(self) -> list[MethodOptions]:
+        return [component.validated for component in self.components]

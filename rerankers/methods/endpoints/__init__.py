@@ -1,0 +1,1 @@
+"""Options of methods behind endpoints other than chat models."""
