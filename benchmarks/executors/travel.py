@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.experiments.plan import CellPlan
+    from rerankers.options import MethodOptions
 
 MOST_BYTES = 100_000_000
 PACKAGES = ("rerankers", "benchmarks", "reports")
@@ -95,11 +96,11 @@ def unpack(luggage: Luggage, cells: Sequence[CellPlan], node: str) -> None:
     for name in luggage.expected:
         if existing_path(name) is None:
             raise InputError(f"node {node}: {home / name}: is missing. Copy it to this node, under this path")
-    for name in sorted(_own_names(cells)):
-        try:
+    try:
+        for name in sorted(_own_names(cells)):
             load(name)
-        except InputError as error:
-            raise InputError(f"node {node}, folder {Path.cwd()}: {error}") from error
+    except InputError as error:
+        raise InputError(f"node {node}, folder {Path.cwd()}: {error}") from error
 
 
 def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
@@ -131,19 +132,17 @@ def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
 
 def _own_names(cells: Sequence[CellPlan]) -> set[str]:
     """Return the names of the user's own rerankers, components of others included."""
-    return {name for cell in cells for name in (cell.reranker, *_nested(cell.options))} - set(METHODS)
+    found: set[str] = set()
+    for cell in cells:
+        found |= {cell.reranker, *_components(validated(cell.reranker, cell.options))}
+    return found - set(METHODS)
 
 
-def _nested(options: object) -> Iterator[str]:
-    """Yield the rerankers that options name: those of a fusion's or a cascade's components."""
-    if isinstance(options, dict):
-        if isinstance(options.get("reranker"), str):
-            yield options["reranker"]
-        for value in options.values():
-            yield from _nested(value)
-    elif isinstance(options, list | tuple):
-        for value in options:
-            yield from _nested(value)
+def _components(options: MethodOptions) -> Iterator[str]:
+    """Yield the rerankers that a method is made of, and those that they are made of."""
+    for component in options.components:
+        yield component.name
+        yield from _components(component.validated)
 
 
 def _top_level(module: str, file: Path) -> Path | None:

@@ -30,6 +30,8 @@ from rerankers.listwise.e2rank import E2Rank
 from rerankers.listwise.jina_v3 import JinaV3
 from rerankers.listwise.jina_v3_model import JinaForRanking
 from rerankers.listwise.jina_v3_prompt import PASSAGE_END, QUERY_END
+from rerankers.methods.listwise.e2rank import E2RankOptions
+from rerankers.methods.listwise.jina_v3 import JinaV3Options
 from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:
@@ -170,7 +172,9 @@ def compared(
 @pytest.mark.parametrize("depth", [20, 100])
 @pytest.mark.parametrize("embeddings", ["precomputed", "per_query"])
 def test_e2rank(benchmark: Any, folders: dict[str, str], tmp_path: Path, embeddings: Any, depth: int) -> None:
-    reranker = E2Rank(model=folders["e2rank"], embeddings=embeddings, store=tmp_path, device="cpu")
+    reranker = E2Rank(
+        E2RankOptions(model=folders["e2rank"], embeddings=embeddings, store=tmp_path, device="cpu")
+    )
 
     def following(tokens: list[int]) -> int:
         return 1 + (len(tokens) > 1)  # the batches of passages do not depend on each other
@@ -181,7 +185,7 @@ def test_e2rank(benchmark: Any, folders: dict[str, str], tmp_path: Path, embeddi
 
 @pytest.mark.parametrize("block_passages", [125, 2])
 def test_jina_v3(benchmark: Any, folders: dict[str, str], block_passages: int) -> None:
-    reranker = JinaV3(model=folders["jina-v3"], block_passages=block_passages, device="cpu")
+    reranker = JinaV3(JinaV3Options(model=folders["jina-v3"], block_passages=block_passages, device="cpu"))
 
     def following(tokens: list[int]) -> int:
         return 1 + (block_passages == 2)  # the shared prefix, then all blocks

@@ -28,12 +28,14 @@ from benchmarks.micro.texts import requests_of
 from rerankers import RerankRequest, StageClock
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.interface import Cost
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.models.devices import synchroniser
 from rerankers.models.locate import find_model
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import build_projector
 from rerankers.pe_rank.reranker import PERank
+from rerankers.pe_rank.window_pass import WindowPass
 from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:
@@ -90,14 +92,16 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
     projector = build_projector("mlp2x_gelu", 768 if IS_LARGE else 384, 576)
     torch.save(projector.state_dict(), folder / "projector.bin")
     made = PERank(
-        model=str(folder / "llm"),
-        encoder=str(folder / "encoder"),
-        projector=folder / "projector.bin",
-        pooling="mean",
-        top_k=10,
-        dtype=DTYPE,
-        device=DEVICE,
-        store=tmp_path_factory.mktemp("store"),
+        PERankOptions(
+            model=str(folder / "llm"),
+            encoder=str(folder / "encoder"),
+            projector=folder / "projector.bin",
+            pooling="mean",
+            top_k=10,
+            dtype=DTYPE,
+            device=DEVICE,
+            store=tmp_path_factory.mktemp("store"),
+        )
     )
     if IS_LARGE:
         made._llm = large(made._llm)
@@ -119,9 +123,9 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
     """Return the reranker with one thing changed, on the same weights."""
     from rerankers.encoders.store import EmbeddingStore
 
-    changed = copy.copy(reranker)
+    changed, options = copy.copy(reranker), reranker._options
     if system == "embedding per window":
-        changed._embeddings = "per_window"
+        changed._options = options.model_copy(update={"embeddings": "per_window"})
     elif system == "all logits":
         changed._llm = copy.copy(reranker._llm)
         plain, table = changed._llm.forward, reranker._llm.transformer.get_input_embeddings().weight
@@ -133,14 +137,15 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
 
         changed._llm.forward = forward  # type: ignore[method-assign, assignment]
     elif system == "full depth":
-        changed._top_k = None
+        changed._options = options.model_copy(update={"top_k": None})
     elif system == "single steps":
-        changed._draft = "off"
+        changed._options = options.model_copy(update={"draft": "off"})
     elif system == "stored embeddings":
         encoder = reranker._encoder
         changed._embedder = PassageEmbedder(
             encoder, EmbeddingStore(folder, encoder.describe(), encoder.dimension)
         )
+    changed._windows = WindowPass(changed._llm, changed._embedder, changed._options)
     changed._workers = Workers(changed._llm)
     changed._workers.decoders = [WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")]
     return changed
@@ -271,7 +276,9 @@ def test_agreement_in_bfloat16(benchmark: Any, capsys: pytest.CaptureFixture[str
     pool = build_pool("bundled", first_stage, 20, 16 if DEVICE == "cpu" else None)
     rankings = {}
     for is_exact in (True, False):
-        reranker = PERank(model=CHECKPOINT, dtype="bfloat16", device=DEVICE, top_k=10, exact=is_exact)
+        reranker = PERank(
+            PERankOptions(model=CHECKPOINT, dtype="bfloat16", device=DEVICE, top_k=10, exact=is_exact)
+        )
         work = (pool.requests(), StageClock())
         rankings[is_exact] = (
             reranker.rerank(*work) if is_exact else benchmark.pedantic(reranker.rerank, work, rounds=1)

@@ -30,7 +30,6 @@ from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rerankers.endpoints.prices import Budget
     from rerankers.methods.endpoints.rerank_api import RerankAPIOptions

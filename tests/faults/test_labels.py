@@ -36,7 +36,7 @@ def write_experiment(folder: Path) -> Path:
     lines = [json.dumps({"query": {"text": f"query {q}", "qid": f"q{q}"}, "hits": HITS}) for q in range(3)]
     (folder / "hits.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (folder / "qrels.txt").write_text("".join(f"q{q} 0 d{q} 1\n" for q in range(3)))
-    parts = [{"reranker": "reverse"}, {"reranker": "random"}]
+    parts = [{"name": "reverse"}, {"name": "random"}]
     systems = [
         {"name": "fusion", "label": label, "options": {"parts": parts, "k": 10.0 + number}}
         for number, label in enumerate(LABELS.values())

@@ -12,6 +12,7 @@ import torch
 from rerankers import StageClock
 from rerankers.encoders.encoder import Encoder
 from rerankers.interface import Cost
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.models.devices import synchroniser
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.reranker import PERank
@@ -33,7 +34,7 @@ CASES: list[dict[str, Any]] = json.loads((MISTRAL / "golden.json").read_text())[
 
 
 def pe_rank(**options: Any) -> PERank:
-    return PERank(model=str(MISTRAL), device="cuda", **{"dtype": "float32", **options})
+    return PERank(PERankOptions(model=str(MISTRAL), device="cuda", **{"dtype": "float32", **options}))
 
 
 @pytest.fixture

@@ -89,10 +89,10 @@ def test_a_fusion_counts_its_own_ties_and_a_cascade_those_of_its_last_step(
     make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
     request = make_request("bees", ["a", "b"])
-    parts = [{"reranker": "first-stage"}, {"reranker": "reverse"}]
+    parts = [{"name": "first-stage"}, {"name": "reverse"}]
     (fused,) = create("fusion", {"parts": parts}).rerank([request], clock)
     assert fused.usage.ties == 1  # 1/61 + 1/62 both
-    steps = [{"reranker": "fusion", "options": {"parts": parts}}, {"reranker": "reverse"}]
+    steps = [{"name": "fusion", "options": {"parts": parts}}, {"name": "reverse"}]
     (cascaded,) = create("cascade", {"steps": steps}).rerank([request], clock)
     assert cascaded.usage.ties == 0
     assert cascaded.usage.parts[0]["usage"]["ties"] == 1

@@ -65,7 +65,7 @@ class E2RankOptions(FullWindowOptions, EmbeddingOptions, BatchOptions):
             )
 
     def work(self, size: RequestSize) -> Work:
-        """Estimate the work: each passage is embedded, and each window has one prompt of its first passages."""
+        """Estimate the work: each passage is embedded, and each window has one prompt."""
         count = size.candidates
         if count and (count == 1 or self.mode == "embedding"):
             windows, rounds = [count], 1

@@ -64,7 +64,7 @@ class ICROptions(FullWindowOptions, LoadedOptions):
         check_family(self.prompt)
 
     def work(self, size: RequestSize) -> Work:
-        """Estimate the work: each window is read once with the query, and once more with the content-free query."""
+        """Estimate the work: each window is read with the query, and with the content-free query."""
         rounds = self.expected_rounds(size.candidates, self.top)
         shown = [len(window.shown) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)

@@ -13,9 +13,9 @@ import benchmarks
 from benchmarks.cli.main import main
 from benchmarks.cli.starter import MACHINES, Answers, ask, write_starter
 from benchmarks.experiments.config import load_experiment
-from rerankers.composite.cascade import Step
-from rerankers.composite.components import Part
 from rerankers.errors import InputError
+from rerankers.methods.composite.cascade import Step
+from rerankers.methods.composite.components import Component
 from rerankers.registry import ROWS
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def test_every_start_is_a_valid_experiment(
     experiment, _ = load_experiment(tmp_path / "start.yaml")
     assert experiment.rerankers[-1].name == name
     assert experiment.budget == budget
-    assert {"parts": Part, "steps": Step}.keys() >= experiment.rerankers[-1].options.keys() & {
+    assert {"parts": Component, "steps": Step}.keys() >= experiment.rerankers[-1].options.keys() & {
         "parts",
         "steps",
     }
     for part in experiment.rerankers[-1].options.get("parts", []):
-        Part.model_validate(part)
+        Component.model_validate(part)
     for step in experiment.rerankers[-1].options.get("steps", []):
         Step.model_validate(step)
 

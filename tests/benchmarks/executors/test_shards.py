@@ -38,15 +38,15 @@ def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
     for embeddings in ("per_query", "precomputed"):
         options = {"model": tiny_encoder, "device": "cpu", "embeddings": embeddings}
         embedding = {"name": "embedding", "options": options}
-        fusion = {"name": "fusion", "options": {"parts": [{"reranker": "reverse"}, part(embedding)]}}
+        fusion = {"name": "fusion", "options": {"parts": [{"name": "reverse"}, part(embedding)]}}
         assert shards(embedding, *batched) == shards(fusion, *batched) == [whole[:3], whole[3:]]
     assert shards("mine:Prepares", *batched) == [whole]  # of which it is not known how it prepares
-    parts = [{"reranker": "reverse"}, {"reranker": "mine:Prepares"}]
+    parts = [{"name": "reverse"}, {"name": "mine:Prepares"}]
     assert shards({"name": "fusion", "options": {"parts": parts}}, *batched) == [whole]
 
 
 def part(system: dict[str, Any]) -> dict[str, Any]:
-    return {"reranker": system["name"], "options": system["options"]}
+    return {"name": system["name"], "options": system["options"]}
 
 
 def test_a_task_owns_a_gpu_or_a_node(write_experiment: Callable[..., Path], tiny_encoder: str) -> None:

@@ -86,7 +86,7 @@ def test_a_module_its_imports_and_named_files_are_packed_and_nothing_else(
 
 
 def test_the_modules_of_components_are_packed(cells: Callable[..., list[CellPlan]], sent: Path) -> None:
-    pack(cells("fusion", parts=[{"reranker": "reverse"}, {"reranker": "own:Own"}]), sent)
+    pack(cells("fusion", parts=[{"name": "reverse"}, {"name": "own:Own"}]), sent)
     assert (sent / "own.py").exists()
 
 

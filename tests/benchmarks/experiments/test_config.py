@@ -121,7 +121,7 @@ def test_an_address_with_a_secret_is_refused_before_anything_could_repeat_it(
     chat = {"name": "rankgpt", "options": {"model": "m", "base_url": ["http://localhost/v1", address]}}
     nested = {
         "name": "fusion",
-        "options": {"parts": [{"reranker": "rankgpt", "options": chat["options"]}] * 2},
+        "options": {"parts": [{"name": "rankgpt", "options": chat["options"]}] * 2},
     }
     for system in (chat, nested):
         with pytest.raises(InputError, match=r"experiment.yaml:\d+: this address holds a password") as caught:
@@ -239,7 +239,7 @@ def test_a_wrong_option_of_the_last_system_is_found_before_the_first_one_runs(tm
     systems = "rerankers:\n- first-stage\n- name: random\n  options:\n    seed: [1, two]"
     with pytest.raises(InputError, match=r"experiment.yaml:8: option 'seed' of random: .* got 'two'"):
         load(tmp_path, START + systems)
-    parts = "[{reranker: first-stage}, {reranker: random, options: {seed: two}}]"
+    parts = "[{name: first-stage}, {name: random, options: {seed: two}}]"
     with pytest.raises(InputError, match=r"experiment.yaml:4: .*option 'seed' of random: .* got 'two'"):
         load(tmp_path, START + f"rerankers: {{name: fusion, options: {{parts: {parts}}}}}")
 
@@ -254,13 +254,13 @@ def test_options_that_do_not_fit_each_other_are_found_before_anything_loads(tmp_
     assert "strict" in refused("{name: rankgpt, options: {model: m, top: 10, parsing: strict}}")
     assert "self-hosted" in refused("{name: rerank-api, options: {api: vllm, model: m}}")
     assert "price" in refused("{name: rankgpt, options: {model: unlisted}}", "budget=1")
-    steps = "[{reranker: first-stage}, {reranker: rankgpt, options: {model: unlisted}}]"
+    steps = "[{name: first-stage}, {name: rankgpt, options: {model: unlisted}}]"
     nested = f"{{name: cascade, options: {{steps: {steps}}}}}"
     assert "price" in refused(nested, "budget=1")
 
 
 def test_an_option_that_is_a_list_is_no_sweep(tmp_path: Path) -> None:
-    parts = "[{reranker: first-stage}, {reranker: reverse}]"
+    parts = "[{name: first-stage}, {name: reverse}]"
     (cell,) = plan(load(tmp_path, START + f"rerankers: {{name: fusion, options: {{parts: {parts}}}}}"))
     assert cell.label == "fusion"
     assert len(cell.options["parts"]) == 2

@@ -129,7 +129,7 @@ def test_a_price_that_nobody_knows_is_not_invented(told: Callable[..., list[str]
         ("rerank-api", {"api": "jina", "model": "jina-reranker"}, []),
         (
             "cascade",
-            {"steps": [{"reranker": "embedding", "options": {"model": MINILM}}, {"reranker": "reverse"}]},
+            {"steps": [{"name": "embedding", "options": {"model": MINILM}}, {"name": "reverse"}]},
             [MINILM],
         ),
     ],

@@ -56,11 +56,11 @@ def api() -> Iterator[dict[str, Any]]:
 def test_dollars_of_an_endpoint_a_fusion_and_a_cascade_are_added_up(
     api: dict[str, Any], write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
-    part = {"reranker": "rerank-api", "options": api}
+    part = {"name": "rerank-api", "options": api}
     systems = [
         {"name": "rerank-api", "options": api},
-        {"name": "fusion", "options": {"parts": [{"reranker": "first-stage"}, part]}},
-        {"name": "cascade", "options": {"steps": [{"reranker": "reverse"}, part]}},
+        {"name": "fusion", "options": {"parts": [{"name": "first-stage"}, part]}},
+        {"name": "cascade", "options": {"steps": [{"name": "reverse"}, part]}},
     ]
     path = write_experiment(queries=4, rerankers=systems, protocol={"warmup": 0}, count_operations=2)
     outcome = run(*load_experiment(path), tmp_path / "out")
@@ -73,8 +73,8 @@ def test_a_missing_key_ends_a_run_before_any_system_is_measured(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JINA_API_KEY", raising=False)
-    part = {"reranker": "rerank-api", "options": {"api": "jina", "model": "m"}}
-    last = {"name": "cascade", "options": {"steps": [{"reranker": "reverse"}, part]}}
+    part = {"name": "rerank-api", "options": {"api": "jina", "model": "m"}}
+    last = {"name": "cascade", "options": {"steps": [{"name": "reverse"}, part]}}
     experiment, config = load_experiment(write_experiment(rerankers=["first-stage", last]))
     with pytest.raises(InputError, match="JINA_API_KEY"):
         run(experiment, config, tmp_path / "out")
@@ -82,16 +82,16 @@ def test_a_missing_key_ends_a_run_before_any_system_is_measured(
 
 
 def test_a_composite_tells_what_its_parts_load_and_call(tmp_path: Path) -> None:
-    embedding = {"reranker": "embedding", "options": {"model": "org/encoder", "revision": "abc"}}
+    embedding = {"name": "embedding", "options": {"model": "org/encoder", "revision": "abc"}}
     recording = str(tmp_path / "answers.sqlite")
-    chat = {"reranker": "rankgpt", "options": {"model": "unlisted", "recording": recording}}
-    inner = {"reranker": "fusion", "options": {"parts": [embedding, embedding]}}
+    chat = {"name": "rankgpt", "options": {"model": "unlisted", "recording": recording}}
+    inner = {"name": "fusion", "options": {"parts": [embedding, embedding]}}
     told = validated("cascade", {"steps": [inner, chat]})
     assert told.models == (("org/encoder", "abc"),)
     assert (told.is_remote, told.is_priced, told.is_replayed) == (True, False, True)
     assert told.may_use_gpu
     assert told.missing_key is None  # cached responses need none
-    assert not validated("fusion", {"parts": [{"reranker": "reverse"}] * 2}).may_use_gpu
+    assert not validated("fusion", {"parts": [{"name": "reverse"}] * 2}).may_use_gpu
 
 
 OWN = """

@@ -155,7 +155,7 @@ def test_a_cascade_over_an_endpoint_gets_as_many_requests_at_once_too(
 ) -> None:
     monkeypatch.setitem(ROWS, "remote", Row(f"{__name__}:Remote", "for tests"))
     Remote.most = 0
-    cascade = {"name": "cascade", "options": {"steps": [{"reranker": "reverse"}, {"reranker": "remote"}]}}
+    cascade = {"name": "cascade", "options": {"steps": [{"name": "reverse"}, {"name": "remote"}]}}
     protocol = {"mode": "served", "served": {"concurrency": 4}, "warmup": 0}
     path = write_experiment(queries=12, rerankers=cascade, protocol=protocol, count_operations=2)
     experiment, config = load_experiment(path)

@@ -190,8 +190,8 @@ def test_a_budget_needs_a_price(rankgpt: Callable[..., Reranker]) -> None:
 
 
 def test_parts_pay_from_the_same_budget(endpoint: Endpoint) -> None:
-    asking = {"reranker": "rankgpt", "options": {"model": "m", "base_url": endpoint.base_url}}
-    cascade = create("cascade", {"steps": [{"reranker": "reverse"}, {**asking, "depth": 3}]})
+    asking = {"name": "rankgpt", "options": {"model": "m", "base_url": endpoint.base_url}}
+    cascade = create("cascade", {"steps": [{"name": "reverse"}, {**asking, "depth": 3}]})
     with pytest.raises(InputError, match="no price is listed"):
         cascade.pay_from(Budget(1.0))
     cascade.close()

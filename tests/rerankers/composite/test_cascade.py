@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_a_later_step_reorders_the_top_of_what_the_earlier_one_left(
     make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    steps = [{"reranker": "reverse"}, {"reranker": "reverse", "depth": 2}]
+    steps = [{"name": "reverse"}, {"name": "reverse", "depth": 2}]
     (ranking,) = create("cascade", {"steps": steps}).rerank([make_request("q", ["a", "b", "c", "d"])], clock)
     # Reversed: d3 d2 d1 d0; then its first two reversed again.
     assert ranking.doc_ids == ("d2", "d3", "d1", "d0")
@@ -24,7 +24,7 @@ def test_a_later_step_reorders_the_top_of_what_the_earlier_one_left(
 def test_what_the_first_step_does_not_see_stays_below(
     make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    steps = [{"reranker": "reverse", "depth": 3}, {"reranker": "first-stage", "depth": 9}]
+    steps = [{"name": "reverse", "depth": 3}, {"name": "first-stage", "depth": 9}]
     (ranking,) = create("cascade", {"steps": steps}).rerank([make_request("q", ["a", "b", "c", "d"])], clock)
     assert ranking.doc_ids == ("d2", "d1", "d0", "d3")
 
@@ -32,7 +32,7 @@ def test_what_the_first_step_does_not_see_stays_below(
 def test_the_steps_pay_into_one_account(
     tiny_encoder: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    embedding = {"reranker": "embedding", "options": {"model": tiny_encoder}}
+    embedding = {"name": "embedding", "options": {"model": tiny_encoder}}
     cascade = create("cascade", {"steps": [embedding, {**embedding, "depth": 2}]})
     (ranking,) = cascade.rerank([make_request("q", ["a", "b", "c"])], clock)
     assert ranking.stage_seconds == {"embed": 2.0, "order": 3.0}
@@ -46,4 +46,4 @@ def test_the_steps_pay_into_one_account(
 
 def test_a_misspelt_step_is_refused() -> None:
     with pytest.raises(InputError, match="dept"):
-        create("cascade", {"steps": [{"reranker": "reverse"}, {"reranker": "reverse", "dept": 2}]})
+        create("cascade", {"steps": [{"name": "reverse"}, {"name": "reverse", "dept": 2}]})

@@ -10,7 +10,7 @@ from rerankers.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FIRST, REVERSE = {"reranker": "first-stage"}, {"reranker": "reverse"}
+FIRST, REVERSE = {"name": "first-stage"}, {"name": "reverse"}
 
 
 def test_scores_are_sums_of_reciprocal_ranks(
@@ -26,7 +26,7 @@ def test_scores_are_sums_of_reciprocal_ranks(
 def test_the_parts_pay_into_one_account(
     tiny_encoder: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    fusion = create("fusion", {"parts": [{"reranker": "embedding", "options": {"model": tiny_encoder}}] * 2})
+    fusion = create("fusion", {"parts": [{"name": "embedding", "options": {"model": tiny_encoder}}] * 2})
     (ranking,) = fusion.rerank([make_request("q", ["a", "b"])], clock)
     # Two embeddings of a second each; two sorts and the fusion of a second each.
     assert ranking.stage_seconds == {"embed": 2.0, "order": 3.0}
@@ -36,8 +36,8 @@ def test_the_parts_pay_into_one_account(
 def test_what_each_part_took_is_kept_apart_and_explains_the_sums(
     tiny_encoder: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    inner = {"reranker": "fusion", "options": {"parts": [FIRST, REVERSE]}}
-    parts = [{"reranker": "embedding", "options": {"model": tiny_encoder}}, inner]
+    inner = {"name": "fusion", "options": {"parts": [FIRST, REVERSE]}}
+    parts = [{"name": "embedding", "options": {"model": tiny_encoder}}, inner]
     (ranking,) = create("fusion", {"parts": parts}).rerank([make_request("q", ["a", "b"])], clock)
     embedding, fusion = ranking.usage.parts
     assert embedding == {
@@ -58,16 +58,16 @@ def test_one_part_is_no_fusion() -> None:
 
 def test_an_unknown_part_is_named_with_near_misses() -> None:
     with pytest.raises(InputError, match="did you mean reverse"):
-        create("fusion", {"parts": [FIRST, {"reranker": "revers"}]})
+        create("fusion", {"parts": [FIRST, {"name": "revers"}]})
 
 
 def test_a_part_that_looks_at_the_answers_is_refused() -> None:
     with pytest.raises(InputError, match="looks at the answers"):
-        create("fusion", {"parts": [FIRST, {"reranker": "oracle"}]})
+        create("fusion", {"parts": [FIRST, {"name": "oracle"}]})
 
 
 def test_every_part_is_described(tiny_encoder: str) -> None:
-    part = {"reranker": "embedding", "options": {"model": tiny_encoder}}
+    part = {"name": "embedding", "options": {"model": tiny_encoder}}
     described = create("fusion", {"parts": [FIRST, part]}).describe()
     assert described["k"] == 60.0
     assert [row["reranker"] for row in described["parts"]] == ["first-stage", "embedding"]  # type: ignore[attr-defined]

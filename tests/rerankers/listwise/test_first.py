@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rerankers.errors import InputError, ModelError, OptionError
 from rerankers.listwise.first import First
 from rerankers.listwise.prompts import load_prompt
-from rerankers.listwise.windows import LetterWindowOptions
+from rerankers.methods.listwise.first import FirstOptions
 from rerankers.registry import validated
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers import RerankRequest, StageClock
     from rerankers.listwise.windows import InitialOrder
 
-WINDOWS = LetterWindowOptions(window=4, step=2)
+WINDOWS: dict[str, Any] = {"window": 4, "step": 2}
 ORDERS: tuple[InitialOrder, ...] = ("given", "reversed")
 
 
@@ -38,7 +38,7 @@ def test_passages_are_ordered_by_the_logits_of_their_letters(
         logits = model(**prompt).logits[0, -1]
     letters = [tokenizer(begun + letter, add_special_tokens=False)["input_ids"][-1] for letter in "ABCD"]
     expected = sorted(range(4), key=lambda i: -float(logits[letters[i]]))
-    reranker = First(model=tiny_llm, dtype="float32", device="cpu")
+    reranker = First(FirstOptions(model=tiny_llm, dtype="float32", device="cpu"))
     ranking = reranker.rerank([make_request("bees", texts)], clock)[0]
     assert ranking.doc_ids == tuple(f"d{i}" for i in expected)
     assert ranking.usage.prompt_tokens == prompt["input_ids"].shape[1]
@@ -48,7 +48,7 @@ def test_passages_are_ordered_by_the_logits_of_their_letters(
 def test_a_window_takes_one_forward_pass(
     tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    reranker = First(model=tiny_llm, windows=WINDOWS, device="cpu")
+    reranker = First(FirstOptions(model=tiny_llm, **WINDOWS, device="cpu"))
     usage = reranker.rerank([make_request("bees", [f"passage {i}" for i in range(10)])], clock)[0].usage
     assert usage.windows == usage.llm_calls == 4
     assert usage.decode_steps == 0
@@ -60,7 +60,7 @@ def test_the_initial_order_is_what_the_model_sees_first(
     request = make_request("bees", [f"passage {i}" for i in range(6)])
     turned = replace(request, candidates=request.candidates[::-1])
     plain, reverse = (
-        First(model=tiny_llm, windows=WINDOWS.model_copy(update={"initial_order": how}), device="cpu")
+        First(FirstOptions(model=tiny_llm, **{**WINDOWS, "initial_order": how}, device="cpu"))
         for how in ORDERS
     )
     assert reverse.rerank([request], clock)[0].doc_ids == plain.rerank([turned], clock)[0].doc_ids
@@ -69,7 +69,7 @@ def test_the_initial_order_is_what_the_model_sees_first(
 def test_a_window_larger_than_the_context_shrinks_its_passages(
     tiny_llm: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    reranker = First(model=tiny_llm, device="cpu")
+    reranker = First(FirstOptions(model=tiny_llm, device="cpu"))
     usage = reranker.rerank([make_request("bees", ["word " * 300] * 20)], clock)[0].usage
     assert usage.passages_truncated == 20
     assert 2048 < usage.prompt_tokens <= 4096
@@ -90,4 +90,4 @@ def test_a_model_without_a_chat_template_is_refused(tiny_llm: str, tmp_path: Pat
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no chat template"):
-        First(model=str(tmp_path), device="cpu")
+        First(FirstOptions(model=str(tmp_path), device="cpu"))

@@ -20,9 +20,9 @@ from rerankers.errors import InputError, ModelError, RerankbenchError
 from rerankers.listwise.attention_heads import find_heads
 from rerankers.listwise.icr import ICR, calibrated_scores
 from rerankers.listwise.icr_prompt import ICRPromptWriter
-from rerankers.listwise.windows import FullWindowOptions
 from rerankers.llm.attention_rows import AttentionRows
 from rerankers.llm.causal import CausalLM
+from rerankers.methods.listwise.icr import ICROptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def cases(file: str) -> list[Any]:
 @cache
 def made(**options: Any) -> ICR:
     """Return the published code reads control tokens as such."""
-    return ICR(model=str(FOLDER), control_tokens="control", **options)
+    return ICR(ICROptions(model=str(FOLDER), control_tokens="control", **options))
 
 
 def ranked(reranker: ICR, query: str, passages: list[str]) -> tuple[list[int], list[float], Ranking]:
@@ -65,7 +65,8 @@ def test_rankings_are_those_of_the_published_code(case: dict[str, Any]) -> None:
         scoring=case["scoring_strategy"],
         template=case["prompt_template"],
         passage_order="best_last" if case["reverse_doc_order"] else "best_first",
-        windows=FullWindowOptions(step=case["sliding_window_stride"], **windows),
+        step=case["sliding_window_stride"],
+        **windows,
     )
     order, scores, ranking = ranked(reranker, case["query"], case["passages"])
     assert order == case["permutation"]
@@ -198,11 +199,11 @@ def test_passages_are_cut_after_a_number_of_words_and_where_the_context_ends(tmp
     folder = Path(shutil.copytree(FOLDER, tmp_path / "short"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 128}))
-    _, _, ranking = ranked(ICR(model=str(folder)), "who guides ships", passages)
+    _, _, ranking = ranked(ICR(ICROptions(model=str(folder))), "who guides ships", passages)
     assert ranking.usage.passages_truncated == 1
     assert 60 < ranking.usage.prompt_tokens - ranking.usage.cached_tokens <= 128 + 40
     with pytest.raises(ModelError, match="exceed the context of 128 tokens"):
-        ranked(ICR(model=str(folder)), "who guides ships", ["a loom"] * 60)
+        ranked(ICR(ICROptions(model=str(folder))), "who guides ships", ["a loom"] * 60)
 
 
 @pytest.mark.parametrize("kind", ["Qwen2", "Qwen3", "Mistral", "Llama"])
@@ -281,10 +282,10 @@ def test_a_model_without_the_chosen_head_is_refused() -> None:
 def test_a_family_is_recognised_by_its_control_tokens(tiny_family: Callable[..., str], tiny_llm: str) -> None:
     assert made().describe()["prompt"] == "llama3"
     with pytest.raises(ModelError, match="Name one of them as prompt"):
-        ICR(model=tiny_llm)
-    assert ICR(model=tiny_llm, prompt="mistral").describe()["prompt"] == "mistral"
+        ICR(ICROptions(model=tiny_llm))
+    assert ICR(ICROptions(model=tiny_llm, prompt="mistral")).describe()["prompt"] == "mistral"
     with pytest.raises(RerankbenchError, match="mistral"):
-        ICR(model=str(FOLDER), prompt="mistrall")
+        ICR(ICROptions(model=str(FOLDER), prompt="mistrall"))
 
 
 @pytest.fixture(scope="session")

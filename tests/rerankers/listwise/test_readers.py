@@ -121,7 +121,8 @@ def test_what_was_repaired_is_counted() -> None:
 
 @pytest.mark.parametrize("case", PUBLISHED["reasonrank_windows"], ids=lambda case: case["n"])
 def test_reason_rank_reranks_by_the_usual_windows(case: dict[str, Any]) -> None:
-    from rerankers.listwise.windows import WindowOptions, WindowPlan, run_rounds, sliding_windows
+    from rerankers.listwise.windows import WindowPlan, run_rounds, sliding_windows
+    from rerankers.methods.windows import WindowOptions
 
     def rank(windows: list[Any]) -> list[list[int]]:
         return [sorted(window.shown, key=lambda i: -case["relevance"][i]) for window in windows]

@@ -16,12 +16,10 @@ from rerankers.comparisons.sorting import insertion_order
 from rerankers.errors import InputError
 from rerankers.listwise.windows import (
     Window,
-    WindowOptions,
     WindowPlan,
-    WindowPolicyName,
-    check_windows,
     run_rounds,
 )
+from rerankers.methods.windows import WindowOptions, WindowPolicyName
 from rerankers.registry import validated
 
 if TYPE_CHECKING:
@@ -240,7 +238,7 @@ def test_the_calls_of_a_hundred_candidates_are_known_beforehand(name: WindowPoli
 )
 def test_options_that_do_not_fit_a_policy_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        check_windows(dict(WindowOptions.model_validate(options)))
+        WindowOptions.model_validate(options)
     with pytest.raises(InputError, match=words):
         validated("rankgpt", {"backend": "transformers", "model": "m", **options})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
 from rerankers.pe_rank.greedy import first_scores, plain_order
 from rerankers.pe_rank.reranker import PERank
@@ -35,7 +36,9 @@ def checkpoint() -> Checkpoint:
 def rerankers() -> dict[tuple[bool, bool], PERank]:
     """By whether the prompt has the passages' text, and whether decoding is plain."""
     return {
-        (text, exact): PERank(model=str(FOLDER), text=text, exact=exact, dtype="float32", device="cpu")
+        (text, exact): PERank(
+            PERankOptions(model=str(FOLDER), text=text, exact=exact, dtype="float32", device="cpu")
+        )
         for text in (False, True)
         for exact in (False, True)
     }

@@ -11,7 +11,8 @@ import torch
 
 from rerankers import StageClock, create
 from rerankers.errors import InputError, UnknownNameError
-from rerankers.listwise.windows import WindowOptions, initial_order
+from rerankers.listwise.windows import initial_order
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.pe_rank.reranker import PERank
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from rerankers import Ranking, RerankRequest
 
-WINDOWS = WindowOptions(window=5, step=2)
+WINDOWS: dict[str, Any] = {"window": 5, "step": 2}
 WORDS = ["glacier", "moves", "hive", "library", "frost", "maple", "reef", "night", "train", "sand", "bees"]
 
 
@@ -125,7 +126,7 @@ def test_stored_embeddings_give_the_same_answers_and_are_made_once(
 
 
 def test_preparing_fills_the_store(model: str, requests: list[RerankRequest], tmp_path: Path) -> None:
-    reranker = PERank(model=model, embeddings="precomputed", store=tmp_path, windows=WINDOWS)
+    reranker = PERank(PERankOptions(model=model, embeddings="precomputed", store=tmp_path, **WINDOWS))
     reranker.prepare(requests)
     rankings = reranker.rerank(requests, StageClock())
     assert sum(ranking.usage.passages_embedded for ranking in rankings) == 0
@@ -149,7 +150,7 @@ def test_passes_and_tokens_are_counted(model: str, requests: list[RerankRequest]
 
 
 def test_stages_explain_a_querys_time(model: str, requests: list[RerankRequest]) -> None:
-    reranker, clock = PERank(model=model, windows=WINDOWS), StageClock()
+    reranker, clock = PERank(PERankOptions(model=model, **WINDOWS)), StageClock()
     shares = []
     for _ in range(6):  # the first warms up, and a busy machine may take any one of them aside
         started = clock.now()

@@ -170,14 +170,14 @@ def test_a_dataset_instruction_is_read_unless_the_reranker_has_one() -> None:
     assert validated("causal-yes-no", options).reads_instruction
     assert not validated("causal-yes-no", {**options, "instruction": "own"}).reads_instruction
     assert not validated("causal-yes-no", {"model": "m", "prompt": "bge_gemma"}).reads_instruction
-    parts = [{"reranker": "first-stage"}, {"reranker": "causal-yes-no", "options": options}]
+    parts = [{"name": "first-stage"}, {"name": "causal-yes-no", "options": options}]
     assert validated("fusion", {"parts": parts}).reads_instruction
     assert not validated("fusion", {"parts": parts[:1] * 2}).reads_instruction
 
 
 def test_a_cascade_hands_the_instruction_on() -> None:
     options = {"model": str(GOLDEN / "qwen3_reranker"), "prompt": "qwen3"}
-    steps = [{"reranker": "first-stage"}, {"reranker": "causal-yes-no", "options": options, "depth": 5}]
+    steps = [{"name": "first-stage"}, {"name": "causal-yes-no", "options": options, "depth": 5}]
     cascade, alone = create("cascade", {"steps": steps}), create("causal-yes-no", options)
     passages = {str(i): f"the ferry {i} carries {'nets ' * i}" for i in range(5)}
     plain = RerankRequest.of("who guides ships", passages)

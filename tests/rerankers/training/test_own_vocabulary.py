@@ -23,6 +23,7 @@ from transformers import (
 
 from rerankers import RerankRequest, StageClock
 from rerankers.errors import InputError
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.pe_rank.prompt import PLACEHOLDER, PromptTemplate, PromptWriter
 from rerankers.pe_rank.reranker import PERank
 from rerankers.training.data.examples import AlignmentExamples
@@ -141,7 +142,7 @@ def test_all_stages_train_a_model_without_spare_embedding_rows(
     request = make_request("frost", TEXTS)
     for checkpoint in (start, str(tmp_path / "small"), str(tmp_path / "exported")):
         clock = StageClock(now=partial(next, itertools.count(0.0)))
-        reranker = PERank(model=checkpoint, dtype="float32", device="cpu")
+        reranker = PERank(PERankOptions(model=checkpoint, dtype="float32", device="cpu"))
         assert sorted(reranker.rerank([request], clock)[0].doc_ids) == ["d0", "d1", "d2", "d3"]
 
 

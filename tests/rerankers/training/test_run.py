@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from rerankers import RerankRequest, StageClock
 from rerankers.errors import InputError, ModelError
+from rerankers.methods.pe_rank import PERankOptions
 from rerankers.pe_rank.reranker import PERank
 from rerankers.training import trainer as trainers
 from rerankers.training.export import export_published, truncate_adapter
@@ -38,7 +39,11 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def order(model: Path, request: RerankRequest) -> tuple[str, ...]:
     seconds = iter(range(10**9))
     clock = StageClock(now=lambda: float(next(seconds)))
-    return PERank(model=str(model), dtype="float32", device="cpu").rerank([request], clock)[0].doc_ids
+    return (
+        PERank(PERankOptions(model=str(model), dtype="float32", device="cpu"))
+        .rerank([request], clock)[0]
+        .doc_ids
+    )
 
 
 @pytest.mark.parametrize("merge", [False, True], ids=["peft", "merged"])
