@@ -97,6 +97,7 @@ class RerankAPI(Reranker):
         scores: dict[int, float] = {}
         for start in range(0, len(texts), self._options.most_passages):
             part = texts[start : start + self._options.most_passages]
+            cost.usage.sequential_calls += 1
             exchange = await self._answer(request.query, part, cost, clock, alone)
             with clock.stage("parse", cost):
                 faults = sum(cost.usage.faults.values())

@@ -16,11 +16,14 @@ from transformers import AutoTokenizer
 
 from rerankers import Reranker, RerankRequest, StageClock, create
 from rerankers.interface import FAULTS
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS, validated
 from rerankers.stages import STAGES
+from rerankers.work import RequestSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rerankers.options import MethodOptions
 
 TEXTS = [
     "A beekeeper checks every hive before the first frost.",
@@ -73,7 +76,7 @@ def options(
     }
 
 
-@pytest.fixture(scope="module", params=ROWS)
+@pytest.fixture(scope="module", params=METHODS)
 def reranker(request: pytest.FixtureRequest, options: dict[str, dict[str, Any]]) -> Iterator[Reranker]:
     made = create(request.param, options[request.param])
     yield made
@@ -91,7 +94,7 @@ def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
 
 
 def test_every_registered_method_is_covered(options: dict[str, dict[str, Any]]) -> None:
-    assert set(options) == set(ROWS)
+    assert set(options) == set(METHODS)
 
 
 def test_reranking_never_loses_a_passage(
@@ -157,6 +160,61 @@ def test_what_is_closed_can_be_closed_again(name: str, more: dict[str, str] | No
 
 def test_descriptions_are_json(reranker: Reranker) -> None:
     assert json.loads(json.dumps(reranker.describe())) == reranker.describe()
+
+
+QUERY = "when do beekeepers check the hives of the valley"
+PASSAGES = [
+    f"{place} was visited in {year}, and its keeper wrote down how many hives had lived through the winter."
+    for place, year in zip(
+        ("Alder", "Birch", "Cedar", "Damson", "Elm", "Fir", "Gorse", "Hazel", "Ivy"),
+        range(1990, 1999),
+        strict=True,
+    )
+]
+NEARLY = {"jina-v3": 0.55}  # a tokenizer that knows the words of its prompt, and spells those of passages
+NEARLY_OTHERS = 0.35  # of the tokens: prompt templates are counted in words and signs
+ENDS_BY_FORCE = {"rank1"}
+
+
+def size_of_request(options: MethodOptions) -> RequestSize:
+    """Return how large a request of the query and the passages is to the reranker's own tokenizer."""
+    if not options.models:
+        return RequestSize(len(PASSAGES))
+    tokenizer: Any = AutoTokenizer.from_pretrained(options.models[0][0])
+    query, *lengths = (
+        len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (QUERY, *PASSAGES)
+    )
+    words = sum(len(text.split()) for text in PASSAGES)
+    return RequestSize(len(PASSAGES), query, sum(lengths) / len(lengths), sum(lengths) / words)
+
+
+def test_windows_calls_and_tokens_are_those_estimated_beforehand(
+    reranker: Reranker,
+    options: dict[str, dict[str, Any]],
+    clock: StageClock,
+    make_request: Callable[..., RerankRequest],
+    request: Any,
+) -> None:
+    name = request.node.callspec.params["reranker"]
+    asked = {key: value for key, value in options[name].items() if key != "qrels"}
+    checked = validated(name, asked)
+    work = checked.work(size_of_request(checked))
+    assert work is not None
+    [ranking] = reranker.rerank([make_request(QUERY, PASSAGES)], clock)
+    usage = ranking.usage
+    calls = max(1, usage.llm_calls) / max(1, work.llm_calls)
+    if not work.depends_on_answers:
+        counted = usage.windows, usage.llm_calls, usage.sequential_calls
+        assert counted == (work.windows, work.llm_calls, work.sequential_calls)
+        assert calls == 1
+    if name in ENDS_BY_FORCE:
+        assert 1 <= calls <= 2  # the second call ends thoughts that exceed the budget
+    assert usage.passages_embedded == work.passages_embedded
+    assert usage.generated_tokens <= round(calls * work.most_generated_tokens)
+    if name != "rerank-api":  # whose server here counts seven tokens a call
+        assert usage.prompt_tokens == pytest.approx(
+            calls * work.prompt_tokens, rel=NEARLY.get(name, NEARLY_OTHERS)
+        )
 
 
 HOSTILE = (

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rerankers.listwise.prompts import load_prompt
 from rerankers.llm.adapter_base import loaded_models
+from rerankers.methods.listwise.prompt_tokens import prompt_tokens
 from rerankers.methods.loaded import AttentionOptions
 from rerankers.methods.windows import LetterWindowOptions
 from rerankers.work import Work
@@ -43,14 +44,11 @@ class FirstOptions(LetterWindowOptions, AttentionOptions):
         """Estimate the work: each window is one forward pass over its passages."""
         rounds = self.expected_rounds(size.candidates, self.top)
         shown = [len(window.shown) for windows in rounds for window in windows]
-        empty = load_prompt("first").messages("", [])
-        frame = sum(size.tokens_of(message["content"]) for message in empty) + 2 * size.query_tokens
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
-        label = size.tokens_of("[A] \n")
         return Work(
             windows=len(shown),
             llm_calls=len(shown),
             sequential_calls=len(rounds),
-            prompt_tokens=len(shown) * frame + sum(shown) * (passage + label),
+            prompt_tokens=prompt_tokens(load_prompt("first"), size, shown, passage),
             depends_on_answers=not self.slides,
         )

@@ -10,17 +10,13 @@ from rerankers.errors import InputError
 from rerankers.listwise.permutation import Parsing
 from rerankers.listwise.prompts import PromptName, load_prompt, refuse_without_ftfy
 from rerankers.methods.chat import ChatOptions
+from rerankers.methods.listwise.prompt_tokens import prompt_tokens
 from rerankers.methods.windows import WindowOptions
 from rerankers.work import Work
 
 if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
-PROMPT_TOKENS = 340
-"""Of a call without its passages. With the answers, this gives the 19,960 tokens that the method's authors
-count for a query with 100 candidates, within 2 %."""
-TURN_TOKENS = 12
-"""Of a passage's own turn in the conversation."""
 ID_TOKENS = 5
 """Of a rank in the answer: `[12] > `."""
 MOST_ID_TOKENS = 6
@@ -92,7 +88,7 @@ class RankGPTOptions(WindowOptions, ChatOptions):
             windows=len(shown),
             llm_calls=len(shown),
             sequential_calls=len(rounds),
-            prompt_tokens=len(shown) * PROMPT_TOKENS + sum(shown) * (passage + TURN_TOKENS),
+            prompt_tokens=prompt_tokens(load_prompt(self.prompt), size, shown, passage),
             generated_tokens=sum(shown) * ID_TOKENS + thoughts,
             most_generated_tokens=sum(map(self.answer_limit, shown)) + thoughts,
             depends_on_answers=not self.slides,

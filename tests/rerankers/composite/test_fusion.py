@@ -62,7 +62,7 @@ def test_an_unknown_part_is_named_with_near_misses() -> None:
 
 
 def test_a_part_that_looks_at_the_answers_is_refused() -> None:
-    with pytest.raises(InputError, match="looks at the answers"):
+    with pytest.raises(InputError, match="looks at the judgements"):
         create("fusion", {"parts": [FIRST, {"name": "oracle"}]})
 
 
