@@ -87,7 +87,7 @@ def test_a_reranker_s_options_are_listed_with_default_and_meaning(capsys: pytest
     assert main(["list", "rerankers", "pe-rank"]) == 0
     shown = capsys.readouterr().out
     assert "window: 20" in shown
-    assert "a PE-Rank checkpoint" in shown
+    assert "A PE-Rank checkpoint" in shown
 
 
 def test_only_rerankers_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -> None:
