@@ -61,8 +61,8 @@ class WindowOptions(MethodOptions):
     """Of the policies `top-down`: candidates that a round keeps; null is as many as a window holds."""
 
     tournaments: int = Field(default=1, ge=1)
-    """Of the policies `tournament` and `tournament-llm4ranking`: how many are played; 13 and 19 calls each for
-    100 candidates."""
+    """Of the policies `tournament` and `tournament-llm4ranking`: how many are played; 13 and 19 calls each
+    for 100 candidates."""
 
     stage_weight: float = Field(default=0.0, ge=0)
     """Of the policy `tournament-llm4ranking`: points beyond one for surviving a stage, times the number of

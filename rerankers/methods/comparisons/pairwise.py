@@ -24,7 +24,7 @@ PROMPT = (
 
 
 def pair_sort(method: PairwiseMethod, count: int, top: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """Sort by a method that compares one pair after another; `best` compares the items it is given in pairs."""
+    """Sort by a method that compares one pair after another; `best` compares its items in pairs."""
     match method:
         case "heap":
             return (yield from heap_order(count, top, 2, best))
@@ -43,9 +43,10 @@ class PairwiseOptions(ComparisonOptions):
     implementation: ClassVar[str] = "rerankers.comparisons.pairwise:Pairwise"
 
     method: PairwiseMethod = "sliding"
-    """`sliding` passes from the tail to the head, each of which settles one rank; `heap`; or `all-pairs`, whose
-    calls do not depend on each other. `bubble-llm4ranking` and `heap-llm4ranking` make the calls of that code:
-    passes that leave out a tail in order, and a heap of which the rest of the list is left as it is."""
+    """`sliding` passes from the tail to the head, each of which settles one rank; `heap`; or `all-pairs`,
+    whose calls do not depend on each other. `bubble-llm4ranking` and `heap-llm4ranking` make the calls of
+    that code: passes that leave out a tail in order, and a heap of which the rest of the list is left as it
+    is."""
 
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: a pair is a call, and one more in the other order if the challenger wins it."""

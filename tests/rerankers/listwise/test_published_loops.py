@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rerankers.listwise.windows import Window, WindowOptions, WindowPlan, run_rounds
+from rerankers.listwise.windows import Window, WindowPlan, run_rounds
 from rerankers.listwise.windows.tournament import LLM4RANKING_STAGES, rank_by_group_tournaments
+from rerankers.methods.windows import WindowOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
