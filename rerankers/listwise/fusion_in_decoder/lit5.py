@@ -10,89 +10,43 @@ an answer ends once the ranks that the policy reads are written, after which not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from pydantic import Field, validate_call
-
-from rerankers.errors import InputError
 from rerankers.listwise.fusion_in_decoder.base import FusionInDecoderReranker
 from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder
 from rerankers.listwise.permutation import is_known, parse
-from rerankers.listwise.windows import WindowOptions, WindowPlan, check_windows, is_sliding
-from rerankers.models.batching import BatchTokens
-from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
+from rerankers.listwise.windows import WindowPlan
+from rerankers.methods.listwise.lit5 import PROMPT
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rerankers.interface import Usage
     from rerankers.listwise.windows import Rounds, Window
+    from rerankers.methods.listwise.lit5 import LiT5Options
 
-_WINDOWS = WindowOptions()
 _SOURCE = "castorini/LiT5, FiD/LiT5-Distill.py"
 
 
 class LiT5(FusionInDecoderReranker):
     """Listwise reranking by a fusion-in-decoder T5 that writes permutations.
 
-    Args:
-        model: hub id or folder of a LiT5-Distill checkpoint. The v2 checkpoints take up to 100 passages a
-            call: `window: 100`.
-        revision: hub revision.
-        windows: which passages the calls show; in experiment files these options stand beside the others.
-        top: ranks that must be exact; an answer ends as soon as all that can reach them is written. The
-            model is greedy, so these ranks are those of full answers. None: all, or ten in a sort.
-        passes: how often sliding windows go over the list.
-        max_prompt_tokens: tokens after which a prompt, the query included, is cut at its end, as published.
-        max_new_tokens: longest answer; None is one token for each character of a full answer.
-        batch_size: most windows in one batch of the decoder, and most requests at work at once.
-        control_tokens: how control tokens in queries and passages are read; see
-            `rerankers.text.control_tokens`.
-        batch_tokens: tokens in one forward pass of the encoder, padding included.
-        device, dtype, attention: as everywhere; see `rerankers.models.devices`.
-
     Raises:
-        InputError: window options do not fit each other.
         ModelError: the model does not load, or is not a T5.
     """
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        model: str,
-        revision: str | None = None,
-        windows: WindowOptions = _WINDOWS,
-        top: Annotated[int, Field(ge=1)] | None = None,
-        passes: Annotated[int, Field(ge=1)] = 1,
-        max_prompt_tokens: Annotated[int, Field(ge=8)] = 150,
-        max_new_tokens: Annotated[int, Field(ge=1)] | None = None,
-        batch_size: Annotated[int, Field(ge=1)] = 16,
-        control_tokens: ControlTokenMode = "text",
-        batch_tokens: BatchTokens = "auto",
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
-        self.check_options({**dict(windows), "passes": passes})
-        self._plan = WindowPlan(windows, top, passes)
-        self._max_new_tokens = max_new_tokens
+    def __init__(self, options: LiT5Options) -> None:
+        self._options = options
+        self._plan = WindowPlan(options, options.top, options.passes)
         network = FusionInDecoder(
-            model, revision, batch_tokens=batch_tokens, device=device, dtype=dtype, attention=attention
+            options.model,
+            options.revision,
+            batch_tokens=options.batch_tokens,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
         )
-        control = ControlTokens(network.tokenizer, control_tokens)
-        super().__init__(network, control, max_prompt_tokens, batch_size)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse window options that do not fit each other."""
-        check_windows(options)
-        if options["passes"] > 1 and not is_sliding(options):
-            raise InputError(
-                f"passes {options['passes']}: only sliding windows go over the list more than once. "
-                "Leave passes out, or use window_policy: sliding."
-            )
+        control = ControlTokens(network.tokenizer, options.control_tokens)
+        super().__init__(network, control, options.max_prompt_tokens, options.batch_size)
 
     def describe(self) -> dict[str, object]:
         """Return the model as loaded, the limits, and where the prompt is from."""
@@ -105,7 +59,7 @@ class LiT5(FusionInDecoderReranker):
 
     def prompt(self, query: str, number: int, passage: str) -> str:
         """Return the query, the numbered passage and the request for a ranking."""
-        return f"Search Query: {query} Passage: [{number}] {passage} Relevance Ranking: "
+        return PROMPT.format(query=query, number=number, passage=passage)
 
     def rounds(self, count: int, query_id: str) -> Rounds:
         """Return the window policy that the options name."""
@@ -113,7 +67,7 @@ class LiT5(FusionInDecoderReranker):
 
     def longest_answer(self, count: int) -> int:
         """Return the option's limit, or the characters of a full answer."""
-        return self._max_new_tokens or len(" > ".join(f"[{number}]" for number in range(1, count + 1)))
+        return self._options.answer_limit(count)
 
     def is_over(self, window: Window, text: str) -> bool:
         """Tell whether the ranks that the policy reads are written."""
