@@ -14,11 +14,11 @@ from benchmarks.results.judgements import FOLDER, JudgeAbout, JudgedSet, judges,
 from benchmarks.training_data.appended import Appended
 from rerankers.chat.backends import open_chat
 from rerankers.chat.conversation import ChatCall, ask
-from rerankers.chat.options import CHANGES_NO_RESULT
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.interface import Cost
+from rerankers.methods.chat import CHANGES_NO_RESULT
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.judging.passages import Holes, Pair
     from benchmarks.judging.prompt import Template
     from rerankers.chat.conversation import ChatBackend, Talk
-    from rerankers.chat.options import ChatOptions
+    from rerankers.methods.chat import ChatOptions
 
 _ROUNDS = 4  # calls of each of the backend's places, between two writes
 _NOT_IDENTITY = CHANGES_NO_RESULT | {"concurrency", "price", "stream", "device"}

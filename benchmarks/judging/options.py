@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from benchmarks.judging.prompt import GRADES
-from rerankers.chat.backends import refuse_foreign_options
-from rerankers.chat.options import ChatOptions
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.methods.chat import ChatOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,13 +25,11 @@ def chat_options(model: str, values: Mapping[str, object]) -> ChatOptions:
         if name not in ChatOptions.model_fields or name == "model":
             raise UnknownNameError("option", name, [*ChatOptions.model_fields])
     try:
-        options = ChatOptions.model_validate({"model": model, **values})
+        return ChatOptions.model_validate({"model": model, **values})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"--option {place}: {first['msg']}, not {first['input']!r}.") from error
-    refuse_foreign_options(dict(options))
-    return options
 
 
 def read_scale(text: str | None) -> tuple[int, ...] | None:
