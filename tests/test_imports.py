@@ -22,6 +22,7 @@ READABLE = {
     "benchmarks.cli.command",
     "benchmarks.measuring.conditions",
     "benchmarks.evaluation.agreement",
+    "benchmarks.evaluation.ranking_agreement",
     "benchmarks.evaluation.judged",
     "benchmarks.evaluation.measures",
     "benchmarks.evaluation.pairwise",

@@ -59,6 +59,7 @@ LAYOUTS: dict[str, Layout] = {
     "agreement": Layout(
         "reports.tables.judgements:agreements", "no model graded passages that the dataset judges, too"
     ),
+    "overlap": Layout("reports.tables.overlap:tables", "there are no two systems to compare"),
     "ablation": Layout(
         "reports.tables.ablation:tables",
         "no option, first stage or depth takes two values while all other settings stay",

@@ -1,0 +1,112 @@
+"""How far systems agree on the order of the same candidates, which needs no judgements, and where not."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.evaluation.ranking_agreement import agreement, padded
+from reports.formats.numbers import fixed
+from reports.tables.cells import Cell, Head, Note, Row, Table
+from reports.tables.grouped import about
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.evaluation.ranking_agreement import Agreement
+    from reports.analysis.values import Context, Group
+
+TOP = 20
+"""Ranks that are compared: those that a report keeps of each ranking."""
+QUERIES = 10
+"""Queries listed on which systems disagree most."""
+_LONGEST = 80  # characters of a query
+
+_HEADS = (
+    Head("overlap@10", "overlap@10", "Agreement", "share of passages that both have in their first ten"),
+    Head("rbo", "RBO", "Agreement", "rank-biased overlap, p = 0.9"),
+    Head("kendall", "Kendall's τ", "Agreement", "over the passages that both have in their first twenty"),
+)
+
+
+def tables(context: Context) -> list[Table]:
+    """Build two tables for each group: pairs of systems, and the queries that systems rank apart."""
+    built = []
+    for group in context.groups:
+        pairs = _pairs(group)
+        if pairs:
+            built += [_of_pairs(group, pairs), _of_queries(group, pairs)]
+    return built
+
+
+def _pairs(group: Group) -> dict[tuple[str, str], Agreement]:
+    """Compare every two systems on the queries that all of them ranked."""
+    systems = [one for one in group.systems if one.quality.tops and one.role != "control"]
+    queries = _queries(group)
+    rows = {one.label: padded([one.quality.tops[query_id] for query_id in queries], TOP) for one in systems}
+    if not queries:
+        return {}
+    return {(a, b): agreement(rows[a], rows[b]) for a, b in combinations(rows, 2)}
+
+
+def _queries(group: Group) -> list[str]:
+    tops = [one.quality.tops for one in group.systems if one.quality.tops and one.role != "control"]
+    return [query_id for query_id in group.pool.queries if all(query_id in top for top in tops)]
+
+
+def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement]) -> Table:
+    rows = [
+        _row(f"{first} / {second}", [found.overlap, found.rbo, found.kendall])
+        for (first, second), found in pairs.items()
+    ]
+    return Table(
+        name=f"overlap-{group.key}",
+        caption=f"Agreement between systems on {group.title} ({len(_queries(group))} queries).",
+        about=about(group),
+        columns=_HEADS,
+        rows=tuple(rows),
+        notes=(Note("Means over queries; 1 is the same order"),),
+        warnings=group.warnings,
+        group=group.key,
+    )
+
+
+def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement]) -> Table:
+    """Build the table of the queries with the lowest mean RBO over all pairs of systems."""
+    queries = _queries(group)
+    by_measure = [
+        np.stack([getattr(found, name) for found in pairs.values()]) for name in ("overlap", "rbo", "kendall")
+    ]
+    rbo = np.nan_to_num(by_measure[1], nan=1.0).mean(axis=0)
+    order = np.argsort(rbo, kind="stable")[:QUERIES]
+    rows = [
+        _row(_short(queries[place], group), [of_pairs[:, place] for of_pairs in by_measure])
+        for place in order.tolist()
+    ]
+    return Table(
+        name=f"disagreement-{group.key}",
+        caption=f"Queries on which systems disagree most, on {group.title}.",
+        about=about(group),
+        columns=_HEADS,
+        rows=tuple(rows),
+        notes=(Note(f"Means over {len(pairs)} pairs of systems, lowest RBO first"),),
+        warnings=group.warnings,
+        group=group.key,
+    )
+
+
+def _short(query_id: str, group: Group) -> str:
+    text = " ".join(group.pool.queries[query_id].split())
+    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return f"{query_id}: {shown}"
+
+
+def _row(label: str, values: list[NDArray[np.float64]]) -> Row:
+    cells = []
+    for sample in values:
+        known = sample[~np.isnan(sample)]
+        mean = float(known.mean()) if known.size else None
+        cells.append(Cell() if mean is None else Cell(value=mean, text=fixed(mean, 3)))
+    return Row(label, "reranker", "", "done", (), tuple(cells))
