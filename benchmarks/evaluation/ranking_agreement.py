@@ -98,7 +98,7 @@ def _block(first: Ranks, second: Ranks, k: int) -> tuple[Floats, Floats, Floats]
 def _kendall(same: NDArray[np.bool_]) -> Floats:
     """Return tau over the shared passages from where each stands in both rankings."""
     depth = same.shape[1]
-    is_shared = same.any(axis=2)  # (queries, depth), by the first ranking's order
+    is_shared: NDArray[np.bool_] = np.any(same, axis=2)  # (queries, depth), in the first ranking's order
     places = same.argmax(axis=2)
     ahead, behind = np.triu_indices(depth, 1)
     both = is_shared[:, ahead] & is_shared[:, behind]
