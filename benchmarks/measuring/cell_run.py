@@ -16,7 +16,7 @@ from benchmarks.measuring.conditions import Conditions, noise, pin_threads, thro
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.invariance import described_difference
 from benchmarks.measuring.progress import Progress, say
-from benchmarks.measuring.protocol import PeakMemory, measure, timed, timing, warm_up
+from benchmarks.measuring.protocol import PeakMemory, measure, timing, warm_up
 from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter, committed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates.frozen import Pool
     from benchmarks.experiments.plan import CellPlan
-    from benchmarks.measuring.served import Call
+    from benchmarks.measuring.protocol import Call
     from benchmarks.results.record import QueryRow, Record
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Reranker, RerankRequest
@@ -185,7 +185,7 @@ class CellRun:
         asked = self._requests, protocol, self._clock, done
         is_served = protocol.served is not None
         self._calls = (
-            serve(self._connections, *asked, timed)
+            serve(self._connections, *asked)
             if is_served
             else measure(self._reranker, *asked, is_remote=_is_remote(self._cell))
         )

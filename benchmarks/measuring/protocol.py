@@ -15,10 +15,9 @@ from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from benchmarks.measuring.seeds import seed_everything
-from benchmarks.measuring.served import Call
 from rerankers.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -36,6 +35,16 @@ COLLECT_EVERY_SECONDS = 0.02  # of calls: after each one of a model, after some 
 STABLE_CALLS = 5
 STABLE_TOLERANCE = 0.1
 STABLE_MAXIMUM = 30
+
+
+class Call(NamedTuple):
+    """The measurements of requests that were ranked together; the fields are those of `QueryRow`."""
+
+    rankings: list[Ranking]
+    repeat: int
+    total_seconds: float
+    arrived_seconds: float | None = None
+    queued_seconds: float | None = None
 
 
 def warm_up(

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
-from benchmarks.measuring.protocol import timed
-from benchmarks.measuring.served import _schedule, serve
+from benchmarks.measuring.arrivals import scheduled
+from benchmarks.measuring.served import serve
 from benchmarks.results.record import Protocol, Served, requests_per_second
 from benchmarks.results.store import read_results
 from rerankers.baselines import Reverse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from benchmarks.measuring.served import Call
+    from benchmarks.measuring.protocol import Call
     from rerankers.interface import Ranking
 
 REQUESTS = [RerankRequest(f"q{q}", "?", (Candidate(f"q{q}", "d", "text", 1.0),)) for q in range(6)]
@@ -73,7 +73,7 @@ def served(load: dict[str, Any], done: frozenset[tuple[str, int]] = frozenset(),
     Taking.now = 0.0
     protocol = Protocol(mode="served", served=Served(**load), **more)
     clock = StageClock(now=lambda: Taking.now)
-    return list(serve([Taking()], REQUESTS, protocol, clock, done, timed, wait=waited.append))
+    return list(serve([Taking()], REQUESTS, protocol, clock, done, wait=waited.append))
 
 
 waited: list[float] = []
@@ -112,6 +112,12 @@ def test_a_client_sends_its_next_request_once_it_has_its_answer() -> None:
     assert [call.rankings[0].query_id for call in calls] == [f"q{q}" for q in range(6)]
 
 
+def test_clients_send_no_more_requests_than_there_are() -> None:
+    calls = served({"concurrency": 4}, batch_size=4)
+    assert [call.rankings[0].query_id for call in calls] == [f"q{q}" for q in range(6)]
+    assert times(calls)[4:] == [(3.0, 0.0, 3.0)] * 2  # two of the four clients find nothing left
+
+
 def test_a_request_waits_for_all_stages_of_those_it_is_ranked_with() -> None:
     calls = served({"concurrency": 3}, batch_size=3)
     for call in calls:
@@ -127,11 +133,11 @@ def test_a_resumed_run_begins_with_what_is_missing_and_an_empty_queue() -> None:
 
 def test_poisson_arrivals_have_the_rate_and_the_spread_of_exponential_gaps_and_follow_the_seed() -> None:
     load = Served(rate=4.0)
-    arrivals = _schedule(load, 20_000, "0 0")
+    arrivals = scheduled(load, 20_000, "0 0")
     gaps = [after - before for before, after in pairwise(arrivals)]
     assert mean(gaps) == pytest.approx(1 / 4, rel=0.03)
     assert mean(gap**2 for gap in gaps) == pytest.approx(2 / 4**2, rel=0.06)  # of an exponential: 2 / rate²
-    assert arrivals[:9] == _schedule(load, 9, "0 0") != _schedule(load, 9, "1 0")
+    assert arrivals[:9] == scheduled(load, 9, "0 0") != scheduled(load, 9, "1 0")
 
 
 def test_an_endpoint_gets_as_many_requests_at_once_as_there_are_clients(
@@ -168,7 +174,7 @@ def test_a_cascade_over_an_endpoint_gets_as_many_requests_at_once_too(
 
 def test_an_open_loop_sends_to_an_endpoint_on_time_whatever_is_under_way() -> None:
     protocol = Protocol(mode="served", served=Served(rate=100.0, arrivals="fixed", concurrency=6))
-    calls = list(serve([Remote() for _ in range(6)], REQUESTS, protocol, StageClock(), frozenset(), timed))
+    calls = list(serve([Remote() for _ in range(6)], REQUESTS, protocol, StageClock(), frozenset()))
     arrived = sorted(call.arrived_seconds or 0.0 for call in calls)
     assert arrived == pytest.approx([0.01 * q for q in range(6)])
     assert all(call.total_seconds >= 0.03 for call in calls)
@@ -187,7 +193,7 @@ def test_what_is_sent_to_an_endpoint_is_read_then_and_not_held(load: dict[str, A
     protocol = Protocol(mode="served", served=Served(**load))
     ahead = []
     for answered, _ in enumerate(
-        serve([Remote() for _ in range(3)], asked, protocol, StageClock(), frozenset(), timed), 1
+        serve([Remote() for _ in range(3)], asked, protocol, StageClock(), frozenset()), 1
     ):
         ahead.append(Read.looks - len(asked) - answered)  # each was looked at once, for its query id
     assert len(ahead) == 40
