@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates.frozen import Pool, build_pool, load_pool, read_index
+from benchmarks.candidates.building import build_pool
+from benchmarks.candidates.pool_folder import load_pool, read_index, save_pool
 from benchmarks.measuring.cell_run import CellRun, explain
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.progress import say
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from benchmarks.candidates.frozen import Pool
     from benchmarks.experiments.config import Experiment
     from benchmarks.experiments.plan import CellPlan, PoolPlan
 
@@ -63,7 +65,7 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
             f"{frozen}: the data now give other candidates than were frozen here (digest {pool.digest}); "
             "use a new result folder"
         )
-    pool.save(folder / "pools", store_text)
+    save_pool(pool, folder / "pools", store_text)
     replace_file(folder / "pools" / "index.json", json.dumps({**index, plan.key: pool.digest}, indent=1))
     return pool
 

@@ -22,7 +22,7 @@ APPENDED = {
 FOLDERS = {
     "benchmarks/executors/travel.py": "files for Ray to send, in a folder for temporary files",
     "benchmarks/first_stages/bm25.py": "an index, built beside its place and renamed when it is whole",
-    "benchmarks/candidates/frozen.py": "a candidate set, likewise",
+    "benchmarks/candidates/pool_folder.py": "a candidate set, likewise",
     "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
     "benchmarks/results/merge.py": "a copy of a cell or a candidate set, likewise",
     "rerankers/pointwise/jina_reranker.py": "a converted model, built beside its place and then renamed",

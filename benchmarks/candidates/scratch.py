@@ -10,11 +10,12 @@ import marshal
 import os
 import tempfile
 import weakref
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -64,47 +65,41 @@ def _fail(error: OSError) -> NoReturn:
 _candidate = partial(tuple.__new__, Candidate)  # as its constructor does, without a call in Python
 
 
-class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
-    """Candidates, best first, by query id.
-
-    Args:
-        candidates: query id and candidates, which are taken one by one.
+class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
+    """Candidates, best first, by query id, in a scratch file.
 
     Attributes:
         counts: how many candidates a query has, by query id; nothing is read for it.
-
-    Raises:
-        StoreError: the disk for temporary files is full.
     """
 
-    def __init__(self, candidates: Iterable[tuple[str, Iterable[Candidate]]]) -> None:
+    def __init__(self) -> None:
         self._file = _opened(self)
+        self._end = 0
         self._places: dict[str, tuple[int, int]] = {}
-        self._last: tuple[str | None, tuple[Candidate, ...]] = (None, ())
         self.counts: dict[str, int] = {}
-        end = 0
-        for query_id, given in candidates:
-            fields = [(query_id, str(each.doc_id), str(each.text), float(each.score)) for each in given]
-            block = marshal.dumps(fields)
-            _append(self._file, block)
-            self._places[query_id] = end, len(block)
-            self.counts[query_id] = len(fields)
-            end += len(block)
+
+    def flush(self) -> None:
+        """Write all that was added, after which it can be read.
+
+        Raises:
+            StoreError: the disk for temporary files is full.
+        """
         _append(self._file)
 
-    def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
-        if not self.counts[query_id]:
-            return ()
-        last = self._last  # once: other threads may read as well
-        if last[0] != query_id:
-            start, size = self._places[query_id]
-            fields = marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
-            self._last = last = query_id, tuple(map(_candidate, fields))
-        return last[1]
-
+    @abstractmethod
     def doc_ids(self, query_id: str) -> tuple[str, ...]:
         """Return the ids of a query's candidates, best first."""
-        return tuple(candidate.doc_id for candidate in self[query_id])
+
+    def _write(self, query_id: str, count: int, fields: Any) -> None:
+        block = marshal.dumps(fields)
+        _append(self._file, block)
+        self._places[query_id] = self._end, len(block)
+        self.counts[query_id] = count
+        self._end += len(block)
+
+    def _block(self, query_id: str) -> Any:
+        start, size = self._places[query_id]
+        return marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -116,42 +111,75 @@ class ScratchCandidates(Mapping[str, tuple[Candidate, ...]]):
         return ScratchCandidates, ([*self.items()],)  # to another process, with all that is in it
 
 
+class ScratchCandidates(PoolCandidates):
+    """Candidates with their texts.
+
+    Args:
+        candidates: query id and candidates, which are taken one by one.
+
+    Raises:
+        StoreError: the disk for temporary files is full.
+    """
+
+    def __init__(self, candidates: Iterable[tuple[str, Iterable[Candidate]]] = ()) -> None:
+        super().__init__()
+        self._last: tuple[str | None, tuple[Candidate, ...]] = (None, ())
+        for query_id, ranked in candidates:
+            self.add(query_id, ranked)
+        self.flush()
+
+    def add(self, query_id: str, ranked: Iterable[Candidate]) -> None:
+        """Add a query's candidates, best first; `flush` after the last ones.
+
+        Raises:
+            StoreError: the disk for temporary files is full.
+        """
+        fields = [(query_id, str(c.doc_id), str(c.text), float(c.score)) for c in ranked]
+        self._write(query_id, len(fields), fields)
+
+    def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
+        if not self.counts[query_id]:
+            return ()
+        last = self._last  # once: other threads may read as well
+        if last[0] != query_id:
+            self._last = last = query_id, tuple(map(_candidate, self._block(query_id)))
+        return last[1]
+
+    def doc_ids(self, query_id: str) -> tuple[str, ...]:
+        """Return the ids of a query's candidates, best first."""
+        return tuple(candidate.doc_id for candidate in self[query_id])
+
+
 class MissingTextError(LookupError):
     """The text of a candidate is not among the stored ones."""
 
 
-class LateTexts(ScratchCandidates):
+class LateTexts(PoolCandidates):
     """Candidates whose texts are looked up when they are asked for: a report needs few of them.
 
     Args:
-        rows: query id, and the ids, the scores and the text hashes (eight bytes each) of its candidates.
         texts: by hash; None where they were not stored, and are "".
 
     Raises:
-        MissingTextError: a text is missing; the error names the candidate.
         StoreError: the disk for temporary files is full.
     """
 
-    def __init__(
-        self,
-        rows: Iterable[tuple[str, tuple[str, ...], tuple[float, ...], bytes]],
-        texts: ScratchTexts | None,
-    ) -> None:
-        self._file, self._texts = _opened(self), texts
-        self._places = {}
-        self.counts = {}
-        end = 0
-        for query_id, doc_ids, scores, hashes in rows:
-            if texts is not None:
-                is_there = texts.are_there(_numbers(hashes))
-                if not all(is_there):
-                    raise MissingTextError(repr(doc_ids[is_there.index(False)]))
-            block = marshal.dumps((doc_ids, scores, hashes))
-            _append(self._file, block)
-            self._places[query_id] = end, len(block)
-            self.counts[query_id] = len(doc_ids)
-            end += len(block)
-        _append(self._file)
+    def __init__(self, texts: ScratchTexts | None) -> None:
+        super().__init__()
+        self._texts = texts
+
+    def add(self, query_id: str, doc_ids: tuple[str, ...], scores: tuple[float, ...], hashes: bytes) -> None:
+        """Add a query's candidates, best first: their ids, scores and text hashes (eight bytes each).
+
+        Raises:
+            MissingTextError: a text is missing; the error names the candidate.
+            StoreError: the disk for temporary files is full.
+        """
+        if self._texts is not None:
+            is_there = self._texts.are_there(_numbers(hashes))
+            if not all(is_there):
+                raise MissingTextError(repr(doc_ids[is_there.index(False)]))
+        self._write(query_id, len(doc_ids), (doc_ids, scores, hashes))
 
     def doc_ids(self, query_id: str) -> tuple[str, ...]:
         """Return the ids of a query's candidates, best first, without looking up their texts."""
@@ -166,9 +194,7 @@ class LateTexts(ScratchCandidates):
         )
 
     def _columns(self, query_id: str) -> tuple[tuple[str, ...], tuple[float, ...], bytes]:
-        start, size = self._places[query_id]
-        columns: tuple[tuple[str, ...], tuple[float, ...], bytes]
-        columns = marshal.loads(_read(self._file, start, size))  # noqa: S302 - as above
+        columns: tuple[tuple[str, ...], tuple[float, ...], bytes] = self._block(query_id)
         return columns
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates.frozen import frozen_qrels, read_index
+from benchmarks.candidates.pool_folder import frozen_qrels, read_index
 from benchmarks.datasets.sources import read_judgements
 from benchmarks.evaluation.graded import is_plain
 from benchmarks.evaluation.measures import parse, try_measures

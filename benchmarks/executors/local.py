@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates.frozen import load_pool, remove_leftovers
+from benchmarks.candidates.pool_folder import load_pool, remove_leftovers
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.plan import plan, unread_instructions

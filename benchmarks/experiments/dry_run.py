@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from benchmarks.candidates.frozen import load_pool, read_index
+from benchmarks.candidates.pool_folder import load_pool, read_index
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.downloads import Download, find_download, megabytes

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import save_pool
 from benchmarks.results.cell import write_record
 from benchmarks.results.record import Protocol, Record, Session, System
 from benchmarks.results.store import read_results, write_experiment
@@ -36,7 +37,7 @@ def make_folder(folder: Path, systems: int, datasets: int, queries: int, depth: 
     cells: list[str] = []
     for dataset in range(datasets):
         pool = _pool(draw, f"data-{dataset}", queries, depth)
-        pool.save(folder / "pools")
+        save_pool(pool, folder / "pools")
         for system in range(systems):
             cells.append(f"{dataset}-{system:02d}")
             _cell(draw, folder / cells[-1], pool, system)

@@ -19,7 +19,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.candidates.frozen import build_pool
+from benchmarks.candidates.building import build_pool
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.first_stages.specs import FirstStageSpec
 from benchmarks.measuring.protocol import PeakMemory

@@ -14,7 +14,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.candidates.frozen import Pool, frozen_qrels, load_pool
+from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import frozen_qrels, load_pool, save_pool
 from benchmarks.datasets.exclusion import (
     NONE,
     default_rule,
@@ -160,7 +161,7 @@ def import_runs(
     for path, count in counts.items():
         say_counts(path, count)
     with FolderLock(folder):
-        pool.save(folder / "pools", store_text=False)
+        save_pool(pool, folder / "pools", store_text=False)
         for record, ranking in cells:
             write_imported(folder / record.cell, record, ranking)
         names = [record.cell for record, _ in cells]

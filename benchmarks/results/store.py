@@ -1,9 +1,9 @@
 """The result folder: its cells, its pools, and which of them belong to the experiment.
 
 `DIR/<cell>/` is one cell (`benchmarks.results.cell`), `DIR/pools/<digest>/` one candidate pool
-(`benchmarks.candidates.frozen`), and `DIR/experiment.json` lists the cells of the latest run in the order of
-its file. A cell that is not listed, such as one of an earlier version of the experiment, is kept but not
-shown.
+(`benchmarks.candidates.pool_folder`), and `DIR/experiment.json` lists the cells of the latest run in the
+order of its file. A cell that is not listed, such as one of an earlier version of the experiment, is kept but
+not shown.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Results:
         Raises:
             StoreError: it is missing or damaged.
         """
-        from benchmarks.candidates.frozen import Pool, load_pool
+        from benchmarks.candidates.frozen import Pool
+        from benchmarks.candidates.pool_folder import load_pool
 
         if not digest:
             return Pool.freeze(dataset="", first_stage={}, depth=0, queries={}, qrels={}, candidates={})

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.candidates.file import read_candidates
 from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import save_pool
 from benchmarks.datasets.readers import read_qrels, read_run
 from benchmarks.evaluation.statistics import bootstrap_interval
 from benchmarks.results.cell import CellWriter, committed, write_imported
@@ -84,7 +85,7 @@ def test_a_ranking_that_is_none_of_the_candidates_is_refused_at_its_line(
         qrels={"q": {"d1": 1}},
         candidates={"q": [Candidate("q", "d1", "a", 2.0), Candidate("q", "d2", "b", 1.0)]},
     )
-    pool.save(tmp_path / "pools")
+    save_pool(pool, tmp_path / "pools")
     lines = f"q Q0 d1 1 2 t\nq Q0 {second} 2 1 t\n"
     record = make_record(pool.digest, status="done", is_imported=True)
     write_imported(tmp_path / "cell", record, lines.encode())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import save_pool
 from benchmarks.results.cell import CellWriter, read_record, write_record
 from benchmarks.results.record import Operations, Protocol, Record, Session, SuiteMember, System
 from benchmarks.results.store import write_experiment
@@ -63,7 +64,7 @@ class Folder:
             retrieve_seconds=dict.fromkeys(texts, 0.010),
             fetch_seconds=dict.fromkeys(texts, 0.002),
         )
-        pool.save(self.path / "pools")
+        save_pool(pool, self.path / "pools")
         return pool
 
     def cell(

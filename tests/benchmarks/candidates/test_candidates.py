@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.candidates.frozen import Pool, build_pool, load_pool
+from benchmarks.candidates.building import build_pool
+from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import load_pool, save_pool
 from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import Given
 from rerankers import Candidate
@@ -40,7 +42,7 @@ def make_pool(
 
 def test_a_pool_read_back_is_the_pool_written(tmp_path: Path) -> None:
     pool = make_pool()
-    folder = pool.save(tmp_path / "pools")
+    folder = save_pool(pool, tmp_path / "pools")
     assert folder == tmp_path / "pools" / pool.digest
     assert load_pool(folder) == pool
 
@@ -115,25 +117,25 @@ def test_timings_and_names_do_not_change_the_digest() -> None:
 
 
 def test_equal_pools_are_equal_bytes(tmp_path: Path) -> None:
-    one = make_pool().save(tmp_path / "one")
-    two = make_pool().save(tmp_path / "two")
+    one = save_pool(make_pool(), tmp_path / "one")
+    two = save_pool(make_pool(), tmp_path / "two")
     for path in sorted(one.iterdir()):
         assert path.read_bytes() == (two / path.name).read_bytes()
 
 
 def test_saving_again_changes_nothing_and_leaves_no_scratch(tmp_path: Path) -> None:
     (tmp_path / f".{make_pool().digest}-left").mkdir()  # by a process that was killed
-    folder = make_pool().save(tmp_path)
+    folder = save_pool(make_pool(), tmp_path)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     again = replace(make_pool(), retrieve_seconds={"q1": 9.0})
-    assert again.save(tmp_path) == folder
+    assert save_pool(again, tmp_path) == folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_without_texts_a_pool_keeps_ids_scores_and_digest(tmp_path: Path) -> None:
     pool = make_pool()
-    folder = pool.save(tmp_path, store_text=False)
+    folder = save_pool(pool, tmp_path, store_text=False)
     assert "Fuchs" not in "".join(gzip.decompress(path.read_bytes()).decode() for path in folder.glob("*.gz"))
     loaded = load_pool(folder)
     assert loaded.digest == pool.digest
@@ -142,12 +144,12 @@ def test_without_texts_a_pool_keeps_ids_scores_and_digest(tmp_path: Path) -> Non
         ("d2", 1.25, ""),
     ]
     with pytest.raises(StoreError, match="read without its texts"):
-        loaded.save(tmp_path / "copy")
+        save_pool(loaded, tmp_path / "copy")
 
 
 def test_texts_can_be_added_later(tmp_path: Path) -> None:
-    make_pool().save(tmp_path, store_text=False)
-    assert load_pool(make_pool().save(tmp_path, store_text=True)) == make_pool()
+    save_pool(make_pool(), tmp_path, store_text=False)
+    assert load_pool(save_pool(make_pool(), tmp_path, store_text=True)) == make_pool()
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -158,14 +160,14 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [('"d1",2.5', '"d1",2.6'), ('"d2":2', '"d2":3'), ("fox?", "cat?")])
 def test_a_changed_pool_is_refused(tmp_path: Path, old: str, new: str) -> None:
-    folder = make_pool().save(tmp_path, store_text=False)
+    folder = save_pool(make_pool(), tmp_path, store_text=False)
     rewrite(folder / "pool.jsonl.gz", old, new)
     with pytest.raises(StoreError, match="was changed"):
         load_pool(folder)
 
 
 def test_a_changed_text_is_refused(tmp_path: Path) -> None:
-    folder = make_pool().save(tmp_path)
+    folder = save_pool(make_pool(), tmp_path)
     rewrite(folder / "texts.jsonl.gz", "Fuchs", "Dachs")
     with pytest.raises(StoreError, match="text of 'd1' was changed or lost"):
         load_pool(folder)
@@ -173,7 +175,7 @@ def test_a_changed_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pool.jsonl.gz", "texts.jsonl.gz", "about.json"])
 def test_a_cut_off_file_is_refused(tmp_path: Path, name: str) -> None:
-    folder = make_pool().save(tmp_path)
+    folder = save_pool(make_pool(), tmp_path)
     (folder / name).write_bytes((folder / name).read_bytes()[:-12])
     with pytest.raises(StoreError, match="cannot be read"):
         load_pool(folder)
@@ -185,7 +187,7 @@ def test_a_missing_pool_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pool_of_another_format_is_refused(tmp_path: Path) -> None:
-    folder = make_pool().save(tmp_path)
+    folder = save_pool(make_pool(), tmp_path)
     about = json.loads((folder / "about.json").read_text())
     (folder / "about.json").write_text(json.dumps({**about, "format_version": 2}))
     with pytest.raises(StoreError, match="unknown format"):

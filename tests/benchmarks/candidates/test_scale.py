@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from benchmarks.candidates.frozen import Pool, load_pool
+from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.pool_folder import load_pool, save_pool
 from benchmarks.candidates.scratch import ScratchCandidates, ScratchTexts
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
@@ -42,7 +43,7 @@ def pool_in(folder: Path, queries: int) -> Path:
             for q in range(queries)
         },
     )
-    return pool.save(folder / "pools")
+    return save_pool(pool, folder / "pools")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -84,7 +85,7 @@ def test_a_pool_is_kept_in_some_hundred_bytes_a_query_however_long_its_passages_
                 for q in range(queries)
             },
         )
-        folder = pool.save(tmp_path)
+        folder = save_pool(pool, tmp_path)
         tracemalloc.start()
         loaded = load_pool(folder)
         gc.collect()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.candidates.frozen import Pool, build_pool
+from benchmarks.candidates.building import build_pool
 from benchmarks.datasets.sources import BUNDLED, open_dataset
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.first_stages.specs import Bm25
@@ -17,6 +17,7 @@ from rerankers import create
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
+    from benchmarks.candidates.frozen import Pool
     from benchmarks.datasets.dataset import Dataset
     from rerankers.interface import Reranker
 

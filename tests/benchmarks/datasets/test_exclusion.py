@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.candidates.frozen import build_pool, load_pool
+from benchmarks.candidates.building import build_pool
+from benchmarks.candidates.pool_folder import load_pool, save_pool
 from benchmarks.cli.main import main
 from benchmarks.datasets.exclusion import suspicions
 from benchmarks.datasets.sources import open_dataset
@@ -74,7 +75,7 @@ def test_excluded_passages_leave_the_candidates_and_the_depth_is_still_reached(
     assert ndcg(pool) == 1.0
     counts = {"candidates": 2, "queries": 2, "relevant": 0}
     assert {**pool.first_stage["excluded"], "rule": None} == {**counts, "rule": None}
-    saved = load_pool(pool.save(tmp_path / "pools"))
+    saved = load_pool(save_pool(pool, tmp_path / "pools"))
     assert saved.first_stage == pool.first_stage
 
 

@@ -24,7 +24,7 @@ from ir_datasets.formats import (
 from ir_datasets.formats.argsme import ArgsMeProcessedDoc
 from ir_datasets.util import LocalDownload
 
-from benchmarks.candidates.frozen import build_pool
+from benchmarks.candidates.building import build_pool
 from benchmarks.datasets.ir_collection import TEXT_FIELDS
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.datasets.specs import DatasetSpec

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.candidates.frozen import build_pool, load_pool
+from benchmarks.candidates.building import build_pool
+from benchmarks.candidates.pool_folder import load_pool, save_pool
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.first_stages.specs import Bm25, Run
@@ -166,7 +167,7 @@ def test_a_query_s_instruction_is_frozen_with_its_candidates(asked: DatasetSpec,
     (tmp_path / "r.trec").write_text("q1 Q0 p1 1 9 t\nq2 Q0 p2 1 9 t\n")
     first_stage = Run(kind="run", path=str(tmp_path / "r.trec"))
     pool = build_pool(asked, first_stage, 2)
-    stored = load_pool(pool.save(tmp_path / "pools"))
+    stored = load_pool(save_pool(pool, tmp_path / "pools"))
     for one in (pool, stored):
         stated = [request.instruction for request in one.requests("Judge by topic.")]
         assert stated == ["Prefer bright colours.", "Judge by topic."]

@@ -107,7 +107,7 @@ def test_a_real_key_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SEARCH = """
 import json, os
-from benchmarks.candidates.frozen import build_pool
+from benchmarks.candidates.building import build_pool
 from benchmarks.first_stages.java import start_java
 from benchmarks.first_stages.specs import Bm25
 pool = build_pool("bundled", Bm25(), 3, limit=2)

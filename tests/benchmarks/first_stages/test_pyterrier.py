@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from benchmarks.candidates.frozen import load_pool
+from benchmarks.candidates.pool_folder import load_pool
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan

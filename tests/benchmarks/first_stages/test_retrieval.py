@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from benchmarks.candidates.frozen import build_pool
+from benchmarks.candidates.building import build_pool
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.datasets.specs import DatasetSpec

@@ -1,0 +1,84 @@
+"""Retrieves the candidates of a dataset's queries and freezes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.candidates.frozen import Pool
+from benchmarks.candidates.scratch import ScratchCandidates
+from benchmarks.evaluation.judged import unjudged_warning
+from benchmarks.measuring.progress import say
+from rerankers.interface import Candidate
+from rerankers.stages import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from benchmarks.datasets.dataset import Dataset
+    from benchmarks.datasets.specs import DatasetSpec
+    from benchmarks.first_stages.specs import FirstStageSpec
+
+
+def build_pool(
+    dataset_spec: DatasetSpec | str, first_stage_spec: FirstStageSpec, depth: int, limit: int | None = None
+) -> Pool:
+    """Retrieve candidates for a dataset's queries and freeze them.
+
+    With judgements, the queries are the judged ones; a judged query for which the first stage finds nothing
+    stays, without candidates. Without judgements, they are all queries. `limit` keeps the first ones.
+
+    Raises:
+        InputError: the dataset or the first stage is wrong, or they do not fit together.
+    """
+    from benchmarks.datasets.sources import open_dataset
+    from benchmarks.first_stages.retrieval import retrieve
+
+    dataset = open_dataset(dataset_spec)
+    for note in dataset.notes:
+        say(f"{dataset.name}: {note}")
+    asked = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
+    queries = {query_id: dataset.queries[query_id] for query_id in asked[:limit]}
+    found = retrieve(first_stage_spec, dataset, queries, depth)
+    signs = _signs(dataset, found.hits)
+    warnings = [*dataset.notes, *signs]
+    candidates, fetch_seconds = _fetch(dataset, queries, found.hits)
+    pool = Pool.freeze(
+        dataset=dataset.name,
+        first_stage={**found.described, "warnings": warnings} if warnings else found.described,
+        depth=depth,
+        queries=queries,
+        qrels=dataset.qrels,
+        candidates=candidates,
+        unjudged=len(dataset.queries) - len(asked),
+        retrieve_seconds=found.seconds,
+        fetch_seconds=fetch_seconds,
+        instructions=dataset.instructions,
+    )
+    unjudged = unjudged_warning(pool)
+    for sentence in [*signs, *([] if unjudged is None else [unjudged])]:
+        say(f"{dataset.name}: {sentence}")
+    return pool
+
+
+def _fetch(
+    dataset: Dataset, queries: Iterable[str], hits: Mapping[str, Sequence[tuple[str, float]]]
+) -> tuple[ScratchCandidates, dict[str, float]]:
+    """Return the candidates with their texts, and the seconds that looking up the texts took."""
+    clock = StageClock()
+    candidates, seconds = ScratchCandidates(), {}
+    for query_id in queries:
+        ranked = hits.get(query_id, [])
+        started = clock.now()
+        texts = dataset.texts([doc_id for doc_id, _ in ranked])
+        seconds[query_id] = clock.now() - started
+        candidates.add(query_id, (Candidate(query_id, doc, texts[doc], score) for doc, score in ranked))
+    candidates.flush()
+    return candidates, seconds
+
+
+def _signs(dataset: Dataset, hits: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
+    """Return the signs that a dataset without a rule of exclusion needs one."""
+    from benchmarks.datasets.exclusion import suspicions
+
+    listed = ((query_id, (doc_id for doc_id, _ in found)) for query_id, found in hits.items())
+    return [] if dataset.exclusion else suspicions(listed, dataset.qrels)
