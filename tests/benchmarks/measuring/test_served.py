@@ -20,12 +20,13 @@ from benchmarks.results.record import Protocol, Served, requests_per_second
 from benchmarks.results.store import read_results
 from rerankers.baselines import Reverse
 from rerankers.errors import InputError
-from rerankers.interface import Candidate, Capabilities, RerankRequest
+from rerankers.interface import Candidate, RerankRequest
+from rerankers.options import MethodOptions
 from rerankers.registry import ROWS, Row
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from benchmarks.measuring.protocol import Call
@@ -44,16 +45,19 @@ class Taking(Reverse):
         return super().rerank(requests, clock)
 
 
+class RemoteOptions(MethodOptions):
+    @property
+    def is_remote(self) -> bool:
+        return True
+
+
 class Remote(Reverse):
     """Answers after 30 milliseconds, from elsewhere, one request at a time for each connection."""
 
+    options_model = RemoteOptions
     under_way = 0
     most = 0
     lock = threading.Lock()
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        return Capabilities(is_remote=True)
 
     def connection(self) -> Remote:
         return Remote()
