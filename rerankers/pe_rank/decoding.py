@@ -4,12 +4,12 @@ What is saved, and why nothing changes:
 
 - Scores are taken against the window's passages alone; the vocabulary is never touched.
 - What a prompt shares with the prompt before it (the instruction; within one query, the query) is not run
-  again: its keys and values depend on nothing that comes later. What the rows of a batch share is run once.
+  again (`rerankers.pe_rank.cached_prefix`). What the rows of a batch share is run once.
 - The first place follows from the prompt itself and the last is what is left: n - 1 forward passes for n
   places, prefill included. Decoding stops at the depth asked for.
 - Places are kept on the device: the loop of single steps never waits for it.
-- Several windows with the same number of passages run as rows of one batch. Padding goes between the shared
-  instruction and the query, and between the query and the passages; it is masked, and positions skip it.
+- Several windows with the same number of passages run as rows of one batch (`rerankers.pe_rank.layout`).
+  Padding is masked, and positions skip it.
 - `rerankers.pe_rank.speculative` replaces single steps by draft and verify.
 """
 
@@ -23,6 +23,8 @@ import torch
 
 from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
+from rerankers.pe_rank.cached_prefix import CachedPrefix
+from rerankers.pe_rank.layout import PASSAGE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from rerankers.pe_rank.prompt import Prompt
 
 _CPU_TOKENS = 1024  # of prompts in one pass on a CPU; more do not fit its caches
-_PAD = -1
-_SLOT = -2  # a passage: never the same as what was there before
-_NOTHING: npt.NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -83,8 +82,7 @@ class WindowDecoder:
     def __init__(self, model: PassageLLM, *, reuse_prefix: bool = True) -> None:
         self.model = model
         self.cache = model.new_cache()
-        self._reuse_prefix = reuse_prefix
-        self._held = _NOTHING  # token ids in the cache
+        self.prefix = CachedPrefix(self.cache, is_reused=reuse_prefix)
 
     @torch.inference_mode()
     def prefill(
@@ -100,44 +98,61 @@ class WindowDecoder:
         Raises:
             ModelError: a prompt is longer than the model's context.
         """
-        model, device = self.model, self.model.device
-        ids = _layout(prompts)  # (rows, columns)
-        rows, columns = ids.shape
-        count = projected.shape[1]
-        longest = max(len(prompt.token_ids) for prompt in prompts) + count
-        if longest > model.context:
-            raise ModelError(
-                f"a window of {count} passages needs {longest} tokens, the model reads {model.context}; "
-                "choose a smaller window or leave the passages' text out"
-            )
-        read = self._read_shared(ids)
-        kept = self._keep_shared(ids)
-        is_real = ids != _PAD
-        positions = np.maximum(is_real.cumsum(axis=1) - 1, 0)
-        tokens = to_device(torch.from_numpy(ids[:, kept:].clip(0)), device)
-        inputs = model.embed(tokens)
-        row_of, column_of = np.nonzero(ids == _SLOT)
-        where = to_device(torch.from_numpy(np.stack([row_of, column_of - kept])), device)
-        inputs = inputs.index_put((where[0], where[1]), projected.reshape(rows * count, -1))
-        real = None if is_real.all() else to_device(torch.from_numpy(is_real), device)
-        mask = self.causal_mask(real, columns - kept, kept, columns)
-        at = to_device(torch.from_numpy(positions[:, kept:]), device)
-        hidden = torch.cat([self._last(inputs, at, mask, part, kept) for part in self._parts(*tokens.shape)])
-        self._held = ids
-        lengths = is_real.sum(axis=1)
-        kept_tokens = is_real[:, :kept].sum(axis=1)
-        kept_tokens[0] -= read  # the first row pays for what all share
+        self._check_length(prompts, projected.shape[1])
+        layout, device = Layout.of(prompts), self.model.device
+        shared = self._run_shared(layout.ids)
+        kept = self.prefix.reuse(layout.ids)
+        real = None if layout.is_real.all() else to_device(torch.from_numpy(layout.is_real), device)
+        hidden = self._run(layout, projected, real, kept)
+        self.prefix.hold(layout.ids)
+        kept_tokens = layout.is_real[:, :kept].sum(axis=1)
+        kept_tokens[0] -= shared  # the first row pays for what all share
         return Batch(
             projected=projected,
             hidden=hidden,
             real=real,
-            lengths=to_device(torch.from_numpy(lengths[:, None]), device),
-            columns=columns,
+            lengths=to_device(torch.from_numpy(layout.lengths[:, None]), device),
+            columns=layout.ids.shape[1],
             same=same,
             passes=1,
-            run_tokens=(lengths - kept_tokens).tolist(),
+            run_tokens=(layout.lengths - kept_tokens).tolist(),
             kept_tokens=kept_tokens.tolist(),
         )
+
+    def _check_length(self, prompts: Sequence[Prompt], count: int) -> None:
+        longest = max(len(prompt.token_ids) for prompt in prompts) + count
+        if longest > self.model.context:
+            raise ModelError(
+                f"a window of {count} passages needs {longest} tokens, the model reads {self.model.context}; "
+                "choose a smaller window or leave the passages' text out"
+            )
+
+    def _run_shared(self, ids: npt.NDArray[np.int64]) -> int:
+        """Run the columns that all rows share, as one row, if none of them is cached; return how many."""
+        shared = self.prefix.unshared(ids)
+        count = int(shared.shape[1])
+        if count:
+            tokens = to_device(torch.from_numpy(shared), self.model.device)
+            positions = torch.arange(count, device=self.model.device)[None]
+            self.prefix.clear()
+            self.model.forward(self.model.embed(tokens), positions, self.cache)
+            self.prefix.hold(shared)
+        return count
+
+    def _run(
+        self, layout: Layout, projected: torch.Tensor, real: torch.Tensor | None, kept: int
+    ) -> torch.Tensor:
+        """Run all columns but the first `kept`: the last hidden state of each row, (rows, dimension)."""
+        device, columns = self.model.device, layout.ids.shape[1]
+        tokens = to_device(torch.from_numpy(layout.ids[:, kept:].clip(0)), device)
+        row_of, column_of = np.nonzero(layout.ids == PASSAGE)
+        where = to_device(torch.from_numpy(np.stack([row_of, column_of - kept])), device)
+        passages = projected.reshape(-1, projected.shape[2])
+        inputs = self.model.embed(tokens).index_put((where[0], where[1]), passages)
+        mask = self.causal_mask(real, columns - kept, kept, columns)
+        positions = to_device(torch.from_numpy(layout.positions[:, kept:]), device)
+        parts = self._parts(*tokens.shape)
+        return torch.cat([self._last(inputs, positions, mask, part, kept) for part in parts])
 
     @torch.inference_mode()
     def steps(self, batch: Batch, depth: int) -> torch.Tensor:
@@ -200,56 +215,3 @@ class WindowDecoder:
             mask = mask[part]
         with self.cache.only(part, len(inputs)):
             return self.model.forward(inputs[part], positions[part], self.cache, mask)[:, -1]
-
-    def _read_shared(self, ids: npt.NDArray[np.int64]) -> int:
-        """Run the columns that all rows share, as one row, if nothing of them is there; how many."""
-        if not self._reuse_prefix or len(ids) == 1 or _shared_columns(self._held[:1], ids):
-            return 0
-        shared = _shared_columns(ids[:1], ids)
-        if shared:
-            tokens = to_device(torch.from_numpy(ids[:1, :shared]), self.model.device)
-            positions = torch.arange(shared, device=self.model.device)[None]
-            self.cache.set_length(0)
-            self._held = _NOTHING
-            self.model.forward(self.model.embed(tokens), positions, self.cache)
-            self._held = ids[:1, :shared]
-        return shared
-
-    def _keep_shared(self, ids: npt.NDArray[np.int64]) -> int:
-        """Set the cache back to the leading columns that are right for every row; how many."""
-        is_same_batch = len(self._held) == len(ids)
-        kept = 0
-        if self._reuse_prefix:
-            kept = _shared_columns(self._held if is_same_batch else self._held[:1], ids)
-        self.cache.set_length(kept)
-        self._held = _NOTHING  # what is there is in doubt until the pass is done
-        if kept and not is_same_batch:
-            self.cache.spread(len(ids))
-        return kept
-
-
-def _shared_columns(held: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]) -> int:
-    """Leading columns of `ids` that are those of `held`, one row or as many; the last one is never."""
-    if not len(held):
-        return 0
-    width = min(held.shape[1], ids.shape[1] - 1)
-    same = ((held[:, :width] == ids[:, :width]) & (ids[:, :width] != _SLOT)).all(axis=0)
-    return int(width if same.all() else same.argmin())
-
-
-def _layout(prompts: Sequence[Prompt]) -> npt.NDArray[np.int64]:
-    """Token ids (rows, columns) with slots marked: shared start, padding, own start, padding, passages."""
-    heads = [prompt.token_ids[: prompt.slots[0]] for prompt in prompts]
-    shared = 0
-    while all(shared < len(head) and head[shared] == heads[0][shared] for head in heads):
-        shared += 1
-    before = max(len(head) for head in heads)
-    columns = before + max(len(p.token_ids) - len(head) for p, head in zip(prompts, heads, strict=True))
-    ids = np.full((len(prompts), columns), _PAD, dtype=np.int64)
-    for row, (prompt, head) in enumerate(zip(prompts, heads, strict=True)):
-        own = np.array(prompt.token_ids, dtype=np.int64)
-        own[list(prompt.slots)] = _SLOT
-        ids[row, :shared] = own[:shared]
-        ids[row, before - (len(head) - shared) : before] = own[shared : len(head)]
-        ids[row, columns - (len(own) - len(head)) :] = own[len(head) :]
-    return ids

@@ -18,6 +18,7 @@ from rerankers.pe_rank import decoding
 from rerankers.pe_rank import speculative as drafting
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.greedy import plain_order
+from rerankers.pe_rank.layout import PADDING
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
@@ -163,7 +164,7 @@ def test_a_pass_that_failed_leaves_nothing_behind(
                 raise RuntimeError("out of memory")
             return PassageLLM.forward(one_model, *inputs)
 
-        decoder._held = decoder._held[:0]
+        decoder.prefix.clear()
         with monkeypatch.context() as patch:
             patch.setattr(one_model, "forward", forward)
             with pytest.raises(RuntimeError):
@@ -172,6 +173,24 @@ def test_a_pass_that_failed_leaves_nothing_behind(
             places = decoder.steps(decoder.prefill(prompts[:rows], projected[:rows]), 5)
             for row in range(rows):
                 assert places[row].tolist() == plain_order(one_model, prompts[row], projected[row])[:5]
+
+
+def test_what_the_prefix_claims_is_in_the_cache(one_model: PassageLLM) -> None:
+    prompts = [one_model.writer.write(query, 5) for query in ("bees", "beetles and foxes", "ants")]
+    projected = passages(one_model, 3, 5, 0)
+    decoder = WindowDecoder(one_model)
+    for rows in ([0], [0, 1, 2], [1, 2], [1, 2], [2], [2, 0]):
+        asked = [prompts[row] for row in rows]
+        decoder.steps(decoder.prefill(asked, projected[rows]), 4)
+        fresh = WindowDecoder(one_model, reuse_prefix=False)
+        fresh.prefill(asked, projected[rows])
+        assert decoder.prefix.ids.tolist() == fresh.prefix.ids.tolist()
+        columns = decoder.prefix.ids.shape[1]
+        is_real = torch.from_numpy(decoder.prefix.ids != PADDING)
+        for layer, expected in zip(decoder.cache.layers, fresh.cache.layers, strict=True):
+            for side in ("keys", "values"):
+                cached, right = (getattr(each, side)[:, :, :columns] for each in (layer, expected))
+                torch.testing.assert_close(cached.transpose(1, 2)[is_real], right.transpose(1, 2)[is_real])
 
 
 def test_memory_is_kept_for_one_batch_whatever_the_number_of_queries(one_model: PassageLLM) -> None:
