@@ -86,6 +86,10 @@ class TrainableRanker(nn.Module):
     ) -> dict[str, Any]:
         """Return the loss of one batch, and its parts; or scores, where candidates are given.
 
+        A model whose weights are spread over devices can be called in no other way; each loss, and the
+        scores, have a function of their own. No parameter may be `**`: the trainer would then take it that
+        the model averages over accumulated batches.
+
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).
             token_ids: (batch, columns), anything at slots and padding.
@@ -108,35 +112,50 @@ class TrainableRanker(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):  # it is small, and all scores hang on it
             projected = self.projector(vectors)
         hidden = self._hidden(token_ids, sources, projected)
-        rows = torch.arange(len(hidden), device=hidden.device)
         if candidates is not None:
-            return {"scores": losses.product(projected[candidates], hidden[rows, ends, :, None])[:, :, 0]}
-        parts: dict[str, torch.Tensor] = {}
+            return {"scores": _next_scores(_last(hidden, ends), projected[candidates])}
         if labels is not None:
-            wanted = labels != -100
-            logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
-            parts["cross_entropy"] = loss = F.cross_entropy(logits.float(), labels[wanted])
-            return {"loss": loss, "parts": {name: part.detach() for name, part in parts.items()}}
-        total = hidden.new_zeros((), dtype=torch.float32)
-        if gold is not None and lengths is not None:
-            in_order = projected[gold]  # (batch, n, dimension)
-            without = losses.step_log_probabilities(_steps(hidden, ends, gold.shape[1]), in_order, lengths)
-            parts["list_mle"] = self._list_mle(without, lengths)
-            total = total + parts["list_mle"]
-            if text_token_ids is not None and text_sources is not None and text_ends is not None:
-                hidden_text = self._hidden(text_token_ids, text_sources, projected)
-                steps = _steps(hidden_text, text_ends, gold.shape[1])
-                with_text = losses.step_log_probabilities(steps, in_order, lengths)
-                parts["list_mle_with_text"] = self._list_mle(with_text, lengths)
-                parts["kl"] = losses.context_divergence(with_text, without)
-                total = total + parts["list_mle_with_text"] + self.objective.kl_weight * parts["kl"]
-        if query_vectors is not None:
-            similarities = losses.product(query_vectors, vectors.T)
-            parts["first_step"] = losses.first_step_distillation(
-                hidden[rows, ends], projected, similarities, self.objective.temperature
-            )
-            total = total + self.objective.first_step_weight * parts["first_step"]
+            parts = {"cross_entropy": self._cross_entropy(hidden, labels)}
+        else:
+            parts = {}
+            if gold is not None and lengths is not None:
+                in_order = projected[gold]  # (batch, n, dimension)
+                without = _log_probabilities(hidden, ends, in_order, lengths)
+                parts["list_mle"] = self._list_mle(without, lengths)
+                if text_token_ids is not None and text_sources is not None and text_ends is not None:
+                    hidden_text = self._hidden(text_token_ids, text_sources, projected)
+                    with_text = _log_probabilities(hidden_text, text_ends, in_order, lengths)
+                    parts["list_mle_with_text"] = self._list_mle(with_text, lengths)
+                    parts["kl"] = losses.context_divergence(with_text, without)
+            if query_vectors is not None:
+                parts["first_step"] = self._first_step(_last(hidden, ends), query_vectors, vectors, projected)
+        total = self._total(parts, hidden.device)
         return {"loss": total, "parts": {name: part.detach() for name, part in parts.items()}}
+
+    def _total(self, parts: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
+        """Return the weighted sum of the losses, a float32 scalar."""
+        weights = {"kl": self.objective.kl_weight, "first_step": self.objective.first_step_weight}
+        total = torch.zeros((), dtype=torch.float32, device=device)
+        for name, part in parts.items():
+            total = total + (weights[name] * part if name in weights else part)
+        return total
+
+    def _first_step(
+        self,
+        hidden: torch.Tensor,
+        query_vectors: torch.Tensor,
+        vectors: torch.Tensor,
+        projected: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the divergence of the first step from the encoder's similarities, a scalar."""
+        similarities = losses.product(query_vectors, vectors.T)
+        return losses.first_step_distillation(hidden, projected, similarities, self.objective.temperature)
+
+    def _cross_entropy(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy of the tokens to be predicted, a scalar; only they get logits."""
+        wanted = labels != -100
+        logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
+        return F.cross_entropy(logits.float(), labels[wanted])
 
     def _list_mle(self, log_probabilities: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         objective = self.objective
@@ -156,6 +175,23 @@ class TrainableRanker(nn.Module):
         tokens: torch.Tensor = self.causal_lm.get_input_embeddings()(token_ids)
         passages = projected.to(tokens.dtype)[sources.clamp(min=0)]
         return torch.where((sources >= 0)[:, :, None], passages, tokens)
+
+
+def _next_scores(hidden: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+    """Return the scores of passages (batch, n, dimension) for the next place, (batch, n) float32."""
+    return losses.product(passages, hidden[:, :, None])[:, :, 0]
+
+
+def _log_probabilities(
+    hidden: torch.Tensor, ends: torch.Tensor, in_order: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Return the log-probabilities of the gold passages at each step, given the passages in gold order."""
+    return losses.step_log_probabilities(_steps(hidden, ends, in_order.shape[1]), in_order, lengths)
+
+
+def _last(hidden: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Return the hidden states of the prompts' last tokens, (batch, dimension)."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), ends]
 
 
 def _steps(hidden: torch.Tensor, ends: torch.Tensor, count: int) -> torch.Tensor:
