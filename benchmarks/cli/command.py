@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import InputError, UnknownNameError
@@ -22,19 +23,23 @@ class Command:
         summary: what it does, in the imperative, for the list of commands.
         examples: arguments as a user would type them, shown by `--help`.
         run: does it, and returns the exit status: 0 done, 1 some cells failed, 2 bad input. Imports what is
-            heavy itself.
+            heavy itself. None for a command that only has commands of its own, and shows its help.
         add_arguments: adds its arguments to its parser.
         kept: what an interrupted command leaves behind, which the same command goes on from.
         answer: the lines that `run` prints about a result folder once it is done.
+        note: shown by `--help` after the examples.
+        commands: the commands that may follow it.
     """
 
     name: str
     summary: str
     examples: tuple[str, ...]
-    run: Callable[[argparse.Namespace], int]
+    run: Callable[[argparse.Namespace], int] | None = None
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     kept: str | None = None
     answer: Callable[[Path], Iterable[str]] | None = None
+    note: str = ""
+    commands: tuple[Command, ...] = ()
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,9 +81,16 @@ def add_commands(parsers: Any, common: argparse.ArgumentParser, commands: Iterab
             parents=[common],
         )
         lines = "\n".join(f"  {parser.prog} {example}".rstrip() for example in command.examples)
-        parser.epilog = f"examples:\n{lines}"
-        parser.set_defaults(command=command.run, kept=command.kept)
+        parser.epilog = f"examples:\n{lines}\n\n{command.note}".rstrip()
+        parser.set_defaults(command=command.run or partial(_show_help, parser), kept=command.kept)
         command.add_arguments(parser)
+        if command.commands:
+            add_commands(parser.add_subparsers(metavar="WHAT", title="what to do"), common, command.commands)
+
+
+def _show_help(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    parser.print_help()
+    return 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.cli.command import Parser, add_commands, common_options
 from benchmarks.cli.commands.completion import completion_of
 from benchmarks.cli.commands.convert import CONVERT
+from benchmarks.cli.commands.distill import DISTILL
 from benchmarks.cli.commands.doctor import DOCTOR
 from benchmarks.cli.commands.export import EXPORT
 from benchmarks.cli.commands.import_run import IMPORT_RUN
@@ -22,8 +23,8 @@ from benchmarks.cli.commands.rerank import RERANK
 from benchmarks.cli.commands.run import RUN
 from benchmarks.cli.commands.schema import SCHEMA
 from benchmarks.cli.commands.selftest import SELFTEST
+from benchmarks.cli.commands.training.train import TRAIN
 from benchmarks.cli.redaction import as_line, show_debugging
-from benchmarks.cli.training import add_train
 from rerankers.errors import RerankbenchError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarks.cli.command import Command
 
 FIRST = (INIT, CONVERT, RUN)
-LATER = (RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR)
+LATER = (RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR, TRAIN, DISTILL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,14 +129,13 @@ def build_parser(extensions: Sequence[Command]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     parsers = parser.add_subparsers(metavar="COMMAND", title="commands")
     add_commands(parsers, common, [*FIRST, *extensions, *LATER])
-    add_train(parsers, common)
     add_commands(parsers, common, [completion_of(parser), SELFTEST])
     return parser
 
 
 def _extensions(words: Sequence[str]) -> Sequence[Command]:
     """Return the commands of other packages, unless one of our own is called: finding them takes a while."""
-    built_in = {command.name for command in (*FIRST, *LATER, SELFTEST)} | {"train", "distill"}
+    built_in = {command.name for command in (*FIRST, *LATER, SELFTEST)}
     if next((word for word in words if not word.startswith("-")), None) in built_in:
         return ()
     from benchmarks.cli.extensions import extension_commands

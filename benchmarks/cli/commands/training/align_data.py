@@ -1,18 +1,18 @@
-"""The command `rerankbench train align-data`; its work is done by `benchmarks.training_data.alignment`."""
+"""`rerankbench train align-data`: makes alignment data from the passages of a dataset."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measuring.progress import say
+from benchmarks.cli.command import Command
+from benchmarks.cli.commands.training.arguments import KEPT
 from rerankers.files.paths import output_path
 
 if TYPE_CHECKING:
     import argparse
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset",
         metavar="DATASET",
@@ -32,13 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Write alignment data."""
+def _run(options: argparse.Namespace) -> int:
     from benchmarks.datasets.sources import open_dataset
     from benchmarks.datasets.specs import DatasetSpec
+    from benchmarks.measuring.progress import say
     from benchmarks.training_data.alignment import write_alignment
 
     dataset = open_dataset(DatasetSpec.model_validate(options.dataset), needs_queries=False)
     count = write_alignment(dataset, options.out, options.limit, options.words, options.seed)
     say(f"{count} passages in {options.out}")
     return 0
+
+
+ALIGN_DATA = Command(
+    name="align-data",
+    summary="make alignment data from texts",
+    examples=("beir/nfcorpus --limit 2000 --out alignment.jsonl",),
+    run=_run,
+    add_arguments=_add_arguments,
+    kept=KEPT,
+)

@@ -1,17 +1,19 @@
-"""The command `rerankbench distill`; its work is done by `benchmarks.training_data.distillation`."""
+"""`rerankbench distill`: makes ranking data with a teacher."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.cli.command import Command
+from benchmarks.cli.commands.training.arguments import KEPT, add_set, add_settings
+
 if TYPE_CHECKING:
     import argparse
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("config", metavar="CONFIG", help="a settings file, or the name of a ready one")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
     parser.add_argument(
         "--out",
         required=True,
@@ -20,13 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ranking data; an unfinished one goes on",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="stop at N lists")
-    parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the settings"
-    )
+    add_set(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Write ranking data, or what an earlier call left to write."""
+def _run(options: argparse.Namespace) -> int:
     from benchmarks.training_data.distillation import distill
     from benchmarks.training_data.distillation_settings import load_distillation
 
@@ -36,3 +35,13 @@ def run(options: argparse.Namespace) -> int:
     lists = distill(load_distillation(options.config, overrides), options.out)
     print(f"{lists} lists in {options.out}")
     return 0
+
+
+DISTILL = Command(
+    name="distill",
+    summary="make ranking data with a teacher",
+    examples=("distill-fusion --out fusion.jsonl", "distill-titles.yaml --limit 200 --out dev.jsonl"),
+    run=_run,
+    add_arguments=_add_arguments,
+    kept=KEPT,
+)

@@ -1,0 +1,1 @@
+"""`rerankbench train WHAT`: one module for each thing to do."""
