@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rerankers.errors import StoreError
+from rerankers.files.locks import lock
 from rerankers.files.writing import atomic_file, replace_file
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ class EmbeddingStore:
 
     def _merge(self) -> None:
         """Put all segments into one, unless somebody else is at it."""
-        with (self.folder / "merge.lock").open("w") as lock:
-            if not _try_lock(lock):
+        with (self.folder / "merge.lock").open("w") as file:
+            if not lock(file.fileno()):
                 return
             old = self._refresh()
             keys = np.concatenate([segment.keys for segment in old.values()])
@@ -162,16 +163,3 @@ def _search(
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
     with atomic_file(path) as file:
         np.save(file, array, allow_pickle=False)
-
-
-def _try_lock(file: Any) -> bool:
-    """Take an exclusive lock that ends with the process; without such locks nothing is ever merged."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

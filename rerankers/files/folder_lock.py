@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from rerankers.errors import StoreError
+from rerankers.files.locks import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class FolderLock:
     def _lock(self) -> FolderLock:
         self._folder.mkdir(parents=True, exist_ok=True)
         file = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        if not _try_lock(file):
+        if not lock(file):
             holder = os.pread(file, 32, 0).decode(errors="replace").strip() if os.name == "posix" else "?"
             os.close(file)
             raise StoreError(
@@ -51,18 +51,3 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._file)
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

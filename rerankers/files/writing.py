@@ -14,12 +14,12 @@ import errno
 import os
 import secrets
 import stat
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerankers.errors import StoreError
+from rerankers.files.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +145,7 @@ def _scratch_file(target: Path) -> tuple[Path, int]:
     while True:
         scratch = target.with_name(f"{_scratch_pattern(target)}{secrets.token_hex(6)}.new")
         descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        _lock(descriptor, wait=True)
+        lock(descriptor, may_wait=True)
         if os.fstat(descriptor).st_nlink:
             return scratch, descriptor
         os.close(descriptor)  # another writer took it for a leftover between the two calls
@@ -160,20 +160,7 @@ def _remove_leftovers(target: Path) -> None:
             with suppress(OSError):
                 descriptor = os.open(leftover, os.O_RDWR)
                 try:
-                    if _lock(descriptor, wait=False):
+                    if lock(descriptor):
                         leftover.unlink()
                 finally:
                     os.close(descriptor)
-
-
-def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Return whether the file is now locked; never on systems or disks without such locks."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
