@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
@@ -20,15 +20,28 @@ if TYPE_CHECKING:
     import torch
 
 
+class NetworkOptions(TypedDict, total=False):
+    """How a network is loaded.
+
+    Attributes:
+        revision: hub revision (branch, tag or commit); None, the default, is the main branch.
+        device: `auto`, the default, `cpu`, `cuda` or `cuda:N`.
+        dtype: of the weights; `auto`, the default, is bfloat16 on CUDA, float32 on a CPU.
+        attention: transformers' attention implementation; `auto`, the default, lets transformers choose.
+    """
+
+    revision: str | None
+    device: str
+    dtype: DtypeName
+    attention: AttentionName
+
+
 class CausalLM:
     """A causal LM in evaluation mode with its tokenizer.
 
     Args:
         model: hub id, folder or wheel of a model or of a LoRA adapter; see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
-        attention: transformers' attention implementation; `auto` lets transformers choose.
+        options: how it is loaded.
 
     Attributes:
         model: the transformers model.
@@ -41,20 +54,12 @@ class CausalLM:
         ModelError: the files do not load, or a weight is missing or left over.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-    ) -> None:
+    def __init__(self, model: str, **options: Unpack[NetworkOptions]) -> None:
         from transformers import AutoModelForCausalLM
 
         from rerankers.llm.exactness import Exactness
 
-        loaded = load_network(AutoModelForCausalLM, model, revision, device, dtype, attention)
+        loaded = load_network(AutoModelForCausalLM, model, **options)
         self.device: torch.device = loaded.device
         self.tokenizer: Any = loaded.tokenizer
         self.model: Any = loaded.network
@@ -86,14 +91,7 @@ class LoadedNetwork:
     described: dict[str, object]
 
 
-def load_network(
-    architecture: Any,
-    model: str,
-    revision: str | None,
-    device: str,
-    dtype: DtypeName,
-    attention: AttentionName,
-) -> LoadedNetwork:
+def load_network(architecture: Any, model: str, **options: Unpack[NetworkOptions]) -> LoadedNetwork:
     """Load a network and its tokenizer, complete and without code of the model's own.
 
     A LoRA adapter is merged into its base model.
@@ -102,10 +100,7 @@ def load_network(
         architecture: an object with `from_pretrained`: a class of transformers, or one derived from it. Its
             attribute `network_config` stands in for a configuration that transformers does not know.
         model: hub id, folder or wheel of a model or of an adapter.
-        revision: hub revision.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: of the weights.
-        attention: transformers' attention implementation.
+        options: how it is loaded.
 
     Raises:
         InputError: no such folder or device.
@@ -113,8 +108,9 @@ def load_network(
     """
     from rerankers.llm.adapter import find_adapter, merge_adapter
 
-    named = find_model(model, revision)
-    where = resolve_device(device)
+    named = find_model(model, options.get("revision"))
+    where = resolve_device(options.get("device", "auto"))
+    attention = options.get("attention", "auto")
     how = {"attn_implementation": attention} if attention != "auto" else {}
     with loading("language model", model):
         adapter = find_adapter(named)
@@ -130,7 +126,7 @@ def load_network(
             files.location,
             revision=files.revision or "main",
             trust_remote_code=False,
-            dtype=resolve_dtype(dtype, where),
+            dtype=resolve_dtype(options.get("dtype", "auto"), where),
             **source,
             **how,
         )

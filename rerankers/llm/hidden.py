@@ -27,8 +27,9 @@ from rerankers.models.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Unpack
 
-    from rerankers.models.devices import AttentionName, DtypeName
+    from rerankers.llm.causal import NetworkOptions
 
 _WORTH_SHARING = 64  # tokens saved, below which one more forward pass costs more than it saves
 
@@ -38,12 +39,9 @@ class HiddenLM:
 
     Args:
         model: hub id, folder or wheel; see `rerankers.models.locate`.
-        revision: hub revision (branch, tag or commit).
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: weights' dtype; `auto` is bfloat16 on CUDA, float32 on a CPU.
-        attention: transformers' attention implementation; `auto` lets transformers choose.
         architecture: the class to load, for an architecture that transformers does not know; it has the
             decoder as its attribute `model`. None is transformers' own class of the decoder.
+        options: how it is loaded.
 
     Attributes:
         network: what was loaded.
@@ -58,19 +56,10 @@ class HiddenLM:
         ModelError: the files do not load, or a weight is missing or left over.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: DtypeName = "auto",
-        attention: AttentionName = "auto",
-        architecture: Any = None,
-    ) -> None:
+    def __init__(self, model: str, *, architecture: Any = None, **options: Unpack[NetworkOptions]) -> None:
         from transformers import AutoModel
 
-        loaded = load_network(architecture or AutoModel, model, revision, device, dtype, attention)
+        loaded = load_network(architecture or AutoModel, model, **options)
         self.network: Any = loaded.network
         self.decoder: Any = loaded.network if architecture is None else loaded.network.model
         self.tokenizer: Any = loaded.tokenizer
