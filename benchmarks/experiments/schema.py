@@ -43,8 +43,8 @@ Written by `python -m benchmarks.experiments.schema results`; a test keeps it tr
     DIR/pools/<digest>/             candidates, judgements and texts, once for all cells that share them
     DIR/judgements/<judge>/         a model's grades for each candidate set (`rerankbench judge`)
 
-Raw values only: measures, percentiles and tests are computed when a folder is read. Older schemas are read by
-`benchmarks.results.migrations`; a newer one is refused.
+Raw values only: measures, percentiles and tests are computed when a folder is read. A folder of another
+schema version is refused.
 
 The record of a cell that is done seals the cell: it holds the sha256 of the other two files, which are on
 the disk before it. A cell that does not match its seal, or that has lost its record, is damaged: `report`,

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from benchmarks.results.migrations import migrate
 from benchmarks.results.record import SCHEMA_VERSION, QueryRow, Record
 from benchmarks.results.seal import RANKING, RAW, ROWS, broken_files, seal
 from benchmarks.results.trec import trec_lines
@@ -38,15 +37,15 @@ _REMEDY = "run the same experiment again to measure the cell anew, or import it 
 
 
 def read_record(cell: Path) -> Record | None:
-    """Return the record of a cell, in the present schema; None if the cell was never begun.
+    """Return the record of a cell; None if the cell was never begun.
 
     Raises:
         DamagedError: it cannot be read, or it is gone and the cell's other files are not.
-        StoreError: it was written by a newer version.
+        StoreError: it has another schema version.
     """
     path = cell / "record.json"
     try:
-        raw = migrate(json.loads(path.read_text(encoding="utf-8")))
+        raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw["schema_version"]
     except FileNotFoundError:
         if any((cell / name).exists() for name in RAW):
@@ -56,9 +55,9 @@ def read_record(cell: Path) -> Record | None:
         reason = " ".join(str(error).split())
         raise DamagedError(f"{path}: damaged ({reason}); {_REMEDY}") from error
     if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; update rerankbench"
-        )
+        is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = "update rerankbench" if is_newer else "run the experiment again into another folder"
+        raise StoreError(f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; {remedy}")
     try:
         return Record.model_validate(raw)
     except ValidationError as error:

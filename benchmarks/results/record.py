@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCHEMA_VERSION = 3
-"""Each older version has its migration in `benchmarks.results.migrations`."""
+"""Records of another version are refused; a version that was released will need a migration here."""
 
 FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Cells and pools are folders of these names, so that no record leads out of its result folder."""

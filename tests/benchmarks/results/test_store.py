@@ -243,8 +243,8 @@ def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
     [
         ("record.json", "{", r"record.json: damaged"),
         ("record.json", '{"schema_version": 99}', "schema version 99"),
-        ("record.json", '{"schema_version": 2}', "Field required"),
-        ("record.json", '{"schema_version": 1}', "Field required"),
+        ("record.json", '{"schema_version": 2}', "schema version 2, this is 3; run the experiment again"),
+        ("record.json", '{"schema_version": 3}', "Field required"),
         ("record.json", '{"schema_version": "1"}', "schema version 1, this is 3"),
         ("../experiment.json", "[]", r"experiment.json: damaged \(Input should .*\); delete it, and run"),
     ],
