@@ -84,30 +84,47 @@ class PartCost(TypedDict):
 
 @dataclass(slots=True)
 class Usage:
-    """Counts of what a ranking consumed, and of the output faults that had to be repaired."""
+    """Counts of what a ranking consumed, and of the output faults that had to be repaired.
+
+    Attributes:
+        sequential_calls: calls that had to wait for the ones before; calls side by side count as one.
+        reasoning_tokens: the part of the generated tokens that precedes the answer.
+        tokens_saved: an estimate of what answers would have cost that were ended once known.
+        dollars: at list price, whether paid now or when a replayed answer was recorded.
+        calls_replayed: calls answered from a recording.
+        calls_estimated: calls whose tokens are an estimate, for want of a usable count.
+        retries: further attempts after calls that failed.
+        well_formed: answers that were just what was asked for; the others are in `faults`.
+        decode_steps: forward passes that must follow one another, prefill not counted.
+        ties: of the first ten ranks, those whose score the next rank has too: the first stage decided.
+        control_tokens: of a local model's tokenizer, met in queries and passages as they were read.
+        depths: places decoded in each window, in the order they ran.
+        faults: output faults, by kind.
+        parts: costs of each part of a fusion or a cascade, in its order.
+    """
 
     windows: int = 0
     llm_calls: int = 0
-    sequential_calls: int = 0  # calls that had to wait for the ones before; calls side by side count as one
+    sequential_calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
-    reasoning_tokens: int = 0  # the part of the generated tokens that precedes the answer
-    tokens_saved: int = 0  # an estimate of what answers would have cost that were ended once known
-    dollars: float = 0.0  # at list price, whether paid now or when a replayed answer was recorded
-    calls_replayed: int = 0  # calls answered from a recording
-    calls_estimated: int = 0  # calls whose tokens are an estimate, for want of a usable count
-    retries: int = 0  # further attempts after calls that failed
-    well_formed: int = 0  # answers that were just what was asked for; the others are in `faults`
-    decode_steps: int = 0  # forward passes that must follow one another, prefill not counted
+    reasoning_tokens: int = 0
+    tokens_saved: int = 0
+    dollars: float = 0.0
+    calls_replayed: int = 0
+    calls_estimated: int = 0
+    retries: int = 0
+    well_formed: int = 0
+    decode_steps: int = 0
     passages_embedded: int = 0
     passages_from_store: int = 0
     passages_truncated: int = 0
-    ties: int = 0  # of the first ten ranks, those whose score the next rank has too: the first stage decided
-    control_tokens: int = 0  # of a local model's tokenizer, met in queries and passages as they were read
-    depths: list[int] = field(default_factory=list)  # places decoded in each window, in the order they ran
+    ties: int = 0
+    control_tokens: int = 0
+    depths: list[int] = field(default_factory=list)
     faults: dict[Fault, int] = field(default_factory=dict)
-    parts: list[PartCost] = field(default_factory=list)  # of a fusion or a cascade, in its order
+    parts: list[PartCost] = field(default_factory=list)
 
     def nonzero(self) -> dict[str, Any]:
         """Return the counts that are not zero, by name: what a result row keeps."""

@@ -18,19 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Stage = Literal[
-    "retrieve",  # harness: the first stage answers the query
-    "fetch",  # harness: the candidates' texts are looked up
-    "embed",  # passages or queries through an embedding model, or from the embedding store
-    "project",  # embeddings into the LLM's input space
-    "prompt",  # building and tokenising the model's input
-    "prefill",  # the LLM reads the prompt
-    "think",  # the LLM writes thoughts before its answer, step after step
-    "decode",  # the LLM writes its answer, step after step
-    "generate",  # an LLM call whose prefill and decode cannot be told apart
-    "forward",  # one pass of a scoring model
-    "parse",  # turning an answer into a permutation
-    "order",  # sorting scores, assembling the ranking
+    "retrieve",
+    "fetch",
+    "embed",
+    "project",
+    "prompt",
+    "prefill",
+    "think",
+    "decode",
+    "generate",
+    "forward",
+    "parse",
+    "order",
 ]
+STAGE_MEANINGS: dict[Stage, str] = {
+    "retrieve": "harness: the first stage answers the query",
+    "fetch": "harness: the candidates' texts are looked up",
+    "embed": "passages or queries through an embedding model, or from the embedding store",
+    "project": "embeddings into the LLM's input space",
+    "prompt": "building and tokenising the model's input",
+    "prefill": "the LLM reads the prompt",
+    "think": "the LLM writes thoughts before its answer, step after step",
+    "decode": "the LLM writes its answer, step after step",
+    "generate": "an LLM call whose prefill and decode cannot be told apart",
+    "forward": "one pass of a scoring model",
+    "parse": "turning an answer into a permutation",
+    "order": "sorting scores, assembling the ranking",
+}
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 

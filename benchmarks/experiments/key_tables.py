@@ -59,14 +59,14 @@ def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> I
     yield ""
 
 
-def meanings_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the meanings of a model's fields from docstrings, those of its bases included.
+def meanings_of(model: type) -> dict[str, str]:
+    """Return the meanings of the fields of a model or a dataclass, those of its bases included.
 
     A field is explained in `Attributes:` of a class's docstring, or in a string below it.
     """
     meanings: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
+        if base in (object, BaseModel):
             continue
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
         for names, meaning in re.findall(

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import re
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -18,18 +16,17 @@ from pydantic import BaseModel
 from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment, RerankerSpec
 from benchmarks.experiments.dataset_entries import DatasetEntry
-from benchmarks.experiments.key_tables import meanings_of
+from benchmarks.experiments.key_tables import cell, key_table, meanings_of, summary_of
 from benchmarks.experiments.suites import SuiteSpec
 from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
 from benchmarks.results import record
-from rerankers import registry, stages
+from rerankers import registry
 from rerankers.interface import FAULTS, Usage
 from rerankers.option_docs import REQUIRED, describe_options
+from rerankers.stages import STAGE_MEANINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pydantic.fields import FieldInfo
+    from collections.abc import Iterator, Sequence
 
 RESULTS = """\
 # What a result folder holds
@@ -86,7 +83,7 @@ def rerankers() -> str:
         lines.append("| option | default | value | meaning |\n|---|---|---|---|")
         for option in options:
             default = option.default if option.default == REQUIRED else f"`{option.default}`"
-            lines.append(f"| `{option.name}` | {default} | {_cell(option.type)} | {_cell(option.meaning)} |")
+            lines.append(f"| `{option.name}` | {default} | {cell(option.type)} | {cell(option.meaning)} |")
         lines.append("")
     return "\n".join(lines).rstrip("\n")
 
@@ -109,7 +106,7 @@ def experiments() -> str:
         record.Protocol,
         record.Served,
     )
-    return "\n".join([EXPERIMENTS, *("\n".join(_model(model)) for model in models)]).rstrip("\n")
+    return "\n".join([EXPERIMENTS, *_tables(models)]).rstrip("\n")
 
 
 def results() -> str:
@@ -124,73 +121,29 @@ def results() -> str:
     ]
     models.sort(key=lambda model: (model is not record.Record, model is not record.QueryRow, model.__name__))
     parts = [RESULTS.format(version=record.SCHEMA_VERSION)]
-    parts += ["\n".join(_model(model)) for model in models]
-    parts += ["\n".join(_usage()), "\n".join(_stages())]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_tables(models), *_usage(), *_stages()])
 
 
-def _model(model: type[BaseModel]) -> Iterator[str]:
-    told = meanings_of(model)
-    yield f"## {model.__name__}\n"
-    yield f"{_first_line(model)}\n"
-    yield "| field | type | default | |\n|---|---|---|---|"
-    for name, field in model.model_fields.items():
-        default = "" if field.is_required() else f"`{_default(field)}`"
-        yield f"| `{name}` | {_type(model, name)} | {default} | {_cell(told.get(name, ''))} |"
-    yield ""
+def _tables(models: Sequence[type[BaseModel]]) -> Iterator[str]:
+    """Yield a section for each model, whose types lead to each other."""
+    links = {model: model.__name__ for model in models}
+    for model in models:
+        yield f"## {model.__name__}\n\n{summary_of(model)}\n"
+        yield from key_table(model, links)
 
 
 def _usage() -> Iterator[str]:
-    comments = dict(re.findall(r"^    (\w+): .*?(?:  # (.*))?$", inspect.getsource(Usage), re.MULTILINE))
     yield "## usage\n\nCounts of one ranking; zeros are left out.\n\n| count | |\n|---|---|"
+    meanings = meanings_of(Usage) | {"faults": f"by kind: {', '.join(FAULTS)}"}
     for field in fields(Usage):
-        told = f"by kind: {', '.join(FAULTS)}" if field.name == "faults" else comments[field.name]
-        yield f"| `{field.name}` | {_cell(told)} |"
+        yield f"| `{field.name}` | {cell(meanings.get(field.name, ''))} |"
     yield ""
 
 
 def _stages() -> Iterator[str]:
-    comments = re.findall(r'^    "(\w+)",  # (.*)$', inspect.getsource(stages), re.MULTILINE)
-    assert [name for name, _ in comments] == list(stages.STAGES)  # noqa: S101 - every stage is explained
     yield "## stage_seconds\n\n| stage | |\n|---|---|"
-    for name, told in comments:
-        yield f"| `{name}` | {_cell(told)} |"
-
-
-def _first_line(model: type[BaseModel]) -> str:
-    paragraph = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
-    return " ".join(paragraph.split())
-
-
-def _type(model: type[BaseModel], name: str) -> str:
-    """Return a field's type as the class writes it, without what only checks it."""
-    for owner in model.__mro__:
-        if not issubclass(owner, BaseModel) or name not in owner.__annotations__:
-            continue
-        [written] = ast.parse(inspect.getsource(owner)).body
-        for line in written.body if isinstance(written, ast.ClassDef) else ():
-            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == name:
-                return f"`{_cell(ast.unparse(_Plain().visit(line.annotation)))}`"
-    return ""
-
-
-class _Plain(ast.NodeTransformer):
-    """Replaces `Annotated[X, ...]` by `X`."""
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        self.generic_visit(node)
-        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
-            return node.slice.elts[0]
-        return node
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True)
-    return f"{type(value).__name__}()" if isinstance(value, BaseModel) else repr(value)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    for name, meaning in STAGE_MEANINGS.items():
+        yield f"| `{name}` | {cell(meaning)} |"
 
 
 if __name__ == "__main__":
