@@ -7,6 +7,7 @@ more pieces: query and passage are tokenised, and cut, apart. The texts are data
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rerankers.errors import ModelError
@@ -59,10 +60,11 @@ def prompt_tokens(
         InputError: the template needs a chat template and the model has none.
         ModelError: the limits leave no room for the passage.
     """
+    limits = PromptLimits(instruction, max_passage_tokens, max_prompt_tokens)
     if isinstance(prompt, FramedYesNoPrompt):
-        return FramedBody(prompt, llm, instruction, max_passage_tokens, max_prompt_tokens)
+        return FramedBody(prompt, llm, limits)
     if isinstance(prompt, PiecewiseYesNoPrompt):
-        return Pieces(prompt, llm, instruction, max_passage_tokens, max_prompt_tokens)
+        return Pieces(prompt, llm, limits)
     return OneText(prompt, llm, name, variables, max_passage_tokens)
 
 
@@ -98,27 +100,33 @@ class OneText:
         return {**self._frame.describe(), "max_passage_tokens": self._max_passage_tokens}
 
 
+@dataclass(frozen=True, slots=True)
+class PromptLimits:
+    """The instruction and the limits that a user set; see `prompt_tokens`."""
+
+    instruction: str | None
+    max_passage_tokens: int | None
+    max_prompt_tokens: int | None
+
+    def passages(self, tokenizer: Any, pairs: Sequence[Pair]) -> tuple[list[str], list[bool]]:
+        """Return the passages, and whether each was cut to the limit."""
+        passages = [pair.passage for pair in pairs]
+        if self.max_passage_tokens is None:
+            return passages, [False] * len(pairs)
+        return cut_to_tokens(tokenizer, passages, self.max_passage_tokens)
+
+
 class FramedBody:
     """Prompts whose body is cut at its end between a prefix and a suffix, all tokenised by themselves.
 
     Instruction, query and passage are one text, so that a long query leaves no room for the passage.
     """
 
-    def __init__(
-        self,
-        prompt: FramedYesNoPrompt,
-        llm: CausalLM,
-        instruction: str | None,
-        max_passage_tokens: int | None,
-        max_prompt_tokens: int | None,
-    ) -> None:
-        self._tokenizer = llm.tokenizer
-        self._prompt = prompt
-        self._instruction = instruction
-        self._max_passage_tokens = max_passage_tokens
+    def __init__(self, prompt: FramedYesNoPrompt, llm: CausalLM, limits: PromptLimits) -> None:
+        self._tokenizer, self._prompt, self._limits = llm.tokenizer, prompt, limits
         self._prefix, self._suffix = _ids(self._tokenizer, [prompt.prefix, prompt.suffix])
         frame = len(self._prefix) + len(self._suffix)
-        limit = max_prompt_tokens or prompt.max_prompt_tokens
+        limit = limits.max_prompt_tokens or prompt.max_prompt_tokens
         room = limit - frame if prompt.counts_frame else limit
         positions = usable_positions(llm.model.config.get_text_config())
         self._room = room if positions is None else min(room, positions - frame)
@@ -129,9 +137,7 @@ class FramedBody:
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
         """Return the prompt of each pair."""
-        passages, is_cut = [pair.passage for pair in pairs], [False] * len(pairs)
-        if self._max_passage_tokens is not None:
-            passages, is_cut = cut_to_tokens(self._tokenizer, passages, self._max_passage_tokens)
+        passages, is_cut = self._limits.passages(self._tokenizer, pairs)
         texts = [
             fill(self._prompt.text, instruction=self._instruction_of(pair), query=pair.query, passage=passage)
             for pair, passage in zip(pairs, passages, strict=True)
@@ -141,13 +147,13 @@ class FramedBody:
         return rows, [cut or len(body) > self._room for cut, body in zip(is_cut, bodies, strict=True)]
 
     def _instruction_of(self, pair: Pair) -> str:
-        chosen = self._instruction if self._instruction is not None else pair.instruction
+        chosen = self._limits.instruction if self._limits.instruction is not None else pair.instruction
         return self._prompt.instruction if chosen is None else chosen
 
     def describe(self) -> dict[str, object]:
         """Return the limits, and the instruction of queries that bring none."""
-        chosen = self._prompt.instruction if self._instruction is None else self._instruction
-        limits = {"max_body_tokens": self._room, "max_passage_tokens": self._max_passage_tokens}
+        chosen = self._prompt.instruction if self._limits.instruction is None else self._limits.instruction
+        limits = {"max_body_tokens": self._room, "max_passage_tokens": self._limits.max_passage_tokens}
         return {**limits, "instruction": chosen}
 
 
@@ -157,23 +163,13 @@ class Pieces:
     The query part may take three quarters of the limit, and the passage what is left of it.
     """
 
-    def __init__(
-        self,
-        prompt: PiecewiseYesNoPrompt,
-        llm: CausalLM,
-        instruction: str | None,
-        max_passage_tokens: int | None,
-        max_prompt_tokens: int | None,
-    ) -> None:
-        self._tokenizer = llm.tokenizer
-        self._prompt = prompt
-        self._instruction = instruction
-        self._max_passage_tokens = max_passage_tokens
+    def __init__(self, prompt: PiecewiseYesNoPrompt, llm: CausalLM, limits: PromptLimits) -> None:
+        self._tokenizer, self._prompt, self._limits = llm.tokenizer, prompt, limits
         pieces = _ids(self._tokenizer, [prompt.prefix, prompt.separator, prompt.task, prompt.suffix])
         self._prefix, self._separator, task, suffix = pieces
         self._ending = [*self._separator, *task, *suffix]
         frame = len(self._prefix) + len(self._ending)
-        limit = max_prompt_tokens or prompt.max_prompt_tokens
+        limit = limits.max_prompt_tokens or prompt.max_prompt_tokens
         self._positions = usable_positions(llm.model.config.get_text_config()) or limit + frame
         self._room = min(limit, self._positions - frame)
         self._frame = frame
@@ -187,9 +183,7 @@ class Pieces:
         """Return the prompt of each pair."""
         questions = list(dict.fromkeys((self._instruction_of(pair), pair.query) for pair in pairs))
         before = dict(zip(questions, map(self._query_part, questions), strict=True))
-        passages, is_cut = [pair.passage for pair in pairs], [False] * len(pairs)
-        if self._max_passage_tokens is not None:
-            passages, is_cut = cut_to_tokens(self._tokenizer, passages, self._max_passage_tokens)
+        passages, is_cut = self._limits.passages(self._tokenizer, pairs)
         passage_ids = _ids(
             self._tokenizer, [fill(self._prompt.text, passage=passage) for passage in passages]
         )
@@ -214,13 +208,13 @@ class Pieces:
 
     def _instruction_of(self, pair: Pair) -> str:
         """Return the instruction; an empty one counts as none."""
-        chosen = self._instruction if self._instruction is not None else pair.instruction
+        chosen = self._limits.instruction if self._limits.instruction is not None else pair.instruction
         return chosen or ""
 
     def describe(self) -> dict[str, object]:
         """Return the limits, and the instruction of queries that bring none."""
-        limits = {"max_pair_tokens": self._room, "max_passage_tokens": self._max_passage_tokens}
-        return {**limits, "instruction": self._instruction}
+        limits = {"max_pair_tokens": self._room, "max_passage_tokens": self._limits.max_passage_tokens}
+        return {**limits, "instruction": self._limits.instruction}
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
