@@ -75,7 +75,7 @@ class StageClock:
         self._advanced = 0.0
 
     def now(self) -> float:
-        """Seconds on the clock once the device is idle."""
+        """Return seconds on the clock once the device is idle."""
         self._synchronise()
         return self._now() + self._advanced
 

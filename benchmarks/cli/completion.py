@@ -86,7 +86,7 @@ def _fish(parser: argparse.ArgumentParser) -> Iterator[str]:
 def _walk(
     parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Every command by the words that call it, the program itself first."""
+    """Yield every command by the words that call it, the program itself first."""
     yield path, parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rerankers() -> Iterator[str]:
-    """Every registered reranker with its options."""
+    """Yield every registered reranker with its options."""
     from rerankers.registry import METHODS, options_model
 
     for name in METHODS:
@@ -100,7 +100,7 @@ def _first_stage(stage: FirstStageSpec) -> str:
 
 
 def measures() -> Iterator[str]:
-    """Measures that can be computed here, with a cutoff where they need one, and the presets."""
+    """Yield measures that can be computed here, with a cutoff where they need one, and the presets."""
     from benchmarks.evaluation.measure_names import PRESETS
     from benchmarks.evaluation.measures import computable
 
@@ -112,7 +112,7 @@ def measures() -> Iterator[str]:
 
 
 def experiments() -> Iterator[str]:
-    """Ready experiments, with the first line of their comment."""
+    """Yield ready experiments, with the first line of their comment."""
     folder = Path(__file__).parents[1] / "configs"
     for path in sorted(folder.glob("*.yaml")):
         first = path.read_text(encoding="utf-8").partition("\n")[0]

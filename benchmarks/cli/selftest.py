@@ -95,7 +95,7 @@ def check(dataset: str | dict[str, Any], first_stage: str) -> list[Check]:
 
 
 def _reachable(pool: Pool) -> float:
-    """Mean over the judged queries if each query's candidates stood in the order of their grades."""
+    """Return mean over the judged queries if each query's candidates stood in the order of their grades."""
     return fmean(
         _ndcg(sorted(_grades(pool, query_id), reverse=True), grades.values())
         for query_id, grades in pool.qrels.items()

@@ -197,7 +197,7 @@ def _measures(answers: Answers) -> str:
 
 
 def _system(reranker: str, known: dict[str, Any] | None, answers: Answers) -> str:
-    """One entry of the list of rerankers, with why it is there."""
+    """Return one entry of the list of rerankers, with why it is there."""
     if known is None:
         return f"  - name: {_scalar(reranker)} # your own\n    options: {{}}\n"
     endpoint = "endpoint" if answers.budget is not None else answers.machine

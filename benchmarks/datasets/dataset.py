@@ -55,11 +55,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Every passage's doc id and text."""
+        """Return every passage's doc id and text."""
 
     @abstractmethod
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
-        """Texts by doc id.
+        """Return texts by doc id.
 
         Raises:
             InputError: the dataset lacks one of them.

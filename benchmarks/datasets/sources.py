@@ -83,7 +83,7 @@ def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
 
 
 def dataset_ids() -> list[str]:
-    """`bundled` and every id that ir_datasets knows."""
+    """Return `bundled` and every id that ir_datasets knows."""
     import ir_datasets
 
     return ["bundled", *sorted(ir_datasets.registry)]

@@ -142,7 +142,7 @@ def evaluate(
     qrels: Mapping[str, Mapping[str, int]],
     measures: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """Each measure for each judged query.
+    """Return each measure for each judged query.
 
     Args:
         rankings: (doc id, score) by query id; queries that nobody judged are ignored.
@@ -188,7 +188,7 @@ class Evaluator:
         self.reach = max(cutoffs, default=0) if len(cutoffs) == len(measures) else None
 
     def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Each measure for each judged query, from doc ids by query id, best first.
+        """Return each measure for each judged query, from doc ids by query id, best first.
 
         Returns:
             value by query id, in the order of the judgements, by measure name as given; 0.0 where there is

@@ -43,7 +43,8 @@ def bootstrap_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of a statistic of `values`.
+    """Return percentile bootstrap interval (Efron and Tibshirani 1993,
+    section 13.3) of a statistic of `values`.
 
     One value gives an interval of width zero; no value gives (nan, nan).
 
@@ -87,7 +88,7 @@ def bootstrap_ratio_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of `statistic(a) / statistic(b)`, such as a speed-up.
+    """Return percentile bootstrap interval of `statistic(a) / statistic(b)`, such as a speed-up.
 
     Queries are drawn, and with each its value in both samples, so that what makes a query slow for both
     systems cancels.
@@ -110,7 +111,7 @@ def bootstrap_ratio_interval(
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p-value of the paired t-test; 1.0 where no pair differs, or with fewer than two pairs.
+    """Return two-sided p-value of the paired t-test; 1.0 where no pair differs, or with fewer than two pairs.
 
     Raises:
         ValueError: the samples differ in length, or are empty.
@@ -122,7 +123,7 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
-    """P-value of two one-sided paired t-tests (TOST; Schuirmann 1987).
+    """Return p-value of two one-sided paired t-tests (TOST; Schuirmann 1987).
 
     A small value says that the mean difference lies within `margin` of zero on either side. At level 0.05
     this is the same as the 90 % interval of the difference lying inside the margin.
@@ -139,7 +140,7 @@ def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
 
 
 def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value of the paired randomisation test on the mean difference.
+    """Return two-sided p-value of the paired randomisation test on the mean difference.
 
     If the systems were the same, each difference could as well have the other sign. Up to 14 pairs all sign
     flips are enumerated; beyond, `resamples` are drawn and the observed one is counted among them.
@@ -177,7 +178,7 @@ def flip_p_values(extreme: NDArray[np.int64], size: int, resamples: int) -> Floa
 
 
 def effect_size(a: ArrayLike, b: ArrayLike) -> float:
-    """Cohen's d for paired samples: the mean difference in standard deviations of the differences.
+    """Return Cohen's d for paired samples: the mean difference in standard deviations of the differences.
 
     0.0 where no pair differs; infinite where all pairs differ by the same amount.
     """
@@ -190,7 +191,7 @@ def effect_size(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjustment (1979): compare each adjusted p-value with the chosen level.
+    """Return Holm's step-down adjustment (1979): compare each adjusted p-value with the chosen level.
 
     The smallest of m p-values is multiplied by m, the next by m - 1, and so on; adjusted values never
     decrease along that order and never exceed 1.
@@ -204,7 +205,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def bonferroni(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Each p-value times their number, at most 1."""
+    """Return each p-value times their number, at most 1."""
     return {name: min(1.0, len(p_values) * p_value) for name, p_value in p_values.items()}
 
 
@@ -221,7 +222,7 @@ def is_constant(differences: Floats) -> bool:
 
 
 def _t_tail(differences: Floats) -> float:
-    """P-value of the one-sided t-test that the mean is above zero."""
+    """Return p-value of the one-sided t-test that the mean is above zero."""
     mean = differences.mean()
     if is_constant(differences):  # the statistic is infinite
         return 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5

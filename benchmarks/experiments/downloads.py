@@ -37,7 +37,7 @@ class Download:
 
 
 def megabytes(size_bytes: int) -> str:
-    """`3 MB`, `1.2 GB`: as precise as a person needs."""
+    """Return bytes as `3 MB` or `1.2 GB`: as precise as a person needs."""
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{max(1, round(size_bytes / 1e6))} MB"
 
 

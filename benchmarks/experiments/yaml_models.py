@@ -121,7 +121,7 @@ def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) 
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
-    """Keys that may stand at a place, read from the model's JSON schema."""
+    """Return keys that may stand at a place, read from the model's JSON schema."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
 

@@ -31,7 +31,7 @@ ENGLISH = "en"
 def search(
     searcher: Any, queries: dict[str, str], depth: int
 ) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
-    """Hits, best first, and seconds, both by query id; one query at a time on one thread."""
+    """Return hits, best first, and seconds, both by query id; one query at a time on one thread."""
     hits: dict[str, list[tuple[str, float]]] = {}
     seconds: dict[str, float] = {}
     clock = StageClock()

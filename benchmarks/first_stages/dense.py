@@ -36,7 +36,7 @@ _MOST_SHARED = 1 << 20  # passages; a larger collection would lie on disk twice
 def search(
     encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
 ) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
-    """Hits, best first, and seconds (encoding and search), both by query id; one query at a time.
+    """Return hits, best first, and seconds (encoding and search), both by query id; one query at a time.
 
     Equal scores keep the collection's order.
     """
@@ -60,7 +60,9 @@ def search(
 def search_at_once(
     encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
 ) -> dict[str, list[tuple[str, float]]]:
-    """Hits, best first, by query id, of as many queries at a time as fit; equal scores in any order."""
+    """Return hits, best first, by query id, of as many queries at a time as fit;
+    equal scores in any order.
+    """
     doc_ids, passages = _passages_of(encoder, dataset)
     together = max(1, _PRODUCTS // max(1, len(passages)))
     hits: dict[str, list[tuple[str, float]]] = {}
@@ -77,7 +79,7 @@ def search_at_once(
 
 
 def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.Tensor]:
-    """Ids of passages, and their embeddings on the encoder's device, (n_passages, dimension).
+    """Return ids of passages, and their embeddings on the encoder's device, (n_passages, dimension).
 
     A passage without tokens has a vector of zeros, which compares with nothing: it is never retrieved.
     """
@@ -96,7 +98,8 @@ def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.T
 def best(
     vector: torch.Tensor, passages: torch.Tensor, depth: int, block: int = _SEARCH_BLOCK
 ) -> list[tuple[int, float]]:
-    """Rows with the largest inner products, best first, in blocks; equal products keep the rows' order.
+    """Return rows with the largest inner products, best first, in blocks;
+    equal products keep the rows' order.
 
     Args:
         vector: (dimension,).
@@ -161,7 +164,7 @@ def _shared_store(encoder: Encoder, dataset: Dataset) -> EmbeddingStore | None:
 
 
 def _vectors(embedder: PassageEmbedder, texts: list[str]) -> bytes:
-    """Rows of float32, one a text; equal texts are embedded once."""
+    """Return rows of float32, one a text; equal texts are embedded once."""
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     different = list(row_of)
     vectors = embedder.vectors(different, [Usage()] * len(different))

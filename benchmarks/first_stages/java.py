@@ -128,7 +128,7 @@ def start_java() -> Java:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Within this block pyserini can be imported.
+    """Make pyserini importable within this block.
 
     It builds an OpenAI client while it is imported, which wants a key though none is used; and it warns about
     optional packages.

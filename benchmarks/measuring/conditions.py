@@ -81,7 +81,7 @@ class Conditions:
         self._sample(self._started)
 
     def between_calls(self) -> float | None:
-        """Seconds that the control took, if it was its turn."""
+        """Return seconds that the control took, if it was its turn."""
         now = self._clock.now()
         if now - self._started >= self.samples[-1]["elapsed_seconds"] + self._every:
             self._sample(now)

@@ -79,7 +79,7 @@ def _cpu_model() -> str:
 
 @cache
 def _git() -> dict[str, Any]:
-    """Revision of the checkout that the code runs from, and whether tracked files were changed."""
+    """Return revision of the checkout that the code runs from, and whether tracked files were changed."""
     folder = str(Path(__file__).parents[1])
     try:
         revision = _run_git(folder, "rev-parse", "HEAD")

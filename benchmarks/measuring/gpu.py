@@ -23,7 +23,7 @@ _SLOWED_BY = {  # nvmlClocksEventReasons in nvml.h
 
 
 def models() -> list[dict[str, Any]]:
-    """Model, memory, driver and power cap of each GPU; empty where there is none."""
+    """Return model, memory, driver and power cap of each GPU; empty where there is none."""
     with _driver() as nvml:
         if nvml is None:
             return _models_by_torch()
@@ -39,7 +39,9 @@ def models() -> list[dict[str, Any]]:
 
 
 def state() -> list[dict[str, Any]]:
-    """Clocks, temperature, power and its cap, and the driver's bits for why it throttles, of each GPU."""
+    """Return clocks, temperature, power and its cap, and the driver's bits for why it throttles,
+    of each GPU.
+    """
     with _driver() as nvml:
         if nvml is None:
             return []

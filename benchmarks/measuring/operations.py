@@ -95,7 +95,7 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused
 
 
 def _sizes(values: Any) -> int:
-    """Bytes of the tensors among some values; an expanded tensor is as large as what it repeats."""
+    """Return bytes of the tensors among some values; an expanded tensor is as large as what it repeats."""
     tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
     return sum(
         min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()) for tensor in tensors

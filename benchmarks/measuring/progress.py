@@ -80,7 +80,7 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`0.3 s`, `42 s`, `3 min`, `2 h 5 min`: as precise as a person needs."""
+    """Return seconds as `0.3 s`, `42 s`, `3 min` or `2 h 5 min`: as precise as a person needs."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

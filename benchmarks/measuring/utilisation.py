@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def cell_utilisation(cell: CellResult) -> dict[str, float]:
-    """Utilisation by stage of a cell whose operations were counted, against the peak of one GPU.
+    """Return utilisation by stage of a cell whose operations were counted, against the peak of one GPU.
 
     Empty where nothing was counted, or where the cell was not measured on a single kind of GPU that is known.
     """
@@ -48,7 +48,7 @@ def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
 
 
 def utilisation(operations: Operations, stage_seconds: Mapping[str, float], peak: float) -> dict[str, float]:
-    """Model FLOPs utilisation by stage (Chowdhery et al., PaLM, 2022, appendix B).
+    """Return model FLOPs utilisation by stage (Chowdhery et al., PaLM, 2022, appendix B).
 
     Args:
         operations: what was counted.

@@ -19,7 +19,7 @@ Values = dict[tuple[str, str], float]
 
 
 def values(run: Mapping[str, Any]) -> Values:
-    """Milliseconds by benchmark and by what of it: the median, and all numbers of its `extra_info`."""
+    """Return milliseconds by benchmark and by what of it: the median, and all numbers of its `extra_info`."""
     numbers_by_name: Values = {}
     for benchmark in run["benchmarks"]:
         numbers_by_name[benchmark["name"], "median_ms"] = 1e3 * benchmark["stats"]["median"]

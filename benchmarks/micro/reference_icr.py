@@ -35,7 +35,7 @@ class ReferenceICR:
 
     @torch.inference_mode()
     def score(self, query: str, passages: list[str]) -> list[float]:
-        """Scores in the passages' order."""
+        """Return scores in the passages' order."""
         ALL_ATTENTION_FUNCTIONS.register(_NAME, self._attend)
         self.model.config._attn_implementation = _NAME
         prompt = self.writer.write(["N/A", query], passages)

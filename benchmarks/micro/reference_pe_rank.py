@@ -35,7 +35,7 @@ class ReferencePERank:
 
     @torch.inference_mode()
     def order(self, request: RerankRequest, cost: Cost, clock: StageClock) -> list[int]:
-        """Candidate positions, best first."""
+        """Return candidate positions, best first."""
         self.passes = 0
         order = list(range(len(request.candidates)))
         for start, end in sliding_windows(len(order), self.window, self.step, "reference"):
@@ -49,7 +49,7 @@ class ReferencePERank:
         return order
 
     def _window(self, query: str, passages: torch.Tensor, cost: Cost, clock: StageClock) -> list[int]:
-        """Passage positions of one window, best first."""
+        """Return passage positions of one window, best first."""
         model, count = self.llm, len(passages)
         with clock.stage("prompt", cost):
             prompt = model.writer.write(query, count)
@@ -72,7 +72,7 @@ class ReferencePERank:
         return places
 
     def _logits(self, inputs: torch.Tensor, cache: DynamicCache, table: torch.Tensor) -> torch.Tensor:
-        """Logits (vocabulary + n,) after the last input, computed at every position."""
+        """Return logits (vocabulary + n,) after the last input, computed at every position."""
         self.passes += 1
         hidden = self.llm.transformer(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
         logits: torch.Tensor = hidden.last_hidden_state @ table.T

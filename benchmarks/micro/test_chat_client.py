@@ -36,7 +36,7 @@ WORDS = [a + b for a in ("ta", "ke", "mi", "no", "lu", "ra", "so", "ven") for b 
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
-    """Passages of 20 to 120 words, the spread of MS MARCO's passages."""
+    """Return passages of 20 to 120 words, the spread of MS MARCO's passages."""
     draw = random.Random(7)  # noqa: S311 - no secret
 
     def words() -> str:
@@ -64,7 +64,7 @@ def base_url() -> Iterator[str]:
 
 
 def sleep(queries: int, at_once: int) -> float:
-    """Seconds that the same waits take in the same order, without any client."""
+    """Return seconds that the same waits take in the same order, without any client."""
 
     async def wait_for_all() -> None:
         free = asyncio.Semaphore(at_once)
@@ -82,7 +82,9 @@ def sleep(queries: int, at_once: int) -> float:
 
 
 def bare_call(base_url: str, request: RerankRequest) -> float:
-    """Seconds of a call without a client: as many bytes as a window's prompt, over one open connection."""
+    """Return seconds of a call without a client: as many bytes as a window's prompt,
+    over one open connection.
+    """
     connection = http.client.HTTPConnection(base_url.split("/")[2])
     body = "\n".join(candidate.text for candidate in request.candidates[:20])
     started = time.perf_counter()

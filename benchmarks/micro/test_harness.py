@@ -112,7 +112,7 @@ def test_lines_of_a_run(benchmark: Any) -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Any, Any]:
-    """nDCG@10 of two systems, or as well their latencies, by query."""
+    """Return nDCG@10 of two systems, or as well their latencies, by query."""
     draw = np.random.default_rng(0)
     values = draw.beta(2, 3, QUERIES)
     return values, np.clip(values + draw.normal(0.005, 0.1, QUERIES), 0.01, 1)

@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Random checkpoints of both methods, in the layouts of the published ones."""
+    """Return random checkpoints of both methods, in the layouts of the published ones."""
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
     tokenizer: Any = AutoTokenizer.from_pretrained(find_model(TOKENIZER).location)
@@ -81,7 +81,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @contextmanager
 def counted(decoder: Any) -> Iterator[list[int]]:
-    """Tokens of each forward pass inside the block."""
+    """Return tokens of each forward pass inside the block."""
     tokens: list[int] = []
     hook = decoder.get_input_embeddings().register_forward_pre_hook(
         lambda _, inputs: tokens.append(inputs[0].numel())
@@ -92,7 +92,7 @@ def counted(decoder: Any) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def e2rank_as_published(ours: E2Rank, request: RerankRequest) -> Scores:
-    """Every passage alone, then the prompt."""
+    """Run every passage alone, then the prompt."""
     decoder, tokenizer = ours._llm.decoder, ours._llm.tokenizer
 
     def vector(ids: list[int]) -> torch.Tensor:
@@ -108,7 +108,9 @@ def e2rank_as_published(ours: E2Rank, request: RerankRequest) -> Scores:
 
 @torch.inference_mode()
 def jina_as_published(ours: JinaV3, request: RerankRequest) -> Scores:
-    """Every block's whole prompt, with all hidden states kept, and the projector at the marked positions."""
+    """Run every block's whole prompt with all hidden states kept,
+    and the projector at the marked positions.
+    """
     texts = ours.writer.texts(request.query, [candidate.text for candidate in request.candidates])
     passages, queries, weights = [], [], []
     for start, end in ours.writer.divide(texts):
@@ -131,7 +133,7 @@ def compared(
     requests: list[RerankRequest],
     following: Callable[[list[int]], int],
 ) -> float:
-    """Both ways in turns, query by query; the median ratio of CPU seconds.
+    """Run both ways in turns, query by query, and return the median ratio of CPU seconds.
 
     `following` says how many of the forward passes with these tokens follow one another.
     """

@@ -34,7 +34,7 @@ def ask(reranker: Any, requests: list[RerankRequest]) -> list[Ranking]:
 
 
 def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[float]:
-    """Scores in the candidates' order."""
+    """Return scores in the candidates' order."""
     by_doc_id = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
     return [
         scores[candidate.doc_id]

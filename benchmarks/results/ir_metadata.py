@@ -144,7 +144,7 @@ def _plain(values: dict[str, Any], *left_out: str) -> dict[str, Any]:
 
 
 def _without_nothing(value: Any) -> Any:
-    """Without what is None, empty or unknown, however deep."""
+    """Return a value without what is None, empty or unknown, however deep."""
     if isinstance(value, dict):
         inner = {name: _without_nothing(each) for name, each in value.items()}
         return {name: each for name, each in inner.items() if each not in (None, "", {}, [])}

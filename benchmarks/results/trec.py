@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def trec_lines(ranking: Ranking, tag: str) -> bytes:
-    """`query Q0 document rank score tag`, a line each; nine digits tell any two 32-bit scores apart.
+    """Return `query Q0 document rank score tag`, a line each; nine digits tell any two 32-bit scores apart.
 
     Raises:
         InputError: an id is empty or has a space in it.
@@ -28,7 +28,7 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
 
 
 def qrels_lines(query_id: str, grades: Mapping[str, int]) -> bytes:
-    """`query 0 document grade`, a line each.
+    """Return `query 0 document grade`, a line each.
 
     Raises:
         InputError: an id is empty or has a space in it.

@@ -29,7 +29,7 @@ def in_short(description: str) -> str:
 
 
 def shortened(descriptions: Iterable[str]) -> dict[str, str]:
-    """By description, the same in short; in full where others would be called alike."""
+    """Return short descriptions by description; full ones where others would be called alike."""
     by_name: dict[str, set[str]] = {}
     for description in descriptions:
         by_name.setdefault(in_short(description), set()).add(description)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def depth_trade_off(group: Group, look: Look) -> Spec | None:
-    """Quality against the number of candidates reranked, for imported runs, whose latency nobody measured."""
+    """Return quality against the number of candidates reranked, for imported runs,
+    whose latency nobody measured.
+    """
     shown = [system for system in group.systems if system.quality.by_depth]
     if not shown:
         return None

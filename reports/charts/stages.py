@@ -35,7 +35,9 @@ _VISIBLE = 2.0  # pixels, of which the edge takes one
 
 
 def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
-    """Mean time per query by stage: in milliseconds, or as a share of the total. None without timings."""
+    """Return mean time per query by stage: in milliseconds,
+    or as a share of the total. None without timings.
+    """
     shown = [system for system in group.systems if system.role == "reranker" and system.timing.stages]
     if not shown:
         return None
@@ -116,7 +118,7 @@ def _end(totals: Sequence[Spec], look: Look) -> float:
 
 
 def _parts(systems: Sequence[SystemResult], rows: Mapping[str, str], share: bool, look: Look) -> list[Spec]:
-    """All stages of all systems but those too short to be seen, which the table of the numbers has."""
+    """Return all stages of all systems but those too short to be seen, which the table of the numbers has."""
     longest = max(stage.seconds / stage.share for s in systems for stage in s.timing.stages if stage.share)
     parts: list[Spec] = []
     for system in systems:

@@ -16,7 +16,8 @@ BUDGET = "reasoning_tokens"
 
 
 def thinking_curve(group: Group, look: Look) -> Spec | None:
-    """Headline measure by thinking budget, a line for each system that was measured with several budgets.
+    """Return headline measure by thinking budget,
+    a line for each system that was measured with several budgets.
 
     Systems of a line differ in their budget alone. None where no budget was varied.
     """
@@ -65,7 +66,7 @@ def thinking_curve(group: Group, look: Look) -> Spec | None:
 
 
 def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:
-    """Systems with a budget, by a name of everything else that they are."""
+    """Return systems with a budget, by a name of everything else that they are."""
     alike: dict[str, list[SystemResult]] = {}
     for system in group.systems:
         has_budget = isinstance(system.provenance.options.get(BUDGET), int)

@@ -49,7 +49,8 @@ def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
 
 
 def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[str, Any]:
-    """One group's data: so many ranks per system, and at most so many characters of ids and of passages.
+    """Return one group's data: so many ranks per system,
+    and at most so many characters of ids and of passages.
 
     `docs` and `texts` have an entry for a query where there was room: for each first-stage rank that any
     system shows, in ascending order, the document's id and its text. `grades` always has one.
@@ -113,7 +114,7 @@ def _done(group: Group) -> list[SystemResult]:
 
 
 def pack(value: object) -> str:
-    """Gzip of the JSON, in base64; equal values give equal text."""
+    """Return gzip of the JSON, in base64; equal values give equal text."""
     data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0)).decode()
 

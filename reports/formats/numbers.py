@@ -19,7 +19,9 @@ def signed(value: float, decimals: int = 3) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits, two below one, thousands grouped, no exponent: 0.012, 1.23, 12.3, 12,345."""
+    """Return a number with three significant digits, two below one, and no exponent: 0.012, 1.23,
+    12.3, 12,345.
+    """
     if value == 0.0:
         return "0"
     magnitude = math.floor(math.log10(abs(value)))
@@ -28,7 +30,7 @@ def significant(value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Two significant digits below a dollar, whole cents above: 0.0042, 0.12, 12.30."""
+    """Return dollars with two significant digits below one, whole cents above: 0.0042, 0.12, 12.30."""
     if 0.0 < value < 1.0:
         return f"{value:.{1 - math.floor(math.log10(value))}f}"
     return f"{value:,.2f}"
@@ -40,7 +42,7 @@ def count(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """`p = 0.012`, or `p < 0.001`, which no line breaks."""
+    """Return `p = 0.012`, or `p < 0.001`, which no line breaks."""
     return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 

@@ -129,7 +129,7 @@ class ChatBackend(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Model, revision and numerics as really used. JSON values."""
+        """Return model, revision and numerics as really used. JSON values."""
 
     def close(self) -> None:  # noqa: B027 - a model in process holds nothing that needs closing
         """Release connections."""

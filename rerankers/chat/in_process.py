@@ -128,7 +128,7 @@ class TransformersChat(ChatBackend):
         return self._context is None or len(self._tokens(messages)[0]) + longest <= self._context
 
     def describe(self) -> dict[str, object]:
-        """Backend and model as loaded; tokens are counted here, so exactly."""
+        """Return backend and model as loaded; tokens are counted here, so exactly."""
         return {
             "backend": "transformers",
             **self._llm.describe(),
@@ -172,7 +172,7 @@ class TransformersChat(ChatBackend):
     def _decode(
         self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts], clock: StageClock
     ) -> tuple[list[list[int]], list[ChatAnswer]]:
-        """Greedy tokens of each call, and its answer; a call that is over leaves the batch.
+        """Decode each call greedily, and return its tokens and output; a call that is over leaves the batch.
 
         Without a budget for thoughts all of it is one stage. With one, every step is charged to the calls
         that take part in it: to `think` as long as a call thinks, then to `decode`.
@@ -252,7 +252,7 @@ class TransformersChat(ChatBackend):
         return self._counted[id(messages)][1:]
 
     def _end_tokens(self) -> frozenset[int]:
-        """Ids that end a turn: the generation config's, one or several, and the tokenizer's."""
+        """Return ids that end a turn: the generation config's, one or several, and the tokenizer's."""
         configured = self._llm.model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
         return frozenset(end for end in [*ends, self._llm.tokenizer.eos_token_id] if end is not None)

@@ -44,6 +44,6 @@ class Cascade(Composite):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """Each step's depth, and what it really used."""
+        """Return each step's depth, and what it really used."""
         described = zip(self.describe_parts(), self._depths, strict=True)
         return {"steps": [{**part, "depth": depth} for part, depth in described]}

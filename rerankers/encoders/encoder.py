@@ -221,7 +221,9 @@ class Encoder:
         return tokens.cut
 
     def _embed_by_library(self, texts: list[str], kind: Kind) -> torch.Tensor:
-        """(len(texts), dimension) of a model without a transformer, batched by sentence-transformers."""
+        """Return vectors (len(texts), dimension) of a model without a transformer,
+        batched by sentence-transformers.
+        """
         texts, _ = self._as_read(texts, kind)
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         vectors = encode(
@@ -249,7 +251,7 @@ class Encoder:
         return int(stated)
 
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, modules, prefixes, length, similarity, dtype and attention.
+        """Return model, revision or fingerprint, modules, prefixes, length, similarity, dtype and attention.
 
         Whatever changes a passage's vector is in it: embedding stores are named by its digest.
         """

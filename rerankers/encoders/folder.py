@@ -176,7 +176,9 @@ def _pooling_gap(files: ModelFiles, path: str) -> str | None:
 
 
 def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool, bool]:
-    """`max_length`, its file, `is_lower_cased` and `reads_pooler`, by the first file that says anything."""
+    """Return `max_length`, its file, `is_lower_cased` and `reads_pooler`,
+    by the first file that says anything.
+    """
     for short in _INPUT_SETTINGS:
         name = _joined(transformer, short)
         config = read_json(files, name)

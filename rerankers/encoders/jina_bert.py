@@ -157,7 +157,9 @@ class _GatedFeedForward(nn.Module):
 
 
 def alibi_slopes(heads: int) -> torch.Tensor:
-    """(heads,) slopes: geometric for a power of two, else filled up from the next one, every other slope."""
+    """Return ALiBi's slopes, (heads,): geometric for a power of two,
+    else filled up with every other slope of the next.
+    """
 
     def geometric(count: int) -> list[float]:
         start = 2.0 ** (-(2.0 ** -(math.log2(count) - 3)))

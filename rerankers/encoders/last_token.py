@@ -73,7 +73,7 @@ class LastTokenEncoder:
         return self._control.read(texts)[1]
 
     def describe(self) -> dict[str, object]:
-        """Model, pooling and limits: embedding stores are named by their digest."""
+        """Return model, pooling and limits: embedding stores are named by their digest."""
         model: dict[str, Any] = {
             key: value for key, value in self._llm.describe().items() if key not in ("device", "parameters")
         }

@@ -41,7 +41,7 @@ class Recipe:
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """Every preset by hub id, as written in `presets.toml`."""
+    """Return every preset by hub id, as written in `presets.toml`."""
     return tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
 
 

@@ -70,7 +70,9 @@ class EmbeddingStore:
             raise StoreError(f"{about}: describes other embeddings; remove this folder")
 
     def get(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Vectors (len(texts), dimension), and which of them are there; rows that are not hold zeros."""
+        """Return vectors (len(texts), dimension), and which of them are there;
+        rows that are not hold zeros.
+        """
         keys = _digests(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         is_stored = np.zeros(len(texts), dtype=bool)
@@ -92,7 +94,7 @@ class EmbeddingStore:
             self._merge()
 
     def __len__(self) -> int:
-        """Vectors held; a text that two writers stored at once counts twice."""
+        """Count the vectors held; a text that two writers stored at once counts twice."""
         return sum(len(segment.keys) for segment in self._refresh().values())
 
     def _write(self, keys: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float32]) -> None:
@@ -102,7 +104,9 @@ class EmbeddingStore:
         _save(self.folder / f"{name}{_KEYS}", keys[order])
 
     def _refresh(self) -> Mapping[str, _Segment]:
-        """All segments by name: those that appeared are opened, those that were merged away forgotten."""
+        """Return all segments by name: those that appeared are opened,
+        those that were merged away forgotten.
+        """
         held = self._segments  # never changed in place: other threads may be reading
         while True:
             names = sorted(path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}"))
@@ -138,7 +142,7 @@ class EmbeddingStore:
 
 
 def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """(len(texts), 2): the first 16 bytes of each text's sha256."""
+    """Return digests, (len(texts), 2): the first 16 bytes of each text's sha256."""
     raw = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in texts)
     return np.frombuffer(raw, dtype=">u8").reshape(-1, 2).astype(np.uint64)
 

@@ -21,7 +21,7 @@ _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of one file, on the CPU, mapped into memory.
+    """Return all tensors of one file, on the CPU, mapped into memory.
 
     Raises:
         ModelError: the file is damaged, or a `.bin` holds something other than tensors.
@@ -56,7 +56,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def read_model_weights(files: ModelFiles) -> dict[str, torch.Tensor]:
-    """All tensors of a whole model, from one file or its shards.
+    """Return all tensors of a whole model, from one file or its shards.
 
     Raises:
         ModelError: the model has no weights, or a shard is missing or damaged.

@@ -58,7 +58,7 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """JSON objects, one a line, with their line numbers.
+    """Yield JSON objects, one a line, with their line numbers.
 
     Raises:
         InputError: as `read_lines`; or a line is not a JSON object.
@@ -102,7 +102,7 @@ class Row:
         raise InputError.at(self.path, self.line, f"{self.where}: {reason}" if self.where else reason)
 
     def get(self, key: str) -> Any:
-        """Any value; the key has to be there."""
+        """Return any value; the key has to be there."""
         if key not in self.values:
             self.fail(f"the key {key!r} is missing; found {_few(self.values)}")
         return self.values[key]

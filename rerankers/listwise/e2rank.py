@@ -229,7 +229,7 @@ class E2Rank(Reranker):
         return prompt
 
     def _scores(self, run: _Run, positions: Sequence[int], state: torch.Tensor) -> list[float]:
-        """Cosines of the prompt's vector (dimension,) and the passages at some positions.
+        """Return cosines of the prompt's vector (dimension,) and the passages at some positions.
 
         Equal texts score equal to the last bit, which a product of all rows would not promise.
         """

@@ -128,7 +128,7 @@ class First(Reranker):
         return [logits[row, len(tokens) - 1].tolist() for row, tokens in enumerate(prompts)]
 
     def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int, int]:
-        """Token ids of the prompt with passages as long as allowed and the context holds; that length.
+        """Return token ids of the prompt with passages as long as allowed and the context holds; that length.
 
         Last comes how many control tokens the query and the passages brought.
         """
@@ -150,7 +150,7 @@ class First(Reranker):
         return self._template.text(messages) + "["
 
     def _encode(self, text: str) -> list[int]:
-        """Token ids; the chat template has written the special tokens already."""
+        """Return token ids; the chat template has written the special tokens already."""
         ids: list[int] = self._llm.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 

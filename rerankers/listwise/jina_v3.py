@@ -181,7 +181,7 @@ class JinaV3(Reranker):
 
 
 def _scores(blocks: Sequence[torch.Tensor]) -> list[float]:
-    """Cosines of all passages, (passages,), with the weighted mean of the blocks' query vectors.
+    """Return cosines of all passages, (passages,), with the weighted mean of the blocks' query vectors.
 
     Args:
         blocks: (passages + 1, 512) each; the last row is the query's.

@@ -84,7 +84,7 @@ def is_known(text: str, count: int, places: int) -> bool:
 
 
 def _position(number: str) -> int:
-    """0-based position of an id; -1 for a number of absurd length."""
+    """Return 0-based position of an id; -1 for a number of absurd length."""
     return int(number) - 1 if len(number) <= _LONGEST_NUMBER else -1
 
 

@@ -43,7 +43,7 @@ class RankGPT(ChatReranker):
         return {**super().describe(), "prompt": self._options.prompt, "prompt_source": self._prompt.source}
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
-        """One query's conversation, round by round."""
+        """Hold one query's conversation, round by round."""
         cost = Cost()
         with clock.stage("prompt", cost):
             texts, truncated = self._cut(request)
@@ -99,7 +99,7 @@ class RankGPT(ChatReranker):
             usage.fault(answer.end)
 
     def _cut(self, request: RerankRequest) -> tuple[list[str], set[int]]:
-        """Passages cut to tokens, if that is asked for, and the positions of those that lost some."""
+        """Return passages cut to tokens, if that is asked for, and the positions of those that lost some."""
         texts = [candidate.text for candidate in request.candidates]
         if self._options.passage_tokens is None:
             return texts, set()

@@ -141,7 +141,7 @@ class HiddenLM:
         return output.past_key_values
 
     def _forward(self, rows: list[list[int]], places: list[list[int]], past: Any) -> list[torch.Tensor]:
-        """States of rows that follow `past`, (len(places[i]), width) float32 each."""
+        """Return states of rows that follow `past`, (len(places[i]), width) float32 each."""
         width = max(map(len, rows))
         tokens = torch.full((len(rows), width), self.tokenizer.pad_token_id or 0)
         for i, row in enumerate(rows):

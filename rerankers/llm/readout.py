@@ -37,7 +37,7 @@ def score_ends(
     batch_tokens: int,
     score: Callable[[list[int], torch.Tensor], torch.Tensor],
 ) -> list[float]:
-    """Scores of prompts by the logits at their last positions.
+    """Return scores of prompts by the logits at their last positions.
 
     Args:
         llm: the model.
@@ -88,7 +88,7 @@ def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int
 
 
 def _read(llm: CausalLM, ids: list[int]) -> Any:
-    """Keys and values of one sequence."""
+    """Return keys and values of one sequence."""
     import torch
 
     tokens = torch.tensor([ids], device=llm.device)
@@ -114,7 +114,7 @@ def _last_positions(
 
 
 def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int) -> torch.Tensor:
-    """Logits of prompts that follow `past`, in one row, at the positions that the projection picks."""
+    """Return logits of prompts that follow `past`, in one row, at the positions that the projection picks."""
     import torch
 
     packed = Packed(shared, [len(row) for row in rows])
@@ -129,7 +129,7 @@ def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int
 
 
 def _forward(llm: CausalLM, rows: list[list[int]], past: Any, _: int) -> torch.Tensor:
-    """Logits of rows that follow `past`, at the positions that the projection picks."""
+    """Return logits of rows that follow `past`, at the positions that the projection picks."""
     import torch
 
     tokens = torch.full((len(rows), max(map(len, rows))), llm.tokenizer.pad_token_id)
@@ -187,7 +187,7 @@ def check_offsets(tokenizer: Any) -> None:
 
 
 def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
-    """Each text's beginning of at most `limit` tokens, and whether anything was cut.
+    """Return each text's beginning of at most `limit` tokens, and whether anything was cut.
 
     The text is cut, not its token ids, so that prompts are tokenised whole, as in training. The tokenizer has
     passed `check_offsets`.

@@ -19,7 +19,8 @@ BatchTokens = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int:
-    """`auto` is 32768 on CUDA, which large batches fill, and 512 on a CPU, where each core has its own batch.
+    """Return the token budget; `auto` is 32768 on CUDA, which large batches fill, and 512 on a CPU,
+    a batch a core.
 
     There more only brings padding, and activations that leave the caches: 2048 tokens on one core took up to
     1.4 times as long as 512.
@@ -32,7 +33,8 @@ def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int
 def length_sorted_batches(
     lengths: Sequence[int], batch_tokens: int, device: torch.device, *, are_padded: bool = True
 ) -> list[list[int]]:
-    """Positions of all inputs, longest first, cut so that rows times longest row stays within the budget.
+    """Return positions of all inputs, longest first,
+    cut so that rows times longest row stays within the budget.
 
     Where rows are not padded, the sum of their lengths does. An input longer than the budget is a batch of
     its own. Equal lengths keep their order. Where several

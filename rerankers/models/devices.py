@@ -19,7 +19,7 @@ AttentionName = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU.
+    """Return the device; `auto` is CUDA where there is one, else the CPU.
 
     Raises:
         InputError: CUDA was asked for and there is none.
@@ -35,7 +35,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 on a CPU, where half precision is emulated on most machines."""
+    """Return the dtype; `auto` is bfloat16 on CUDA and float32 on a CPU,
+    most of which emulate half precision.
+    """
     import torch
 
     if name == "auto":

@@ -167,7 +167,7 @@ def _activation(name: str, stated: object) -> str:
 
 
 def _read(files: ModelFiles, name: str, default: Any) -> Any:
-    """One JSON file of the type of `default`; `default` where there is none."""
+    """Return the content of a JSON file of the type of `default`; `default` where there is none."""
     from rerankers.models.model_files import find_file
 
     path = find_file(files, name)

@@ -42,7 +42,7 @@ class _Layer(DynamicLayer):
         return self.keys[self.rows, :, :end], self.values[self.rows, :, :end]
 
     def get_seq_length(self) -> int:
-        """Columns that are filled."""
+        """Return the number of columns that are filled."""
         return self.length
 
     def spread(self, rows: int) -> None:
@@ -73,7 +73,7 @@ class WindowCache(Cache):
         super().__init__(layers=list(self._buffers))
 
     def nbytes(self) -> int:
-        """Bytes of all buffers."""
+        """Return bytes of all buffers."""
         held = [side for layer in self._buffers for side in (layer.keys, layer.values) if side is not None]
         return sum(side.nbytes for side in held)
 

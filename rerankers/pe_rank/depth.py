@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def lossless_depths(windows: Sequence[tuple[int, int]], top_k: int | None) -> list[int]:
-    """Places to decode in each window, in the order the windows are run.
+    """Return places to decode in each window, in the order the windows are run.
 
     Args:
         windows: half-open positions (start, end), tail first, as `rerankers.listwise.windows` gives them.

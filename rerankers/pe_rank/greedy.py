@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def first_scores(model: PassageLLM, prompt: Prompt, projected: torch.Tensor) -> torch.Tensor:
-    """Scores (n,) of all passages for the first place, float32."""
+    """Return scores (n,) of all passages for the first place, float32."""
     return _scores(_run_prompt(model, prompt, projected)[0], projected)
 
 
@@ -71,5 +71,5 @@ def _run_prompt(model: PassageLLM, prompt: Prompt, projected: torch.Tensor):  # 
 
 
 def _scores(hidden: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
-    """(n,) dot products in float32."""
+    """Return (n,) dot products in float32."""
     return projected.float() @ hidden.float()

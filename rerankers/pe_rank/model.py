@@ -88,12 +88,14 @@ class PassageLLM:
 
     @torch.inference_mode()
     def project(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(n, encoder dimension) float32 to (n, dimension) in the model's dtype."""
+        """Project embeddings (n, encoder dimension) float32 to (n, dimension) in the model's dtype."""
         projected: torch.Tensor = self.projector(vectors.to(self.device, self.dtype))
         return projected
 
     def embed(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Token embeddings (..., dimension); ids beyond the vocabulary (slots, padding) get any embedding."""
+        """Return token embeddings (..., dimension); ids beyond the vocabulary (slots,
+        padding) get any embedding.
+        """
         rows: int = self._tokens.weight.shape[0]
         embedded: torch.Tensor = self._tokens(token_ids.clamp(0, rows - 1))
         return embedded
@@ -105,7 +107,7 @@ class PassageLLM:
         cache: WindowCache,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Last hidden states (batch, q, dimension) of `inputs` that follow what `cache` holds.
+        """Return last hidden states (batch, q, dimension) of `inputs` that follow what `cache` holds.
 
         Args:
             inputs: embeddings, (batch, q, dimension).

@@ -144,5 +144,5 @@ def _clean(text: str) -> str:
 
 
 def _without_slots(text: str) -> str:
-    """Text from outside must not bring slots of its own."""
+    """Return a text from outside without placeholders of its own."""
     return text.replace(PLACEHOLDER, "(PLACEHOLDER)")

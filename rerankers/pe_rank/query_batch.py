@@ -62,7 +62,9 @@ class QueryBatch:
         return part
 
     def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
-        """For each passage of a window the first with the same text, (rows, n); None if all texts differ."""
+        """Return for each passage of a window the first with the same text, (rows, n);
+        None if all texts differ.
+        """
         if self._first is None:
             return None
         groups = self._first.gather(1, rows)
@@ -77,7 +79,9 @@ class QueryBatch:
 
 
 def lead_with(places: torch.Tensor, count: int) -> torch.Tensor:
-    """Positions 0..count-1 of every row with `places` (rows, depth) in front and the rest in input order."""
+    """Return positions 0..count-1 of every row with `places` (rows,
+    depth) in front and the rest in input order.
+    """
     rows, depth = places.shape
     key = torch.arange(depth, depth + count, device=places.device).repeat(rows, 1)
     key.scatter_(1, places, torch.arange(depth, device=places.device).expand(rows, -1))

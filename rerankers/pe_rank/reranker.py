@@ -91,7 +91,9 @@ class PERank(Reranker):
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """Checkpoint, encoder, windows, embedding mode, precision; a notice if the result needs one."""
+        """Return checkpoint, encoder, windows, embedding mode, precision;
+        a notice if the result needs one.
+        """
         return {
             **self._checkpoint.described,
             "encoder": self._encoder.describe(),

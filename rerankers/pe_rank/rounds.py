@@ -62,7 +62,7 @@ def _depth(window: Window) -> int:
 
 
 def _batches(windows: Sequence[Window], batch_size: int) -> Iterator[list[int]]:
-    """Places of windows that show as many passages and are decoded as far, `batch_size` at a time."""
+    """Yield places of windows that show as many passages and are decoded as far, `batch_size` at a time."""
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, window in enumerate(windows):
         by_size.setdefault((len(window.shown), _depth(window)), []).append(place)

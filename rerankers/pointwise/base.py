@@ -60,11 +60,11 @@ class PointwiseReranker(Reranker, Generic[InputT]):
 
     @abstractmethod
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:
-        """Model input for at least one pair."""
+        """Return model input for at least one pair."""
 
     @abstractmethod
     def score(self, tokenized: Tokenized[InputT]) -> list[float]:
-        """One score a pair, higher is better; that of a pair without tokens is not used."""
+        """Return one score a pair, higher is better; that of a pair without tokens is not used."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank by score; equal scores keep the first stage's order, and pairs without tokens come last."""

@@ -82,7 +82,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         return Tokenized(prompts, [len(row) for row in rows], truncated, [tuple(row) for row in rows])
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
-        """Log-probability of yes, natural logarithm; or a logit, or a difference of two."""
+        """Return log-probability of yes, natural logarithm; or a logit, or a difference of two."""
         scores = [0.0] * len(tokenized.inputs)
         by_query: dict[tuple[str, str | None], list[int]] = {}
         for i, (query, _) in enumerate(tokenized.inputs):

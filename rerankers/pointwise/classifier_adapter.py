@@ -46,7 +46,7 @@ class ClassifierAdapter:
         return f"^{_HEADS}" if self._head() else None
 
     def _head(self) -> list[torch.Tensor]:
-        """Weight matrices of the classifier's head; the last one's rows are the classes."""
+        """Return weight matrices of the classifier's head; the last one's rows are the classes."""
         names = [name for name in self.weights if re.match(_HEADS, name.removeprefix(_PEFT))]
         return [self.weights[n] for n in sorted(names) if self.weights[n].ndim == 2 and "lora_" not in n]
 

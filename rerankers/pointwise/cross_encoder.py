@@ -148,7 +148,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return values
 
     def _forward(self, features: Features) -> torch.Tensor:
-        """(pairs,) scores in float32."""
+        """Return (pairs,) scores in float32."""
         from torch.nn.functional import logsigmoid
 
         outputs: torch.Tensor = self._encoder(features)["scores"].float()  # (pairs, classes)
@@ -159,7 +159,9 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return logsigmoid(log_odds)  # the log-probability, which saturates neither at 0 nor at 1
 
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, dtype, attention, length limit, kind of score and batch budget."""
+        """Return model, revision or fingerprint, dtype, attention, length limit,
+        kind of score and batch budget.
+        """
         network = self._encoder.model
         return {
             **self._described,

@@ -104,7 +104,9 @@ class EmbeddingReranker(Reranker):
 
 
 def _similarities(passages: torch.Tensor, query: torch.Tensor) -> list[float]:
-    """Inner products of (texts, dimension) and (dimension,); a vector of zeros, of no tokens, comes last."""
+    """Return inner products of (texts, dimension) and (dimension,); a vector of zeros, of no tokens,
+    comes last.
+    """
     products = passages @ query
     lowest = products.min() - 1
     similarities: list[float] = torch.where(passages.any(dim=1), products, lowest).tolist()

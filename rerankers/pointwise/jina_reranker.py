@@ -95,7 +95,7 @@ def _rename(source: Path, config: dict[str, Any], target: Path) -> None:
 
 
 def _rename_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Names as transformers writes them; the fused projection is split into query, key and value."""
+    """Return names as transformers writes them; the fused projection is split into query, key and value."""
     result: dict[str, torch.Tensor] = {}
     for old, tensor in weights.items():
         if old in _UNUSED:

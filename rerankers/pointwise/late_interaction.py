@@ -91,14 +91,16 @@ class LateInteraction(Reranker):
             return Ranking.by_score(request, [scores[text] for text in texts_by_rank], cost)
 
     def _embed_query(self, text: str) -> Any:
-        """(query tokens, dimension) in a list; no rows for a query that the tokenizer makes no token of."""
+        """Return (query tokens, dimension) in a list;
+        no rows for a query that the tokenizer makes no token of.
+        """
         read = f"{self._encoder.prompts.get('query') or ''}{text}"
         if self._encoder[0].query_expansion is None and not self._encoder.tokenizer(read)["input_ids"]:
             return [torch.empty(0, self._encoder.get_embedding_dimension())]
         return self._encoder.encode_query([text], show_progress_bar=False)
 
     def _embed(self, texts: list[str]) -> tuple[list[torch.Tensor], list[bool]]:
-        """For each passage (tokens that count, dimension), and whether it was cut.
+        """Return for each passage (tokens that count, dimension), and whether it was cut.
 
         As `encode_document`, which does not tell what it cut.
         """
@@ -119,7 +121,9 @@ class LateInteraction(Reranker):
         return [vectors_by_text.get(row, nothing) for row in range(len(texts))], cut
 
     def _similarities(self, query: Any, passages: list[torch.Tensor]) -> list[float]:
-        """MaxSim of each passage; those without tokens come last, and all are equal to a query without."""
+        """Return MaxSim of each passage; those without tokens come last,
+        and all are equal to a query without.
+        """
         full = [row for row, tokens in enumerate(passages) if len(tokens)]
         if not full or not len(query[0]):
             return [float(bool(len(tokens))) for tokens in passages]
@@ -128,7 +132,7 @@ class LateInteraction(Reranker):
         return [by_row.get(row, min(scores) - 1) for row in range(len(passages))]
 
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, dtype, attention, lengths and similarity."""
+        """Return model, revision or fingerprint, dtype, attention, lengths and similarity."""
         transformer = self._encoder[0]
         return {
             **self._described,

@@ -91,7 +91,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return Tokenized(ids, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 
     def score(self, tokenized: Tokenized[list[list[int]]]) -> list[float]:
-        """Log-probability of true, natural logarithm."""
+        """Return log-probability of true, natural logarithm."""
         import torch
 
         scores = torch.empty(len(tokenized.inputs))
@@ -114,7 +114,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return values
 
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, dtype, attention, the wording, and the limits."""
+        """Return model, revision or fingerprint, dtype, attention, the wording, and the limits."""
         return {
             **self._described,
             "architecture": type(self._model).__name__,

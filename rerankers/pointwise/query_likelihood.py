@@ -76,7 +76,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated, read)
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
-        """Mean log-probability of the query's tokens, natural logarithm."""
+        """Return mean log-probability of the query's tokens, natural logarithm."""
         import torch
 
         scores = [0.0] * len(tokenized.inputs)
@@ -110,7 +110,8 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
 
 def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-    """Of `tokens`, predicted by the positions at the end of `logits` (positions, vocabulary).
+    """Return log-probabilities of `tokens`, predicted by the positions at the end
+    of `logits` (positions, vocabulary).
 
     Row by row, because in float32 a batch of them would not fit beside a large model.
     """

@@ -92,7 +92,7 @@ def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dty
 
 
 def _truncated(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors (rank, in), (out, rank) of the best approximation of b a; never an (out, in) matrix."""
+    """Return factors (rank, in), (out, rank) of the best approximation of b a; never an (out, in) matrix."""
     left, inner_left = torch.linalg.qr(b)
     right, inner_right = torch.linalg.qr(a.T)
     u, values, v = torch.linalg.svd(inner_left @ inner_right.T)

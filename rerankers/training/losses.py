@@ -30,7 +30,7 @@ KL_WEIGHT = 0.2  # section 3.4
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """`left @ right` in float32, also under autocast: scores lie closer than bfloat16 tells apart."""
+    """Return `left @ right` in float32, also under autocast: scores lie closer than bfloat16 tells apart."""
     with torch.autocast(left.device.type, enabled=False):
         return left.float() @ right.float()
 
@@ -38,7 +38,7 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 def step_log_probabilities(
     hidden: torch.Tensor, passages: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Log-probabilities of the passages not yet placed, at every step.
+    """Return log-probabilities of the passages not yet placed, at every step.
 
     Args:
         hidden: h_t, (batch, n, dimension).
@@ -62,7 +62,7 @@ def step_log_probabilities(
 def list_mle(
     log_probabilities: torch.Tensor, lengths: torch.Tensor, reduction: Reduction, *, discount: bool = False
 ) -> torch.Tensor:
-    """ListMLE from `step_log_probabilities`, the mean over the batch.
+    """Return ListMLE from `step_log_probabilities`, the mean over the batch.
 
     Args:
         log_probabilities: (batch, n, n).
@@ -80,7 +80,7 @@ def list_mle(
 
 
 def context_divergence(with_text: torch.Tensor, without_text: torch.Tensor) -> torch.Tensor:
-    """KL(q_t || p_t) of `step_log_probabilities`, summed over steps, the mean over the batch.
+    """Return KL(q_t || p_t) of `step_log_probabilities`, summed over steps, the mean over the batch.
 
     Gradients flow into both, as in the published code.
     """
@@ -91,7 +91,8 @@ def context_divergence(with_text: torch.Tensor, without_text: torch.Tensor) -> t
 def first_step_distillation(
     hidden: torch.Tensor, passages: torch.Tensor, similarities: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """KL from the encoder's view of the first place to the model's, over the same passages (not the paper's).
+    """Return KL from the encoder's view of the first place to the model's,
+    over the same passages (not the paper's).
 
     The teacher is softmax(similarities / temperature), the student softmax(h_0 . e_j).
 

@@ -60,7 +60,7 @@ def _stated(stage: Stage, settings: TrainingSettings) -> str:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file.
+    """Return sha256 of a file.
 
     Raises:
         InputError: it cannot be read.

@@ -19,7 +19,7 @@ _PAPER = PromptTemplate()
 
 
 def _number(value: Any) -> Any:
-    """YAML reads `1e-3` as text, for want of a point; it is meant as a number."""
+    """Read `1e-3` as a number: YAML takes it for text, for want of a point."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

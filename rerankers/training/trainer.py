@@ -206,7 +206,7 @@ class PERankTrainer(Trainer):
         return metrics
 
     def full_state(self) -> dict[str, torch.Tensor]:
-        """All weights by name; to be called on all processes, complete on the main one."""
+        """Return all weights by name; to be called on all processes, complete on the main one."""
         whole: dict[str, torch.Tensor]
         if self.is_sharded:
             whole = self.accelerator.get_state_dict(self.model_wrapped)
@@ -232,7 +232,7 @@ class PERankTrainer(Trainer):
             raise ModelError("the saved state is of another training; use another folder")
 
     def num_examples(self, dataloader: Any) -> int:
-        """Visits in all."""
+        """Return the number of visits in all."""
         return len(dataloader.dataset)
 
 
@@ -267,5 +267,5 @@ def same_random_numbers() -> Iterator[None]:
 
 
 def trained_names(model: Any) -> list[str]:
-    """Names of the parameters that learn."""
+    """Return names of the parameters that learn."""
     return [name for name, weight in model.named_parameters() if weight.requires_grad]

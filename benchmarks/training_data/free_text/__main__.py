@@ -133,7 +133,7 @@ def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, in
 
 
 def _new(queries: list[tuple[str, str]], seen: set[str]) -> Iterator[tuple[str, str]]:
-    """Those that no earlier passage had."""
+    """Yield the queries that no earlier passage had."""
     for text, kind in queries:
         if text.lower() not in seen:
             seen.add(text.lower())

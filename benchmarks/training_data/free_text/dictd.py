@@ -42,7 +42,7 @@ _SCIENCES = {"Zool": "animal", "Bot": "plant", "Anat": "body", "Chem": "substanc
 
 
 def read_entries(folder: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Each article's first headword and text, in the file's order."""
+    """Yield each article's first headword and text, in the file's order."""
     path = next(folder.rglob(f"{name}.dict.dz"))
     data = gzip.decompress(path.read_bytes())
     places: dict[tuple[int, int], str] = {}
@@ -55,7 +55,7 @@ def read_entries(folder: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def gcide_passages(folder: Path) -> Iterator[Passage]:
-    """One passage for each article of the dictionary that says enough, with its first senses."""
+    """Yield one passage for each article of the dictionary that says enough, with its first senses."""
     for number, (head, article) in enumerate(read_entries(folder, "gcide")):
         title, _, body = _without_brackets(article).partition("\n")
         name = re.match(r"\s*([^\\\[\n]+?)\s*\\", title)
@@ -74,7 +74,7 @@ def gcide_passages(folder: Path) -> Iterator[Passage]:
 
 
 def foldoc_passages(folder: Path) -> Iterator[Passage]:
-    """Passages of the dictionary of computing; a long article gives several."""
+    """Yield passages of the dictionary of computing; a long article gives several."""
     for number, (head, article) in enumerate(read_entries(folder, "foldoc")):
         article = _without_brackets(article)
         for pattern, new in _FOLDOC_MARKUP:
@@ -86,7 +86,7 @@ def foldoc_passages(folder: Path) -> Iterator[Passage]:
 
 
 def jargon_passages(folder: Path) -> Iterator[Passage]:
-    """Passages of the Jargon File; a long article gives several."""
+    """Yield passages of the Jargon File; a long article gives several."""
     for number, (head, article) in enumerate(read_entries(folder, "jargon")):
         _, *paragraphs = re.split(r"\n\s*\n", re.sub(r"[{}]", "", _without_brackets(article.strip())))
         yield from _articles(f"jargon:{number}", head, paragraphs, "technology")

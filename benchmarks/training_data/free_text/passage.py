@@ -46,7 +46,7 @@ def squeeze(text: str) -> str:
 
 
 def cut_to_length(text: str) -> str | None:
-    """Whole sentences of up to 80 words; a longer first sentence is cut; None under 15 words."""
+    """Return whole sentences of up to 80 words; a longer first sentence is cut; None under 15 words."""
     kept: list[str] = []
     for sentence in _SENTENCE_END.split(squeeze(text)):
         words = sentence.split()
@@ -59,7 +59,7 @@ def cut_to_length(text: str) -> str | None:
 
 
 def in_passages(paragraphs: list[str]) -> list[str]:
-    """Paragraphs as passages: short neighbours joined, long ones cut where a sentence ends."""
+    """Return paragraphs as passages: short neighbours joined, long ones cut where a sentence ends."""
     passages: list[str] = []
     kept: list[str] = []
     for sentence in (part for text in paragraphs for part in _SENTENCE_END.split(squeeze(text))):

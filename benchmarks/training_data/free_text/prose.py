@@ -52,7 +52,7 @@ def manual_passages(source: str, folder: Path) -> Iterator[Passage]:
 
 
 def nation_passages(folder: Path) -> Iterator[Passage]:
-    """Short histories of nations."""
+    """Yield short histories of nations."""
     for path in sorted(folder.rglob("nation/*.ruleset")):
         legend = _LEGEND.search(path.read_text(encoding="utf-8").replace("\\\n", ""))
         text = cut_to_length(legend[2]) if legend else None

@@ -27,7 +27,7 @@ _ONLY_THEIR_OWN = frozenset({"section", "part", "nation"})
 
 @cache
 def stop_words() -> frozenset[str]:
-    """Words that tell nothing about a passage."""
+    """Return words that tell nothing about a passage."""
     return frozenset(Path(__file__).with_name("stop_words.txt").read_text(encoding="utf-8").split())
 
 
@@ -41,7 +41,9 @@ def templates() -> dict[str, list[str]]:
 
 
 def queries_for(passage: Passage, seed: int, count: int = 3) -> list[tuple[str, str]]:
-    """Up to `count` different queries for a passage, each with its kind: template, phrase or example."""
+    """Return up to `count` different queries for a passage, each with its kind: template,
+    phrase or example.
+    """
     generator = chance(seed, "queries", passage.passage_id)
     queries: dict[str, str] = {}
     for _ in range(4 * count):  # some draws are empty or alike
@@ -87,7 +89,7 @@ def _from_template(passage: Passage, generator: Random) -> str:
 
 
 def _key_words(passage: Passage, generator: Random) -> str:
-    """One to three telling words of the definition, in their order."""
+    """Return one to three telling words of the definition, in their order."""
     heads = {word.lower() for head in passage.heads for word in head.split()}
     words = [word for word in re.findall(r"[A-Za-z][\w'-]+", passage.gloss) if len(word) > 2]
     telling = [word for word in dict.fromkeys(words) if word.lower() not in stop_words() | heads]
@@ -96,7 +98,9 @@ def _key_words(passage: Passage, generator: Random) -> str:
 
 
 def _trimmed(words: list[str]) -> str:
-    """Without function words at either end, where a cut left them; an article may stay in front."""
+    """Return a phrase without function words at either end, where a cut left them;
+    an article may stay in front.
+    """
     while words and words[0].lower() in stop_words() - {"a", "an", "the"}:
         words = words[1:]
     while words and words[-1].lower().strip(",.;") in stop_words():
@@ -105,7 +109,7 @@ def _trimmed(words: list[str]) -> str:
 
 
 def _as_typed(text: str, generator: Random) -> str:
-    """Mostly lower case and bare of marks; now and then a question mark or the case as printed."""
+    """Return a query as people type it: mostly lower case and bare of marks; now and then a question mark."""
     text = squeeze(re.sub(r"[\"“”()\[\];:!?]|[.,](?=\s|$)", " ", text))
     if generator.random() < 0.92:
         text = text.lower()

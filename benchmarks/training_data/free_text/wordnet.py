@@ -40,7 +40,7 @@ class Synset:
 
 
 def read_synsets(root: Path) -> dict[str, Synset]:
-    """Every synset below `root`, by its part of speech and offset."""
+    """Return every synset below `root`, by its part of speech and offset."""
     synsets = {}
     for part, name in (("n", "noun"), ("v", "verb"), ("a", "adj"), ("r", "adv")):
         path = next(root.rglob(f"data.{name}"))

@@ -201,7 +201,7 @@ class FusionInDecoder:
         return text
 
     def describe(self) -> dict[str, object]:
-        """Model, revision or fingerprint, dtype and attention."""
+        """Return model, revision or fingerprint, dtype and attention."""
         return {
             **self._described,
             "architecture": type(self.model).__name__,

@@ -39,7 +39,8 @@ RANK_K_DEPTH = 100
 def sliding_windows(
     count: int, window: int, step: int, policy: WindowPolicy = "clipped", depth: int = RANK_K_DEPTH
 ) -> list[tuple[int, int]]:
-    """Half-open positions (start, end) of each window over `count` candidates, in the order they are ranked.
+    """Return half-open positions (start, end) of each window over `count` candidates,
+    in the order they are ranked.
 
     One candidate or none needs no window. A `window` of 0 means one window over all candidates (`full`).
 

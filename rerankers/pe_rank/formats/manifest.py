@@ -132,7 +132,7 @@ def _fetched(files: ModelFiles, part: str) -> str:
 
 
 def read_manifest(files: ModelFiles) -> Manifest:
-    """`pe_rank.json`, validated.
+    """Return `pe_rank.json`, validated.
 
     Raises:
         ModelError: a field is missing, unknown or of the wrong type.

@@ -195,7 +195,7 @@ def _code(value: object) -> str:
 
 
 def _line(text: str) -> str:
-    """One line without marks that Markdown or HTML would read."""
+    """Return one line without marks that Markdown or HTML would read."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 

@@ -80,7 +80,9 @@ class Visits(Dataset[tuple[int, "Example"]]):
 
 
 def visits_of_epoch(records: int, step_size: int) -> int:
-    """Visits that count as one pass over the records: whole steps, or all records if there are fewer."""
+    """Return visits that count as one pass over the records: whole steps,
+    or all records if there are fewer.
+    """
     return records - records % step_size if records >= step_size else records
 
 
@@ -127,7 +129,7 @@ class Collator:
 
 
 def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
-    """Sequences padded on the right; sources become positions among `rows`."""
+    """Return sequences padded on the right; sources become positions among `rows`."""
     sources = padded([sequence.sources for sequence in sequences], -1)
     stacked: dict[str, npt.NDArray[np.generic]] = {
         "token_ids": padded([sequence.token_ids for sequence in sequences], 0),
@@ -141,7 +143,7 @@ def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[n
 
 
 def padded(arrays: Sequence[Ints], filler: int) -> Ints:
-    """(len(arrays), longest) with `filler` on the right."""
+    """Return the arrays as one, (len(arrays), longest), with `filler` on the right."""
     padded = np.full((len(arrays), max(len(array) for array in arrays)), filler, dtype=np.int64)
     for row, array in enumerate(arrays):
         padded[row, : len(array)] = array

@@ -71,11 +71,11 @@ class ListChoice:
     shuffle: bool
 
     def count(self, available: int) -> int:
-        """Passages shown of a list."""
+        """Return passages shown of a list."""
         return available if self.size is None else min(self.size, available)
 
     def draw(self, available: int, random: np.random.Generator) -> Ints:
-        """Positions of the passages shown, in the order in which they are shown."""
+        """Return positions of the passages shown, in the order in which they are shown."""
         if self.shuffle:
             return random.permutation(available)[: self.count(available)]
         return np.arange(self.count(available))
@@ -157,7 +157,7 @@ class RankingExamples:
         return self._checked(number, self._writer.write_messages(_asked(messages), len(drawn)), len(drawn))
 
     def _longest(self, record: RankingRecord) -> Ints:
-        """Positions of the passages that make the longest prompt with text."""
+        """Return positions of the passages that make the longest prompt with text."""
         if not self._choice.shuffle:
             return np.arange(self._choice.count(len(record.passages)))
         longest = np.argsort([-len(passage) for passage in record.passages], kind="stable")
@@ -211,7 +211,7 @@ class AlignmentExamples:
         return Example(Sequenced(ids, sources, end, labels), rows)
 
     def _end(self, number: int, record: AlignmentRecord) -> int:
-        """Column of the last token before the answer."""
+        """Return column of the last token before the answer."""
         prompt = _asked(record.messages)
         count = sum(message["content"].count(PLACEHOLDER) for message in prompt)
         length = len(self._writer.write_messages(prompt, count).token_ids)

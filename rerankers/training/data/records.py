@@ -215,7 +215,7 @@ def _evaluated_by(row: Row) -> dict[str, Any]:
 
 
 def _grades(row: Row, key: str) -> tuple[int, ...]:
-    """Whole numbers; null, which says that nobody judged a passage, is 0."""
+    """Return whole numbers; null, which says that nobody judged a passage, is 0."""
     grades = row.values.get(key, [])
     if not isinstance(grades, list) or any(grade is not None and type(grade) is not int for grade in grades):
         row.fail(f"{key!r} must be a list of whole numbers or null")

@@ -39,7 +39,7 @@ class TextRows:
 def embed(
     encoder: Encoder, texts: Sequence[str], kind: Kind, folder: Path, say: Callable[[str], None]
 ) -> npt.NDArray[np.float32]:
-    """Vectors (len(texts), dimension), from the store in `folder` or put there.
+    """Return vectors (len(texts), dimension), from the store in `folder` or put there.
 
     Passages share their store with `pe-rank`'s precomputed embeddings.
     """

@@ -24,7 +24,8 @@ TEMPERATURE, SCALE, RANKNET_WEIGHT = 0.03, 10.0, 2.0
 def info_nce(
     queries: torch.Tensor, passages: torch.Tensor, ranking: torch.Tensor, temperature: float = TEMPERATURE
 ) -> torch.Tensor:
-    """Contrastive loss with the best passage of each list as its query's positive, the mean over queries.
+    """Return contrastive loss with the best passage of each list as its query's positive,
+    the mean over queries.
 
     Args:
         queries: (batch, dimension).
@@ -41,7 +42,7 @@ def info_nce(
 def rank_net(
     prompts: torch.Tensor, passages: torch.Tensor, ranking: torch.Tensor, scale: float = SCALE
 ) -> torch.Tensor:
-    """Pairwise logistic loss of the listwise prompt's cosines, the mean over all ordered pairs.
+    """Return pairwise logistic loss of the listwise prompt's cosines, the mean over all ordered pairs.
 
     Args:
         prompts: vectors of the listwise prompts, (batch, dimension).

@@ -137,7 +137,7 @@ def _sentence(line: dict[str, object], state: TrainerState) -> str:
 
 
 def _peak_memory() -> int:
-    """Bytes: of the device if it is CUDA, else of the process."""
+    """Return bytes: of the device if it is CUDA, else of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
