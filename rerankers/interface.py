@@ -236,33 +236,6 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(result)
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """The models that a reranker with given options loads and the endpoints it calls,
-    before anything is loaded.
-
-    Attributes:
-        models: name and revision of each model that it loads in this process.
-        is_remote: whether it calls an endpoint.
-        is_priced: whether the price of those calls is known, so that a budget can be kept.
-        is_replayed: whether a file of earlier responses may stand in for calls.
-        missing_key: the environment variable that has to hold a key for those calls, if it is not set.
-        may_use_gpu: whether it computes in this process on the device that its options name.
-        embeds_passages: whether `prepare` fills embedding stores and does nothing else, so that its work can
-            be split by passages; None for a `prepare` of which this is not known.
-        reads_instruction: whether the instruction of a request changes its ranking.
-    """
-
-    models: tuple[tuple[str, str | None], ...] = ()
-    is_remote: bool = False
-    is_priced: bool = True
-    is_replayed: bool = False
-    missing_key: str | None = None
-    may_use_gpu: bool = True
-    embeds_passages: bool | None = None
-    reads_instruction: bool = False
-
-
 class Reranker(ABC):
     """Reorders candidates. It is constructed from its options; see `rerankers.registry` for names."""
 
@@ -304,21 +277,6 @@ class Reranker(ABC):
             passages = {str(number): text for number, text in enumerate(passages, 1)}
         [ranking] = self.rerank([RerankRequest.of(query, passages)], StageClock())
         return RankedPassages(ranking, passages)
-
-    @classmethod
-    def capabilities(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Tell what the reranker loads and calls; `options` are complete and valid. Loads nothing."""
-        model = options.get("model")
-        is_named = isinstance(model, str)
-        return Capabilities(models=((str(model), options.get("revision")),) if is_named else ())
-
-    @classmethod  # noqa: B027 - most options fit each other
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
-
-        Raises:
-            InputError: two options do not fit.
-        """
 
     def connection(self) -> Reranker:
         """Return a reranker for one more client at the same time, if this one calls an endpoint.

@@ -14,7 +14,6 @@ import importlib.util
 import inspect
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,16 +26,7 @@ if TYPE_CHECKING:
     from rerankers.options import MethodOptions, Role
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Where a method lives, the extra its imports need, and one line that says what it is."""
-
-    target: str
-    summary: str
-    extra: str | None = None
-
-
-METHODS: dict[str, str | Row] = {
+METHODS: dict[str, str] = {
     "first-stage": "rerankers.methods.baselines:FirstStageOptions",
     "reverse": "rerankers.methods.baselines:ReverseOptions",
     "random": "rerankers.methods.baselines:RandomOptions",
@@ -65,7 +55,6 @@ METHODS: dict[str, str | Row] = {
 }
 """The options model of each method, which names the method's class."""
 
-ROWS = METHODS
 _OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
 
@@ -76,22 +65,13 @@ def options_model(name: str) -> type[MethodOptions]:
         UnknownNameError: the name is neither registered nor of the form `module:Class`.
         InputError: it names a class of one's own that cannot be imported, or is no reranker.
     """
-    row = METHODS.get(name)
-    if isinstance(row, str):
-        module, _, attribute = row.partition(":")
+    if name in METHODS:
+        module, _, attribute = METHODS[name].partition(":")
         return cast("type[MethodOptions]", getattr(importlib.import_module(module), attribute))
-    from rerankers.interface import Reranker
-    from rerankers.legacy_options import legacy_model
     from rerankers.options import MethodOptions
 
-    constructor = load(name)
-    if constructor.options_model is not None:
-        return constructor.options_model
-    if (inherited := _registered_model(constructor)) is not None:
-        return inherited
-    if row is None and constructor.__init__ is Reranker.__init__:
-        return MethodOptions
-    return legacy_model(constructor, row.summary if row else MethodOptions.summary)
+    reranker = _load_own(name)
+    return reranker.options_model or _registered_model(reranker) or MethodOptions
 
 
 def _registered_model(reranker: type[Reranker]) -> type[MethodOptions] | None:
@@ -99,7 +79,7 @@ def _registered_model(reranker: type[Reranker]) -> type[MethodOptions] | None:
     constructor: Any = vars(next(base for base in reranker.__mro__ if "__init__" in vars(base)))["__init__"]
     inherited = (base for base in reranker.__mro__ if getattr(base, "__init__", None) is constructor)
     bases = {f"{base.__module__}:{base.__qualname__}" for base in inherited}
-    models = (options_model(name) for name, row in METHODS.items() if isinstance(row, str))
+    models = map(options_model, METHODS)
     return next((model for model in models if model.implementation in bases), None)
 
 
@@ -113,19 +93,14 @@ def load(name: str) -> type[Reranker]:
     """
     if name not in METHODS:
         return _load_own(name)
-    row = METHODS[name]
-    if isinstance(row, str):
-        model = options_model(name)
-        target, extra = model.implementation, model.extra
-    else:
-        target, extra = row.target, row.extra
-    module, _, attribute = target.partition(":")
+    model = options_model(name)
+    module, _, attribute = model.implementation.partition(":")
     try:
         return cast("type[Reranker]", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
-        if extra is None:
+        if model.extra is None:
             raise
-        raise MissingExtraError(f"reranker {name!r}", extra) from error
+        raise MissingExtraError(f"reranker {name!r}", model.extra) from error
 
 
 def own_object(name: str, kind: str) -> Any:
@@ -200,22 +175,12 @@ def _no_module(module: str) -> InputError:
 
 def role_of(name: str) -> Role:
     """Return what a reranker is in a comparison; `system` if it is not registered."""
-    row = METHODS.get(name)
-    return options_model(name).role if isinstance(row, str) else "system"
+    return options_model(name).role if name in METHODS else "system"
 
 
 def implementation_of(name: str) -> str:
     """Return `module:Class` of a registered method; a class of one's own is its own name."""
-    row = METHODS.get(name)
-    if row is None:
-        return name
-    return row.target if isinstance(row, Row) else options_model(name).implementation
-
-
-def summary_of(name: str) -> str:
-    """Return one line on a method."""
-    row = METHODS.get(name)
-    return row.summary if isinstance(row, Row) else options_model(name).summary
+    return options_model(name).implementation if name in METHODS else name
 
 
 def validated(name: str, options: Mapping[str, object]) -> MethodOptions:
@@ -256,7 +221,6 @@ def create(name: str, options: Mapping[str, object] | None = None, /, **named: o
     Raises:
         InputError: an option is unknown or does not validate; the message names it.
     """
-    from rerankers.legacy_options import LegacyOptions
     from rerankers.options import QRELS, MethodOptions, validate
 
     model = options_model(name)
@@ -265,8 +229,6 @@ def create(name: str, options: Mapping[str, object] | None = None, /, **named: o
         raise OptionError(f"{name} needs the option {QRELS!r}", QRELS)
     made = validate(model, name, values)
     implementation: Any = load(name)
-    if isinstance(made, LegacyOptions):
-        return cast("Reranker", implementation(**made.arguments()))
     if model is MethodOptions:  # of one's own, without options
         return cast("Reranker", implementation())
     return cast("Reranker", implementation(made))

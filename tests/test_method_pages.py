@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
@@ -40,6 +40,6 @@ def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
 
 
 def test_the_overview_names_every_method_and_every_page() -> None:
-    assert [name for name in ROWS if f"`{name}`" not in OVERVIEW] == []
+    assert [name for name in METHODS if f"`{name}`" not in OVERVIEW] == []
     linked = set(re.findall(r"\(([\w-]+\.md)\)", OVERVIEW))
     assert linked == {page.name for page in PAGES}

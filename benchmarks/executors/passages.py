@@ -1,6 +1,6 @@
 """Embedding work shared by passages: each passage of a candidate set is embedded by one task.
 
-A reranker that embeds passages into a store before it ranks (`Capabilities.embeds_passages`) would embed a
+A reranker that embeds passages into a store before it ranks (`MethodOptions.embeds_passages`) would embed a
 passage on every node that ranks one of its queries. So tasks of their own embed the passages first, a shard
 each, and the tasks that rank put the vectors that they need into the stores of their nodes. A shard is made
 of whole chunks in which an encoder takes texts, so that its vectors have the bits of a local run.

@@ -6,7 +6,7 @@ import gc
 import json
 import random
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ from benchmarks.results.record import Protocol
 from benchmarks.results.store import read_results
 from rerankers.errors import ModelError, StoreError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.registry import ROWS, Row
+from rerankers.options import MethodOptions
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,11 +32,18 @@ asked: list[list[str]] = []
 healed: set[str] = set()
 
 
+class RecorderOptions(MethodOptions):
+    implementation: ClassVar[str] = f"{__name__}:Recorder"
+
+    fail_on: str | None = None
+    loses: bool = False
+
+
 class Recorder(Reranker):
     """Keeps the order and remembers what it was asked; `fail_on` raises at that query."""
 
-    def __init__(self, *, fail_on: str | None = None, loses: bool = False) -> None:
-        self._fail_on, self._loses = fail_on, loses
+    def __init__(self, options: RecorderOptions) -> None:
+        self._fail_on, self._loses = options.fail_on, options.loses
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         asked.append([request.query_id for request in requests])
@@ -50,6 +58,10 @@ class Recorder(Reranker):
             Ranking.of(request, range(len(request.candidates)), cost)
             for request, cost in zip(requests, costs, strict=True)
         ]
+
+
+class DrawingOptions(MethodOptions):
+    implementation: ClassVar[str] = f"{__name__}:Drawing"
 
 
 class Drawing(Reranker):
@@ -69,8 +81,8 @@ class Drawing(Reranker):
 def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     asked.clear()
     healed.clear()
-    monkeypatch.setitem(ROWS, "recorder", Row(f"{__name__}:Recorder", "for tests"))
-    monkeypatch.setitem(ROWS, "drawing", Row(f"{__name__}:Drawing", "for tests"))
+    monkeypatch.setitem(METHODS, "recorder", f"{__name__}:RecorderOptions")
+    monkeypatch.setitem(METHODS, "drawing", f"{__name__}:DrawingOptions")
 
 
 def go(path: Path, folder: Path, *overrides: str) -> Outcome:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from rerankers import create, registry
 from rerankers.errors import InputError, MissingExtraError, UnknownNameError
+from rerankers.options import MethodOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +48,13 @@ def test_a_missing_required_option_is_named() -> None:
         create("oracle", {})
 
 
+class AbsentOptions(MethodOptions):
+    implementation: ClassVar[str] = "rerankers.not_installed:Nothing"
+    extra: ClassVar[str | None] = "train"
+
+
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = registry.Row("rerankers.not_installed:Nothing", "test row", extra="train")
-    monkeypatch.setitem(registry.ROWS, "absent", row)
+    monkeypatch.setitem(registry.METHODS, "absent", f"{__name__}:AbsentOptions")
     with pytest.raises(MissingExtraError, match=r'pip install "rerankbench\[train\]"'):
         create("absent", {})
 
@@ -57,8 +62,12 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 OWN = """
 from rerankers import Reranker
 from rerankers.interface import Cost, Ranking
+from rerankers.options import MethodOptions
+class LastOptions(MethodOptions):
+    times: int = 1
 class Last(Reranker):
-    def __init__(self, *, times: int = 1) -> None: self.times = times
+    options_model = LastOptions
+    def __init__(self, options): self.times = options.times
     def rerank(self, requests, clock):
         return [Ranking.of(r, range(len(r.candidates))[::-1], Cost()) for r in requests]
 """

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.cli.main import main
 from rerankers.errors import InputError
-from rerankers.registry import ROWS, Row
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,8 +148,14 @@ def test_a_missing_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "needs_extra.py").write_text("import not_installed_anywhere\nclass Needy: pass\n")
+    (tmp_path / "needy_options.py").write_text(
+        "from rerankers.options import MethodOptions\n"
+        "class NeedyOptions(MethodOptions):\n"
+        "    implementation = 'needs_extra:Needy'\n"
+        "    extra = 'some-extra'\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(ROWS, "needy", Row("needs_extra:Needy", "for tests", extra="some-extra"))
+    monkeypatch.setitem(METHODS, "needy", "needy_options:NeedyOptions")
     path = write_experiment(rerankers="needy")
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
     assert 'python -m pip install "rerankbench[some-extra]"' in capsys.readouterr().err
@@ -160,11 +166,14 @@ def test_a_failed_cell_is_status_1(
 ) -> None:
     (tmp_path / "broken_method.py").write_text(
         "from rerankers import Reranker\n"
+        "from rerankers.options import MethodOptions\n"
         "class Broken(Reranker):\n"
         "    def rerank(self, requests, clock): raise RuntimeError('no order')\n"
+        "class BrokenOptions(MethodOptions):\n"
+        "    implementation = 'broken_method:Broken'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(ROWS, "broken", Row("broken_method:Broken", "for tests"))
+    monkeypatch.setitem(METHODS, "broken", "broken_method:BrokenOptions")
     path = write_experiment(rerankers=["broken", "reverse"])
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 1
     states = sorted(json.loads(path.read_text())["status"] for path in tmp_path.glob("out/*/record.json"))
@@ -240,14 +249,15 @@ def test_ctrl_c_leaves_a_folder_that_resumes_and_says_how(
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "endless.py").write_text(
-        "import time\nfrom rerankers.interface import Reranker\n"
+        "import time\nfrom rerankers.interface import Reranker\nfrom rerankers.options import MethodOptions\n"
+        "class EndlessOptions(MethodOptions): implementation = 'endless:Endless'\n"
         "class Endless(Reranker):\n"
         " def rerank(self, requests, clock): print('in', flush=True); time.sleep(60)\n"
     )
     code = (
-        "import signal, sys; from rerankers.registry import ROWS, Row; from benchmarks.cli.main import main\n"
+        "import signal, sys; from rerankers.registry import METHODS; from benchmarks.cli.main import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell may have it ignored
-        "ROWS['endless'] = Row('endless:Endless', 'for tests')\nsys.exit(main(sys.argv[1:]))"
+        "METHODS['endless'] = 'endless:EndlessOptions'\nsys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "out"
     path = write_experiment(rerankers=["reverse", "endless"])

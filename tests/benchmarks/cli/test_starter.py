@@ -16,7 +16,7 @@ from benchmarks.experiments.config import load_experiment
 from rerankers.errors import InputError
 from rerankers.methods.composite.cascade import Step
 from rerankers.methods.composite.components import Component
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ STARTS = [
 
 
 def test_every_registered_reranker_has_a_start() -> None:
-    assert STARTERS.keys() == ROWS.keys()
+    assert STARTERS.keys() == METHODS.keys()
 
 
 @pytest.mark.parametrize(("name", "machine", "budget"), STARTS)

@@ -21,7 +21,16 @@ from pathlib import Path
 
 import ray
 
-from rerankers.interface import Capabilities, Cost, Ranking, Reranker
+from rerankers.interface import Cost, Ranking, Reranker
+from rerankers.options import MethodOptions
+
+
+class MineOptions(MethodOptions):
+    seed: int = 0
+    dies: bool = False
+    fails: bool = False
+    leaves: str | None = None
+    pause: float = 0.02
 
 
 class Mine(Reranker):
@@ -31,17 +40,11 @@ class Mine(Reranker):
     after one call.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int = 0,
-        dies: bool = False,
-        fails: bool = False,
-        leaves: str | None = None,
-        pause: float = 0.02,
-    ) -> None:
-        self.seed, self.pause, self.calls = seed, pause, 0
-        self.dies, self.fails, self.leaves = dies, fails, leaves
+    options_model = MineOptions
+
+    def __init__(self, options):
+        self.seed, self.pause, self.calls = options.seed, options.pause, 0
+        self.dies, self.fails, self.leaves = options.dies, options.fails, options.leaves
 
     def rerank(self, requests, clock):
         started = time.time()
@@ -67,12 +70,16 @@ class Mine(Reranker):
         return rankings
 
 
+class OnCpuOptions(MineOptions):
+    @property
+    def may_use_gpu(self):
+        return False
+
+
 class OnCpu(Mine):
     """The same without a GPU."""
 
-    @classmethod
-    def capabilities(cls, options):
-        return Capabilities(may_use_gpu=False)
+    options_model = OnCpuOptions
 
 
 class Prepares(Mine):

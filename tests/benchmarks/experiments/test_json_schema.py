@@ -13,7 +13,7 @@ from benchmarks.cli.main import main
 from benchmarks.experiments.config import READY
 from benchmarks.experiments.json_schema import experiment_schema
 from rerankers.option_docs import describe_options
-from rerankers.registry import ROWS
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def test_what_the_program_refuses_is_marked(wrong: dict[str, Any], validator: Dr
 
 
 def test_every_key_has_a_meaning() -> None:
-    for name in ROWS:
+    for name in METHODS:
         assert not [option.name for option in describe_options(name) if not option.meaning], name
     assert all("description" in value for value in experiment_schema()["properties"].values())
 

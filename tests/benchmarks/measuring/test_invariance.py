@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -12,7 +12,8 @@ from benchmarks.experiments.config import load_experiment
 from benchmarks.measuring.invariance import ScoreDifference, score_difference
 from benchmarks.results.store import read_results
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
-from rerankers.registry import ROWS, Row
+from rerankers.options import MethodOptions
+from rerankers.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,13 +22,23 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 
+class LengthOptions(MethodOptions):
+    implementation: ClassVar[str] = f"{__name__}:LengthScores"
+
+    leak: float = 0.0
+
+
+class ListOptions(LengthOptions):
+    implementation: ClassVar[str] = f"{__name__}:ListScores"
+
+
 class LengthScores(Reranker):
     """Scores a passage by its length; `leak` times the number of candidates is taken off a long one."""
 
     scores_passages_alone = True
 
-    def __init__(self, *, leak: float = 0.0) -> None:
-        self._leak = leak
+    def __init__(self, options: LengthOptions) -> None:
+        self._leak = options.leak
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         rankings = []
@@ -51,12 +62,12 @@ def request_of_three(make_request: Callable[..., RerankRequest]) -> RerankReques
 
 
 def test_exact_scores_differ_by_nothing(request_of_three: RerankRequest) -> None:
-    found = score_difference(LengthScores(), [request_of_three])
+    found = score_difference(LengthScores(LengthOptions()), [request_of_three])
     assert found == ScoreDifference(passages=3, largest_difference=0.0, score_range=2.0, same_order=True)
 
 
 def test_scores_that_depend_on_the_batch_are_told(request_of_three: RerankRequest) -> None:
-    found = score_difference(LengthScores(leak=1.0), [request_of_three])
+    found = score_difference(LengthScores(LengthOptions(leak=1.0)), [request_of_three])
     # "aaa": 3 - 1 alone, 3 - 3 in a batch of three; alone it ties with "aa", which scores 2
     assert found is not None
     assert (found.largest_difference, found.score_range, found.same_order) == (2.0, 1.0, False)
@@ -64,19 +75,19 @@ def test_scores_that_depend_on_the_batch_are_told(request_of_three: RerankReques
 
 
 def test_passages_that_tie_alone_have_no_order_to_lose(make_request: Callable[..., RerankRequest]) -> None:
-    found = score_difference(LengthScores(), [make_request("bees", ["ab", "cd", "a"])])
+    found = score_difference(LengthScores(LengthOptions()), [make_request("bees", ["ab", "cd", "a"])])
     assert found is not None
     assert found.same_order
     assert found.largest_difference < 1e-6  # equal scores are moved apart by the smallest step
 
 
 def test_a_listwise_reranker_has_no_scores_to_compare(request_of_three: RerankRequest) -> None:
-    assert score_difference(ListScores(), [request_of_three]) is None
+    assert score_difference(ListScores(ListOptions()), [request_of_three]) is None
 
 
 def test_passages_of_every_length_are_compared(make_request: Callable[..., RerankRequest]) -> None:
     texts = ["a" * length for length in range(1, 40)]
-    found = score_difference(LengthScores(leak=1.0), [make_request("bees", [*texts, *texts])])
+    found = score_difference(LengthScores(LengthOptions(leak=1.0)), [make_request("bees", [*texts, *texts])])
     assert found is not None
     assert found.passages == 6
     assert found.score_range == 39 - 1 - 1  # the longest less the shortest
@@ -85,8 +96,8 @@ def test_passages_of_every_length_are_compared(make_request: Callable[..., Reran
 def test_the_record_keeps_the_comparison(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ROWS, "length", Row(f"{__name__}:LengthScores", "a test's"))
-    monkeypatch.setitem(ROWS, "list", Row(f"{__name__}:ListScores", "a test's"))
+    monkeypatch.setitem(METHODS, "length", f"{__name__}:LengthOptions")
+    monkeypatch.setitem(METHODS, "list", f"{__name__}:ListOptions")
     experiment, config = load_experiment(write_experiment(rerankers=["length", "list"]), [])
     assert run(experiment, config, tmp_path / "out").exit_status == 0
     length, listwise = (cell.record for cell in read_results(tmp_path / "out").cells)

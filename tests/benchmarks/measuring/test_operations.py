@@ -15,7 +15,7 @@ from benchmarks.measuring.utilisation import cell_utilisation, peak_flops_per_se
 from benchmarks.results.record import Operations
 from benchmarks.results.store import read_results
 from rerankers.baselines import Reverse
-from rerankers.interface import Capabilities
+from rerankers.methods.baselines import ReverseOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,7 +157,7 @@ def test_an_endpoint_is_never_asked_once_more_to_count(
         return right(self, requests, clock)
 
     monkeypatch.setattr(Reverse, "rerank", counted)
-    monkeypatch.setattr(Reverse, "capabilities", lambda options: Capabilities(is_remote=True))
+    monkeypatch.setattr(ReverseOptions, "is_remote", True)
     path = write_experiment(rerankers="reverse", protocol={"warmup": 0})
     for _ in range(2):
         assert run(*load_experiment(path, ["count_operations=2"]), tmp_path / "out").exit_status == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -19,7 +19,8 @@ from benchmarks.results.store import read_results
 from rerankers.baselines import Reverse
 from rerankers.errors import ModelError
 from rerankers.interface import Candidate, Ranking, RerankRequest
-from rerankers.registry import ROWS, Row
+from rerankers.options import MethodOptions
+from rerankers.registry import METHODS
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -30,11 +31,18 @@ calls: list[tuple[str, str]] = []
 alive: list[weakref.ref[Noted]] = []
 
 
+class NotedOptions(MethodOptions):
+    implementation: ClassVar[str] = f"{__name__}:Noted"
+
+    name: str = "a"
+    fail_on: str | None = None
+
+
 class Noted(Reverse):
     """Turns the order around and notes who was asked what; `fail_on` raises at that query."""
 
-    def __init__(self, *, name: str = "a", fail_on: str | None = None) -> None:
-        self.name, self.fail_on = name, fail_on
+    def __init__(self, options: NotedOptions) -> None:
+        self.name, self.fail_on = options.name, options.fail_on
         alive.append(weakref.ref(self))
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
@@ -48,7 +56,7 @@ class Noted(Reverse):
 def noted(monkeypatch: pytest.MonkeyPatch) -> None:
     calls.clear()
     alive.clear()
-    monkeypatch.setitem(ROWS, "noted", Row(f"{__name__}:Noted", "for tests"))
+    monkeypatch.setitem(METHODS, "noted", f"{__name__}:NotedOptions")
 
 
 def systems(*options: dict[str, Any]) -> list[dict[str, Any]]:

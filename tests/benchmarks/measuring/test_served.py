@@ -7,7 +7,7 @@ import time
 from collections import UserList
 from itertools import pairwise
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -22,7 +22,7 @@ from rerankers.baselines import Reverse
 from rerankers.errors import InputError
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.options import MethodOptions
-from rerankers.registry import ROWS, Row
+from rerankers.registry import METHODS
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Taking(Reverse):
 
 
 class RemoteOptions(MethodOptions):
+    implementation: ClassVar[str] = f"{__name__}:Remote"
+
     @property
     def is_remote(self) -> bool:
         return True
@@ -147,7 +149,7 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_exponential_gaps_and_f
 def test_an_endpoint_gets_as_many_requests_at_once_as_there_are_clients(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ROWS, "remote", Row(f"{__name__}:Remote", "for tests"))
+    monkeypatch.setitem(METHODS, "remote", f"{__name__}:RemoteOptions")
     Remote.most = 0
     protocol = {"mode": "served", "served": {"concurrency": 4}, "warmup": 0}
     experiment, config = load_experiment(write_experiment(queries=12, rerankers="remote", protocol=protocol))
@@ -163,7 +165,7 @@ def test_an_endpoint_gets_as_many_requests_at_once_as_there_are_clients(
 def test_a_cascade_over_an_endpoint_gets_as_many_requests_at_once_too(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ROWS, "remote", Row(f"{__name__}:Remote", "for tests"))
+    monkeypatch.setitem(METHODS, "remote", f"{__name__}:RemoteOptions")
     Remote.most = 0
     cascade = {"name": "cascade", "options": {"steps": [{"name": "reverse"}, {"name": "remote"}]}}
     protocol = {"mode": "served", "served": {"concurrency": 4}, "warmup": 0}

@@ -9,7 +9,7 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "openai", "httpx"}
 CODE = """
 import sys
 from rerankers.registry import METHODS, options_model
-models = [options_model(name) for name, row in METHODS.items() if isinstance(row, str)]
+models = [options_model(name) for name in METHODS]
 assert all(model.model_json_schema() and model.summary and model.role for model in models)
 names = {name.partition(".")[0] for name in sys.modules} | sys.modules.keys()
 print(*(names & {model.implementation.partition(":")[0] for model in models}), *(names & set(sys.argv[1:])))
