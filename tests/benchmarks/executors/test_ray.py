@@ -181,15 +181,21 @@ READS = """
 from pathlib import Path
 
 from helper import SEED
-from mine import Mine
+from mine import Mine, MineOptions
+
+
+class ReadsOptions(MineOptions):
+    file: str
 
 
 class Reads(Mine):
     # Reads a file that an option names, and comes with modules beside it.
 
-    def __init__(self, *, file: str, pause: float = 0.02):
-        super().__init__(seed=SEED, pause=pause)
-        assert Path(file).read_text() == "words"
+    options_model = ReadsOptions
+
+    def __init__(self, options):
+        super().__init__(options.model_copy(update={"seed": SEED}))
+        assert Path(options.file).read_text() == "words"
 """
 DRIVER = """
 import sys

@@ -23,11 +23,16 @@ OWN = """
 import beside
 from kitchen.tools import knife
 from rerankers.baselines import Reverse
+from rerankers.options import MethodOptions
+
+
+class OwnOptions(MethodOptions):
+    file: str = ""
+    weights: str = ""
 
 
 class Own(Reverse):
-    def __init__(self, *, file: str = "", weights: str = "") -> None:
-        self.file = file
+    options_model = OwnOptions
 """
 
 
