@@ -45,6 +45,7 @@ METHODS: dict[str, str] = {
     "rankgpt": "rerankers.methods.listwise.rankgpt:RankGPTOptions",
     "first": "rerankers.methods.listwise.first:FirstOptions",
     "lit5": "rerankers.methods.listwise.lit5:LiT5Options",
+    "listt5": "rerankers.methods.listwise.listt5:ListT5Options",
     "set-encoder": "rerankers.methods.listwise.set_encoder:SetEncoderOptions",
     "icr": "rerankers.methods.listwise.icr:ICROptions",
     "pairwise": "rerankers.methods.comparisons.pairwise:PairwiseOptions",

@@ -66,6 +66,7 @@ def options(
         "rankgpt": {"backend": "transformers", "model": tiny_llm, "window": 4, "step": 2},
         "first": {"model": tiny_llm, "window": 4, "step": 2},
         "lit5": {"model": str(golden / "lit5"), "window": 4, "step": 2},
+        "listt5": {"model": str(golden / "listt5")},
         "set-encoder": {"model": str(golden / "set_encoder")},
         "icr": {"model": str(golden / "icr"), "window_policy": "sliding", "window": 4, "step": 2},
         "pairwise": {"backend": "transformers", "model": tiny_llm, "top": 2},
@@ -224,7 +225,7 @@ HOSTILE = (
 )
 LOCAL = {
     "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no", "rank1",
-    "bge-layerwise", "mono-t5", "rankgpt", "first", "lit5", "set-encoder", "icr", "pairwise",
+    "bge-layerwise", "mono-t5", "rankgpt", "first", "lit5", "listt5", "set-encoder", "icr", "pairwise",
     "setwise", "e2rank", "jina-v3",
 }  # fmt: skip
 

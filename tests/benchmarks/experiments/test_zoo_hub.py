@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 UNPINNED = {"Rank1": "rank1-7b", "RankZephyr": "rank_zephyr_7b_v1_full", "FirstMistral": "first_mistral"}
 UNPINNED |= {"PE-Rank": "pe-rank-mistral-jina", "E2Rank": "E2Rank-0.6B", "LiT5": "LiT5-Distill-large"}
+UNPINNED |= {"ListT5": "ListT5-base"}
 WITH_ROWS = {
     "ms-marco-MiniLM-L-6-v2", "bge-reranker-base", "bge-reranker-large", "colbertv2.0",
     "rank_zephyr_7b_v1_full", "first_mistral", "pe-rank-mistral-jina", "E2Rank-0.6B",
