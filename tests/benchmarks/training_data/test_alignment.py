@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.training_data import align_data
+from benchmarks.cli.commands.training.align_data import ALIGN_DATA
 from benchmarks.training_data.alignment import phrasings
 from rerankers.errors import InputError
 from rerankers.pe_rank.prompt import PLACEHOLDER
@@ -24,9 +24,11 @@ def run(folder: Path, *arguments: str) -> Path:
     (folder / "corpus.jsonl").write_text("\n".join(rows), encoding="utf-8")
     (folder / "queries.jsonl").write_text('{"_id": "q", "text": "a query"}', encoding="utf-8")
     parser = ArgumentParser()
-    align_data.add_arguments(parser)
+    assert ALIGN_DATA.add_arguments is not None
+    assert ALIGN_DATA.run is not None
+    ALIGN_DATA.add_arguments(parser)
     out = folder / "alignment.jsonl"
-    assert align_data.run(parser.parse_args([str(folder), "--out", str(out), *arguments])) == 0
+    assert ALIGN_DATA.run(parser.parse_args([str(folder), "--out", str(out), *arguments])) == 0
     return out
 
 
