@@ -24,6 +24,7 @@ FOLDERS = {
     "benchmarks/first_stages/bm25.py": "an index, built beside its place and renamed when it is whole",
     "benchmarks/candidates/pool_folder.py": "a candidate set, likewise",
     "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
+    "benchmarks/gpu_check/shapes.py": "random models, likewise",
     "benchmarks/results/merge.py": "a copy of a cell or a candidate set, likewise",
     "rerankers/pointwise/jina_reranker.py": "a converted model, built beside its place and then renamed",
     "rerankers/models/locate.py": "a converted model, in an unpacked wheel before its folder is renamed",

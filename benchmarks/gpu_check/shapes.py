@@ -76,6 +76,7 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
         dtype: of the language model's weights, such as `bfloat16`; the others are float32.
     """
     import torch
+    from safetensors.torch import save_file
     from transformers import (
         AutoModel,
         AutoModelForCausalLM,
@@ -86,10 +87,11 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
 
     from rerankers.pe_rank.projector import build_projector
 
-    names = ("llm", "encoder", "cross-encoder", "projector.bin")
+    names = ("llm", "encoder", "cross-encoder", "projector.safetensors")
     models = Models(*(folder / name for name in names))
-    if models.projector.exists():  # written last
+    if folder.exists():
         return models
+    beside = folder.with_name(f"{folder.name}.partial")  # renamed when it is whole
     torch.manual_seed(0)
     tokenizer = _tokenizer(texts, shape.encoder["vocab_size"])
     ids: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
@@ -110,12 +112,14 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
                 classifier.from_config(bert(**encoder.to_dict() | {"num_labels": 1})),
             ),
         )
-    for path, network in made:
+    for target, network in made:
+        path = beside / target.name
         network.save_pretrained(path)
-        tokenizer.model_max_length = shape.llm["max_position_embeddings"] if path is models.llm else 512
+        tokenizer.model_max_length = shape.llm["max_position_embeddings"] if target is models.llm else 512
         tokenizer.save_pretrained(path)
     projector = build_projector("mlp2x_gelu", encoder.hidden_size, shape.llm["hidden_size"])
-    torch.save(projector.state_dict(), models.projector)
+    save_file(projector.state_dict(), beside / models.projector.name)
+    beside.rename(folder)
     return models
 
 
