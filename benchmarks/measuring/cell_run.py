@@ -22,7 +22,8 @@ from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter, committed
 from benchmarks.results.record import Operations, System, requests_per_second
 from rerankers.errors import BackendError, RerankbenchError, StoreError
-from rerankers.registry import create, options_model, validated
+from rerankers.files.fingerprints import file_digest
+from rerankers.registry import METHODS, create, options_model, source_of, validated
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ class CellRun:
         seen = environment()  # once more: a loaded library tells more
         seen |= {"timing": self._costs, "threads": {**seen.get("threads", {}), "pinned": threads}}
         writer.update_session(load_seconds=load_seconds, environment=seen)
+        if cell.reranker not in METHODS:
+            self._checked["code"] = f"sha256:{file_digest(source_of(cell.reranker))[:16]}"
         self._describe(reranker)
         seed_everything(cell.protocol.seed)
         reranker.prepare(self._requests)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Settings beside a reranker's options, which are Python names and so never have a space in them.
 FIRST_STAGE, DEPTH = "first stage", "candidate depth"
+IMPORTED = "imported"  # the method of another's run, whatever it is
 _DATASET, _RERANKER = "of dataset", "of reranker"  # no factors: tables compare methods
 
 
@@ -48,7 +49,8 @@ class Series:
         labels = [point.system.label.split() for point in self.points]
         shared = " ".join(first for first, *more in zip(*labels, strict=False) if {first} == {first, *more})
         before = re.sub(rf"\W{re.escape(words(self.setting))}\W*$", "", shared)
-        return before.rstrip(" ,;:-(=") or self.points[0].system.reranker
+        first = self.points[0].system
+        return before.rstrip(" ,;:-(=") or (first.name if first.reranker == IMPORTED else first.reranker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def factors(context: Context) -> list[Factor]:
 
 def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str, Any]:
     pool = {FIRST_STAGE: first_stage, DEPTH: group.depth}
-    return {**system.provenance.options, **pool, _DATASET: group.dataset, _RERANKER: system.reranker}
+    method = system.name if system.reranker == IMPORTED else system.reranker  # an import tells no more
+    return {**system.provenance.options, **pool, _DATASET: group.dataset, _RERANKER: method}
 
 
 def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[list[Series], str]:

@@ -35,10 +35,12 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     for name, same in by_name.items():
         before, after = same[0], same[-1]
         if before.provenance.folder != after.provenance.folder:
-            found = [_quality(measure, before, after), _speed(before, after)]
+            found = [_quality(measure, before, after), _speed(before, after), _code(before, after)]
             said = ", ".join(change.words for change in found if change.words) or "nothing to compare"
             worse = [
-                what for what, change in zip(("quality", "speed"), found, strict=True) if change.is_regression
+                what
+                for what, change in zip(("quality", "speed"), found, strict=False)
+                if change.is_regression
             ]
             verb = f" regressed in {' and '.join(worse)}" if worse else ""
             sentence = (
@@ -78,6 +80,12 @@ def _speed(before: SystemResult, after: SystemResult) -> _Change:
     ratio = after.timing.latency.p50.value / before.timing.latency.p50.value
     direction = f"{times(ratio)} times slower" if ratio > 1 else f"{times(1 / ratio)} times faster"
     return _Change(f"{direction} by p50 ({_verdict(p)})", ratio > 1 and p < ALPHA)
+
+
+def _code(before: SystemResult, after: SystemResult) -> _Change:
+    """Return whether a reranker of the user's own is the same code in both folders."""
+    old, new = (one.provenance.described.get("code") for one in (before, after))
+    return _Change(f"its code changed from {old} to {new}") if old and new and old != new else _Change()
 
 
 def _verdict(p: float) -> str:

@@ -259,7 +259,9 @@ def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
     seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for record in (cell.record for cell in cells if cell.rows):
         machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]
-        for what, how in [*machines, *_conditions(record)]:
+        code = record.system.described.get("code")
+        ran = [("with different code", str(code))] if code else []
+        for what, how in [*machines, *ran, *_conditions(record)]:
             pools = seen.setdefault((record.protocol.mode, record.system.label, what), {})
             pools.setdefault(record.pool, {})[how] = None
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}

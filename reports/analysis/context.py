@@ -163,10 +163,14 @@ def _ranked(family: Sequence[Keyed], rankings: quality.Rankings) -> quality.Rank
 
 
 def _against_baseline(systems: Sequence[SystemResult], baseline: str | None) -> list[SystemResult]:
-    """Return the systems with their comparisons with the baseline."""
+    """Return the systems with their comparisons with the baseline; what a control does is known before."""
     if baseline is None:
         return [*systems]
-    means = {one.label: dict(one.quality.per_query) for one in systems if one.quality.per_query}
+    means = {
+        one.label: dict(one.quality.per_query)
+        for one in systems
+        if one.quality.per_query and (one.role != "control" or one.label == baseline)
+    }
     against = quality.compare(means, baseline)
     return [
         dataclasses.replace(one, quality=dataclasses.replace(one.quality, against=against.get(one.label, {})))

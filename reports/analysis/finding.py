@@ -88,15 +88,28 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
             other.label,
             f" is {times(_speed(other) / _speed(best))} times faster than ",
             best.label,
-            f" at {signed(comparison.difference)} {measure} ({verdict}).",
+            f" at {signed(comparison.difference)} {measure} ({verdict}){_about_store(other, best)}.",
         )
     ]
+
+
+def _about_store(fast: SystemResult, slow: SystemResult) -> str:
+    """Return the clause that names stored embeddings where only one system of a comparison has them."""
+    if fast.is_precomputed == slow.is_precomputed:
+        return ""
+    if slow.is_precomputed:
+        return f", although only {slow.label} reads passage embeddings that were computed beforehand"
+    return (
+        "; its passage embeddings were computed beforehand, which its latency leaves out, and those of the "
+        "other were not"
+    )
 
 
 def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
     if best.timing.latency and max(rerankers, key=_speed) is best:
         milliseconds = significant(1e3 * best.timing.latency.p50.value)
-        return (f"It is also the fastest reranker, at {milliseconds} ms per query.",)
+        stored = ", with passage embeddings computed beforehand" if best.is_precomputed else ""
+        return (f"It is also the fastest reranker, at {milliseconds} ms per query{stored}.",)
     return ("No other reranker is faster by a tenth or more.",)
 
 

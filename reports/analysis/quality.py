@@ -159,7 +159,8 @@ def estimates(values: PerQuery) -> dict[str, Estimate]:
 def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:
     """Return every system minus the baseline, by label and measure.
 
-    Holm's correction runs, measure by measure, over all systems that are compared with the baseline.
+    Holm's correction runs, measure by measure, over all systems that are compared with the baseline: leave
+    out those that nobody asks about, such as controls.
     """
     others = [label for label in values if label != baseline]
     found: dict[str, dict[str, Comparison]] = {label: {} for label in values}

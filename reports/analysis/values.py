@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.record import SuiteMember
@@ -221,6 +222,24 @@ class SystemResult:
     timing: Timing
     work: Work
     provenance: Provenance
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether passage embeddings were computed beforehand, which no latency holds."""
+        return "precomputed" in _settings(self.provenance.described, "embeddings")
+
+
+def _settings(described: object, name: str) -> Iterator[str]:
+    """Yield a setting of a system and of its components."""
+    if isinstance(described, Mapping):
+        for key, value in described.items():
+            if key == name and isinstance(value, str):
+                yield value
+            else:
+                yield from _settings(value, name)
+    elif isinstance(described, list | tuple):
+        for value in described:
+            yield from _settings(value, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from rerankers.text.redaction import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from reports.analysis.values import Context, Group
+    from reports.analysis.values import Context, Group, SystemResult
     from reports.charts.look import Look, Spec
     from reports.tables.cells import Table
 
@@ -135,8 +135,17 @@ def _parts(context: Context, tables: Tables) -> dict[str, Any]:
         "datasets": tables["datasets"] if len(context.groups) > 1 else [],
         "ablations": _ablations(context, tables["ablation"]),
         "charts": {group.key: _charts(group) for group in context.groups},
-        "packed": {key: explorer.pack(data) for key, data in explorer.payloads(context.groups).items()},
+        "parsed": {group.key: any(map(_has_output, group.systems)) for group in context.groups},
+        "packed": {
+            key: explorer.pack(data) if data["systems"] and data["ids"] else ""
+            for key, data in explorer.payloads(context.groups).items()
+        },
     }
+
+
+def _has_output(system: SystemResult) -> bool:
+    """Return whether a system's rankings are read from a model's output, in which faults are possible."""
+    return bool(system.work.faults or system.work.counts.get("llm_calls"))
 
 
 def _charts(group: Group) -> dict[str, Drawn]:

@@ -160,6 +160,14 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
         notes.append(Note("± standard deviation over seeds", measures))
     if group.reference:
         notes.append(Note(f"Speed-up by p50 over {group.reference}", frozenset({"speedup"})))
+    stored = [one.label for one in group.systems if one.is_precomputed and one.timing.latency]
+    if stored:
+        notes.append(
+            Note(
+                f"Passage embeddings computed beforehand, in no latency: {', '.join(stored)}",
+                frozenset({"p50", "mean", "speedup"}),
+            )
+        )
     if group.before:
         shared = " and ".join(
             f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"
