@@ -28,7 +28,14 @@ def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_inputs(parser)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
+    parser.add_argument(
+        "--baseline",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="one or two systems that tests refer to (default: first stage)",
+    )
     parser.add_argument(
         "--format",
         choices=("text", "latex", "markdown", "csv"),
@@ -39,8 +46,20 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
         choices=Suggested(tuple(LAYOUTS)),
         default="headline",
         metavar="NAME",
-        help=f"{', '.join(LAYOUTS)}, or columns such as nDCG@10,p50,stage:decode (default: headline)",
+        help=f"{', '.join(LAYOUTS)}, how-we-measured, or columns such as nDCG@10,p50,stage:decode "
+        "(default: headline)",
     )
+    _add_shape(parser)
+
+
+def _add_shape(parser: argparse.ArgumentParser) -> None:
+    for name, what in (
+        ("--systems", "rows in this order; LABEL=NEW renames one"),
+        ("--columns", "columns of the layout in this order; NAME=TITLE renames one"),
+        ("--hide", "rows or columns to leave out; controls stands for all controls"),
+    ):
+        parser.add_argument(name, nargs="+", action="extend", default=[], metavar="NAME", help=what)
+    parser.add_argument("--unit", choices=("ms", "s"), default="ms", help="unit of times (default: ms)")
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -57,10 +76,12 @@ def _report(options: argparse.Namespace) -> int:
 def _table(options: argparse.Namespace) -> int:
     from benchmarks.results.store import trusted
     from reports.tables.by_name import table
+    from reports.tables.shaping import Shape
 
     format_name = options.format or ("text" if sys.stdout.isatty() else "markdown")
+    shape = Shape(tuple(options.systems), tuple(options.columns), tuple(options.hide), options.unit)
     with trusted(options.folders):
-        print(table(options.folders, format_name, options.layout, options.baseline))
+        print(table(options.folders, format_name, options.layout, options.baseline, shape))
     return 0
 
 

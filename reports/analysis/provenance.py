@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from reports.analysis import measured
 from reports.analysis.values import Experiment
 from rerankers.text.printable import printable
 
@@ -58,6 +59,7 @@ def experiment(folder: Results) -> Experiment:
         if config
         else "",
         environments=tuple(environments),
+        method=measured.sentences(folder),
     )
 
 

@@ -301,6 +301,7 @@ class Experiment:
     measured: str
     config: str
     environments: tuple[Mapping[str, str], ...]
+    method: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

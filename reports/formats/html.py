@@ -27,6 +27,7 @@ from reports.charts.thinking import thinking_curve
 from reports.charts.trade_off import trade_off
 from reports.formats import csv as csv_table
 from reports.formats import explorer, latex, markdown, numbers, vega
+from reports.formats.measured import HOW_WE_MEASURED, how_we_measured
 from reports.tables.by_name import Tables
 from reports.tables.registry import LAYOUTS
 from rerankers.files.writing import is_written_directly, replace_file
@@ -79,6 +80,7 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
     page.parent.mkdir(parents=True, exist_ok=True)
     replace_file(page, without_secrets(render(context, tables)))
     _write_tables(tables, page.with_name(f"{page.stem}-tables"))
+    _write_method(context, page.with_name(f"{page.stem}-tables"))
     _write_figures(context, page.with_name(f"{page.stem}-figures"))
     return page
 
@@ -209,6 +211,12 @@ def _write_tables(tables: Tables, folder: Path) -> None:
         if tables[layout]:
             for suffix, write in WRITERS.items():
                 replace_file(folder / f"{layout}.{suffix}", without_secrets(write(tables[layout])))
+
+
+def _write_method(context: Context, folder: Path) -> None:
+    for suffix, format_name in (("tex", "latex"), ("md", "markdown")):
+        paragraph = how_we_measured(context, format_name)
+        replace_file(folder / f"{HOW_WE_MEASURED}.{suffix}", without_secrets(paragraph))
 
 
 def _write_figures(context: Context, folder: Path) -> None:

@@ -1,15 +1,14 @@
 """Tables as LaTeX for papers: booktabs, numbers aligned by siunitx, with caption, label and a legend.
 
-The text compiles with pdfLaTeX and needs
-
-    \\usepackage{booktabs,graphicx,siunitx}
-
-with siunitx 3 or later; graphicx shrinks a table that is wider than its column. Characters that pdfLaTeX has
-no glyphs for in its default encoding are written by their code point.
+The text compiles with pdfLaTeX; the packages that it needs stand in its first line. A table that is wider
+than a column of a two-column page is a `table*`. It is shrunk to four fifths at most, so that it stays
+legible: what is wider still goes on under its first columns. Characters that pdfLaTeX has no glyphs for in
+its default encoding are written by their code point.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -46,27 +45,35 @@ _WRITTEN = {
     "\u2019": "'",
     "\u202f": r"\,",
     "\u00a0": "~",
+    "\u2020": r"$^{\dagger}$",
+    "\u2021": r"$^{\ddagger}$",
     "\u25b2": r"$^{\uparrow}$",
     "\u25bc": r"$^{\downarrow}$",
 }
 _ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0304\u0307\u0308\u030a\u030b\u030c")
 _LETTERS = frozenset("ÆæŒœØøßŁł")
-_CHANGE = {"": "", "better": r"$^{\uparrow}$", "worse": r"$^{\downarrow}$"}
+_CHANGE = {"": "", "better": r"\uparrow", "worse": r"\downarrow"}
+_SECOND_CHANGE = {"": "", "better": r"\dagger", "worse": r"\ddagger"}
 _LINE = 14  # characters of a heading's line
 _LABEL = 20  # characters of a name that still fits beside a matrix
 _PERCENT = "\u202f%"
 _SETUP = r"\sisetup{mode=text, reset-text-series=false, retain-explicit-plus, group-minimum-digits=9}"
-_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # \width: of what is in it
+_FITTED = (  # \width: of what is in it
+    r"\resizebox{\ifdim\width>1.25\linewidth .8\width\else"
+    r"\ifdim\width>\linewidth\linewidth\else\width\fi\fi}{!}{%"
+)
+_NEEDS = r"% Needs \usepackage{booktabs,graphicx,siunitx} with siunitx 3 or later."
+_CHARACTER, _GAP = 4.9, 8.0  # points that a character of \small and the space between columns take
+_NARROW = 270.0  # points that fit into a column of a two-column page
+_PAGE = 450.0  # points that fit into the text of an article, at four fifths of their size
+_LINES = 45  # of a page
 
 
 def render(tables: Sequence[Table]) -> str:
     """Write tables one under the other, without the columns that are details."""
-    return "\n".join(
-        _render(narrow)
-        for table in tables
-        for narrow in [table.without_details()]
-        if narrow.columns or not table.columns
-    )
+    narrow = [(table, table.without_details()) for table in tables]
+    written = [_render(one) for table, one in narrow if one.columns or not table.columns]
+    return "\n".join([_NEEDS, *written])
 
 
 def escape(text: str) -> str:
@@ -90,53 +97,105 @@ def _character(character: str) -> str:
 
 
 def _render(one: Table) -> str:
-    columns = [_Column([row.cells[place] for row in one.rows]) for place in range(len(one.columns))]
+    parts = _parts(one)
     numbers = {head.title: head.number for head in one.columns if head.number}
-    heads = [" & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in one.columns)])]
-    units = [
-        r"\%" if column.is_percent else escape(h.unit) for column, h in zip(columns, one.columns, strict=True)
-    ]
-    if any(units):
-        heads.append(" & ".join(["", *(f"{{({unit})}}" if unit else "" for unit in units)]))
     is_long = any(len(label) > _LABEL for label in numbers)
     names = {label: number if is_long else f"{number} {escape(label)}" for label, number in numbers.items()}
-    body = [_row(row, columns, names) for row in one.rows if row.role != "control"]
-    controls = [_row(row, columns, names) for row in one.rows if row.role == "control"]
     notes = [f"$^{{{letter}}}$ {escape(text)}" for letter, text in one.footnotes]
-    warnings = [escape(warning) for warning in one.warnings]
     explained = [*one.legend]
     if is_long:
         explained.append("; ".join(f"{number} {label}" for label, number in numbers.items()))
     elif numbers:
         explained.append("Columns are numbered like the rows")
     legend = [escape(". ".join(explained)) + "."] if explained else []
+    below = [*legend, *notes, *map(escape, one.warnings)]
+    tabulars = [_tabular(part, names) for part in parts]
+    if len(parts) * len(one.rows) <= _LINES:
+        return _float(one, [line for tabular in tabulars for line in tabular], below)
+    return "\n".join(
+        _float(part, tabular, below if number == len(parts) else [], number)
+        for number, (part, tabular) in enumerate(zip(parts, tabulars, strict=True), 1)
+    )
+
+
+def _float(one: Table, tabulars: Sequence[str], below: Sequence[str], number: int = 1) -> str:
+    """Return a floating table; the second and later parts of one say so."""
+    kind = "table*" if _width(one) > _NARROW else "table"
+    caption = escape(one.caption) if number == 1 else f"{escape(one.caption.rstrip('.'))}, continued."
     return "\n".join(
         [
-            r"\begin{table}[t]",
+            rf"\begin{{{kind}}}[t]",
             r"\centering",
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
             _SETUP,
-            rf"\caption{{{escape(one.caption)}}}",
-            rf"\label{{tab:{one.name}}}",
-            _FITTED,
-            rf"\begin{{tabular}}{{l{''.join(column.kind for column in columns)}}}",
-            r"\toprule",
-            *_sections(one),
-            *(rf"{head} \\" for head in heads),
-            r"\midrule",
-            *body,
-            *([r"\midrule", *controls] if body and controls else controls),
-            r"\bottomrule",
-            r"\end{tabular}}",
-            *(
-                rf"\par\smallskip{{\footnotesize\raggedright {note}\par}}"
-                for note in [*legend, *notes, *warnings]
-            ),
-            r"\end{table}",
+            rf"\caption{{{caption}}}",
+            rf"\label{{{_label(one)}{f'-{number}' if number > 1 else ''}}}",
+            *tabulars,
+            *(rf"\par\smallskip{{\footnotesize\raggedright {note}\par}}" for note in below),
+            rf"\end{{{kind}}}",
             "",
         ]
     )
+
+
+def _label(one: Table) -> str:
+    """Return a label that differs from those of the same table of other results."""
+    about = "|".join([*map(str, one.about.values()), *(row.label for row in one.rows)])
+    return f"tab:{one.name}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
+
+
+def _tabular(one: Table, names: Mapping[str, str]) -> list[str]:
+    """Return the lines of a part of a table."""
+    columns = [_Column([row.cells[place] for row in one.rows]) for place in range(len(one.columns))]
+    heads = [" & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in one.columns)])]
+    units = [
+        r"\%" if column.is_percent else escape(h.unit) for column, h in zip(columns, one.columns, strict=True)
+    ]
+    if any(units):
+        heads.append(" & ".join(["", *(f"{{({unit})}}" if unit else "" for unit in units)]))
+    body = [_row(row, columns, names) for row in one.rows if row.role != "control"]
+    controls = [_row(row, columns, names) for row in one.rows if row.role == "control"]
+    return [
+        _FITTED,
+        rf"\begin{{tabular}}{{l{''.join(column.kind for column in columns)}}}",
+        r"\toprule",
+        *_sections(one),
+        *(rf"{head} \\" for head in heads),
+        r"\midrule",
+        *body,
+        *([r"\midrule", *controls] if body and controls else controls),
+        r"\bottomrule",
+        r"\end{tabular}}",
+    ]
+
+
+def _parts(one: Table) -> list[Table]:
+    """Return the table, or tables of its columns that each fit on a page."""
+    parts: list[list[int]] = [[]]
+    for place in range(len(one.columns)):
+        if parts[-1] and _width(one.with_columns([*parts[-1], place])) > _PAGE:
+            parts.append([])
+        parts[-1].append(place)
+    return [one] if len(parts) == 1 else [one.with_columns(part) for part in parts]
+
+
+def _width(one: Table) -> float:
+    """Return the points that a table takes at its natural size, estimated from its characters."""
+    is_numbered = any(head.number and len(head.title) > _LABEL for head in one.columns)
+    labels = max((len(row.name) + len(row.notes) for row in one.rows), default=0)
+    widths = [6 if is_numbered else labels]
+    for place, head in enumerate(one.columns):
+        column = _Column([row.cells[place] for row in one.rows])
+        title = head.number or max(_broken(head.title), key=len)
+        words = (len(row.cells[place].text) for row in one.rows if row.cells[place].is_word)
+        widths.append(max([len(title), column.characters, *words]))
+    points = [_CHARACTER * width + _GAP for width in widths]
+    lacking, start = 0.0, 1
+    for title, span in one.sections if len(one.sections) > 1 else ():
+        lacking += max(0.0, _CHARACTER * len(title) + _GAP - sum(points[start : start + span]))
+        start += span
+    return sum(points) + lacking
 
 
 class _Column:
@@ -152,17 +211,28 @@ class _Column:
         self.whole = max((len(whole) for whole, _, _ in parts), default=0)
         self.decimals = max((len(decimals) for _, _, decimals in parts), default=0)
         spread = max((_spread(cell) for cell in cells), key=len, default="")
-        change = next((_CHANGE[cell.change] for cell in cells if cell.change and cell.value is not None), "")
+        change = max((_changes(cell) for cell in cells if cell.value is not None), key=len, default="")
         self.post = spread + change
-        sign = "+" if any(number.startswith(("+", "-")) for number in numbers) else ""
+        marks = max((len(cell.changes.strip()) for cell in cells if cell.value is not None), default=0)
+        self.following = (
+            3 + len(max((cell.spread for cell in cells), key=len, default="")) if spread else 0
+        ) + marks
+        self.is_signed = any(number.startswith(("+", "-")) for number in numbers)
+        sign = "+" if self.is_signed else ""
         after = f"{{{self.post}}}" if self.post else ""
         self.kind = f"S[table-format={{{sign}{self.whole}.{self.decimals}{after}}}]" if numbers else "l"
+
+    @property
+    def characters(self) -> int:
+        """About as many characters of text as a number is wide, with what follows it."""
+        digits = self.whole + self.decimals + bool(self.decimals) + self.is_signed
+        return digits + self.following
 
     def cell(self, cell: Cell) -> str:
         """Return a number as siunitx reads it, a word in braces;
         what is underlined padded to the same width.
         """
-        change = _spread(cell) + _CHANGE[cell.change]
+        change = _spread(cell) + _changes(cell)
         if cell.value is None:
             return f"{{{escape(cell.text)}{change}}}"
         number = _number(cell.text)
@@ -177,6 +247,12 @@ class _Column:
         pads = [rf"\phantom{{{pad}}}" if pad else "" for pad in (before, behind)]
         post = change or (rf"\phantom{{{self.post}}}" if self.post else "")
         return rf"{{{pads[0]}\underline{{{number}}}{pads[1]}{post}}}"
+
+
+def _changes(cell: Cell) -> str:
+    """Return the marks of what is significant, as one superscript."""
+    marks = _CHANGE[cell.change] + _SECOND_CHANGE[cell.second_change]
+    return f"$^{{{marks}}}$" if marks else ""
 
 
 def _spread(cell: Cell) -> str:
@@ -207,11 +283,17 @@ def _row(row: Row, columns: Sequence[_Column], names: Mapping[str, str]) -> str:
 
 
 def _stacked(title: str) -> str:
-    """Return a heading in lines of up to `_LINE` characters where its words and slashes let it break."""
+    """Return a heading in lines where it is long."""
+    lines = _broken(title)
+    written = r"\\".join(map(escape, lines))
+    return rf"\shortstack{{{written}}}" if len(lines) > 1 else written
+
+
+def _broken(title: str) -> list[str]:
+    """Break a heading into lines of up to `_LINE` characters where its words and slashes let it break."""
     lines = [""]
     for part in re.findall(r"[^\s/]+/?\s*|/\s*", title):
         if lines[-1] and len(lines[-1] + part.rstrip()) > _LINE:
             lines.append("")
         lines[-1] += part
-    written = r"\\".join(map(escape, lines))
-    return rf"\shortstack{{{written}}}" if len(lines) > 1 else written
+    return lines

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.tables.cells import CHANGES
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,4 +65,4 @@ def _cell(cell: Cell) -> str:
         text = f"<ins>{text}</ins>"
     if cell.spread:
         text += f" ± {cell.spread}"
-    return text + CHANGES[cell.change]
+    return text + cell.changes

@@ -6,8 +6,6 @@ import shutil
 import unicodedata
 from typing import TYPE_CHECKING
 
-from reports.tables.cells import CHANGES
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -81,11 +79,10 @@ def _column(table: Table, place: int) -> list[str]:
     head = table.columns[place]
     titles = [one.title for one in table.columns]
     title = f"{head.section}: {head.title}" if titles.count(head.title) > 1 and head.section else head.title
-    unchanged = "  " if table.changes[place] else ""
-    cells = [
-        _cell(cell, is_first=place == 0) + ("" if cell.change else unchanged)
-        for cell in (row.cells[place] for row in table.rows)
-    ]
+    of_rows = [row.cells[place] for row in table.rows]
+    room = max((len(cell.changes) for cell in of_rows), default=0)
+    unchanged = " " * room
+    cells = [_cell(cell, is_first=place == 0) + " " * (room - len(cell.changes)) for cell in of_rows]
     return [f"({head.unit})" if head.unit else "", title + unchanged, *cells]
 
 
@@ -122,7 +119,7 @@ def _name(row: Row) -> str:
 def _cell(cell: Cell, *, is_first: bool) -> str:
     interval = f" [{cell.interval}]" if is_first and cell.interval else ""
     spread = f" ± {cell.spread}" if cell.spread else ""
-    return cell.text + spread + interval + CHANGES[cell.change]
+    return cell.text + spread + interval + cell.changes
 
 
 def _widest(column: Sequence[str]) -> int:

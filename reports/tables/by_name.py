@@ -12,9 +12,12 @@ from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats import csv, latex, markdown, text
+from reports.formats.measured import HOW_WE_MEASURED, how_we_measured
 from reports.tables import grouped
 from reports.tables.columns import COLUMNS, FAMILIES, known_columns
 from reports.tables.registry import LAYOUTS, UnknownLayoutError
+from reports.tables.second_baseline import against_second
+from reports.tables.shaping import shaped
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.registry import own_object
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from reports.analysis.values import Context, Group
     from reports.tables.cells import Table
     from reports.tables.registry import Build
+    from reports.tables.shaping import Shape
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "text": text.on_terminal,
@@ -72,22 +76,37 @@ def tables(context: Context, layout: str) -> list[Table]:
     return [table for table in built if table.columns]
 
 
-def table(folders: Sequence[Path], format: str, layout: str = "headline", baseline: str | None = None) -> str:  # noqa: A002 - the command line's own word
+def table(
+    folders: Sequence[Path],
+    format: str,  # noqa: A002 - the command line's own word
+    layout: str = "headline",
+    baselines: Sequence[str] = (),
+    shape: Shape | None = None,
+) -> str:
     """Return paper-ready tables of result folders; warnings of CSV tables go to standard error.
 
     Args:
         folders: result folders.
         format: one of `FORMATS`.
         layout: one of `LAYOUTS`, `module:function`, or column names separated by commas.
-        baseline: label of the system that tests refer to.
+        baselines: labels of up to two systems that tests refer to; the first stage without any.
+        shape: which rows and columns there are, and their names.
 
     Raises:
-        InputError: an unknown format, layout, column or baseline, or a folder without results.
+        InputError: an unknown format, layout, column, system or baseline, or a folder without results.
     """
     if format not in FORMATS:
         raise UnknownNameError("table format", format, FORMATS)
     layout = _spelled(layout)
-    built = tables(build([read_results(folder) for folder in folders], baseline, _measures(layout)), layout)
+    first, second, *more = *baselines, None, None
+    if any(more):
+        raise InputError(f"{len(baselines)} baselines were given. A table has room for two")
+    context = build([read_results(folder) for folder in folders], first, _measures(layout))
+    if layout == HOW_WE_MEASURED:
+        return how_we_measured(context, format)
+    built = tables(context, layout)
+    built = against_second(built, context, second) if second else built
+    built = shaped(built, shape) if shape else built
     if not built:
         reason = LAYOUTS[layout].needs if layout in LAYOUTS else "no cell can be read"
         raise InputError(f"nothing here for the layout {layout!r}: {reason}")
@@ -113,7 +132,7 @@ def is_own(layout: str) -> bool:
 
 def _spelled(layout: str) -> str:
     """Return a list of columns with its measures as ir_measures prints them; other names stay as they are."""
-    if layout in LAYOUTS or is_own(layout):
+    if layout in (*LAYOUTS, HOW_WE_MEASURED) or is_own(layout):
         return layout
     names: list[str] = []
     for name in map(str.strip, layout.split(",")):
@@ -124,7 +143,7 @@ def _spelled(layout: str) -> str:
 def _measures(layout: str) -> list[str]:
     """Return the measures among a list of columns; the layout refuses the names that are neither."""
     found = []
-    is_list = layout not in LAYOUTS and not is_own(layout)
+    is_list = layout not in (*LAYOUTS, HOW_WE_MEASURED) and not is_own(layout)
     for name in map(str.strip, layout.split(",")) if is_list else ():
         try:
             found += [] if _is_column(name) else expand(name)

@@ -20,6 +20,7 @@ Change = Literal["", "better", "worse"]
 ABSENT = "–"
 Line = dict[str, str | int | float]
 CHANGES = {"": "", "better": " ▲", "worse": " ▼"}
+SECOND_CHANGES = {"": "", "better": "†", "worse": "‡"}
 """The marks of plain text for values significantly above or below the baseline's."""
 
 
@@ -58,7 +59,9 @@ class Cell:
         value: in the column's unit; None where there is none, or the cell is a word.
         mark: best or second of the systems that compete in this column.
         change: whether the value is significantly above or below the baseline's.
+        second_change: likewise of a second baseline's.
         p_value, p_holm: of the test against the baseline, as it is and corrected.
+        second_p_holm: corrected, of the test against a second baseline.
         interval: `low–high` as text.
         spread: standard deviation over replicates, as text; "" without replicates.
         deviation: the same as a number.
@@ -71,12 +74,19 @@ class Cell:
     high: float | None = None
     mark: Mark = ""
     change: Change = ""
+    second_change: Change = ""
     p_value: float | None = None
     p_holm: float | None = None
+    second_p_holm: float | None = None
     interval: str = ""
     spread: str = ""
     deviation: float | None = None
     hint: str = ""
+
+    @property
+    def changes(self) -> str:
+        """The marks behind the number: what is significant against each baseline."""
+        return CHANGES[self.change] + SECOND_CHANGES[self.second_change]
 
     @property
     def is_word(self) -> bool:
@@ -158,7 +168,10 @@ class Table:
 
     def without_details(self) -> Table:
         """Return the table without the columns that are details, for narrow pages."""
-        places = [place for place, head in enumerate(self.columns) if not head.is_detail]
+        return self.with_columns([place for place, head in enumerate(self.columns) if not head.is_detail])
+
+    def with_columns(self, places: Sequence[int]) -> Table:
+        """Return the table with the columns at these places alone."""
         return replace(
             self,
             columns=tuple(self.columns[place] for place in places),
@@ -197,6 +210,7 @@ class Table:
                 "_spread": cell.deviation,
                 "_p": cell.p_value,
                 "_p_holm": cell.p_holm,
+                "_p_holm_second": cell.second_p_holm,
             }
             line |= {f"{name}{suffix}": number for suffix, number in numbers.items() if number is not None}
         return line
@@ -256,7 +270,7 @@ def _html_cell(cell: Cell) -> str:
     if cell.mark:
         text = f"<b>{text}</b>" if cell.mark == "best" else f"<u>{text}</u>"
     spread = f" ± {escape(cell.spread)}" if cell.spread else ""
-    return f'<td title="{escape(cell.hint)}">{text}{spread}{CHANGES[cell.change]}</td>'
+    return f'<td title="{escape(cell.hint)}">{text}{spread}{cell.changes}</td>'
 
 
 def marked(

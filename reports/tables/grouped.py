@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from reports.tables.columns import Column
 
 
+ABOUT_CONTROLS = Note("Controls stand last and are never marked")
+
+
 def of_rerankers(context: Context, name: str, names: Sequence[str], subject: str) -> list[Table]:
     """Build a table for each group, with its rerankers and without columns that no reranker has a value in.
 
@@ -176,5 +179,5 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
         text = f"Latency of reranking alone; before it, {shared} per query"
         notes.append(Note(text, frozenset({"p50", "mean"})))
     if any(row.role == "control" for row in rows):
-        notes.append(Note("Controls stand last and are never marked"))
+        notes.append(ABOUT_CONTROLS)
     return notes

@@ -70,7 +70,7 @@ def test_one_recipe_is_trained_with_each_encoder_and_both_are_compared(
     outcome = run(experiment, config, tmp_path / "results")
     assert outcome.failures == {}
     baseline, other = (f"PE-Rank on {model}" for model in models)
-    rows = csv.DictReader(table([tmp_path / "results"], "csv", baseline=baseline).splitlines())
+    rows = csv.DictReader(table([tmp_path / "results"], "csv", baselines=[baseline]).splitlines())
     tested = {row["system"]: row["nDCG@10_p"] for row in rows}
     assert 0 <= float(tested[other]) <= 1
 

@@ -13,6 +13,7 @@ from benchmarks.results.record import Operations
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.formats import latex
+from reports.formats.measured import how_we_measured
 from reports.tables.by_name import tables
 from reports.tables.registry import LAYOUTS
 from rerankers.interface import Usage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.reports.conftest import Folder
 
-DOCUMENT = r"""\documentclass{article}
+DOCUMENT = r"""\documentclass%s{article}
 \usepackage{booktabs,graphicx,siunitx}
 \begin{document}
 %s
@@ -30,10 +31,10 @@ DOCUMENT = r"""\documentclass{article}
 """
 
 
-def compiled(text: str, folder: Path) -> str:
+def compiled(text: str, folder: Path, options: str = "") -> str:
     """Return the log of pdfLaTeX's second run, which knows the labels of the first."""
     folder.mkdir()
-    (folder / "table.tex").write_text(DOCUMENT % text, encoding="utf-8")
+    (folder / "table.tex").write_text(DOCUMENT % (options, text), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
     for _ in range(2):
         subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
@@ -74,7 +75,7 @@ def everything(folder: Folder) -> Folder:
 @pytest.mark.parametrize("layout", [*LAYOUTS, "nDCG@10,p50,speedup,stage:decode,share:decode,prompt_tokens"])
 def test_every_layout_compiles_without_a_warning(everything: Folder, layout: str, tmp_path: Path) -> None:
     text = latex.render(tables(build([read_results(everything.path)]), layout))
-    assert r"\begin{table}" in text
+    assert re.search(r"\\begin\{table\*?\}", text)
     log = compiled(text, tmp_path / "latex")
     assert re.findall(r".*(?:Warning|Overfull|Underfull|Missing).*", log) == []
 
@@ -101,6 +102,29 @@ def test_long_names_of_systems_and_datasets_leave_tables_legible(folder: Folder,
         percents = [int(percent) for percent in re.findall(r"WIDTH (\d+)", log)]
         assert percents
         assert max(percents) < 125, layout  # of the line: \small shrinks to \footnotesize at worst
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+@pytest.mark.parametrize("options", ["", "[twocolumn]"])
+def test_a_wide_table_goes_on_below_instead_of_getting_small(
+    everything: Folder, tmp_path: Path, options: str
+) -> None:
+    columns = "nDCG@10,RR@10,p50,p95,p99,mean,speedup,llm_calls,prompt_tokens,windows,load,flops,bytes,faulty"
+    text = latex.render(tables(build([read_results(everything.path)]), columns))
+    assert text.count(r"\begin{table*}") == 2  # of two datasets
+    assert text.count(r"\begin{tabular}") == 6
+    assert text.startswith(r"% Needs \usepackage{booktabs,graphicx,siunitx}")
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(set(labels)) == len(labels) == 2
+    log = compiled(text, tmp_path / "latex", options)
+    assert re.findall(r".*(?:Warning|Overfull|Missing).*", log) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_how_it_was_measured_compiles(everything: Folder, tmp_path: Path) -> None:
+    text = how_we_measured(build([read_results(everything.path)]), "latex")
+    assert "One query was reranked at a time" in text
+    assert re.findall(r".*Warning.*", compiled(text, tmp_path / "latex")) == []
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")

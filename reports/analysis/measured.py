@@ -1,0 +1,135 @@
+"""How a folder's results were measured, in sentences for a paper, told from the records alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.analysis import first_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from benchmarks.results.record import Protocol, Record, Session
+    from benchmarks.results.store import Results
+
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "vllm", "onnxruntime", "openvino", "pyserini")
+_SETTINGS = (  # of a system, where its options or its own description name them
+    *("model", "revision", "code", "dtype", "attention", "embeddings"),
+    *("window", "step", "window_policy", "prompt", "passage_words", "passage_tokens", "max_passage_tokens"),
+    *("initial_order", "temperature", "seed"),
+)
+
+
+def sentences(folder: Results) -> tuple[str, ...]:
+    """Return what a paper says about measuring: hardware, software, protocol, systems, candidates, tests."""
+    records = [cell.record for cell in folder.cells if cell.record.status == "done"]
+    measured = [record for record in records if record.sessions]
+    if not records:
+        return ()
+    return (
+        *_candidates(folder, records),
+        *_machine([session for record in measured for session in record.sessions]),
+        *(_protocol(protocol) for protocol in _unlike(record.protocol for record in measured)),
+        *(_system(record) for record in _unlike_systems(records)),
+        "Measures are means over all judged queries, where a query without a ranking counts 0. Intervals are "
+        "95\u202f% percentile bootstraps over queries. Tests are two-sided paired t-tests with Holm's "
+        "correction.",
+    )
+
+
+def _candidates(folder: Results, records: Sequence[Record]) -> Iterator[str]:
+    for record in {record.pool: record for record in records if record.pool}.values():
+        queries = len(folder.pool(record.pool).queries)
+        yield (
+            f"On {record.dataset}, all systems got the same first {record.depth} candidates of "
+            f"{first_stages.describe(record.first_stage)} for {queries} queries "
+            f"(candidate set {record.pool})."
+        )
+
+
+def _machine(sessions: Sequence[Session]) -> Iterator[str]:
+    from reports.analysis.provenance import hardware
+
+    if not sessions:
+        return
+    environments = [session.environment for session in sessions]
+    machines = _unlike(hardware(environment) for environment in environments)
+    threads = _unlike(
+        environment["threads"]["pinned"]
+        for environment in environments
+        if environment.get("threads", {}).get("pinned")
+    )
+    on = f" with {_listed(threads)} thread{'s' * (threads != [1])}" if threads else ""
+    yield f"Times were measured on {_listed(machines)}{on}."
+    versions = {
+        name: _unlike(one["libraries"][name] for one in environments if name in one.get("libraries", {}))
+        for name in ("rerankbench", *_LIBRARIES)
+    }
+    pythons = _unlike(one["python"] for one in environments if one.get("python"))
+    used = [f"Python {_listed(pythons)}"] if pythons else []
+    used += [f"{name} {_listed(found)}" for name, found in versions.items() if found]
+    if used:
+        yield f"The software was {_listed(used)}."
+
+
+def _protocol(protocol: Protocol) -> str:
+    if protocol.served is not None:
+        how = f"Requests arrived as {protocol.served.load}"
+    elif protocol.mode == "latency":
+        how = "One query was reranked at a time"
+    else:
+        how = f"Queries were reranked in batches of {protocol.batch_size}"
+    how += ", the systems in turn, query by query" if protocol.interleave else ""
+    if protocol.warmup == "stable":
+        warm = "until the time of the first query was stable"
+    else:
+        warm = f"by {_counted(protocol.warmup, 'query', 'queries')}"
+    times = "once" if protocol.repeats == 1 else f"{protocol.repeats} times"
+    return (
+        f"{how}. Each query was measured {times}, after warming up {warm}. Loading, warming "
+        f"up and retrieval are in none of the times. The seed was {protocol.seed}."
+    )
+
+
+def _system(record: Record) -> str:
+    if record.is_imported:
+        return f"{record.system.label} is another's run, of which nothing was measured here."
+    values: dict[str, Any] = {**record.system.described, **record.system.options}
+    revision = record.system.described.get("revision")
+    values |= {"revision": revision} if revision else {}
+    known = [
+        f"{name.replace('_', ' ')} {_text(values[name])}" for name in _SETTINGS if _is_told(values, name)
+    ]
+    named = record.system.label
+    method = "" if named == record.system.reranker else f" ({record.system.reranker})"
+    return f"{named}{method}: {', '.join(known)}." if known else ""
+
+
+def _is_told(values: Mapping[str, Any], name: str) -> bool:
+    return values.get(name) not in (None, "") and not isinstance(values[name], dict | list)
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return text[:23] if text.startswith("sha256:") else text
+
+
+def _unlike_systems(records: Iterable[Record]) -> list[Record]:
+    told = {_system(record): record for record in reversed([*records])}
+    return [record for text, record in reversed(told.items()) if text]
+
+
+def _unlike(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        found += [] if value in found else [value]
+    return found
+
+
+def _listed(values: Sequence[Any]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

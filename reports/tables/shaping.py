@@ -1,0 +1,151 @@
+"""Which rows and columns a table shows, in which order, under which names and in which unit of time.
+
+shape = Shape(systems=("PE-Rank=Ours", "RankGPT"), columns=("nDCG@10", "p50=latency"), unit="s")
+shaped(table, shape)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from reports.formats.numbers import significant
+from reports.tables.grouped import ABOUT_CONTROLS
+from rerankers.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from reports.tables.cells import Cell, Head, Row, Table
+
+Item = TypeVar("Item")
+CONTROLS = "controls"
+"""Hides every control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a reader wants of a table.
+
+    Attributes:
+        systems: labels of the rows, in order; `label=name` renames one. All rows without any.
+        columns: names or titles of the columns, likewise.
+        hidden: labels of rows and names of columns to leave out; `controls` stands for all controls.
+        unit: of times; milliseconds become seconds.
+    """
+
+    systems: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    unit: Literal["ms", "s"] = "ms"
+
+
+def shaped(tables: Sequence[Table], shape: Shape) -> list[Table]:
+    """Return tables in the wanted shape; one that lacks a system or a column goes without it.
+
+    Raises:
+        UnknownNameError: no table has a system or a column of that name.
+    """
+    rows = {row.label for table in tables for row in table.rows}
+    columns = {name for table in tables for head in table.columns for name in (head.name, head.title)}
+    for kind, wanted, known in (("system", shape.systems, rows), ("column", shape.columns, columns)):
+        for name in wanted:
+            if _split(name, known)[0] not in known:
+                raise UnknownNameError(kind, _split(name, known)[0], sorted(known))
+    for name in shape.hidden:
+        if name not in rows | columns | {CONTROLS}:
+            raise UnknownNameError("system or column", name, sorted(rows | columns | {CONTROLS}))
+    return [_shaped(table, shape) for table in tables]
+
+
+def _split(wanted: str, known: set[str]) -> tuple[str, str | None]:
+    """Return a name and its new name: `a=b` is the name `a=b` where there is one."""
+    name, equals, title = wanted.rpartition("=")
+    return (name, title) if equals and wanted not in known else (wanted, None)
+
+
+def _shaped(table: Table, shape: Shape) -> Table:
+    known = {row.label for row in table.rows}
+    rows = _chosen(table.rows, shape.systems, lambda row: (row.label,), known)
+    rows = [(row, name) for row, name in rows if not _is_hidden(row, shape)]
+    titles = {name for head in table.columns for name in (head.name, head.title)}
+    places = _chosen(
+        range(len(table.columns)),
+        shape.columns,
+        lambda place: (table.columns[place].name, table.columns[place].title),
+        titles,
+    )
+    heads = [(place, table.columns[place], title) for place, title in places]
+    heads = [
+        (place, head, title) for place, head, title in heads if not {head.name, head.title} & {*shape.hidden}
+    ]
+    names = {row.label: name for row, name in rows if name}
+    notes = tuple(
+        replace(note, text=_renamed(note.text, names))
+        for note in table.notes
+        if note != ABOUT_CONTROLS or any(row.role == "control" for row, _ in rows)
+    )
+    in_seconds = [shape.unit == "s" and head.unit == "ms" for _, head, _ in heads]
+    return replace(
+        table,
+        notes=notes,
+        columns=tuple(
+            _head(head, title or names.get(head.title), is_wanted=bool(shape.columns), in_seconds=converted)
+            for (_, head, title), converted in zip(heads, in_seconds, strict=True)
+        ),
+        rows=tuple(
+            replace(
+                row,
+                label=name or row.label,
+                cells=tuple(
+                    _in_seconds(row.cells[place]) if converted else row.cells[place]
+                    for (place, _, _), converted in zip(heads, in_seconds, strict=True)
+                ),
+            )
+            for row, name in rows
+        ),
+    )
+
+
+def _chosen(
+    items: Sequence[Item], wanted: Sequence[str], names: Callable[[Item], Sequence[str]], known: set[str]
+) -> list[tuple[Item, str | None]]:
+    """Return items in the wanted order, each with its new name; all of them where nothing is wanted."""
+    if not wanted:
+        return [(item, None) for item in items]
+    found: list[tuple[Item, str | None]] = []
+    for name, title in (_split(one, known) for one in wanted):
+        found += [(item, title) for item in items if name in names(item)][:1]
+    return found
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return a sentence with the new names of systems, longest first, so that no name breaks another."""
+    for label in sorted(names, key=len, reverse=True):
+        text = text.replace(label, names[label])
+    return text
+
+
+def _is_hidden(row: Row, shape: Shape) -> bool:
+    return row.label in shape.hidden or (row.role == "control" and CONTROLS in shape.hidden)
+
+
+def _head(head: Head, title: str | None, *, is_wanted: bool, in_seconds: bool) -> Head:
+    return replace(
+        head,
+        title=title or head.title,
+        unit="s" if in_seconds else head.unit,
+        is_detail=head.is_detail and not is_wanted,
+    )
+
+
+def _in_seconds(cell: Cell) -> Cell:
+    if cell.value is None:
+        return cell
+    value = cell.value / 1e3
+    low, high = (None if end is None else end / 1e3 for end in (cell.low, cell.high))
+    interval = "" if low is None or high is None else f"{significant(low)}–{significant(high)}"
+    hint = f"95\u202f% interval {interval} s" if interval else ""
+    return replace(
+        cell, value=value, text=significant(value), low=low, high=high, interval=interval, hint=hint
+    )
