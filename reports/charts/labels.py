@@ -54,6 +54,14 @@ def place_labels(
                 break
 
 
+def number_the_others(points: Sequence[dict[str, Any]]) -> list[str]:
+    """Give each point that has no room for its whole name a `number`; return the key, a line each."""
+    others = [point for point in points if not point["side"] or point["short"] != point["name"]]
+    for number, point in enumerate(others, 1):
+        point["side"], point["number"] = "", str(number)
+    return [f"{point['number']}  {point['name']}" for point in others]
+
+
 def _box(x: float, y: float, options: dict[str, Any], width: float, height: float) -> Box:
     left = x + options.get("dx", 0) - {"left": 0.0, "center": 0.5, "right": 1.0}[options["align"]] * width
     top = y + options.get("dy", 0) - {"top": 0.0, "middle": 0.5, "bottom": 1.0}[options["baseline"]] * height

@@ -179,7 +179,8 @@ def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
         "type": "quantitative",
         "title": measure,
         "scale": scale,
-        "axis": {"format": ".2f", "tickCount": 6, "domain": False, "ticks": False},
+        # Without a format, labels have as many decimals as ticks need to differ.
+        "axis": {"tickCount": 6, "domain": False, "ticks": False},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.labels import SIDES, place_labels, shortened
+from reports.charts.labels import SIDES, number_the_others, place_labels, shortened
 from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis, quality_axis
 from reports.formats.numbers import fixed, significant
 
@@ -41,6 +41,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
     ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
     place_labels(points, x["scale"]["domain"], y_domain, look)
+    key = number_the_others(points)
     y = quality_axis(measure, y_domain)
     layers = [
         *level_line(level, look),
@@ -52,10 +53,12 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         *_names(x, y, look, halo=True),
         *_names(x, y, look, halo=False),
         _marks(x, y, measure, sorted({system.reranker for system in shown}), look),
+        *_numbers(x, y, key, look),
     ]
-    return chart(
+    drawn = chart(
         f"{measure} against median latency per query on {group.title}", look, look.height, points, layers
     )
+    return {**drawn, "title": _key(key, look)} if key else drawn
 
 
 def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
@@ -138,6 +141,27 @@ def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
         }
         for side, options in SIDES.items()
     ]
+
+
+def _numbers(x: Spec, y: Spec, key: list[str], look: Look) -> list[Spec]:
+    """Return the layer with the numbers of points whose names are in the key."""
+    mark = {"type": "text", "aria": False, "fill": look.ink, "fontSize": look.text - 1, "dx": 7, "dy": -6}
+    shown = {"transform": [{"filter": "isValid(datum.number)"}], "mark": mark}
+    return [{**shown, "encoding": {"x": x, "y": y, "text": {"field": "number"}}}] if key else []
+
+
+def _key(lines: list[str], look: Look) -> Spec:
+    return {
+        "text": lines,
+        "orient": "bottom",
+        "anchor": "start",
+        "align": "left",
+        "color": look.ink,
+        "fontSize": look.text,
+        "fontWeight": "normal",
+        "offset": look.text,
+        "limit": look.room,
+    }
 
 
 def _marks(x: Spec, y: Spec, measure: str, methods: list[str], look: Look) -> Spec:

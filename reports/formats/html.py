@@ -53,7 +53,7 @@ WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
 }
 """Formats of the tables beside the page, by the suffix of their files."""
 
-GROUPED = ("headline", "stages", "costs", "operations", "published")
+GROUPED = ("headline", "stages", "costs", "operations", "published", "interpretation")
 """Layouts that the page shows group by group."""
 
 SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")

@@ -111,7 +111,8 @@ def _render(one: Table) -> str:
     below = [*legend, *notes, *map(escape, one.warnings)]
     tabulars = [_tabular(part, names) for part in parts]
     if len(parts) * len(one.rows) <= _LINES:
-        return _float(one, [line for tabular in tabulars for line in tabular], below)
+        lines = tabulars[0] + [line for tabular in tabulars[1:] for line in (r"\par\medskip", *tabular)]
+        return _float(one, lines, below)
     return "\n".join(
         _float(part, tabular, below if number == len(parts) else [], number)
         for number, (part, tabular) in enumerate(zip(parts, tabulars, strict=True), 1)
@@ -171,13 +172,22 @@ def _tabular(one: Table, names: Mapping[str, str]) -> list[str]:
 
 
 def _parts(one: Table) -> list[Table]:
-    """Return the table, or tables of its columns that each fit on a page."""
+    """Return the table, or tables of its columns that each fit on a page and are about as wide."""
+    limit = _PAGE
+    parts = _within(one, limit)
+    while len(parts) > 1 and len(narrower := _within(one, limit := 0.95 * limit)) == len(parts):
+        parts = narrower
+    return [one] if len(parts) == 1 else [one.with_columns(part) for part in parts]
+
+
+def _within(one: Table, limit: float) -> list[list[int]]:
+    """Return the places of columns, part by part, each as wide as the limit at most or one column."""
     parts: list[list[int]] = [[]]
     for place in range(len(one.columns)):
-        if parts[-1] and _width(one.with_columns([*parts[-1], place])) > _PAGE:
+        if parts[-1] and _width(one.with_columns([*parts[-1], place])) > limit:
             parts.append([])
         parts[-1].append(place)
-    return [one] if len(parts) == 1 else [one.with_columns(part) for part in parts]
+    return parts
 
 
 def _width(one: Table) -> float:

@@ -60,6 +60,7 @@ LAYOUTS: dict[str, Layout] = {
         "reports.tables.judgements:agreements", "no model graded passages that the dataset judges, too"
     ),
     "overlap": Layout("reports.tables.overlap:tables", "there are no two systems to compare"),
+    "interpretation": Layout("reports.tables.interpretation:tables", "no queries are judged"),
     "ablation": Layout(
         "reports.tables.ablation:tables",
         "no option, first stage or depth takes two values while all other settings stay",
