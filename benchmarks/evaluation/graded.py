@@ -63,6 +63,11 @@ class JudgedQueries:
             grades.extend(map(by_id.get, doc_ids))
         return _padded(lengths, grades, np.nan), np.array(lengths, dtype=np.int64)
 
+    def ideal(self, depth: int) -> Floats:
+        """Return the highest grades of each query, best first and filled up with 0, (n_queries, depth)."""
+        missing = max(0, depth - self._ideal.shape[1])
+        return np.pad(self._ideal, ((0, 0), (0, missing)))[:, :depth]
+
     def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
         """Return a plain measure for each query, (n_queries,); 0 for an empty ranking."""
         cutoff = measure.params.get("cutoff")

@@ -8,11 +8,11 @@ and if all of them had the highest grade.
 from __future__ import annotations
 
 import re
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.evaluation.graded import JudgedQueries
 from benchmarks.evaluation.measures import Evaluator
 from reports.analysis.quality import TOP
 from reports.formats.numbers import count, fixed, percent
@@ -20,6 +20,8 @@ from reports.tables.cells import Cell, Head, Note, Row, Table
 from reports.tables.grouped import about
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from reports.analysis.values import Context, Group, SystemResult
 
 _OUTCOMES = {"wins": "better than", "draws": "as good as", "losses": "worse than"}
@@ -48,11 +50,12 @@ def _table(group: Group) -> Table:
     ]
     bounds = [("lowest", "if no unjudged passage is relevant"), ("highest", "if all have the highest grade")]
     heads += [Head(name, name, f"Bounds on {measure}", meaning) for name, meaning in bounds if depth]
+    bound = _Bounds(group, depth) if depth else None
     rows = []
     for system in systems:
         value = system.quality.estimates[measure].value
         cells = [Cell(value, fixed(value, 4)), _gain(value, start, best), *_outcomes(system, measure)]
-        rows.append(Row.of(system, [*cells, *(_bounds(group, system, depth) if depth else ())]))
+        rows.append(Row.of(system, [*cells, *(bound.cells(system) if bound else ())]))
     reached = (
         [] if best is None else [Note(f"The best order of the candidates has {measure} {fixed(best, 4)}")]
     )
@@ -69,11 +72,12 @@ def _table(group: Group) -> Table:
 
 
 def _reachable(group: Group) -> float:
-    """Return the measure of the best order of the candidates."""
-    orders = {}
+    """Return the measure of the best order of the candidates: the relevant ones, highest grade first."""
+    orders, counts = {}, group.pool.candidates.counts
     for query_id, grades in group.pool.qrels.items():
-        doc_ids = group.pool.candidates.doc_ids(query_id) if query_id in group.pool.candidates else ()
-        orders[query_id] = sorted(doc_ids, key=lambda doc_id: grades.get(doc_id, 0), reverse=True)
+        doc_ids = {*group.pool.candidates.doc_ids(query_id)} if query_id in counts else set()
+        found = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in doc_ids]
+        orders[query_id] = sorted(found, key=grades.__getitem__, reverse=True)
     (values,) = Evaluator(group.pool.qrels, [group.headline]).arrays(orders).values()
     return float(values.mean())
 
@@ -93,32 +97,35 @@ def _outcomes(system: SystemResult, measure: str) -> list[Cell]:
     return [Cell(number, count(number)) for number in counts]
 
 
-def _bounds(group: Group, system: SystemResult, depth: int) -> list[Cell]:
-    """Return the mean nDCG without relevant passages among the unjudged ones, and with all of them so."""
-    qrels = group.pool.qrels
-    top = max((grade for grades in qrels.values() for grade in grades.values()), default=0)
-    discounts = 1.0 / np.log2(np.arange(2, depth + 2))
-    found: list[tuple[float, float]] = []
-    for query_id, grades in qrels.items():
-        ranks = system.quality.tops.get(query_id, ())[:depth]
-        doc_ids = group.pool.candidates.doc_ids(query_id) if ranks else ()
-        gains = [grades.get(doc_ids[rank]) for rank in ranks]
-        unjudged = gains.count(None)
-        ideal = sorted((max(0, grade) for grade in grades.values()), reverse=True)
-        found.append(
-            (
-                _ndcg([max(0, gain or 0) for gain in gains], ideal, discounts),
-                _ndcg(
-                    [top if gain is None else max(0, gain) for gain in gains],
-                    [*[top] * unjudged, *ideal],
-                    discounts,
-                ),
-            )
-        )
-    low, high = (fmean(values) for values in zip(*found, strict=True))
-    return [Cell(low, fixed(low, 4)), Cell(high, fixed(high, 4))]
+class _Bounds:
+    """Bounds on nDCG@depth of the systems of a group, whose unjudged passages may have any grade."""
 
+    def __init__(self, group: Group, depth: int) -> None:
+        pool = group.pool
+        judged = JudgedQueries(pool.qrels)
+        orders = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.candidates}
+        grades, _ = judged.grades(orders)  # (queries, first-stage ranks), nan where nobody judged
+        self._grades = np.concatenate([grades, np.zeros((len(grades), 1))], axis=1)  # the last: no passage
+        self._ideal = judged.ideal(depth)
+        self._top = float(max((grade for of in pool.qrels.values() for grade in of.values()), default=0))
+        self._depth, self._query_ids = depth, [*pool.qrels]
 
-def _ndcg(gains: list[int], ideal: list[int], discounts: np.ndarray) -> float:
-    best = float(np.dot(sorted(ideal, reverse=True)[: len(discounts)], discounts[: len(ideal)]))
-    return float(np.dot(gains, discounts[: len(gains)])) / best if best else 0.0
+    def cells(self, system: SystemResult) -> list[Cell]:
+        """Return nDCG with no relevant passage among the unjudged ones, and with the highest grades."""
+        if system.replicates > 1:  # whose rankings differ
+            return [Cell(), Cell()]
+        ranks = np.full((len(self._query_ids), self._depth), -1)
+        for place, query_id in enumerate(self._query_ids):
+            top = system.quality.tops.get(query_id, ())[: self._depth]
+            ranks[place, : len(top)] = top
+        grades = np.take_along_axis(self._grades, ranks % self._grades.shape[1], axis=1)
+        unjudged = np.isnan(grades)
+        low = self._mean(np.where(unjudged, 0.0, grades), self._ideal)
+        ideal = -np.sort(-np.concatenate([self._ideal, unjudged * self._top], axis=1), axis=1)
+        high = self._mean(np.where(unjudged, self._top, grades), ideal[:, : self._depth])
+        return [Cell(low, fixed(low, 4)), Cell(high, fixed(high, 4))]
+
+    def _mean(self, gains: NDArray[np.float64], ideal: NDArray[np.float64]) -> float:
+        discounts = 1.0 / np.log2(np.arange(2, self._depth + 2))
+        best, found = ideal @ discounts, gains.clip(min=0.0) @ discounts
+        return float(np.divide(found, best, out=np.zeros(len(best)), where=best > 0).mean())
