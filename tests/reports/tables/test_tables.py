@@ -237,7 +237,7 @@ def test_latex_is_a_booktabs_table_with_caption_label_and_legend(results: Folder
         r"\toprule",
         r"\bottomrule",
         r"\caption{",
-        r"\label{tab:headline-g1}",
+        r"\label{tab:headline-g1-",
         r"\bfseries 1.0000$^{\uparrow}$",
     ):
         assert part in text
