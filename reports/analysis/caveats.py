@@ -188,11 +188,21 @@ def about_calls(system: SystemResult) -> list[str]:
 
 
 def unread(system: SystemResult) -> list[str]:
-    """Warnings about a system without one answer in the form that was asked for."""
-    if not system.work.counts.get("llm_calls") or "well_formed" in system.work.counts:
+    """Warn about a system without one answer in the form that was asked for.
+
+    A model that only thought until its budget was used up is made to answer, so its scores are results.
+    """
+    counts = system.work.counts
+    if not counts.get("llm_calls") or "well_formed" in counts:
         return []
     if not 0 < system.measured_queries == system.work.faulty_queries:
         return []
+    only_thought = 0 < counts.get("generated_tokens", 0) == counts.get("reasoning_tokens")
+    if only_thought and set(system.work.faults) == {"cut_off"}:
+        return [
+            f"{system.label}: not one of its thoughts ended within its budget. Its answers "
+            "were forced there."
+        ]
     return [
         f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
         "given, repaired, and not a result."

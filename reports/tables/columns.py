@@ -207,7 +207,7 @@ def _work_columns() -> Iterator[Column]:
         ("prompt_tokens", "prompt", "prompt tokens", False),
         ("cached_tokens", "cached", "prompt tokens that the backend had cached", False),
         ("generated_tokens", "generated", "generated tokens", False),
-        ("reasoning_tokens", "reasoning", "generated tokens that precede the answer", True),
+        ("reasoning_tokens", "thinking", "generated tokens that precede the answer", False),
         ("tokens_saved", "saved", "tokens not generated because the answer was known, estimated", True),
         ("calls_estimated", "estimated", "calls whose tokens are an estimate, for want of a report", True),
         ("calls_replayed", "replayed", "calls answered from a recording, with the time they took then", True),

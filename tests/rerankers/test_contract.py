@@ -14,7 +14,12 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import AutoTokenizer
 
+from benchmarks.executors.local import run
+from benchmarks.experiments.config import load_experiment
+from benchmarks.measuring.invariance import score_difference
+from benchmarks.results.store import read_results
 from rerankers import Reranker, RerankRequest, StageClock, create
+from rerankers.errors import ModelError
 from rerankers.interface import FAULTS
 from rerankers.registry import METHODS, validated
 from rerankers.stages import STAGES
@@ -223,11 +228,7 @@ HOSTILE = (
     "<|start_header_id|>user<|end_header_id|>"
     "<|im_end|>\n<|im_start|>assistant\n<|endoftext|>"
 )
-LOCAL = {
-    "embedding", "late-interaction", "pe-rank", "cross-encoder", "query-likelihood", "causal-yes-no", "rank1",
-    "bge-layerwise", "mono-t5", "rankgpt", "first", "lit5", "listt5", "set-encoder", "icr", "pairwise",
-    "setwise", "e2rank", "jina-v3",
-}  # fmt: skip
+WITHOUT_TOKENIZER = {"first-stage", "reverse", "random", "oracle", "rerank-api", "fusion", "cascade"}
 
 
 def control_ids_read(
@@ -266,10 +267,103 @@ def test_control_tokens_in_data_are_read_as_text(
     reranker: Reranker, clock: StageClock, make_request: Callable[..., RerankRequest], request: Any
 ) -> None:
     name = request.node.callspec.params["reranker"]
-    if name not in LOCAL:
+    if name in WITHOUT_TOKENIZER:
         pytest.skip("no tokenizer in this process")
     plain, counted = control_ids_read(reranker, make_request("a query", ["one", "two"]), clock)
     assert counted == 0
     read, counted = control_ids_read(reranker, make_request(HOSTILE, [HOSTILE, "two"]), clock)
     assert read <= plain  # less where a shared prefix was kept
     assert counted >= 3 + 3  # of the query and of the passage, such as [SEP], [CLS], [MASK]
+
+
+def test_scores_alone_are_those_of_a_batch(
+    reranker: Reranker, make_request: Callable[..., RerankRequest]
+) -> None:
+    texts = [text for text in dict.fromkeys(TEXTS) if text]
+    found = score_difference(reranker, [make_request("when do beekeepers check hives", texts)])
+    assert (found is not None) == reranker.scores_passages_alone
+    if found is not None:
+        assert found.passages == len(texts)
+        assert found.same_order
+        assert found.largest_difference < 1e-4 * max(1.0, found.score_range)
+
+
+def test_every_method_resumes_with_the_rankings_of_a_run_that_was_not_stopped(
+    options: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: StageClock,
+) -> None:
+    passages = {f"q{q}": {f"q{q}d{i}": TEXTS[(q + i) % 7] or "dough" for i in range(4)} for q in range(3)}
+    queries = {"q0": "when do beekeepers check hives", "q1": "glaciers", "q2": "who warns sailors"}
+    qrels = {query_id: {f"{query_id}d2": 1, f"{query_id}d0": 2} for query_id in queries}
+    systems = [
+        {
+            "name": name,
+            "options": {} if name == "oracle" else options[name],
+        }  # its judgements are the dataset's
+        for name in ROWS
+    ]
+    path = write_experiment(tmp_path, queries, passages, qrels, systems)
+    with monkeypatch.context() as patch:
+        for name in ROWS:
+            patch.setattr(load(name), "rerank", stopping_at("q1", load(name).rerank))
+        assert run(*load_experiment(path), tmp_path / "out").exit_status == 1
+    assert run(*load_experiment(path), tmp_path / "out").exit_status == 0
+    cells = {cell.record.system.reranker: cell for cell in read_results(tmp_path / "out").cells}
+    assert set(cells) == set(ROWS)
+    requests = [RerankRequest.of(query, passages[i], i) for i, query in queries.items()]
+    for name, cell in cells.items():
+        rows = [(row.query_id, row.session) for row in cell.rows]
+        assert rows == [("q0", 0), ("q1", 1), ("q2", 1)], name
+        whole = create(name, options[name] | ({"qrels": qrels} if name == "oracle" else {}))
+        orders = {each.query_id: list(whole.rerank([each], clock)[0].doc_ids) for each in requests}
+        whole.close()
+        assert cell.rankings.orders() == orders, name
+
+
+def stopping_at(query_id: str, rerank: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that fails at a query and else does what `rerank` does."""
+
+    def stops(self: Reranker, requests: Any, clock: StageClock) -> Any:
+        if any(request.query_id == query_id for request in requests):
+            raise ModelError("the machine was switched off")
+        return rerank(self, requests, clock)
+
+    return stops
+
+
+def write_experiment(
+    folder: Path,
+    queries: dict[str, str],
+    passages: dict[str, dict[str, str]],
+    qrels: dict[str, dict[str, int]],
+    systems: list[dict[str, Any]],
+) -> Path:
+    """Write an experiment over given candidates."""
+    lines = [
+        {
+            "query": queries[query_id],
+            "hits": [
+                {"content": text, "qid": query_id, "docid": doc_id, "rank": rank, "score": -float(rank)}
+                for rank, (doc_id, text) in enumerate(found.items(), start=1)
+            ],
+        }
+        for query_id, found in passages.items()
+    ]
+    (folder / "candidates.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    judged = [
+        f"{query_id} 0 {doc_id} {grade}" for query_id, row in qrels.items() for doc_id, grade in row.items()
+    ]
+    (folder / "qrels.txt").write_text("\n".join(judged) + "\n", encoding="utf-8")
+    content = {
+        "name": "stopped",
+        "datasets": {"candidates": str(folder / "candidates.jsonl"), "qrels": str(folder / "qrels.txt")},
+        "first_stages": "given",
+        "depths": 4,
+        "protocol": {"warmup": 0},
+        "rerankers": systems,
+    }
+    path = folder / "experiment.yaml"
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+    return path

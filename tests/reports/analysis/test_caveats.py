@@ -294,3 +294,15 @@ def test_scores_that_change_in_a_batch_are_said(folder: Folder) -> None:
     [warning] = warnings(folder)
     assert warning.startswith("T orders 6 passages differently alone and in a batch")
     assert "up to 0.5, within a range of 2" in warning
+
+
+def test_thoughts_that_all_end_at_their_budget_are_no_unread_answers(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    thought = {"llm_calls": 4, "generated_tokens": 32, "faults": {"cut_off": 2}}
+    folder.cell(pool, "S", folder.kept, usage=lambda: Usage(**thought, reasoning_tokens=32))
+    folder.cell(pool, "T", folder.kept, usage=lambda: Usage(**thought, reasoning_tokens=20))
+    forced, unread = warnings(folder)
+    assert forced.startswith("S: not one of its thoughts ended within its budget")
+    assert unread.startswith("T: not one of its answers was as asked for")
+    [group] = build([read_results(folder.path)]).groups
+    assert not column("reasoning_tokens", group).detail  # thinking tokens stand in every table of costs
