@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
+from benchmarks.measuring import cell_run
 from benchmarks.measuring.invariance import score_difference
 from benchmarks.results.store import read_results
 from rerankers import Reranker, RerankRequest, StageClock, create
@@ -288,38 +289,34 @@ def test_scores_alone_are_those_of_a_batch(
         assert found.largest_difference < 1e-4 * max(1.0, found.score_range)
 
 
-def test_every_method_resumes_with_the_rankings_of_a_run_that_was_not_stopped(
+def test_a_run_that_was_stopped_resumes_with_the_rankings_of_a_whole_one(
+    reranker: Reranker,
     options: dict[str, dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clock: StageClock,
+    request: pytest.FixtureRequest,
 ) -> None:
+    name = request.node.callspec.params["reranker"]
     passages = {f"q{q}": {f"q{q}d{i}": TEXTS[(q + i) % 7] or "dough" for i in range(4)} for q in range(3)}
     queries = {"q0": "when do beekeepers check hives", "q1": "glaciers", "q2": "who warns sailors"}
     qrels = {query_id: {f"{query_id}d2": 1, f"{query_id}d0": 2} for query_id in queries}
-    systems = [
-        {
-            "name": name,
-            "options": {} if name == "oracle" else options[name],
-        }  # its judgements are the dataset's
-        for name in ROWS
-    ]
-    path = write_experiment(tmp_path, queries, passages, qrels, systems)
+    if name == "oracle":  # an experiment gives it the judgements
+        reranker, given = create(name, {"qrels": qrels}), {}
+    else:
+        given = options[name]
+        monkeypatch.setattr(cell_run, "create", lambda *_, **__: reranker)  # loaded once for all tests
+        monkeypatch.setattr(type(reranker), "close", lambda _: None)
+    path = write_experiment(tmp_path, queries, passages, qrels, [{"name": name, "options": given}])
     with monkeypatch.context() as patch:
-        for name in ROWS:
-            patch.setattr(load(name), "rerank", stopping_at("q1", load(name).rerank))
+        patch.setattr(type(reranker), "rerank", stopping_at("q1", type(reranker).rerank))
         assert run(*load_experiment(path), tmp_path / "out").exit_status == 1
     assert run(*load_experiment(path), tmp_path / "out").exit_status == 0
-    cells = {cell.record.system.reranker: cell for cell in read_results(tmp_path / "out").cells}
-    assert set(cells) == set(ROWS)
+    [cell] = read_results(tmp_path / "out").cells
+    assert [(row.query_id, row.session) for row in cell.rows] == [("q0", 0), ("q1", 1), ("q2", 1)]
     requests = [RerankRequest.of(query, passages[i], i) for i, query in queries.items()]
-    for name, cell in cells.items():
-        rows = [(row.query_id, row.session) for row in cell.rows]
-        assert rows == [("q0", 0), ("q1", 1), ("q2", 1)], name
-        whole = create(name, options[name] | ({"qrels": qrels} if name == "oracle" else {}))
-        orders = {each.query_id: list(whole.rerank([each], clock)[0].doc_ids) for each in requests}
-        whole.close()
-        assert cell.rankings.orders() == orders, name
+    orders = {each.query_id: list(reranker.rerank([each], clock)[0].doc_ids) for each in requests}
+    assert cell.rankings.orders() == orders
 
 
 def stopping_at(query_id: str, rerank: Callable[..., Any]) -> Callable[..., Any]:

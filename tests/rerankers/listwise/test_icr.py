@@ -120,6 +120,27 @@ def test_prompts_and_spans_are_those_of_the_published_code(case: dict[str, Any])
         assert len(prompt.beginning) == window["query_span"][0]
 
 
+@pytest.mark.parametrize(
+    "case", [param for param in cases("golden_qrhead.json") if "prompt_token_ids" in param.values[0]]
+)
+def test_prompts_and_spans_are_those_of_qrhead(case: dict[str, Any]) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(FOLDER)
+    titles = case.get("titles") or [None] * len(case["passages"])
+    pairs = zip(titles, case["passages"], strict=True)
+    passages = [text if title is None else f"{title}\n{text}" for title, text in pairs]
+    prompt = ICRPromptWriter(tokenizer, "llama3", "instruct", "IE").write([case["query"], "N/A"], passages)
+    ids = prompt.beginning + prompt.endings[0]
+    assert ids == case["prompt_token_ids"]
+    assert len(ids) == case["prompt_length"]
+    assert [len(prompt.beginning), len(ids) - 1] == case["query_span_inclusive"]
+    found = [[start, end - 1] for start, end in prompt.passages]
+    stolen = (
+        [1] if case["kind"] == "quoted" else []
+    )  # its code takes the quotation in passage 1 for passage 2
+    for i, (ours, theirs) in enumerate(zip(found, case["passage_spans_inclusive"], strict=True)):
+        assert (ours == theirs) != (i in stolen)
+
+
 def test_one_passage_scores_as_in_the_published_code() -> None:
     [case] = [param.values[0] for param in cases("golden.json") if param.id == "1"]
     llm = CausalLM(str(FOLDER))
