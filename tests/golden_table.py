@@ -134,17 +134,19 @@ def jina_v3() -> Row:
     return row
 
 
+def normalized(score: float) -> float:
+    """Return mxbai's display of a score, whose middle is 12 / 2 for a folder."""
+    return 1 / (1 + math.exp(-(score - 12 / 2)))
+
+
 def yes_no(folder: str, prompt: str, length: str, shown: Callable[[float], float]) -> Row:
     row = Row()
     for case in published(folder)["cases"]:
         options = {"model": str(GOLDEN / folder), "prompt": prompt, "control_tokens": "control"}
         if case[length] != 8192:
             options["max_prompt_tokens"] = case[length]
-        unlike = {**case, "scores": [2 * math.atanh(2 * score - 1) for score in case["scores"]]}
-        compared = unlike if case.get("normalize") else case
-        if case.get("normalize"):  # the package's display of scores, with a middle of 12 for a folder
-            compared["scores"] = [score + 6 for score in compared["scores"]]
-        row.add("causal-yes-no", options, compared, shown, case["instruction"])
+        as_shown = normalized if case.get("normalize") else shown
+        row.add("causal-yes-no", options, case, as_shown, case["instruction"])
     return row
 
 

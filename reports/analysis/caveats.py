@@ -200,8 +200,7 @@ def unread(system: SystemResult) -> list[str]:
     only_thought = 0 < counts.get("generated_tokens", 0) == counts.get("reasoning_tokens")
     if only_thought and set(system.work.faults) == {"cut_off"}:
         return [
-            f"{system.label}: not one of its thoughts ended within its budget. Its answers "
-            "were forced there."
+            f"{system.label}: not one of its thoughts ended within its budget. Its answers were forced there."
         ]
     return [
         f"{system.label}: not one of its answers was as asked for. Its ranking is the order it was "
