@@ -129,7 +129,7 @@ def jina_v3() -> Row:
     for case in published("jina_v3")["cases"]:
         limits = {"context": "model_max_length", "max_passage_tokens": "max_doc_length"}
         limits["max_query_tokens"] = "max_query_length"
-        options = {"model": str(GOLDEN / "jina_v3"), "control_tokens": "control"}
+        options: dict[str, Any] = {"model": str(GOLDEN / "jina_v3"), "control_tokens": "control"}
         row.add("jina-v3", options | {option: case[key] for option, key in limits.items()}, case)
     return row
 
