@@ -111,7 +111,7 @@ def published(folder: str, file: str = "golden.json") -> dict[str, Any]:
 def e2rank() -> Row:
     row, found = Row(), published("e2rank")
     for case in found["cases"]:
-        options = {"model": str(GOLDEN / "e2rank"), "control_tokens": "control"}
+        options: dict[str, Any] = {"model": str(GOLDEN / "e2rank"), "control_tokens": "control"}
         options["prompt_passages"] = case["num_input_docs"]
         if case["rank_method"] == "embedding":
             options |= {"mode": "embedding"} | ({"task": case["dataset"]} if "dataset" in case else {})
