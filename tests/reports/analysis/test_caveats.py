@@ -298,7 +298,7 @@ def test_scores_that_change_in_a_batch_are_said(folder: Folder) -> None:
 
 def test_thoughts_that_all_end_at_their_budget_are_no_unread_answers(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS)
-    thought = {"llm_calls": 4, "generated_tokens": 32, "faults": {"cut_off": 2}}
+    thought: dict[str, Any] = {"llm_calls": 4, "generated_tokens": 32, "faults": {"cut_off": 2}}
     folder.cell(pool, "S", folder.kept, usage=lambda: Usage(**thought, reasoning_tokens=32))
     folder.cell(pool, "T", folder.kept, usage=lambda: Usage(**thought, reasoning_tokens=20))
     forced, unread = warnings(folder)
