@@ -7,6 +7,7 @@ dry run all read these models, and the method is constructed from an instance of
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Sequence
 from typing import (
@@ -118,6 +119,16 @@ class MethodOptions(BaseModel):
         return False if self.implementation else None
 
     @property
+    def draws(self) -> bool:
+        """Whether the option `seed` changes rankings; without it, the same options rank the same."""
+        if "seed" not in type(self).model_fields:
+            return False
+        order, policy = getattr(self, "initial_order", None), getattr(self, "window_policy", None)
+        if order is None and policy is None:
+            return True
+        return order == "shuffled" or policy == "tournament" or getattr(self, "temperature", 0.0) != 0.0
+
+    @property
     def reads_instruction(self) -> bool:
         """Whether the instruction of a request changes its ranking."""
         return False
@@ -144,6 +155,14 @@ class MethodOptions(BaseModel):
     def is_needed(cls, option: str) -> bool:
         """Return whether an option has no default."""
         return cls.model_fields[option].is_required()
+
+    @classmethod
+    def default_of(cls, option: str) -> Any:
+        """Return an option's default in JSON values; None for an option without one."""
+        field = cls.model_fields.get(option)
+        if field is None or field.is_required():
+            return None
+        return json.loads(json.dumps(field.get_default(call_default_factory=True), default=str))
 
     @classmethod
     def takes_list(cls, option: str) -> bool:

@@ -1,14 +1,14 @@
 """Experiment files: YAML, validated strictly, errors with the file and the line.
 
 Lists are crossed: datasets x first stages x depths x rerankers, and a list in place of a reranker's option is
-a sweep over it. Relative paths start at the experiment file's folder.
+a sweep over it; levels under `vary` are measured one factor at a time. Relative paths start at the
+experiment file's folder.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ from pydantic import (
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
 from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
+from benchmarks.experiments.variants import SEED, is_sweep, systems
 from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
 from benchmarks.first_stages.pyterrier import check_pipeline
 from benchmarks.first_stages.specs import FirstStageSpec, PyTerrier, components_of
@@ -77,6 +78,8 @@ class RerankerSpec(BaseModel):
         label: what tables call it; `{option}` stands for the option's value. By default the name, with the
             options that a sweep varies.
         options: constructor options; a list is a sweep, unless the option itself is a list.
+        vary: levels by option, one factor at a time: beside the base, one system for each level that the
+            base does not have. Seeds make replicates. Levels are never crossed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -84,22 +87,12 @@ class RerankerSpec(BaseModel):
     name: str
     label: str | None = Field(default=None, min_length=1)
     options: dict[str, Any] = {}
+    vary: dict[str, Annotated[list[Any], BeforeValidator(as_list), Field(min_length=1)]] = {}
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Label and options of each point of the sweep."""
+        """Label and options of each system that the entry stands for."""
         known = registry.options_model(self.name)
-        swept = [name for name, value in self.options.items() if _is_sweep(name, value, known)]
-        points = product(*(value if name in swept else [value] for name, value in self.options.items()))
-        for point in points:
-            options = dict(zip(self.options, point, strict=True))
-            template = self.label or self.name
-            label = re.sub(r"\{(\w+)\}", lambda match: str(options[match[1]]), template)  # noqa: B023 - used here
-            unsaid = [f"{name}={options[name]}" for name in swept if f"{{{name}}}" not in template]
-            yield f"{label} ({', '.join(unsaid)})" if unsaid else label, options
-
-
-def _is_sweep(name: str, value: Any, known: type[MethodOptions]) -> bool:
-    return isinstance(value, list) and not (name in known.model_fields and known.takes_list(name))
+        return systems(self.name, self.label, self.options, self.vary, known)
 
 
 class Experiment(BaseModel):
@@ -267,25 +260,44 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
             if option not in known.option_names():
                 error = UnknownNameError(f"option of {spec.name}", option, known.option_names())
                 raise file.error((*place, "options", option), str(error))
+            if option != SEED and spec.vary and is_sweep(option, spec.options[option], known):
+                reason = f"{option} is a sweep, which would be crossed with vary. List its values under vary"
+                raise file.error((*place, "options", option), reason)
             if spec.options[option] == [] and not known.takes_list(option):
                 raise file.error((*place, "options", option), "a sweep needs at least one value")
+        _check_vary(file, place, spec, known)
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
-            if option not in spec.options:
+            if option not in {**spec.options, **spec.vary}:
                 raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")
         for label, options in spec.variants():
-            _check_options(file, place, spec.name, options, experiment)
+            _check_options(file, place, spec, options, experiment)
             if label in labels:
                 raise file.error(place, f"two systems are called {label!r}; give one of them another label")
             labels[label] = index
 
 
+def _check_vary(file: MarkedYaml, place: Location, spec: RerankerSpec, known: type[MethodOptions]) -> None:
+    """Refuse levels of unknown options, and levels of an option that has no level in the base."""
+    for option, levels in spec.vary.items():
+        inside = (*place, "vary", option)
+        if option not in known.option_names():
+            error = UnknownNameError(f"option of {spec.name}", option, known.option_names())
+            raise file.error(inside, str(error))
+        if option not in spec.options and known.is_needed(option):
+            raise file.error(inside, f"the base has no {option}. Give its own under options")
+        if known.takes_list(option) and not all(isinstance(level, list) for level in levels):
+            raise file.error(inside, f"{option} is itself a list, so levels are lists in a list")
+
+
 def _check_options(
-    file: MarkedYaml, place: Location, name: str, options: Mapping[str, Any], experiment: Experiment
+    file: MarkedYaml, place: Location, spec: RerankerSpec, options: Mapping[str, Any], experiment: Experiment
 ) -> None:
+    name = spec.name
     try:
         needs = registry.validated(name, options)
     except OptionError as error:
-        inside = (*place, "options", error.option) if error.option in options else place
+        section = "vary" if error.option in spec.vary else "options"
+        inside = (*place, section, error.option) if error.option in options else place
         raise file.error(inside, str(error)) from error
     except InputError as error:
         raise file.error((*place, "options"), str(error)) from error

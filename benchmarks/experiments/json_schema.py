@@ -59,6 +59,14 @@ def experiment_schema() -> dict[str, Any]:
 def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     options = options_schema(name)
     definitions |= options.pop("$defs", {})
+    levels = {
+        key: {
+            "type": "array",
+            "items": {part: value for part, value in option.items() if part != "description"},
+        }
+        for key, option in options["properties"].items()
+    }
+    vary = {**_VARY, "properties": levels, "additionalProperties": False}
     for key, option in options["properties"].items():
         description = option.pop("description", None)
         options["properties"][key] = {"anyOf": [option, {"type": "array", "items": option}]}
@@ -69,7 +77,7 @@ def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "title": name,
         "description": options_model(name).summary,
-        "properties": {"name": {"const": name}, "label": _LABEL, "options": options},
+        "properties": {"name": {"const": name}, "label": _LABEL, "options": options, "vary": vary},
         "required": required,
         "additionalProperties": False,
     }
@@ -84,6 +92,7 @@ def _own() -> dict[str, Any]:
             "name": {"type": "string", "pattern": ":"},
             "label": _LABEL,
             "options": {"type": "object"},
+            "vary": {**_VARY, "additionalProperties": {"type": "array"}},
         },
         "required": ["name"],
         "additionalProperties": False,
@@ -93,6 +102,12 @@ def _own() -> dict[str, Any]:
 _LABEL = {
     "type": ["string", "null"],
     "description": "what tables call it; {option} stands for the option's value",
+}
+
+
+_VARY = {
+    "type": "object",
+    "description": "levels by option, one factor at a time: a system for each level that the base has not",
 }
 
 

@@ -1,6 +1,7 @@
 """Ablations: what changes when one setting takes another value and everything else stays.
 
-Settings are read from the records: a reranker's options, the first stage, the depth. A setting that takes two
+Settings are read from the records: a reranker's options, the first stage, the depth. An option that one
+system states and another leaves out has its default there. A setting that takes two
 values or more while all others agree is a *factor*; the value that comes first in the experiment is its
 baseline level, which the other levels are compared with, query by query.
 """
@@ -10,9 +11,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from reports.analysis import first_stages
+from rerankers.errors import RerankbenchError
+from rerankers.registry import METHODS, options_model
 
 if TYPE_CHECKING:
     from reports.analysis.values import Context, Group, SystemResult
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 # Settings beside a reranker's options, which are Python names and so never have a space in them.
 FIRST_STAGE, DEPTH = "first stage", "candidate depth"
 IMPORTED = "imported"  # the method of another's run, whatever it is
+DEFAULT = "default"
 _DATASET, _RERANKER = "of dataset", "of reranker"  # no factors: tables compare methods
 
 
@@ -84,6 +89,7 @@ def factors(context: Context) -> list[Factor]:
             for system in sorted(group.systems, key=lambda one: one.place)
             if system.role == "reranker" and group.headline in system.quality.estimates
         ]
+        observed = _with_defaults(observed)
         names = dict.fromkeys(name for settings, _ in observed for name in settings)
         for name in sorted(names.keys() - {_DATASET, _RERANKER}, key=[*names].index):
             series, shared = _series(name, observed)
@@ -94,19 +100,63 @@ def factors(context: Context) -> list[Factor]:
 
 def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str, Any]:
     pool = {FIRST_STAGE: first_stage, DEPTH: group.depth}
-    method = system.name if system.reranker == IMPORTED else system.reranker  # an import tells no more
+    is_import = system.reranker == IMPORTED  # which tells no more; two words, unlike any registered method
+    method = f"{IMPORTED} {system.name}" if is_import else system.reranker
     return {**system.provenance.options, **pool, _DATASET: group.dataset, _RERANKER: method}
+
+
+def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[dict[str, Any], Point]]:
+    """Return settings in which every option that a system of the same method states has its default."""
+    stated: dict[str, dict[str, None]] = {}
+    for settings, _ in observed:
+        stated.setdefault(settings[_RERANKER], {}).update(dict.fromkeys(settings))
+    resolved = []
+    for settings, point in observed:
+        lacking = [name for name in stated[settings[_RERANKER]] if name not in settings]
+        defaults = {name: _default(settings[_RERANKER], name) for name in lacking}
+        resolved.append(({**settings, **defaults}, point))
+    return resolved
+
+
+@cache
+def _default(reranker: str, option: str) -> Any:
+    """Return an option's default; the word `default` for a method that is not registered here."""
+    if reranker not in METHODS:  # a class of one's own is not imported to read its results
+        return DEFAULT
+    try:
+        model = options_model(reranker)
+    except (RerankbenchError, ImportError):
+        return DEFAULT
+    return model.default_of(option) if option in model.model_fields else DEFAULT
+
+
+def _names_methods(level: Any) -> bool:
+    """Return whether a level is a list of methods, as of a fusion or a cascade: no setting of one method."""
+    return isinstance(level, list | tuple) and any(isinstance(item, dict) for item in level)
+
+
+def level_text(level: Any) -> str:
+    """Return a level as people write it, without brackets and quotation marks."""
+    if isinstance(level, bool):
+        return "on" if level else "off"
+    if isinstance(level, list | tuple):
+        return ", ".join(map(level_text, level)) or "none"
+    if isinstance(level, dict):
+        return ", ".join(f"{name} {level_text(value)}" for name, value in level.items()) or "none"
+    return "none" if level is None else str(level)
 
 
 def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[list[Series], str]:
     """Return the series of one factor, and what their pools share;
-    a system without the setting is at `default`.
+    a method that does not know the setting is at `default`.
     """
     fixed_settings: dict[str, dict[str, Point]] = {}
     pools: dict[str, list[str]] = {}
     for settings, point in observed:
         others = {key: value for key, value in settings.items() if key != name}
-        level = settings.get(name, "default")
+        level = settings.get(name, DEFAULT)
+        if _names_methods(level):
+            continue
         key = json.dumps(others, sort_keys=True, default=str)
         levels = fixed_settings.setdefault(key, {})
         levels.setdefault(json.dumps(level, default=str), Point(level, point.group, point.system))

@@ -135,6 +135,7 @@ def _parts(context: Context, tables: Tables) -> dict[str, Any]:
         },
         "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
         "datasets": tables["datasets"] if len(context.groups) > 1 else [],
+        "factors": tables["factors"],
         "ablations": _ablations(context, tables["ablation"]),
         "charts": {group.key: _charts(group) for group in context.groups},
         "parsed": {group.key: any(map(_has_output, group.systems)) for group in context.groups},

@@ -5,12 +5,11 @@ The level that comes first in the experiment is the baseline. The others are com
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.statistics import holm, paired_t_test
-from reports.analysis.ablation import DEPTH, FIRST_STAGE, factors, words
+from reports.analysis.ablation import DEPTH, FIRST_STAGE, factors, level_text, words
 from reports.formats.numbers import fixed, p_value, signed
 from reports.tables.cells import Cell, Head, Note, Row, Table
 
@@ -37,11 +36,11 @@ def _table(factor: Factor, number: int) -> Table:
         for level, point in enumerate(series.points):
             label = point.system.label if of_pool else _label(factor, point)
             systems.setdefault(label, point.system)
-            heads = _heads(measure, series.column, _level(point.level) if of_pool else "")
+            heads = _heads(measure, series.column, level_text(point.level) if of_pool else "")
             pair = _pair(point, series.points[0], tests.get((place, level)))
             cells.setdefault(label, {}).update(zip(heads, pair, strict=True))
     columns = _in_order(
-        [(series.column, _level(point.level) if of_pool else "") for point in series.points]
+        [(series.column, level_text(point.level) if of_pool else "") for point in series.points]
         for series in factor.series
     )
     heads_with_values = [
@@ -55,7 +54,7 @@ def _table(factor: Factor, number: int) -> Table:
         for label, by_head in cells.items()
         for of_row in [tuple(by_head.get(head, Cell()) for head in heads_with_values)]
     ]
-    bases = dict.fromkeys(_level(series.points[0].level) for series in factor.series)
+    bases = dict.fromkeys(level_text(series.points[0].level) for series in factor.series)
     return Table(
         name=f"ablation-{number}",
         caption=f"Ablation of {words(factor.name)}: {measure} at each level.",
@@ -107,7 +106,7 @@ def _heads(measure: str, column: str, level: str) -> tuple[Head, Head]:
 
 def _label(factor: Factor, point: Point) -> str:
     """Return the label of a row: the system, and the level unless the system's name holds it."""
-    label, level = point.system.label, _level(point.level)
+    label, level = point.system.label, level_text(point.level)
     short = level.rpartition("/")[2]
     if re.search(rf"(?<!\w){re.escape(short)}(?!\w)", label):
         return label
@@ -139,7 +138,3 @@ def _is_paired(point: Point, base: Point) -> bool:
 def _p(point: Point, base: Point) -> float:
     ours, theirs = _per_query(point), _per_query(base)
     return paired_t_test(list(ours.values()), [theirs[query_id] for query_id in ours])
-
-
-def _level(level: Any) -> str:
-    return level if isinstance(level, str) else json.dumps(level, default=str)

@@ -61,6 +61,10 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "overlap": Layout("reports.tables.overlap:tables", "there are no two systems to compare"),
     "interpretation": Layout("reports.tables.interpretation:tables", "no queries are judged"),
+    "factors": Layout(
+        "reports.tables.factors:tables",
+        "no option, first stage or depth takes two values while all other settings stay",
+    ),
     "ablation": Layout(
         "reports.tables.ablation:tables",
         "no option, first stage or depth takes two values while all other settings stay",

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.candidates.frozen import Pool
 from benchmarks.candidates.pool_folder import save_pool
 from benchmarks.results.cell import CellWriter, read_record, write_record
+from benchmarks.results.judgements import JudgeAbout, JudgedSet, judges, write_about, write_grades
 from benchmarks.results.record import Operations, Protocol, Record, Session, SuiteMember, System
 from benchmarks.results.store import write_experiment
 from rerankers import Candidate, Ranking
@@ -146,6 +147,19 @@ class Folder:
         path = self.path / self.cells[-1]
         (path / "queries.jsonl").unlink()
         self.change_record(path, is_imported=True)
+
+    def judge(self, pool: Pool, grades: Mapping[str, Mapping[str, int]], model: str = "judge") -> None:
+        """Add a model's grades for a pool."""
+        both = sum(doc_id in pool.qrels.get(q, {}) for q, listed in grades.items() for doc_id in listed)
+        judged = JudgedSet(
+            digest=write_grades(self.path, model, pool.digest, grades),
+            depth=10,
+            scale=(0, 1, 2, 3),
+            filled=sum(map(len, grades.values())) - both,
+            repeated=both,
+        )
+        about = judges(self.path).get(model) or JudgeAbout(model=model, prompt="umbrela")
+        write_about(self.path, model, about.model_copy(update={"sets": {**about.sets, pool.digest: judged}}))
 
     @staticmethod
     def change_record(cell: Path, **changes: object) -> None:

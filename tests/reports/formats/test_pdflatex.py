@@ -51,6 +51,7 @@ def everything(folder: Folder) -> Folder:
         texts = {f"q{i}": [str(n) for n in range(100)] for i in range(8)}
         pool = folder.pool(texts, {query_id: {"d99": 1} for query_id in texts}, dataset)
         folder.cell(pool, "First stage", folder.kept, reranker="first-stage", seconds=lambda _: 1e-5)
+        folder.judge(pool, {query_id: {"d0": 2, "d99": 3} for query_id in texts}, "a_model & another")
         folder.cell(pool, "Oracle", folder.turned, reranker="oracle")
         for window in (2, 4):
             folder.cell(

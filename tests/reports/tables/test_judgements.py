@@ -9,35 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.results.judgements import JudgeAbout, JudgedSet, write_about, write_grades
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.tables.by_name import table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from benchmarks.candidates.frozen import Pool
     from tests.reports.conftest import Folder
 
 QUERIES = ("q1", "q2", "q3")
 OWN = {query_id: {"d1": 1, "d2": 0} for query_id in QUERIES}
 MODEL = {query_id: {"d0": 3, "d1": 1, "d2": 1} for query_id in QUERIES}
-
-
-def add_judge(
-    folder: Path, pool: Pool, grades: Mapping[str, Mapping[str, int]], model: str = "judge"
-) -> None:
-    both = sum(doc_id in pool.qrels.get(q, {}) for q, listed in grades.items() for doc_id in listed)
-    judged = JudgedSet(
-        digest=write_grades(folder, model, pool.digest, grades),
-        depth=10,
-        scale=(0, 1, 2, 3),
-        filled=sum(map(len, grades.values())) - both,
-        repeated=both,
-    )
-    write_about(folder, model, JudgeAbout(model=model, prompt="umbrela", sets={pool.digest: judged}))
 
 
 @pytest.fixture
@@ -46,7 +27,7 @@ def judged(folder: Folder) -> Folder:
     pool = folder.pool({query_id: ["zero", "one", "two"] for query_id in QUERIES}, OWN)
     folder.cell(pool, "BM25", folder.kept, reranker="first-stage")
     folder.cell(pool, "Turned", lambda request: [1, 2, 0])
-    add_judge(folder.path, pool, MODEL)
+    folder.judge(pool, MODEL)
     return folder
 
 
@@ -99,7 +80,7 @@ def test_without_judgements_the_models_grades_are_the_only_ones(folder: Folder) 
     pool = folder.pool({query_id: ["zero", "one", "two"] for query_id in QUERIES}, {})
     folder.cell(pool, "BM25", folder.kept, reranker="first-stage")
     folder.cell(pool, "Turned", folder.turned)
-    add_judge(folder.path, pool, MODEL)
+    folder.judge(pool, MODEL)
     found = rows(folder, "judgements")
     assert float(found["BM25"]["filled-1:nDCG@10"]) == 1.0
     assert "own:nDCG@10" not in found["BM25"]
@@ -109,7 +90,7 @@ def test_replicates_are_averaged_by_the_models_grades_too(folder: Folder) -> Non
     pool = folder.pool({query_id: ["zero", "one", "two"] for query_id in QUERIES}, OWN)
     for seed, order in enumerate((folder.kept, folder.turned)):
         folder.cell(pool, "Drawn", order, options={"seed": seed})
-    add_judge(folder.path, pool, MODEL)
+    folder.judge(pool, MODEL)
     turned = (1 / math.log2(3) + 3 / math.log2(4)) / (3 + 1 / math.log2(3))
     assert float(rows(folder, "judgements")["Drawn"]["filled-1:nDCG@10"]) == pytest.approx((1 + turned) / 2)
 
@@ -118,7 +99,7 @@ def test_a_models_hostile_name_is_text_in_the_page(judged: Folder) -> None:
     from reports.formats.html import render
 
     pool = read_results(judged.path).pool(next(judged.path.glob("pools/*/pool.jsonl.gz")).parent.name)
-    add_judge(judged.path, pool, MODEL, "m<script>alert(1)</script>".replace("/", "⁄"))
+    judged.judge(pool, MODEL, "m<script>alert(1)</script>".replace("/", "⁄"))
     page = render(build([read_results(judged.path)]))
     assert "<script>alert(1)" not in page
     assert "graded by judge" in page

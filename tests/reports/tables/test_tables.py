@@ -29,6 +29,7 @@ NEEDS_MORE = {
     "judgements",
     "agreement",
     "ablation",
+    "factors",
     "published",
     "reproduction",
 }  # than one dataset of our own

@@ -1,0 +1,121 @@
+"""The systems that one entry of an experiment file stands for: sweeps, one factor at a time, and seeds.
+
+Lists of options are crossed. Levels under `vary` are not: each makes one system that differs from the base in
+this option alone. A seed makes replicates of whatever else is listed, and a system whose rankings no seed
+changes is measured once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerankers.errors import InputError
+from rerankers.options import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rerankers.options import MethodOptions
+
+SEED = "seed"
+
+
+class _Point(NamedTuple):
+    """Options of one system, and the names of those that its label has to tell."""
+
+    options: dict[str, Any]
+    told: tuple[str, ...]
+
+
+def is_sweep(name: str, value: Any, known: type[MethodOptions]) -> bool:
+    """Return whether an option's value is a list of values."""
+    return isinstance(value, list) and not (name in known.model_fields and known.takes_list(name))
+
+
+def systems(
+    name: str,
+    label: str | None,
+    options: Mapping[str, Any],
+    vary: Mapping[str, Sequence[Any]],
+    known: type[MethodOptions],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield label and options of each system, the base first.
+
+    Args:
+        name: of the reranker.
+        label: what tables call it, with `{option}` in place of values; None is the name.
+        options: a list is a sweep, unless the option itself is a list.
+        vary: levels by option.
+        known: the reranker's options model.
+    """
+    swept = {key: value for key, value in options.items() if is_sweep(key, value, known)}
+    seeds = list(dict.fromkeys([*swept.pop(SEED, ()), *_varied_seeds(options, vary, known)]))
+    fixed = {key: value for key, value in options.items() if key not in swept and not (seeds and key == SEED)}
+    points = [
+        _Point({**fixed, **dict(zip(swept, values, strict=True))}, tuple(swept))
+        for values in product(*swept.values())
+    ]
+    for point in [*points, *(each for base in points for each in _one_at_a_time(base, vary, known))]:
+        for of_seed in _replicates(name, point, seeds, known):
+            in_order = {key: of_seed.options[key] for key in (*options, *vary) if key in of_seed.options}
+            yield _label(label or name, _Point(in_order, of_seed.told), known), in_order
+
+
+def _varied_seeds(
+    options: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], known: type[MethodOptions]
+) -> list[Any]:
+    """Return the seeds under `vary`, the base's before them."""
+    if SEED not in vary:
+        return []
+    stated = options.get(SEED, known.default_of(SEED))
+    return [*([] if isinstance(stated, list) else [stated]), *vary[SEED]]
+
+
+def _one_at_a_time(
+    base: _Point, vary: Mapping[str, Sequence[Any]], known: type[MethodOptions]
+) -> Iterator[_Point]:
+    """Yield a system for each level that the base does not have already."""
+    for option, levels in vary.items():
+        if option == SEED:
+            continue
+        seen = {_text(base.options.get(option, known.default_of(option)))}
+        for level in levels:
+            if _text(level) not in seen:
+                seen.add(_text(level))
+                yield _Point({**base.options, option: level}, (*base.told, option))
+
+
+def _replicates(
+    name: str, point: _Point, seeds: Sequence[Any], known: type[MethodOptions]
+) -> Iterator[_Point]:
+    """Yield the system once for each seed, or once where no seed changes its rankings."""
+    if not seeds or not _draws(name, point.options, known):
+        yield point
+        return
+    told = point.told if len(seeds) == 1 else (*point.told, SEED)
+    for seed in seeds:
+        yield _Point({**point.options, SEED: seed}, told)
+
+
+def _draws(name: str, options: Mapping[str, Any], known: type[MethodOptions]) -> bool:
+    """Return whether a seed changes rankings; True where the options are wrong, which is said elsewhere."""
+    try:
+        return validate(known, name, options).draws
+    except InputError:
+        return True
+
+
+def _label(template: str, point: _Point, known: type[MethodOptions]) -> str:
+    def value(match: re.Match[str]) -> str:
+        return str(point.options.get(match[1], known.default_of(match[1])))
+
+    label = re.sub(r"\{(\w+)\}", value, template)
+    told = [key for key in point.options if key in point.told and f"{{{key}}}" not in template]
+    return f"{label} ({', '.join(f'{key}={point.options[key]}' for key in told)})" if told else label
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
