@@ -45,9 +45,9 @@ def varied(folder: Folder) -> Folder:
         folder.cell(
             pool,
             label,
-            order,  # type: ignore[arg-type]
+            order,
             reranker="rankgpt",
-            options={**MODEL, **options},  # type: ignore[dict-item]
+            options={**MODEL, **options},
             seconds=lambda _, seconds=seconds: seconds,  # type: ignore[misc]
             usage=lambda: Usage(llm_calls=3, prompt_tokens=900, generated_tokens=100, dollars=0.002),
         )
