@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from benchmarks.experiments.config import Experiment
     from benchmarks.experiments.plan import CellPlan, PoolPlan
 
+SPENDING = "spending.jsonl"
+"""Ledger of a result folder's budget."""
+
 
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     """Return the candidates of a plan: those frozen by an earlier run into the same folder, else new ones.
@@ -100,7 +103,7 @@ def measured_by_rounds(
     Raises:
         StoreError: the results cannot be written.
     """
-    budget = None if experiment.budget is None else Budget(experiment.budget, folder / "spending.jsonl")
+    budget = None if experiment.budget is None else Budget(experiment.budget, folder / SPENDING)
     failures: dict[str, Exception | None] = {}
     with ExitStack() as held:
         held.callback(_release_memory)
@@ -128,9 +131,17 @@ def measured_by_rounds(
         return [failures[cell.name] for cell in cells]
 
 
-def record_failure(experiment: Experiment, cell: CellPlan, error: Exception, folder: Path) -> None:
-    """Note that a cell could not begin, because it got no candidates; its record names no pool."""
-    record = new_record(experiment, cell, cell.pool.dataset_name, cell.pool.first_stage.model_dump(), "")
+def record_failure(
+    experiment: Experiment, cell: CellPlan, error: Exception, folder: Path, pool: Pool | None = None
+) -> None:
+    """Note why a cell could not begin or go on; without a pool, because it got no candidates."""
+    plan = cell.pool
+    about = (
+        (plan.dataset_name, plan.first_stage.model_dump(), "")
+        if pool is None
+        else (pool.dataset, pool.first_stage, pool.digest)
+    )
+    record = new_record(experiment, cell, *about)
     with CellWriter(folder / cell.name, record) as writer:  # which keeps what an earlier run ranked
         writer.update(status="failed", error=explain(error))
 
@@ -139,8 +150,10 @@ def new_record(
     experiment: Experiment, cell: CellPlan, dataset: str, first_stage: dict[str, Any], pool: str
 ) -> Record:
     """Return a record of a cell that begins now, in this process."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    session = Session(started_at=now, environment=environment(), executor=Executor())
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    session = Session(
+        started_at=now, environment=environment(), executor=Executor(is_own_process=cell.protocol.own_process)
+    )
     return Record(
         cell=cell.name,
         experiment=experiment.name,

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Parser, add_commands, common_options
+from benchmarks.cli.commands.compare import COMPARE
 from benchmarks.cli.commands.completion import completion_of
 from benchmarks.cli.commands.convert import CONVERT
 from benchmarks.cli.commands.distill import DISTILL
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.cli.command import Command
 
 FIRST = (INIT, CONVERT, RUN)
-LATER = (RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR, TRAIN, DISTILL)
+LATER = (COMPARE, RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR, TRAIN, DISTILL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

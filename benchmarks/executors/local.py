@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates.pool_folder import load_pool, remove_leftovers
 from benchmarks.evaluation.measure_checks import check_measures
+from benchmarks.executors.own_process import run_in_own_process
+from benchmarks.executors.rate_search import say_outcomes, searches_of
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.plan import plan, unread_instructions
 from benchmarks.measuring.cell_run import explain, log
 from benchmarks.measuring.progress import duration, say
-from benchmarks.pipeline import freeze_pool, record_failure, run_cells
-from benchmarks.results.cell import check_seal, committed, read_record, write_record
+from benchmarks.pipeline import SPENDING, freeze_pool, record_failure, run_cells
+from benchmarks.results.adoption import adopt_answers
+from benchmarks.results.cell import check_seal, committed, read_record, readable_record, write_record
 from benchmarks.results.output_faults import faults_of
 from benchmarks.results.store import changed_inputs, write_experiment
+from rerankers.endpoints.prices import Budget
 from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.registry import validated
@@ -42,12 +46,15 @@ class Outcome:
         folder: the result folder.
         cells: how many cells the experiment has.
         dollars: what all rankings in the folder cost at list price, replayed answers included.
+        dollars_paid: what the calls cost that were made for them, warm-up and retries included; with a
+            budget, what its ledger says.
         failures: why a cell failed, by its name.
     """
 
     folder: Path
     cells: int
     dollars: float = 0.0
+    dollars_paid: float = 0.0
     failures: dict[str, Exception] = field(default_factory=dict)
 
     @property
@@ -92,15 +99,29 @@ def run(
         for cell in todo:  # before any of them is measured
             if key := validated(cell.reranker, cell.options).missing_key:
                 raise InputError(f"{cell.label}: its endpoint needs a key. Set {key} in the environment")
+        searches = searches_of(experiment, cells, folder)
         try:
             outcome.failures |= (execute or here)(experiment, todo, folder)
+            while found := [more for search in searches if (more := search.next_cell())]:
+                cells += found
+                names = [cell.name for cell in cells]
+                write_experiment(folder, experiment.name, names, config, inputs.summary())
+                todo = [cell for cell in found if not _is_finished(folder, cell, experiment)]
+                outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
             gc.unfreeze()
+        outcome.cells = len(cells)
+        say_outcomes(searches)
         for cell in cells:
             if said := str(faults_of(folder / cell.name)):
                 say(f"{cell.pool.name}: {cell.label}: {said}")
         paid = [cell for cell in cells if validated(cell.reranker, cell.options).is_remote]
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
+        outcome.dollars_paid = (
+            sum(_dollars_paid(folder / cell.name) for cell in paid)
+            if experiment.budget is None
+            else Budget(experiment.budget, folder / SPENDING).spent
+        )
     return outcome
 
 
@@ -133,7 +154,17 @@ def pool_or_failures(
             record_failure(experiment, cell, error, folder)
         return {cell.name: error for cell in cells}
     say(f"{pool_plan.name}: {len(pool.queries)} queries in {duration(clock.now() - started)}")
+    _adopt_answers(cells, pool, folder)
     return pool
+
+
+def _adopt_answers(cells: Sequence[CellPlan], pool: Pool, folder: Path) -> None:
+    """Let cells of endpoints take over what the same systems answered on other candidate sets here."""
+    for cell in cells:
+        if cell.protocol.served is None and validated(cell.reranker, cell.options).is_remote:
+            count = adopt_answers(cell, pool, folder)
+            if count:
+                say(f"{cell.label}: {count} queries were answered by an earlier run, and are not asked again")
 
 
 def _run_pool(
@@ -146,7 +177,7 @@ def _run_pool(
         some = cells[first : first + together]
         started = clock.now()
         for number, (cell, failure) in enumerate(
-            zip(some, run_cells(experiment, some, pool, folder), strict=True), first + 1
+            zip(some, _measured(experiment, some, pool, folder), strict=True), first + 1
         ):
             said = f"{cell.pool.name}: {number} of {len(cells)}: {cell.label}"
             if failure is None:
@@ -155,6 +186,15 @@ def _run_pool(
                 say(f"{said} failed: {explain(failure)}")
                 failures[cell.name] = failure
     return failures
+
+
+def _measured(
+    experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
+) -> list[Exception | None]:
+    """Measure cells that are in memory together; one that wants a process of its own gets one."""
+    if not experiment.protocol.own_process:
+        return run_cells(experiment, cells, pool, folder)
+    return [run_in_own_process(experiment, cell, pool, folder) for cell in cells]
 
 
 def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
@@ -172,6 +212,7 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
     system = record.system.model_copy(update={"label": cell.label})
     changes = {
         "system": system,
+        "protocol": cell.protocol,
         "measures": cell.pool.measures,
         "suite": cell.pool.suite,
         "experiment": experiment.name,
@@ -210,3 +251,8 @@ def _dollars(cell: Path) -> float:
         return float(sum(row.usage.get("dollars", 0.0) for row in committed(cell)[1]))
     except DamagedError:  # of a cell that got no candidates this time
         return 0.0
+
+
+def _dollars_paid(cell: Path) -> float:
+    record = readable_record(cell)
+    return sum(session.dollars_paid or 0.0 for session in record.sessions) if record else 0.0

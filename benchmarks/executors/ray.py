@@ -57,6 +57,11 @@ def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) 
         raise MissingExtraError("the executor ray", "ray") from error
     if experiment.budget is not None:
         raise InputError("only one process can keep a budget; leave it out, or use --executor local")
+    if experiment.protocol.own_process:
+        raise InputError(
+            "protocol.own_process is for this machine: tasks of Ray share worker processes. Leave it out, or "
+            "use --executor local"
+        )
     with ExitStack() as stack:
         luggage = Luggage(str(Path.cwd()), {}, ())
         if not ray.is_initialized():

@@ -25,12 +25,12 @@ from pydantic import (
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
+from benchmarks.experiments.loads import ProtocolSpec
 from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
 from benchmarks.experiments.variants import SEED, is_sweep, systems
 from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
 from benchmarks.first_stages.pyterrier import check_pipeline
 from benchmarks.first_stages.specs import FirstStageSpec, PyTerrier, components_of
-from benchmarks.results.record import Protocol
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
 from rerankers.files.paths import existing_path
@@ -134,7 +134,7 @@ class Experiment(BaseModel):
         Field(min_length=1),
     ]
     measures: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)] = list(DEFAULT_MEASURES)
-    protocol: Protocol = Protocol()
+    protocol: ProtocolSpec = ProtocolSpec()
     limit: int | None = Field(default=None, ge=1)
     count_operations: int = Field(default=0, ge=0)
     budget: float | None = Field(default=None, gt=0)

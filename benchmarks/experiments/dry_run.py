@@ -138,7 +138,7 @@ def _measured(cell: CellPlan, folder: Path) -> Measured | None:
         found = Measured(
             scale * fmean(row.total_seconds for row in rows),
             (session.load_seconds or 0.0) + sum(session.warmup_seconds),
-            session.peak_device_bytes or session.peak_host_bytes,
+            session.peak_device_bytes or session.host_bytes or session.peak_host_bytes,
             scale * fmean(row.usage.get("dollars", 0.0) for row in rows),
             len(rows),
         )

@@ -8,9 +8,9 @@ from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment
 from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import meanings_of
+from benchmarks.experiments.loads import ProtocolSpec, ServedSpec
 from benchmarks.experiments.suites import SuiteSpec
 from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
-from benchmarks.results.record import Protocol, Served
 from rerankers.option_docs import options_schema
 from rerankers.registry import METHODS, options_model
 
@@ -28,8 +28,8 @@ MODELS = (
     Given,
     ScoredDocs,
     Hybrid,
-    Protocol,
-    Served,
+    ProtocolSpec,
+    ServedSpec,
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
 from benchmarks.first_stages.specs import Hybrid
 from rerankers.files.fingerprints import file_digest
-from rerankers.registry import METHODS, source_of, validated
+from rerankers.registry import METHODS, role_of, source_of, validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,9 @@ class CellPlan:
         options: for the reranker's constructor.
         instruction: the dataset's, where the reranker reads it.
         reads_instruction: whether the reranker reads the dataset's instruction or those of its queries.
+        content: the options, with local files and models by content.
+        depends: what else defines the results beside candidates, options and protocol.
+        system: what tables call the system where loads are not told apart.
     """
 
     name: str
@@ -84,6 +87,21 @@ class CellPlan:
     protocol: Protocol
     instruction: str | None = None
     reads_instruction: bool = False
+    content: Any = None
+    depends: tuple[Any, ...] = ()
+    system: str = ""
+
+    def name_on(self, pool_key: str) -> str:
+        """Return the folder that the same system has on other candidates of this dataset, by their key."""
+        digest = _digest([pool_key, self.reranker, self.content, self.protocol.identity(), *self.depends])
+        return f"{self.pool.name}-{slug(self.reranker)}-{digest[:8]}"
+
+    def at(self, protocol: Protocol, is_one_of_several: bool = True) -> CellPlan:
+        """Return the cell that measures the same system by another protocol, such as at another load."""
+        load = protocol.served
+        label = f"{self.system}, {load.short}" if load and is_one_of_several else self.system
+        cell = replace(self, protocol=protocol, label=label)
+        return replace(cell, name=cell.name_on(self.pool.key))
 
 
 def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]:
@@ -103,10 +121,10 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
         for key in [_digest([_spec(dataset, inputs), _spec(first_stage, inputs), depth, limit])]
     ]
     cells = []
+    loads = experiment.protocol.each()
     for pool in pools:
         for spec in experiment.rerankers:
             for label, options in spec.variants():
-                protocol = experiment.protocol
                 own = [] if spec.name in METHODS else [file_digest(source_of(spec.name))]
                 needs = validated(spec.name, options)
                 models = {model for model, _ in needs.models}
@@ -115,12 +133,13 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
                 instruction = pool.dataset.instruction if needs.reads_instruction else None
                 is_read = needs.reads_instruction and _has_instruction(pool.dataset)
                 read = [] if instruction is None else [{"instruction": instruction}]
-                digest = _digest(
-                    [pool.key, spec.name, content, protocol.identity(), *own, *referenced, *read]
-                )
-                name = f"{pool.name}-{slug(spec.name)}-{digest[:8]}"
-                cell = CellPlan(name, pool, label, spec.name, options, protocol, instruction, is_read)
-                cells.append(cell)
+                depends = (*own, *referenced, *read)
+                base = CellPlan("", pool, label, spec.name, options, loads[0], instruction, is_read)
+                cell = replace(base, content=content, depends=depends, system=label)
+                is_loaded = (
+                    role_of(spec.name) == "system" and experiment.protocol.has_several_loads
+                )  # of others the time is not shown
+                cells += [cell.at(load, is_loaded) for load in (loads if is_loaded else loads[:1])]
     return cells
 
 

@@ -17,6 +17,7 @@ from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment, RerankerSpec
 from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import cell, key_table, meanings_of, summary_of
+from benchmarks.experiments.loads import ProtocolSpec, ServedSpec
 from benchmarks.experiments.suites import SuiteSpec
 from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
 from benchmarks.results import record
@@ -103,8 +104,8 @@ def experiments() -> str:
         ScoredDocs,
         Hybrid,
         RerankerSpec,
-        record.Protocol,
-        record.Served,
+        ProtocolSpec,
+        ServedSpec,
     )
     return "\n".join([EXPERIMENTS, *_tables(models)]).rstrip("\n")
 

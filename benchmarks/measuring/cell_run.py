@@ -21,6 +21,7 @@ from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter, committed
 from benchmarks.results.record import Operations, System, requests_per_second
+from rerankers.endpoints.prices import Tab
 from rerankers.errors import BackendError, RerankbenchError, StoreError
 from rerankers.files.fingerprints import file_digest
 from rerankers.registry import METHODS, create, options_model, source_of, validated
@@ -90,6 +91,7 @@ class CellRun:
         self._connections: list[Reranker] = []
         self._conditions: Conditions | None = None
         self._controls: list[float] = []
+        self._tab: Tab | None = None
         self._calls: Iterator[Call | None] = iter(())
         self._noted: dict[str, Any] = {}
         self._is_open = True
@@ -146,9 +148,11 @@ class CellRun:
         self._clock = clock = StageClock(synchronise=_synchroniser(reranker))
         load_seconds = clock.now() - started
         self._connections = _connections(reranker, cell)
-        if self._budget is not None:
+        needs = validated(cell.reranker, cell.options)
+        if self._budget is not None or (needs.is_remote and needs.is_priced):
+            self._tab = Tab(self._budget)
             for connection in self._connections:
-                connection.pay_from(self._budget)
+                connection.pay_from(self._tab)
         threads = pin_threads(cell.protocol.threads)
         self._costs = timing(clock)
         seen = environment()  # once more: a loaded library tells more
@@ -222,6 +226,8 @@ class CellRun:
                 except BackendError as error:  # an answer could not be kept
                     self.failure = self.failure or error
             self._reranker, self._connections, self._calls = None, [], iter(())
+        if self._tab is not None and (self._tab.spent or self._budget is None):
+            noted["dollars_paid"] = self._tab.spent
         self._writer.update_session(**noted)
 
     def _describe(self, reranker: Reranker) -> None:
@@ -236,7 +242,11 @@ class CellRun:
         if not self._alone:
             return noted
         memory = self._memory
-        peaks = {"peak_host_bytes": memory.host_bytes(), "peak_device_bytes": memory.device_bytes()}
+        peaks = {
+            "host_bytes_before": memory.before_bytes,
+            "peak_host_bytes": memory.host_bytes(),
+            "peak_device_bytes": memory.device_bytes(),
+        }
         return {**noted, **peaks, "device_joules": joules}
 
 

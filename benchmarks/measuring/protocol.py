@@ -6,6 +6,7 @@ runs between calls, over what came since alone.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 import time
@@ -159,9 +160,16 @@ def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
 
 
 class PeakMemory:
-    """Largest memory in use since it was made, on the host (resident) and on the device."""
+    """Largest memory in use since it was made, on the host (resident) and on the device.
+
+    Attributes:
+        before_bytes: resident memory when it was made, after free memory went back to the system; None where
+            the system does not say.
+    """
 
     def __init__(self) -> None:
+        _give_free_memory_back()
+        self.before_bytes = _status_bytes("VmRSS")
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: reset VmHWM
         torch = sys.modules.get("torch")
@@ -170,13 +178,8 @@ class PeakMemory:
                 torch.cuda.reset_peak_memory_stats(device)
 
     def host_bytes(self) -> int | None:
-        """None where the system does not keep the peak."""
-        try:
-            lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        except OSError:
-            return None
-        peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
-        return peaks[0] if peaks else None
+        """Return the peak of resident memory; None where the system does not keep it."""
+        return _status_bytes("VmHWM")
 
     def device_bytes(self) -> int | None:
         """Return the peak bytes summed over the GPUs; None where none was used."""
@@ -185,6 +188,23 @@ class PeakMemory:
             return None
         devices = range(torch.cuda.device_count())
         return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
+
+
+def _status_bytes(name: str) -> int | None:
+    """Return an amount that Linux keeps of this process; None elsewhere."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")]
+    return amounts[0] if amounts else None
+
+
+def _give_free_memory_back() -> None:
+    """Ask the C library for it: what an earlier system freed would hide what the next one takes."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # other C libraries have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def timed(

@@ -6,7 +6,8 @@ A cell is one reranker on one candidate pool. Its record holds everything but th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -45,26 +46,60 @@ class System(_Frozen):
     described: dict[str, Any] = {}
 
 
+class Slo(_Frozen):
+    """A promise about latency under load, such as `p95 < 0.5 s`.
+
+    Attributes:
+        percentile: of all requests, above 0 and below 100.
+        seconds: which that percentile has to stay below, waiting included.
+    """
+
+    percentile: float = Field(gt=0, lt=100)
+    seconds: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        """Read `p95 < 0.5 s` or `p99 < 300 ms`."""
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(r"\s*p(\d+(?:\.\d+)?)\s*<\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", value)
+        if found is None:
+            raise ValueError("write it as p95 < 0.5 s or p99 < 300 ms")
+        seconds = float(found[2]) / (1000 if found[3] == "ms" else 1)
+        return {"percentile": float(found[1]), "seconds": seconds}
+
+    def __str__(self) -> str:
+        return f"p{self.percentile:g} < {self.seconds:g} s"
+
+
 class Served(_Frozen):
-    """The arrival process of mode `served`: see `benchmarks.measuring.served`.
+    """How requests arrive in mode `served`: see `benchmarks.measuring.served`.
 
     Attributes:
         rate: requests a second that arrive on their own; None for clients that wait for their answers.
         arrivals: of such requests, `poisson` at random or `fixed` at equal distances.
         concurrency: clients that each send a request once the last one is answered; with a rate, requests
             that an endpoint gets at once at most, 64 unless given.
+        slo: what latency has to keep; the numbers are the same with or without it.
     """
 
     rate: float | None = Field(default=None, gt=0)
     arrivals: Literal["poisson", "fixed"] = "poisson"
     concurrency: int | None = Field(default=None, ge=1)
+    slo: Slo | None = None
 
     @property
     def load(self) -> str:
         """In words."""
         if self.rate is not None:
             return f"{self.rate:g} requests a second, {self.arrivals}"
-        return f"{self.concurrency} clients"
+        return f"{self.concurrency} client{'s' * (self.concurrency != 1)}"
+
+    @property
+    def short(self) -> str:
+        """In a few letters, for labels."""
+        return f"{self.rate:g}/s" if self.rate is not None else self.load
 
     @model_validator(mode="after")
     def _something_arrives(self) -> Served:
@@ -74,7 +109,7 @@ class Served(_Frozen):
 
 
 class Protocol(_Frozen):
-    """The measuring protocol of a session.
+    """How time was measured.
 
     Attributes:
         mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as
@@ -88,6 +123,8 @@ class Protocol(_Frozen):
             the physical cores.
         interleave: measure the systems of a pool query by query in turn, so that a machine that slows down
             slows them all; they must fit into memory together.
+        own_process: measure each system in a process of its own, so that its memory and its time depend on
+            nothing that ran before; loading takes seconds longer.
         served: how requests arrive in served mode.
     """
 
@@ -98,22 +135,32 @@ class Protocol(_Frozen):
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1)
     interleave: bool = False
+    own_process: bool = False
     served: Served | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that define a result. What version 2 added counts where it is used only, so
-        that cells
-        which were finished before stay finished.
+        """Return the settings that define a result.
+
+        What version 2 added counts where it is used only, so that cells which were finished before stay
+        finished. An SLO changes no number.
         """
-        added = {"threads", "interleave", "served"}
-        return {**self.model_dump(exclude=added), **self.model_dump(include=added, exclude_defaults=True)}
+        added = {"threads", "interleave", "own_process"}
+        found = self.model_dump(exclude={*added, "served"})
+        found |= self.model_dump(include=added, exclude_defaults=True)
+        if self.served is not None:
+            found["served"] = self.served.model_dump(exclude={"slo"}, exclude_defaults=True)
+        return found
 
     @model_validator(mode="after")
-    def _modes_are_not_mixed(self) -> Protocol:
+    def _modes_are_not_mixed(self) -> Self:
         if (self.mode == "served") != (self.served is not None):
             raise ValueError("mode: served goes with served: {rate: ...} or served: {concurrency: ...}")
         if self.served is not None and self.interleave:
             raise ValueError("served systems are measured one after the other; leave interleave out")
+        if self.own_process and self.interleave:
+            raise ValueError(
+                "systems that are measured in turn share a process; leave own_process or interleave out"
+            )
         if self.mode == "latency" and self.batch_size > 1:
             raise ValueError("latency mode measures one query at a time; for batches use mode: throughput")
         return self
@@ -124,6 +171,7 @@ class Executor(_Frozen):
 
     Attributes:
         name: of the executor.
+        is_own_process: whether the process measured this cell alone.
         node: first 8 digits of Ray's id of the node; empty for the local executor. Two nodes may be processes
             of one machine, which has one `host` in the environment.
         gpus: GPUs that the session had to itself; unknown, and None, for the local executor.
@@ -134,6 +182,7 @@ class Executor(_Frozen):
     node: str = ""
     gpus: int | None = None
     co_runners: tuple[str, ...] = ()
+    is_own_process: bool = False
 
 
 class Session(_Frozen):
@@ -149,9 +198,13 @@ class Session(_Frozen):
         peak_device_bytes: largest GPU memory in use during this session; None without a GPU, or where
             systems were interleaved, whose memory cannot be told apart.
         peak_host_bytes: largest resident memory of the process during this session; likewise.
+        host_bytes_before: resident memory of the process right before the reranker loaded, which tables take
+            off the peak; likewise.
         device_joules: what the GPUs drew while it measured, by their own counters; None without one, or where
             systems were interleaved.
         samples: the machine's state while it measured: `benchmarks.measuring.conditions`.
+        dollars_paid: what its calls of endpoints cost, warm-up, retries and components included, and replayed
+            answers left out; None where no price is known, or nothing is paid.
         described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
         executor: where it ran; None in records that do not tell.
     """
@@ -163,10 +216,19 @@ class Session(_Frozen):
     warmup_ended: WarmupEnd | None = None
     peak_device_bytes: int | None = None
     peak_host_bytes: int | None = None
+    host_bytes_before: int | None = None
     device_joules: float | None = None
     samples: tuple[dict[str, Any], ...] = ()
+    dollars_paid: float | None = None
     described: dict[str, Any] = {}
     executor: Executor | None = None
+
+    @property
+    def host_bytes(self) -> int | None:
+        """Largest resident memory above that before the reranker loaded; None if one is unknown."""
+        if self.peak_host_bytes is None or self.host_bytes_before is None:
+            return None
+        return max(0, self.peak_host_bytes - self.host_bytes_before)
 
 
 class Operations(_Frozen):

@@ -1,19 +1,24 @@
-"""The same system in two result folders: what changed in quality and speed, with a test for each."""
+"""The same system in two result folders: what changed in quality, and what that says of speed.
+
+Two folders are one session of each side, from which no change of speed can be told: sessions of unchanged
+code differ by more than queries do. `rerankbench compare` compares repeated sessions, by the same functions.
+"""
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.evaluation.statistics import paired_t_test
+from benchmarks.evaluation.changes import SystemSessions, change_of
+from benchmarks.evaluation.session_speed import SessionTimes
 from reports.formats.numbers import p_value, signed, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.evaluation.changes import Change
     from reports.analysis.values import Sentence, SystemResult
 
-ALPHA = 0.05  # of each test alone
+ALPHA = 0.05  # of the test of quality
 
 
 def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentence], list[Sentence]]:
@@ -24,7 +29,7 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
         measure: the group's headline.
 
     Returns:
-        those that became significantly worse or slower, and the others.
+        those that became significantly worse, or slower, and the others.
     """
     by_name: dict[str, list[SystemResult]] = {}
     for system in systems:
@@ -35,13 +40,14 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     for name, same in by_name.items():
         before, after = same[0], same[-1]
         if before.provenance.folder != after.provenance.folder:
-            found = [_quality(measure, before, after), _speed(before, after), _code(before, after)]
-            said = ", ".join(change.words for change in found if change.words) or "nothing to compare"
-            worse = [
-                what
-                for what, change in zip(("quality", "speed"), found, strict=False)
-                if change.is_regression
-            ]
+            change = change_of(_session(before, measure), _session(after, measure))
+            found = {
+                "quality": _quality(measure, change),
+                "speed": _speed(before, after, change),
+                "code": _code(before, after),
+            }
+            said = ", ".join(part.words for part in found.values() if part.words) or "nothing to compare"
+            worse = [what for what, part in found.items() if part.is_regression]
             verb = f" regressed in {' and '.join(worse)}" if worse else ""
             sentence = (
                 "",
@@ -52,41 +58,53 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     return regressions, others
 
 
-class _Change(NamedTuple):
+def _session(system: SystemResult, measure: str) -> SystemSessions:
+    is_timed = system.timing.latency is not None
+    per_query = system.quality.per_query.get(measure)
+    seconds = SessionTimes(
+        started_at=system.provenance.started_at,
+        seconds=system.timing.query_seconds,
+        load=system.timing.load,
+        control_noise=system.timing.noise,
+    )
+    return SystemSessions(
+        measured=[per_query] if per_query is not None else [],
+        times=[seconds] if is_timed else [],
+        hardware=frozenset(system.provenance.hardware),
+    )
+
+
+class _Part(NamedTuple):
     words: str = ""
     is_regression: bool = False
 
 
-def _quality(measure: str, before: SystemResult, after: SystemResult) -> _Change:
-    if measure not in before.quality.per_query or measure not in after.quality.per_query:
-        return _Change()
-    old, new = (list(one.quality.per_query[measure].values()) for one in (before, after))
-    if old == new:
-        return _Change(f"the same {measure} on every query")
-    difference, p = fmean(new) - fmean(old), paired_t_test(new, old)
-    return _Change(f"{signed(difference)} {measure} ({_verdict(p)})", difference < 0 and p < ALPHA)
+def _quality(measure: str, change: Change) -> _Part:
+    quality = change.quality
+    if quality is None:
+        return _Part()
+    if quality.is_same:
+        return _Part(f"the same {measure} on every query")
+    verdict = f"{'significant' if quality.p_value < ALPHA else 'not significant'}, {p_value(quality.p_value)}"
+    words = f"{signed(quality.difference)} {measure} ({verdict})"
+    return _Part(words, quality.difference < 0 and quality.p_value < ALPHA)
 
 
-def _speed(before: SystemResult, after: SystemResult) -> _Change:
-    """Return where both were measured, and on the same hardware."""
-    if not before.timing.latency or not after.timing.latency:
-        return _Change()
-    if before.provenance.hardware != after.provenance.hardware:
-        return _Change("speed not compared, the hardware differs")
-    shared = [query_id for query_id in before.timing.query_seconds if query_id in after.timing.query_seconds]
-    p = paired_t_test(
-        [after.timing.query_seconds[q] for q in shared], [before.timing.query_seconds[q] for q in shared]
-    )
-    ratio = after.timing.latency.p50.value / before.timing.latency.p50.value
-    direction = f"{times(ratio)} times slower" if ratio > 1 else f"{times(1 / ratio)} times faster"
-    return _Change(f"{direction} by p50 ({_verdict(p)})", ratio > 1 and p < ALPHA)
+def _speed(before: SystemResult, after: SystemResult, change: Change) -> _Part:
+    if change.differing_hardware:
+        return _Part("speed not compared, the hardware differs")
+    if change.speed is None:
+        return _Part()
+    ratio = change.speed.ratio
+    size = f"{times(ratio)} times slower" if ratio > 1 else f"{times(1 / ratio)} times faster"
+    if change.speed.verdict != "untold":
+        return _Part(size, change.speed.verdict == "slower")
+    loads = [system.timing.load for system in (before, after)]
+    at_loads = "" if None in loads else f", at load {loads[0]:.1f} and {loads[1]:.1f} a thread"
+    return _Part(f"{size} in one session of each{at_loads}, which cannot be told apart here")
 
 
-def _code(before: SystemResult, after: SystemResult) -> _Change:
+def _code(before: SystemResult, after: SystemResult) -> _Part:
     """Return whether a reranker of the user's own is the same code in both folders."""
     old, new = (one.provenance.described.get("code") for one in (before, after))
-    return _Change(f"its code changed from {old} to {new}") if old and new and old != new else _Change()
-
-
-def _verdict(p: float) -> str:
-    return f"{'significant' if p < ALPHA else 'not significant'}, {p_value(p)}"
+    return _Part(f"its code changed from {old} to {new}") if old and new and old != new else _Part()

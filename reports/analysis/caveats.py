@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.judged import unjudged_warning
-from reports.analysis.provenance import hardware, is_dirty
-from reports.formats.numbers import percent
+from benchmarks.measuring.hardware import hardware
+from reports.analysis.provenance import is_dirty
+from reports.formats.numbers import fixed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from benchmarks.results.record import Record
     from benchmarks.results.store import CellResult, Results
     from reports.analysis.values import Group, SystemResult
+
+BUSY = 1.25
+"""Load average a thread from which programs wait for each other; a system that uses every thread makes 1."""
 
 
 def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
@@ -91,6 +95,11 @@ def where_measured(system: SystemResult) -> list[str]:
         found.append(
             f"{system.label} was measured while others ran on the same machine "
             f"({', '.join(system.provenance.co_runners)}): its latencies may include waiting for them."
+        )
+    if system.timing.latency and system.timing.load is not None and system.timing.load > BUSY:
+        found.append(
+            f"{system.label} was measured at a load average of {fixed(system.timing.load, 1)} a thread: "
+            "other programs ran on the machine, and its latencies include waiting for them."
         )
     return found
 

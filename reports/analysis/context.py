@@ -18,6 +18,7 @@ from reports.analysis.before_after import changes
 from reports.analysis.cleaning import cleaned
 from reports.analysis.finding import findings
 from reports.analysis.judges import finding, judged_by_models
+from reports.analysis.loads import capacities
 from reports.analysis.provenance import experiment
 from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult
@@ -117,7 +118,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     )
     regressions, others = changes(systems, measures[0])
     filled = [finding(judge, group.systems, group.headline) for judge in group.judges]
-    found = (*regressions, *findings(group), *filter(None, filled), *others)
+    found = (*regressions, *findings(group), *capacities(group), *filter(None, filled), *others)
     return dataclasses.replace(group, findings=found)
 
 

@@ -107,6 +107,9 @@ def _about_store(fast: SystemResult, slow: SystemResult) -> str:
 
 def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
     if best.timing.latency and max(rerankers, key=_speed) is best:
+        if best.timing.is_amortised:
+            rate = significant(best.work.counts["queries_per_second"])
+            return (f"It is also the fastest reranker, at {rate} queries per second.",)
         milliseconds = significant(1e3 * best.timing.latency.p50.value)
         stored = ", with passage embeddings computed beforehand" if best.is_precomputed else ""
         return (f"It is also the fastest reranker, at {milliseconds} ms per query{stored}.",)

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.measuring import conditions
+from benchmarks.measuring.hardware import hardware
+from benchmarks.results.sessions import loads_per_thread
 from reports.analysis import first_stages, quality, timing
+from reports.analysis import loads as loads_of
 from reports.analysis.by_query import ByQuery
-from reports.analysis.provenance import hardware
 from reports.analysis.values import Provenance, Quality, Role, SystemResult, Timing, Work
 from rerankers.registry import role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.results.record import QueryRow, Session
     from benchmarks.results.store import CellResult, Results
@@ -157,8 +159,8 @@ def system(label: str, place: int, family: Sequence[Keyed], ranked: quality.Rank
         replicates=len(family),
         measured_queries=sum(len({row.query_id for row in cell.rows}) for _, cell in family),
         quality=_quality(family, rows, ranked),
-        timing=_timing(rows),
-        work=_work(measured, rows),
+        timing=_timing(measured, rows),
+        work=_work(measured, rows, _passages(family)),
         provenance=_provenance(family),
     )
 
@@ -177,7 +179,8 @@ def _quality(family: Sequence[Keyed], rows: Sequence[QueryRow], ranked: quality.
     )
 
 
-def _timing(rows: Sequence[QueryRow]) -> Timing:
+def _timing(cells: Sequence[CellResult], rows: Sequence[QueryRow]) -> Timing:
+    loads = [load for cell in cells for one in cell.record.sessions for load in loads_per_thread(one)]
     return Timing(
         latency=timing.latency(rows),
         speedup=None,
@@ -185,18 +188,30 @@ def _timing(rows: Sequence[QueryRow]) -> Timing:
         parts=timing.parts(rows),
         query_seconds=timing.query_seconds(rows),
         noise=conditions.noise([row.control_seconds for row in rows if row.control_seconds is not None]),
+        is_amortised=any(cell.record.protocol.mode == "throughput" for cell in cells),
+        load=fmean(loads) if loads else None,
+        served=loads_of.served_load(cells[0].record, rows) if cells else None,
     )
 
 
-def _work(cells: Sequence[CellResult], rows: Sequence[QueryRow]) -> Work:
+def _work(cells: Sequence[CellResult], rows: Sequence[QueryRow], passages: Mapping[str, int]) -> Work:
     faults, faulty_queries = timing.faults(rows)
     return Work(
-        counts=timing.work(rows) | timing.operations(cells) | timing.served(cells),
+        counts=timing.work(rows)
+        | timing.operations(cells)
+        | timing.served(cells)
+        | timing.throughput(cells, passages),
         operations=timing.stage_operations(cells),
         faults=faults,
         faulty_queries=faulty_queries,
         longest_prompt=timing.longest_prompt(rows),
     )
+
+
+def _passages(family: Sequence[Keyed]) -> Mapping[str, int]:
+    """Return the number of candidates by query id."""
+    folder, cell = family[0]
+    return folder.pool(cell.record.pool).candidates.counts if cell.rows else {}
 
 
 def _provenance(family: Sequence[Keyed]) -> Provenance:
@@ -216,9 +231,10 @@ def _provenance(family: Sequence[Keyed]) -> Provenance:
         slowed_by=tuple(
             conditions.throttling([sample for session in sessions for sample in session.samples])
         ),
+        started_at=min((session.started_at for session in sessions), default=""),
         load_seconds=_largest(session.load_seconds for session in sessions),
         peak_device_bytes=_largest(session.peak_device_bytes for session in sessions),
-        peak_host_bytes=_largest(session.peak_host_bytes for session in sessions),
+        host_bytes=_largest(session.host_bytes for session in sessions),
     )
 
 

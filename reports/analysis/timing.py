@@ -19,7 +19,7 @@ from reports.formats.numbers import percent
 from rerankers.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -196,6 +196,21 @@ def served(cells: Sequence[CellResult]) -> dict[str, float]:
     waits = [row.queued_seconds for cell in cells for row in cell.rows if row.queued_seconds is not None]
     means = {"requests_per_second": rates, "queued_seconds": waits}
     return {name: fmean(values) for name, values in means.items() if values}
+
+
+def throughput(cells: Sequence[CellResult], passages: Mapping[str, int]) -> dict[str, float]:
+    """Return queries and passages ranked per second of calls in throughput mode; empty in other modes.
+
+    Args:
+        cells: of one system.
+        passages: the number of candidates by query id.
+    """
+    rows = [row for cell in cells if cell.record.protocol.mode == "throughput" for row in cell.rows]
+    seconds = sum(row.total_seconds for row in rows)
+    if not seconds:
+        return {}
+    ranked = sum(passages.get(row.query_id, 0) for row in rows)
+    return {"queries_per_second": len(rows) / seconds, "passages_per_second": ranked / seconds}
 
 
 def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:

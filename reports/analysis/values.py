@@ -130,6 +130,31 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedLoad:
+    """The load that a system was served at.
+
+    Attributes:
+        system: its label without the load.
+        rate: requests a second that arrived on their own; None for clients.
+        clients: that each sent a request once the last one was answered; None with a rate.
+        arrivals: in words.
+        slo: what latency has to keep, such as `p95 < 0.5 s`; "" without one.
+        slo_seconds: its bound.
+        percentile_seconds: the percentile that it names, as measured.
+        is_kept: whether it was kept, and the system kept up; None without one.
+    """
+
+    system: str
+    rate: float | None
+    clients: int | None
+    arrivals: str
+    slo: str
+    slo_seconds: float | None
+    percentile_seconds: float | None
+    is_kept: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """The latency of a system, by stage.
 
@@ -140,6 +165,11 @@ class Timing:
         parts: of a fusion or a cascade, its rerankers in order; the system's own stages are their sums.
         query_seconds: by query id, the mean over repeats.
         noise: how far the slow calls of the identity control that ran alongside lay above its median.
+        is_amortised: whether seconds are those of a batch divided by its queries, which nothing may call
+            latency.
+        load: mean load average over the threads that the process may use, while it measured; None where it
+            was not recorded.
+        served: the load in served mode; None in other modes.
     """
 
     latency: Latency | None
@@ -148,6 +178,9 @@ class Timing:
     parts: tuple[Part, ...]
     query_seconds: Mapping[str, float]
     noise: float | None
+    is_amortised: bool
+    load: float | None
+    served: ServedLoad | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +213,8 @@ class Provenance:
         hosts: digests of the names of the machines that measured it.
         co_runners: labels of systems that ran on one of them at the same time.
         slowed_by: reasons why GPUs ran slower than they could.
+        host_bytes: peak of resident memory above that before the system loaded.
+        started_at: when the first process began, ISO 8601 in UTC; "" where nothing was measured.
     """
 
     cell: str
@@ -190,9 +225,10 @@ class Provenance:
     hosts: tuple[str, ...]
     co_runners: tuple[str, ...]
     slowed_by: tuple[str, ...]
+    started_at: str
     load_seconds: float | None
     peak_device_bytes: int | None
-    peak_host_bytes: int | None
+    host_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

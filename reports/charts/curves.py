@@ -38,7 +38,7 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
     values = [
         {**_named(factor, point, name), "y": milliseconds, "written": f"{significant(milliseconds)} ms"}
         for name, point in _points(factor)
-        if point.system.timing.latency
+        if point.system.timing.latency and not point.system.timing.is_amortised
         for milliseconds in [MILLISECONDS * point.system.timing.latency.p50.value]
     ]
     title = "Median latency per query (ms, log scale)"

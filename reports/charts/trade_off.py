@@ -37,7 +37,8 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         for s in group.systems
         if s.role == "first_stage" and measure in s.quality.estimates
     ]
-    x = log_axis("x", "Median latency per query (ms, log scale)", [point["x"] for point in points])
+    what = "time per query in a batch" if group.mode == "throughput" else "latency per query"
+    x = log_axis("x", f"Median {what} (ms, log scale)", [point["x"] for point in points])
     ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
     place_labels(points, x["scale"]["domain"], y_domain, look)
@@ -55,9 +56,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         _marks(x, y, measure, sorted({system.reranker for system in shown}), look),
         *_numbers(x, y, key, look),
     ]
-    drawn = chart(
-        f"{measure} against median latency per query on {group.title}", look, look.height, points, layers
-    )
+    drawn = chart(f"{measure} against median {what} on {group.title}", look, look.height, points, layers)
     return {**drawn, "title": _key(key, look)} if key else drawn
 
 

@@ -21,6 +21,7 @@ from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
+from reports.charts.loads import load_curve
 from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
 from reports.charts.thinking import thinking_curve
@@ -53,7 +54,7 @@ WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
 }
 """Formats of the tables beside the page, by the suffix of their files."""
 
-GROUPED = ("headline", "stages", "costs", "operations", "published", "interpretation")
+GROUPED = ("headline", "stages", "costs", "operations", "published", "interpretation", "loads")
 """Layouts that the page shows group by group."""
 
 SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
@@ -183,6 +184,7 @@ _DRAWINGS = {
     "stages": _absolute,
     "stage-shares": _share,
     "latency": distribution,
+    "loads": load_curve,
 }
 
 

@@ -51,6 +51,8 @@ def column(name: str, group: Group) -> Column:
         UnknownNameError: there is no such column.
     """
     family, _, stage = name.partition(":")
+    if name == "speedup" and group.mode == "throughput":
+        return _speedup("Throughput", "the median time per query that speed-ups refer to divided by this one")
     if name in COLUMNS:
         return COLUMNS[name]
     if family in ("stage", "share") and stage in STAGE_ORDER:
@@ -108,7 +110,7 @@ def _operations(family: str, stage: str) -> Column:
 
 def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
     def read(system: SystemResult) -> Estimate | None:
-        if system.timing.latency is None:
+        if system.timing.latency is None or system.timing.is_amortised:
             return None
         seconds: Estimate = getattr(system.timing.latency, name)
         low, high = seconds.low, seconds.high
@@ -125,6 +127,14 @@ def _work(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate 
     return lambda system: Estimate(system.work.counts[name] / divisor) if name in system.work.counts else None
 
 
+def _load(name: str) -> Callable[[SystemResult], Estimate | None]:
+    def read(system: SystemResult) -> Estimate | None:
+        value = getattr(system.timing.served, name, None)
+        return None if value is None else Estimate(float(value))
+
+    return read
+
+
 def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
     def read(system: SystemResult) -> Estimate | None:
         value: float | None = attrgetter(name)(system)
@@ -135,6 +145,11 @@ def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate
 
 def _mean_stage(system: SystemResult, name: str) -> float | None:
     return next((stage.seconds for stage in system.timing.stages if stage.name == name), None)
+
+
+def _speedup(heading: str, meaning: str) -> Column:
+    head = Head("speedup", "speed-up", heading, meaning, "×")
+    return Column(head, lambda system: system.timing.speedup, times, "higher")
 
 
 def _first_token(system: SystemResult) -> Estimate | None:
@@ -189,10 +204,18 @@ def _latency_columns() -> Iterator[Column]:
         yield Column(Head(name, title, time, meaning, "ms"), _latency(name), significant, "lower", detail)
     meaning = "first ten ranks that tie with the next rank, mean over queries; the first stage orders them"
     yield Column(Head("ties", "ties", "Effectiveness", meaning), _work("ties"), significant)
-    head = Head("speedup", "speed-up", time, "the p50 that speed-ups refer to divided by this p50", "×")
-    yield Column(head, lambda system: system.timing.speedup, times, "higher")
+    yield _speedup(time, "the p50 that speed-ups refer to divided by this p50")
     head = Head("queued", "in the queue", time, "mean wait of a request before it was taken", "ms")
     yield Column(head, _work("queued_seconds", 1 / MILLISECONDS), significant, "lower")
+    head = Head("rate", "rate", "Load", "requests that arrived per second", "1/s")
+    yield Column(head, _load("rate"), significant)
+    head = Head("clients", "clients", "Load", "clients that sent a request once the last one was answered")
+    yield Column(head, _load("clients"), count)
+    for name, title, meaning in (
+        ("queries_per_second", "queries", "queries ranked per second, in batches"),
+        ("passages_per_second", "passages", "passages ranked per second, in batches"),
+    ):
+        yield Column(Head(name, title, "Throughput", meaning, "1/s"), _work(name), significant, "higher")
     head = Head(
         "requests_per_second", "answered", "Throughput", "requests answered per second of serving", "1/s"
     )
@@ -256,8 +279,16 @@ def _system_columns() -> Iterator[Column]:
     yield Column(head, _plain("provenance.peak_device_bytes", 2**30), significant)
     meaning = "p95 over median, less one, of an identity control between the calls: the machine's noise"
     yield Column(Head("noise", "noise", cell, meaning), _plain("timing.noise"), percent, detail=True)
-    head = Head("host_memory", "host memory", cell, "peak resident memory", "GiB")
-    yield Column(head, _plain("provenance.peak_host_bytes", 2**30), significant)
+    meaning = "mean load average over the threads that the process may use, while it measured"
+    yield Column(
+        Head("load_average", "load average", cell, meaning), _plain("timing.load"), significant, detail=True
+    )
+    meaning = (
+        "peak of resident memory above that before the system loaded; libraries that an earlier system had "
+        "loaded are left out, unless protocol.own_process gives each system a process of its own"
+    )
+    head = Head("host_memory", "host memory", cell, meaning, "GiB")
+    yield Column(head, _plain("provenance.host_bytes", 2**30), significant)
 
 
 COLUMNS: dict[str, Column] = {

@@ -17,7 +17,7 @@ PASSAGES = ("passages_embedded", "passages_from_store", "passages_truncated", "c
 SPENT = ("dollars", "dollars_total", "joules", "flops", "bytes", "utilisation")
 COLUMNS = (
     *(*TIME, *CALLS, *TOKENS, "decode_steps", *PASSAGES, "well_formed", "faulty", *SPENT),
-    *("load", "device_memory", "host_memory", "noise"),
+    *("load", "device_memory", "host_memory", "noise", "load_average"),
 )
 
 

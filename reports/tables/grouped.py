@@ -162,7 +162,8 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
     if any(row.replicates > 1 for row in rows):
         notes.append(Note("± standard deviation over seeds", measures))
     if group.reference:
-        notes.append(Note(f"Speed-up by p50 over {group.reference}", frozenset({"speedup"})))
+        by = "median time per query" if group.mode == "throughput" else "p50"
+        notes.append(Note(f"Speed-up by {by} over {group.reference}", frozenset({"speedup"})))
     stored = [one.label for one in group.systems if one.is_precomputed and one.timing.latency]
     if stored:
         notes.append(
@@ -171,6 +172,11 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
                 frozenset({"p50", "mean", "speedup"}),
             )
         )
+    served = [one.timing.served for one in group.systems if one.timing.served]
+    if served:
+        arrivals = " and ".join(dict.fromkeys(load.arrivals for load in served))
+        slos = "".join(f"; SLO {slo}" for slo in dict.fromkeys(load.slo for load in served) if slo)
+        notes.append(Note(f"Arrivals: {arrivals}{slos}"))
     if group.before:
         shared = " and ".join(
             f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from reports.analysis.values import Context, Group
     from reports.tables.cells import Table
 
-COLUMNS = ("ties", "p50", "p95", "speedup", "requests_per_second", "dollars", "joules", "flops")
+THROUGHPUT = ("queries_per_second", "passages_per_second", "requests_per_second")
+COLUMNS = ("ties", "rate", "clients", "p50", "p95", "speedup", *THROUGHPUT, "dollars", "joules", "flops")
 
 
 def tables(context: Context) -> list[Table]:
@@ -20,5 +21,6 @@ def tables(context: Context) -> list[Table]:
 
 def _table(group: Group) -> Table:
     is_timed = any(system.timing.latency for system in group.systems)
-    subject = "Effectiveness and latency" if is_timed else "Effectiveness"
+    time = "throughput" if group.mode == "throughput" else "latency"
+    subject = f"Effectiveness and {time}" if is_timed else "Effectiveness"
     return grouped.with_values(group, "headline", (*group.measures, *COLUMNS), subject)

@@ -50,6 +50,7 @@ LAYOUTS: dict[str, Layout] = {
         "reports.tables.operations:tables",
         "no operations were counted; set count_operations in the experiment file",
     ),
+    "loads": Layout("reports.tables.loads:tables", "nothing was measured in mode served"),
     "datasets": Layout("reports.tables.datasets:tables", "no queries are judged"),
     "significance": Layout("reports.tables.significance:tables", "no queries are judged"),
     "judgements": Layout(

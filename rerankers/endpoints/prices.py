@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import threading
 import tomllib
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -145,6 +147,38 @@ class Budget:
         self._spent += dollars
         if self._ledger is not None:
             self._ledger.add(dollars, is_estimate)
+
+
+class Tab(Budget):
+    """What one cell pays, out of a budget where there is one.
+
+    Args:
+        budget: pays, and may refuse; None refuses nothing.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        super().__init__(math.inf if budget is None else budget.dollars)
+        self._budget = budget
+        self._lock = threading.Lock()
+
+    def reserve(self, dollars: float) -> bool:
+        """Set dollars aside in both; False, and nothing changes, if the budget does not have them."""
+        with self._lock:
+            if self._budget is not None and not self._budget.reserve(dollars):
+                return False
+            self._spent += dollars
+            return True
+
+    def settle(self, reserved: float, dollars: float, is_estimate: bool = False) -> None:
+        """Book what a call did cost in both."""
+        with self._lock:
+            if self._budget is not None:
+                self._budget.settle(reserved, dollars, is_estimate)
+            self._spent += dollars - reserved
+
+    def exhausted(self) -> BackendError:
+        """Return the budget's error that ends a run."""
+        return super().exhausted() if self._budget is None else self._budget.exhausted()
 
 
 @dataclass(slots=True)

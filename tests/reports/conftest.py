@@ -118,11 +118,13 @@ class Folder:
                 "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats, "seed": seed}),
                 "operations": operations,
                 "sessions": (
-                    Session(
-                        started_at="2025-03-01T10:00:00Z",
-                        environment=dict(environment or MACHINE),
-                        load_seconds=1.5,
-                        **(session or {}),
+                    Session.model_validate(
+                        {
+                            "started_at": "2025-03-01T10:00:00Z",
+                            "environment": dict(environment or MACHINE),
+                            "load_seconds": 1.5,
+                            **(session or {}),
+                        }
                     ),
                 ),
             }

@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)
     done = outcome.cells - len(outcome.failures)
     cost = f" for ${outcome.dollars:.4f} at list price" if outcome.dollars else ""
+    if outcome.dollars_paid:
+        cost += f", ${outcome.dollars_paid:.4f} paid for all calls, warm-up included"
     for line in _answer(folder) if done else ():
         print(printable(line))
     print(

@@ -27,6 +27,7 @@ COMMANDS = [
     "run",
     "report",
     "table",
+    "compare",
     "rerank",
     "import-run",
     "list",

@@ -124,6 +124,16 @@ def test_clients_send_no_more_requests_than_there_are() -> None:
     assert times(calls)[4:] == [(3.0, 0.0, 3.0)] * 2  # two of the four clients find nothing left
 
 
+@pytest.mark.parametrize("clients", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 8])
+def test_every_request_is_answered_once_whatever_the_clients_and_the_batch_size(
+    clients: int, size: int
+) -> None:
+    calls = served({"concurrency": clients}, batch_size=size)
+    assert [call.rankings[0].query_id for call in calls] == [f"q{q}" for q in range(6)]
+    assert max(call.total_seconds for call in calls) <= 3.0 * -(-clients // min(size, clients)) + 3.0
+
+
 def test_a_request_waits_for_all_stages_of_those_it_is_ranked_with() -> None:
     calls = served({"concurrency": 3}, batch_size=3)
     for call in calls:

@@ -58,6 +58,18 @@ def test_a_ranking_that_changes_between_repeats_is_said(folder: Folder) -> None:
     assert warnings(folder) == [expected]
 
 
+def test_a_busy_machine_is_said_beside_the_latencies_it_spoilt(folder: Folder) -> None:
+    pool = folder.pool({"q": ["x", "y"]}, {"q": {"d0": 1}})
+    for label, load in (("Quiet", 0.9), ("Busy", 3.9)):
+        machine = {"cpu": {"model": "Example CPU", "usable_threads": 2}}
+        samples = [{"elapsed_seconds": 0.0, "load_average": [load, 9.0, 9.0]}]
+        folder.cell(pool, label, folder.kept, environment=machine, session={"samples": samples})
+    (group,) = build([read_results(folder.path)]).groups
+    said = [warning for warning in group.warnings if "load average" in warning]
+    assert len(said) == 1
+    assert said[0].startswith("Busy was measured at a load average of 1.9 a thread")
+
+
 def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "S", folder.kept, only=1)

@@ -366,3 +366,57 @@ def test_a_recording_without_room_fails_its_cell_and_loses_no_ranking(
     assert (cell.record.status, len(cell.rows), len(endpoint.bodies)) == ("failed", 1, 1)
     assert not go(experiment, tmp_path / "results").failures
     assert len(endpoint.bodies) == QUERIES
+
+
+def test_the_full_run_does_not_ask_again_what_a_limited_run_asked(
+    endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_experiment({"warmup": 0}, price=PRICE)
+    assert go(path, tmp_path / "out", "limit=2").exit_status == 0
+    assert len(endpoint.bodies) == 2 * WINDOWS
+    first = only_cell(tmp_path / "out")
+    assert go(path, tmp_path / "out").exit_status == 0
+    assert len(endpoint.bodies) == QUERIES * WINDOWS  # two of the queries were answered
+    cell = only_cell(tmp_path / "out")
+    assert len(cell.rows) == QUERIES
+    assert dict(cell.rankings.orders()).items() >= dict(first.rankings.orders()).items()
+    assert [row.session for row in cell.rows] == [0, 0, 1, 1, 1, 1]
+    fresh = tmp_path / "fresh"
+    assert go(path, fresh).exit_status == 0
+    assert dict(only_cell(fresh).rankings.orders()) == dict(cell.rankings.orders())
+
+
+def test_what_changed_is_asked_again(
+    endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert go(write_experiment({"warmup": 0}), tmp_path / "out", "limit=2").exit_status == 0
+    asked = len(endpoint.bodies)
+    path = write_experiment({"warmup": 0}, passage_words=50)  # another prompt
+    assert go(path, tmp_path / "out").exit_status == 0
+    assert len(endpoint.bodies) == asked + QUERIES * WINDOWS
+
+
+def test_the_closing_line_and_the_budget_count_the_same_calls(
+    endpoint: Endpoint,
+    write_experiment: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of a fusion, with its warm-up: every call that the endpoint answered, and no other."""
+    path = write_experiment({"warmup": 2}, price=PRICE)
+    content = yaml.safe_load(path.read_text())
+    system = content["rerankers"]
+    part = {"reranker": system["name"], "options": system["options"]}
+    content["rerankers"] = [{"name": "fusion", "options": {"parts": [part, {"reranker": "first-stage"}]}}]
+    path.write_text(yaml.safe_dump(content))
+    for number, more in enumerate([[], ["--budget", "5"]]):
+        endpoint.bodies.clear()
+        out = tmp_path / f"out{number}"
+        assert main(["run", str(path), "--out", str(out), *more]) == 0
+        assert len(endpoint.bodies) == (QUERIES + 2) * WINDOWS
+        cost = len(endpoint.bodies) * OF_A_CALL
+        assert f"${cost:.4f} paid" in capsys.readouterr().out
+        (session,) = only_cell(out).record.sessions
+        assert session.dollars_paid == pytest.approx(cost)
+    spending = (tmp_path / "out1" / "spending.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["dollars"] for line in spending) == pytest.approx(cost)

@@ -1,0 +1,205 @@
+"""Compares the speed of a system before and after a change, by sessions.
+
+A session is one process that measured a system. Sessions of unchanged code differ by more than the queries
+within one of them do: memory lands elsewhere, the machine runs at another clock, and others use it. A test
+over queries therefore calls most pairs of sessions different. Here the session is the unit (Kalibera and
+Jones, "Rigorous benchmarking in reasonable time", ISMM 2013): each pair of sessions that were measured next
+to each other gives one ratio, and the ratios are tested.
+
+A pair's ratio is taken twice. Once from all calls: the median over queries of the query's own ratio. And once
+from the calls that nothing disturbed: other programs only ever add time, so a session's quick calls, each
+relative to the quickest of its query in any session, vary a third as much on a busy machine. Each is tested
+at half the level, and the one that varies less is reported.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LEVEL = 0.005
+"""Of each one-sided test, of two: a comparison of twenty systems has one false alarm in five runs at most."""
+QUICK = 0.1
+"""Share of a session's calls that count as undisturbed."""
+MINIMUM_EFFECT = 0.05
+"""The smallest change of speed that is claimed: what differs less, differs by where memory lands."""
+FEWEST_PAIRS = 3
+BUSIER = 0.5
+"""Difference in load per thread from which the load may explain that a system is slower."""
+
+Verdict = Literal["slower", "faster", "untold"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """What one session measured of one system.
+
+    Attributes:
+        started_at: ISO 8601, UTC.
+        seconds: by query id, the median over repeats.
+        quickest: by query id, the least over repeats; None where there is one repeat.
+        load: mean load average over the threads that the process may use; None where it was not recorded.
+        control_noise: p95 over median, less one, of the identity control; None where there are too few calls.
+    """
+
+    started_at: str
+    seconds: Mapping[str, float]
+    load: float | None = None
+    control_noise: float | None = None
+    quickest: Mapping[str, float] | None = None
+
+    @property
+    def undisturbed(self) -> Mapping[str, float]:
+        """Seconds by query id that other programs added least to."""
+        return self.quickest or self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedChange:
+    """How much slower a system became.
+
+    Attributes:
+        ratio: seconds after over seconds before, typical of queries and of pairs of sessions.
+        low: lower end of the ratio's 99 % interval over pairs of sessions; None with fewer than two pairs.
+        high: its upper end.
+        pairs: of sessions.
+        verdict: `untold` where a difference cannot be told from run-to-run variation, or is too small.
+        reason: why it is `untold`; "" for the others.
+        is_measurable: whether there were enough sessions, in turn, to tell anything.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    pairs: int
+    verdict: Verdict
+    reason: str = ""
+    is_measurable: bool = True
+
+    @property
+    def noise_floor(self) -> float | None:
+        """The smallest slow-down that these sessions would have shown, as a share; None where none would."""
+        if self.low is None or not self.is_measurable:
+            return None
+        return max(MINIMUM_EFFECT, self.ratio / self.low - 1.0)
+
+    @property
+    def spread(self) -> float:
+        """How far the interval reaches, as a ratio; infinite without one."""
+        return math.inf if self.low is None else self.ratio / self.low
+
+    def untold(self, reason: str, is_measurable: bool = True) -> SpeedChange:
+        """Return the same ratio without a claim."""
+        return replace(self, verdict="untold", reason=reason, is_measurable=is_measurable)
+
+
+def compare_speed(
+    before: Sequence[SessionTimes], after: Sequence[SessionTimes], *, minimum_effect: float = MINIMUM_EFFECT
+) -> SpeedChange | None:
+    """Compare sessions before a change with sessions after it; None where no query was timed in both.
+
+    The n-th session before, by its start, makes a pair with the n-th after. A change is claimed where one of
+    two one-sided t-tests over the logarithms of the pairs' ratios is significant at level 0.005, the ratio is
+    beyond the minimum effect, there are three pairs or more, sessions were measured in turn, and the slower
+    side's machine was not the busier one.
+    """
+    found = [
+        _tested(logs, minimum_effect)
+        for logs in (_typical_logs(before, after), _undisturbed_logs(before, after))
+        if logs
+    ]
+    if not found:
+        return None
+    claimed = [change for change in found if change.verdict != "untold"]
+    change = min(claimed or found, key=lambda one: one.spread)
+    if len(before) != len(after) or change.pairs < FEWEST_PAIRS or change.low is None:
+        counts = f"{len(before)} and {len(after)}"
+        return change.untold(f"{FEWEST_PAIRS} sessions of each are needed, and there are {counts}", False)
+    if not are_in_turn(before, after):
+        return change.untold("the sessions were not measured in turn", False)
+    slower, other = (after, before) if change.ratio > 1 else (before, after)
+    if change.verdict != "untold" and _load(slower) - _load(other) > BUSIER:
+        loads = f"load {_load(slower):.2g} a thread against {_load(other):.2g}"
+        return change.untold(f"the machine was busier while it was slower ({loads})")
+    return change
+
+
+def _tested(logs: Sequence[float], minimum_effect: float) -> SpeedChange:
+    """Return what the pairs' ratios say, whatever else is to be said of the sessions."""
+    centre, margin = fmean(logs), _margin(logs)
+    if margin is None:
+        return SpeedChange(math.exp(centre), None, None, len(logs), "untold")
+    change = SpeedChange(
+        math.exp(centre), math.exp(centre - margin), math.exp(centre + margin), len(logs), "untold"
+    )
+    if abs(centre) <= margin:
+        return change.untold("sessions of unchanged code may differ as much")
+    if abs(centre) < math.log1p(minimum_effect):
+        return change.untold(f"the difference is below {100 * minimum_effect:.0f} %")
+    return replace(change, verdict="slower" if centre > 0 else "faster")
+
+
+def are_in_turn(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> bool:
+    """Return whether each pair of sessions began before any session of the next pair."""
+    pairs = zip(_by_start(before), _by_start(after), strict=False)
+    starts = [sorted((one.started_at, other.started_at)) for one, other in pairs]
+    return all(last < first for (_, last), (first, _) in pairwise(starts))
+
+
+def _by_start(sessions: Sequence[SessionTimes]) -> list[SessionTimes]:
+    return sorted(sessions, key=lambda session: session.started_at)
+
+
+def _typical_logs(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> list[float]:
+    """Return the logarithm of each pair's ratio: the median over queries of the query's own."""
+    logs = []
+    for one, other in zip(_by_start(before), _by_start(after), strict=False):
+        ratios = [
+            math.log(other.seconds[query_id] / seconds)
+            for query_id, seconds in one.seconds.items()
+            if seconds > 0 and other.seconds.get(query_id, 0.0) > 0
+        ]
+        logs += [median(ratios)] if ratios else []
+    return logs
+
+
+def _undisturbed_logs(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> list[float]:
+    """Return the logarithm of each pair's ratio: of the sessions' quick calls, over queries all share."""
+    sessions = [*before, *after]
+    quickest = {
+        query_id: min(one.undisturbed[query_id] for one in sessions)
+        for query_id in (sessions[0].undisturbed if before and after else ())
+        if all(one.undisturbed.get(query_id, 0.0) > 0 for one in sessions)
+    }
+    if not quickest:
+        return []
+
+    def quick(session: SessionTimes) -> float:
+        relative = [session.undisturbed[query_id] / seconds for query_id, seconds in quickest.items()]
+        return float(np.quantile(relative, QUICK))
+
+    pairs = zip(_by_start(before), _by_start(after), strict=False)
+    return [math.log(quick(other) / quick(one)) for one, other in pairs]
+
+
+def _margin(logs: Sequence[float]) -> float | None:
+    """Return half the 99 % interval of the mean by Student's t; None with fewer than two values."""
+    if len(logs) < 2:
+        return None
+    from scipy.special import stdtrit  # all of scipy.stats takes seconds to import
+
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    return float(stdtrit(len(logs) - 1, 1.0 - LEVEL)) * error
+
+
+def _load(sessions: Sequence[SessionTimes]) -> float:
+    loads = [session.load for session in sessions if session.load is not None]
+    return fmean(loads) if loads else 0.0

@@ -1,0 +1,98 @@
+"""The loads of an experiment in mode `served`: one, a sweep over several, or a search for the highest.
+
+    served: {rate: 2.0}                        2 requests a second
+    served: {rate: [1, 2, 4]}                  a sweep: each rate is a cell of its own
+    served: {slo: p95 < 0.5 s}                 a search for the highest rate that keeps it
+    served: {rate: [1, 2, 4], slo: p95 < 0.5 s}    the sweep, and then the search
+
+A search begins with a single client, whose requests never wait: its answers a second are the first rate
+(`benchmarks.measuring.slo`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import Field, model_validator
+
+from benchmarks.results.record import Protocol, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Value = TypeVar("_Value", int, float)
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Clients = Annotated[int, Field(ge=1)]
+
+
+class ServedSpec(Served):
+    """How requests arrive in mode `served`.
+
+    Attributes:
+        rate: requests a second that arrive on their own; a list is a sweep.
+        arrivals: of such requests, `poisson` at random or `fixed` at equal distances.
+        concurrency: clients that each send a request once the last one is answered, where a list is a sweep;
+            with a rate, requests that an endpoint gets at once at most, 64 unless given.
+        slo: what latency has to keep, such as `p95 < 0.5 s`; without a concurrency of its own, the highest
+            rate that keeps it is searched.
+    """
+
+    rate: Rate | Annotated[list[Rate], Field(min_length=1)] | None = None  # type: ignore[assignment]
+    concurrency: Clients | Annotated[list[Clients], Field(min_length=1)] | None = None  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _something_arrives(self) -> ServedSpec:
+        if self.rate is None and self.concurrency is None and self.slo is None:
+            raise ValueError("say how requests arrive: rate, in requests a second, concurrency, or slo")
+        if isinstance(self.concurrency, list) and self.searches_highest_rate:
+            raise ValueError("a sweep over clients and a search over rates exclude each other; leave one out")
+        return self
+
+    @property
+    def searches_highest_rate(self) -> bool:
+        """Whether rates are searched: there is an SLO, and requests arrive on their own."""
+        return self.slo is not None and (self.rate is not None or self.concurrency is None)
+
+    def each(self) -> list[Served]:
+        """Return the loads that are known before anything is measured; of a search, a single client first."""
+        rates = _as_list(self.rate)
+        common = {"arrivals": self.arrivals, "slo": self.slo}
+        alone = [Served(concurrency=1, slo=self.slo)] if self.searches_highest_rate else []
+        if rates:
+            return [*alone, *(Served(rate=rate, concurrency=self.most, **common) for rate in rates)]
+        return alone or [Served(concurrency=clients, slo=self.slo) for clients in _as_list(self.concurrency)]
+
+    @property
+    def most(self) -> int | None:
+        """Requests that an endpoint gets at once at most, where they arrive at a rate."""
+        return None if isinstance(self.concurrency, list) else self.concurrency
+
+
+class ProtocolSpec(Protocol):
+    """How time is measured.
+
+    Attributes:
+        served: how requests arrive in served mode.
+    """
+
+    served: ServedSpec | None = None
+
+    def each(self) -> list[Protocol]:
+        """Return the protocol of each load; one where nothing is served."""
+        if self.served is None:
+            return [Protocol.model_validate(self.model_dump())]
+        return [self.at(load) for load in self.served.each()]
+
+    @property
+    def has_several_loads(self) -> bool:
+        """Whether a system is measured at more than one load."""
+        return len(self.each()) > 1 or (self.served is not None and self.served.searches_highest_rate)
+
+    def at(self, load: Served) -> Protocol:
+        """Return the protocol at one load."""
+        return Protocol.model_validate({**self.model_dump(), "served": load})
+
+
+def _as_list(value: _Value | list[_Value] | None) -> Sequence[_Value]:
+    return value if isinstance(value, list) else [] if value is None else [value]

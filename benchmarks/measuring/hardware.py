@@ -1,0 +1,25 @@
+"""The kind of machine that a session ran on, in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def hardware(environment: Mapping[str, Any]) -> str:
+    """One line that is equal for two sessions only if their latencies may be compared."""
+    gpus = Counter(_device(gpu, "driver", "power_cap_watts") for gpu in environment.get("gpu") or ())
+    parts = [gpu if count == 1 else f"{count} × {gpu}" for gpu, count in gpus.items()]
+    if environment.get("cpu"):
+        parts.append(_device(environment["cpu"], "cores", "usable_threads"))
+    return " + ".join(parts) or "unknown hardware"
+
+
+def _device(described: Mapping[str, Any], *details: str) -> str:
+    known = [f"{name.replace('_', ' ')} {described[name]}" for name in details if described.get(name)]
+    return (
+        f"{described.get('model', 'unknown')} ({', '.join(known)})" if known else str(described.get("model"))
+    )

@@ -1,0 +1,60 @@
+"""The load a system was served at, what its SLO says of it, and the highest load that keeps the SLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring.slo import Tried, highest_kept
+from reports.analysis.values import ServedLoad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.results.record import QueryRow, Record
+    from reports.analysis.values import Group, Sentence, SystemResult
+
+
+def served_load(record: Record, rows: Sequence[QueryRow]) -> ServedLoad | None:
+    """Return the load of a cell and whether it keeps its SLO; None where nothing was served."""
+    served = record.protocol.served
+    if served is None or not rows:
+        return None
+    tried = Tried.of(rows, served.slo) if served.slo else None
+    return ServedLoad(
+        system=record.system.label.removesuffix(f", {served.short}"),
+        rate=served.rate,
+        clients=served.concurrency if served.rate is None else None,
+        arrivals=served.arrivals if served.rate is not None else "after each answer",
+        slo=str(served.slo) if served.slo else "",
+        slo_seconds=served.slo.seconds if served.slo else None,
+        percentile_seconds=tried.seconds if tried else None,
+        is_kept=tried.is_kept if tried else None,
+    )
+
+
+def loaded(systems: Iterable[SystemResult]) -> list[tuple[SystemResult, ServedLoad]]:
+    """Return the rerankers that were served, by system and load, clients before rates."""
+    served = [(one, one.timing.served) for one in systems if one.role == "reranker"]
+    found = [(one, load) for one, load in served if load is not None]
+    names = list(dict.fromkeys(load.system for _, load in found))
+    return sorted(
+        found, key=lambda pair: (names.index(pair[1].system), pair[1].rate or 0.0, pair[1].clients or 0)
+    )
+
+
+def capacities(group: Group) -> list[Sentence]:
+    """Return a sentence for each system whose loads were searched or swept with an SLO."""
+    tried: dict[tuple[str, str], dict[float, Tried]] = {}
+    for _, load in loaded(group.systems):
+        if load.rate is not None and load.percentile_seconds is not None and load.is_kept is not None:
+            by_rate = tried.setdefault((load.system, load.slo), {})
+            by_rate[load.rate] = Tried(load.percentile_seconds, load.is_kept)
+    sentences: list[Sentence] = []
+    for (system, slo), by_rate in tried.items():
+        kept, missed = highest_kept(by_rate)
+        if kept is None:
+            sentences.append(("", system, f" keeps {slo} at none of the loads that were measured."))
+            continue
+        end = f", and misses it at {missed:g}" if missed is not None else ", the highest that was measured"
+        sentences.append(("", system, f" keeps {slo} up to {kept:g} requests a second{end}."))
+    return sentences
