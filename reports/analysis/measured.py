@@ -48,7 +48,7 @@ def _candidates(folder: Results, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _machine(sessions: Sequence[Session]) -> Iterator[str]:
-    from reports.analysis.provenance import hardware
+    from benchmarks.measuring.hardware import hardware
 
     if not sessions:
         return
