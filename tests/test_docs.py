@@ -24,7 +24,7 @@ from benchmarks.cli import main as cli
 from benchmarks.cli.extensions import extension_commands
 from benchmarks.experiments import schema
 from benchmarks.experiments.config import find_experiment, load_experiment
-from benchmarks.experiments.yaml_models import found
+from benchmarks.experiments.files.yaml_models import found
 from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.pe_rank import load_settings
 

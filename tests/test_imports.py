@@ -48,7 +48,7 @@ READABLE = {
     "rerankers.text.redaction",
     "rerankers.stages",
 }
-LAUNCHERS = {"benchmarks/micro/large_report.py"}  # times a large page
+LAUNCHERS = {"benchmarks/micro/workloads/large_report.py"}  # times a large page
 
 
 def imports(path: Path) -> set[str]:

@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.cli.main import main
-from benchmarks.results.export import export
+from benchmarks.results.exchange.export import export
 from benchmarks.results.merge import merge
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.files.paths import cache_folder

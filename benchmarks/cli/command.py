@@ -111,7 +111,7 @@ def option_values(pairs: Sequence[str]) -> dict[str, object]:
     Raises:
         InputError: a pair has no `=`, or its value is not YAML.
     """
-    from benchmarks.experiments.marked_yaml import read_value
+    from benchmarks.experiments.files.marked_yaml import read_value
 
     values: dict[str, object] = {}
     for pair in pairs:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.datasets.formats.labelled import read_labelled, text_hash
 from benchmarks.datasets.formats.mteb import read_mteb
-from benchmarks.results.interchange import candidate_line
+from benchmarks.results.exchange.interchange import candidate_line
 from rerankers.errors import InputError, StoreError
 from rerankers.files.writing import replace_file
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.candidates.file import read_candidates
 from benchmarks.measuring.progress import Progress, say
+from benchmarks.results.exchange.trec import trec_lines
 from benchmarks.results.output_faults import OutputFaults
-from benchmarks.results.trec import trec_lines
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, InputError
 from rerankers.files.writing import atomic_file

@@ -126,7 +126,7 @@ def _browse(page: Path) -> str:
 
 
 def _parquet(results: Path, out: Path) -> str:
-    from benchmarks.results.export import export
+    from benchmarks.results.exchange.export import export
 
     [path] = export(results, "parquet", out)
     return f"a table of {path.stat().st_size} bytes written"

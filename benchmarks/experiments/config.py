@@ -25,10 +25,10 @@ from pydantic import (
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
+from benchmarks.experiments.files.yaml_models import explained, folder_of, found, located, opened
 from benchmarks.experiments.loads import ProtocolSpec
 from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
 from benchmarks.experiments.variants import SEED, is_sweep, systems
-from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
 from benchmarks.first_stages.pyterrier import check_pipeline
 from benchmarks.first_stages.specs import FirstStageSpec, PyTerrier, components_of
 from rerankers import registry
@@ -38,7 +38,7 @@ from rerankers.files.paths import existing_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.experiments.marked_yaml import Location, MarkedYaml
+    from benchmarks.experiments.files.marked_yaml import Location, MarkedYaml
     from rerankers.options import MethodOptions
 
 READY = Path(__file__).parents[1] / "configs"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from benchmarks.datasets.fetching import fetch_file
 from benchmarks.evaluation.measures import expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
-from benchmarks.experiments.yaml_models import explained, folder_of, located, opened
+from benchmarks.experiments.files.yaml_models import explained, folder_of, located, opened
 from benchmarks.first_stages.specs import FirstStageSpec
 from benchmarks.results.record import SuiteMember
 from rerankers.errors import InputError, UnknownNameError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.micro.reference_pe_rank import ReferencePERank
+from benchmarks.gpu_check.reference_pe_rank import ReferencePERank
 from rerankers import Cost, Ranking
 from rerankers.pe_rank.reranker import PERank
 

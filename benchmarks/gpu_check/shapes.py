@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.sources import open_dataset
-from benchmarks.results.interchange import candidate_line
+from benchmarks.results.exchange.interchange import candidate_line
 from rerankers.files.writing import replace_file
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.micro.texts import requests_of
+from benchmarks.micro.workloads.texts import requests_of
 from rerankers import RerankRequest, StageClock
 from rerankers.listwise.e2rank import E2Rank
 from rerankers.listwise.jina_v3 import JinaV3

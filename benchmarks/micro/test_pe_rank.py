@@ -22,9 +22,9 @@ from pydantic import TypeAdapter
 from benchmarks.candidates.building import build_pool
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.first_stages.specs import FirstStageSpec
+from benchmarks.gpu_check.reference_pe_rank import ReferencePERank
 from benchmarks.measuring.protocol import PeakMemory
-from benchmarks.micro.reference_pe_rank import ReferencePERank
-from benchmarks.micro.texts import requests_of
+from benchmarks.micro.workloads.texts import requests_of
 from rerankers import RerankRequest, StageClock
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.interface import Cost

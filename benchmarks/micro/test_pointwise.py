@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from benchmarks.micro.texts import requests_of, save_tokenizer
-from benchmarks.micro.ways import ask, compare, scores_of, whole_model
+from benchmarks.micro.workloads.texts import requests_of, save_tokenizer
+from benchmarks.micro.workloads.ways import ask, compare, scores_of, whole_model
 from rerankers import RerankRequest, create
 from rerankers.pointwise.base import Pair
 

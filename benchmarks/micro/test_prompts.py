@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from benchmarks.micro.reference_icr import ReferenceICR
-from benchmarks.micro.texts import requests_of
-from benchmarks.micro.ways import ask, compare, scores_of, whole_model
+from benchmarks.micro.workloads.reference_icr import ReferenceICR
+from benchmarks.micro.workloads.texts import requests_of
+from benchmarks.micro.workloads.ways import ask, compare, scores_of, whole_model
 from rerankers import RerankRequest, create
 from rerankers.listwise.icr_prompt import ICRPromptWriter
 from rerankers.models.locate import find_model

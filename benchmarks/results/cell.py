@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from benchmarks.results.exchange.trec import trec_lines
 from benchmarks.results.record import SCHEMA_VERSION, QueryRow, Record
 from benchmarks.results.seal import RANKING, RAW, ROWS, broken_files, seal
-from benchmarks.results.trec import trec_lines
 from rerankers.errors import DamagedError, StoreError
 from rerankers.files.writing import replace_file
 from rerankers.text.redaction import without_secrets

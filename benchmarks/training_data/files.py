@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmarks.experiments.yaml_models import explained, folder_of, found, located, opened
+from benchmarks.experiments.files.yaml_models import explained, folder_of, found, located, opened
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

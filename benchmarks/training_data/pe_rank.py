@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from benchmarks.experiments.files.yaml_models import explained, located, opened
 from benchmarks.experiments.plan import slug
-from benchmarks.experiments.yaml_models import explained, located, opened
 from benchmarks.measuring.progress import say
 from benchmarks.training_data.files import base_of, find_settings
 from rerankers.errors import InputError
@@ -22,7 +22,7 @@ from rerankers.training.text.settings import TextSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.experiments.marked_yaml import MarkedYaml
+    from benchmarks.experiments.files.marked_yaml import MarkedYaml
     from rerankers.training.settings import EncoderSettings, Stage, TrainingSettings
 
 

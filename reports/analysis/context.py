@@ -14,11 +14,11 @@ from benchmarks.evaluation.measures import DEFAULT_MEASURES
 from benchmarks.evaluation.resampling import forget_draws
 from benchmarks.results.store import at_ranking_line
 from reports.analysis import caveats, first_stages, quality, timing
-from reports.analysis.before_after import changes
 from reports.analysis.cleaning import cleaned
+from reports.analysis.comparisons.before_after import changes
+from reports.analysis.comparisons.judges import finding, judged_by_models
+from reports.analysis.comparisons.loads import capacities
 from reports.analysis.finding import findings
-from reports.analysis.judges import finding, judged_by_models
-from reports.analysis.loads import capacities
 from reports.analysis.provenance import experiment
 from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult

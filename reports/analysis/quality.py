@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.evaluation.measures import Evaluator
 from benchmarks.evaluation.pairwise import TIE
 from benchmarks.evaluation.statistics import holm, mean_intervals, paired_t_test
-from reports.analysis.by_query import ByQuery, RanksByQuery
+from reports.analysis.comparisons.by_query import ByQuery, RanksByQuery
 from reports.analysis.values import Comparison, Estimate
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from benchmarks.measuring import conditions
 from benchmarks.measuring.hardware import hardware
 from benchmarks.results.sessions import loads_per_thread
 from reports.analysis import first_stages, quality, timing
-from reports.analysis import loads as loads_of
-from reports.analysis.by_query import ByQuery
+from reports.analysis.comparisons import loads as loads_of
+from reports.analysis.comparisons.by_query import ByQuery
 from reports.analysis.values import Provenance, Quality, Role, SystemResult, Timing, Work
 from rerankers.registry import role_of
 

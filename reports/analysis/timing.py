@@ -13,7 +13,7 @@ from benchmarks.evaluation.resampling import paired_quantiles
 from benchmarks.evaluation.statistics import Statistic, bootstrap_interval, percentile_interval
 from benchmarks.measuring.utilisation import cell_utilisation
 from benchmarks.results.record import requests_per_second
-from reports.analysis.by_query import ByQuery
+from reports.analysis.comparisons.by_query import ByQuery
 from reports.analysis.values import Estimate, Latency, Part, Stage, StageOperations
 from reports.formats.numbers import percent
 from rerankers.stages import STAGES

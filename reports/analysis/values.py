@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.record import SuiteMember
-    from reports.analysis.by_query import ByQuery
-    from reports.analysis.judges import Judge
+    from reports.analysis.comparisons.by_query import ByQuery
+    from reports.analysis.comparisons.judges import Judge
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first

@@ -18,7 +18,7 @@ from reports.formats.numbers import fixed, significant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.analysis.ablation import Factor, Point
+    from reports.analysis.comparisons.ablation import Factor, Point
 
 
 def quality_curve(factor: Factor, look: Look) -> Spec | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.analysis.loads import loaded
+from reports.analysis.comparisons.loads import loaded
 from reports.charts.look import MILLISECONDS, Look, Spec, chart, level_axis, log_axis
 from reports.formats.numbers import significant
 

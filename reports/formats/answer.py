@@ -9,8 +9,8 @@ from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.analysis.timing import noisy
 from reports.formats.text import render, terminal_width, wrapped
-from reports.tables import datasets
 from reports.tables.grouped import with_values
+from reports.tables.layouts import datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.measuring.progress import say
 from benchmarks.results.store import read_results
-from reports.analysis import ablation, timing
+from reports.analysis import timing
+from reports.analysis.comparisons import ablation
 from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.depth import depth_trade_off

@@ -43,36 +43,38 @@ class Layout(NamedTuple):
 _NO_FIGURES = "reports/published/ holds no figure {}"
 
 LAYOUTS: dict[str, Layout] = {
-    "headline": Layout("reports.tables.headline:tables", "no cell can be read"),
-    "stages": Layout("reports.tables.stages:tables", "no latency was measured"),
-    "costs": Layout("reports.tables.costs:tables", "neither work nor latency was measured"),
+    "headline": Layout("reports.tables.layouts.headline:tables", "no cell can be read"),
+    "stages": Layout("reports.tables.layouts.stages:tables", "no latency was measured"),
+    "costs": Layout("reports.tables.layouts.costs:tables", "neither work nor latency was measured"),
     "operations": Layout(
-        "reports.tables.operations:tables",
+        "reports.tables.layouts.operations:tables",
         "no operations were counted; set count_operations in the experiment file",
     ),
-    "loads": Layout("reports.tables.loads:tables", "nothing was measured in mode served"),
-    "datasets": Layout("reports.tables.datasets:tables", "no queries are judged"),
-    "significance": Layout("reports.tables.significance:tables", "no queries are judged"),
+    "loads": Layout("reports.tables.layouts.loads:tables", "nothing was measured in mode served"),
+    "datasets": Layout("reports.tables.layouts.datasets:tables", "no queries are judged"),
+    "significance": Layout("reports.tables.layouts.significance:tables", "no queries are judged"),
     "judgements": Layout(
-        "reports.tables.judgements:tables",
+        "reports.tables.layouts.judgements:tables",
         "no model graded passages of these results; `rerankbench judge DIR --model NAME` lets one do so",
     ),
     "agreement": Layout(
-        "reports.tables.judgements:agreements", "no model graded passages that the dataset judges, too"
+        "reports.tables.layouts.judgements:agreements",
+        "no model graded passages that the dataset judges, too",
     ),
-    "overlap": Layout("reports.tables.overlap:tables", "there are no two systems to compare"),
-    "interpretation": Layout("reports.tables.interpretation:tables", "no queries are judged"),
+    "overlap": Layout("reports.tables.layouts.overlap:tables", "there are no two systems to compare"),
+    "interpretation": Layout("reports.tables.layouts.interpretation:tables", "no queries are judged"),
     "factors": Layout(
-        "reports.tables.factors:tables",
+        "reports.tables.layouts.factors:tables",
         "no option, first stage or depth takes two values while all other settings stay",
     ),
     "ablation": Layout(
-        "reports.tables.ablation:tables",
+        "reports.tables.layouts.ablation:tables",
         "no option, first stage or depth takes two values while all other settings stay",
     ),
-    "published": Layout("reports.tables.published:tables", _NO_FIGURES.format("for these datasets")),
+    "published": Layout("reports.tables.layouts.published:tables", _NO_FIGURES.format("for these datasets")),
     "reproduction": Layout(
-        "reports.tables.published:reproductions", _NO_FIGURES.format("that a system here should reproduce")
+        "reports.tables.layouts.published:reproductions",
+        _NO_FIGURES.format("that a system here should reproduce"),
     ),
 }
 

@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["rerankers", "benchmarks"], enable_load
     from benchmarks.candidates.file import read_candidates
     from benchmarks.datasets.formats.labelled import read_labelled
     from benchmarks.datasets.readers import read_qrels, read_run
-    from benchmarks.experiments.marked_yaml import MarkedYaml
+    from benchmarks.experiments.files.marked_yaml import MarkedYaml
     from rerankers.errors import InputError
     from rerankers.listwise.permutation import is_known, parse
     from rerankers.training.data.records import read_alignment, read_ranking

@@ -6,7 +6,7 @@ import pytest
 import vl_convert
 
 from benchmarks.results.store import read_results
-from reports.analysis.ablation import factors
+from reports.analysis.comparisons.ablation import factors
 from reports.analysis.context import build
 from reports.charts.curves import quality_curve
 from reports.charts.depth import depth_trade_off

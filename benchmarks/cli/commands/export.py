@@ -23,7 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmarks.results.export import export
+    from benchmarks.results.exchange.export import export
     from benchmarks.results.store import trusted
 
     with trusted([options.folder]):

@@ -36,7 +36,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
     from benchmarks.measuring.progress import say
-    from benchmarks.results import imports
+    from benchmarks.results.exchange import imports
 
     runs = imports.labelled_runs(options.runs, options.first_stage)
     if options.pool:

@@ -18,7 +18,7 @@ from benchmarks.evaluation.measures import evaluate
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.first_stages.specs import Given, Run
-from benchmarks.results.imports import pool_of as import_pool
+from benchmarks.results.exchange.imports import pool_of as import_pool
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError
 

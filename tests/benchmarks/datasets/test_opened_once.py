@@ -22,7 +22,7 @@ from benchmarks.datasets.readers import read_qrels, read_run
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
-from benchmarks.results.imports import import_runs, pool_of
+from benchmarks.results.exchange.imports import import_runs, pool_of
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError
 from rerankers.files.json_lines import read_json_lines, read_lines

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
-from benchmarks.results.export import export
+from benchmarks.results.exchange.export import export
 from benchmarks.results.store import read_results
 
 if TYPE_CHECKING:

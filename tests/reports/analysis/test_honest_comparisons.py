@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.evaluation.statistics import paired_t_test
 from benchmarks.results.store import read_results
-from reports.analysis.ablation import DEPTH, factors
+from reports.analysis.comparisons.ablation import DEPTH, factors
 from reports.analysis.context import build
 from reports.formats.html import render
 from reports.tables.by_name import tables

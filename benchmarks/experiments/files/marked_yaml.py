@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from benchmarks.experiments.yaml_scalars import SurprisingValueError, safe_value, surprise
+from benchmarks.experiments.files.yaml_scalars import SurprisingValueError, safe_value, surprise
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.results.store import read_results
-from reports.analysis import ablation
+from reports.analysis.comparisons import ablation
 from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.look import PAGE

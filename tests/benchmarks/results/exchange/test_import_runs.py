@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.cli.main import main
 from benchmarks.evaluation.measures import evaluate
-from benchmarks.results.imports import label_of
+from benchmarks.results.exchange.imports import label_of
 from benchmarks.results.store import read_results
 
 if TYPE_CHECKING:

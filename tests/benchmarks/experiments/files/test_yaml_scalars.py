@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.experiments.marked_yaml import MarkedYaml, read_value
+from benchmarks.experiments.files.marked_yaml import MarkedYaml, read_value
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:

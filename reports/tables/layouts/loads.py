@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.analysis.loads import loaded
+from reports.analysis.comparisons.loads import loaded
 from reports.formats.numbers import significant
 from reports.tables.cells import ABSENT, Cell, Head, Note, Row, Table
 from reports.tables.grouped import about

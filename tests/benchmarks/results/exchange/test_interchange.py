@@ -12,7 +12,7 @@ from benchmarks.candidates.frozen import Pool
 from benchmarks.cli.main import main
 from benchmarks.datasets.readers import read_run
 from benchmarks.datasets.sources import open_dataset
-from benchmarks.results.interchange import write_beir, write_ranked
+from benchmarks.results.exchange.interchange import write_beir, write_ranked
 from rerankers.errors import InputError
 from rerankers.interface import Candidate
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.results.interchange import Program
+    from benchmarks.results.exchange.interchange import Program
 
 
 @pytest.fixture

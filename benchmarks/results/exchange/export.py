@@ -1,8 +1,8 @@
 """Results in formats that others read: TREC runs and judgements, JSONL, BEIR, and one tidy Parquet table.
 
 A run has no comment lines, because ir_measures, ranx, pytrec_eval, PyTerrier and trec_eval read none; its
-metadata stand in a file beside it (`benchmarks.results.ir_metadata`). The table has a row for each cell,
-query and repeat, and columns for what was varied and for what was measured.
+metadata stand in a file beside it (`benchmarks.results.exchange.ir_metadata`). The table has a row for each
+cell, query and repeat, and columns for what was varied and for what was measured.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.evaluation.measures import Evaluator
 from benchmarks.measuring.utilisation import cell_utilisation
-from benchmarks.results.interchange import qrels_file, write_beir, write_ranked
-from benchmarks.results.ir_metadata import write_metadata
+from benchmarks.results.exchange.interchange import qrels_file, write_beir, write_ranked
+from benchmarks.results.exchange.ir_metadata import write_metadata
 from benchmarks.results.record import requests_per_second
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError, MissingExtraError, StoreError

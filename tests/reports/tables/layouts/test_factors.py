@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.results.store import read_results
-from reports.analysis import ablation
+from reports.analysis.comparisons import ablation
 from reports.analysis.context import build
 from reports.tables.by_name import tables
 from rerankers.interface import Usage

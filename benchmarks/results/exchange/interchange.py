@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.experiments.plan import slug
-from benchmarks.results.trec import qrels_lines
+from benchmarks.results.exchange.trec import qrels_lines
 from rerankers.errors import InputError
 from rerankers.files.writing import replace_file
 

@@ -30,11 +30,11 @@ from benchmarks.evaluation.measures import DEFAULT_MEASURES, parse
 from benchmarks.experiments.plan import slug
 from benchmarks.measuring.progress import say
 from benchmarks.results.cell import readable_record, write_imported
-from benchmarks.results.ir_metadata import exported_label
+from benchmarks.results.exchange.ir_metadata import exported_label
+from benchmarks.results.exchange.trec import trec_lines
 from benchmarks.results.record import Protocol, Record, System
 from benchmarks.results.run_counts import RunCounts, check_queries, say_counts
 from benchmarks.results.store import list_cells
-from benchmarks.results.trec import trec_lines
 from rerankers.errors import InputError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.files.paths import existing_path, input_path, user_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from benchmarks.evaluation.statistics import holm, mean_intervals, paired_t_test
-from reports.analysis.ablation import factors, level_text, words
+from reports.analysis.comparisons.ablation import factors, level_text, words
 from reports.formats.numbers import count, dollars, fixed, p_value, signed, significant
 from reports.tables.cells import Cell, Head, Note, Row, Table
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reports.analysis.ablation import Factor, Point, Series
+    from reports.analysis.comparisons.ablation import Factor, Point, Series
     from reports.analysis.values import Context
     from reports.tables.cells import Change
 

@@ -1,6 +1,6 @@
 """Times a large report: makes a result folder, then the page, and opens it in headless Chromium.
 
-    python -m benchmarks.micro.large_report --depth 100
+    python -m benchmarks.micro.workloads.large_report --depth 100
 
 Seconds are wall time of this process; the first paint is the browser's own paint timing. The data is random,
 so nothing in it compresses better than real rankings and latencies would; passages are words from a list.

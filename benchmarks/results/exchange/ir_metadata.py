@@ -50,7 +50,7 @@ def exported_label(run: Path) -> str | None:
     Raises:
         InputError: a file of the metadata's name is there and cannot be read.
     """
-    from benchmarks.experiments.marked_yaml import MarkedYaml
+    from benchmarks.experiments.files.marked_yaml import MarkedYaml
 
     path = metadata_path(run)
     if not path.is_file():

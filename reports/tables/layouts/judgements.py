@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.evaluation.agreement import Agreement
-    from reports.analysis.judges import Judge
+    from reports.analysis.comparisons.judges import Judge
     from reports.analysis.values import Comparison, Context, Estimate, Group
 
 OWN = "Judgements of the dataset"

@@ -9,14 +9,14 @@ import re
 from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.statistics import holm, paired_t_test
-from reports.analysis.ablation import DEPTH, FIRST_STAGE, factors, level_text, words
+from reports.analysis.comparisons.ablation import DEPTH, FIRST_STAGE, factors, level_text, words
 from reports.formats.numbers import fixed, p_value, signed
 from reports.tables.cells import Cell, Head, Note, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reports.analysis.ablation import Factor, Point
+    from reports.analysis.comparisons.ablation import Factor, Point
     from reports.analysis.values import Context, SystemResult
     from reports.tables.cells import Change
 

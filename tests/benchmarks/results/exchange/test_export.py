@@ -21,9 +21,9 @@ from benchmarks.datasets.readers import read_qrels, read_run
 from benchmarks.evaluation.measures import evaluate
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
-from benchmarks.results.export import export
-from benchmarks.results.imports import import_runs, labelled_runs, stored_pool
-from benchmarks.results.interchange import qrels_file
+from benchmarks.results.exchange.export import export
+from benchmarks.results.exchange.imports import import_runs, labelled_runs, stored_pool
+from benchmarks.results.exchange.interchange import qrels_file
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.experiments.marked_yaml import MarkedYaml
+from benchmarks.experiments.files.marked_yaml import MarkedYaml
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files.paths import STANDARD_INPUT, existing_path, user_path
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, ValidationError
 
-    from benchmarks.experiments.marked_yaml import Location
+    from benchmarks.experiments.files.marked_yaml import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
 _PATHS = {

@@ -1,0 +1,1 @@
+"""Texts, endpoints and published ways of working that the benchmarks run."""

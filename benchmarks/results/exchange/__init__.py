@@ -1,0 +1,1 @@
+"""Exchange of results with other programs: runs, JSON lines, metadata and imported runs."""

@@ -1,0 +1,1 @@
+"""Comparisons inside and between result folders: factors, earlier runs, queries, judges and loads."""
