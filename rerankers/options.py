@@ -210,7 +210,9 @@ def _takes_list(annotation: Any) -> bool:
 
 
 def _is_number(annotation: Any) -> bool:
-    """Whether a value may be a number and may not be a boolean, which pydantic would take for 0 or 1."""
+    """Return whether a value may be a number and may not be a boolean,
+    which pydantic would take for 0 or 1.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         return _is_number(get_args(annotation)[0])

@@ -24,6 +24,7 @@ READABLE = {
     "benchmarks.evaluation.agreement",
     "benchmarks.evaluation.ranking_agreement",
     "benchmarks.evaluation.changes",
+    "benchmarks.evaluation.graded",
     "benchmarks.evaluation.judged",
     "benchmarks.evaluation.measures",
     "benchmarks.evaluation.pairwise",

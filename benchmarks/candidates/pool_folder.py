@@ -235,7 +235,7 @@ def frozen_qrels(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def read_index(pools_folder: Path) -> dict[str, str]:
-    """Digests of the pools in a folder by what they were planned as; none where there is no index.
+    """Return digests of the pools in a folder by what they were planned as; none where there is no index.
 
     Raises:
         StoreError: it is damaged.

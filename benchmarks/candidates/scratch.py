@@ -235,8 +235,8 @@ class ScratchTexts:
         if not self._hashes.size:
             return [False] * len(hashes)
         places = np.minimum(np.searchsorted(self._hashes, wanted), self._hashes.size - 1)
-        found: list[bool] = (self._hashes[places] == wanted).tolist()
-        return found
+        is_there: list[bool] = (self._hashes[places] == wanted).tolist()
+        return is_there
 
     def find(self, hashes: Sequence[int] | NDArray[np.uint64]) -> list[str | None]:
         """Return the text of each hash; None where there is none."""

@@ -56,10 +56,10 @@ def _bash(parser: argparse.ArgumentParser) -> str:
         place = commands if len(path) == 2 else groups
         place.append(f'          "{pattern}") words="{words}" ;;')
         for action in command._actions:
-            known = " ".join(_values(path, action))
-            for option in action.option_strings if known else ():
+            choices = " ".join(_values(path, action))
+            for option in action.option_strings if choices else ():
                 values.append(
-                    f'    "{pattern} {option}"|"{pattern} "*" {option}") words="{known}" files="" ;;'
+                    f'    "{pattern} {option}"|"{pattern} "*" {option}") words="{choices}" files="" ;;'
                 )
     return _BASH.format(values="\n".join(values), commands="\n".join(commands), groups="\n".join(groups))
 

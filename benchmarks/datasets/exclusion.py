@@ -112,10 +112,10 @@ def leave_out(
     """
     kept: dict[str, list[tuple[str, float]]] = {}
     candidates = queries = relevant = 0
-    for query_id, found in hits.items():
+    for query_id, query_hits in hits.items():
         banned = excluded.get(query_id, frozenset())
-        left = [doc_id for doc_id, _ in found[:depth] if doc_id in banned]
-        kept[query_id] = [hit for hit in found if hit[0] not in banned][:depth]
+        left = [doc_id for doc_id, _ in query_hits[:depth] if doc_id in banned]
+        kept[query_id] = [hit for hit in query_hits if hit[0] not in banned][:depth]
         candidates += len(left)
         queries += bool(left)
         relevant += sum(qrels.get(query_id, {}).get(doc_id, 0) > 0 for doc_id in left)
@@ -138,17 +138,17 @@ def suspicions(
         queries += bool(listed)
         identical += query_id in listed
         marked += sum(grades.get(doc_id, 0) < _LOWEST_USUAL_GRADE for doc_id in listed)
-    found = []
+    warnings = []
     if identical > 1 and 2 * identical >= queries:
-        found.append(
+        warnings.append(
             f"{identical} of {queries} queries have a candidate with the query's own id. If it is the query "
             f"itself, set `exclude` of the dataset (import-run: --exclude) to {IDENTICAL_ID}, otherwise to "
             f"{NONE}."
         )
     if marked:
-        found.append(
+        warnings.append(
             f"{marked} candidates have a grade below {_LOWEST_USUAL_GRADE}. If that marks passages that are "
             f"not to be found, set `exclude` of the dataset (import-run: --exclude) to {NEGATIVE_GRADES}, "
             f"otherwise to {NONE}."
         )
-    return found
+    return warnings

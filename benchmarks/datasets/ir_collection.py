@@ -192,8 +192,10 @@ class IrDataset(Dataset):
         """Return one field of every document that has it, by doc id."""
         kind = self._source.docs_cls()
         if name not in kind._fields:
-            known = ", ".join(field for field in kind._fields if field != "doc_id")
-            raise InputError(f"dataset {self._id!r} has no field {name!r} of its documents. It has {known}")
+            field_names = ", ".join(field for field in kind._fields if field != "doc_id")
+            raise InputError(
+                f"dataset {self._id!r} has no field {name!r} of its documents. It has {field_names}"
+            )
         with _reading(self._id):
             return {
                 document.doc_id: self._string(getattr(document, name), name)

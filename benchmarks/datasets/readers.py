@@ -122,20 +122,20 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
         InputError: as `read_lines`; or a wrong number of columns, a score that is not a number, a passage
             listed twice for one query, or nothing but comments.
     """
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     for number, query_id, doc_id, score in _scores(path, digest):
         if not _NUMBER.fullmatch(score) or not math.isfinite(float(score)):
             raise InputError.at(path, number, f"the score {score!r} is not a finite number; correct it")
         if abs(float(score)) > LARGEST_SCORE:
             reason = f"the score {score!r} does not fit into trec_eval's 32 bits; scale the scores down"
             raise InputError.at(path, number, reason)
-        if doc_id in found.setdefault(query_id, {}):
+        if doc_id in scores.setdefault(query_id, {}):
             reason = f"query {query_id!r} lists {doc_id!r} a second time; keep the better rank"
             raise InputError.at(path, number, reason)
-        found[query_id][doc_id] = float(score)
-    if not found:
+        scores[query_id][doc_id] = float(score)
+    if not scores:
         raise InputError.at(path, None, "the file holds nothing but comments; check how it was made")
-    return {query_id: trec_eval_order(hits.items()) for query_id, hits in found.items()}
+    return {query_id: trec_eval_order(hits.items()) for query_id, hits in scores.items()}
 
 
 def _scores(path: Path, digest: Digest | None) -> Iterator[tuple[int | None, str, str, str]]:

@@ -93,9 +93,9 @@ def unknown_dataset(dataset_id: str) -> InputError:
     """Return the error for an id that ir_datasets does not have, with near misses."""
     import difflib
 
-    known = dataset_ids()
-    if difflib.get_close_matches(dataset_id, known, n=1, cutoff=0.5):
-        return UnknownNameError("dataset", dataset_id, known)
+    ids = dataset_ids()
+    if difflib.get_close_matches(dataset_id, ids, n=1, cutoff=0.5):
+        return UnknownNameError("dataset", dataset_id, ids)
     reason = "neither a folder here nor an ir_datasets id; see rerankbench list datasets"
     return InputError(f"unknown dataset {dataset_id!r}: {reason}")
 

@@ -47,7 +47,7 @@ class JudgedQueries:
         self._ideal = -np.sort(-gains, axis=1)
 
     def grades(self, rankings: Mapping[str, Sequence[str]]) -> tuple[Floats, NDArray[np.int64]]:
-        """Grades by query and rank, nan where nobody judged; and how many passages each ranking has.
+        """Return grades by query and rank, nan where nobody judged; and how many passages each ranking has.
 
         Args:
             rankings: doc ids by query id, best first; a missing query is an empty ranking.
@@ -69,7 +69,9 @@ class JudgedQueries:
         return np.pad(self._ideal, ((0, 0), (0, missing)))[:, :depth]
 
     def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """Return a plain measure for each query, (n_queries,); 0 for an empty ranking."""
+        """Return an ir_measures measure without a judged-only rule for each query, (n_queries,);
+        0 for an empty ranking.
+        """
         cutoff = measure.params.get("cutoff")
         grades = grades[:, :cutoff]
         if measure.NAME == "Judged":
@@ -91,7 +93,7 @@ class JudgedQueries:
 
 
 def _padded(lengths: Sequence[int], values: Sequence[float | None], fill: float) -> Floats:
-    """Rows of these lengths, filled up on the right; at least one column."""
+    """Return rows of these lengths, filled up on the right; at least one column."""
     matrix = np.full((len(lengths), max([1, *lengths])), fill)
     matrix[np.arange(matrix.shape[1]) < np.array(lengths, dtype=np.int64)[:, None]] = np.array(
         values, dtype=np.float64
@@ -100,7 +102,7 @@ def _padded(lengths: Sequence[int], values: Sequence[float | None], fill: float)
 
 
 def _discounted(grades: Floats) -> Floats:
-    """Discounted cumulative gain of each row; a passage that is not relevant gains nothing."""
+    """Return discounted cumulative gain of each row; a passage that is not relevant gains nothing."""
     gains = np.where(grades > 0, grades, 0.0)
     return _last(gains / np.log2(np.arange(2, grades.shape[1] + 2)))
 
@@ -114,6 +116,6 @@ def _last(terms: Floats) -> Floats:
 
 
 def _divided(above: NDArray[Any], below: NDArray[Any]) -> Floats:
-    """`above / below`, and 0 where there is nothing to divide by."""
+    """Return `above / below`, and 0 where there is nothing to divide by."""
     quotients: Floats = np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
     return quotients

@@ -184,7 +184,9 @@ class Evaluator:
         self._measures = measures
         self._plain = {name: measure for name in measures if is_plain(measure := parse(name))}
         self._judged = JudgedQueries(qrels)
-        cutoffs: list[int] = [one.params["cutoff"] for one in self._plain.values() if "cutoff" in one.params]
+        cutoffs: list[int] = [
+            plain.params["cutoff"] for plain in self._plain.values() if "cutoff" in plain.params
+        ]
         self.reach = max(cutoffs, default=0) if len(cutoffs) == len(measures) else None
 
     def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:

@@ -30,7 +30,7 @@ class Report(NamedTuple):
     """A task's report on a cell.
 
     Attributes:
-        news: the record so far, with the task's session last, and what came since the report before.
+        news: the record so far, with the task's session last, and rankings and rows since the last report.
         failure: the error's line and its exit status, in a last report.
     """
 

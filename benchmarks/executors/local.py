@@ -113,8 +113,8 @@ def run(
         outcome.cells = len(cells)
         say_outcomes(searches)
         for cell in cells:
-            if said := str(faults_of(folder / cell.name)):
-                say(f"{cell.pool.name}: {cell.label}: {said}")
+            if faults := str(faults_of(folder / cell.name)):
+                say(f"{cell.pool.name}: {cell.label}: {faults}")
         paid = [cell for cell in cells if validated(cell.reranker, cell.options).is_remote]
         outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
         outcome.dollars_paid = (
@@ -179,11 +179,11 @@ def _run_pool(
         for number, (cell, failure) in enumerate(
             zip(some, _measured(experiment, some, pool, folder), strict=True), first + 1
         ):
-            said = f"{cell.pool.name}: {number} of {len(cells)}: {cell.label}"
+            line = f"{cell.pool.name}: {number} of {len(cells)}: {cell.label}"
             if failure is None:
-                say(f"{said}, {duration(clock.now() - started)}")
+                say(f"{line}, {duration(clock.now() - started)}")
             else:
-                say(f"{said} failed: {explain(failure)}")
+                say(f"{line} failed: {explain(failure)}")
                 failures[cell.name] = failure
     return failures
 

@@ -87,13 +87,13 @@ def fill_stores(embedded: Sequence[Sequence[Embedded]], pool: Pool) -> None:
     from rerankers.encoders.store import EmbeddingStore
 
     wanted = {candidate.text for candidates in pool.candidates.values() for candidate in candidates}
-    for given in (one for shard in embedded for one in shard):
+    for result in (shard_result for shard in embedded for shard_result in shard):
         store = EmbeddingStore(
-            Path(given.parent) if given.parent else cache_folder() / "embeddings",
-            given.meta,
-            given.vectors.shape[1],
+            Path(result.parent) if result.parent else cache_folder() / "embeddings",
+            result.meta,
+            result.vectors.shape[1],
         )
-        rows = [row for row, text in enumerate(given.texts) if text in wanted]
-        is_there = store.get([given.texts[row] for row in rows])[1]
+        rows = [row for row, text in enumerate(result.texts) if text in wanted]
+        is_there = store.get([result.texts[row] for row in rows])[1]
         missing = [row for row, there in zip(rows, is_there, strict=True) if not there]
-        store.put([given.texts[row] for row in missing], given.vectors[missing])
+        store.put([result.texts[row] for row in missing], result.vectors[missing])

@@ -93,7 +93,7 @@ def _run(
                 started = _tasks(ray, experiment, gathered, nodes, luggage, sent)
                 follower.add(started)
                 tasks += started
-    ended = {each.plan.name: each.failure for task in tasks for each in task.gathered}
+    ended = {gathering.plan.name: gathering.failure for task in tasks for gathering in task.gathered}
     return failures | {name: failure for name, failure in ended.items() if failure is not None}
 
 
@@ -106,7 +106,7 @@ def _tasks(
     sent: dict[tuple[str, ...], Any],
 ) -> list[Task]:
     """Return the tasks of cells that are measured together; `sent` holds what Ray has of the pool."""
-    plans = [each.plan for each in gathered]
+    plans = [gathering.plan for gathering in gathered]
     resources, count = task_resources(plans, nodes)
     shards = list(query_shards(gathered, count))
     embedded = _embedded(ray, gathered[0], shards, resources, count, luggage) if len(plans) == 1 else []
@@ -118,8 +118,8 @@ def _tasks(
             Task(ray, experiment, gathered, query_ids, sent[query_ids], embedded, resources, luggage)
         )
         experiment = experiment.model_copy(update={"count_operations": 0})  # the first shard counts
-    for each in gathered:
-        each.tasks = len(tasks)
+    for gathering in gathered:
+        gathering.tasks = len(tasks)
     return tasks
 
 

@@ -59,13 +59,13 @@ class Task:
     @property
     def name(self) -> str:
         """The candidate set and the systems, for people."""
-        plan, *others = (each.plan for each in self.gathered)
+        plan, *others = (gathering.plan for gathering in self.gathered)
         return f"{plan.pool.name}: {plan.label}" + (f" and {len(others)} more" if others else "")
 
     def _begin(self) -> None:
         """Start the task from what is there of its cells."""
-        plans = [each.plan for each in self.gathered]
-        earlier = [each.part(self._query_ids) for each in self.gathered]
+        plans = [gathering.plan for gathering in self.gathered]
+        earlier = [gathering.part(self._query_ids) for gathering in self.gathered]
         alone = runs_alone(plans[0].protocol, self.resources)
         work = Work(self._experiment, plans, earlier, self._luggage, alone)
         self._calls = len(plans) * len(self._query_ids) * plans[0].protocol.repeats
@@ -96,26 +96,26 @@ class Task:
         if self._is_read:
             return None
         self._is_read = True
-        told: list[Arrival | News] = self._ray.get(self.stream)
-        return told
+        reports: list[Arrival | News] = self._ray.get(self.stream)
+        return reports
 
-    def take(self, told: Arrival | News, others: Iterable[Task]) -> None:
+    def take(self, message: Arrival | News, others: Iterable[Task]) -> None:
         """Put what the task has told into its cells.
 
         Args:
             told: by the task.
             others: all tasks that run, this one as well.
         """
-        self._heard = told.seconds
-        if isinstance(told, Arrival):
-            self._arrive(told, others)
+        self._heard = message.seconds
+        if isinstance(message, Arrival):
+            self._arrive(message, others)
             return
         if self._progress is None:
             assert self._arrival is not None  # noqa: S101 - the first thing a task tells
             self._progress = Progress(f"{self.name} on {self._arrival.node}", self._calls, self._done)
             self._progress.__enter__()
-        for place, (each, report) in enumerate(zip(self.gathered, told.reports, strict=True)):
-            self._sessions[place], count = each.add(report, self._sessions[place], self._executor())
+        for place, (gathering, report) in enumerate(zip(self.gathered, message.reports, strict=True)):
+            self._sessions[place], count = gathering.add(report, self._sessions[place], self._executor())
             if count:
                 self._progress.advance(count)
 
@@ -134,13 +134,13 @@ class Task:
         """Return the labels of what measured on its machine since it began, as far as is known."""
         assert self._arrival is not None  # noqa: S101 - the first thing a task tells
         return {
-            each.plan.label
+            gathering.plan.label
             for other in self._neighbours
             if other._arrival is not None
             and not other._arrival.waits
             and other._arrival.seconds <= self._heard
             and self._arrival.seconds <= other._heard
-            for each in other.gathered
+            for gathering in other.gathered
         }
 
     def _executor(self) -> Executor:
@@ -174,9 +174,9 @@ class Task:
         cause = getattr(error, "cause", None) or error
         if cause is not None and not isinstance(cause, RerankbenchError):
             cause = ModelError(first_sentence(cause))
-        for each in self.gathered:
-            each.end_task(cause)
-        failed = [str(each.failure) for each in self.gathered if each.failure is not None]
+        for gathering in self.gathered:
+            gathering.end_task(cause)
+        failed = [str(gathering.failure) for gathering in self.gathered if gathering.failure is not None]
         return f"{self.name} failed: {failed[0]}" if failed else self.name
 
     def cancel(self) -> None:

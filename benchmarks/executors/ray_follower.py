@@ -94,16 +94,16 @@ class Follower:
         task = self._running[stream]
         error: Exception | None = None
         try:
-            told = task.read()
+            messages = task.read()
         except self._ray.exceptions.RayError as lost:
-            told, error = None, lost
-        if told is not None:
-            for one in told:
-                task.take(one, self._running.values())
+            messages, error = None, lost
+        if messages is not None:
+            for message in messages:
+                task.take(message, self._running.values())
             return
         del self._running[stream]
         if error is not None and task.start_again(error):
             self._running[task.stream] = task
             return
-        said = task.end(error)
-        say(f"task {self._total - len(self._running)} of {self._total}: {said}")
+        failure = task.end(error)
+        say(f"task {self._total - len(self._running)} of {self._total}: {failure}")

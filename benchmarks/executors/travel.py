@@ -115,19 +115,19 @@ def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
 
 def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
     """Return the files and package folders of the user's own rerankers, with what they import beside them."""
-    found: set[Path] = set()
+    modules: set[Path] = set()
     for name in _own_names(cells):
         top = _top_level(name, source_of(name))
         if top is None:
             continue
-        found.add(top)
+        modules.add(top)
         for module in list(sys.modules.values()):  # `load` has imported it when the experiment was read
             file = getattr(module, "__file__", None)
             if file and Path(file).is_relative_to(top.parent):
                 beside = _top_level(module.__name__, Path(file))
                 if beside is not None and beside.parent == top.parent:
-                    found.add(beside)
-    return found
+                    modules.add(beside)
+    return modules
 
 
 def _own_names(cells: Sequence[CellPlan]) -> set[str]:

@@ -115,12 +115,12 @@ def _page(render: Render, results: Path) -> str:
 
 
 def _browse(page: Path) -> str:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise NotHereError("no Chromium; reports open in any other browser, tests of the page are skipped")
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    if "<svg" not in shown:
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    if "<svg" not in process:
         raise ValueError(f"{browser} shows no chart of the report")
     return f"{Path(browser).name} opened the report and drew its charts"
 

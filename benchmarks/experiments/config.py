@@ -91,8 +91,8 @@ class RerankerSpec(BaseModel):
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Label and options of each system that the entry stands for."""
-        known = registry.options_model(self.name)
-        return systems(self.name, self.label, self.options, self.vary, known)
+        model = registry.options_model(self.name)
+        return systems(self.name, self.label, self.options, self.vary, model)
 
 
 class Experiment(BaseModel):
@@ -253,19 +253,19 @@ def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
     for index, spec in enumerate(experiment.rerankers):
         place: Location = ("rerankers", index)
         try:
-            known = registry.options_model(spec.name)
+            model = registry.options_model(spec.name)
         except InputError as problem:
             raise file.error((*place, "name"), str(problem)) from problem
         for option in spec.options:
-            if option not in known.option_names():
-                error = UnknownNameError(f"option of {spec.name}", option, known.option_names())
+            if option not in model.option_names():
+                error = UnknownNameError(f"option of {spec.name}", option, model.option_names())
                 raise file.error((*place, "options", option), str(error))
-            if option != SEED and spec.vary and is_sweep(option, spec.options[option], known):
+            if option != SEED and spec.vary and is_sweep(option, spec.options[option], model):
                 reason = f"{option} is a sweep, which would be crossed with vary. List its values under vary"
                 raise file.error((*place, "options", option), reason)
-            if spec.options[option] == [] and not known.takes_list(option):
+            if spec.options[option] == [] and not model.takes_list(option):
                 raise file.error((*place, "options", option), "a sweep needs at least one value")
-        _check_vary(file, place, spec, known)
+        _check_vary(file, place, spec, model)
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
             if option not in {**spec.options, **spec.vary}:
                 raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")

@@ -52,9 +52,11 @@ def find_download(name: str, revision: str | None = None) -> Download:
         return Download(name, "a folder", True, _weights_bytes(folder))
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision) if name.count("/") == 1 else None
-    if isinstance(found, str):
-        return Download(name, "in the hub's cache", True, _weights_bytes(Path(found).parent))
+    cached_file = (
+        try_to_load_from_cache(name, "config.json", revision=revision) if name.count("/") == 1 else None
+    )
+    if isinstance(cached_file, str):
+        return Download(name, "in the hub's cache", True, _weights_bytes(Path(cached_file).parent))
     return Download(name, "from the model hub", False, _hub_bytes(name, revision))
 
 
@@ -66,8 +68,8 @@ def _wheel(name: str) -> Download:
     if unpacked:
         return Download(name, "in the cache", True, _weights_bytes(unpacked[0]))
     table = Path(rerankers.models.locate.__file__).with_name("wheels.toml")
-    known = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
-    return Download(name, "from PyPI", False, known.get("download_bytes"))
+    entry = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
+    return Download(name, "from PyPI", False, entry.get("download_bytes"))
 
 
 def _weights_bytes(folder: Path) -> int:

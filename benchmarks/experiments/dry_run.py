@@ -53,7 +53,9 @@ class Measured:
 
 
 def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
-    """Lines about a run; nothing is loaded, fetched or written, and no model or dataset is downloaded."""
+    """Yield the lines of a dry run; nothing is loaded, fetched or written,
+    and no model or dataset is downloaded.
+    """
     cells = plan(experiment)
     check_measures([cell.pool for cell in cells], folder, may_fetch=False)
     states = {cell.name: _state(folder / cell.name) for cell in cells}
@@ -64,9 +66,9 @@ def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
         words = [f"{states[cell.name]:14}{cell.pool.name}", cell.label]
         if cell in todo:
             count = counts[id(cell.pool)]
-            found = {name: find_download(name, revision) for name, revision in _models(cell).items()}
-            models |= found
-            cost, time_left, paid = _estimate(cell, folder, count, list(found.values()))
+            downloads = {name: find_download(name, revision) for name, revision in _models(cell).items()}
+            models |= downloads
+            cost, time_left, paid = _estimate(cell, folder, count, list(downloads.values()))
             words += cost
             unknown += time_left is None
             seconds += time_left or 0.0
@@ -99,7 +101,7 @@ def _state(cell: Path) -> str:
 def _estimate(
     cell: CellPlan, folder: Path, count: int | None, models: list[Download]
 ) -> tuple[list[str], float | None, float | None]:
-    """Words about a cell; the seconds and the dollars left, None where they are not known."""
+    """Return a cell's line, and the seconds and dollars left, None where they are not known."""
     words = [] if count is None else [f"{count} queries"]
     measured = _measured(cell, folder)
     if measured is None or count is None:
@@ -107,8 +109,8 @@ def _estimate(
         words += [f"weights of {megabytes(sum(weights))}"] if weights else []
         once = validated(cell.reranker, cell.options).dollars(RequestSize(cell.pool.depth))
         paid = None if once is None else once * (count or 1)
-        each = "" if count else " a query"
-        words += [f"about ${paid:.4f}{each}"] if paid is not None else []
+        suffix = "" if count else " a query"
+        words += [f"about ${paid:.4f}{suffix}"] if paid is not None else []
         return words, None, paid if count else None
     calls = max(0, count * cell.protocol.repeats - measured.done)
     seconds = measured.start_seconds + calls * measured.query_seconds
@@ -135,7 +137,7 @@ def _measured(cell: CellPlan, folder: Path) -> Measured | None:
             continue
         scale = cell.pool.depth / record.depth
         session = record.sessions[-1]
-        found = Measured(
+        measured = Measured(
             scale * fmean(row.total_seconds for row in rows),
             (session.load_seconds or 0.0) + sum(session.warmup_seconds),
             session.peak_device_bytes or session.host_bytes or session.peak_host_bytes,
@@ -143,8 +145,8 @@ def _measured(cell: CellPlan, folder: Path) -> Measured | None:
             len(rows),
         )
         if record.cell == cell.name:
-            return found
-        best = found
+            return measured
+        best = measured
     if best is not None:
         return Measured(best.query_seconds, best.start_seconds, best.memory_bytes, best.query_dollars, 0)
     return None
@@ -167,8 +169,8 @@ def _queries(pool: PoolPlan, folder: Path) -> int | None:
     if pool.dataset.id not in (None, "bundled"):
         return pool.limit
     dataset = open_dataset(pool.dataset)
-    asked = len(dataset.qrels) or len(dataset.queries)
-    return asked if pool.limit is None else min(asked, pool.limit)
+    count = len(dataset.qrels) or len(dataset.queries)
+    return count if pool.limit is None else min(count, pool.limit)
 
 
 def _models(cell: CellPlan) -> dict[str, str | None]:

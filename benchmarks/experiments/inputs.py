@@ -73,14 +73,14 @@ class Inputs:
             for name, value in sorted(self.digests.items())
         }
 
-    def of_models(self, names: Collection[str], known: object) -> list[Any]:
+    def of_models(self, names: Collection[str], value: object) -> list[Any]:
         """Return the content of local models that options do not name: those that a checkpoint refers to."""
-        found = []
+        entries = []
         for name in sorted(names):
             path = existing_path(name)
-            if path is not None and path.is_dir() and not _names(known, name):
-                found.append(self._of_path(name, path))
-        return found
+            if path is not None and path.is_dir() and not _names(value, name):
+                entries.append(self._of_path(name, path))
+        return entries
 
     def _of_path(self, name: str, path: Path) -> Any:
         if path.is_dir() and path.resolve().parent == path.resolve():

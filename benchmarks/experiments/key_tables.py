@@ -85,12 +85,12 @@ def summary_of(model: type[BaseModel]) -> str:
 
 def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Return the models that a model's fields hold, in their order, and those within them."""
-    found: dict[type[BaseModel], None] = {}
+    models: dict[type[BaseModel], None] = {}
 
     def visit(annotation: Any) -> None:
         is_model = inspect.isclass(annotation) and issubclass(annotation, BaseModel)
-        if is_model and annotation not in found:
-            found[annotation] = None
+        if is_model and annotation not in models:
+            models[annotation] = None
             for field in annotation.model_fields.values():
                 visit(field.annotation)
         for argument in get_args(annotation):
@@ -98,11 +98,11 @@ def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
 
     for field in model.model_fields.values():
         visit(field.annotation)
-    return list(found)
+    return list(models)
 
 
 def cell(text: str) -> str:
-    """Return a text as it can stand in a cell of a table."""
+    """Return a text for a cell of a Markdown table: on one line, with `|` escaped."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -125,7 +125,7 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
     for pool in pools:
         for spec in experiment.rerankers:
             for label, options in spec.variants():
-                own = [] if spec.name in METHODS else [file_digest(source_of(spec.name))]
+                own_digests = [] if spec.name in METHODS else [file_digest(source_of(spec.name))]
                 needs = validated(spec.name, options)
                 models = {model for model, _ in needs.models}
                 referenced = inputs.of_models(models, options)
@@ -133,7 +133,7 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
                 instruction = pool.dataset.instruction if needs.reads_instruction else None
                 is_read = needs.reads_instruction and _has_instruction(pool.dataset)
                 read = [] if instruction is None else [{"instruction": instruction}]
-                depends = (*own, *referenced, *read)
+                depends = (*own_digests, *referenced, *read)
                 base = CellPlan("", pool, label, spec.name, options, loads[0], instruction, is_read)
                 cell = replace(base, content=content, depends=depends, system=label)
                 is_loaded = (
@@ -164,8 +164,8 @@ def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
     content = inputs.by_content(values)
-    own = values["pipeline"] if values.get("kind") == "pyterrier" else None
-    return content if own is None else [content, file_digest(source_of(own))]
+    pipeline = values["pipeline"] if values.get("kind") == "pyterrier" else None
+    return content if pipeline is None else [content, file_digest(source_of(pipeline))]
 
 
 def _digest(value: Any) -> str:

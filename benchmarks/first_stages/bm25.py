@@ -39,8 +39,8 @@ def search(
         searcher.search(query, k=depth)  # opens files and loads classes, which is not the query's fault
     for query_id, query in queries.items():
         started = clock.now()
-        found = searcher.search(query, k=depth)
-        hits[query_id] = [(hit.docid, float(hit.score)) for hit in found]
+        lucene_hits = searcher.search(query, k=depth)
+        hits[query_id] = [(hit.docid, float(hit.score)) for hit in lucene_hits]
         seconds[query_id] = clock.now() - started
     return hits, seconds
 

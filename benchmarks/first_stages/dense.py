@@ -51,8 +51,8 @@ def search(
     for query_id, query in queries.items():
         started = clock.now()
         vector = encoder.encode([query], kind="query")[0]  # (dimension,)
-        found = best(vector, passages, depth)
-        hits[query_id] = [(doc_ids[row], score) for row, score in found]
+        best_hits = best(vector, passages, depth)
+        hits[query_id] = [(doc_ids[row], score) for row, score in best_hits]
         seconds[query_id] = clock.now() - started
     return hits, seconds
 

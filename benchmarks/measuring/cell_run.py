@@ -107,7 +107,9 @@ class CellRun:
         return self._guarded(self._step)
 
     def finish(self) -> Exception | None:
-        """Check and count what is not timed, write the outcome, and let go; return why the cell failed."""
+        """Count operations, write the cell's outcome, and release the reranker;
+        return the error of a failed cell.
+        """
         try:
             if self.failure is None:
                 self._guarded(self._check)
@@ -189,12 +191,12 @@ class CellRun:
         total = len(self._requests) * protocol.repeats
         self._bar = self._held.enter_context(ExitStack())
         self._progress = self._bar.enter_context(Progress(self._cell.label, total, len(done)))
-        asked = self._requests, protocol, self._clock, done
+        arguments = self._requests, protocol, self._clock, done
         is_served = protocol.served is not None
         self._calls = (
-            serve(self._connections, *asked)
+            serve(self._connections, *arguments)
             if is_served
-            else measure(self._reranker, *asked, is_remote=_is_remote(self._cell))
+            else measure(self._reranker, *arguments, is_remote=_is_remote(self._cell))
         )
 
     def _check(self) -> bool:

@@ -41,8 +41,8 @@ def pin_threads(threads: int | None) -> int:
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    pinned = threads or (int(asked) if asked.isdigit() and int(asked) else 0)
+    requested = os.environ.get("OMP_NUM_THREADS", "")
+    pinned = threads or (int(requested) if requested.isdigit() and int(requested) else 0)
     pinned = pinned or min(usable, psutil.cpu_count(logical=False) or usable)
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -122,10 +122,10 @@ def noise(control_seconds: Sequence[float]) -> float | None:
 
 def throttling(samples: Sequence[dict[str, Any]]) -> list[str]:
     """Return why GPUs were slower than they could be, over all samples; idling is no reason."""
-    found = {
+    counters = {
         reason
         for sample in samples
         for state in sample.get("gpu", ())
         for reason in gpu.slowed_by(state["throttle_reasons"])
     }
-    return sorted(found)
+    return sorted(counters)

@@ -36,7 +36,7 @@ LIBRARIES = (
 
 def environment() -> dict[str, Any]:
     """Describe this process and machine in JSON values; what cannot be found out is left out."""
-    found = {
+    values = {
         "host": host(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
@@ -47,7 +47,7 @@ def environment() -> dict[str, Any]:
         "threads": _threads(),
         "state": machine_state(),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def host() -> str:
@@ -114,11 +114,11 @@ def _version(library: str) -> str | None:
 
 def _threads() -> dict[str, Any]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM")
-    found: dict[str, Any] = {name: os.environ[name] for name in names if name in os.environ}
+    values: dict[str, Any] = {name: os.environ[name] for name in names if name in os.environ}
     torch = sys.modules.get("torch")
     if torch is not None:
-        found |= {"torch": torch.get_num_threads(), "torch_interop": torch.get_num_interop_threads()}
-    return found
+        values |= {"torch": torch.get_num_threads(), "torch_interop": torch.get_num_interop_threads()}
+    return values
 
 
 def machine_state() -> dict[str, Any]:

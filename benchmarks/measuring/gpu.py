@@ -68,8 +68,8 @@ def energy_joules() -> float | None:
             if nvml
             else []
         )
-    known = [count for count in counts if count is not None]
-    return sum(known) / 1000 if known and len(known) == len(counts) else None
+    counted = [count for count in counts if count is not None]
+    return sum(counted) / 1000 if counted and len(counted) == len(counts) else None
 
 
 def slowed_by(throttle_reasons: int | None) -> list[str]:
@@ -108,18 +108,18 @@ def _handles(nvml: Any) -> list[Any]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    found = []
+    handles = []
     for name in (part.strip() for part in visible.split(",")):
         try:
             by_number = name.isdigit()
-            found.append(
+            handles.append(
                 nvml.nvmlDeviceGetHandleByIndex(int(name))
                 if by_number
                 else nvml.nvmlDeviceGetHandleByUUID(name)
             )
         except nvml.NVMLError:
             break  # CUDA, too, sees those before a wrong one only
-    return found
+    return handles
 
 
 def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
@@ -138,4 +138,4 @@ def _models_by_torch() -> list[dict[str, Any]]:
     if torch is None or not torch.cuda.is_available():
         return []
     properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    return [{"model": each.name, "memory_bytes": each.total_memory} for each in properties]
+    return [{"model": device.name, "memory_bytes": device.total_memory} for device in properties]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def hardware(environment: Mapping[str, Any]) -> str:
-    """One line that is equal for two sessions only if their latencies may be compared."""
+    """Return one line that is equal for two sessions only if their latencies may be compared."""
     gpus = Counter(_device(gpu, "driver", "power_cap_watts") for gpu in environment.get("gpu") or ())
     parts = [gpu if count == 1 else f"{count} × {gpu}" for gpu, count in gpus.items()]
     if environment.get("cpu"):

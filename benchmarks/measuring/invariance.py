@@ -71,7 +71,9 @@ def score_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> S
     Returns:
         None for a reranker whose scores depend on the other passages, or where no query has two passages.
     """
-    request = next((each for each in requests if len(each.candidates) > 1), None)
+    request = next(
+        (candidate_request for candidate_request in requests if len(candidate_request.candidates) > 1), None
+    )
     if request is None or not reranker.scores_passages_alone:
         return None
     some = replace(request, candidates=_of_unlike_lengths(request.candidates))
@@ -101,8 +103,8 @@ def _inversions(alone: Mapping[str, float], together: Mapping[str, float]) -> in
 
 def described_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> dict[str, Any]:
     """Return the comparison as part of a record's description; empty where there is none."""
-    found = score_difference(reranker, requests)
-    return {"batch_invariance": asdict(found)} if found else {}
+    difference = score_difference(reranker, requests)
+    return {"batch_invariance": asdict(difference)} if difference else {}
 
 
 def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
@@ -142,7 +144,10 @@ def _requests() -> list[RerankRequest]:
 
 def _of_unlike_lengths(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Return a few candidates from the shortest to the longest text, without repeated texts."""
-    by_length = sorted({each.text: each for each in candidates}.values(), key=lambda each: len(each.text))
+    by_length = sorted(
+        {candidate.text: candidate for candidate in candidates}.values(),
+        key=lambda candidate: len(candidate.text),
+    )
     last = len(by_length) - 1
     count = min(PASSAGES, len(by_length))
     places = [last * i // max(1, count - 1) for i in range(count)]

@@ -86,7 +86,7 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         returns = func._schema.returns
-        if any(each.alias_info is not None and not each.alias_info.is_write for each in returns):
+        if any(argument.alias_info is not None and not argument.alias_info.is_write for argument in returns):
             return out  # a view
         written = _sizes(out)
         name = func._schema.name.removeprefix("aten::")

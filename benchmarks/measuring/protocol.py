@@ -126,7 +126,7 @@ def measure(
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """Within this block the garbage collector runs only when asked."""
+    """Turn the garbage collector off within this block."""
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
@@ -210,7 +210,7 @@ def _give_free_memory_back() -> None:
 def timed(
     reranker: Reranker, batch: Sequence[RerankRequest], clock: StageClock
 ) -> tuple[list[Ranking], float]:
-    """Rankings of one call, and its wall time divided by its requests.
+    """Return rankings of one call, and its wall time divided by its requests.
 
     Raises:
         ModelError: what comes back are no rankings of what was asked.
@@ -221,8 +221,8 @@ def timed(
     if [ranking.query_id for ranking in rankings] != [request.query_id for request in batch]:
         raise ModelError("the reranker answered other queries than it was asked; fix its rerank()")
     for request, ranking in zip(batch, rankings, strict=True):
-        asked = set(map(_doc_id, request.candidates))
-        if len(ranking.doc_ids) != len(asked) or set(ranking.doc_ids) != asked:
+        candidate_ids = set(map(_doc_id, request.candidates))
+        if len(ranking.doc_ids) != len(candidate_ids) or set(ranking.doc_ids) != candidate_ids:
             raise ModelError(
                 f"query {request.query_id!r}: the ranking is no permutation of the candidates; fix rerank()"
             )

@@ -7,13 +7,13 @@ import random
 import sys
 
 
-def seed_everything(*given: object) -> None:
+def seed_everything(*parts: object) -> None:
     """Seed Python's generator, and numpy's and torch's where they are in use.
 
     Before each call anew, from the protocol's seed, the query and the repeat: what came before, such as a
     warm-up of unknown length, an interruption or another shard, then changes nothing.
     """
-    seed = int.from_bytes(hashlib.sha256(repr(given).encode()).digest()[:4], "big")
+    seed = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
     random.seed(seed)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:

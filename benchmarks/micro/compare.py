@@ -19,7 +19,9 @@ Values = dict[tuple[str, str], float]
 
 
 def values(run: Mapping[str, Any]) -> Values:
-    """Return milliseconds by benchmark and by what of it: the median, and all numbers of its `extra_info`."""
+    """Return a run's numbers by benchmark and name: the median in milliseconds,
+    and the numbers of its `extra_info`.
+    """
     numbers_by_name: Values = {}
     for benchmark in run["benchmarks"]:
         numbers_by_name[benchmark["name"], "median_ms"] = 1e3 * benchmark["stats"]["median"]

@@ -78,7 +78,7 @@ def requests() -> list[RerankRequest]:
 
 @pytest.fixture(scope="module")
 def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
-    """Random weights in the shape of the real ones, with the real tokenizers."""
+    """Return random weights in the shape of the real ones, with the real tokenizers."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig
 
     folder = tmp_path_factory.mktemp("random")
@@ -154,7 +154,7 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
 def run(
     system: str, reranker: PERank, requests: list[RerankRequest]
 ) -> list[tuple[Mapping[Stage, float], tuple[str, ...], int, int]]:
-    """Stage seconds, top 10, passes and prompt tokens of each request."""
+    """Return stage seconds, top 10, passes and prompt tokens of each request."""
     clock = StageClock(synchronise=synchroniser(DEVICE))
     if system == "reference":
         encoder = copy.copy(reranker._encoder)

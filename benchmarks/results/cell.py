@@ -383,11 +383,11 @@ def blocks_of(cell: Path) -> dict[str, bytes]:
 
 def split_blocks(content: bytes) -> dict[str, bytes]:
     """Return the lines of a ranking file, or of a part of one, by query."""
-    found: dict[str, bytes] = {}
+    blocks: dict[str, bytes] = {}
     for block in _SAME_QUERY.finditer(content):
         query_id = block[1].decode()
-        found[query_id] = found.get(query_id, b"") + block[0]
-    return found
+        blocks[query_id] = blocks.get(query_id, b"") + block[0]
+    return blocks
 
 
 def split_rows(content: bytes) -> list[QueryRow]:

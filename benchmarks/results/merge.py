@@ -75,8 +75,8 @@ def _check_preferred(prefer: Path | None, folders: Sequence[Path]) -> None:
         raise InputError(f"--prefer {prefer}: is none of the folders to merge. Name one of them: {names}.")
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _is_same(cell: Path, other: Path) -> bool:
+    return cell.resolve() == other.resolve()
 
 
 def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
@@ -100,8 +100,8 @@ def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
     return first
 
 
-def _are_equal(one: Path, other: Path, names: Sequence[str]) -> bool:
-    return all(_content(one / name) == _content(other / name) for name in names)
+def _are_equal(cell: Path, other: Path, names: Sequence[str]) -> bool:
+    return all(_content(cell / name) == _content(other / name) for name in names)
 
 
 def _are_equal_untimed(one: Path, other: Path) -> bool:

@@ -48,10 +48,10 @@ class OutputFaults:
         if not self.kinds:
             return ""
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(self.kinds.items()))
-        said = f"answers were repaired in {self.faulty} of {self.queries} rankings ({kinds})"
+        sentence = f"answers were repaired in {self.faulty} of {self.queries} rankings ({kinds})"
         if self.has_no_good_answer:
-            said += "; NOT ONE answer was as asked for: this is the order it was given, not a result"
-        return said
+            sentence += "; NOT ONE answer was as asked for: this is the order it was given, not a result"
+        return sentence
 
 
 def faults_of(cell: Path) -> OutputFaults:

@@ -317,7 +317,7 @@ class QueryRow(_Frozen):
     queued_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def line(self) -> bytes:
-        """As it stands in the file."""
+        """Return the value as it stands in the file."""
         optional = ("control_seconds", "arrived_seconds", "queued_seconds")
         without = {name for name in optional if getattr(self, name) is None}
         return self.model_dump_json(exclude=without).encode() + b"\n"

@@ -23,85 +23,87 @@ BUSY = 1.25
 
 
 def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
-    """Warnings about one group: systems that failed, rankings that are missing, machines that differ."""
-    found: list[str] = []
+    """Return warnings about one group: systems that failed, rankings that are missing,
+    machines that differ.
+    """
+    caveats: list[str] = []
     if pool.queries and not pool.qrels:
-        found.append("The queries are not judged: no measure can be computed.")
+        caveats.append("The queries are not judged: no measure can be computed.")
     if pool.unjudged:
-        found.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
-    found += excluded(pool)
-    found += map(str, pool.first_stage.get("warnings", ()))  # of the dataset, when it was read
+        caveats.append(f"Left out: {queries(pool.unjudged)} of the dataset that nobody judged.")
+    caveats += excluded(pool)
+    caveats += map(str, pool.first_stage.get("warnings", ()))  # of the dataset, when it was read
     unjudged = unjudged_warning(pool)
-    found += [] if unjudged is None else [unjudged]
+    caveats += [] if unjudged is None else [unjudged]
     for system in systems:
         if system.status == "failed":
-            found.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
+            caveats.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
         elif system.status == "running":
-            found.append(
+            caveats.append(
                 f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
                 "its numbers are left out. Run the experiment again to finish it."
             )
         elif system.status == "damaged":
-            found.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
+            caveats.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
         unranked = sum(
             pool.candidates.counts[query_id] > 0 and not system.quality.tops.get(query_id)
             for query_id in pool.qrels
         )
         if unranked and system.status == "done":
-            found.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
+            caveats.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
         if system.quality.unstable:
-            found.append(
+            caveats.append(
                 f"{system.label} ranked {queries(system.quality.unstable)} differently in another repeat; "
                 "the first repeat is evaluated."
             )
-        found += where_measured(system) if system.role == "reranker" else []
+        caveats += where_measured(system) if system.role == "reranker" else []
         if system.provenance.slowed_by:
-            found.append(
+            caveats.append(
                 f"{system.label} was measured while the GPU ran slower than it could "
                 f"({', '.join(system.provenance.slowed_by)})."
             )
-        found += about_calls(system)
-        found += unread(system)
-        found += about_scores(system)
-    found += drift(cells)
+        caveats += about_calls(system)
+        caveats += unread(system)
+        caveats += about_scores(system)
+    caveats += drift(cells)
     machines = dict.fromkeys(machine for system in systems for machine in system.provenance.hardware)
     if len(machines) > 1:
-        found.append(
+        caveats.append(
             f"Latencies come from different hardware ({'; '.join(machines)}): "
             "do not compare them across systems."
         )
-    found += unlike_conditions(cells)
-    found += lone_seeds(cells)
+    caveats += unlike_conditions(cells)
+    caveats += lone_seeds(cells)
     empty = sum(not count for count in pool.candidates.counts.values())
     if empty:
-        found.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
-    return tuple(found)
+        caveats.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
+    return tuple(caveats)
 
 
 def where_measured(system: SystemResult) -> list[str]:
     """Warn about latencies of several machines in one percentile, and about what ran beside a system."""
-    found = []
+    caveats = []
     if len(system.provenance.hardware) > 1:
-        found.append(
+        caveats.append(
             f"{system.label} was measured on different machines: its latencies and their percentiles mix "
             f"{' and '.join(system.provenance.hardware)}."
         )
     elif len(system.provenance.hosts) > 1:
-        found.append(
+        caveats.append(
             f"{system.label} was measured on {len(system.provenance.hosts)} machines of one kind (hosts "
             f"{', '.join(system.provenance.hosts)}): its latencies and their percentiles mix them."
         )
     if system.provenance.co_runners:
-        found.append(
+        caveats.append(
             f"{system.label} was measured while others ran on the same machine "
             f"({', '.join(system.provenance.co_runners)}): its latencies may include waiting for them."
         )
     if system.timing.latency and system.timing.load is not None and system.timing.load > BUSY:
-        found.append(
+        caveats.append(
             f"{system.label} was measured at a load average of {fixed(system.timing.load, 1)} a thread: "
             "other programs ran on the machine, and its latencies include waiting for them."
         )
-    return found
+    return caveats
 
 
 def excluded(pool: Pool) -> list[str]:
@@ -119,15 +121,15 @@ def excluded(pool: Pool) -> list[str]:
 
 
 def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:
-    """Warnings about what a difference between systems may come from, other than the systems."""
-    found: dict[str, dict[str, None]] = {}
+    """Return warnings about what a difference between systems may come from, other than the systems."""
+    by_condition: dict[str, dict[str, None]] = {}
     for cell in cells:
         if cell.rows:
             for what, how in _conditions(cell.record):
-                found.setdefault(what, {})[how] = None
+                by_condition.setdefault(what, {})[how] = None
     return [
         f"Systems were measured {what} ({', '.join(values)})."
-        for what, values in found.items()
+        for what, values in by_condition.items()
         if len(values) > 1
     ]
 
@@ -143,8 +145,8 @@ def _conditions(record: Record) -> Iterator[tuple[str, str]]:
         "query by query in turn" if protocol.interleave else "one system after the other",
     )
     described = [session.described for session in record.sessions if session.described]
-    for one in described or [record.system.described]:
-        if dtypes := sorted({*_dtypes(one)}):
+    for component in described or [record.system.described]:
+        if dtypes := sorted({*_dtypes(component)}):
             yield "in different dtypes", " and ".join(dtypes)
     for session in record.sessions:
         threads = session.environment.get("threads", {}).get("pinned")
@@ -153,7 +155,9 @@ def _conditions(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _dtypes(described: object) -> Iterator[str]:
-    """Of all models that a system says it runs: an encoder's, a part's of a fusion, a step's of a cascade."""
+    """Yield the entries of all models that a system runs: an encoder's, a part's of a fusion,
+    a step's of a cascade.
+    """
     if isinstance(described, Mapping):
         for name, value in described.items():
             if name == "dtype":
@@ -166,7 +170,7 @@ def _dtypes(described: object) -> Iterator[str]:
 
 
 def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
-    """Warnings about systems that draw at random and were run once: one seed is not the truth."""
+    """Return warnings about systems that draw at random and were run once: one seed is not the truth."""
     labels: dict[str, list[str]] = {}
     for cell in cells:
         system, options = cell.record.system, cell.record.system.options
@@ -182,17 +186,17 @@ def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
 
 
 def about_calls(system: SystemResult) -> list[str]:
-    """Warnings about a system's calls that were not made, or not counted, when it was measured."""
+    """Return warnings about a system's calls that were not made, or not counted, when it was measured."""
     calls = system.work.counts.get("llm_calls")
-    said = {
+    sentences = {
         "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
         "calls_estimated": "calls have tokens that are an estimate, for their answers came without a count",
     }
-    found = {name: system.work.counts.get(name, 0.0) for name in said}
+    counts = {name: system.work.counts.get(name, 0.0) for name in sentences}
     return [
-        f"{system.label}: {percent(found[name] / calls)} of its {meaning}."
-        for name, meaning in said.items()
-        if calls and found[name]
+        f"{system.label}: {percent(counts[name] / calls)} of its {meaning}."
+        for name, meaning in sentences.items()
+        if calls and counts[name]
     ]
 
 
@@ -219,41 +223,41 @@ def unread(system: SystemResult) -> list[str]:
 
 def about_scores(system: SystemResult) -> list[str]:
     """Warn about ties that the first stage broke, and about scores that change in a batch."""
-    found = []
+    caveats = []
     if system.quality.tied_queries:
-        found.append(
+        caveats.append(
             f"{system.label}: {queries(system.quality.tied_queries)} of {system.measured_queries} tie within "
             "the first ten ranks, in half precision or because texts are equal. The first stage decides "
             "there."
         )
     checked = system.provenance.described.get("batch_invariance")
     if checked and not checked["same_order"]:
-        found.append(
+        caveats.append(
             f"{system.label} orders {checked['passages']} passages differently alone and in a batch: scores "
             f"differ by up to {checked['largest_difference']:.2g}, within a range of "
             f"{checked['score_range']:.3g}."
         )
-    return found
+    return caveats
 
 
 def drift(cells: Sequence[CellResult]) -> list[str]:
-    """Warnings about cells whose endpoint ran more than one version of its model."""
-    found = []
+    """Return warnings about cells whose endpoint ran more than one version of its model."""
+    caveats = []
     for record in (cell.record for cell in cells):
         for name in ("served_models", "system_fingerprints"):
             seen = {version for session in record.sessions for version in session.described.get(name, ())}
             if len(seen) > 1:
-                found.append(
+                caveats.append(
                     f"{record.system.label} was answered by {len(seen)} versions of its model "
                     f"({', '.join(sorted(seen))}): its rankings mix them."
                 )
                 break
-    return found
+    return caveats
 
 
 def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ...]:
-    """Warnings about whole folders, and about groups that look alike and must not be compared."""
-    found = [
+    """Return warnings about whole folders, and about groups that look alike and must not be compared."""
+    caveats = [
         f"{folder.folder.name} was measured from a checkout with uncommitted changes."
         for folder in results
         if is_dirty(folder)
@@ -265,15 +269,15 @@ def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ..
         )
     for (dataset, first_stage, depth, _), digests in pools.items():
         if len(digests) > 1:
-            found.append(
+            caveats.append(
                 f"{dataset}, {first_stage} top {depth} appears with {len(digests)} different candidate pools "
                 f"({', '.join(sorted(digests))}): their systems stand in separate tables."
             )
-    return (*found, *unlike_tables([cell for folder in results for cell in folder.cells]))
+    return (*caveats, *unlike_tables([cell for folder in results for cell in folder.cells]))
 
 
 def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
-    """Warnings about systems that were measured otherwise on another pool: curves compare both."""
+    """Return warnings about systems that were measured otherwise on another pool: curves compare both."""
     seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for record in (cell.record for cell in cells if cell.rows):
         machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]
@@ -282,17 +286,17 @@ def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
         for what, how in [*machines, *ran, *_conditions(record)]:
             pools = seen.setdefault((record.protocol.mode, record.system.label, what), {})
             pools.setdefault(record.pool, {})[how] = None
-    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    by_values: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (_, label, what), pools in seen.items():
         if len({frozenset(hows) for hows in pools.values()}) > 1:
             values = tuple(dict.fromkeys(how for hows in pools.values() for how in hows))
-            found.setdefault((what, values), []).append(label)
+            by_values.setdefault((what, values), []).append(label)
     return [
         f"From table to table, {', '.join(dict.fromkeys(labels))} ran {what} ({'; '.join(values)})."
-        for (what, values), labels in found.items()
+        for (what, values), labels in by_values.items()
     ]
 
 
 def queries(count: int) -> str:
-    """`1 query`, `2 queries`."""
+    """Return a count with its noun: `1 query`, `2 queries`."""
     return f"{count} {'query' if count == 1 else 'queries'}"

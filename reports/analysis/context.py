@@ -53,9 +53,11 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
         keyed = grouped.setdefault((record.dataset, record.pool, record.protocol.mode), [])
         keyed.append((folder, cell))
     grouped = {key: _with_one_first_stage(keyed) for key, keyed in grouped.items()}
-    known = [name for keyed in grouped.values() for one in families(keyed).items() for name in names(*one)]
-    if baseline is not None and baseline not in known:
-        raise UnknownNameError("system", baseline, known)
+    system_names = [
+        name for keyed in grouped.values() for family in families(keyed).items() for name in names(*family)
+    ]
+    if baseline is not None and baseline not in system_names:
+        raise UnknownNameError("system", baseline, system_names)
     groups = tuple(
         _group(number, keyed, baseline, measures) for number, keyed in enumerate(grouped.values(), 1)
     )
@@ -76,14 +78,18 @@ def _title(cells: Sequence[CellResult]) -> str:
 
 
 def _with_one_first_stage(keyed: list[Keyed]) -> list[Keyed]:
-    """With one cell that keeps the order of the pool, measured rather than imported; all would be alike."""
-    alike = [one for one in keyed if role(one[1].record.system.reranker) == "first_stage"]
+    """Return the cells with one that keeps the order of the pool, measured rather than imported;
+    all would be alike.
+    """
+    alike = [entry for entry in keyed if role(entry[1].record.system.reranker) == "first_stage"]
     chosen = min(alike, key=_is_unusable, default=None)
-    return [one for one in keyed if one is chosen or role(one[1].record.system.reranker) != "first_stage"]
+    return [
+        entry for entry in keyed if entry is chosen or role(entry[1].record.system.reranker) != "first_stage"
+    ]
 
 
-def _is_unusable(one: Keyed) -> tuple[bool, bool]:
-    record = one[1].record
+def _is_unusable(entry: Keyed) -> tuple[bool, bool]:
+    record = entry[1].record
     return record.status != "done", record.is_imported
 
 
@@ -94,7 +100,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     measures = _measures([cell for _, cell in keyed], extra)
     labelled = families(keyed)
     systems, calls = _systems(labelled, quality.Rankings(pool, measures))
-    baseline = _baseline(labelled, [one.label for one in systems if one.quality.per_query], wanted)
+    baseline = _baseline(labelled, [system.label for system in systems if system.quality.per_query], wanted)
     reference = _reference(labelled, systems, wanted)
     systems = _against_speedup_reference(_against_baseline(systems, baseline), calls, reference)
     described = first_stages.describe(record.first_stage)
@@ -107,7 +113,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         mode=record.protocol.mode,
         pool=pool,
         measures=measures,
-        systems=tuple(sorted(systems, key=lambda one: _place(one, measures[0]))),
+        systems=tuple(sorted(systems, key=lambda system: _place(system, measures[0]))),
         baseline=baseline,
         reference=reference,
         before=timing.before_reranking(pool),
@@ -168,14 +174,16 @@ def _against_baseline(systems: Sequence[SystemResult], baseline: str | None) -> 
     if baseline is None:
         return [*systems]
     means = {
-        one.label: dict(one.quality.per_query)
-        for one in systems
-        if one.quality.per_query and (one.role != "control" or one.label == baseline)
+        system.label: dict(system.quality.per_query)
+        for system in systems
+        if system.quality.per_query and (system.role != "control" or system.label == baseline)
     }
     against = quality.compare(means, baseline)
     return [
-        dataclasses.replace(one, quality=dataclasses.replace(one.quality, against=against.get(one.label, {})))
-        for one in systems
+        dataclasses.replace(
+            system, quality=dataclasses.replace(system.quality, against=against.get(system.label, {}))
+        )
+        for system in systems
     ]
 
 
@@ -183,8 +191,8 @@ def _reference(
     labelled: Mapping[str, list[Keyed]], systems: Sequence[SystemResult], wanted: str | None
 ) -> str | None:
     """Return the label that speed-ups refer to: the wanted system's, or else the slowest reranker's."""
-    timed = [one for one in systems if one.role == "reranker" and one.timing.latency]
-    named = [one for one in timed if wanted in names(one.label, labelled[one.label])]
+    timed = [system for system in systems if system.role == "reranker" and system.timing.latency]
+    named = [system for system in timed if wanted in names(system.label, labelled[system.label])]
     reference = next(iter(named), None) or max(timed, key=_p50, default=None)
     return reference.label if reference else None
 
@@ -195,20 +203,20 @@ def _against_speedup_reference(
     """Return the systems with their speed-ups over the reference."""
     return [
         dataclasses.replace(
-            one,
+            system,
             timing=dataclasses.replace(
-                one.timing, speedup=timing.speedup(calls[reference], calls[one.label])
+                system.timing, speedup=timing.speedup(calls[reference], calls[system.label])
             ),
         )
-        if reference and one.label in calls and _p50(one)
-        else one
-        for one in systems
+        if reference and system.label in calls and _p50(system)
+        else system
+        for system in systems
     ]
 
 
 def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, ...]:
-    asked = [measure for cell in cells for measure in cell.record.measures] or [*DEFAULT_MEASURES]
-    return tuple(dict.fromkeys([*asked, *extra, JUDGED]))
+    wanted = [measure for cell in cells for measure in cell.record.measures] or [*DEFAULT_MEASURES]
+    return tuple(dict.fromkeys([*wanted, *extra, JUDGED]))
 
 
 def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], wanted: str | None) -> str | None:

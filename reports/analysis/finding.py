@@ -121,12 +121,14 @@ def _speed(system: SystemResult) -> float:
 
 
 def _against(measure: str, system: SystemResult, other: SystemResult) -> Comparison:
-    pair = {label: {measure: one.quality.per_query[measure]} for label, one in (("a", system), ("b", other))}
+    pair = {
+        label: {measure: result.quality.per_query[measure]} for label, result in (("a", system), ("b", other))
+    }
     return quality.compare(pair, "b")["a"][measure]
 
 
 def _equivalent(measure: str, system: SystemResult, other: SystemResult) -> bool:
-    ours, theirs = (list(one.quality.per_query[measure].values()) for one in (system, other))
+    ours, theirs = (list(result.quality.per_query[measure].values()) for result in (system, other))
     return equivalence_test(ours, theirs, MARGIN) < 0.05
 
 

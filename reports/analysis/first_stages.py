@@ -18,9 +18,9 @@ def describe(described: Mapping[str, Any]) -> str:
         kind = str(described.get("name", kind))
     if kind == "dense" and "model" in described:
         return f"dense {_model(str(described['model']))}"
-    shown = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
+    parameters = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
     name = {"bm25": "BM25"}.get(kind, kind)
-    return f"{name} ({', '.join(shown)})" if shown else name
+    return f"{name} ({', '.join(parameters)})" if parameters else name
 
 
 def in_short(description: str) -> str:

@@ -28,7 +28,7 @@ def experiment(folder: Results) -> Experiment:
         changing = ("state", "timing")  # load and the clock's own cost differ between any two sessions
         stable = {name: value for name, value in session.environment.items() if name not in changing}
         flat = flatten(stable)
-        same = next((one for one in environments if _agree(one, flat)), None)
+        same = next((environment for environment in environments if _agree(environment, flat)), None)
         if same is None:
             environments.append(flat)
         else:
@@ -46,13 +46,13 @@ def experiment(folder: Results) -> Experiment:
     )
 
 
-def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def _agree(environment: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Return whether nothing contradicts; a session that never loaded torch knows less than one that did."""
-    return all(one.get(name, value) == value for name, value in other.items())
+    return all(environment.get(name, value) == value for name, value in other.items())
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested values as `outer.inner: text`, in their own order; bytes in GiB."""
+    """Return nested values as `outer.inner: text`, in their own order; bytes in GiB."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):

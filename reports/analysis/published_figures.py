@@ -44,12 +44,12 @@ class Figure(NamedTuple):
 @lru_cache(maxsize=1)
 def figures() -> tuple[Figure, ...]:
     """Return every figure of the folder, file by file."""
-    found = []
+    figures_found = []
     for path in sorted(FOLDER.glob("*.yaml")):
         if path.name not in _OTHERS:
             content = _read(path.name)
             for row in content["rows"]:
-                found += [
+                figures_found += [
                     Figure(
                         method=row["method"],
                         model=row["model"],
@@ -64,7 +64,7 @@ def figures() -> tuple[Figure, ...]:
                     )
                     for dataset, value in row[MEASURE].items()
                 ]
-    return tuple(found)
+    return tuple(figures_found)
 
 
 def dataset_of(name: str) -> str:

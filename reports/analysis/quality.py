@@ -42,10 +42,10 @@ class UnfitRankingError(ValueError):
     """
 
     def __init__(self, query_id: str, candidates: Sequence[str], doc_ids: Sequence[str]) -> None:
-        known, seen = {*candidates}, set[str]()
+        candidate_ids, seen = {*candidates}, set[str]()
         self.query_id = query_id
         for self.doc_id in doc_ids:
-            if self.doc_id not in known or self.doc_id in seen:
+            if self.doc_id not in candidate_ids or self.doc_id in seen:
                 break
             seen.add(self.doc_id)
         self.occurrence = 2 if self.doc_id in seen else 1
@@ -102,8 +102,8 @@ class Rankings:
         tops = []
         for query_id, doc_ids in orders.items():
             ranks = self._ranks(query_id)
-            given = {*doc_ids}
-            if len(given) < len(doc_ids) or not ranks.keys() >= given:
+            ranked_ids = {*doc_ids}
+            if len(ranked_ids) < len(doc_ids) or not ranks.keys() >= ranked_ids:
                 raise UnfitRankingError(query_id, [*ranks], doc_ids)
             tops.append([ranks[doc_id] for doc_id in doc_ids[:TOP]])
         values = self._evaluator.arrays(orders) if self._evaluator else {}
@@ -125,11 +125,11 @@ class Rankings:
             for depth in depths:
                 reranked = [doc_id for doc_id, rank in placed if rank < depth]
                 cuts[depth][query_id] = [*reranked, *islice(ranks, depth, None)][: self._headline.reach]
-        found = {}
+        values_by_depth = {}
         for depth, cut in cuts.items():
             (by_query,) = self._headline.evaluate(cut).values()
-            found[depth] = mean(by_query.values())
-        return found
+            values_by_depth[depth] = mean(by_query.values())
+        return values_by_depth
 
     def _ranks(self, query_id: str) -> dict[str, int]:
         """Return the 0-based first-stage rank of each candidate of a query; empty for an unknown query."""
@@ -163,7 +163,7 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
     out those that nobody asks about, such as controls.
     """
     others = [label for label in values if label != baseline]
-    found: dict[str, dict[str, Comparison]] = {label: {} for label in values}
+    comparisons: dict[str, dict[str, Comparison]] = {label: {} for label in values}
     for measure, reference in values[baseline].items():
         if measure.startswith("Judged"):
             continue  # how much is known about a ranking, not how good it is
@@ -172,7 +172,7 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
         corrected = holm(p_values)
         for label in others:
             differences = values[label][measure].array - base
-            found[label][measure] = Comparison(
+            comparisons[label][measure] = Comparison(
                 difference=float(differences.mean()),
                 p_value=p_values[label],
                 p_holm=corrected[label],
@@ -180,4 +180,4 @@ def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str
                 ties=int((np.abs(differences) <= TIE).sum()),
                 losses=int((differences < -TIE).sum()),
             )
-    return found
+    return comparisons

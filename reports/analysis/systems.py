@@ -47,27 +47,27 @@ def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
 
     Replicates have different seeds; a system that was measured twice with one seed stays two systems.
     """
-    found: dict[str, list[Keyed]] = {}
-    for place, one in enumerate(keyed):
-        system, is_done = one[1].record.system, one[1].record.status == "done"
+    families_by_label: dict[str, list[Keyed]] = {}
+    for place, entry in enumerate(keyed):
+        system, is_done = entry[1].record.system, entry[1].record.status == "done"
         others = {name: value for name, value in system.options.items() if name != SEED}
         key = json.dumps([system.reranker, others], sort_keys=True, default=str)
-        found.setdefault(key if is_done else str(place), []).append(one)
+        families_by_label.setdefault(key if is_done else str(place), []).append(entry)
     members = [
         part
-        for family in found.values()
-        for part in ([family] if _seeds_differ(family) else [[one] for one in family])
+        for family in families_by_label.values()
+        for part in ([family] if _seeds_differ(family) else [[entry] for entry in family])
     ]
     return dict(zip(_labels(members), members, strict=True))
 
 
 def _seeds_differ(family: Sequence[Keyed]) -> bool:
-    seeds = {_seed(one) for one in family}
+    seeds = {_seed(entry) for entry in family}
     return len(family) > 1 and len(seeds) == len(family)
 
 
-def _seed(one: Keyed) -> tuple[str, int]:
-    record = one[1].record
+def _seed(entry: Keyed) -> tuple[str, int]:
+    record = entry[1].record
     return str(record.system.options.get(SEED)), record.protocol.seed
 
 
@@ -97,17 +97,22 @@ def names(label: str, family: Sequence[Keyed]) -> list[str]:
 
 
 def _labels(families: Sequence[Sequence[Keyed]]) -> list[str]:
-    """Labels unique in the group: those that share one are followed by their folder, then by their cell."""
+    """Return labels unique in the group: those that share one are followed by their folder,
+    then by their cell.
+    """
     labels = [name_of(family) for family in families]
     for part in ("folder", "cell"):
         counts = Counter(labels)
         parts = [
             folder.folder.name if part == "folder" else cell.record.cell for (folder, cell), *_ in families
         ]
-        told = {label: {p for one, p in zip(labels, parts, strict=True) if one == label} for label in counts}
+        parts_by_label = {
+            label: {p for other_label, p in zip(labels, parts, strict=True) if other_label == label}
+            for label in counts
+        }
         labels = [
-            f"{label} ({one})" if len(told[label]) > 1 else label
-            for label, one in zip(labels, parts, strict=True)
+            f"{label} ({other_label})" if len(parts_by_label[label]) > 1 else label
+            for label, other_label in zip(labels, parts, strict=True)
         ]
     return labels
 
@@ -120,7 +125,10 @@ def mean_values(replicates: Sequence[quality.PerQuery]) -> quality.PerQuery:
         measure: ByQuery(
             by_query.places,
             np.array(
-                [fmean(values) for values in zip(*(one[measure].values() for one in replicates), strict=True)]
+                [
+                    fmean(values)
+                    for values in zip(*(replicate[measure].values() for replicate in replicates), strict=True)
+                ]
             ),
         )
         for measure, by_query in replicates[0].items()
@@ -131,7 +139,10 @@ def deviations(replicates: Sequence[quality.PerQuery]) -> dict[str, float]:
     """Return the standard deviation of each measure's mean over replicates; empty without replicates."""
     if len(replicates) < 2:
         return {}
-    return {measure: stdev(fmean(one[measure].values()) for one in replicates) for measure in replicates[0]}
+    return {
+        measure: stdev(fmean(replicate[measure].values()) for replicate in replicates)
+        for measure in replicates[0]
+    }
 
 
 def system(label: str, place: int, family: Sequence[Keyed], ranked: quality.Ranked) -> SystemResult:

@@ -37,7 +37,7 @@ RESAMPLES = 2_000  # of queries with several repeats, and of ratios, whose resam
 
 
 def latency(rows: Sequence[QueryRow]) -> Latency | None:
-    """Quantiles and mean of the total, over every call; None where nothing was measured.
+    """Return quantiles and mean of the total, over every call; None where nothing was measured.
 
     Intervals are over the queries, however often each was measured.
     """
@@ -62,7 +62,7 @@ def latency(rows: Sequence[QueryRow]) -> Latency | None:
 
 
 def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
-    """Totals, (queries, repeats); or their means, (queries, 1), where repeats differ in number."""
+    """Return totals, (queries, repeats); or their means, (queries, 1), where repeats differ in number."""
     totals: dict[str, list[float]] = {}
     for row in rows:
         totals.setdefault(row.query_id, []).append(row.total_seconds)
@@ -107,7 +107,9 @@ def speedup(slow: Calls, fast: Calls) -> Estimate:
 
 
 def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
-    """Mean seconds per query by stage, in the vocabulary's order; the rest of the total is `untracked`."""
+    """Return mean seconds per query by stage, in the vocabulary's order;
+    the rest of the total is `untracked`.
+    """
     if not rows:
         return ()
     total = sum(row.total_seconds for row in rows) / len(rows)
@@ -121,7 +123,7 @@ def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
 
 
 def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
-    """Mean seconds per query by stage of each reranker that a fusion or a cascade asks, in its order.
+    """Return mean seconds per query by stage of each reranker that a fusion or a cascade asks, in its order.
 
     Two of one kind are told apart by their number.
     """
@@ -148,7 +150,7 @@ def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
 
 
 def work(rows: Sequence[QueryRow]) -> dict[str, float]:
-    """Mean count per query of windows, calls, tokens and so on; only what was counted at all."""
+    """Return mean count per query of windows, calls, tokens and so on; only what was counted at all."""
     sums: dict[str, float] = {}
     for row in rows:
         for name, count in row.usage.items():
@@ -168,11 +170,12 @@ def longest_prompt(rows: Sequence[QueryRow]) -> float | None:
 
 
 def operations(cells: Sequence[CellResult]) -> dict[str, float]:
-    """Mean joules, FLOPs, bytes and utilisation per query of one system, where they were measured or counted.
+    """Return mean joules, FLOPs, bytes and utilisation per query of one system,
+    where they were measured or counted.
 
     Joules need a counter in every process that measured a query, else some of them would be missing.
     """
-    found: dict[str, float] = {}
+    totals: dict[str, float] = {}
     rows = sum(len(cell.rows) for cell in cells)
     joules = [
         cell.record.sessions[place].device_joules
@@ -180,18 +183,20 @@ def operations(cells: Sequence[CellResult]) -> dict[str, float]:
         for place in {row.session for row in cell.rows}
     ]
     if joules and all(joules):
-        found["joules"] = sum(filter(None, joules)) / rows
+        totals["joules"] = sum(filter(None, joules)) / rows
     stages = stage_operations(cells)
-    found["flops"] = sum(stage.flops for stage in stages)
-    found["bytes"] = sum(stage.bytes for stage in stages)
+    totals["flops"] = sum(stage.flops for stage in stages)
+    totals["bytes"] = sum(stage.bytes for stage in stages)
     seconds = sum(stage.flops / stage.utilisation for stage in stages if stage.utilisation)  # at the peak
     if seconds:
-        found["utilisation"] = sum(stage.flops for stage in stages if stage.utilisation) / seconds
-    return {name: value for name, value in found.items() if value}
+        totals["utilisation"] = sum(stage.flops for stage in stages if stage.utilisation) / seconds
+    return {name: value for name, value in totals.items() if value}
 
 
 def served(cells: Sequence[CellResult]) -> dict[str, float]:
-    """Mean rate of answers and mean wait before a request was taken; empty where nothing was served."""
+    """Return mean rate of answers and mean wait before a request was taken;
+    empty where nothing was served.
+    """
     rates = [rate for cell in cells if (rate := requests_per_second(cell.rows))]
     waits = [row.queued_seconds for cell in cells for row in cell.rows if row.queued_seconds is not None]
     means = {"requests_per_second": rates, "queued_seconds": waits}
@@ -214,7 +219,9 @@ def throughput(cells: Sequence[CellResult], passages: Mapping[str, int]) -> dict
 
 
 def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:
-    """FLOPs, bytes and utilisation by stage of the first cell of a system in which they were counted."""
+    """Return FLOPs, bytes and utilisation by stage of the first cell of a system
+    in which they were counted.
+    """
     for cell in cells:
         counted = cell.record.operations
         if counted and counted.queries:
@@ -233,13 +240,13 @@ def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]
 
 
 def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
-    """Output faults by kind over the first repeat, and the number of queries that had any."""
+    """Return output faults by kind over the first repeat, and the number of queries that had any."""
     counts: dict[str, int] = {}
     queries = 0
     for row in rows:
-        found = row.usage.get("faults", {}) if row.repeat == 0 else {}
-        queries += bool(found)
-        for kind, count in found.items():
+        row_faults = row.usage.get("faults", {}) if row.repeat == 0 else {}
+        queries += bool(row_faults)
+        for kind, count in row_faults.items():
             counts[kind] = counts.get(kind, 0) + count
     return counts, queries
 
@@ -259,11 +266,11 @@ def about_noise(systems: Sequence[SystemResult]) -> str:
     if not noises:
         return ""
     quiet, loud = min(noises, key=noises.__getitem__), max(noises, key=noises.__getitem__)
-    said = f"{percent(noises[quiet])} above its median during {quiet}"
-    said += f", {percent(noises[loud])} during {loud}" if quiet != loud else ""
+    sentence = f"{percent(noises[quiet])} above its median during {quiet}"
+    sentence += f", {percent(noises[loud])} during {loud}" if quiet != loud else ""
     return (
         "An identity control, the same trivial call again and again, ran between the calls that were "
-        f"measured: its p95 lay {said}. What it strays is the machine's noise, not the system's."
+        f"measured: its p95 lay {sentence}. What it strays is the machine's noise, not the system's."
     )
 
 
@@ -289,7 +296,7 @@ def noisy(systems: Sequence[SystemResult]) -> list[Sentence]:
 
 
 def before_reranking(pool: Pool) -> tuple[Stage, ...]:
-    """Mean seconds per query of the harness's own stages; empty where nobody measured them."""
+    """Return mean seconds per query of the harness's own stages; empty where nobody measured them."""
     measured = {"retrieve": pool.retrieve_seconds, "fetch": pool.fetch_seconds}
     means = {name: sum(by.values()) / len(by) for name, by in measured.items() if by}
     total = sum(means.values())

@@ -319,7 +319,10 @@ class Group:
     def hardware(self) -> str:
         """The machine that measured all latencies; "" without latencies, or where there were several."""
         machines = {
-            machine for one in self.systems if one.timing.latency for machine in one.provenance.hardware
+            machine
+            for system in self.systems
+            if system.timing.latency
+            for machine in system.provenance.hardware
         }
         return machines.pop() if len(machines) == 1 else ""
 

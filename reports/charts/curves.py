@@ -34,7 +34,7 @@ def quality_curve(factor: Factor, look: Look) -> Spec | None:
 
 
 def latency_curve(factor: Factor, look: Look) -> Spec | None:
-    """Median latency against the levels of a numeric factor; None without latencies."""
+    """Return median latency against the levels of a numeric factor; None without latencies."""
     values = [
         {**_named(factor, point, name), "y": milliseconds, "written": f"{significant(milliseconds)} ms"}
         for name, point in _points(factor)
@@ -46,7 +46,7 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
 
 
 def _points(factor: Factor) -> list[tuple[str, Point]]:
-    """Each point with the name of its line: what its systems' names share, and the pool."""
+    """Return each point with the name of its line: what its systems' names share, and the pool."""
     lines = [", ".join(filter(None, [series.label, series.column])) for series in factor.series]
     if len(set(lines)) < len(lines):  # other settings tell them apart, which the full names say
         lines = [", ".join(filter(None, [one.points[0].system.label, one.column])) for one in factor.series]

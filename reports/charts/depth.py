@@ -16,13 +16,13 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
     """Return quality against the number of candidates reranked, for imported runs,
     whose latency nobody measured.
     """
-    shown = [system for system in group.systems if system.quality.by_depth]
-    if not shown:
+    systems = [system for system in group.systems if system.quality.by_depth]
+    if not systems:
         return None
     measure = group.headline
     points: list[Spec] = [
         {"name": system.label, "x": depth, "y": value, "written": fixed(value, 4)}
-        for system in shown
+        for system in systems
         for depth, value in system.quality.by_depth.items()
     ]
     front = pareto_points([(point["x"], point["y"]) for point in points])
@@ -39,7 +39,7 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
     kind = {
         "field": "name",
         "type": "nominal",
-        "scale": {"domain": [system.label for system in shown]},
+        "scale": {"domain": [system.label for system in systems]},
         "legend": {"columns": max(1, look.legend_columns // 3), "labelLimit": look.room},
     }
     layers = [

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 def distribution(group: Group, look: Look) -> Spec | None:
-    """Latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median, ring at 99 %."""
-    shown = [
+    """Return latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median,
+    ring at 99 %.
+    """
+    systems = [
         system
         for system in group.systems
         if system.role == "reranker" and system.timing.latency and not system.timing.is_amortised
     ]
-    named = named_rows([system.label for system in shown], look)
+    named = named_rows([system.label for system in systems], look)
     rows: list[Spec] = []
-    for system in shown:
+    for system in systems:
         if system.timing.latency:
             levels = {
                 name: MILLISECONDS * seconds for name, seconds in system.timing.latency.quantiles.items()

@@ -16,7 +16,9 @@ DASHES = ([1, 0], [6, 3], [2, 2])
 
 
 def load_curve(group: Group, look: Look) -> Spec | None:
-    """Latency percentiles against the rate of arrivals; None unless a system was served at two rates."""
+    """Return latency percentiles against the rate of arrivals;
+    None unless a system was served at two rates.
+    """
     values: list[Spec] = []
     bounds: dict[float, str] = {}
     for system, load in loaded(group.systems):

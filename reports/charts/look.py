@@ -45,7 +45,7 @@ class Look:
     font: str
 
     def config(self) -> Spec:
-        """Vega-Lite's config: fonts, axes, legends, palettes."""
+        """Return Vega-Lite's config: fonts, axes, legends, palettes."""
         return {
             "background": "white" if self.ground == "white" else "transparent",
             "font": self.font,
@@ -128,7 +128,9 @@ def _drawn(value: Any) -> Any:
 
 
 def named_rows(labels: Sequence[str], look: Look) -> dict[str, str]:
-    """By label, the `row` that `names_axis` shows it in: its place, and its name on one line or two."""
+    """Return, by label, the `row` that `names_axis` shows it in: its place,
+    and its name on one line or two.
+    """
     room = int(look.names / (_LETTER * look.text))
     return {label: "\n".join([str(place), *_broken(label, room)]) for place, label in enumerate(labels)}
 
@@ -137,7 +139,7 @@ def _broken(label: str, room: int) -> tuple[str, ...]:
     """Return the label, broken where its halves differ least if it has more
     letters than one line has room for.
     """
-    places = [found.end() for found in re.finditer(r"\s|-", label.strip())] if len(label) > room else []
+    places = [match.end() for match in re.finditer(r"\s|-", label.strip())] if len(label) > room else []
     halves = [(label[:place].rstrip(), label[place:]) for place in places]
     return min(halves, key=lambda pair: max(map(len, pair)), default=(label,))
 

@@ -38,12 +38,12 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     """Return mean time per query by stage: in milliseconds,
     or as a share of the total. None without timings.
     """
-    shown = [system for system in group.systems if system.role == "reranker" and system.timing.stages]
-    if not shown:
+    systems = [system for system in group.systems if system.role == "reranker" and system.timing.stages]
+    if not systems:
         return None
-    rows = named_rows([system.label for system in shown], look)
-    parts = _parts(shown, rows, share, look)
-    totals = [] if share else [_total(system, rows) for system in shown]
+    rows = named_rows([system.label for system in systems], look)
+    parts = _parts(systems, rows, share, look)
+    totals = [] if share else [_total(system, rows) for system in systems]
     used = [name for name in STAGE_ORDER if any(part["stage"] == name for part in parts)]
     y = names_axis(rows, look)
     title = "Share of the mean total" if share else "Mean time per query (ms)"
@@ -87,7 +87,7 @@ def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
     ]
     if totals:
         layers.append(_totals_layer(totals, y, look))
-    return chart(f"{title} by stage on {group.title}", look, look.row * len(shown), parts, layers)
+    return chart(f"{title} by stage on {group.title}", look, look.row * len(systems), parts, layers)
 
 
 def _totals_layer(totals: Sequence[Spec], y: Spec, look: Look) -> Spec:

@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 
 def trade_off(group: Group, look: Look) -> Spec | None:
-    """Headline measure against p50 on a log axis, with intervals, Pareto front and the first stage's level.
+    """Return headline measure against p50 on a log axis, with intervals,
+    Pareto front and the first stage's level.
 
     None where no reranker has both numbers.
     """
     measure = group.headline
-    shown = [
+    systems = [
         s
         for s in group.systems
         if s.role == "reranker" and s.timing.latency and measure in s.quality.estimates
     ]
-    if not shown:
+    if not systems:
         return None
-    front = pareto(shown, measure)
-    points = [_point(system, measure, system in front) for system in shown]
+    front = pareto(systems, measure)
+    points = [_point(system, measure, system in front) for system in systems]
     level = [
         {
             "y": s.quality.estimates[measure].value,
@@ -39,7 +40,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
     ]
     what = "time per query in a batch" if group.mode == "throughput" else "latency per query"
     x = log_axis("x", f"Median {what} (ms, log scale)", [point["x"] for point in points])
-    ends = [point[end] for point in points for end in ("low", "high")] + [one["y"] for one in level]
+    ends = [point[end] for point in points for end in ("low", "high")] + [marker["y"] for marker in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
     place_labels(points, x["scale"]["domain"], y_domain, look)
     key = number_the_others(points)
@@ -53,7 +54,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         },
         *_names(x, y, look, halo=True),
         *_names(x, y, look, halo=False),
-        _marks(x, y, measure, sorted({system.reranker for system in shown}), look),
+        _marks(x, y, measure, sorted({system.reranker for system in systems}), look),
         *_numbers(x, y, key, look),
     ]
     drawn = chart(f"{measure} against median {what} on {group.title}", look, look.height, points, layers)
@@ -130,7 +131,7 @@ def front_line(x: Spec, y: Spec, look: Look) -> Spec:
 
 
 def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
-    """Names beside points, over a halo of the background's colour that lifts them off the lines."""
+    """Return names beside points, over a halo of the background's colour that lifts them off the lines."""
     ink: Spec = {"stroke": look.ground, "strokeWidth": 4, "fill": look.ground} if halo else {"fill": look.ink}
     return [
         {

@@ -22,13 +22,13 @@ _CONTROLS = ("\t", "\r", "\n")
 
 def render(tables: Sequence[Table]) -> str:
     """Write tables one under the other."""
-    found = [_defused(line) for table in tables for line in table.lines()]
+    lines = [_defused(line) for table in tables for line in table.lines()]
     out = io.StringIO()
     writer = csv.DictWriter(
-        out, list(dict.fromkeys(name for line in found for name in line)), lineterminator="\n"
+        out, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n"
     )
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows(lines)
     return out.getvalue()
 
 

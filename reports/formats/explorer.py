@@ -65,12 +65,12 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     ]
     counts = pool.candidates.counts
     letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
-    shown = {
+    values_shown = {
         query_id: sorted(set().union(*[row[place] for row in tops]))
         for place, query_id in enumerate(pool.queries)
     }
-    divided = sorted(shown, key=lambda query_id: _spread(values, query_id), reverse=True)
-    passages = [(query_id, shown[query_id]) for query_id in divided]
+    divided = sorted(values_shown, key=lambda query_id: _spread(values, query_id), reverse=True)
+    passages = [(query_id, values_shown[query_id]) for query_id in divided]
     ids = (
         (query_id, [doc_ids[rank] for rank in ranks_shown])
         for query_id, ranks_shown in passages
@@ -101,7 +101,7 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
             [grades.get(doc_ids[rank]) for rank in ranks_shown]
-            for query_id, ranks_shown in shown.items()
+            for query_id, ranks_shown in values_shown.items()
             for grades, doc_ids in [(pool.qrels.get(query_id, {}), pool.candidates.doc_ids(query_id))]
         ],
         "docs": _within(id_budget, ids),
@@ -121,8 +121,8 @@ def pack(value: object) -> str:
 
 def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
     """Return the distance between the best and the worst system on a query."""
-    found = [by_query[query_id] for by_query in values if query_id in by_query]
-    return max(found) - min(found) if found else 0.0
+    query_values = [by_query[query_id] for by_query in values if query_id in by_query]
+    return max(query_values) - min(query_values) if query_values else 0.0
 
 
 def _within(budget: int, parts: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:

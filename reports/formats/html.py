@@ -157,9 +157,9 @@ def _charts(group: Group) -> dict[str, Drawn]:
     return {name: _drawn(draw, group) for name, draw in _DRAWINGS.items()}
 
 
-def _drawn(draw: Callable[[Any, Look], Spec | None], shown: object) -> Drawn:
+def _drawn(draw: Callable[[Any, Look], Spec | None], data: object) -> Drawn:
     """Return a chart twice, for wide and for narrow columns; None where there is nothing to draw."""
-    return {"wide": draw(shown, PAGE), "narrow": draw(shown, PHONE)}
+    return {"wide": draw(data, PAGE), "narrow": draw(data, PHONE)}
 
 
 def _ablations(context: Context, tables: Sequence[Table]) -> list[dict[str, Any]]:

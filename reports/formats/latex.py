@@ -77,7 +77,7 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def escape(text: str) -> str:
-    """Any text so that LaTeX prints exactly it, on one line."""
+    """Escape a text so that LaTeX prints exactly it, on one line."""
     line = re.sub(r"[^\S\u00a0\u202f]+", " ", text).strip(" ")
     return "".join(_WRITTEN.get(character) or _character(character) for character in line)
 
@@ -96,23 +96,23 @@ def _character(character: str) -> str:
     return f"{{[}}U+{ord(character):04X}]"
 
 
-def _render(one: Table) -> str:
-    parts = _parts(one)
-    numbers = {head.title: head.number for head in one.columns if head.number}
+def _render(table: Table) -> str:
+    parts = _parts(table)
+    numbers = {head.title: head.number for head in table.columns if head.number}
     is_long = any(len(label) > _LABEL for label in numbers)
     names = {label: number if is_long else f"{number} {escape(label)}" for label, number in numbers.items()}
-    notes = [f"$^{{{letter}}}$ {escape(text)}" for letter, text in one.footnotes]
-    explained = [*one.legend]
+    notes = [f"$^{{{letter}}}$ {escape(text)}" for letter, text in table.footnotes]
+    explained = [*table.legend]
     if is_long:
         explained.append("; ".join(f"{number} {label}" for label, number in numbers.items()))
     elif numbers:
         explained.append("Columns are numbered like the rows")
     legend = [escape(". ".join(explained)) + "."] if explained else []
-    below = [*legend, *notes, *map(escape, one.warnings)]
+    below = [*legend, *notes, *map(escape, table.warnings)]
     tabulars = [_tabular(part, names) for part in parts]
-    if len(parts) * len(one.rows) <= _LINES:
+    if len(parts) * len(table.rows) <= _LINES:
         lines = tabulars[0] + [line for tabular in tabulars[1:] for line in (r"\par\medskip", *tabular)]
-        return _float(one, lines, below)
+        return _float(table, lines, below)
     return "\n".join(
         _float(part, tabular, below if number == len(parts) else [], number)
         for number, (part, tabular) in enumerate(zip(parts, tabulars, strict=True), 1)
@@ -234,7 +234,7 @@ class _Column:
 
     @property
     def characters(self) -> int:
-        """About as many characters of text as a number is wide, with what follows it."""
+        """The column's width in characters: its widest number with the interval or mark behind it."""
         digits = self.whole + self.decimals + bool(self.decimals) + self.is_signed
         return digits + self.following
 
@@ -274,11 +274,11 @@ def _number(text: str) -> str:
     return re.sub(f"{_PERCENT}|,", "", text).replace("\u2212", "-")
 
 
-def _sections(one: Table) -> list[str]:
-    if len(one.sections) < 2:
+def _sections(table: Table) -> list[str]:
+    if len(table.sections) < 2:
         return []
     heads, rules, start = [""], [], 2
-    for title, span in one.sections:
+    for title, span in table.sections:
         heads.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(title)}}}")
         if title:
             rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")

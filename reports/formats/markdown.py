@@ -24,29 +24,29 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def escape(text: str) -> str:
-    """Any text as one line of Markdown that shows exactly it."""
+    """Escape a text as one line of Markdown that shows exactly it."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _render(one: Table) -> str:
-    titles = [column.title for column in one.columns]
+def _render(table: Table) -> str:
+    titles = [column.title for column in table.columns]
     if len(set(titles)) < len(titles):  # there is no heading over headings in Markdown
-        titles = [f"{column.section}: {column.title}" for column in one.columns]
-    units = [f" ({escape(column.unit)})" if column.unit else "" for column in one.columns]
+        titles = [f"{column.section}: {column.title}" for column in table.columns]
+    units = [f" ({escape(column.unit)})" if column.unit else "" for column in table.columns]
     heads = [escape(title) + unit for title, unit in zip(titles, units, strict=True)]
     lines = [
-        f"**{escape(one.caption)}**",
+        f"**{escape(table.caption)}**",
         "",
         "| " + " | ".join(["System", *heads]) + " |",
         "| :-- |" + " --: |" * len(heads),
-        *(_row(row) for row in one.rows),
+        *(_row(row) for row in table.rows),
         "",
     ]
-    if one.legend:
-        lines += [escape(". ".join(one.legend)) + ".", ""]
-    for letter, text in one.footnotes:
+    if table.legend:
+        lines += [escape(". ".join(table.legend)) + ".", ""]
+    for letter, text in table.footnotes:
         lines += [f"<sup>{letter}</sup> {escape(text)}", ""]
-    lines += [f"> {escape(warning)}\n" for warning in one.warnings]
+    lines += [f"> {escape(warning)}\n" for warning in table.warnings]
     return "\n".join(lines)
 
 

@@ -111,16 +111,16 @@ def table(
         reason = LAYOUTS[layout].needs if layout in LAYOUTS else "no cell can be read"
         raise InputError(f"nothing here for the layout {layout!r}: {reason}")
     if format == "csv":
-        for warning in dict.fromkeys(warning for one in built for warning in one.warnings):
+        for warning in dict.fromkeys(warning for built_table in built for warning in built_table.warnings):
             say(warning)
     return FORMATS[format](built)
 
 
 def _columns(group: Group, layout: str) -> list[str]:
     names = [name.strip() for name in layout.split(",")]
-    known = known_columns(group)
-    if len(names) == 1 and layout not in known:
-        raise UnknownLayoutError(layout, known)
+    columns_by_name = known_columns(group)
+    if len(names) == 1 and layout not in columns_by_name:
+        raise UnknownLayoutError(layout, columns_by_name)
     return names
 
 
@@ -142,14 +142,14 @@ def _spelled(layout: str) -> str:
 
 def _measures(layout: str) -> list[str]:
     """Return the measures among a list of columns; the layout refuses the names that are neither."""
-    found = []
+    measures = []
     is_list = layout not in (*LAYOUTS, HOW_WE_MEASURED) and not is_own(layout)
     for name in map(str.strip, layout.split(",")) if is_list else ():
         try:
-            found += [] if _is_column(name) else expand(name)
+            measures += [] if _is_column(name) else expand(name)
         except InputError:
             continue
-    return found
+    return measures
 
 
 def _is_column(name: str) -> bool:

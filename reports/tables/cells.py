@@ -230,13 +230,13 @@ class Table:
     @property
     def sections(self) -> tuple[tuple[str, int], ...]:
         """Headings over neighbouring columns, with the number of columns each spans."""
-        found: list[tuple[str, int]] = []
+        sections: list[tuple[str, int]] = []
         for column in self.columns:
-            if found and found[-1][0] == column.section:
-                found[-1] = (column.section, found[-1][1] + 1)
+            if sections and sections[-1][0] == column.section:
+                sections[-1] = (column.section, sections[-1][1] + 1)
             else:
-                found.append((column.section, 1))
-        return tuple(found)
+                sections.append((column.section, 1))
+        return tuple(sections)
 
     @property
     def changes(self) -> tuple[bool, ...]:
@@ -245,7 +245,7 @@ class Table:
 
 
 def as_html(tables: Sequence[Table]) -> str:
-    """Tables as plain HTML, which a notebook gives its own look; every text escaped."""
+    """Return tables as plain HTML, which a notebook gives its own look; every text escaped."""
     return "\n".join(map(_html, tables))
 
 
@@ -258,10 +258,10 @@ def _html(table: Table) -> str:
     body = "".join(
         f"<tr><th>{escape(row.name)}</th>{''.join(map(_html_cell, row.cells))}</tr>" for row in table.rows
     )
-    said = [*table.legend, *table.warnings, *(text for _, text in table.footnotes)]
+    notes = [*table.legend, *table.warnings, *(text for _, text in table.footnotes)]
     return (
         f"<table><caption>{escape(table.caption)}</caption><thead><tr><th>System</th>{heads}</tr></thead>"
-        f"<tbody>{body}</tbody></table><p>{escape('. '.join(said))}</p>"
+        f"<tbody>{body}</tbody></table><p>{escape('. '.join(notes))}</p>"
     )
 
 

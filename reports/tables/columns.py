@@ -65,7 +65,7 @@ def column(name: str, group: Group) -> Column:
 
 
 def known_columns(group: Group) -> list[str]:
-    """Every column name that means something for a group."""
+    """Return every column name that means something for a group."""
     stages = [f"{family}:{stage}" for family in FAMILIES for stage in STAGE_ORDER]
     return [*group.measures, *COLUMNS, *stages]
 
@@ -101,8 +101,15 @@ def _operations(family: str, stage: str) -> Column:
     title, unit, divisor, meaning = OPERATIONS[family]
 
     def read(system: SystemResult) -> Estimate | None:
-        found = next((getattr(one, family) for one in system.work.operations if one.name == stage), None)
-        return None if found is None else Estimate(found / divisor)
+        value = next(
+            (
+                getattr(operations, family)
+                for operations in system.work.operations
+                if operations.name == stage
+            ),
+            None,
+        )
+        return None if value is None else Estimate(value / divisor)
 
     head = Head(f"{family}:{stage}", stage, title, f"{meaning} in {stage}", unit)
     return Column(head, read, percent if family == "utilisation" else significant)

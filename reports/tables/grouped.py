@@ -32,11 +32,11 @@ def of_rerankers(context: Context, name: str, names: Sequence[str], subject: str
         subject: the caption's first words.
     """
     timed = [
-        replace(group, systems=tuple(one for one in group.systems if one.role in ("reranker", "part")))
+        replace(group, systems=tuple(entry for entry in group.systems if entry.role in ("reranker", "part")))
         for group in context.groups
     ]
     built = [with_values(group, name, names, subject) for group in timed]
-    return [one for one in built if one.columns]
+    return [entry for entry in built if entry.columns]
 
 
 def with_values(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
@@ -62,7 +62,7 @@ def table(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
 def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> Table:
     systems = group.systems
     letters = lettered([system.notice for system in systems])
-    cells = [_cells(one, systems, group) for one in columns]
+    cells = [_cells(column, systems, group) for column in columns]
     rows = tuple(
         Row.of(system, (of_column[place] for of_column in cells), letters)
         for place, system in enumerate(systems)
@@ -73,7 +73,7 @@ def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> 
         name=f"{name}-{group.key}",
         caption=f"{subject} on {group.title} ({judged} queries{f', {group.mode} mode' if is_timed else ''}).",
         about=about(group),
-        columns=tuple(one.head for one in columns),
+        columns=tuple(column.head for column in columns),
         rows=rows,
         footnotes=tuple((letter, notice) for notice, letter in letters.items()),
         notes=tuple(_notes(group, rows)),
@@ -108,24 +108,24 @@ def change_of(comparison: Comparison | None) -> Change:
     return "better" if comparison.difference > 0 else "worse"
 
 
-def _cells(one: Column, systems: Sequence[SystemResult], group: Group) -> list[Cell]:
+def _cells(column: Column, systems: Sequence[SystemResult], group: Group) -> list[Cell]:
     """Return a column from top to bottom; controls never compete, nor does the first stage for speed."""
-    cells = [_cell(one, system, group) for system in systems]
-    if one.better is None:
+    cells = [_cell(column, system, group) for system in systems]
+    if column.better is None:
         return cells
-    on_quality = one.head.name in group.measures
+    on_quality = column.head.name in group.measures
     competing = [s.role == "reranker" or (on_quality and s.role == "first_stage") for s in systems]
-    return marked(cells, competing, one.better)
+    return marked(cells, competing, column.better)
 
 
-def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
-    estimate = one.read(system)
+def _cell(column: Column, system: SystemResult, group: Group) -> Cell:
+    estimate = column.read(system)
     if estimate is None:
         return Cell()
-    comparison = system.quality.against.get(one.head.name)
-    deviation = None if one.head.name.startswith("Judged") else system.quality.spread.get(one.head.name)
-    interval = _interval(one, estimate)
-    unit = f" {one.head.unit}" if one.head.unit else ""
+    comparison = system.quality.against.get(column.head.name)
+    deviation = None if column.head.name.startswith("Judged") else system.quality.spread.get(column.head.name)
+    interval = _interval(column, estimate)
+    unit = f" {column.head.unit}" if column.head.unit else ""
     hints = [f"95\u202f% interval {interval}{unit}"] if interval else []
     if comparison is not None:
         hints.append(
@@ -135,7 +135,7 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
         )
     return Cell(
         value=estimate.value,
-        text=one.text(estimate.value),
+        text=column.text(estimate.value),
         low=estimate.low,
         high=estimate.high,
         change=change_of(comparison),
@@ -148,10 +148,10 @@ def _cell(one: Column, system: SystemResult, group: Group) -> Cell:
     )
 
 
-def _interval(one: Column, estimate: Estimate) -> str:
+def _interval(column: Column, estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"{one.text(estimate.low)}–{one.text(estimate.high)}"
+    return f"{column.text(estimate.low)}–{column.text(estimate.high)}"
 
 
 def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:

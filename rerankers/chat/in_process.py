@@ -95,21 +95,21 @@ class TransformersChat(ChatBackend):
 
         def go_on(number: int, answers: list[ChatAnswer] | None) -> None:
             try:
-                asked = next(talks[number]) if answers is None else talks[number].send(answers)
+                batch_calls = next(talks[number]) if answers is None else talks[number].send(answers)
             except StopIteration as finished:
                 rounds.pop(number, None)
                 results[number] = finished.value
                 return
-            count_round(asked)
-            rounds[number] = _Round(asked)
-            calls.extend((number, place) for place in range(len(asked)))
+            count_round(batch_calls)
+            rounds[number] = _Round(batch_calls)
+            calls.extend((number, place) for place in range(len(batch_calls)))
 
         while waiting or calls:
             while waiting and len(rounds) < self._at_once:
                 go_on(waiting.popleft(), None)
             batch = [calls.popleft() for _ in range(min(len(calls), self._rows))]
-            asked = [rounds[number].calls[place] for number, place in batch]
-            answers = self._answer(asked, prefix, clock) if batch else []
+            batch_calls = [rounds[number].calls[place] for number, place in batch]
+            answers = self._answer(batch_calls, prefix, clock) if batch else []
             for (number, place), answer in zip(batch, answers, strict=True):
                 rounds[number].answers[place] = answer
             for number in dict.fromkeys(number for number, _ in batch):

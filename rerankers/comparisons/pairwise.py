@@ -38,7 +38,7 @@ class Pairwise(ChatReranker):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
         def call(first: int, second: int) -> ChatCall:
-            """Show two passages in this order."""
+            """Build the call that shows two passages, given by candidate position, in this order."""
             with clock.stage("prompt", cost):
                 passages = labelled([texts[first], texts[second]])
                 text = PROMPT.format(query=request.query, passages=passages)

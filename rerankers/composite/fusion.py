@@ -25,13 +25,13 @@ class Fusion(Composite):
         """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""
         by_part = [self._ask(part, requests, clock) for part in range(len(self._rerankers))]
         rankings = []
-        for request, *asked in zip(requests, *by_part, strict=True):
+        for request, *component_rankings in zip(requests, *by_part, strict=True):
             cost = Cost()
-            for part, ranking in enumerate(asked):
+            for part, ranking in enumerate(component_rankings):
                 self._charge(cost, part, ranking)
             with clock.stage("order", cost):
                 fused = {candidate.doc_id: 0.0 for candidate in request.candidates}
-                for ranking in asked:
+                for ranking in component_rankings:
                     for rank, doc_id in enumerate(ranking.doc_ids, start=1):
                         fused[doc_id] += 1.0 / (self._k + rank)
                 rankings.append(Ranking.by_score(request, list(fused.values()), cost))

@@ -180,13 +180,14 @@ def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Requ
     Raises:
         BackendError: it does not.
     """
-    asked, target = request.url, following.url
-    is_same_host = (asked.scheme, asked.host, asked.port) == (target.scheme, target.host, target.port)
+    origin, target = request.url, following.url
+    is_same_host = (origin.scheme, origin.host, origin.port) == (target.scheme, target.host, target.port)
     if is_same_host and following.method == request.method:
         return following
-    shown = excerpt(target.copy_with(userinfo=b"", query=None, fragment=None), 200)
+    target_text = excerpt(target.copy_with(userinfo=b"", query=None, fragment=None), 200)
     raise BackendError(
-        f"{asked.host} redirects to {shown}, where passages are not sent; if it is yours, set base_url to it"
+        f"{origin.host} redirects to {target_text}, where passages are not sent; if it is yours, set base_url "
+        "to it"
     )
 
 

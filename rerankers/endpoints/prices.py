@@ -44,10 +44,10 @@ class Price(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _cached_costs_as_much_as_input(cls, given: Any) -> Any:
+    def _cached_costs_as_much_as_input(cls, values: Any) -> Any:
         """Charge cached tokens as fresh ones where nobody gives a price for them."""
-        is_without = isinstance(given, dict) and "input" in given and given.get("cached") is None
-        return {**given, "cached": given["input"]} if is_without else given
+        is_without = isinstance(values, dict) and "input" in values and values.get("cached") is None
+        return {**values, "cached": values["input"]} if is_without else values
 
     def dollars(self, prompt_tokens: int, cached_tokens: int, generated_tokens: int) -> float:
         """Return the cost of calls; cached tokens are a part of the prompt's, reasoning of the generated."""

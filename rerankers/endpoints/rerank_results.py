@@ -61,12 +61,12 @@ def tokens_reported(response: Any, path: Sequence[str] | None) -> int | None:
 
 
 def _results(response: Any, path: str | None) -> list[Any]:
-    found = response if path is None else _at(response, [path])
-    if isinstance(found, list):
-        return found
-    said = error_message(response) if isinstance(response, dict) and response.get("error") else ""
-    shown = excerpt(said, 200) or f"no results in {excerpt(response, 100)!r}"
-    raise UnusableResponseError(f"{shown}; check api and base_url")
+    results = response if path is None else _at(response, [path])
+    if isinstance(results, list):
+        return results
+    message = error_message(response) if isinstance(response, dict) and response.get("error") else ""
+    reason = excerpt(message, 200) or f"no results in {excerpt(response, 100)!r}"
+    raise UnusableResponseError(f"{reason}; check api and base_url")
 
 
 def _seen(results: list[Any]) -> str:

@@ -72,15 +72,15 @@ class RerankTransformer(pt.Transformer):  # type: ignore[misc]
         requests = [_request(str(query_id), rows) for query_id, rows in frame.groupby("qid", sort=False)]
         rankings = self._reranker.rerank(requests, self._clock)
         self.stage_seconds = {ranking.query_id: dict(ranking.stage_seconds) for ranking in rankings}
-        found = {
+        scored = {
             (ranking.query_id, doc_id): (score, rank)
             for ranking in rankings
             for rank, (doc_id, score) in enumerate(zip(ranking.doc_ids, ranking.scores, strict=True))
         }
         keys = list(zip(frame["qid"].astype(str), frame["docno"].astype(str), strict=True))
         order = {ranking.query_id: position for position, ranking in enumerate(rankings)}
-        ranked = frame.assign(score=[found[key][0] for key in keys], rank=[found[key][1] for key in keys])
-        positions = sorted(range(len(keys)), key=lambda i: (order[keys[i][0]], found[keys[i]][1]))
+        ranked = frame.assign(score=[scored[key][0] for key in keys], rank=[scored[key][1] for key in keys])
+        positions = sorted(range(len(keys)), key=lambda i: (order[keys[i][0]], scored[keys[i]][1]))
         return ranked.iloc[positions].reset_index(drop=True)
 
 

@@ -104,8 +104,8 @@ class RankGPT(ChatReranker):
         if self._options.passage_tokens is None:
             return texts, set()
         clean = [self._prompt.cleaned(text) for text in texts]
-        shown, is_cut = self._chat.cut_to_tokens(clean, self._options.passage_tokens)
-        return shown, {i for i, cut in enumerate(is_cut) if cut}
+        readable, is_cut = self._chat.cut_to_tokens(clean, self._options.passage_tokens)
+        return readable, {i for i, cut in enumerate(is_cut) if cut}
 
     def _fit(
         self, query: str, passages: Sequence[list[str]], limit: int, ranks: int

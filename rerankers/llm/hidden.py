@@ -108,8 +108,8 @@ class HiddenLM:
         def forward(batch: list[int]) -> None:
             rows = [list(prompts[i][shared : wanted[i][-1] + 1]) for i in batch]
             places = [[position - shared for position in wanted[i]] for i in batch]
-            for i, found in zip(batch, self._forward(rows, places, past), strict=True):
-                states[i] = found
+            for i, row_states in zip(batch, self._forward(rows, places, past), strict=True):
+                states[i] = row_states
 
         lengths = [positions[-1] + 1 - shared for positions in wanted]
         budget = batch_tokens if self.exactness.pads else 1  # one prompt a batch

@@ -114,7 +114,7 @@ def _last_positions(
 
 
 def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int) -> torch.Tensor:
-    """Return logits of prompts that follow `past`, in one row, at the positions that the projection picks."""
+    """Run prompts that share `past` packed into one row, and return the logits of the wanted positions."""
     import torch
 
     packed = Packed(shared, [len(row) for row in rows])

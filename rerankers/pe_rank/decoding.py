@@ -64,7 +64,7 @@ class Batch:
     kept_tokens: list[int]
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, q, n) float32 dot products of hidden states (rows, q, dimension) and passages."""
+        """Return (rows, q, n) float32 dot products of hidden states (rows, q, dimension) and passages."""
         scores = hidden.float() @ self.projected.float().transpose(1, 2)
         if self.same is not None:
             scores = scores.gather(2, self.same[:, None].expand_as(scores))
@@ -171,7 +171,8 @@ class WindowDecoder:
             hidden = self.follow(batch, inputs, len(places) - 1)
 
     def follow(self, batch: Batch, inputs: torch.Tensor, placed: int) -> torch.Tensor:
-        """Hidden states (rows, q, dimension) of q passages that follow the prompt and `placed` passages.
+        """Return hidden states (rows, q, dimension) of q passages that follow the
+        prompt and `placed` passages.
 
         Keys and values of the prompt and of the first `placed` passages must be in the cache.
         """
@@ -193,16 +194,16 @@ class WindowDecoder:
             return None
         device = self.model.device
         own = torch.arange(start, end, device=device)[:, None]
-        every = torch.arange(end, device=device)[None]
-        mask = (every <= own)[None]  # (1, queries, end)
+        keys = torch.arange(end, device=device)[None]
+        mask = (keys <= own)[None]  # (1, queries, end)
         if real is not None:
             after = torch.ones(len(real), max(0, end - real.shape[1]), dtype=torch.bool, device=device)
             columns = torch.cat([real[:, :end], after], dim=1)
-            mask = (mask & columns[:, None]) | (every == own)[None]  # padding looks at itself: no empty rows
+            mask = (mask & columns[:, None]) | (keys == own)[None]  # padding looks at itself: no empty rows
         return mask[:, None]
 
     def _parts(self, rows: int, columns: int) -> list[slice]:
-        """Rows that run together: all of them, or on a CPU as many as its caches hold."""
+        """Return rows that run together: all of them, or on a CPU as many as its caches hold."""
         size = rows if self.model.device.type != "cpu" else max(1, _CPU_TOKENS // columns)
         return [slice(start, start + size) for start in range(0, rows, size)]
 

@@ -63,10 +63,10 @@ class PassageLLM:
         count, begun, gap = 12, 5, 24  # tokens, those of the first part, masked columns
         inputs = self.embed(torch.arange(count, device=self.device))[None]  # (1, count, dimension)
         positions = torch.arange(count, device=self.device)[None]
-        own = torch.ones(count - begun, count - begun, device=self.device).tril().bool()
+        causal = torch.ones(count - begun, count - begun, device=self.device).tril().bool()
         mask = torch.zeros(1, 1, gap + count - begun, begun + gap + count - begun, device=self.device).bool()
         mask[..., :begun] = True
-        mask[0, 0, gap:, begun + gap :] = own
+        mask[0, 0, gap:, begun + gap :] = causal
         try:
             whole = self.forward(inputs, positions, self.new_cache())[0, -1]
             cache = self.new_cache()

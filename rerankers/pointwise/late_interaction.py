@@ -78,9 +78,9 @@ class LateInteraction(Reranker):
         texts_by_rank = [candidate.text for candidate in request.candidates]
         texts = list(dict.fromkeys(texts_by_rank))  # equal texts score equal to the last bit
         with clock.stage("embed", cost):
-            (query_text, *shown), control_tokens = self._control.read([request.query, *texts])
+            (query_text, *passage_texts), control_tokens = self._control.read([request.query, *texts])
             query = self._embed_query(query_text)
-            passages, cut = self._embed(shown)
+            passages, cut = self._embed(passage_texts)
         cost.usage.passages_embedded = len(texts)
         cost.usage.passages_truncated = sum(cut)
         cost.usage.control_tokens = sum(control_tokens)

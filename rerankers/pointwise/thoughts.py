@@ -121,10 +121,10 @@ class ThoughtWriter:
             payers = [costs[place] for place in forced]
             with clock.stage("forward", *payers):
                 texts = [forced_prompt(prompts[place], rows[place].text, self._closing) for place in forced]
-                asked = self._llm.tokenizer(texts, verbose=False)["input_ids"]
-                read = prefix.read(asked)
+                prompt_ids = self._llm.tokenizer(texts, verbose=False)["input_ids"]
+                read = prefix.read(prompt_ids)
                 scores = self._head.difference(read.logits, range(len(forced)))
-            self._count(payers, asked, read.reused)
+            self._count(payers, prompt_ids, read.reused)
             for place, score in zip(forced, scores, strict=True):
                 rows[place].score = score
                 if self._budget:

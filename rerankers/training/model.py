@@ -164,7 +164,7 @@ class TrainableRanker(nn.Module):
     def _hidden(
         self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor
     ) -> torch.Tensor:
-        """Last hidden states (batch, columns, dimension) with projected passages in their places."""
+        """Return last hidden states (batch, columns, dimension) with projected passages in their places."""
         inputs = self.inputs(token_ids, sources, projected)
         llm = self.causal_lm
         hidden: torch.Tensor = llm.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
@@ -195,7 +195,7 @@ def _last(hidden: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
 
 
 def _steps(hidden: torch.Tensor, ends: torch.Tensor, count: int) -> torch.Tensor:
-    """Hidden states (batch, count, dimension) from each prompt's last token on."""
+    """Return hidden states (batch, count, dimension) from each prompt's last token on."""
     columns = ends[:, None] + torch.arange(count, device=hidden.device)
     rows = torch.arange(len(hidden), device=hidden.device)[:, None]
     return hidden[rows, columns.clamp(max=hidden.shape[1] - 1)]

@@ -103,8 +103,8 @@ def find_part(folder: Path, part: str) -> Path:
     Raises:
         InputError: there is none, or several in different forms.
     """
-    found = _parts(folder, part)
-    if not found:
+    paths = _parts(folder, part)
+    if not paths:
         others = "" if part == "queries" else " (or docs, documents, passages, collection)"
         reason = (
             f"there is no {part}.jsonl, .csv, .tsv or .parquet{others} in this folder; it needs corpus "
@@ -113,10 +113,10 @@ def find_part(folder: Path, part: str) -> Path:
         if (folder / part).is_dir():
             reason = "this folder has MTEB's layout; make candidates of it with rerankbench convert"
         raise InputError.at(folder, None, reason)
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found.values())
+    if len(paths) > 1:
+        names = " and ".join(path.name for path in paths.values())
         raise InputError.at(folder, None, f"{names} are both here; remove one of them")
-    return next(iter(found.values()))
+    return next(iter(paths.values()))
 
 
 def has_part(folder: Path, part: str) -> bool:
@@ -126,14 +126,14 @@ def has_part(folder: Path, part: str) -> bool:
 
 def _parts(folder: Path, part: str) -> dict[str, Path]:
     """Return the files of a part by their name without a compression."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for stem in _STEMS[part]:
         for suffix in (*SUFFIXES, _TABLE, separated.SUFFIX):
             for compression in ("", *COMPRESSED):
                 path = folder / f"{stem}{suffix}{compression}"
                 if path.exists() and not path.is_dir():
-                    found.setdefault(f"{stem}{suffix}", path)
-    return found
+                    paths.setdefault(f"{stem}{suffix}", path)
+    return paths
 
 
 def read_passages(path: Path, names: ColumnNames = USUAL) -> dict[str, str]:

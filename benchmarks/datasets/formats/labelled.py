@@ -77,10 +77,10 @@ def text_hash(text: str) -> str:
 
 
 def _keys(row: Row) -> tuple[str, str]:
-    found = next((keys for keys in KEYS if keys[0] in row.values), None)
-    if found is None:
+    keys_found = next((keys for keys in KEYS if keys[0] in row.values), None)
+    if keys_found is None:
         row.first_key([positive for positive, _ in KEYS])
-    return found or KEYS[0]
+    return keys_found or KEYS[0]
 
 
 def _passages(row: Row, key: str) -> Iterator[tuple[str, str]]:

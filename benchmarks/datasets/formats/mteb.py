@@ -126,8 +126,8 @@ def _files(source: _Source, part: str) -> list[Path]:
         for path in (path for path in paths if path.is_file()):
             splits.setdefault(_split(path, source.folder / stem), []).append(path)
         if len(splits) > 1 and "test" not in splits:
-            found = ", ".join(sorted(splits))
-            reason = f"several splits ({found}) and none is 'test'; leave one of them in the folder"
+            split_names = ", ".join(sorted(splits))
+            reason = f"several splits ({split_names}) and none is 'test'; leave one of them in the folder"
             raise InputError.at(source.folder / stem, None, reason)
         if splits:
             return splits["test"] if "test" in splits else next(iter(splits.values()))

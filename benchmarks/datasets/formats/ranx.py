@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def is_start(line: str) -> bool:
-    """Return whether the first line of a file begins such an object, and is not one of JSON lines."""
+    """Return whether a file's first line begins one JSON object over many lines, and not JSON lines."""
     if not line.lstrip().startswith("{"):
         return False
     try:
@@ -51,12 +51,12 @@ def values(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[None,
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in values:
             raise ValueError(f"the id {key!r} appears a second time")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def _refuse(name: str) -> NoReturn:

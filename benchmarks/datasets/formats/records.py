@@ -107,8 +107,8 @@ def _array_rows(path: Path, lines: Iterable[Line]) -> Iterator[Row]:
 
 
 def _skip_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
+    match = _SPACE.match(text, place)
+    return match.end() if match else place
 
 
 def _broken(path: Path, line: int, reason: str) -> InputError:

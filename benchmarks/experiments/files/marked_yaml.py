@@ -116,16 +116,16 @@ class MarkedYaml:
         or the override that made it.
         """
         places = {*self._lines, *(place[:end] for place in self._overrides for end in range(len(place) + 1))}
-        known: Location = ()
+        marked_location: Location = ()
         for part in location:  # a validator's location may hold parts that are no keys of the file
-            if (*known, part) in places:
-                known = (*known, part)
-        for length in range(len(known), 0, -1):
-            if known[:length] in self._overrides:
-                return InputError(f"{self._overrides[known[:length]]}: {reason}")
-        while known not in self._lines and known:
-            known = known[:-1]
-        return InputError.at(self.path, self._lines.get(known), reason)
+            if (*marked_location, part) in places:
+                marked_location = (*marked_location, part)
+        for length in range(len(marked_location), 0, -1):
+            if marked_location[:length] in self._overrides:
+                return InputError(f"{self._overrides[marked_location[:length]]}: {reason}")
+        while marked_location not in self._lines and marked_location:
+            marked_location = marked_location[:-1]
+        return InputError.at(self.path, self._lines.get(marked_location), reason)
 
 
 def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:

@@ -56,7 +56,8 @@ def folder_of(path: Path) -> Path:
 def opened(
     path: Path, overrides: Sequence[str], expected: str, text: str | None = None
 ) -> tuple[MarkedYaml, dict[str, Any]]:
-    """Return a settings file with `key=value` assignments applied, and its content.
+    """Read a settings file, or `text` in its place, apply `key=value` assignments,
+    and return it with its content.
 
     Raises:
         InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
@@ -104,20 +105,20 @@ def located(value: Any, base: Path, key: str) -> Any:
 def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) -> InputError:
     """Return the error of a file that does not fit `model`, with the line where it is."""
     # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     location: Location = first["loc"]
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        return file.error(location, str(UnknownNameError("key", str(location[-1]), known)))
+        keys = _known_keys(model, location[:-1])
+        return file.error(location, str(UnknownNameError("key", str(location[-1]), keys)))
     if first["type"] == "union_tag_invalid":
         tags = [tag.strip(" '") for tag in first["ctx"]["expected_tags"].split(",")]
         return file.error(location, str(UnknownNameError("kind", first["ctx"]["tag"], tags)))
     if first["type"] == "missing":
         return file.error(location, f"the key {location[-1]!r} is missing; add it")
-    shown = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
+    value = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
     where = ".".join(str(part) for part in location)
-    return file.error(location, f"{where}: {reason}{shown}")
+    return file.error(location, f"{where}: {reason}{value}")
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:

@@ -109,7 +109,7 @@ def _cell(draw: np.random.Generator, cell: Path, pool: Pool, system: int) -> Non
 
 
 def first_paint_seconds(page: Path) -> float:
-    """When headless Chromium first painted anything of a page, after navigation began."""
+    """Return the seconds from navigation until headless Chromium first painted anything of a page."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -130,7 +130,9 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
 
 
 def _factors(record: Record) -> Row:
-    """Return the factors that vary, and the columns that hold for all rows of a cell."""
+    """Return the columns that all rows of a cell share: system, options, dataset, first stage,
+    depth and protocol.
+    """
     counted = record.operations
     per_query = {} if counted is None else {"flops": counted.flops, "bytes": counted.bytes}
     return {

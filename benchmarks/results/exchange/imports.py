@@ -99,7 +99,7 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = 
     judged = {query_id: run.get(query_id, []) for query_id in grades}
     depth = max(map(len, judged.values()), default=0)
     hits, left_out = leave_out(judged, excluded_passages(rule, grades, grades), grades, depth)
-    found = {
+    candidates = {
         query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in listed]
         for query_id, listed in hits.items()
     }
@@ -116,10 +116,10 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = 
             **({} if rule in (None, NONE) else {"excluded": {"rule": rule, **left_out}}),
             **({"warnings": warnings} if warnings else {}),
         },
-        depth=max((len(hits) for hits in found.values()), default=0),
+        depth=max((len(hits) for hits in candidates.values()), default=0),
         queries=dict.fromkeys(grades, ""),
         qrels=grades,
-        candidates=found,
+        candidates=candidates,
         unjudged=counts.queries_left_out,
     )
     unjudged = unjudged_warning(pool)
@@ -234,9 +234,9 @@ def _check(run: Run, pool: Pool, path: Path) -> None:
     """Refuse a run that ranks other queries, or other passages, than the candidate set holds."""
     check_queries(path, run, pool.queries)
     for query_id, hits in run.items():
-        known = {candidate.doc_id for candidate in pool.candidates.get(query_id, ())}
+        candidate_ids = {candidate.doc_id for candidate in pool.candidates.get(query_id, ())}
         for doc_id, _ in hits:
-            if query_id in pool.queries and doc_id not in known:
+            if query_id in pool.queries and doc_id not in candidate_ids:
                 reason = f"query {query_id!r} ranks {doc_id!r}, which is not among the candidates"
                 raise InputError.at(path, None, f"{reason}; import it with its own first stage")
 

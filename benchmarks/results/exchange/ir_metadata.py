@@ -146,8 +146,8 @@ def _plain(values: dict[str, Any], *left_out: str) -> dict[str, Any]:
 def _without_nothing(value: Any) -> Any:
     """Return a value without what is None, empty or unknown, however deep."""
     if isinstance(value, dict):
-        inner = {name: _without_nothing(each) for name, each in value.items()}
-        return {name: each for name, each in inner.items() if each not in (None, "", {}, [])}
+        inner = {name: _without_nothing(item) for name, item in value.items()}
+        return {name: item for name, item in inner.items() if item not in (None, "", {}, [])}
     if isinstance(value, list | tuple):
-        return [_without_nothing(each) for each in value]
+        return [_without_nothing(item) for item in value]
     return value

@@ -69,16 +69,16 @@ def build(out: Path, apt: Apt, seed: int, share: float = 1.0) -> str:
     passages: list[Passage] = []
     for source in (*SOURCES, DESCRIPTIONS):
         if source is DESCRIPTIONS:
-            version, found = "of the day", list(description_passages(apt.descriptions()))
+            version, passages_read = "of the day", list(description_passages(apt.descriptions()))
         else:
             package = apt.fetch(source.package)
-            version, found = package.version, list(_read(source.package, package.root, seed))
-        order = sorted(found, key=lambda passage: chance(seed, passage.passage_id).random())
+            version, passages_read = package.version, list(_read(source.package, package.root, seed))
+        order = sorted(passages_read, key=lambda passage: chance(seed, passage.passage_id).random())
         kept = sorted(
             order[: round(share * min(source.most, len(order)))], key=lambda passage: passage.passage_id
         )
         passages += kept
-        rows.append((source.package, version, source.licence, len(found), len(kept)))
+        rows.append((source.package, version, source.licence, len(passages_read), len(kept)))
     counts = write_dataset(out, passages, seed)
     table = _table(rows, counts, seed, share)
     replace_file(out / "SOURCES.md", table)

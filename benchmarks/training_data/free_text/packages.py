@@ -62,8 +62,8 @@ class Apt:
         return self._run("/usr/lib/apt/apt-helper", "cat-file", *map(str, files), options=False)
 
     def _run(self, *command: str, options: bool = True) -> str:
-        own = ["-o", f"Dir::State::lists={self._folder}/lists", "-o", "Acquire::Languages=en"]
-        line = [command[0], *(own if options else []), *command[1:]]
+        apt_options = ["-o", f"Dir::State::lists={self._folder}/lists", "-o", "Acquire::Languages=en"]
+        line = [command[0], *(apt_options if options else []), *command[1:]]
         try:
             done = subprocess.run(
                 line, cwd=self._folder, capture_output=True, text=True, check=True, timeout=900

@@ -73,20 +73,20 @@ class Factor:
     @property
     def is_numeric(self) -> bool:
         """Return whether the levels are numbers, so that there is a curve to draw."""
-        levels = [point.level for one in self.series for point in one.points]
+        levels = [point.level for series in self.series for point in series.points]
         return all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
 
 
 def factors(context: Context) -> list[Factor]:
-    """Every factor of the experiments, by mode, options before first stage and depth."""
-    found = []
+    """Return every factor of the experiments, by mode, options before first stage and depth."""
+    factors_found = []
     for mode in dict.fromkeys(group.mode for group in context.groups):
         groups = [group for group in context.groups if group.mode == mode]
         short = first_stages.shortened(group.first_stage for group in groups)
         observed = [
             (_settings(group, system, short[group.first_stage]), Point(None, group, system))
             for group in groups
-            for system in sorted(group.systems, key=lambda one: one.place)
+            for system in sorted(group.systems, key=lambda result: result.place)
             if system.role == "reranker" and group.headline in system.quality.estimates
         ]
         observed = _with_defaults(observed)
@@ -94,8 +94,8 @@ def factors(context: Context) -> list[Factor]:
         for name in sorted(names.keys() - {_DATASET, _RERANKER}, key=[*names].index):
             series, shared = _series(name, observed)
             if series:
-                found.append(Factor(name, mode, tuple(series), shared))
-    return found
+                factors_found.append(Factor(name, mode, tuple(series), shared))
+    return factors_found
 
 
 def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str, Any]:

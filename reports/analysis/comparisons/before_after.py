@@ -41,18 +41,20 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
         before, after = same[0], same[-1]
         if before.provenance.folder != after.provenance.folder:
             change = change_of(_session(before, measure), _session(after, measure))
-            found = {
+            all_changes = {
                 "quality": _quality(measure, change),
                 "speed": _speed(before, after, change),
                 "code": _code(before, after),
             }
-            said = ", ".join(part.words for part in found.values() if part.words) or "nothing to compare"
-            worse = [what for what, part in found.items() if part.is_regression]
+            words = (
+                ", ".join(part.words for part in all_changes.values() if part.words) or "nothing to compare"
+            )
+            worse = [what for what, part in all_changes.items() if part.is_regression]
             verb = f" regressed in {' and '.join(worse)}" if worse else ""
             sentence = (
                 "",
                 name,
-                f"{verb} from {before.provenance.folder} to {after.provenance.folder}: {said}.",
+                f"{verb} from {before.provenance.folder} to {after.provenance.folder}: {words}.",
             )
             (regressions if worse else others).append(sentence)
     return regressions, others

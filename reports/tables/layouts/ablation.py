@@ -87,9 +87,9 @@ def _tests(factor: Factor) -> dict[tuple[int, int], tuple[float, float]]:
     return {places[key]: (p_values[key], corrected[key]) for key in places}
 
 
-def _in_order(found: Iterable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def _in_order(pairs_by_group: Iterable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
     """Return columns in order of appearance, those of one candidate set beside one another."""
-    columns = list(dict.fromkeys(column for some in found for column in some))
+    columns = list(dict.fromkeys(column for some in pairs_by_group for column in some))
     sections = list(dict.fromkeys(section for section, _ in columns))
     return sorted(columns, key=lambda column: sections.index(column[0]))
 

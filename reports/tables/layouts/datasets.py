@@ -154,7 +154,9 @@ def _values(label: str, groups: list[Group], measure: str) -> list[float]:
 
 def _place(label: str, groups: list[Group]) -> tuple[bool, bool, float]:
     """Return a sort key: best average first, then systems that lack a group by the mean of the others."""
-    is_control = any(one.role == "control" for group in groups for one in group.systems if one.label == label)
+    is_control = any(
+        system.role == "control" for group in groups for system in group.systems if system.label == label
+    )
     measure = groups[0].headline
     means = dataset_means(label, groups, measure)
     values = means or _values(label, groups, measure)

@@ -33,16 +33,16 @@ def reproductions(context: Context) -> list[Table]:
 
 def _tables(group: Group, layout: str) -> list[Table]:
     dataset = dataset_of(group.dataset)
-    known: list[tuple[Figure, SystemResult | None]] = []
+    rows: list[tuple[Figure, SystemResult | None]] = []
     alone: list[tuple[Figure, SystemResult | None]] = []
     for figure in figures():
         if figure.dataset == dataset:
             systems = _reproductions(figure, group)
-            known += [(figure, system) for system in systems]
+            rows += [(figure, system) for system in systems]
             alone += [] if systems else [(figure, None)]
     if layout != "reproduction":
-        known += alone
-    return [_table(group, known, layout)] if known else []
+        rows += alone
+    return [_table(group, rows, layout)] if rows else []
 
 
 def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
@@ -67,21 +67,21 @@ def different_setting(figure: Figure, system: SystemResult) -> list[str]:
     """
     if figure.needs and system.reranker == "imported":
         return ["an imported run does not tell its own"]
-    found = []
+    differences = []
     for name, needed in figure.needs.items():
         if name == "context":
             longest = system.work.longest_prompt
             if longest is None:
-                found.append("length of the prompts not recorded")
+                differences.append("length of the prompts not recorded")
             elif longest > needed:
-                found.append(f"prompts of {longest:,.0f} tokens, not at most {needed:,}")
+                differences.append(f"prompts of {longest:,.0f} tokens, not at most {needed:,}")
             continue
         value = system.provenance.options.get(name, defaults().get(system.reranker, {}).get(name))
         if value is None:
-            found.append(f"{name} not recorded")
+            differences.append(f"{name} not recorded")
         elif value != needed:
-            found.append(f"{name} {value}, not {needed}")
-    return found
+            differences.append(f"{name} {value}, not {needed}")
+    return differences
 
 
 def _first_stage(group: Group) -> str:
@@ -95,20 +95,20 @@ def _first_stage(group: Group) -> str:
 
 def _names(system: SystemResult) -> set[str]:
     """Return the names of a system's model, without an owner and without the first stage it reranked."""
-    given: list[Any] = [
+    values: list[Any] = [
         system.name,
         system.provenance.options.get("model"),
         system.provenance.described.get("model"),
     ]
-    return {_plain(re.sub(r"^bm25[-_ ]", "", str(name).lower())) for name in given if name}
+    return {_plain(re.sub(r"^bm25[-_ ]", "", str(name).lower())) for name in values if name}
 
 
 def _plain(name: str) -> str:
     return name.rpartition("/")[2].lower()
 
 
-def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout: str) -> Table:
-    letters = lettered([figure.source for figure, _ in known])
+def _table(group: Group, rows: list[tuple[Figure, SystemResult | None]], layout: str) -> Table:
+    letters = lettered([figure.source for figure, _ in rows])
     titles = {
         "method": ("method", "the method, by its registered name"),
         "first_stage": ("first stage", "what proposed the candidates"),
@@ -134,7 +134,7 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
                 notes=(letters[figure.source],),
                 cells=_cells(figure, system),
             )
-            for figure, system in known
+            for figure, system in rows
         ),
         footnotes=tuple((letter, source) for source, letter in letters.items()),
         group=group.key,
@@ -142,23 +142,23 @@ def _table(group: Group, known: list[tuple[Figure, SystemResult | None]], layout
 
 
 def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
-    known = (
+    label = (
         Cell(text=figure.method),
         Cell(text=figure.first_stage),
         Cell(figure.depth, count(figure.depth)) if figure.depth else Cell(),
         Cell(figure.value, fixed(figure.value, 4)),
     )
     if system is None:
-        return (*known, Cell(), Cell(), Cell(), Cell(), Cell())
+        return (*label, Cell(), Cell(), Cell(), Cell(), Cell())
     ours = system.quality.estimates[MEASURE].value
     differing = different_setting(figure, system)
     if differing:
-        shown = Cell(text=f"different setting: {'; '.join(differing)}")
-        return (*known, Cell(text=system.label), Cell(ours, fixed(ours, 4)), Cell(), Cell(), shown)
+        verdict = Cell(text=f"different setting: {'; '.join(differing)}")
+        return (*label, Cell(text=system.label), Cell(ours, fixed(ours, 4)), Cell(), Cell(), verdict)
     difference = ours - figure.value
     is_inside = round(abs(difference), 4) <= figure.tolerance  # published figures have four digits
     return (
-        *known,
+        *label,
         Cell(text=system.label),
         Cell(ours, fixed(ours, 4)),
         Cell(difference, signed(difference, 4)),

@@ -20,7 +20,10 @@ def tables(context: Context) -> list[Table]:
     split = replace(
         context,
         groups=tuple(
-            replace(group, systems=tuple(row for one in group.systems for row in (one, *_components(one))))
+            replace(
+                group,
+                systems=tuple(row for system in group.systems for row in (system, *_components(system))),
+            )
             for group in context.groups
         ),
     )

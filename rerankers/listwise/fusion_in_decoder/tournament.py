@@ -107,7 +107,7 @@ class _Tournament:
         return [others[i % len(others)] for i in range(missing)]
 
     def _ask(self, groups: Sequence[list[int]]) -> Steps[None]:
-        """Have groups ranked that were not ranked yet, side by side."""
+        """Rank groups that were not ranked yet, side by side."""
         new = {
             key: Window(sorted(each), self._winners)
             for each in reversed(groups)

@@ -32,7 +32,9 @@ Rounds = Steps[list[int]]
 
 
 def ranked(shown: Sequence[int], ranks: int | None = None) -> Steps[list[int]]:
-    """Ask for the order of one window, whose first `ranks` count (None: all); one passage needs no call."""
+    """Request the order of one window, of which the first `ranks` count (None: all);
+    one passage needs no call.
+    """
     [order] = yield from ranked_side_by_side([Window(list(shown), len(shown) if ranks is None else ranks)])
     return order
 

@@ -38,7 +38,7 @@ def set_sort(
 
 
 class SetwiseOptions(ComparisonOptions):
-    """Options of `setwise`."""
+    """Options of `setwise`: a chat model picks the best of a few passages, and a sort uses these choices."""
 
     summary: ClassVar[str] = "a chat model picks the best of a few passages (arXiv 2310.09497)"
     implementation: ClassVar[str] = "rerankers.comparisons.setwise:Setwise"

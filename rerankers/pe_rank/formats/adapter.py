@@ -82,11 +82,11 @@ def _replace_weights(llm: Any, weights: Mapping[str, torch.Tensor], name: str) -
     }
     if rows and rows != {llm.get_input_embeddings().weight.shape[0]}:
         llm.resize_token_embeddings(max(rows), mean_resizing=False)
-    own = llm.state_dict()
+    llm_weights = llm.state_dict()
     for key, weight in weights.items():
-        if key not in own or own[key].shape != weight.shape:
+        if key not in llm_weights or llm_weights[key].shape != weight.shape:
             raise ModelError(f"{name!r} has a trained weight that the base model lacks: {key!r}")
-        own[key].copy_(weight)
+        llm_weights[key].copy_(weight)
 
 
 def _same(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> bool:

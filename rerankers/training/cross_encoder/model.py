@@ -54,7 +54,7 @@ class TrainableCrossEncoder(nn.Module):
             `loss` (a scalar) and `parts` (detached scalars by name).
         """
         scores = labels.new_zeros(labels.shape)
-        found = self.encoder(features)["scores"].view(-1).float()
-        scores = scores.masked_scatter(labels > -torch.inf, found)
+        logits = self.encoder(features)["scores"].view(-1).float()
+        scores = scores.masked_scatter(labels > -torch.inf, logits)
         loss = list_net(scores, labels)
         return {"loss": loss, "parts": {"list_net": loss.detach()}}

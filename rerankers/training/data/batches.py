@@ -129,7 +129,9 @@ class Collator:
 
 
 def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
-    """Return sequences padded on the right; sources become positions among `rows`."""
+    """Join sequences to arrays (batch, longest) by name, padded on the right;
+    source passages become positions among `rows`.
+    """
     sources = padded([sequence.sources for sequence in sequences], -1)
     stacked: dict[str, npt.NDArray[np.generic]] = {
         "token_ids": padded([sequence.token_ids for sequence in sequences], 0),

@@ -84,7 +84,7 @@ def prepare_data(
     encoder: Encoder,
     say: Callable[[str], None],
 ) -> Data:
-    """Write the prompts, and embed what has to be embedded.
+    """Write all prompts as token ids, and embed the passages of training and held-out lists.
 
     The encoder cuts training passages at `encoder.max_length` and held-out ones at `inference_max_length`.
 
@@ -120,8 +120,8 @@ def prepare_data(
     if records.rebuilt is not None:
         held_out = TextRows()
         rebuilt = AlignmentExamples(records.rebuilt, writer, held_out, settings.max_length)
-        found = embed(encoder, held_out.texts, "passage", store, say)
-        reconstruction = Reconstruction(records.rebuilt, rebuilt, found, writer.tokenizer)
+        embedded = embed(encoder, held_out.texts, "passage", store, say)
+        reconstruction = Reconstruction(records.rebuilt, rebuilt, embedded, writer.tokenizer)
     vectors = embed(encoder, passages.texts, "passage", store, say)
     query_vectors = embed(encoder, queries.texts, "query", store, say) if distils else None
     collator = Collator(vectors, query_vectors, first_step.pool if distils else 0, settings.seed)

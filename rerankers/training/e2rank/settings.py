@@ -55,7 +55,7 @@ class LengthSettings(_Strict):
     """Longest texts in tokens; what is longer loses its end.
 
     Attributes:
-        query: a query with its sentence.
+        query: a query with the instruction before it.
         passage: a passage that is embedded.
         prompt: a listwise prompt.
     """

@@ -102,7 +102,7 @@ def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
 
 
 def _checkpointed_bytes(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> int:
-    """Return the bytes of layers' inputs that activation checkpointing keeps out of the hooks' sight."""
+    """Run the model once, and return the bytes of the layer inputs that activation checkpointing keeps."""
     checkpointed = [
         module for module in model.modules() if getattr(module, "is_activation_checkpointing", False)
     ]

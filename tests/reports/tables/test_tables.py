@@ -25,6 +25,7 @@ QRELS = {query_id: {"d2": 1} for query_id in TEXTS}
 
 
 NEEDS_MORE = {
+    "loads",
     "operations",
     "judgements",
     "agreement",
