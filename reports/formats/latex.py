@@ -175,7 +175,9 @@ def _parts(one: Table) -> list[Table]:
     """Return the table, or tables of its columns that each fit on a page and are about as wide."""
     limit = _PAGE
     parts = _within(one, limit)
-    while len(parts) > 1 and len(narrower := _within(one, limit := 0.95 * limit)) == len(parts):
+    while 1 < len(parts) < len(one.columns) and len(narrower := _within(one, limit := 0.95 * limit)) == len(
+        parts
+    ):
         parts = narrower
     return [one] if len(parts) == 1 else [one.with_columns(part) for part in parts]
 
