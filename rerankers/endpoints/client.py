@@ -186,8 +186,8 @@ def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Requ
         return following
     target_text = excerpt(target.copy_with(userinfo=b"", query=None, fragment=None), 200)
     raise BackendError(
-        f"{origin.host} redirects to {target_text}, where passages are not sent; if it is yours, set base_url "
-        "to it"
+        f"{origin.host} redirects to {target_text}, where passages are not sent; if it is yours, set "
+        "base_url to it"
     )
 
 
