@@ -6,13 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmarks.first_stages.interface import Documents, FirstStage
     from benchmarks.surface import Outcome, run_experiment
+    from rerankers.options import Options
 
-__all__ = ["Outcome", "run_experiment"]
+__all__ = ["Documents", "FirstStage", "Options", "Outcome", "run_experiment"]
+
+_ELSEWHERE = {
+    "Documents": "benchmarks.first_stages.interface",
+    "FirstStage": "benchmarks.first_stages.interface",
+    "Options": "rerankers.options",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import the Python surface on first use, so that the command line starts without it."""
     if name in __all__:
-        return getattr(importlib.import_module("benchmarks.surface"), name)
+        return getattr(importlib.import_module(_ELSEWHERE.get(name, "benchmarks.surface")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,17 +40,41 @@ QRELS = "qrels"
 """The option that the harness fills in, never a user: grade by doc id by query id."""
 
 
-class MethodOptions(BaseModel):
-    """The options of one reranker: frozen, complete, and fitting each other.
+class Options(BaseModel):
+    """The options of something that an experiment names: frozen, complete, and fitting each other.
 
     A subclass declares an option as a field with a type, a default, bounds, and a docstring that says what it
-    means. Options that several methods share are base classes. By default a field `model`, with `revision`,
-    is a model that is loaded in this process.
+    means.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
+
+        Raises:
+            InputError: two options do not fit.
+        """
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the options that users give, in the order of their declaration."""
+        return list(cls.model_fields)
+
+
+class MethodOptions(Options):
+    """The options of one reranker.
+
+    Options that several methods share are base classes. By default a field `model`, with `revision`, is a
+    model that is loaded in this process.
+    """
 
     summary: ClassVar[str] = "your own"
     """One line that says what the method is, and names its paper."""
@@ -66,18 +90,6 @@ class MethodOptions(BaseModel):
 
     needs_qrels: ClassVar[bool] = False
     """Whether the method looks at the judgements; it then has the field `qrels`, which the harness fills."""
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        self.check()
-        return self
-
-    def check(self) -> None:
-        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
-
-        Raises:
-            InputError: two options do not fit.
-        """
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:
@@ -170,11 +182,11 @@ class MethodOptions(BaseModel):
         return _takes_list(cls.model_fields[option].annotation)
 
 
-OptionsT = TypeVar("OptionsT", bound=MethodOptions)
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-def validate(model: type[OptionsT], reranker: str, options: Mapping[str, object]) -> OptionsT:
-    """Return options as a model's instance; `reranker` is the name that errors use.
+def validate(model: type[OptionsT], owner: str, options: Mapping[str, object]) -> OptionsT:
+    """Return options as a model's instance; `owner` is the name that errors use.
 
     Raises:
         UnknownNameError: an option is unknown.
@@ -182,9 +194,9 @@ def validate(model: type[OptionsT], reranker: str, options: Mapping[str, object]
     """
     for option in options:
         if option not in model.model_fields:
-            raise UnknownNameError(f"option of {reranker}", option, model.option_names())
+            raise UnknownNameError(f"option of {owner}", option, model.option_names())
         if isinstance(options[option], bool) and _is_number(model.model_fields[option].annotation):
-            message = f"option {option!r} of {reranker} is a number, got {options[option]!r}"
+            message = f"option {option!r} of {owner} is a number, got {options[option]!r}"
             raise OptionError(message, option)
     try:
         return model.model_validate(dict(options))
@@ -192,11 +204,11 @@ def validate(model: type[OptionsT], reranker: str, options: Mapping[str, object]
         first = error.errors()[0]
         option = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "missing" and len(first["loc"]) == 1:
-            raise OptionError(f"{reranker} needs the option {option!r}", option) from error
+            raise OptionError(f"{owner} needs the option {option!r}", option) from error
         where = ".".join(map(str, first["loc"]))
         reason = first["msg"].removeprefix("Value error, ")
         seen = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-        raise OptionError(f"option {where!r} of {reranker}: {reason}{seen}", option) from error
+        raise OptionError(f"option {where!r} of {owner}: {reason}{seen}", option) from error
 
 
 def _takes_list(annotation: Any) -> bool:

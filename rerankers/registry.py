@@ -104,6 +104,11 @@ def load(name: str) -> type[Reranker]:
         raise MissingExtraError(f"reranker {name!r}", model.extra) from error
 
 
+def is_own_name(name: str) -> bool:
+    """Return whether a name has the form `module:name`, which an object of the user's own is named by."""
+    return _OWN.fullmatch(name) is not None
+
+
 def own_object(name: str, kind: str) -> Any:
     """Return what `module:name` means, a class or a function of the user's own; None if the module lacks it.
 
@@ -114,7 +119,7 @@ def own_object(name: str, kind: str) -> Any:
     Raises:
         InputError: the name is not of this form, or there is no such module.
     """
-    if _OWN.fullmatch(name) is None:
+    if not is_own_name(name):
         raise InputError(f"{kind} {name!r}: not a name of the form module:name. Correct it")
     _look_in_the_working_folder()
     module, _, attribute = name.partition(":")
@@ -135,7 +140,7 @@ def _look_in_the_working_folder() -> None:
 def _load_own(name: str) -> type[Reranker]:
     from rerankers.interface import Reranker
 
-    if _OWN.fullmatch(name) is None:
+    if not is_own_name(name):
         raise UnknownNameError("reranker", name, METHODS)
     module, _, attribute = name.partition(":")
     found = own_object(name, "reranker")

@@ -138,7 +138,8 @@ def load_settings_file(path: Path, name: str) -> None:
 def run_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "word_overlap", raising=False)
+    for module in ("word_overlap", "wins", "my_stage", "my_measures"):  # of another page's folder
+        monkeypatch.delitem(sys.modules, module, raising=False)
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,15 @@ def _first_stage(stage: FirstStageSpec) -> str:
 
 def measures() -> Iterator[str]:
     """Yield measures that can be computed here, with a cutoff where they need one, and the presets."""
+    from benchmarks.evaluation.functions.registry import MEASURES, summary_of_measure
     from benchmarks.evaluation.measure_names import PRESETS
     from benchmarks.evaluation.measures import computable
 
     for name, kind in computable():
         summary = " ".join((kind.__doc__ or "").split()).partition(". ")[0]
         yield f"{name:18}{summary}"
+    for name in MEASURES:
+        yield f"{name:18}{summary_of_measure(name)}"
     for name, measures in PRESETS.items():
         yield f"{name:18}Stands for {', '.join(measures)}"
 

@@ -3,7 +3,8 @@
 A judged query without a ranking counts 0: averaging only over the queries a run happens to contain turns
 NFCorpus BM25's nDCG@10 of .3218 into .3375. Judged@k counts 0 there too.
 
-`evaluate` is ir_measures itself; an `Evaluator` gives the same values for many systems faster.
+`evaluate` is ir_measures itself, except for the measures that `.functions` finds. An `Evaluator` gives the
+same values for many systems faster.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.evaluation.functions.registry import MEASURES, FunctionMeasure, find
 from benchmarks.evaluation.graded import JudgedQueries, is_plain
 from benchmarks.evaluation.measure_limits import check_gdeval, check_parameters
 from benchmarks.evaluation.measure_names import PRESETS, spelled
@@ -37,26 +39,41 @@ def expand(name: str) -> list[str]:
     Raises:
         InputError: no such measure or preset, or it cannot be computed.
     """
-    return [*PRESETS[name]] if name in PRESETS else [str(parse(name))]
+    if name in PRESETS:
+        return [*PRESETS[name]]
+    measure = parse(name)
+    return [str(measure) if find(name) is None else name.strip()]
 
 
-@lru_cache(maxsize=1024)
 def parse(name: str) -> Any:
-    """Return the ir_measures object that a name such as `nDCG@10` stands for, after trying it.
+    """Return the measure that a name such as `nDCG@10` or `module:function` stands for, after trying it.
 
     Names match without case, and trec_eval's (`ndcg_cut_10`, `map`, `recip_rank`, `recall_100`) are taken.
+
+    Returns:
+        an object of ir_measures, or a `FunctionMeasure`.
 
     Raises:
         InputError: no such measure, a parameter is missing or wrong, or it needs a provider that is not
             installed.
     """
+    measure = find(name)
+    if measure is None:
+        return _parse(name)
+    _try(name, measure, _TRIAL)
+    return measure
+
+
+@lru_cache(maxsize=1024)
+def _parse(name: str) -> Any:
+    """Return the object of ir_measures that a name stands for."""
     import ir_measures
 
     written = spelled(name.strip())
     family = written.partition("@")[0].partition("(")[0]
     registry = ir_measures.measures.registry
     if family and family not in registry:
-        raise UnknownNameError("measure", family, [*registry, *PRESETS])
+        raise UnknownNameError("measure", family, [*registry, *MEASURES, *PRESETS])
     try:
         measure = ir_measures.parse_measure(written)
     except (
@@ -117,7 +134,17 @@ def _try(name: str, measure: Any, qrels: Qrels) -> None:
 def _computed(
     measures: Mapping[str, Any], run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels
 ) -> dict[str, dict[str, float]]:
-    """Compute measures by ir_measures: value by query id by name; 0.0 for a query without a ranking."""
+    """Compute measures: value by query id by name; 0.0 for a query without a ranking."""
+    others = {name: one for name, one in measures.items() if not isinstance(one, FunctionMeasure)}
+    values = {
+        name: one.values(run, qrels) for name, one in measures.items() if isinstance(one, FunctionMeasure)
+    }
+    return values | (_by_ir_measures(others, run, qrels) if others else {})
+
+
+def _by_ir_measures(
+    measures: Mapping[str, Any], run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels
+) -> dict[str, dict[str, float]]:
     import ir_measures
 
     check_gdeval(measures, qrels)

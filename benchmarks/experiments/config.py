@@ -29,8 +29,9 @@ from benchmarks.experiments.files.yaml_models import explained, folder_of, found
 from benchmarks.experiments.loads import ProtocolSpec
 from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
 from benchmarks.experiments.variants import SEED, is_sweep, systems
+from benchmarks.first_stages.named import validated as validated_first_stage
 from benchmarks.first_stages.pyterrier import check_pipeline
-from benchmarks.first_stages.specs import FirstStageSpec, PyTerrier, components_of
+from benchmarks.first_stages.specs import FirstStageSpec, Named, PyTerrier, components_of
 from rerankers import registry
 from rerankers.errors import InputError, OptionError, UnknownNameError
 from rerankers.files.paths import existing_path
@@ -104,9 +105,9 @@ class Experiment(BaseModel):
         first_stages: what proposes the candidates; by default what the suite says of each dataset.
         depths: candidates per query.
         rerankers: the systems compared, in the order of the tables.
-        measures: ir_measures' names or trec_eval's, or the preset `trec-dl`, whose AP, RR and recall count
-            grades 2 and 3 as TREC's deep learning tracks do; the first is the headline. By default those of a
-            dataset's suite, if it has one.
+        measures: ir_measures' names or trec_eval's, `Q`, `module:function` of one's own, or the preset
+            `trec-dl`, whose AP, RR and recall count grades 2 and 3 as TREC's deep learning tracks do; the
+            first is the headline. By default those of a dataset's suite, if it has one.
         protocol: how time is measured.
         limit: use the first queries of each dataset only; of a suite, so many in all, shared out over its
             datasets, and one of each at least.
@@ -246,6 +247,12 @@ def _check_first_stages(file: MarkedYaml, experiment: Experiment) -> None:
                     check_pipeline(part.pipeline)
                 except InputError as error:
                     raise file.error(("first_stages", index, "pipeline"), str(error)) from error
+            elif isinstance(part, Named):
+                try:
+                    validated_first_stage(part.name, part.options)
+                except InputError as error:
+                    inside = ("options",) if isinstance(error, OptionError) and part is spec else ()
+                    raise file.error(("first_stages", index, *inside), str(error)) from error
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:

@@ -17,12 +17,12 @@ from benchmarks.datasets.sources import open_dataset
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.downloads import Download, find_download, megabytes
 from benchmarks.experiments.plan import plan
-from benchmarks.experiments.text_sizes import request_size
 from benchmarks.first_stages.specs import Dense, components_of
 from benchmarks.measuring.progress import duration
 from benchmarks.results.cell import check_seal, committed, read_record
 from rerankers.errors import DamagedError
 from rerankers.registry import validated
+from rerankers.work import RequestSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def _estimate(
     if measured is None or count is None:
         weights = [model.size_bytes for model in models if model.size_bytes]
         words += [f"weights of {megabytes(sum(weights))}"] if weights else []
-        once = validated(cell.reranker, cell.options).dollars(request_size(cell.pool, folder))
+        once = validated(cell.reranker, cell.options).dollars(RequestSize(cell.pool.depth))
         paid = None if once is None else once * (count or 1)
         suffix = "" if count else " a query"
         words += [f"about ${paid:.4f}{suffix}"] if paid is not None else []

@@ -10,7 +10,7 @@ from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import meanings_of
 from benchmarks.experiments.loads import ProtocolSpec, ServedSpec
 from benchmarks.experiments.suites import SuiteSpec
-from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, Named, PyTerrier, Run, ScoredDocs
 from rerankers.option_docs import options_schema
 from rerankers.registry import METHODS, options_model
 
@@ -25,6 +25,7 @@ MODELS = (
     Dense,
     Run,
     PyTerrier,
+    Named,
     Given,
     ScoredDocs,
     Hybrid,
@@ -129,3 +130,5 @@ def _string_or_mapping(properties: dict[str, Any], definitions: dict[str, Any]) 
     for key in ("datasets", "first_stages"):
         inner, item = properties[key]["anyOf"]
         inner["items"] = properties[key]["anyOf"][1] = {"anyOf": [{"type": "string"}, item]}
+    parts = definitions["Hybrid"]["properties"]["parts"]
+    parts["items"] = {"anyOf": [{"type": "string"}, parts["items"]]}

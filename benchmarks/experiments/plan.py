@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.sources import BUNDLED
+from benchmarks.datasets.specs import DatasetSpec
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
 from benchmarks.first_stages.specs import Hybrid
@@ -25,7 +26,6 @@ from rerankers.registry import METHODS, role_of, source_of, validated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.experiments.config import Experiment
     from benchmarks.first_stages.specs import FirstStageSpec
     from benchmarks.results.record import Protocol, SuiteMember
@@ -164,8 +164,8 @@ def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
     content = inputs.by_content(values)
-    pipeline = values["pipeline"] if values.get("kind") == "pyterrier" else None
-    return content if pipeline is None else [content, file_digest(source_of(pipeline))]
+    code = None if isinstance(spec, DatasetSpec) else spec.own_code
+    return content if code is None else [content, file_digest(source_of(code))]
 
 
 def _digest(value: Any) -> str:

@@ -19,7 +19,7 @@ from benchmarks.experiments.dataset_entries import DatasetEntry
 from benchmarks.experiments.key_tables import cell, key_table, meanings_of, summary_of
 from benchmarks.experiments.loads import ProtocolSpec, ServedSpec
 from benchmarks.experiments.suites import SuiteSpec
-from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, Named, PyTerrier, Run, ScoredDocs
 from benchmarks.results import record
 from rerankers import registry
 from rerankers.interface import FAULTS, Usage
@@ -100,6 +100,7 @@ def experiments() -> str:
         Dense,
         Run,
         PyTerrier,
+        Named,
         Given,
         ScoredDocs,
         Hybrid,

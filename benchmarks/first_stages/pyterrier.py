@@ -8,9 +8,9 @@ ignore them and open an index with the same passage ids.
 from __future__ import annotations
 
 import importlib.metadata
-import math
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.first_stages.named import check_hits
 from rerankers.errors import InputError, MissingExtraError
 from rerankers.files.fingerprints import file_digest
 from rerankers.registry import own_object, source_of
@@ -124,13 +124,6 @@ def _hits(name: str, results: pd.DataFrame, queries: Mapping[str, str], depth: i
         hits.setdefault(str(query_id), []).append((str(doc_id), float(score)))
     for query_id, query_hits in hits.items():
         query_hits.sort(key=lambda hit: (-hit[1], hit[0]))
-        if len({doc_id for doc_id, _ in query_hits}) < len(query_hits):
-            raise InputError(
-                f"{name}: query {query_id!r} has a passage twice. Drop duplicates from its results"
-            )
-        if not all(math.isfinite(score) for _, score in query_hits):
-            raise InputError(
-                f"{name}: query {query_id!r} has a score that is not a number. Correct the pipeline"
-            )
+        check_hits(name, query_id, query_hits)
         del query_hits[depth:]
     return hits

@@ -1,7 +1,7 @@
 """First stages: who proposes the candidates, and how long that takes.
 
-BM25, an encoder and a pipeline of one's own are timed, query by query. A run, the candidates that a dataset
-brings along, and the official ranking of a dataset come without times, and are marked so.
+BM25, an encoder, named first stages and a pipeline of one's own are timed, query by query. A run, the
+candidates that a dataset brings along, and its official ranking come without times, and are marked so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.datasets.exclusion import NONE, leave_out
 from benchmarks.datasets.readers import read_run, run_name
-from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, PyTerrier, Run, ScoredDocs
+from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, Named, PyTerrier, Run, ScoredDocs
 from benchmarks.results.run_counts import RunCounts, check_queries, say_counts
 from rerankers.errors import InputError
 from rerankers.files.paths import user_path
@@ -90,6 +90,8 @@ def _retrieve(
             return _run(spec, dataset, queries, depth)
         case PyTerrier():
             return _pyterrier(spec, dataset, queries, depth, is_timed and spec.timed)
+        case Named():
+            return _named(spec, dataset, queries, depth)
         case Given():
             return _given(dataset, queries, depth)
         case ScoredDocs():
@@ -155,6 +157,13 @@ def _pyterrier(
     hits, seconds, described = pyterrier.search(spec.pipeline, dataset, queries, depth, is_timed=is_timed)
     name = spec.name or spec.pipeline.partition(":")[2]
     return Retrieved(hits=hits, seconds=seconds, described={**described, "name": name})
+
+
+def _named(spec: Named, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    from benchmarks.first_stages import named
+
+    hits, seconds, described = named.search(spec.name, spec.options, dataset, queries, depth)
+    return Retrieved(hits=hits, seconds=seconds, described=described)
 
 
 def _given(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:

@@ -1,6 +1,6 @@
-"""What an experiment file says about first stages: seven kinds, told apart by `kind`.
+"""What an experiment file says about first stages: eight kinds, told apart by `kind`.
 
-A plain string stands for a kind without options.
+A plain string stands for a kind without options, for a registered first stage, or for one of the user's own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchmarks.first_stages.registry import FIRST_STAGES
+from rerankers.registry import is_own_name
+
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -16,6 +19,11 @@ class _Spec(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return what of it defines candidates; an option that came later counts where it is used."""
         return self.model_dump(exclude={"name"})
+
+    @property
+    def own_code(self) -> str | None:
+        """`module:name` of the user's own code that proposes the candidates."""
+        return None
 
 
 class Bm25(_Spec):
@@ -83,6 +91,33 @@ class PyTerrier(_Spec):
     name: str | None = None
     timed: bool = True
 
+    @property
+    def own_code(self) -> str:
+        """`module:function` of the pipeline."""
+        return self.pipeline
+
+
+class Named(_Spec):
+    """A first stage by name: `{name: ..., options: {...}}`, or the name alone where there are no options.
+
+    Attributes:
+        name: `random`, or `module:Class` of one's own, in the working folder or an installed package.
+        options: those that the class declares.
+    """
+
+    kind: Literal["named"] = "named"
+    name: str
+    options: dict[str, Any] = {}
+
+    @property
+    def own_code(self) -> str | None:
+        """`module:Class`; None for a registered first stage."""
+        return None if self.name in FIRST_STAGES else self.name
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it defines candidates."""
+        return self.model_dump()
+
 
 class Given(_Spec):
     """The candidates that the dataset brings along, in its own order."""
@@ -97,11 +132,16 @@ class ScoredDocs(_Spec):
 
 
 def _from_string(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        is_name = value in FIRST_STAGES or is_own_name(value)
+        return {"kind": "named", "name": value} if is_name else {"kind": value}
+    if isinstance(value, dict) and "name" in value and value.keys() <= {"name", "options"}:
+        return {"kind": "named", **value}
+    return value
 
 
 Component = Annotated[
-    Annotated[Bm25 | Dense | Run | PyTerrier | Given | ScoredDocs, Field(discriminator="kind")],
+    Annotated[Bm25 | Dense | Run | PyTerrier | Named | Given | ScoredDocs, Field(discriminator="kind")],
     BeforeValidator(_from_string),
 ]
 """A first stage that can be a part of a hybrid."""
@@ -124,7 +164,7 @@ class Hybrid(_Spec):
 
 FirstStageSpec = Annotated[
     Annotated[
-        Bm25 | Dense | Run | PyTerrier | Given | ScoredDocs | Hybrid,
+        Bm25 | Dense | Run | PyTerrier | Named | Given | ScoredDocs | Hybrid,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_from_string),

@@ -14,11 +14,13 @@ UNNAMED = frozenset({"first-stage", "first stage"})
 def describe(described: Mapping[str, Any]) -> str:
     """Return a first stage in a few words: its kind, and the parameters that the field writes beside it."""
     kind = str(described.get("kind", "first stage"))
-    if kind in ("run", "pyterrier"):  # another's, known by its name alone
+    if kind in ("run", "pyterrier", "named"):  # another's, known by its name alone
         kind = str(described.get("name", kind))
     if kind == "dense" and "model" in described:
         return f"dense {_model(str(described['model']))}"
     parameters = [f"{name} {described[name]}" for name in ("k1", "b", "model") if name in described]
+    if described.get("kind") == "named":
+        parameters = [f"{name} {value}" for name, value in described.get("options", {}).items()]
     name = {"bm25": "BM25"}.get(kind, kind)
     return f"{name} ({', '.join(parameters)})" if parameters else name
 

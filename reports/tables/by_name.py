@@ -153,4 +153,4 @@ def _measures(layout: str) -> list[str]:
 
 
 def _is_column(name: str) -> bool:
-    return name in COLUMNS or ":" in name
+    return name in COLUMNS or name.partition(":")[0] in FAMILIES

@@ -9,6 +9,8 @@ import pytest
 import pytrec_eval
 
 from benchmarks.cli.main import main
+from benchmarks.evaluation.functions.registry import MEASURES
+from benchmarks.evaluation.measure_names import PRESETS
 from benchmarks.evaluation.measures import computable, evaluate, expand, parse, try_measures
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
@@ -134,7 +136,7 @@ def test_listed_measures_are_those_that_a_run_takes(capsys: pytest.CaptureFixtur
         for measure in expand(name):
             if not measure.startswith("ERR"):  # see below
                 try_measures([measure], {"q": {"d": 1, "e": 0}})
-    assert [name for name, _ in computable()] == listed[:-1]
+    assert [*(name for name, _ in computable()), *MEASURES, *PRESETS] == listed
 
 
 def test_printed_names_parse_to_the_same_measure() -> None:

@@ -100,3 +100,15 @@ def test_only_rerankers_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -
 def test_the_schema_is_json_that_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == experiment_schema()
+
+
+@pytest.mark.parametrize(
+    "first_stages",
+    [
+        "my_stage:Title",
+        ["random", {"name": "my_stage:Title", "options": {"shortest": 3}}],
+        {"kind": "hybrid", "parts": ["given", {"name": "random"}]},
+    ],
+)
+def test_named_first_stages_fit_the_schema(first_stages: object, validator: Draft202012Validator) -> None:
+    validator.validate({**BASE, "rerankers": "reverse", "first_stages": first_stages})
