@@ -86,9 +86,8 @@ class TrainableRanker(nn.Module):
     ) -> dict[str, Any]:
         """Return the loss of one batch, and its parts; or scores, where candidates are given.
 
-        A model whose weights are spread over devices can be called in no other way; each loss, and the
-        scores, have a function of their own. No parameter may be `**`: the trainer would then take it that
-        the model averages over accumulated batches.
+        A model whose weights are spread over devices can be called in no other way. No parameter may be
+        `**`: the trainer would then take it that the model averages over accumulated batches.
 
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).
@@ -129,8 +128,10 @@ class TrainableRanker(nn.Module):
                     parts["kl"] = losses.context_divergence(with_text, without)
             if query_vectors is not None:
                 parts["first_step"] = self._first_step(_last(hidden, ends), query_vectors, vectors, projected)
-        total = self._total(parts, hidden.device)
-        return {"loss": total, "parts": {name: part.detach() for name, part in parts.items()}}
+        return {
+            "loss": self._total(parts, hidden.device),
+            "parts": {name: part.detach() for name, part in parts.items()},
+        }
 
     def _total(self, parts: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
         """Return the weighted sum of the losses, a float32 scalar."""

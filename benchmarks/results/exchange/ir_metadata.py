@@ -72,34 +72,12 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
         qrels: name of the file of judgements beside the run.
     """
     seen = record.sessions[-1].environment if record.sessions else {}
-    cpu, gpus, libraries = seen.get("cpu", {}), seen.get("gpu", []), seen.get("libraries", {})
-    kernel, _, architecture = seen.get("os", "").rpartition(" ")
     first_stage = str(record.first_stage.get("kind", "first stage"))
-    toolkit = [f"{name}=={libraries[name]}" for name in ("pyserini",) if name in libraries]
     reranker = record.system.reranker
     return {
         "tag": record.cell,
         "actor": {"role": None if record.is_imported else "experimenter"},
-        "platform": {
-            "hardware": {
-                "cpu": {
-                    "model": cpu.get("model"),
-                    "architecture": architecture,
-                    "number of cores": cpu.get("cores"),
-                },
-                "gpu": {
-                    "model": gpus[0]["model"] if gpus else None,
-                    "memory": _gigabytes(gpus[0]) if gpus else None,
-                    "number of devices": len(gpus) or None,
-                },
-                "ram": _gigabytes(cpu),
-            },
-            "operating system": {"kernel": kernel},
-            "software": {
-                "libraries": {"python": [f"{name}=={version}" for name, version in libraries.items()]},
-                "retrieval toolkit": toolkit if first_stage == "bm25" else None,
-            },
-        },
+        "platform": _platform(seen, first_stage),
         "implementation": {
             "source": {
                 "lang": None if record.is_imported else ["Python"],
@@ -130,6 +108,34 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
             "depth": record.depth,
             "protocol": None if record.is_imported else record.protocol.model_dump(),
             "models": record.system.described,
+        },
+    }
+
+
+def _platform(environment: dict[str, Any], first_stage: str) -> dict[str, Any]:
+    """Return the machine and the software of a session; the retrieval toolkit where the first stage is BM25."""
+    cpu, gpus = environment.get("cpu", {}), environment.get("gpu", [])
+    libraries = environment.get("libraries", {})
+    kernel, _, architecture = environment.get("os", "").rpartition(" ")
+    toolkit = [f"{name}=={libraries[name]}" for name in ("pyserini",) if name in libraries]
+    return {
+        "hardware": {
+            "cpu": {
+                "model": cpu.get("model"),
+                "architecture": architecture,
+                "number of cores": cpu.get("cores"),
+            },
+            "gpu": {
+                "model": gpus[0]["model"] if gpus else None,
+                "memory": _gigabytes(gpus[0]) if gpus else None,
+                "number of devices": len(gpus) or None,
+            },
+            "ram": _gigabytes(cpu),
+        },
+        "operating system": {"kernel": kernel},
+        "software": {
+            "libraries": {"python": [f"{name}=={version}" for name, version in libraries.items()]},
+            "retrieval toolkit": toolkit if first_stage == "bm25" else None,
         },
     }
 
