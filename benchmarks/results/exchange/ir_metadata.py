@@ -113,7 +113,7 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
 
 
 def _platform(environment: dict[str, Any], first_stage: str) -> dict[str, Any]:
-    """Return the machine and the software of a session; the retrieval toolkit where the first stage is BM25."""
+    """Return the machine and software of a session; the retrieval toolkit where BM25 was the first stage."""
     cpu, gpus = environment.get("cpu", {}), environment.get("gpu", [])
     libraries = environment.get("libraries", {})
     kernel, _, architecture = environment.get("os", "").rpartition(" ")
