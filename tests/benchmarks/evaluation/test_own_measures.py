@@ -135,3 +135,14 @@ def test_results_say_which_module_is_missing_and_any_column_list_may_name_a_meas
     monkeypatch.delitem(sys.modules, "ours")
     assert main(["table", "../runs/mine"]) != 0
     assert "no module 'ours'" in capsys.readouterr().err
+
+
+def test_a_measure_is_added_by_one_file_and_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(MEASURES, "first-grade", "ours:first")
+    assert expand("first-grade") == ["first-grade"]
+    assert Evaluator(QRELS, ["first-grade"]).evaluate(RANKINGS)["first-grade"]["q2"] == 1.0
+    assert main(["list", "measures"]) == 0
+    assert "first-grade" in capsys.readouterr().out

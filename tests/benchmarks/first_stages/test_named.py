@@ -219,3 +219,14 @@ def test_every_registered_first_stage_is_one_and_says_what_its_options_mean(name
     model = load(name).options_model
     assert load(name).__doc__
     assert all(field.description for field in model.model_fields.values())
+
+
+def test_a_first_stage_is_added_by_one_file_and_one_row(
+    write: Callable[[Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(FIRST_STAGES, "overlap", "stages:Overlap")
+    experiment, config = load_experiment(write(["overlap", {"name": "overlap", "options": {"shortest": 5}}]))
+    assert run(experiment, config, tmp_path / "out").exit_status == 0
+    shown = {describe(cell.record.first_stage) for cell in read_results(tmp_path / "out").cells}
+    assert shown == {"overlap (shortest 1)", "overlap (shortest 5)"}
