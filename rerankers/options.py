@@ -16,6 +16,7 @@ from typing import (
     Any,
     ClassVar,
     Literal,
+    Protocol,
     Self,
     TypeVar,
     Union,
@@ -30,7 +31,6 @@ from rerankers.errors import OptionError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rerankers.methods.composite.components import Component
     from rerankers.work import RequestSize, Work
 
 Role = Literal["system", "control", "first stage"]
@@ -67,6 +67,22 @@ class Options(BaseModel):
     def option_names(cls) -> list[str]:
         """Return the options that users give, in the order of their declaration."""
         return list(cls.model_fields)
+
+
+class InsideReranker(Protocol):
+    """A reranker inside a fusion or a cascade."""
+
+    @property
+    def name(self) -> str:
+        """The registered name, or `module:Class`."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as they were given."""
+
+    @property
+    def validated(self) -> MethodOptions:
+        """The options, complete."""
 
 
 class MethodOptions(Options):
@@ -146,7 +162,7 @@ class MethodOptions(Options):
         return False
 
     @property
-    def components(self) -> Sequence[Component]:
+    def components(self) -> Sequence[InsideReranker]:
         """The rerankers that a method is made of, with their options."""
         return ()
 

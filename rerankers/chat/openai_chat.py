@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.chat.accepted_options import AcceptedOptions
-from rerankers.chat.backends import CHAT_KEY
 from rerankers.chat.completions import GrowingAnswer, read_completion, refused
 from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, T, Talk, count_round
 from rerankers.chat.openai_client import OpenAIClient
@@ -28,6 +27,7 @@ from rerankers.endpoints.paid import PaidCall, PaidClient
 from rerankers.endpoints.prices import find_price
 from rerankers.errors import InputError
 from rerankers.interface import Cost
+from rerankers.methods.chat import CHAT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from rerankers.chat.backends import refuse_foreign_options
+from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.prices import Price, find_price
+from rerankers.errors import InputError, MissingExtraError
 from rerankers.llm.adapter_base import loaded_models
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.options import MethodOptions
@@ -22,6 +24,13 @@ BackendName = Literal["openai", "transformers"]
 
 CHANGES_NO_RESULT = frozenset({"recording", "retries", "timeout_seconds"})
 """Options of methods behind endpoints that a run may be resumed with another value of."""
+
+
+CHAT_KEY = "OPENAI_API_KEY"
+_CUSTOM_HEADERS = "OPENAI_CUSTOM_HEADERS"  # which the `openai` package would send everywhere
+_ENDPOINTS_ONLY = ("base_url", "recording", "price", "extra_body")
+_COUNTED_BY_US = ("n", "best_of", "stream_options")  # more answers would cost more than is set aside
+_WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream")
 
 
 class ChatOptions(MethodOptions):
@@ -135,3 +144,46 @@ class ChatOptions(MethodOptions):
         if price is None or work is None:
             return None
         return price.dollars(round(work.prompt_tokens), 0, round(work.generated_tokens))
+
+
+def refuse_foreign_options(options: ChatOptions) -> None:
+    """Refuse options that do not belong to the backend, and a malformed address or key; nothing is loaded.
+
+    Raises:
+        InputError: there is one.
+        MissingExtraError: the `openai` package is not installed.
+    """
+    if options.backend == "openai":
+        if find_spec("openai") is None:
+            raise MissingExtraError("backend 'openai'", "openai")
+        if os.environ.get(_CUSTOM_HEADERS):
+            raise InputError(
+                f"{_CUSTOM_HEADERS} is set. Unset it: secrets in these headers cannot be kept out of "
+                "messages and records."
+            )
+        if options.revision is not None:
+            raise InputError("the openai backend knows no revision; name the exact model instead")
+        for name in _WRITTEN_BY_US:
+            if name in options.extra_body:
+                raise InputError(f"extra_body: {name!r} is set by an option of its own. Leave it out here.")
+        for name in _COUNTED_BY_US:
+            if name in options.extra_body:
+                raise InputError(f"extra_body: {name!r} changes what an answer costs. Leave it out.")
+        if options.template_variables:
+            raise InputError(
+                "the openai backend renders no chat template, so template_variables do nothing. Give them as "
+                "extra_body: {chat_template_kwargs: {...}}, which vLLM and SGLang read."
+            )
+        if options.base_url is not None:
+            from rerankers.endpoints.endpoint import address
+
+            address("base_url", options.base_url, "")
+        read_key(CHAT_KEY)
+        return
+    for name in _ENDPOINTS_ONLY:
+        if getattr(options, name) not in (None, {}):
+            raise InputError(f"the transformers backend has no {name}; use backend: openai")
+    if options.stream:
+        raise InputError("the transformers backend sees answers grow anyway; leave stream out")
+    if options.temperature != 0.0:
+        raise InputError("the transformers backend decodes greedily; leave temperature at 0")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from rerankers.errors import InputError
-from rerankers.listwise.windows import WindowPlan, sliding_windows
 from rerankers.listwise.windows.initial import InitialOrder
+from rerankers.listwise.windows.sliding import sliding_windows
 from rerankers.options import MethodOptions
 
 if TYPE_CHECKING:
-    from rerankers.listwise.windows import Window
+    from rerankers.listwise.windows.rounds import Window
 
 WindowPolicyName = Literal[
     "sliding",
@@ -109,6 +109,8 @@ class WindowOptions(MethodOptions):
         They are exact for windows that slide. For the others they are those of an order of the candidates
         that says nothing of their relevance.
         """
+        from rerankers.listwise.windows.plan import WindowPlan  # which reads these options
+
         return WindowPlan(self, top, passes).expected(count)
 
 
