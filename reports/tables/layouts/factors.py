@@ -54,13 +54,14 @@ def _table(mode: str, found: Sequence[Factor]) -> Table:
             level.point.system.reranker,
             level.point.system.status,
             (),
-            (_value(level.point), _change(level, corrected.get(str(place))), *_costs(level.point)),
+            (_value(level.point), *_change(level, corrected.get(str(place))), *_costs(level.point)),
         )
         for place, level in enumerate(levels)
     ]
     heads = (
         Head(measure, measure, "Effect", f"{measure}, mean over all judged queries"),
-        Head("change", "change", "Effect", "difference to the factor's first level, with its interval"),
+        Head("change", "change", "Effect", "difference to the factor's first level"),
+        Head("interval", "interval", "Effect", "95\u202f% bootstrap interval of the change"),
         Head("p50", "p50", "Cost", "median seconds per query", "ms"),
         Head("calls", "calls", "Cost", "calls of a language model per query"),
         Head("tokens", "tokens", "Cost", "prompt and generated tokens per query"),
@@ -129,16 +130,16 @@ def _value(point: Point) -> Cell:
     )
 
 
-def _change(level: _Level, p_holm: float | None) -> Cell:
+def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell]:
     if level.differences is None or level.p is None or p_holm is None:
-        return Cell()
+        return Cell(), Cell()
     mean = float(level.differences.mean())
     [(low, high)] = mean_intervals([level.differences])
     change: Change = "" if p_holm >= 0.05 else "better" if mean > 0 else "worse"
     interval = f"{signed(low, 4)}–{signed(high, 4)}"
-    return Cell(
+    change_cell = Cell(
         value=mean,
-        text=f"{signed(mean, 4)} [{signed(low, 3)}, {signed(high, 3)}]",
+        text=signed(mean, 4),
         low=low,
         high=high,
         change=change,
@@ -147,6 +148,7 @@ def _change(level: _Level, p_holm: float | None) -> Cell:
         interval=interval,
         hint=f"95\u202f% interval {interval}; {p_value(p_holm)} (Holm), {p_value(level.p)} alone",
     )
+    return change_cell, Cell(text=f"[{signed(low, 3)}, {signed(high, 3)}]")
 
 
 def _costs(point: Point) -> tuple[Cell, Cell, Cell, Cell]:
