@@ -17,7 +17,6 @@ import yaml
 from benchmarks.cli.main import main
 from benchmarks.measuring.environment import environment
 from benchmarks.results.store import read_results
-from reports.formats import html
 from tests.faults.conftest import NIGHTLY
 from tests.faults.injector import KILLED, Fault, disturbed, trace
 
@@ -166,7 +165,7 @@ def test_a_report_disturbed_at_any_file_operation_never_leaves_half_a_file(
     import vl_convert
 
     # drawing takes seconds, and is not what is disturbed here
-    monkeypatch.setattr(html, "_vega", lambda: "")
+    monkeypatch.setattr("reports.formats.vega.script", lambda: "")
     monkeypatch.setattr(vl_convert, "vegalite_to_svg", lambda _: "<svg></svg>" * 99)
     monkeypatch.setattr(vl_convert, "vegalite_to_pdf", lambda _: b"%PDF" * 99)
     out = whole.parent / f"report-{kind}"

@@ -99,7 +99,7 @@ def test_an_experiment_with_wrong_values_is_refused_at_its_line(
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("/", "there is no corpus.jsonl or corpus.tsv in this folder"),
+        ("/", "there is no corpus.jsonl"),
         ({"candidates": "hits.jsonl", "qrels": "/"}, "cannot be read"),
     ],
 )

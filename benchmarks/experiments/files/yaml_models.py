@@ -18,15 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.experiments.files.marked_yaml import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
-_PATHS = {
-    "folder",
-    "candidates",
-    "documents",
-    "queries",
-    "qrels",
-    "path",
-    "recording",
-}  # strings that always are
+_PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
+_FILES = {"documents", "queries"}  # strings that are, if they have a suffix: `queries: all` names a source
 
 _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
 
@@ -96,7 +89,8 @@ def located(value: Any, base: Path, key: str) -> Any:
     if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
         return value
     name = value if value.startswith("~") else str(base / value)
-    if key in _PATHS or value.startswith(("./", "../")) or existing_path(name):
+    is_file = key in _FILES and "." in value
+    if key in _PATHS or is_file or value.startswith(("./", "../")) or existing_path(name):
         path, here = user_path(name), Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
     return value

@@ -124,7 +124,7 @@ def test_the_wording_must_be_named(tiny_llm: str) -> None:
 
 
 def test_answers_that_begin_alike_are_refused(tiny_llm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rerankers.pointwise import causal_yes_no
+    from rerankers.methods.pointwise import causal_yes_no
     from rerankers.pointwise.prompts import YesNoPrompt
 
     same = YesNoPrompt(source="", text="{query} {passage}", yes="word", no="words", chat=False)
