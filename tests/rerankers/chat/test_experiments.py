@@ -406,8 +406,8 @@ def test_the_closing_line_and_the_budget_count_the_same_calls(
     path = write_experiment({"warmup": 2}, price=PRICE)
     content = yaml.safe_load(path.read_text())
     system = content["rerankers"]
-    part = {"reranker": system["name"], "options": system["options"]}
-    content["rerankers"] = [{"name": "fusion", "options": {"parts": [part, {"reranker": "first-stage"}]}}]
+    part = {"name": system["name"], "options": system["options"]}
+    content["rerankers"] = [{"name": "fusion", "options": {"parts": [part, {"name": "first-stage"}]}}]
     path.write_text(yaml.safe_dump(content))
     for number, more in enumerate([[], ["--budget", "5"]]):
         endpoint.bodies.clear()
