@@ -102,7 +102,7 @@ class MethodOptions(Options):
     """The optional dependencies that the implementation's imports need, as `pip install rerankbench[...]`."""
 
     role: ClassVar[Role] = "system"
-    """What the method is in a comparison."""
+    """The method's role in a comparison."""
 
     needs_qrels: ClassVar[bool] = False
     """Whether the method looks at the judgements; it then has the field `qrels`, which the harness fills."""
@@ -115,17 +115,17 @@ class MethodOptions(Options):
 
     @property
     def is_remote(self) -> bool:
-        """Whether an endpoint is called."""
+        """True if an endpoint is called."""
         return False
 
     @property
     def is_priced(self) -> bool:
-        """Whether the price of its calls is known, so that a budget can be kept."""
+        """True if the price of its calls is known, so that a budget can be kept."""
         return True
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a file of earlier responses may stand in for calls."""
+        """True if a file of earlier responses may stand in for calls."""
         return False
 
     @property
@@ -135,12 +135,12 @@ class MethodOptions(Options):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether the method computes in this process, on the device that the options name."""
+        """True if the method computes in this process, on the device that the options name."""
         return getattr(self, "device", "auto") != "cpu"
 
     @property
     def embeds_passages(self) -> bool | None:
-        """Whether `prepare` fills embedding stores and does nothing else, so that passages can share it out.
+        """True if `prepare` fills embedding stores and does nothing else, so that passages can share it out.
 
         None where this is not known: `registry.embeds_passages` then looks at the class.
         """
@@ -148,7 +148,7 @@ class MethodOptions(Options):
 
     @property
     def draws(self) -> bool:
-        """Whether the option `seed` changes rankings; without it, the same options rank the same."""
+        """True if the option `seed` changes rankings; without it, the same options rank the same."""
         if "seed" not in type(self).model_fields:
             return False
         order, policy = getattr(self, "initial_order", None), getattr(self, "window_policy", None)
@@ -158,7 +158,7 @@ class MethodOptions(Options):
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether the instruction of a request changes its ranking."""
+        """True if the instruction of a request changes its ranking."""
         return False
 
     @property

@@ -17,7 +17,7 @@ _WORDS_PER_PIECE = 7 / 8  # of running English text, whose eighth piece is a sig
 
 @dataclass(frozen=True, slots=True)
 class RequestSize:
-    """How large a request is.
+    """The size of a request: candidates, and mean tokens of query and passages.
 
     Attributes:
         candidates: passages to rank.
@@ -38,7 +38,7 @@ class RequestSize:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a request takes.
+    """The work of a request: windows, calls and tokens.
 
     Attributes:
         windows: groups of passages that are ranked together.

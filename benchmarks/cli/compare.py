@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What makes a comparison fail.
+    """The thresholds at which a comparison fails.
 
     Attributes:
         slower: a claimed slow-down by more than this share; None where speed does not matter.
@@ -33,13 +33,13 @@ class Gates:
 
     @property
     def are_set(self) -> bool:
-        """Whether anything fails at all."""
+        """True if anything fails at all."""
         return self.slower is not None or self.worse is not None
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What `compare` prints, and why it fails.
+    """The result of a comparison: its lines, and the reasons to fail.
 
     Attributes:
         failures: one line for each gate that a system did not pass.

@@ -14,7 +14,7 @@ from rerankers.files.paths import existing_path
 
 
 class Columns(BaseModel):
-    """What a collection of one's own calls its columns or keys; those that are usual are found without it.
+    """The names of columns or keys in a collection of one's own; usual names are found without it.
 
     Attributes:
         doc_id: of a passage's id.
@@ -34,7 +34,7 @@ class Columns(BaseModel):
 
 
 class DatasetSpec(BaseModel):
-    """Which dataset to use. A plain string stands for `id`, or for the folder or candidates file it names.
+    """The dataset to use. A plain string stands for `id`, or for the folder or candidates file it names.
 
     Attributes:
         id: an ir_datasets id such as `msmarco-passage/trec-dl-2019/judged`, or `bundled`.
@@ -79,7 +79,7 @@ class DatasetSpec(BaseModel):
 
     @property
     def column_names(self) -> ColumnNames:
-        """What its files call their columns, as readers take it."""
+        """The column names of the dataset's files, as readers take them."""
         return ColumnNames(**self.columns.model_dump()) if self.columns else USUAL
 
     @property

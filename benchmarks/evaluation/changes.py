@@ -36,7 +36,7 @@ class SystemSessions:
 
 @dataclass(frozen=True, slots=True)
 class QualityChange:
-    """How much a measure changed, as the mean over the judged queries.
+    """The change of a measure, as the mean over the judged queries.
 
     Attributes:
         noise: what means of unchanged code may differ by, from one session to another; 0.0 where all
@@ -63,7 +63,7 @@ class QualityChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed about one system.
+    """The changes of one system between two folders.
 
     Attributes:
         quality: None where nothing is judged.

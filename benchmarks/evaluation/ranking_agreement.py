@@ -29,7 +29,7 @@ _BLOCK = 2048  # queries compared at once
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two systems agree, a value a query.
+    """The agreement of two systems, a value a query.
 
     Attributes:
         overlap: of the first k passages, 0 to 1.

@@ -40,7 +40,7 @@ Verdict = Literal["slower", "faster", "untold"]
 
 @dataclass(frozen=True, slots=True)
 class SessionTimes:
-    """What one session measured of one system.
+    """The latencies of one system in one session.
 
     Attributes:
         started_at: ISO 8601, UTC.
@@ -64,7 +64,7 @@ class SessionTimes:
 
 @dataclass(frozen=True, slots=True)
 class SpeedChange:
-    """How much slower a system became.
+    """The slow-down of a system, as a ratio.
 
     Attributes:
         ratio: seconds after over seconds before, typical of queries and of pairs of sessions.
@@ -93,7 +93,7 @@ class SpeedChange:
 
     @property
     def spread(self) -> float:
-        """How far the interval reaches, as a ratio; infinite without one."""
+        """The reach of the interval, as a ratio; infinite without one."""
         return math.inf if self.low is None else self.ratio / self.low
 
     def untold(self, reason: str, is_measurable: bool = True) -> SpeedChange:

@@ -27,7 +27,7 @@ Clients = Annotated[int, Field(ge=1)]
 
 
 class ServedSpec(Served):
-    """How requests arrive in mode `served`.
+    """The arrival process of mode `served`, as an experiment states it.
 
     Attributes:
         rate: requests a second that arrive on their own; a list is a sweep.
@@ -51,7 +51,7 @@ class ServedSpec(Served):
 
     @property
     def searches_highest_rate(self) -> bool:
-        """Whether rates are searched: there is an SLO, and requests arrive on their own."""
+        """True if rates are searched: there is an SLO, and requests arrive on their own."""
         return self.slo is not None and (self.rate is not None or self.concurrency is None)
 
     def each(self) -> list[Served]:
@@ -70,7 +70,7 @@ class ServedSpec(Served):
 
 
 class ProtocolSpec(Protocol):
-    """How time is measured.
+    """The measuring protocol, as an experiment states it.
 
     Attributes:
         served: how requests arrive in served mode.
@@ -86,7 +86,7 @@ class ProtocolSpec(Protocol):
 
     @property
     def has_several_loads(self) -> bool:
-        """Whether a system is measured at more than one load."""
+        """True if a system is measured at more than one load."""
         return len(self.each()) > 1 or (self.served is not None and self.served.searches_highest_rate)
 
     def at(self, load: Served) -> Protocol:

@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from benchmarks.datasets.specs import Columns
 from benchmarks.experiments.config import Experiment, RerankerSpec
-from benchmarks.experiments.dataset_entries import DatasetEntry
+from benchmarks.experiments.json_schema import MODELS
 from benchmarks.experiments.key_tables import cell, key_table, meanings_of, summary_of
-from benchmarks.experiments.loads import ProtocolSpec, ServedSpec
-from benchmarks.experiments.suites import SuiteSpec
-from benchmarks.first_stages.specs import Bm25, Dense, Given, Hybrid, Named, PyTerrier, Run, ScoredDocs
 from benchmarks.results import record
 from rerankers import registry
 from rerankers.interface import FAULTS, Usage
@@ -91,23 +87,7 @@ def rerankers() -> str:
 
 def experiments() -> str:
     """Return the page on experiment files."""
-    models = (
-        Experiment,
-        DatasetEntry,
-        Columns,
-        SuiteSpec,
-        Bm25,
-        Dense,
-        Run,
-        PyTerrier,
-        Named,
-        Given,
-        ScoredDocs,
-        Hybrid,
-        RerankerSpec,
-        ProtocolSpec,
-        ServedSpec,
-    )
+    models = (Experiment, RerankerSpec, *MODELS)
     return "\n".join([EXPERIMENTS, *_tables(models)]).rstrip("\n")
 
 

@@ -71,7 +71,7 @@ class Suite(BaseModel):
 
     @property
     def name(self) -> str:
-        """What experiments call it: the page's file without its suffix."""
+        """The suite's name in experiments: the page's file without its suffix."""
         return self._name
 
     @model_validator(mode="after")

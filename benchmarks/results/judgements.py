@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 
 
 class JudgedSet(BaseModel):
-    """What a model judged of one candidate set.
+    """A model's judgements of one candidate set.
 
     Attributes:
         digest: sha256 of the file of grades.

@@ -74,7 +74,7 @@ class Slo(_Frozen):
 
 
 class Served(_Frozen):
-    """How requests arrive in mode `served`: see `benchmarks.measuring.served`.
+    """The arrival process of mode `served`: see `benchmarks.measuring.served`.
 
     Attributes:
         rate: requests a second that arrive on their own; None for clients that wait for their answers.
@@ -109,7 +109,7 @@ class Served(_Frozen):
 
 
 class Protocol(_Frozen):
-    """How time was measured.
+    """The measuring protocol of a session.
 
     Attributes:
         mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as

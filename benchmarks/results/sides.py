@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SystemKey:
-    """What makes two cells of different folders the same system on the same work.
+    """The settings by which two cells of different folders are the same system on the same work.
 
     Attributes:
         work: dataset, first stage, depth and measuring mode, in words.

@@ -20,7 +20,7 @@ class _Strict(BaseModel):
 
 
 class Candidates(_Strict):
-    """Which of a query's hits become its list.
+    """The choice of a query's hits that become its list.
 
     Attributes:
         depth: hits asked of the first stage.

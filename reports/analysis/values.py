@@ -261,7 +261,7 @@ class SystemResult:
 
     @property
     def is_precomputed(self) -> bool:
-        """Whether passage embeddings were computed beforehand, which no latency holds."""
+        """True if passage embeddings were computed beforehand, which no latency holds."""
         return "precomputed" in _settings(self.provenance.described, "embeddings")
 
 
@@ -345,7 +345,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything that a page, a table or a figure shows."""
+    """The data of all pages, tables and figures of a report."""
 
     title: str
     groups: tuple[Group, ...]

@@ -162,7 +162,7 @@ class Table:
 
     @property
     def explained(self) -> tuple[str, ...]:
-        """What intervals, tests and columns mean: the legend where nothing is bold or underlined."""
+        """The meaning of intervals, tests and columns: the legend where nothing is bold or underlined."""
         names = {head.name for head in self.columns}
         return tuple(note.text for note in self.notes if not note.columns or note.columns & names)
 

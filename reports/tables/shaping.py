@@ -25,7 +25,7 @@ CONTROLS = "controls"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a reader wants of a table.
+    """A reader's choices for a table: rows, columns, order and unit.
 
     Attributes:
         systems: labels of the rows, in order; `label=name` renames one. All rows without any.

@@ -150,7 +150,7 @@ class Budget:
 
 
 class Tab(Budget):
-    """What one cell pays, out of a budget where there is one.
+    """The account of one cell's payments, out of a budget where there is one.
 
     Args:
         budget: pays, and may refuse; None refuses nothing.

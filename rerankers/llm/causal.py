@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NetworkOptions(TypedDict, total=False):
-    """How a network is loaded.
+    """The options by which a network is loaded.
 
     Attributes:
         revision: hub revision (branch, tag or commit); None, the default, is the main branch.

@@ -34,7 +34,7 @@ _TEXT = (
 
 
 class Exactness:
-    """Which ways of reading prompts together give each prompt the logits that it has alone.
+    """The ways of reading prompts together that give each prompt the logits that it has alone.
 
     Each is tried when it is first asked for.
 

@@ -20,7 +20,7 @@ class BaselineOptions(MethodOptions):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Nothing is computed on a device."""
+        """False: no tensor is computed."""
         return False
 
     def work(self, size: RequestSize) -> Work:

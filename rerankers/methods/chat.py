@@ -34,7 +34,7 @@ _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_complet
 
 
 class ChatOptions(MethodOptions):
-    """Which chat model answers, and how it is asked."""
+    """Options of the chat model, and of the requests to it."""
 
     model: str
     """The endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`)."""
@@ -107,7 +107,7 @@ class ChatOptions(MethodOptions):
 
     @property
     def is_remote(self) -> bool:
-        """Whether an endpoint answers."""
+        """True if an endpoint answers."""
         return self.backend == "openai"
 
     @property
@@ -117,12 +117,12 @@ class ChatOptions(MethodOptions):
 
     @property
     def is_priced(self) -> bool:
-        """Whether a price is given or listed; a model in this process costs nothing."""
+        """True if a price is given or listed; a model in this process costs nothing."""
         return not self.is_remote or self.known_price is not None
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a response cache may stand in for calls."""
+        """True if a response cache may stand in for calls."""
         return self.is_remote and self.recording is not None
 
     @property
@@ -134,7 +134,7 @@ class ChatOptions(MethodOptions):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether the model is in this process, and not on the CPU by choice."""
+        """True if the model is in this process, and not on the CPU by choice."""
         return not self.is_remote and super().may_use_gpu
 
     def dollars(self, size: RequestSize) -> float | None:

@@ -24,5 +24,5 @@ class EmbeddingOptions(MethodOptions):
 
     @property
     def embeds_passages(self) -> bool:
-        """Whether passages are embedded before any query."""
+        """True if passages are embedded before any query."""
         return self.embeddings == "precomputed"

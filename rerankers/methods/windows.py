@@ -43,7 +43,7 @@ _OF_POLICIES: dict[str, tuple[str, ...]] = {
 
 
 class WindowOptions(MethodOptions):
-    """How a long candidate list is ranked, a few passages a call."""
+    """Options of the windows by which a long candidate list is ranked, a few passages a call."""
 
     window: int = Field(default=20, ge=0)
     """Passages in a call; 0 puts all candidates into one, as the policy `full` does."""
@@ -80,7 +80,7 @@ class WindowOptions(MethodOptions):
 
     @property
     def slides(self) -> bool:
-        """Whether the windows are known beforehand and slide from the tail to the head."""
+        """True if the windows are known beforehand and slide from the tail to the head."""
         return self.window_policy in (*_MOVING, "full")
 
     def window_values(self) -> dict[str, object]:

@@ -97,9 +97,7 @@ class TrainableRanker(nn.Module):
             gold: rows of `vectors` in gold order, (batch, n); 0 at padding. Needed by `rank`.
             lengths: passages of each list, (batch,). Needed by `rank`.
             query_vectors: of the queries under the encoder, (batch, encoder dimension), for the distillation.
-            text_token_ids: the prompt with the passages' text, if it is trained on; so are the next two.
-            text_sources: its sources.
-            text_ends: its last tokens.
+            text_token_ids, text_sources, text_ends: the same of the prompt with text, if it is trained on.
             labels: the next token where it is to be predicted, else -100, (batch, columns), for `align`.
             candidates: rows of `vectors` to be scored for the next place, (batch, n).
 
@@ -113,10 +111,10 @@ class TrainableRanker(nn.Module):
         hidden = self._hidden(token_ids, sources, projected)
         if candidates is not None:
             return {"scores": _next_scores(_last(hidden, ends), projected[candidates])}
+        parts: dict[str, torch.Tensor] = {}
         if labels is not None:
-            parts = {"cross_entropy": self._cross_entropy(hidden, labels)}
+            parts["cross_entropy"] = self._cross_entropy(hidden, labels)
         else:
-            parts = {}
             if gold is not None and lengths is not None:
                 in_order = projected[gold]  # (batch, n, dimension)
                 without = _log_probabilities(hidden, ends, in_order, lengths)

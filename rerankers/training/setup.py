@@ -67,7 +67,7 @@ class CheckpointWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Everything that a training consists of.
+    """The parts of a training, for every kind of model.
 
     Attributes:
         settings: as given, with what the start decides filled in.

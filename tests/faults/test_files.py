@@ -99,7 +99,7 @@ def test_an_experiment_with_wrong_values_is_refused_at_its_line(
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("/", "there is no corpus.jsonl"),
+        ("/", "there is no corpus.jsonl, .csv, .tsv or .parquet"),
         ({"candidates": "hits.jsonl", "qrels": "/"}, "cannot be read"),
     ],
 )

@@ -35,7 +35,7 @@ _TITLES = ("title",)
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """What a collection calls its columns, where it is not what the field calls them; None for the usual.
+    """The column names of a collection; None for the field's usual names.
 
     Attributes:
         doc_id: of a passage's id.

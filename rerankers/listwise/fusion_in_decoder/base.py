@@ -1,4 +1,4 @@
-"""What fusion-in-decoder rerankers share: windows of prompts in, one written answer for each window out.
+"""The base of fusion-in-decoder rerankers: windows of prompts in, one written answer for each window out.
 
 A method says how a passage's prompt reads, which windows it wants, and what an answer means. Windows that do
 not depend on each other, of all requests, share batches of the decoder. The encoder's states of a prompt are
@@ -12,18 +12,21 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder
 from rerankers.listwise.windows import RunningPolicy
+from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
     from rerankers.interface import Usage
-    from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder, Prompt
+    from rerankers.listwise.fusion_in_decoder.network import Prompt
     from rerankers.listwise.windows import Rounds, Window
+    from rerankers.methods.listwise.listt5 import ListT5Options
+    from rerankers.methods.listwise.lit5 import LiT5Options
     from rerankers.stages import StageClock
-    from rerankers.text.control_tokens import ControlTokens
 
 
 class _Query:
@@ -51,20 +54,40 @@ class FusionInDecoderReranker(Reranker):
     """Listwise reranking by the answers that a fusion-in-decoder T5 writes.
 
     Args:
-        network: the model.
-        control: how control tokens in queries and passages are read.
-        max_prompt_tokens: a prompt is cut at its end after this many tokens, the query included.
-        batch_size: most windows in one batch of the decoder, and most requests at work at once.
+        options: the method's options; the network is loaded from them.
+        source: repository and file of the published prompt, for the record.
+        renamed: names of weights that the published class writes, as patterns with their replacements.
+
+    Raises:
+        ModelError: the model does not load, or is not a T5.
     """
 
     def __init__(
-        self, network: FusionInDecoder, control: ControlTokens, max_prompt_tokens: int, batch_size: int
+        self, options: LiT5Options | ListT5Options, source: str, renamed: Mapping[str, str] | None = None
     ) -> None:
-        self.network = network
-        self.device = network.device
-        self._control = control
-        self._max_prompt_tokens = max_prompt_tokens
-        self._batch_size = batch_size
+        self.network = FusionInDecoder(
+            options.model,
+            options.revision,
+            batch_tokens=options.batch_tokens,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+            renamed=renamed,
+        )
+        self.device = self.network.device
+        self._control = ControlTokens(self.network.tokenizer, options.control_tokens)
+        self._max_prompt_tokens = options.max_prompt_tokens
+        self._batch_size = options.batch_size
+        self._source = source
+
+    def describe(self) -> dict[str, object]:
+        """Return the model as loaded, the limits, and the source of the prompt."""
+        return {
+            **self.network.describe(),
+            "max_prompt_tokens": self._max_prompt_tokens,
+            "control_tokens": self._control.mode,
+            "prompt_source": self._source,
+        }
 
     @abstractmethod
     def prompt(self, query: str, number: int, passage: str) -> str:

@@ -12,9 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerankers.listwise.fusion_in_decoder.base import FusionInDecoderReranker
-from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder
 from rerankers.listwise.fusion_in_decoder.tournament import tournament
-from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
     from rerankers.interface import Usage
@@ -35,26 +33,7 @@ class ListT5(FusionInDecoderReranker):
 
     def __init__(self, options: ListT5Options) -> None:
         self._options = options
-        network = FusionInDecoder(
-            options.model,
-            options.revision,
-            batch_tokens=options.batch_tokens,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-            renamed=_RENAMED,
-        )
-        control = ControlTokens(network.tokenizer, options.control_tokens)
-        super().__init__(network, control, options.max_prompt_tokens, options.batch_size)
-
-    def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the limits, and where the prompt is from."""
-        return {
-            **self.network.describe(),
-            "max_prompt_tokens": self._max_prompt_tokens,
-            "control_tokens": self._control.mode,
-            "prompt_source": _SOURCE,
-        }
+        super().__init__(options, _SOURCE, _RENAMED)
 
     def prompt(self, query: str, number: int, passage: str) -> str:
         """Return the query and the numbered passage."""

@@ -13,11 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerankers.listwise.fusion_in_decoder.base import FusionInDecoderReranker
-from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder
 from rerankers.listwise.permutation import is_known, parse
 from rerankers.listwise.windows import WindowPlan
 from rerankers.methods.listwise.lit5 import PROMPT
-from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
     from rerankers.interface import Usage
@@ -37,25 +35,7 @@ class LiT5(FusionInDecoderReranker):
     def __init__(self, options: LiT5Options) -> None:
         self._options = options
         self._plan = WindowPlan(options, options.top, options.passes)
-        network = FusionInDecoder(
-            options.model,
-            options.revision,
-            batch_tokens=options.batch_tokens,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-        )
-        control = ControlTokens(network.tokenizer, options.control_tokens)
-        super().__init__(network, control, options.max_prompt_tokens, options.batch_size)
-
-    def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the limits, and where the prompt is from."""
-        return {
-            **self.network.describe(),
-            "max_prompt_tokens": self._max_prompt_tokens,
-            "control_tokens": self._control.mode,
-            "prompt_source": _SOURCE,
-        }
+        super().__init__(options, _SOURCE)
 
     def prompt(self, query: str, number: int, passage: str) -> str:
         """Return the query, the numbered passage and the request for a ranking."""

@@ -24,7 +24,7 @@ ANSWER_TOKENS = 3
 
 
 class ComparisonOptions(ChatOptions):
-    """How much is compared."""
+    """Options of the number of passages and words that are compared."""
 
     top: int = Field(default=10, ge=1)
     """Ranks that are settled, ten in the papers: passes of a bubble sort, or ranks taken from a heap."""

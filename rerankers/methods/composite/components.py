@@ -47,12 +47,12 @@ class Component(BaseModel):
 
     @property
     def embeds_passages(self) -> bool | None:
-        """Whether `prepare` fills embedding stores only; None where this is not known."""
+        """True if `prepare` fills embedding stores only; None where this is not known."""
         return registry.embeds_passages(self.name, self.validated)
 
 
 class CompositeOptions(MethodOptions):
-    """What follows from the options of components: they join what each loads, calls and costs."""
+    """Options of a reranker made of components: their models, calls and costs are joined."""
 
     @property
     def components(self) -> Sequence[Component]:
@@ -66,17 +66,17 @@ class CompositeOptions(MethodOptions):
 
     @property
     def is_remote(self) -> bool:
-        """Whether any component calls an endpoint."""
+        """True if any component calls an endpoint."""
         return any(each.is_remote for each in self._each())
 
     @property
     def is_priced(self) -> bool:
-        """Whether the price of every component's calls is known."""
+        """True if the price of every component's calls is known."""
         return all(each.is_priced for each in self._each())
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a response cache may stand in for any component's calls."""
+        """True if a response cache may stand in for any component's calls."""
         return any(each.is_replayed for each in self._each())
 
     @property
@@ -86,18 +86,18 @@ class CompositeOptions(MethodOptions):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether any component computes in this process."""
+        """True if any component computes in this process."""
         return any(each.may_use_gpu for each in self._each())
 
     @property
     def embeds_passages(self) -> bool | None:
-        """Whether any component embeds passages ahead; None if one is unknown."""
+        """True if any component embeds passages ahead; None if one is unknown."""
         known = [component.embeds_passages for component in self.components]
         return None if None in known else any(known)
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether any component reads it."""
+        """True if any component reads it."""
         return any(each.reads_instruction for each in self._each())
 
     def sizes(self, size: RequestSize) -> list[RequestSize]:

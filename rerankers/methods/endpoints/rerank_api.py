@@ -126,12 +126,12 @@ class RerankAPIOptions(MethodOptions):
 
     @property
     def is_priced(self) -> bool:
-        """Whether a price is given; a server of one's own (`base_url`) is not charged for."""
+        """True if a price is given; a server of one's own (`base_url`) is not charged for."""
         return self.price is not None or self.base_url is not None
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a response cache may stand in for calls."""
+        """True if a response cache may stand in for calls."""
         return self.recording is not None
 
     @property
@@ -142,7 +142,7 @@ class RerankAPIOptions(MethodOptions):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Nothing is computed in this process."""
+        """False: the endpoint computes."""
         return False
 
     def work(self, size: RequestSize) -> Work:

@@ -66,7 +66,7 @@ class CausalYesNoOptions(BatchOptions):
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether the prompt has a place for a dataset's instruction, and no option fills it."""
+        """True if the prompt has a place for a dataset's instruction, and no option fills it."""
         return self.instruction is None and not isinstance(self.template, YesNoPrompt)
 
     def work(self, size: RequestSize) -> Work:

@@ -39,7 +39,7 @@ class Rank1Options(AttentionOptions):
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether a dataset's instruction is read: the option comes before it."""
+        """True if a dataset's instruction is read: the option comes before it."""
         return self.instruction is None
 
     def work(self, size: RequestSize) -> Work:

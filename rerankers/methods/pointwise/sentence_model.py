@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SentenceModelOptions(BatchOptions):
-    """Which model of sentence-transformers is loaded, and how."""
+    """Options of a sentence-transformers model: its weights and its remote code."""
 
     trust_remote_code: bool = False
     """Run the code that the model's hub repository brings; `revision` must then be a full commit hash."""

@@ -65,7 +65,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListChoice:
-    """Which passages of a list are shown; see `settings.DataSettings`."""
+    """The choice of a list's passages that are shown; see `settings.DataSettings`."""
 
     size: int | None
     shuffle: bool
