@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.pipeline import new_record
-from benchmarks.results.cell import CellWriter, committed, write_in_order
+from benchmarks.results.cell import CellWriter, write_in_order
+from benchmarks.results.cell_lines import committed
 from rerankers.errors import InputError, ModelError
 
 if TYPE_CHECKING:

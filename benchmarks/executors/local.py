@@ -17,7 +17,8 @@ from benchmarks.measuring.cell_run import explain, log
 from benchmarks.measuring.progress import duration, say
 from benchmarks.pipeline import SPENDING, freeze_pool, record_failure, run_cells
 from benchmarks.results.adoption import adopt_answers
-from benchmarks.results.cell import check_seal, committed, read_record, readable_record, write_record
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import check_seal, read_record, readable_record, write_record
 from benchmarks.results.output_faults import faults_of
 from benchmarks.results.store import changed_inputs, write_experiment
 from rerankers.endpoints.prices import Budget

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measuring.progress import say
 from benchmarks.measuring.slo import Tried, capacity_of, highest_kept, is_few, next_rate
-from benchmarks.results.cell import committed, is_finished
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import is_finished
 from benchmarks.results.record import Served
 from rerankers.registry import role_of
 

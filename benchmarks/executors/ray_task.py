@@ -19,7 +19,8 @@ from benchmarks.executors.travel import Luggage, unpack
 from benchmarks.measuring.cell_run import explain
 from benchmarks.measuring.environment import host
 from benchmarks.pipeline import measured_by_rounds
-from benchmarks.results.cell import read_record, split_blocks, split_rows
+from benchmarks.results.cell_lines import split_blocks, split_rows
+from benchmarks.results.cell_record import read_record
 from benchmarks.results.seal import RANKING, ROWS
 from rerankers.errors import RerankbenchError
 from rerankers.stages import StageClock

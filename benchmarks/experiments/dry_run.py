@@ -19,7 +19,8 @@ from benchmarks.experiments.downloads import Download, find_download, megabytes
 from benchmarks.experiments.plan import plan
 from benchmarks.first_stages.specs import Dense, components_of
 from benchmarks.measuring.progress import duration
-from benchmarks.results.cell import check_seal, committed, read_record
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import check_seal, read_record
 from rerankers.errors import DamagedError
 from rerankers.registry import validated
 from rerankers.work import RequestSize

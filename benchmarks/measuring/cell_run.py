@@ -19,7 +19,8 @@ from benchmarks.measuring.progress import Progress, say
 from benchmarks.measuring.protocol import PeakMemory, measure, timing, warm_up
 from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
-from benchmarks.results.cell import CellWriter, committed
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_lines import committed
 from benchmarks.results.record import Operations, System, requests_per_second
 from rerankers.endpoints.prices import Tab
 from rerankers.errors import BackendError, RerankbenchError, StoreError

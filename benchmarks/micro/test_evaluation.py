@@ -18,7 +18,7 @@ from benchmarks.evaluation.measures import DEFAULT_MEASURES, Evaluator
 from benchmarks.evaluation.pairwise import Pair, compare_all
 from benchmarks.evaluation.statistics import bootstrap_interval
 from benchmarks.measuring.protocol import PeakMemory
-from benchmarks.results.cell import write_imported
+from benchmarks.results.cell_record import write_imported
 from benchmarks.results.record import Protocol, Record, System
 from benchmarks.results.store import read_results
 

@@ -24,7 +24,8 @@ from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
 from benchmarks.pipeline import freeze_pool, run_cells
-from benchmarks.results.cell import committed, read_record
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import read_record
 from benchmarks.results.exchange.trec import trec_lines
 from rerankers import Ranking
 from rerankers.interface import Usage

@@ -11,7 +11,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates.pool_folder import load_pool, read_index
-from benchmarks.results.cell import committed, readable_record, write_in_order
+from benchmarks.results.cell import write_in_order
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import readable_record
 from rerankers.errors import DamagedError
 
 if TYPE_CHECKING:

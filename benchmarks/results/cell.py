@@ -11,121 +11,23 @@ repeat ranked differently.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from benchmarks.results.cell_lines import committed, digest_of
+from benchmarks.results.cell_record import REMEDY, check_sessions, read_record, write_record
 from benchmarks.results.exchange.trec import trec_lines
-from benchmarks.results.record import SCHEMA_VERSION, QueryRow, Record
-from benchmarks.results.seal import RANKING, RAW, ROWS, broken_files, seal
+from benchmarks.results.record import QueryRow, Record
+from benchmarks.results.seal import RANKING, RAW, ROWS, broken_files
 from rerankers.errors import DamagedError, StoreError
 from rerankers.files.writing import replace_file
-from rerankers.text.redaction import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from io import FileIO
     from pathlib import Path
     from types import TracebackType
 
     from rerankers.interface import Ranking
-
-_REMEDY = "run the same experiment again to measure the cell anew, or import it again"
-
-
-def read_record(cell: Path) -> Record | None:
-    """Return the record of a cell; None if the cell was never begun.
-
-    Raises:
-        DamagedError: it cannot be read, or it is gone and the cell's other files are not.
-        StoreError: it has another schema version.
-    """
-    path = cell / "record.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["schema_version"]
-    except FileNotFoundError:
-        if any((cell / name).exists() for name in RAW):
-            raise DamagedError(f"{path}: is gone; {_REMEDY}") from None
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise DamagedError(f"{path}: damaged ({reason}); {_REMEDY}") from error
-    if version != SCHEMA_VERSION:
-        is_newer = isinstance(version, int) and version > SCHEMA_VERSION
-        remedy = "update rerankbench" if is_newer else "run the experiment again into another folder"
-        raise StoreError(f"{path}: has schema version {version}, this is {SCHEMA_VERSION}; {remedy}")
-    try:
-        return Record.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from error
-
-
-def readable_record(cell: Path) -> Record | None:
-    """Return the record of a cell; None if there is none, or a damaged one."""
-    try:
-        return read_record(cell)
-    except DamagedError:
-        return None
-
-
-def check_seal(cell: Path, record: Record) -> None:
-    """Compare the files of a finished cell with the seal in its record.
-
-    Raises:
-        DamagedError: a file does not match it, or there is no seal.
-    """
-    if record.status != "done":
-        return
-    if record.seal is None:
-        raise DamagedError(f"{cell / 'record.json'}: the cell is done and has no seal; {_REMEDY}")
-    for name, what in broken_files(cell, record.seal).items():
-        raise DamagedError(f"{cell / name}: {what}; {_REMEDY}")
-
-
-def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None:
-    """Check that the record tells of each process that measured a row.
-
-    Raises:
-        DamagedError: it does not.
-    """
-    for number, row in enumerate(rows, 1):
-        if row.session >= len(record.sessions):
-            raise DamagedError(
-                f"{cell / ROWS}: row {number} is of session {row.session}, and record.json has "
-                f"{len(record.sessions)}; {_REMEDY}"
-            )
-
-
-def is_finished(cell: Path) -> bool:
-    """Return whether a cell is done and whole."""
-    record = readable_record(cell)
-    if record is None or record.status != "done":
-        return False
-    try:
-        check_seal(cell, record)
-    except DamagedError:
-        return False
-    return True
-
-
-def write_record(cell: Path, record: Record) -> None:
-    """Replace a cell's record; of a cell that is done, seal the files."""
-    sealed = (record.seal or seal(cell)) if record.status == "done" else None
-    record = record.model_copy(update={"seal": sealed})
-    replace_file(cell / "record.json", without_secrets(record.model_dump_json(indent=2)))
-
-
-def write_imported(cell: Path, record: Record, ranking: bytes) -> None:
-    """Write a cell whose rankings are another's run, whole or not at all."""
-    cell.mkdir(parents=True, exist_ok=True)
-    replace_file(cell / RANKING, ranking)
-    write_record(cell, record)
 
 
 class CellWriter:
@@ -208,7 +110,7 @@ class CellWriter:
                 total_seconds=total_seconds,
                 stage_seconds=dict(ranking.stage_seconds),
                 usage=ranking.usage.nonzero(),
-                ranking=_digest(lines),
+                ranking=digest_of(lines),
                 control_seconds=None if rows else control_seconds,
                 arrived_seconds=arrived_seconds,
                 queued_seconds=queued_seconds,
@@ -298,7 +200,7 @@ def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]
     try:
         record = read_record(cell)
         if record is not None and record.status == "done" and ROWS in _broken(cell, record):
-            raise DamagedError(f"{cell / ROWS}: does not match the seal; {_REMEDY}")
+            raise DamagedError(f"{cell / ROWS}: does not match the seal; {REMEDY}")
         blocks, rows = committed(cell)  # a ranking that does not match its row is left out
         if record is not None:
             check_sessions(cell, record, rows)
@@ -320,89 +222,6 @@ def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]
 
 def _broken(cell: Path, record: Record) -> dict[str, str]:
     return dict.fromkeys(RAW, "has no seal") if record.seal is None else broken_files(cell, record.seal)
-
-
-def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
-    """Return the ranking lines by query, and the rows, of all that was written whole.
-
-    Raises:
-        DamagedError: a line is not what this program wrote.
-    """
-    blocks, rows = committed_lines(cell)
-    return blocks, [row for _, row in rows]
-
-
-def committed_lines(cell: Path) -> tuple[dict[str, bytes], list[tuple[bytes, QueryRow]]]:
-    """Return what `committed` does, each row after its line.
-
-    Raises:
-        DamagedError: a line is not what this program wrote.
-    """
-    written = blocks_of(cell)
-    blocks: dict[str, bytes] = {}
-    rows: list[tuple[bytes, QueryRow]] = []
-    seen: set[tuple[str, int]] = set()
-    path = cell / ROWS
-    for number, line in enumerate(_whole_lines(path), 1):
-        row = _row(line, f"{path}:{number}")
-        if (row.query_id, row.repeat) in seen:
-            raise DamagedError(
-                f"{path}:{number}: query {row.query_id!r}, repeat {row.repeat} is there twice; {_REMEDY}"
-            )
-        seen.add((row.query_id, row.repeat))
-        if row.query_id not in blocks:
-            block = written.get(row.query_id, b"")
-            if _digest(block) != row.ranking:
-                continue  # the system lost the ranking but kept the mark: the query is measured again
-            blocks[row.query_id] = block
-        rows.append((line, row))
-    return blocks, rows
-
-
-def _row(line: bytes, where: str) -> QueryRow:
-    try:
-        return QueryRow.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        what = ".".join(str(part) for part in first["loc"])
-        reason = f" ({what}: {first['msg']})" if what else ""
-        raise DamagedError(f"{where}: not a row of results{reason}; {_REMEDY}") from error
-
-
-_SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines: a torn one has no end
-
-
-def blocks_of(cell: Path) -> dict[str, bytes]:
-    """Return the lines of `ranking.trec` by query, committed or not."""
-    path = cell / RANKING
-    try:
-        return split_blocks(path.read_bytes() if path.exists() else b"")
-    except UnicodeDecodeError as error:
-        raise DamagedError(f"{path}: holds bytes that are not text; {_REMEDY}") from error
-
-
-def split_blocks(content: bytes) -> dict[str, bytes]:
-    """Return the lines of a ranking file, or of a part of one, by query."""
-    blocks: dict[str, bytes] = {}
-    for block in _SAME_QUERY.finditer(content):
-        query_id = block[1].decode()
-        blocks[query_id] = blocks.get(query_id, b"") + block[0]
-    return blocks
-
-
-def split_rows(content: bytes) -> list[QueryRow]:
-    """Return the rows of whole lines of a file of rows."""
-    return [QueryRow.model_validate_json(line) for line in content.splitlines()]
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    if path.exists():
-        with path.open("rb") as file:
-            yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _digest(lines: bytes) -> str:
-    return hashlib.sha256(lines).hexdigest()[:16]
 
 
 def _append(file: FileIO, data: bytes) -> None:

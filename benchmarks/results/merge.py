@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates.pool_folder import is_whole, read_index
-from benchmarks.results.cell import is_finished, readable_record
+from benchmarks.results.cell_record import is_finished, readable_record
 from benchmarks.results.judgements import FOLDER, grades_of, judges, write_about, write_grades
 from benchmarks.results.seal import RANKING, RAW
 from benchmarks.results.store import read_about, read_results, write_experiment

@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.evaluation.measures import parse
 from benchmarks.measuring.progress import say
-from benchmarks.results.cell import blocks_of, check_seal, check_sessions, committed_lines, read_record
+from benchmarks.results.cell_lines import blocks_of, committed_lines
+from benchmarks.results.cell_record import check_seal, check_sessions, read_record
 from benchmarks.results.record import FOLDER_NAME, SCHEMA_VERSION, QueryRow, Record
 from benchmarks.results.seal import RANKING, RAW, ROWS
 from benchmarks.results.stored import StoredRankings, StoredRows

@@ -13,7 +13,9 @@ from benchmarks.candidates.frozen import Pool
 from benchmarks.candidates.pool_folder import save_pool
 from benchmarks.datasets.readers import read_qrels, read_run
 from benchmarks.evaluation.statistics import bootstrap_interval
-from benchmarks.results.cell import CellWriter, committed, write_imported
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import write_imported
 from benchmarks.results.record import Protocol, Record, Session, System
 from benchmarks.results.store import read_results
 from reports.analysis.context import build

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.candidates.frozen import Pool
 from benchmarks.candidates.pool_folder import save_pool
-from benchmarks.results.cell import CellWriter, read_record, write_record
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_record import read_record, write_record
 from benchmarks.results.judgements import JudgeAbout, JudgedSet, judges, write_about, write_grades
 from benchmarks.results.record import Operations, Protocol, Record, Session, SuiteMember, System
 from benchmarks.results.store import write_experiment

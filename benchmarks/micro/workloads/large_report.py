@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.candidates.frozen import Pool
 from benchmarks.candidates.pool_folder import save_pool
-from benchmarks.results.cell import write_record
+from benchmarks.results.cell_record import write_record
 from benchmarks.results.record import Protocol, Record, Session, System
 from benchmarks.results.store import read_results, write_experiment
 from reports.analysis.context import build

@@ -29,7 +29,7 @@ from benchmarks.evaluation.judged import unjudged_warning
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, parse
 from benchmarks.experiments.plan import slug
 from benchmarks.measuring.progress import say
-from benchmarks.results.cell import readable_record, write_imported
+from benchmarks.results.cell_record import readable_record, write_imported
 from benchmarks.results.exchange.ir_metadata import exported_label
 from benchmarks.results.exchange.trec import trec_lines
 from benchmarks.results.record import Protocol, Record, System

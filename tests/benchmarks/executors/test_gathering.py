@@ -11,7 +11,8 @@ from benchmarks.executors.gathering import Gathering, Report, State
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
 from benchmarks.pipeline import freeze_pool, run_cells
-from benchmarks.results.cell import check_seal, committed, read_record
+from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_record import check_seal, read_record
 from benchmarks.results.record import Executor
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from benchmarks.experiments import downloads
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.downloads import find_download, megabytes
 from benchmarks.experiments.dry_run import outlook
-from benchmarks.results.cell import read_record, write_record
+from benchmarks.results.cell_record import read_record, write_record
 from rerankers.errors import InputError
 from rerankers.registry import validated
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.results.cell import CellWriter, blocks_of, committed, read_record, write_imported
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_lines import blocks_of, committed
+from benchmarks.results.cell_record import read_record, write_imported
 from benchmarks.results.record import Protocol, Record, Session, System
 from rerankers.errors import StoreError
 from rerankers.interface import Candidate, Cost, Ranking, RerankRequest

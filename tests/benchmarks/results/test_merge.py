@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cli.main import main
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
-from benchmarks.results.cell import readable_record, write_imported
+from benchmarks.results.cell_record import readable_record, write_imported
 from benchmarks.results.merge import merge
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError, StoreError

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.results.cell import CellWriter, is_finished, read_record, write_record
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_record import is_finished, read_record, write_record
 from benchmarks.results.record import SCHEMA_VERSION, Protocol, Record, Session, System
 from benchmarks.results.store import list_cells, read_about, read_results, trusted, write_experiment
 from rerankers.errors import InputError, StoreError

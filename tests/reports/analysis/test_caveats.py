@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.results.cell import CellWriter, read_record
+from benchmarks.results.cell import CellWriter
+from benchmarks.results.cell_record import read_record
 from benchmarks.results.record import Executor, Session
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
