@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,33 +14,15 @@ from reports.analysis.context import build
 from reports.formats import latex
 from reports.formats.measured import how_we_measured
 from reports.tables.by_name import tables
+from reports.tables.cells import Cell, Head, Row, Table
 from reports.tables.registry import LAYOUTS
 from rerankers.interface import Usage
+from tests.reports.formats.pdflatex import compiled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.reports.conftest import Folder
-
-DOCUMENT = r"""\documentclass%s{article}
-\usepackage{booktabs,graphicx,siunitx}
-\begin{document}
-%s
-\end{document}
-"""
-
-
-def compiled(text: str, folder: Path, options: str = "") -> str:
-    """Return the log of pdfLaTeX's second run, which knows the labels of the first."""
-    folder.mkdir()
-    (folder / "table.tex").write_text(DOCUMENT % (options, text), encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
-    for _ in range(2):
-        subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
-    assert (folder / "table.pdf").exists(), (folder / "table.log").read_text(
-        encoding="utf-8", errors="replace"
-    )
-    return (folder / "table.log").read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.fixture
@@ -145,3 +126,11 @@ def test_every_character_that_is_not_written_by_its_code_point_has_a_glyph(tmp_p
     characters = [chr(code) for code in (*range(0x20, 0x250), *range(0x2010, 0x2060))]
     log = compiled(" ".join(map(latex.escape, characters)), tmp_path / "latex")
     assert "Missing character" not in log
+
+
+def test_columns_that_are_all_too_wide_stand_in_a_table_each() -> None:
+    wide = "w" * 200
+    heads = tuple(Head(f"h{number}", f"h{number}", "", "") for number in range(3))
+    row = Row("label", "reranker", "x", "done", (), (Cell(text=wide),) * 3)
+    text = latex.render([Table("t", "caption", {}, heads, (row,))])
+    assert text.count(r"\begin{tabular}") == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +14,16 @@ from benchmarks.results.store import read_results, write_experiment
 from reports.analysis.context import build
 from reports.charts.loads import load_curve
 from reports.charts.look import PAPER
+from reports.formats import latex
 from reports.formats.html import render
 from reports.tables.by_name import tables
 from rerankers import Ranking
 from rerankers.interface import Cost
+from tests.reports.formats.pdflatex import compiled
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reports.analysis.values import Context
     from tests.reports.conftest import Folder
 
@@ -73,6 +79,12 @@ def test_the_table_has_load_arrivals_and_slo_beside_the_percentiles(context: Con
     (headline,) = tables(context, "headline")
     assert {"rate", "clients"} <= {head.name for head in headline.columns}
     assert any("SLO p95 < 0.5 s" in note.text and "poisson" in note.text for note in headline.notes)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfLaTeX is not installed")
+def test_the_table_compiles_without_a_warning(context: Context, tmp_path: Path) -> None:
+    log = compiled(latex.render(tables(context, "loads")), tmp_path / "latex")
+    assert re.findall(r".*(?:Warning|Overfull|Underfull|Missing).*", log) == []
 
 
 def test_the_finding_names_the_highest_load_that_keeps_the_slo(context: Context) -> None:
