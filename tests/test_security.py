@@ -98,6 +98,7 @@ PROCESSES = {
         "benchmarks/first_stages/java.py",
         "_java",
     ): "the folder of a Java runtime, from $JAVA_HOME or the PATH; version only",
+    ("benchmarks/gpu_check/steps.py", "gpu_tests"): "constants: pytest, on this project's own tests",
     ("benchmarks/executors/ray_cluster.py", "_fault"): "the host and the port of RAY_ADDRESS",
     (
         "benchmarks/experiments/capability_checks.py",
