@@ -1,8 +1,10 @@
-"""Compares two saved benchmark runs, stages included: what each took then and now, and the ratio.
+"""Compares two saved benchmark runs: the values of both, and their ratio.
 
     python -m benchmarks.micro.compare OLD.json NEW.json
 
-A ratio says something only of runs on the same machine, which the files tell.
+Reads what `--benchmark-save` writes (every benchmark, stages included) and what `--figures` writes (the
+promised figures, beside their targets). A ratio says something only of runs on the same machine, which the
+files tell.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ Values = dict[tuple[str, str], float]
 
 def values(run: Mapping[str, Any]) -> Values:
     """Return a run's numbers by benchmark and name: the median in milliseconds,
-    and the numbers of its `extra_info`.
+    and the numbers of its `extra_info`. A file of figures gives each figure by its name and its target.
     """
-    numbers_by_name: Values = {}
-    for benchmark in run["benchmarks"]:
+    numbers_by_name: Values = {
+        (figure["name"], f"({figure['direction']} {figure['target']:g})"): figure["value"]
+        for figure in run.get("figures", [])
+    }
+    for benchmark in run.get("benchmarks", []):
         numbers_by_name[benchmark["name"], "median_ms"] = 1e3 * benchmark["stats"]["median"]
         numbers = {
             name: value for name, value in benchmark["extra_info"].items() if isinstance(value, int | float)

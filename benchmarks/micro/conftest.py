@@ -1,4 +1,4 @@
-"""Fixtures that benchmarks of models share."""
+"""What benchmarks share: the recorded figures, and the threads of models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from benchmarks.micro.ratios.recording import measured, pytest_addoption, pytest_terminal_summary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["measured", "pytest_addoption", "pytest_terminal_summary", "two_threads"]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ import pytest
 from rerankers import Candidate, RerankRequest, StageClock, create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 QUERIES, DEPTH, WINDOWS, AT_ONCE, DELAY_SECONDS = 43, 100, 9, 16, 0.2
 ALONE = 3  # queries that are run one after another, two seconds each
@@ -104,6 +104,7 @@ def test_concurrent_calls(
     recording: bool,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str, float], None],
 ) -> None:
     options: dict[str, Any] = {"model": "stub", "base_url": base_url, "concurrency": AT_ONCE}
     if recording:
@@ -126,6 +127,10 @@ def test_concurrent_calls(
     benchmark.extra_info["added_ms_per_call_alone"] = (alone - slept_alone) * 1e3
     benchmark.extra_info["bare_ms_per_call"] = (bare_call(base_url, requests[0]) - slept_alone) * 1e3
     benchmark.extra_info["cpu_ms_per_call"] = processor_seconds / calls * 1e3
+    if not recording:
+        measured("chat-client/speedup", benchmark.extra_info["speedup"])
+        measured("chat-client/added-ms-per-call", benchmark.extra_info["added_ms_per_call"])
+        measured("chat-client/added-ms-per-call-alone", benchmark.extra_info["added_ms_per_call_alone"])
     with capsys.disabled():
         print(f"\nchat client, {QUERIES} queries of {WINDOWS} calls{', recording' * recording}:")
         for name, value in benchmark.extra_info.items():

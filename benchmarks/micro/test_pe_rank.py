@@ -39,7 +39,7 @@ from rerankers.pe_rank.window_pass import WindowPass
 from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from rerankers.stages import Stage
@@ -227,7 +227,12 @@ def test_throughput(
         assert [row[2] for row in ways[1]] == [row[2] for row in ways[BATCH]]
 
 
-def test_the_tables(benchmark: Any, reranker: PERank, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables(
+    benchmark: Any,
+    reranker: PERank,
+    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str, float], None],
+) -> None:
     """Medians over queries, ratios to the reference, and the arithmetic that cannot be avoided."""
     weights = sum(w.numel() for w in reranker._llm.transformer.layers.parameters())
     config = reranker._llm.transformer.config
@@ -254,6 +259,9 @@ def test_the_tables(benchmark: Any, reranker: PERank, capsys: pytest.CaptureFixt
             seconds = statistics.median(row[1][stage] for row in rows)
             line += f"{seconds:8.2f} {base[stage] / seconds:5.1f}x"
         lines.append(line)
+    for name, system in (("pe-rank/speedup", "ours"), ("pe-rank/speedup-stored", "stored embeddings")):
+        measured(name, base_seconds / statistics.median(row[0] for row in RESULTS[system]))
+    measured("pe-rank/passes", statistics.median(row[3] for row in RESULTS["ours"]))
     tokens = statistics.median(row[4] for row in RESULTS["ours"])
     limit = 2 * weights * tokens / flops_per_second
     lines.append(

@@ -90,7 +90,11 @@ def top(requests: list[RerankRequest]) -> list[RerankRequest]:
 
 
 def test_cross_encoder(
-    classifier: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
+    classifier: str,
+    requests: list[RerankRequest],
+    benchmark: Any,
+    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str, float], None],
 ) -> None:
     from sentence_transformers import CrossEncoder
 
@@ -110,6 +114,8 @@ def test_cross_encoder(
         "throughput": lambda: scores_of(requests, ask(reranker, requests)),
     }
     compare(f"cross-encoder, top-{DEPTH} of {QUERIES} queries", ways, benchmark, capsys)
+    measured("cross-encoder/speedup-latency", benchmark.extra_info["latency"])
+    measured("cross-encoder/speedup-throughput", benchmark.extra_info["throughput"])
 
 
 def test_causal_yes_no(

@@ -1,16 +1,21 @@
-"""Saved benchmark runs are compared value by value, stages included."""
+"""Saved benchmark runs are compared value by value, and promised figures stand beside their targets."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.micro.compare import main
+from benchmarks.micro.ratios.recording import document
+from benchmarks.micro.ratios.targets import TARGETS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 def saved(path: Path, commit: str, seconds: float, node: str = "here", **extra: Any) -> str:
@@ -43,3 +48,53 @@ def test_runs_of_two_machines_say_nothing_about_the_code(
     old, new = (saved(tmp_path / f"{node}.json", "0", 1.0, node) for node in ("here", "there"))
     main([old, new])
     assert "measured on different machines" in capsys.readouterr().out
+
+
+BENCHMARK = """
+def test_it(measured):
+    measured("harness/overhead-ms-per-query", 0.05)
+    measured("chat-client/speedup", 11.5)
+"""
+
+
+def test_a_benchmark_run_prints_its_figures_beside_their_targets_and_writes_them(tmp_path: Path) -> None:
+    module, path = tmp_path / "test_it.py", tmp_path / "figures.json"
+    module.write_text(BENCHMARK, encoding="utf-8")
+    plugin = ["-p", "benchmarks.micro.ratios.recording", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, f"--figures={path}", str(module)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    printed = {line.split()[0]: line.split()[1:6] for line in run.stdout.splitlines() if "/" in line}
+    assert printed["harness/overhead-ms-per-query"] == ["0.05", "at", "most", "0.1", "met"]
+    assert printed["chat-client/speedup"] == ["11.5", "at", "least", "12", "MISSED"]
+    figures = {figure.pop("name"): figure for figure in json.loads(path.read_text())["figures"]}
+    speedup = figures["chat-client/speedup"]
+    assert (speedup["value"], speedup["direction"], speedup["target"]) == (11.5, "at least", 12)
+    assert not speedup["is_met"]
+    assert figures["harness/overhead-ms-per-query"]["is_met"]
+    assert len(figures) == 2
+
+
+def test_two_files_of_figures_are_compared_beside_their_targets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for commit, value in (("0123456789", 0.2), ("abcdef0123", 0.1)):
+        paths.append(tmp_path / f"{commit}.json")
+        machine = {"node": "here", "cpu": {"brand_raw": "Example CPU"}}
+        run = document({"harness/overhead-ms-per-query": value}, {"id": commit}, machine)
+        paths[-1].write_text(json.dumps(run), encoding="utf-8")
+    main([str(path) for path in paths])
+    head, row = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["01234567", "abcdef01", "ratio"]
+    assert row == ["harness/overhead-ms-per-query", "(at", "most", "0.1)", "0.2", "0.1", "0.50"]
+
+
+def test_every_target_is_measured_by_a_benchmark() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "benchmarks" / "micro").glob("test_*.py"))
+    assert [target.name for target in TARGETS if f'"{target.name}"' not in sources] == []
+    assert len({target.name for target in TARGETS}) == len(TARGETS)

@@ -1,0 +1,1 @@
+"""The figures that benchmarks promise: their targets, and how one run records and prints them."""

@@ -1,0 +1,59 @@
+"""Time and memory of `rerankbench report` and `table` at the size of MS MARCO's dev set.
+
+    pytest benchmarks/micro/test_report.py --benchmark-only
+
+4 systems, then 30, of 6,980 queries and 100 candidates each, made by `workloads.large_report`. Each command
+runs in a process of its own: `extra_info` has its CPU seconds and peak resident memory in megabytes, start
+included.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.micro.workloads.large_report import make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+QUERIES, DEPTH = 6980, 100
+
+
+@pytest.fixture(scope="module", params=[4, 30])
+def folder(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """Return the number of systems, and their result folder."""
+    path = tmp_path_factory.mktemp("report")
+    make_folder(path, request.param, 1, QUERIES, DEPTH)
+    return request.param, path
+
+
+@pytest.mark.parametrize("command", ["report", "table"])
+def test_a_large_folder(
+    benchmark: Any, folder: tuple[int, Path], command: str, measured: Callable[[str, float], None]
+) -> None:
+    systems, path = folder
+    output = ["--out", str(path / "page.html")] if command == "report" else ["--format", "markdown"]
+
+    def run() -> tuple[float, float]:
+        """Return CPU seconds and peak megabytes of the command."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.cli", command, str(path), *output], stdout=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3
+
+    cpu_seconds, peak_mb = benchmark.pedantic(run, rounds=1)
+    benchmark.extra_info |= {"cpu_seconds": cpu_seconds, "peak_mb": peak_mb}
+    if command == "report" and systems == 4:
+        measured("report/cpu-seconds", cpu_seconds)
+        measured("report/peak-mb", peak_mb)
+    elif command == "report":
+        measured("report/peak-mb-30-systems", peak_mb)
