@@ -1,4 +1,4 @@
-"""Retrieves the candidates of a dataset's queries and freezes them."""
+"""Builds a frozen candidate set: reads a dataset, runs its first stage and looks up the passage texts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 def build_pool(
     dataset_spec: DatasetSpec | str, first_stage_spec: FirstStageSpec, depth: int, limit: int | None = None
 ) -> Pool:
-    """Retrieve candidates for a dataset's queries and freeze them.
+    """Run a first stage over a dataset's queries and return the candidates, with texts, as a frozen `Pool`.
 
-    With judgements, the queries are the judged ones; a judged query for which the first stage finds nothing
-    stays, without candidates. Without judgements, they are all queries. `limit` keeps the first ones.
+    With judgements, only judged queries are used; a judged query for which the first stage retrieves nothing
+    stays, without candidates. Without judgements, all queries are used. `limit` keeps the first ones. Notes
+    and warnings about the dataset are printed.
 
     Raises:
         InputError: the dataset or the first stage is wrong, or they do not fit together.
@@ -36,21 +37,21 @@ def build_pool(
     dataset = open_dataset(dataset_spec)
     for note in dataset.notes:
         say(f"{dataset.name}: {note}")
-    asked = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
-    queries = {query_id: dataset.queries[query_id] for query_id in asked[:limit]}
-    found = retrieve(first_stage_spec, dataset, queries, depth)
-    signs = _signs(dataset, found.hits)
+    query_ids = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
+    queries = {query_id: dataset.queries[query_id] for query_id in query_ids[:limit]}
+    retrieved = retrieve(first_stage_spec, dataset, queries, depth)
+    signs = _signs(dataset, retrieved.hits)
     warnings = [*dataset.notes, *signs]
-    candidates, fetch_seconds = _fetch(dataset, queries, found.hits)
+    candidates, fetch_seconds = _fetch(dataset, queries, retrieved.hits)
     pool = Pool.freeze(
         dataset=dataset.name,
-        first_stage={**found.described, "warnings": warnings} if warnings else found.described,
+        first_stage={**retrieved.described, "warnings": warnings} if warnings else retrieved.described,
         depth=depth,
         queries=queries,
         qrels=dataset.qrels,
         candidates=candidates,
-        unjudged=len(dataset.queries) - len(asked),
-        retrieve_seconds=found.seconds,
+        unjudged=len(dataset.queries) - len(query_ids),
+        retrieve_seconds=retrieved.seconds,
         fetch_seconds=fetch_seconds,
         instructions=dataset.instructions,
     )
@@ -63,7 +64,10 @@ def build_pool(
 def _fetch(
     dataset: Dataset, queries: Iterable[str], hits: Mapping[str, Sequence[tuple[str, float]]]
 ) -> tuple[ScratchCandidates, dict[str, float]]:
-    """Return the candidates with their texts, and the seconds that looking up the texts took."""
+    """Look up the texts of retrieved passages; return candidates and look-up seconds, both by query id.
+
+    `hits` holds (doc id, score) pairs, best first, by query id.
+    """
     clock = StageClock()
     candidates, seconds = ScratchCandidates(), {}
     for query_id in queries:
@@ -77,8 +81,8 @@ def _fetch(
 
 
 def _signs(dataset: Dataset, hits: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
-    """Return the signs that a dataset without a rule of exclusion needs one."""
+    """Return warnings that the dataset should exclude passages per query; empty if it excludes some."""
     from benchmarks.datasets.exclusion import suspicions
 
-    listed = ((query_id, (doc_id for doc_id, _ in found)) for query_id, found in hits.items())
-    return [] if dataset.exclusion else suspicions(listed, dataset.qrels)
+    doc_ids_by_query = ((query_id, (doc_id for doc_id, _ in ranked)) for query_id, ranked in hits.items())
+    return [] if dataset.exclusion else suspicions(doc_ids_by_query, dataset.qrels)

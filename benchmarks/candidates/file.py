@@ -1,4 +1,4 @@
-"""Reads the field's candidates files: queries with the passages that a first stage proposed.
+"""Reads a candidates file: queries with the passages that a first stage retrieved for them.
 
 Two layouts, told apart by the first object of the file, which may be JSON lines, one JSON array or Parquet:
 
@@ -40,13 +40,13 @@ __all__ = ["CandidatesFile", "candidates_stem", "query_text", "read_candidates"]
 
 
 def candidates_stem(path: Path) -> str | None:
-    """Return a candidates file's name without suffixes, or None for a path that has none of such a file."""
+    """Return the file's name without suffixes, or None if its suffix is not that of a candidates file."""
     name = Path(uncompressed_name(path))
     return name.stem if name.suffix in (*SUFFIXES, ".tsv") else None
 
 
 def read_candidates(path: Path, *, ids_are_local: bool = False) -> CandidatesFile:
-    """Read a candidates file, plain or compressed.
+    """Read a candidates file, plain or compressed; return its queries, passages and hits in file order.
 
     Args:
         path: the file.
@@ -72,6 +72,7 @@ def read_candidates(path: Path, *, ids_are_local: bool = False) -> CandidatesFil
 
 
 def _rows(path: Path) -> Iterator[Row]:
+    """Yield each object or table row of a candidates file, with its line number."""
     if path.suffix == PARQUET:
         yield from read_records(path)
         return
@@ -85,6 +86,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _collect_query(row: Row, collected: Collector) -> None:
+    """Add one row's query, and its hits with their texts and scores, to the collector."""
     hits = _hits(row)
     query_id, text = _query(row, hits)
     collected.add_query(row, query_id, text)
@@ -95,7 +97,7 @@ def _collect_query(row: Row, collected: Collector) -> None:
 
 
 def _hits(row: Row) -> list[Row]:
-    """Return the hits of one line in file order, which must be that of their ranks where they have any."""
+    """Return the hits of one row in file order; refuse ranks that do not increase."""
     key = "candidates" if "candidates" in row.values and "hits" not in row.values else "hits"
     values = row.get(key)
     if not isinstance(values, list):
@@ -115,7 +117,7 @@ def _hits(row: Row) -> list[Row]:
 
 
 def _content(hit: Row) -> str:
-    """Return a hit's text: `content`, or the title and the text of its `doc`."""
+    """Return a hit's text: its `content`, or title and text of its `doc`."""
     if hit.values.get("doc") is None or hit.values.get("content") is not None:
         return hit.text("content") if "content" in hit.values else texts_of(hit, field_names.CONTENT)
     value = hit.get("doc")
@@ -127,7 +129,10 @@ def _content(hit: Row) -> str:
 
 
 def _query(row: Row, hits: list[Row]) -> tuple[str, str]:
-    """Return id and text of a query: `{"text", "qid"}`, or a text with the id beside it or in its hits."""
+    """Return the (query id, query text) of a row; refuse hits that name another query.
+
+    The query is `{"text", "qid"}`, or a text whose id stands beside it or in its first hit.
+    """
     value = row.get("query")
     if isinstance(value, dict):
         query = Row(row.path, row.line, value, "query")

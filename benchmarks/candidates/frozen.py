@@ -1,6 +1,6 @@
-"""The frozen candidate pool: which passages every reranker gets for which query, once and for all.
+"""The frozen candidate set (`Pool`): the queries and the passages that every reranker gets for each of them.
 
-`benchmarks.candidates.building` makes one, `benchmarks.candidates.pool_folder` keeps it on disk.
+`benchmarks.candidates.building` builds one, `benchmarks.candidates.pool_folder` stores it on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pool:
-    """Queries with their candidates and grades, named by a digest of all of it.
+    """A frozen candidate set: queries with candidates and grades, identified by a digest of this content.
 
     Attributes:
         digest: 16 hex digits; two pools with the same digest are the same to every reranker and measure.
@@ -30,12 +30,12 @@ class Pool:
         depth: most candidates a query has.
         queries: text by query id, in the dataset's order.
         qrels: grade by doc id by query id; empty for a dataset without judgements.
-        candidates: best first, by query id; every query has an entry, perhaps an empty one. They are read
-            when asked for, so that memory does not grow with their number.
-        unjudged: how many of the dataset's queries were left out because nobody judged them.
-        retrieve_seconds: what the first stage took, by query id; empty where nobody measured it.
-        fetch_seconds: what looking up the texts took, by query id.
-        instructions: what the passages of a query are to be judged by, for queries with one of their own.
+        candidates: best first, by query id; every query has an entry, perhaps an empty one. Each access reads
+            one query's candidates from a scratch file.
+        unjudged: number of the dataset's queries that were left out because they have no judgements.
+        retrieve_seconds: time of the first stage, by query id; empty if it was not measured.
+        fetch_seconds: time of looking up the texts, by query id.
+        instructions: relevance instruction by query id, for queries that have one.
     """
 
     digest: str
@@ -65,7 +65,10 @@ class Pool:
         fetch_seconds: Mapping[str, float] | None = None,
         instructions: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Make a pool and compute its digest; queries that `candidates` lacks get none."""
+        """Build a `Pool` from its content and compute its digest.
+
+        A query that is missing from `candidates` gets an empty entry.
+        """
         frozen = ScratchCandidates((query_id, candidates.get(query_id, ())) for query_id in queries)
         grades = {query_id: dict(qrels[query_id]) for query_id in queries if query_id in qrels}
         stated = {query_id: text for query_id, text in (instructions or {}).items() if query_id in queries}
@@ -84,17 +87,16 @@ class Pool:
         )
 
     def requests(self, instruction: str | None = None) -> Sequence[RerankRequest]:
-        """Return one request per query, in order, queries without candidates included; made when asked for.
+        """Return a lazy sequence with one rerank request per query, in order, empty queries included.
 
         Args:
-            instruction: what every request says that passages are to be judged by, but for those of queries
-                with an instruction of their own.
+            instruction: relevance instruction of each request whose query has none in `instructions`.
         """
         return _Requests(self, instruction)
 
 
 class _Requests(Sequence[RerankRequest]):
-    """A pool's requests; each is read when it is its turn."""
+    """The rerank requests of a candidate set, one per query. Each access reads one query's candidates."""
 
     def __init__(self, pool: Pool, instruction: str | None) -> None:
         self._pool, self._ids, self._instruction = pool, list(pool.queries), instruction
@@ -103,15 +105,15 @@ class _Requests(Sequence[RerankRequest]):
         return len(self._ids)
 
     @overload
-    def __getitem__(self, place: int) -> RerankRequest: ...
+    def __getitem__(self, index: int) -> RerankRequest: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[RerankRequest]: ...
+    def __getitem__(self, index: slice) -> list[RerankRequest]: ...
 
-    def __getitem__(self, place: int | slice) -> RerankRequest | list[RerankRequest]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        query_id = self._ids[place]
+    def __getitem__(self, index: int | slice) -> RerankRequest | list[RerankRequest]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        query_id = self._ids[index]
         candidates = self._pool.candidates[query_id]
         instruction = self._pool.instructions.get(query_id, self._instruction)
         return RerankRequest(query_id, self._pool.queries[query_id], candidates, instruction)

@@ -46,7 +46,7 @@ _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class _About(BaseModel):
-    """`about.json`."""
+    """The content of `about.json`: a candidate set's origin, and its retrieval times by query id."""
 
     format_version: int
     dataset: str
@@ -79,6 +79,10 @@ def save_pool(pool: Pool, pools_folder: Path, store_text: bool = True) -> Path:
 
 
 def _write(pool: Pool, folder: Path, store_text: bool) -> None:
+    """Write a candidate set's files into `folder`.
+
+    A whole folder is kept and gets only missing texts; a damaged one is replaced.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{pool.digest}-") as scratch:
@@ -106,10 +110,12 @@ def _write(pool: Pool, folder: Path, store_text: bool) -> None:
 
 
 def _lines(pool: Pool) -> Iterator[bytes]:
+    """Yield the JSON lines of `pool.jsonl.gz` for a candidate set."""
     return pool_lines(pool.queries, pool.qrels, pool.candidates, pool.instructions)
 
 
 def _about(pool: Pool) -> str:
+    """Return the JSON text of a candidate set's `about.json`."""
     about = {
         "format_version": FORMAT_VERSION,
         "dataset": pool.dataset,
@@ -123,7 +129,9 @@ def _about(pool: Pool) -> str:
 
 
 def load_pool(folder: Path, late_texts: bool = False) -> Pool:
-    """Read a pool and verify it; texts are "" when it was stored without them.
+    """Read a candidate set from its folder and verify it against its digest.
+
+    Texts are "" if the set was stored without them.
 
     Args:
         folder: of the pool.
@@ -166,7 +174,7 @@ def load_pool(folder: Path, late_texts: bool = False) -> Pool:
 
 
 class _Queries(NamedTuple):
-    """The content of `pool.jsonl.gz`, by query id."""
+    """The parsed content of `pool.jsonl.gz`: four mappings by query id."""
 
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
@@ -175,7 +183,9 @@ class _Queries(NamedTuple):
 
 
 def _read_queries(path: Path, texts: ScratchTexts | None) -> _Queries:
-    """Return the queries with their grades, instructions and candidates.
+    """Parse a `pool.jsonl.gz`; return texts, grades, instructions and candidates by query id.
+
+    Candidates find their passage texts in `texts`.
 
     Raises:
         MissingTextError: a text is missing.
@@ -194,15 +204,18 @@ def _read_queries(path: Path, texts: ScratchTexts | None) -> _Queries:
 
 
 def remove_leftovers(pools_folder: Path) -> None:
-    """Remove what a killed process left half written or half removed; nobody else may be writing there."""
-    for left in pools_folder.glob(".*-*/"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Delete temporary folders and files of interrupted writes from a folder of candidate sets.
+
+    No other process may be writing there.
+    """
+    for leftover in pools_folder.glob(".*-*/"):
+        shutil.rmtree(leftover, ignore_errors=True)
     for scratch in pools_folder.glob(".*.new"):
         scratch.unlink(missing_ok=True)
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether a pool can be read and is what its digest promises."""
+    """Return whether a candidate set's folder can be read and matches its digest."""
     try:
         load_pool(folder)
     except DamagedError:
@@ -211,7 +224,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def _whole_about(folder: Path) -> bytes | None:
-    """Return the `about.json` of a damaged pool, whose times its first writer measured, if it can be read."""
+    """Return the bytes of a folder's `about.json`, or None if it is missing or invalid."""
     try:
         content = (folder / "about.json").read_bytes()
         _About.model_validate_json(content)
@@ -221,7 +234,7 @@ def _whole_about(folder: Path) -> bytes | None:
 
 
 def frozen_qrels(folder: Path) -> dict[str, dict[str, int]]:
-    """Return the judgements of a stored candidate set, without reading its texts.
+    """Return a stored candidate set's grades, by doc id by query id, without reading passage texts.
 
     Raises:
         StoreError: the file is missing or damaged.
@@ -235,7 +248,9 @@ def frozen_qrels(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def read_index(pools_folder: Path) -> dict[str, str]:
-    """Return digests of the pools in a folder by what they were planned as; none where there is no index.
+    """Read `index.json`: a mapping from the key that a candidate set was planned under to its digest.
+
+    Without an index the mapping is empty.
 
     Raises:
         StoreError: it is damaged.

@@ -1,4 +1,4 @@
-"""The lines of a frozen candidate pool's files, and the digest that names the pool."""
+"""Writes and reads the compressed JSON lines of a candidate set, and computes the digest that names it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _CHUNK = 1 << 18  # bytes decompressed at once
 
 
 class Row(BaseModel):
-    """A line of `pool.jsonl.gz`."""
+    """One line of `pool.jsonl.gz`: a query with its grades and candidates.
+
+    A candidate is (doc id, score, hash of the text), best first.
+    """
 
     model_config = ConfigDict(cache_strings="keys")  # ids and hashes hardly ever come twice
 
@@ -39,7 +42,7 @@ def pool_lines(
     candidates: Mapping[str, Sequence[Candidate]],
     instructions: Mapping[str, str],
 ) -> Iterator[bytes]:
-    """Return the lines of `pool.jsonl.gz`, which the digest is of."""
+    """Yield the lines of `pool.jsonl.gz`, one JSON object per query; the digest is computed from them."""
     for query_id, query in queries.items():
         grades = dict(sorted(qrels[query_id].items())) if query_id in qrels else None
         hits = [
@@ -53,7 +56,7 @@ def pool_lines(
 
 
 def text_lines(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[bytes]:
-    """Return the lines of `texts.jsonl.gz`: each passage once."""
+    """Yield the lines of `texts.jsonl.gz`: one JSON object with doc id and text for each distinct passage."""
     seen: set[bytes] = set()
     for ranked in candidates.values():
         for candidate in ranked:
@@ -65,16 +68,18 @@ def text_lines(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[bytes]
 
 
 def _json_line(value: object) -> bytes:
+    """Return a value as compact UTF-8 JSON that ends in a newline; NaN is refused."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode() + b"\n"
 
 
 def _text_hash(text: str) -> str:
+    """Return the first 16 hex digits of a text's sha256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def digest_of(lines: Iterable[bytes]) -> str:
-    """Return the digest that names a pool: 16 hex digits."""
+    """Return the first 16 hex digits of the sha256 of all lines together, a candidate set's digest."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line)
@@ -82,20 +87,20 @@ def digest_of(lines: Iterable[bytes]) -> str:
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a compressed file."""
+    """Write lines to a gzip file, atomically; equal lines give equal bytes."""
     # Neither file name nor time goes into the header, so that equal pools are equal bytes.
     with atomic_file(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.writelines(lines)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Return the lines of a compressed file."""
+    """Yield the lines of a gzip file."""
     with gzip.open(path, "rb") as file, io.BufferedReader(file, _CHUNK) as lines:
         yield from lines
 
 
 def read_texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Return each text of `texts.jsonl.gz` after the number that its hash writes."""
+    """Yield (64-bit hash of the text, text) for each line of a `texts.jsonl.gz`."""
     for line in read_lines(path):
         text = json.loads(line)["text"]
         yield int(_text_hash(text), 16), text

@@ -1,4 +1,4 @@
-"""A pool's candidates in a scratch file instead of in memory: a query's are read when it is its turn.
+"""Keeps a candidate set's passages in a scratch file instead of in memory, and reads one query at a time.
 
 6,980 queries x 100 passages of the usual length take 400 MB as objects. Here a query takes some 200 bytes of
 memory, however long its passages are. The file has no name and is gone with its owner, or with the process.
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 
 def _opened(owner: object) -> IO[bytes]:
+    """Open an unnamed temporary file and close it when `owner` is garbage-collected.
+
+    Raises:
+        StoreError: it cannot be created.
+    """
     try:
         file = tempfile.TemporaryFile(prefix="rerankbench-")  # noqa: SIM115 - closed with its owner
     except OSError as error:
@@ -39,12 +44,13 @@ def _opened(owner: object) -> IO[bytes]:
 
 
 def _close(file: IO[bytes]) -> None:
+    """Close a scratch file; ignore errors, since its content is no longer needed."""
     with suppress(OSError):  # what could not be written is not needed any more
         file.close()
 
 
 def _append(file: IO[bytes], content: bytes | None = None) -> None:
-    """Write; without content, all that is still to be written."""
+    """Append bytes to a scratch file; without `content`, flush its buffer instead."""
     try:
         file.flush() if content is None else file.write(content)
     except OSError as error:
@@ -52,10 +58,12 @@ def _append(file: IO[bytes], content: bytes | None = None) -> None:
 
 
 def _read(file: IO[bytes], start: int, size: int) -> bytes:
+    """Return `size` bytes of a scratch file from byte `start` on."""
     return os.pread(file.fileno(), size, start)  # one call of the system, and no buffer to fill
 
 
 def _fail(error: OSError) -> NoReturn:
+    """Raise a StoreError that says the disk for temporary files is full."""
     raise StoreError(
         f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); "
         "make room, or set TMPDIR to a larger disk"
@@ -66,10 +74,10 @@ _candidate = partial(tuple.__new__, Candidate)  # as its constructor does, witho
 
 
 class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
-    """Candidates, best first, by query id, in a scratch file.
+    """A mapping from query id to candidates, best first, kept in a scratch file.
 
     Attributes:
-        counts: how many candidates a query has, by query id; nothing is read for it.
+        counts: number of candidates by query id, held in memory.
     """
 
     def __init__(self) -> None:
@@ -79,7 +87,7 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
         self.counts: dict[str, int] = {}
 
     def flush(self) -> None:
-        """Write all that was added, after which it can be read.
+        """Flush buffered candidates to the scratch file, after which they can be read.
 
         Raises:
             StoreError: the disk for temporary files is full.
@@ -91,6 +99,7 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
         """Return the ids of a query's candidates, best first."""
 
     def _write(self, query_id: str, count: int, fields: Any) -> None:
+        """Append one query's serialised candidates to the scratch file and note where they lie."""
         block = marshal.dumps(fields)
         _append(self._file, block)
         self._places[query_id] = self._end, len(block)
@@ -98,6 +107,7 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
         self._end += len(block)
 
     def _block(self, query_id: str) -> Any:
+        """Read back what `_write` stored for a query."""
         start, size = self._places[query_id]
         return marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
 
@@ -112,10 +122,10 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
 
 
 class ScratchCandidates(PoolCandidates):
-    """Candidates with their texts.
+    """Candidates with their texts, all in one scratch file.
 
     Args:
-        candidates: query id and candidates, which are taken one by one.
+        candidates: pairs of query id and candidates, best first; consumed one by one.
 
     Raises:
         StoreError: the disk for temporary files is full.
@@ -129,7 +139,7 @@ class ScratchCandidates(PoolCandidates):
         self.flush()
 
     def add(self, query_id: str, ranked: Iterable[Candidate]) -> None:
-        """Add a query's candidates, best first; `flush` after the last ones.
+        """Store a query's candidates, best first; call `flush` after the last query.
 
         Raises:
             StoreError: the disk for temporary files is full.
@@ -151,14 +161,14 @@ class ScratchCandidates(PoolCandidates):
 
 
 class MissingTextError(LookupError):
-    """The text of a candidate is not among the stored ones."""
+    """Raised when the text of a candidate is not among the stored texts."""
 
 
 class LateTexts(PoolCandidates):
-    """Candidates whose texts are looked up when they are asked for: a report needs few of them.
+    """Candidates of which only ids, scores and text hashes are stored; texts are looked up at each access.
 
     Args:
-        texts: by hash; None where they were not stored, and are "".
+        texts: the texts by hash; None if they were not stored, so that every text is "".
 
     Raises:
         StoreError: the disk for temporary files is full.
@@ -169,7 +179,7 @@ class LateTexts(PoolCandidates):
         self._texts = texts
 
     def add(self, query_id: str, doc_ids: tuple[str, ...], scores: tuple[float, ...], hashes: bytes) -> None:
-        """Add a query's candidates, best first: their ids, scores and text hashes (eight bytes each).
+        """Store a query's candidates, best first: their ids, scores and text hashes (eight bytes each).
 
         Raises:
             MissingTextError: a text is missing; the error names the candidate.
@@ -194,19 +204,21 @@ class LateTexts(PoolCandidates):
         )
 
     def _columns(self, query_id: str) -> tuple[tuple[str, ...], tuple[float, ...], bytes]:
+        """Return a query's doc ids, scores and packed text hashes, best first."""
         columns: tuple[tuple[str, ...], tuple[float, ...], bytes] = self._block(query_id)
         return columns
 
 
 def _numbers(hashes: bytes) -> NDArray[np.uint64]:
+    """Return packed 8-byte big-endian hashes as an integer array, one number per hash."""
     return np.frombuffer(hashes, dtype=">u8").astype(np.uint64)
 
 
 class ScratchTexts:
-    """Texts by a 64-bit hash of each: 32 bytes of memory a text.
+    """A lookup from a 64-bit hash to its text: texts in a scratch file, 32 bytes of memory per text.
 
     Args:
-        texts: hash and text, taken one by one.
+        texts: pairs of hash and text; consumed one by one.
 
     Raises:
         StoreError: the disk for temporary files is full.
@@ -230,7 +242,7 @@ class ScratchTexts:
         self._starts, self._sizes = (np.array(values, dtype=np.uint64)[order] for values in (starts, sizes))
 
     def are_there(self, hashes: Sequence[int] | NDArray[np.uint64]) -> list[bool]:
-        """Return whether there is a text of each hash; nothing is read for it."""
+        """Return, for each hash, whether a text with it is stored; the scratch file is not read."""
         wanted = np.array(hashes, dtype=np.uint64)
         if not self._hashes.size:
             return [False] * len(hashes)
@@ -239,7 +251,7 @@ class ScratchTexts:
         return is_there
 
     def find(self, hashes: Sequence[int] | NDArray[np.uint64]) -> list[str | None]:
-        """Return the text of each hash; None where there is none."""
+        """Return, for each hash, its text, or None if no text with it is stored."""
         wanted = np.array(hashes, dtype=np.uint64)
         if not self._hashes.size:
             return [None] * len(hashes)
