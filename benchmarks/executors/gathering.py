@@ -1,4 +1,4 @@
-"""The driver's side of a cell: rows of tasks go into its folder as they arrive, each of them once."""
+"""Writes the rows that parallel tasks report for a cell into the cell's folder, each row once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class State(NamedTuple):
-    """The content of a cell, or of a part of it: its record, ranking lines by query, and rows."""
+    """The content of a cell, or of some of its queries: record, ranking lines by query, and rows."""
 
     record: Record
     blocks: dict[str, bytes]
@@ -28,11 +28,11 @@ class State(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A task's report on a cell.
+    """What a task reports about one cell: new rows, and the failure if the cell failed.
 
     Attributes:
         news: the record so far, with the task's session last, and rankings and rows since the last report.
-        failure: the error's line and its exit status, in a last report.
+        failure: message and exit status of the error; only the last report of a failed cell has one.
     """
 
     news: State
@@ -40,14 +40,14 @@ class Report(NamedTuple):
 
 
 class Gathering:
-    """One cell of the result folder, into which its tasks' rows are put.
+    """The writer of one cell's folder, which merges the reports of all tasks that measure the cell.
 
     Rows are appended as they arrive, so that a killed driver keeps them. Once the cell ends, they stand in
     the order of the queries.
 
     Attributes:
-        tasks: how many of its tasks have not ended.
-        failure: why one of them failed.
+        tasks: number of its tasks that have not ended.
+        failure: the error of a task that failed.
     """
 
     def __init__(self, experiment: Experiment, plan: CellPlan, pool: Pool, folder: Path) -> None:
@@ -61,26 +61,26 @@ class Gathering:
         self._blocks, self._rows = committed(self._folder)
 
     def part(self, query_ids: Sequence[str]) -> State:
-        """Return the rows and rankings of some queries, as far as they are there."""
+        """Return the record, and the rankings and rows measured so far for the given queries."""
         wanted = set(query_ids)
         blocks = {query_id: block for query_id, block in self._blocks.items() if query_id in wanted}
         return State(self._writer.record, blocks, [row for row in self._rows if row.query_id in wanted])
 
     def is_measured(self, query_ids: Sequence[str]) -> bool:
-        """Return whether every repeat of some queries is there."""
+        """Return whether every repeat of all the given queries has been measured."""
         repeats = range(self.plan.protocol.repeats)
         return all((query_id, repeat) in self._writer.done for query_id in query_ids for repeat in repeats)
 
     def add(self, report: Report, session: int | None, executor: Executor) -> tuple[int | None, int]:
-        """Put in what a task tells.
+        """Append a task's new rows and rankings to the cell's files, and update its session and failure.
 
         Args:
-            report: what it tells.
+            report: the task's news of this cell.
             session: position of the task's session in the record; None before it has one.
-            executor: where the task runs.
+            executor: where the task runs, to be recorded in the session.
 
         Returns:
-            the position of the task's session, None if it has still no rows; and how many rows are new.
+            the position of the task's session, None while it has no rows; and the number of new rows.
         """
         if self._is_closed:
             self._writer, self._is_closed = CellWriter(self._folder, self._begun), False
@@ -88,12 +88,12 @@ class Gathering:
         is_last = record.status != "running"
         new = [row for row in rows if (row.query_id, row.repeat) not in self._writer.done]
         if new or is_last:
-            told = record.sessions[-1].model_copy(update={"executor": executor})
+            task_session = record.sessions[-1].model_copy(update={"executor": executor})
             sessions = [*self._writer.record.sessions]
             if session is None:
                 session = len(sessions)
-                sessions.append(told)
-            sessions[session] = told
+                sessions.append(task_session)
+            sessions[session] = task_session
             operations = record.operations or self._writer.record.operations
             described = self._writer.record.system.model_copy(
                 update={"described": record.system.described or self._writer.record.system.described}
@@ -110,7 +110,10 @@ class Gathering:
         return session, len(mine)
 
     def end_task(self, error: Exception | None = None) -> None:
-        """Note that a task has ended, or why it was given up; the last one ends the cell."""
+        """Count one task as ended, failed if an error is passed.
+
+        After the last task, write the whole cell in query order, as done or failed.
+        """
         self.tasks -= 1
         self.failure = error or self.failure
         if self.tasks:
@@ -122,12 +125,12 @@ class Gathering:
         write_in_order(self._folder, record, self._blocks, self._rows, list(self.pool.queries))
 
     def close(self) -> None:
-        """Close the cell's files; the next report opens them again."""
+        """Close the cell's files; the next `add` opens them again."""
         self._writer.close()
         self._is_closed = True
 
 
 def write_part(folder: Path, state: State, pool: Pool) -> None:
-    """Write what is there of a cell into another folder, where a task goes on from it."""
+    """Write a cell's content so far into a new folder, in query order, so that a task can resume from it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_in_order(folder, state.record, state.blocks, state.rows, list(pool.queries))

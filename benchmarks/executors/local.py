@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """The outcome of a run.
+    """The outcome of a run: where the results are, costs in dollars, and the cells that failed.
 
     Attributes:
         folder: the result folder.
-        cells: how many cells the experiment has.
-        dollars: what all rankings in the folder cost at list price, replayed answers included.
-        dollars_paid: what the calls cost that were made for them, warm-up and retries included; with a
-            budget, what its ledger says.
-        failures: why a cell failed, by its name.
+        cells: number of cells of the experiment.
+        dollars: list price of all rankings in the folder, cached responses included.
+        dollars_paid: price of the calls that were made, warm-up and retries included; with a budget, the
+            total of its ledger.
+        failures: the error of each failed cell, by the cell's name.
     """
 
     folder: Path
@@ -60,20 +60,22 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """0 done, 1 some cells failed, 2 some failed because of bad input."""
+        """Exit status of the run: 0 done, 1 some cells failed, 2 some failed because of bad input."""
         return max((getattr(error, "exit_status", 1) for error in self.failures.values()), default=0)
 
 
 def run(
     experiment: Experiment, config: Mapping[str, Any], folder: Path, execute: Execute | None = None
 ) -> Outcome:
-    """Run an experiment, or what is left of it; failed cells are tried again.
+    """Measure all unfinished cells of an experiment into a result folder, and return the outcome.
+
+    Cells that failed in an earlier run are tried again. Progress and warnings are printed.
 
     Args:
-        experiment: what to run.
-        config: the experiment file's values, for the record.
-        folder: where the results go.
-        execute: measures the cells that are left; `here` by default.
+        experiment: the validated experiment.
+        config: the experiment file's values, stored with the results.
+        folder: the result folder.
+        execute: the function that measures unfinished cells; `here` by default.
 
     Raises:
         InputError: the key of an endpoint is not set, or a measure cannot be computed on a dataset.
@@ -103,11 +105,11 @@ def run(
         searches = searches_of(experiment, cells, folder)
         try:
             outcome.failures |= (execute or here)(experiment, todo, folder)
-            while found := [more for search in searches if (more := search.next_cell())]:
-                cells += found
+            while new_cells := [next_cell for search in searches if (next_cell := search.next_cell())]:
+                cells += new_cells
                 names = [cell.name for cell in cells]
                 write_experiment(folder, experiment.name, names, config, inputs.summary())
-                todo = [cell for cell in found if not _is_finished(folder, cell, experiment)]
+                todo = [cell for cell in new_cells if not _is_finished(folder, cell, experiment)]
                 outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
             gc.unfreeze()
@@ -127,7 +129,10 @@ def run(
 
 
 def here(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dict[str, Exception]:
-    """Measure cells in this process, pool by pool; returns why cells failed, by name."""
+    """Measure cells in this process, one candidate set after another.
+
+    Return errors by name of failed cell.
+    """
     failures: dict[str, Exception] = {}
     for pool_plan, group in groupby(cells, key=lambda cell: cell.pool):
         some = list(group)
@@ -139,8 +144,10 @@ def here(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dic
 def pool_or_failures(
     experiment: Experiment, pool_plan: PoolPlan, cells: Sequence[CellPlan], folder: Path
 ) -> Pool | dict[str, Exception]:
-    """Return the candidates of these cells; or, where there are none, why the cells failed,
-    which is recorded.
+    """Build and store the candidate set of some cells, and return it.
+
+    If that fails, record the failure in each cell and return the error by cell name. Endpoint cells adopt the
+    rankings that the same system gave in earlier cells of the folder.
     """
     clock = StageClock()
     started = clock.now()
@@ -160,7 +167,7 @@ def pool_or_failures(
 
 
 def _adopt_answers(cells: Sequence[CellPlan], pool: Pool, folder: Path) -> None:
-    """Let cells of endpoints take over what the same systems answered on other candidate sets here."""
+    """Copy rankings that an earlier cell holds for the same endpoint and queries into each remote cell."""
     for cell in cells:
         if cell.protocol.served is None and validated(cell.reranker, cell.options).is_remote:
             count = adopt_answers(cell, pool, folder)
@@ -171,6 +178,10 @@ def _adopt_answers(cells: Sequence[CellPlan], pool: Pool, folder: Path) -> None:
 def _run_pool(
     experiment: Experiment, cells: list[CellPlan], pool: Pool, folder: Path
 ) -> dict[str, Exception]:
+    """Measure cells on their candidate set, one by one or interleaved, and print progress.
+
+    Return errors by name of failed cell.
+    """
     clock = StageClock()
     failures: dict[str, Exception] = {}
     together = len(cells) if experiment.protocol.interleave else 1
@@ -192,14 +203,20 @@ def _run_pool(
 def _measured(
     experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
 ) -> list[Exception | None]:
-    """Measure cells that are in memory together; one that wants a process of its own gets one."""
+    """Measure cells together, or each in a process of its own (`own_process`).
+
+    Return each cell's error or None.
+    """
     if not experiment.protocol.own_process:
         return run_cells(experiment, cells, pool, folder)
     return [run_in_own_process(experiment, cell, pool, folder) for cell in cells]
 
 
 def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
-    """Return whether a cell is done and whole; if so, its label and measures follow the experiment file."""
+    """Return whether a cell is done and its files are undamaged.
+
+    A finished cell's record is rewritten if the label, protocol, measures or suite of the experiment changed.
+    """
     try:
         record = read_record(folder / cell.name)
         if record is None or record.status != "done":
@@ -225,7 +242,7 @@ def _is_finished(folder: Path, cell: CellPlan, experiment: Experiment) -> bool:
 
 
 def _restore_pools(experiment: Experiment, finished: Sequence[CellPlan], folder: Path) -> None:
-    """Build the damaged candidate sets of finished cells again.
+    """Build the damaged candidate sets of finished cells again, and require the same digest.
 
     Raises:
         StoreError: the data now give other candidates than the cells ranked.
@@ -246,6 +263,7 @@ def _restore_pools(experiment: Experiment, finished: Sequence[CellPlan], folder:
 
 
 def _dollars(cell: Path) -> float:
+    """Return the list price in dollars of a cell's rankings; 0 for a missing or damaged cell."""
     try:
         if read_record(cell) is None:
             return 0.0
@@ -255,5 +273,6 @@ def _dollars(cell: Path) -> float:
 
 
 def _dollars_paid(cell: Path) -> float:
+    """Return the dollars that a cell's sessions paid; 0 if its record cannot be read."""
     record = readable_record(cell)
     return sum(session.dollars_paid or 0.0 for session in record.sessions) if record else 0.0

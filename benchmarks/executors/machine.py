@@ -1,4 +1,4 @@
-"""Keeps measurements on one machine apart, whichever executors and users run there.
+"""A lock per machine, so that a latency measurement on the CPU runs alone there.
 
 A cell that measures latency on the CPU runs alone on its machine. Cells with devices of their own, and cells
 that measure throughput, may run side by side, but not beside such a cell. Ray's own resources do not show
@@ -24,14 +24,14 @@ FILE_NAME = "rerankbench-measuring.lock"
 
 
 def runs_alone(protocol: Protocol, device: dict[str, int]) -> bool:
-    """Return whether a task has its machine to itself: it measures latency and owns no GPU."""
+    """Return whether a task needs its machine alone: it measures latency and has no GPU among its devices."""
     return protocol.mode != "throughput" and not device.get("num_gpus")
 
 
 class MachineLock:
-    """The right to measure on this machine, from `acquire` to the end of the `with` block.
+    """A lock on this machine, held from `acquire` to the end of the `with` block.
 
-    Where the system has no such locks (Windows), every task gets the right at once.
+    Where the system has no such locks (Windows), every task gets it at once.
 
     Args:
         is_exclusive: whether no other task may measure meanwhile.
@@ -54,7 +54,7 @@ class MachineLock:
             self._file = None
 
     def acquire(self, *, may_wait: bool) -> bool:
-        """Take the lock, at once or when it becomes free; return whether it is taken."""
+        """Take the lock, waiting for it if `may_wait`; return whether it was taken."""
         if sys.platform == "win32":
             return True
         import fcntl
@@ -70,6 +70,7 @@ class MachineLock:
 
 
 def _opened(path: Path) -> int:
+    """Open the lock file, creating it if it is missing; return its file descriptor."""
     try:  # a file of another user can be opened for reading alone, and not with O_CREAT
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def run_in_own_process(experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -> Exception | None:
-    """Measure a cell in a new process and return why it failed, or None.
+    """Measure a cell in a new process; return the error that it failed with, or None.
 
     Raises:
         StoreError: the results cannot be written.
@@ -55,20 +55,24 @@ def run_in_own_process(experiment: Experiment, cell: CellPlan, pool: Pool, folde
 
 
 def _ended(status: int) -> str:
+    """Return an error message for a process that ended by itself with this exit status."""
     how = f"by signal {-status}" if status < 0 else f"with status {status}"
     return f"its process ended {how}; memory may have run out. Run again to go on from there"
 
 
 def _rebuilt(kind: str, message: str) -> RerankbenchError:
-    """Return an error of the other process; one of no class of ours keeps its name in its message."""
-    found = getattr(errors, kind, RerankbenchError)
-    error: RerankbenchError = RerankbenchError.__new__(found)
+    """Return an error of the named class with this message; of the base class if the name is unknown."""
+    error_class = getattr(errors, kind, RerankbenchError)
+    error: RerankbenchError = RerankbenchError.__new__(error_class)
     Exception.__init__(error, message)
     return error
 
 
 def _measure(outcome: Connection, experiment: Experiment, cell: CellPlan, pool: Pool, folder: Path) -> None:
-    """Measure a cell, and send the kind and the message of what it failed of, both empty if it did not."""
+    """Measure a cell in this process, and send (name of the error's class, message) through `outcome`.
+
+    Both are empty if the cell did not fail.
+    """
     try:
         [failure] = run_cells(experiment, [cell], pool, folder)
     except StoreError as error:

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class Embedded(NamedTuple):
-    """Vectors of some passages, for one store.
+    """Passage vectors on their way to one embedding store.
 
     Attributes:
-        parent: folder of the store's folder; None for the node's cache.
-        meta: what the vectors are, which names the store.
-        texts: of the passages.
+        parent: parent folder of the store; None for the node's cache.
+        meta: description of encoder and text preparation, which identifies the store.
+        texts: the passages.
         vectors: (len(texts), dimension).
     """
 
@@ -46,7 +46,7 @@ class Embedded(NamedTuple):
 
 
 def shards_of_passages(pool: Pool, query_ids: Iterable[str], most: int) -> list[list[str]]:
-    """Cut the different texts of some queries, in order, into at most `most` shards of whole chunks."""
+    """Split the distinct passages of some queries, in order, into at most `most` shards of whole chunks."""
     from rerankers.encoders.limits import TEXTS_AT_ONCE
 
     texts = list(
@@ -59,8 +59,14 @@ def shards_of_passages(pool: Pool, query_ids: Iterable[str], most: int) -> list[
 
 
 def embed(cell: CellPlan, texts: Sequence[str], luggage: Luggage) -> list[Embedded]:
-    """Embed passages as the cell's reranker prepares them: the task of a worker;
-    one result for each of its stores.
+    """Embed passages with a cell's reranker, as a task on a worker.
+
+    Return the vectors for each of its stores.
+
+    Args:
+        cell: whose reranker to create.
+        texts: the passages.
+        luggage: the local files that the reranker needs.
     """
     from benchmarks.executors.ray_task import node_name
 
@@ -83,7 +89,7 @@ def embed(cell: CellPlan, texts: Sequence[str], luggage: Luggage) -> list[Embedd
 
 
 def fill_stores(embedded: Sequence[Sequence[Embedded]], pool: Pool) -> None:
-    """Put the vectors of a pool's passages into the stores of this node, unless they are there."""
+    """Add the vectors of a candidate set's passages to this node's embedding stores, without duplicates."""
     from rerankers.encoders.store import EmbeddingStore
 
     wanted = {candidate.text for candidates in pool.candidates.values() for candidate in candidates}

@@ -1,4 +1,4 @@
-"""Searches the highest load of each system that keeps an SLO: load by load, each a cell of its own."""
+"""Searches the highest request rate at which a system keeps an SLO; each rate tried is a cell of its own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class RateSearch:
-    """The search of one system on one candidate set.
+    """The search for the highest rate that one system sustains on one candidate set.
 
     Args:
         alone: the system's cell with a single client.
-        swept: its cells at the rates of a sweep, which the search begins from.
-        experiment: says how requests arrive.
+        swept: the system's cells at the rates of the sweep, from which the search starts.
+        experiment: its protocol says how requests arrive.
         folder: the result folder.
     """
 
@@ -37,7 +37,10 @@ class RateSearch:
         self._experiment, self._folder = experiment, folder
 
     def next_cell(self) -> CellPlan | None:
-        """Return the cell to measure next; None where the search is over, or a cell of it failed."""
+        """Return the cell with the next rate to measure.
+
+        None if the search is over or one of its cells failed.
+        """
         rows = self._rows(self._alone)
         if rows is None or not rows or not Tried.of(rows, self._slo).is_kept:
             return None
@@ -54,30 +57,31 @@ class RateSearch:
         return cell
 
     def outcome(self) -> str:
-        """Return what was found, in a sentence."""
+        """Return a sentence with the highest rate that keeps the SLO and the lowest that misses it."""
         rows, tried = self._rows(self._alone), self._tried()
         if not rows or tried is None:
             return f"{self._alone.system}: the search for the highest load that keeps {self._slo} did not end"
         kept, missed = highest_kept(tried)
         few = f"; {len(rows)} requests are few for p{self._slo.percentile:g}: raise protocol.repeats"
-        noted = few if is_few(len(rows), self._slo) else ""
+        caveat = few if is_few(len(rows), self._slo) else ""
         if kept is None:
             alone = Tried.of(rows, self._slo)
             return (
                 f"{self._alone.system}: no load keeps {self._slo}; with a single client p"
-                f"{self._slo.percentile:g} is {alone.seconds:.3g} s{noted}"
+                f"{self._slo.percentile:g} is {alone.seconds:.3g} s{caveat}"
             )
         end = f", and misses it at {missed:g}" if missed is not None else ""
-        return f"{self._alone.system}: keeps {self._slo} up to {kept:g} requests a second{end}{noted}"
+        return f"{self._alone.system}: keeps {self._slo} up to {kept:g} requests a second{end}{caveat}"
 
     @property
     def _slo(self) -> Slo:
+        """The service-level objective that the search is for."""
         served = self._alone.protocol.served
         assert served is not None and served.slo is not None  # noqa: S101, PT018 - only such cells are searched
         return served.slo
 
     def _tried(self) -> dict[float, Tried] | None:
-        """Return the loads that were measured, by rate; None if one of them failed."""
+        """Return latency against the SLO by measured rate, in requests per second; None if a cell failed."""
         tried: dict[float, Tried] = {}
         for cell in self._cells:
             served, rows = cell.protocol.served, self._rows(cell)
@@ -87,13 +91,16 @@ class RateSearch:
         return tried
 
     def _rows(self, cell: CellPlan) -> list[QueryRow] | None:
-        """Return the rows of a cell; None if it is not finished."""
+        """Return the measured rows of a cell; None if it is not finished."""
         folder = self._folder / cell.name
         return committed(folder)[1] if is_finished(folder) else None
 
 
 def searches_of(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> list[RateSearch]:
-    """Return the searches that an experiment asks for; none without an SLO."""
+    """Return one search per system and candidate set of the experiment.
+
+    Empty without an SLO to search for.
+    """
     spec = experiment.protocol.served
     if spec is None or not spec.searches_highest_rate:
         return []
@@ -110,10 +117,11 @@ def searches_of(experiment: Experiment, cells: Sequence[CellPlan], folder: Path)
 
 
 def say_outcomes(searches: Sequence[RateSearch]) -> None:
-    """Say what each search found."""
+    """Print the outcome of each search."""
     for search in searches:
         say(search.outcome())
 
 
 def _is_system(cell: CellPlan) -> bool:
+    """Return whether a cell's reranker is a system, not a control or a first stage."""
     return role_of(cell.reranker) == "system"

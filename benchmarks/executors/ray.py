@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dict[str, Exception]:
-    """Measure cells as tasks of a Ray cluster; returns why cells failed, by name.
+    """Measure cells as tasks of a Ray cluster; return errors by name of failed cell.
 
     Local files and modules travel to the nodes, unless this process was connected to the cluster before.
 
@@ -76,6 +76,7 @@ def on_cluster(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) 
 def _run(
     experiment: Experiment, cells: Sequence[CellPlan], folder: Path, ray: Any, luggage: Luggage
 ) -> dict[str, Exception]:
+    """Freeze candidate sets and start their tasks; return errors by cell name once all tasks have ended."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     failures: dict[str, Exception] = {}
     tasks: list[Task] = []
@@ -105,7 +106,10 @@ def _tasks(
     luggage: Luggage,
     sent: dict[tuple[str, ...], Any],
 ) -> list[Task]:
-    """Return the tasks of cells that are measured together; `sent` holds what Ray has of the pool."""
+    """Start the tasks of cells that are measured together, one per shard of queries, and return them.
+
+    `sent` holds Ray's reference to each shard's candidates; missing ones are added.
+    """
     plans = [gathering.plan for gathering in gathered]
     resources, count = task_resources(plans, nodes)
     shards = list(query_shards(gathered, count))
@@ -131,7 +135,10 @@ def _embedded(
     count: int,
     luggage: Luggage,
 ) -> list[Any]:
-    """Start the tasks that embed a cell's passages, where more than one task can share them."""
+    """Start tasks that embed a cell's passages; return Ray's references to their results.
+
+    Empty if the method embeds none, or if one task ranks all queries.
+    """
     plan = gathering.plan
     if not validated(plan.reranker, plan.options).embeds_passages:
         return []

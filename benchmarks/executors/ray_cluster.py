@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: to an address that answers, with Ray's messages in one line each."""
+"""Connects to a Ray cluster, shortens its messages to one line, and notices when the cluster is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRACE_SECONDS = 60.0  # for a node that can run a task to come back
 HEAD_SECONDS = 30.0  # for the head node to answer again; after 60 Ray ends this process
 HEAD_ANSWER_SECONDS = 2.0  # for one connection to it
 
-_OF_TASKS = ("Task ", "A worker died")  # messages about a loss that the driver tells with its cell
+_OF_TASKS = ("Task ", "A worker died")  # messages about a loss, which the driver prints with its cell
 
 _AGAIN = "Then run the same command again: finished queries are kept."
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,11 +38,11 @@ def connect(ray: Any, luggage: Path | None = None) -> None:
     """Connect to the cluster of `RAY_ADDRESS`, else to the one that runs on this machine, else start one.
 
     Args:
-        ray: the module.
+        ray: the imported module.
         luggage: a folder that Ray sends to every node, where tasks then run.
 
     Raises:
-        InputError: `RAY_ADDRESS` is none, or no Ray of this version answers there.
+        InputError: `RAY_ADDRESS` is not an address, or no Ray of this version answers there.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     options = {**_OPTIONS, **({"runtime_env": {"working_dir": str(luggage)}} if luggage else {})}
@@ -70,9 +70,10 @@ def connect(ray: Any, luggage: Path | None = None) -> None:
 
 
 def _check_port(address: str) -> None:
+    """Connect to `HOST:PORT` once and close the connection; raise InputError if that fails."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(f"RAY_ADDRESS={address}: is no address. Write HOST:PORT or ray://HOST:PORT.")
+        raise InputError(f"RAY_ADDRESS={address}: not an address. Write HOST:PORT or ray://HOST:PORT.")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -84,7 +85,7 @@ def _check_port(address: str) -> None:
 
 
 def _fault(address: str | None) -> str | None:
-    """Return why no Ray answers at an address, or on this machine; None if one does.
+    """Return a reason why no Ray answers at an address, or on this machine; None if one does.
 
     A process of its own asks, because Ray's client ends the process that it cannot connect.
     """
@@ -100,6 +101,7 @@ def _fault(address: str | None) -> str | None:
 
 
 def _join(ray: Any, address: str | None, options: Mapping[str, Any]) -> None:
+    """Initialise Ray at an address with these options; raise InputError if it cannot connect."""
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -112,13 +114,13 @@ def _join(ray: Any, address: str | None, options: Mapping[str, Any]) -> None:
 
 @contextmanager
 def short_messages() -> Iterator[None]:
-    """Say each of Ray's own messages, which it prints to standard output, in one line."""
+    """Print only the first sentence of what Ray writes to standard output in the `with` block."""
     with redirect_stdout(_Messages()):
         yield
 
 
 class _Messages(TextIOBase):
-    """A text stream that says the first sentence of each message."""
+    """A text stream that prints the first sentence of each message, and drops those about tasks."""
 
     def write(self, text: str) -> int:
         message = " ".join(_COLOR.sub("", text).split()).removeprefix("(raylet) ")
@@ -128,13 +130,13 @@ class _Messages(TextIOBase):
 
 
 class Watch:
-    """Waits for news of tasks, and notices when the cluster can bring no more.
+    """A watch over running tasks, which notices when the cluster cannot finish them.
 
     Args:
         ray: the module, connected.
 
     Attributes:
-        lost: why no news will come, in words; empty until then.
+        lost: reason why the cluster is lost, in words; empty until then.
         is_connected: whether the head node answers.
     """
 
@@ -150,10 +152,10 @@ class Watch:
         self.is_connected = True
 
     def next_news(self, tasks: Mapping[Any, Mapping[str, int]]) -> Any | None:
-        """Return a task that has something to tell; None after a while, or once the cluster is lost.
+        """Wait for a report, and return a task that has one; None after a while, or once the cluster is lost.
 
         Args:
-            tasks: the CPUs and GPUs that each asks for.
+            tasks: the CPUs and GPUs that each task requests.
         """
         try:
             ready, _ = self._ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
@@ -169,7 +171,7 @@ class Watch:
         return ready[0] if ready and not self.lost else None
 
     def _check_head(self) -> None:
-        """Notice when the head node does not answer, and when it will not come back."""
+        """Test whether the head node answers; mark the cluster as lost after it was silent for too long."""
         now = self._clock.now()
         if self._head is None or (now - self._checked < POLL_SECONDS and self.is_connected):
             return
@@ -188,7 +190,10 @@ class Watch:
             self.is_connected = True
 
     def _check_nodes(self, tasks: Mapping[Any, Mapping[str, int]]) -> None:
-        """Notice when no node that can run one of the tasks is left, and when none will come back."""
+        """Test whether some node can run one of the tasks.
+
+        Mark the cluster as lost after too long without one.
+        """
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if any(_fits(request, node) for request in tasks.values() for node in nodes):
             self._without_node = 0
@@ -201,6 +206,7 @@ class Watch:
 
 
 def _no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:
+    """Return a message that no node with the requested CPUs and GPUs is left."""
     wanted = {
         f"{request['num_cpus']} CPUs and {request.get('num_gpus', 0)} GPUs" for request in tasks.values()
     }
@@ -208,4 +214,5 @@ def _no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:
 
 
 def _fits(request: Mapping[str, int], node: Mapping[str, float]) -> bool:
+    """Return whether a node has the CPUs and GPUs of a request."""
     return all(node.get(kind, 0) >= request.get(f"num_{kind.lower()}s", 0) for kind in ("CPU", "GPU"))

@@ -1,4 +1,4 @@
-"""The driver's side of a task of a Ray cluster: its reports, its progress, and its start after a loss."""
+"""Starts a task of a Ray cluster, files its reports into its cells, and restarts it after a loss."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ GET_SECONDS = 60.0  # for a report that is ready on its node to arrive
 
 
 class Task:
-    """Some cells on some queries, until they are measured or given up.
+    """A task on the cluster: some cells on some queries, from its start until it ended or was given up.
 
     Args:
-        ray: the module.
-        experiment: whose cells they are.
+        ray: the imported module.
+        experiment: the experiment of the cells.
         gathered: the cells; several are measured in turn.
         query_ids: the queries.
         sent: Ray's reference to these queries with their candidates.
         embedded: Ray's references to vectors of passages that other tasks embed.
-        resources: what the task asks Ray for.
+        resources: the CPUs and GPUs that the task requests.
         luggage: the local files that the cells need.
 
     Attributes:
@@ -58,12 +58,12 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The candidate set and the systems, for people."""
+        """Name for people: the candidate set and the systems."""
         plan, *others = (gathering.plan for gathering in self.gathered)
         return f"{plan.pool.name}: {plan.label}" + (f" and {len(others)} more" if others else "")
 
     def _begin(self) -> None:
-        """Start the task from what is there of its cells."""
+        """Start the remote task with the rows that its cells already have, and reset its progress."""
         plans = [gathering.plan for gathering in self.gathered]
         earlier = [gathering.part(self._query_ids) for gathering in self.gathered]
         alone = runs_alone(plans[0].protocol, self.resources)
@@ -83,7 +83,7 @@ class Task:
         self._tries += 1
 
     def read(self) -> list[Arrival | News] | None:
-        """Return the task's reports since the last call; None if it has ended.
+        """Return the task's messages since the last call; None if it has ended.
 
         Raises:
             ray.exceptions.RayError: the task failed, or was lost.
@@ -100,11 +100,11 @@ class Task:
         return reports
 
     def take(self, message: Arrival | News, others: Iterable[Task]) -> None:
-        """Put what the task has told into its cells.
+        """Handle one message of the task: note where it runs, or add its rows to the cells.
 
         Args:
-            told: by the task.
-            others: all tasks that run, this one as well.
+            message: the message.
+            others: all running tasks, this one included.
         """
         self._heard = message.seconds
         if isinstance(message, Arrival):
@@ -120,6 +120,7 @@ class Task:
                 self._progress.advance(count)
 
     def _arrive(self, arrival: Arrival, others: Iterable[Task]) -> None:
+        """Note where the task runs, print it, and register it with the tasks on the same machine."""
         self._arrival = arrival
         if arrival.waits:
             say(f"{self.name}: waits on {arrival.node} until another measurement there has ended")
@@ -131,7 +132,7 @@ class Task:
                 other._neighbours.append(self)
 
     def _co_runners(self) -> set[str]:
-        """Return the labels of what measured on its machine since it began, as far as is known."""
+        """Return labels of the systems known to be measured on its machine at the same time."""
         assert self._arrival is not None  # noqa: S101 - the first thing a task tells
         return {
             gathering.plan.label
@@ -144,6 +145,7 @@ class Task:
         }
 
     def _executor(self) -> Executor:
+        """Return the record entry of where the task runs: node, GPUs and co-runners."""
         assert self._arrival is not None  # noqa: S101 - the first thing a task tells
         return Executor(
             name="ray",
@@ -153,7 +155,7 @@ class Task:
         )
 
     def start_again(self, error: Exception) -> bool:
-        """Start a task again that was lost with its worker or its node; return whether that is of use."""
+        """Start a lost task again; return False if it failed by itself or has used up its tries."""
         self._end_progress()
         kinds = self._ray.exceptions
         ended = (kinds.RayTaskError, kinds.RuntimeEnvSetupError, kinds.TaskCancelledError)
@@ -169,7 +171,10 @@ class Task:
         return True
 
     def end(self, error: Exception | None = None) -> str:
-        """Note that the task has ended, or why it was given up; return how it ended, in words."""
+        """End the task in its cells, failed if an error is passed.
+
+        Return its name with the failure, if any.
+        """
         self._end_progress()
         cause = getattr(error, "cause", None) or error
         if cause is not None and not isinstance(cause, RerankbenchError):
@@ -184,11 +189,12 @@ class Task:
         self._ray.cancel(self.stream)
 
     def _end_progress(self) -> None:
+        """Close the task's progress display, if one is open."""
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
             self._progress = None
 
 
 def first_sentence(error: Exception) -> str:
-    """Return the first sentence of an error of Ray's, which fill pages."""
+    """Return the first sentence of an error's message; those of Ray fill pages."""
     return explain(error).partition(". ")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""Follows tasks of a Ray cluster in a thread: rows are kept while further candidate sets are frozen."""
+"""Collects the reports of Ray tasks in a thread, while the main thread freezes further candidate sets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Puts into cells what their tasks tell, until all tasks have ended or the cluster is lost.
+    """A thread that adds the reports of tasks to their cells, until all have ended or the cluster is lost.
 
-    The end of the `with` block waits for that; or, if it ends with an error, for what is being written.
+    The end of the `with` block waits for the thread; after an error in the block, only until its current
+    write is finished.
 
     Args:
         ray: the module, connected.
@@ -55,12 +56,16 @@ class Follower:
             self._thread.shutdown()
 
     def add(self, tasks: Sequence[Task]) -> None:
-        """Follow more tasks, which have been started."""
+        """Follow more tasks, which are already running; raise the error of the thread if it has failed."""
         if self._end.done():
             self._end.result()  # which raises what ended it
         self._started.put(tasks)
 
     def _follow(self) -> None:
+        """Handle reports until all tasks have ended or the block was left with an error.
+
+        The thread's main loop.
+        """
         while self._takes_more() and not self._is_stopped.is_set():
             if self._watch.lost:
                 self._give_up()
@@ -68,6 +73,7 @@ class Follower:
                 self._listen()
 
     def _listen(self) -> None:
+        """Wait for one task's reports and handle them; print a message if the cluster is lost."""
         stream = self._watch.next_news({stream: task.resources for stream, task in self._running.items()})
         if self._watch.lost:
             say(f"Ray: {self._watch.lost}")
@@ -75,7 +81,7 @@ class Follower:
             self._hear(stream)
 
     def _takes_more(self) -> bool:
-        """Take in the tasks that were started; wait for some if none runs. Return whether one runs."""
+        """Add newly started tasks to the running ones, waiting if none runs; return whether one runs."""
         while self._is_open and not (self._running and self._started.empty()):
             tasks = self._started.get()
             self._is_open = tasks is not None
@@ -84,6 +90,7 @@ class Follower:
         return bool(self._running)
 
     def _give_up(self) -> None:
+        """Cancel all running tasks and end them with the error that the cluster is lost."""
         for task in self._running.values():
             if self._watch.is_connected:
                 task.cancel()
@@ -91,6 +98,7 @@ class Follower:
         self._running.clear()
 
     def _hear(self, stream: Any) -> None:
+        """Read a task's messages into its cells; restart or end the task if it has ended or was lost."""
         task = self._running[stream]
         error: Exception | None = None
         try:

@@ -36,14 +36,14 @@ REPORT_SECONDS = 1.0
 
 
 class Work(NamedTuple):
-    """The work of a task.
+    """The input of a task: which cells to measure, and from what state.
 
     Attributes:
-        experiment: whose cells it measures.
-        cells: in turn, query by query, if there are several.
-        earlier: what the driver has of each cell, on the task's queries.
+        experiment: the experiment of the cells.
+        cells: the cells to measure; several take turns, query by query.
+        earlier: for each cell, the rows and rankings that the driver already has for the task's queries.
         luggage: the local files and modules that the cells need.
-        runs_alone: whether nothing else may measure on the machine meanwhile.
+        runs_alone: whether the task must measure alone on its machine.
     """
 
     experiment: Experiment
@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """The node and the process that a task runs in.
+    """A task's message of where it runs.
 
     Attributes:
         node: name of the machine and the first digits of Ray's id of the node.
@@ -72,22 +72,22 @@ class Arrival(NamedTuple):
 
 
 class News(NamedTuple):
-    """The reports of a task, one a cell, and their time by its machine's clock."""
+    """A task's message with one report per cell, and the time in seconds by its machine's clock."""
 
     reports: list[Report]
     seconds: float
 
 
 def measure(work: Work, pool: Pool, *embedded: list[Embedded]) -> Iterator[Arrival | News]:
-    """Measure cells from where they are, in a folder of this task.
+    """Measure cells on a node, resuming from the rows that the driver has, and yield messages.
 
     Args:
-        work: what to measure.
+        work: the cells and their state.
         pool: the task's queries with their candidates.
         embedded: vectors of passages that other tasks embedded.
 
     Yields:
-        where the task runs, then what is new of each cell, and in the end why it failed.
+        an `Arrival`, then `News` of all cells at most once a second, the last one with failures.
     """
     with MachineLock(work.runs_alone) as lock:
         node, node_id = node_name()
@@ -104,11 +104,15 @@ def measure(work: Work, pool: Pool, *embedded: list[Embedded]) -> Iterator[Arriv
 
 
 def measure_at_once(work: Work, pool: Pool, *embedded: list[Embedded]) -> list[Arrival | News]:
-    """Measure cells, and tell everything in the end: Ray's client (`ray://`) has no streams."""
+    """Measure cells as `measure` does, and return all messages in a list at the end.
+
+    Ray's client (`ray://`) cannot stream them.
+    """
     return list(measure(work, pool, *embedded))
 
 
 def _measured(work: Work, pool: Pool, folder: Path) -> Iterator[News]:
+    """Measure cells in `folder`, and yield their new rows between rounds; the last news has failures."""
     for cell, state in zip(work.cells, work.earlier, strict=True):
         write_part(folder / cell.name, state, pool)
     tails = [_Tail(folder / cell.name) for cell in work.cells]
@@ -132,11 +136,12 @@ def _measured(work: Work, pool: Pool, folder: Path) -> Iterator[News]:
 
 
 def _exit_status(failure: Exception) -> int:
+    """Return the exit status that an error stands for: its own if it is one of ours, else 1."""
     return failure.exit_status if isinstance(failure, RerankbenchError) else 1
 
 
 def node_name() -> tuple[str, str]:
-    """Return this node's name for people, and the first 8 digits of Ray's id of it."""
+    """Return this node's display name, and the first 8 digits of Ray's id of it."""
     import ray
 
     node_id = ray.get_runtime_context().get_node_id()[:8]
@@ -144,19 +149,21 @@ def node_name() -> tuple[str, str]:
 
 
 class _Tail:
-    """Reads what was appended to a cell since it was last read."""
+    """A reader of the lines that were appended to a cell's files since its last call."""
 
     def __init__(self, cell: Path) -> None:
         self._cell = cell
         self._read = {name: (cell / name).stat().st_size for name in (RANKING, ROWS)}
 
     def news(self) -> State:
+        """Return the cell's current record, and the rankings and rows appended since the last call."""
         record = read_record(self._cell)
         assert record is not None  # noqa: S101 - written before the first round ends
         rows, blocks = (self._appended(name) for name in (ROWS, RANKING))
         return State(record, split_blocks(blocks), split_rows(rows))
 
     def _appended(self, name: str) -> bytes:
+        """Return the bytes appended to one of the cell's files since the last call."""
         with (self._cell / name).open("rb") as file:
             file.seek(self._read[name])
             content = file.read()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def task_resources(
     cells: Sequence[CellPlan], nodes: Sequence[dict[str, float]]
 ) -> tuple[dict[str, int], int]:
-    """Return the resources that a task requests from Ray, and how many such devices the cluster has.
+    """Return the CPUs and GPUs that a task requests from Ray, and the number of such devices in the cluster.
 
     A device is a GPU with its part of a node's CPUs, where there are GPUs and the cells may use one; else a
     whole node, one with the most CPUs.
@@ -42,13 +42,15 @@ def task_resources(
 
 
 def _may_use_gpu(cell: CellPlan) -> bool:
+    """Return whether a cell's reranker can run on a GPU."""
     return validated(cell.reranker, cell.options).may_use_gpu
 
 
 def query_shards(gathered: Sequence[Gathering], count: int) -> Iterator[tuple[str, ...]]:
-    """Yield the queries of each task; without those that are measured already, where queries can be split.
+    """Yield the query ids of each task: all in one, or split into at most `count` shards of whole batches.
 
-    They are split between batches, so that batches, and therefore rankings, are those of a local run.
+    Only a single cell in throughput mode is split, and then without the queries that are already measured.
+    Shards keep the batches of a local run, and therefore its rankings.
     """
     pool, plan = gathered[0].pool, gathered[0].plan
     is_split = plan.protocol.mode == "throughput" and len(gathered) == 1
@@ -66,7 +68,7 @@ def query_shards(gathered: Sequence[Gathering], count: int) -> Iterator[tuple[st
 
 
 def part_of(pool: Pool, query_ids: Sequence[str]) -> Pool:
-    """Return a pool of fewer queries to send; it keeps its name."""
+    """Return a candidate set with only these queries; its digest stays that of the whole."""
     return replace(
         pool,
         queries={query_id: pool.queries[query_id] for query_id in query_ids},

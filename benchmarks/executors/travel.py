@@ -1,4 +1,4 @@
-"""Local files and modules of an experiment on their way to the nodes of a Ray cluster.
+"""Copies local files and modules that an experiment needs to the nodes of a Ray cluster.
 
 Ray's `runtime_env` carries one folder to every node. Into it go the modules of rerankers that are the user's
 own, and the local files and folders that options name below the working folder, up to `MOST_BYTES`. What is
@@ -37,9 +37,9 @@ class Luggage(NamedTuple):
     """The files and modules that cells need from the driver's machine.
 
     Attributes:
-        working_folder: where the driver runs, from which relative paths lead.
+        working_folder: the driver's working folder, which relative paths start from.
         files: sha256 of each data file that is sent, by its path.
-        expected: local paths that are not sent.
+        expected: local paths that are not sent and must exist on every node.
     """
 
     working_folder: str
@@ -48,11 +48,13 @@ class Luggage(NamedTuple):
 
 
 def pack(cells: Sequence[CellPlan], folder: Path) -> Luggage:
-    """Copy what cells need into a folder, as far as it is sent.
+    """Copy the local files and modules that cells need into a folder; return the list of what was copied.
+
+    Files that are too large or outside the working folder are only listed, as expected on every node.
 
     Args:
-        cells: what is to be measured.
-        folder: an empty folder.
+        cells: the cells to measure.
+        folder: an empty folder, which Ray sends to the nodes.
     """
     here = Path.cwd()
     files: dict[str, str] = {}
@@ -74,11 +76,11 @@ def pack(cells: Sequence[CellPlan], folder: Path) -> Luggage:
 
 
 def unpack(luggage: Luggage, cells: Sequence[CellPlan], node: str) -> None:
-    """Go to the folder where the cells' files are, and check that everything is there.
+    """Change to the folder that holds the cells' files on this node, and check that all are there.
 
     Args:
-        luggage: what `pack` noted.
-        cells: what is to be measured.
+        luggage: the result of `pack`.
+        cells: the cells to measure.
         node: this node's name, for errors.
 
     Raises:
@@ -104,7 +106,7 @@ def unpack(luggage: Luggage, cells: Sequence[CellPlan], node: str) -> None:
 
 
 def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
-    """Return the names of the local files and folders that cells read."""
+    """Return the names of local files and folders that cells' options and models refer to."""
     inputs = Inputs()
     for cell in cells:
         models = {model for model, _ in validated(cell.reranker, cell.options).models}
@@ -114,7 +116,7 @@ def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
 
 
 def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
-    """Return the files and package folders of the user's own rerankers, with what they import beside them."""
+    """Return files and package folders of the user's own rerankers and of modules imported beside them."""
     modules: set[Path] = set()
     for name in _own_names(cells):
         top = _top_level(name, source_of(name))
@@ -131,22 +133,22 @@ def _own_modules(cells: Sequence[CellPlan]) -> set[Path]:
 
 
 def _own_names(cells: Sequence[CellPlan]) -> set[str]:
-    """Return the names of the user's own rerankers, components of others included."""
-    found: set[str] = set()
+    """Return the names of cells' rerankers, components included, that are not built in."""
+    names: set[str] = set()
     for cell in cells:
-        found |= {cell.reranker, *_components(validated(cell.reranker, cell.options))}
-    return found - set(METHODS)
+        names |= {cell.reranker, *_components(validated(cell.reranker, cell.options))}
+    return names - set(METHODS)
 
 
 def _components(options: MethodOptions) -> Iterator[str]:
-    """Yield the rerankers that a method is made of, and those that they are made of."""
+    """Yield the reranker names of a method's components, recursively."""
     for component in options.components:
         yield component.name
         yield from _components(component.validated)
 
 
 def _top_level(module: str, file: Path) -> Path | None:
-    """Return the file or the package folder of a module's first name; None if it is installed, or ours."""
+    """Return the file or package folder of a module's top-level name; None if it is installed or built in."""
     names = module.partition(":")[0].split(".")
     file = file.resolve()
     if names[0] in (*PACKAGES, "__main__") or any(file.is_relative_to(path) for path in _installed()):
@@ -159,18 +161,22 @@ def _top_level(module: str, file: Path) -> Path | None:
 
 @cache
 def _installed() -> frozenset[Path]:
+    """Return the folders of this Python where packages are installed."""
     return frozenset(Path(path).resolve() for path in sysconfig.get_paths().values())
 
 
 def _files(path: Path) -> list[Path]:
+    """Return the path itself if it is a file, else all files below it, sorted."""
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _size(path: Path) -> int:
+    """Return the bytes of a file or folder, without `__pycache__`."""
     return sum(file.stat().st_size for file in _files(path) if "__pycache__" not in file.parts)
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder without caches and Git data, to `target`, creating parent folders."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, ignore=_IGNORED, dirs_exist_ok=True)
@@ -179,6 +185,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _is_same(path: Path, digest: str) -> bool:
+    """Return whether a file exists and has this sha256."""
     try:
         return file_digest(path) == digest
     except OSError:
