@@ -1,4 +1,4 @@
-"""Asks a chat model for the grades that a result folder lacks, and writes them beside its judgements."""
+"""Lets a chat model grade the unjudged passages of a result folder, and writes its grades as judgements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Row = dict[str, Any]
 
 
 class _Question(NamedTuple):
-    """A passage to ask about; `digest` stands for the prompt."""
+    """A query and passage to be graded; `digest` is that of the prompt."""
 
     holes: Holes
     pair: Pair
@@ -45,29 +45,29 @@ class _Question(NamedTuple):
 
 
 class _Answers:
-    """The model outputs so far, by digest of the conversation."""
+    """Grades and faults of the model outputs so far, by digest of the prompt."""
 
     def __init__(self) -> None:
         self.by_prompt: dict[str, Row] = {}
 
     def keep(self, row: Mapping[str, Any]) -> None:
-        """Take in a row of the file."""
+        """Add a row of `answers.jsonl`; raise ValueError if its grade is not 0 to 3 or None."""
         if row["grade"] not in (None, 0, 1, 2, 3):
             raise ValueError("not a grade")
         self.by_prompt[row["prompt"]] = {"grade": row["grade"], "fault": row["fault"]}
 
 
 def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float | None, depth: int) -> str:
-    """Ask for every grade that is not there yet, and write the second judgement files.
+    """Let a chat model grade all passages in `holes` that it has not graded, and write judgement files.
 
-    A killed or stopped call goes on where it was: model outputs are kept one by one.
+    Model outputs are stored one by one, so that an interrupted call can be resumed.
 
     Args:
-        folder: of results.
-        holes: what to ask about.
-        chat: which model, and how it is asked.
+        folder: the result folder.
+        holes: the passages to grade, for each candidate set.
+        chat: options of the chat model.
         budget: dollars that calls may cost, earlier ones of this judge included.
-        depth: ranks that the holes were taken from, for the record.
+        depth: number of first ranks that the passages were taken from, stored with the grades.
 
     Returns:
         the name of the judge's folder.
@@ -89,7 +89,9 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
         about = judges(folder).get(name) or JudgeAbout(
             model=chat.model, prompt=f"{template.name} ({template.source})"
         )
-        waiting = {one.digest: one for one in questions if one.digest not in answers.by_prompt}
+        waiting = {
+            question.digest: question for question in questions if question.digest not in answers.by_prompt
+        }
         if waiting:
             with file:
                 usage, described = _ask_all(home, [*waiting.values()], chat, budget, file)
@@ -100,7 +102,7 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
 
 
 def _identity(chat: ChatOptions, template: Template) -> tuple[str, dict[str, Any]]:
-    """Return the name of a judge, which stands for everything that decides its grades, and what that is."""
+    """Return a judge's name and description; both depend on all that decides its grades."""
     options = chat.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
     digest = hashlib.sha256(json.dumps([options, template.digest], sort_keys=True).encode()).hexdigest()[:16]
     about = {"digest": digest, "prompt": template.name, "prompt_digest": template.digest}
@@ -108,18 +110,20 @@ def _identity(chat: ChatOptions, template: Template) -> tuple[str, dict[str, Any
 
 
 def _questions(holes: Sequence[Holes], template: Template) -> list[_Question]:
-    """Return everything to ask about, the texts of each query read once."""
+    """Return one question for each passage in `holes`, sorted by query and passage id."""
     questions = []
-    for one in holes:
+    for holes_of_set in holes:
         texts: dict[str, str] = {}
         last = None
-        for query_id, doc_id in sorted((*one.unjudged, *one.judged)):
+        for query_id, doc_id in sorted((*holes_of_set.unjudged, *holes_of_set.judged)):
             if query_id != last:
-                texts = {each.doc_id: each.text for each in one.pool.candidates[query_id]}
+                texts = {
+                    candidate.doc_id: candidate.text for candidate in holes_of_set.pool.candidates[query_id]
+                }
                 last = query_id
-            [message] = template.messages(one.pool.queries[query_id], texts[doc_id])
+            [message] = template.messages(holes_of_set.pool.queries[query_id], texts[doc_id])
             digest = hashlib.sha256(message["content"].encode(errors="surrogatepass")).hexdigest()[:24]
-            questions.append(_Question(one, (query_id, doc_id), digest))
+            questions.append(_Question(holes_of_set, (query_id, doc_id), digest))
     return questions
 
 
@@ -130,7 +134,10 @@ def _ask_all(
     budget: float | None,
     file: Appended[None],
 ) -> tuple[dict[str, Any], dict[str, object]]:
-    """Ask every question, and return what that took and the backend as used."""
+    """Run the model on all questions and append its outputs to a file.
+
+    Return the usage of the calls and the backend's description.
+    """
     backend = open_chat(chat)
     cost = Cost()
     try:
@@ -139,7 +146,7 @@ def _ask_all(
         clock = StageClock()
         with Progress(f"judging by {chat.model}", len(questions)) as progress:
             for some in _chunks(questions, _ROUNDS * chat.concurrency):
-                file.append(backend.run([_talk(one, backend, cost) for one in some], clock))
+                file.append(backend.run([_talk(question, backend, cost) for question in some], clock))
                 for _ in some:
                     progress.advance()
     except BackendError as error:
@@ -150,11 +157,14 @@ def _ask_all(
 
 
 def _talk(question: _Question, backend: ChatBackend, cost: Cost) -> Talk[Row]:
-    """Ask for one grade, and return the row to keep."""
+    """Let the model grade one passage, and return a row with grade, fault and output text.
+
+    A prompt that is too long for the model gets the fault `too_long`.
+    """
     template = umbrela()
     query_id, doc_id = question.pair
     pool = question.holes.pool
-    passage = next(one.text for one in pool.candidates[query_id] if one.doc_id == doc_id)
+    passage = next(candidate.text for candidate in pool.candidates[query_id] if candidate.doc_id == doc_id)
     messages = template.messages(pool.queries[query_id], passage)
     row: Row = {"prompt": question.digest, "grade": None}
     if not backend.fits(messages, template.max_new_tokens):
@@ -165,48 +175,50 @@ def _talk(question: _Question, backend: ChatBackend, cost: Cost) -> Talk[Row]:
 
 
 def _chunks(questions: Sequence[_Question], size: int) -> Iterator[Sequence[_Question]]:
+    """Yield the questions in chunks of `size`."""
     return (questions[start : start + size] for start in range(0, len(questions), size))
 
 
 def _write(
     folder: Path, name: str, about: JudgeAbout, questions: Sequence[_Question], answers: _Answers, depth: int
 ) -> None:
-    """Write the grades of each candidate set, then what they are."""
+    """Write the grades of each candidate set, then `about.json` of the judge, and print a summary."""
     sets = dict(about.sets)
-    for one in {id(question.holes): question.holes for question in questions}.values():
+    for holes in {id(question.holes): question.holes for question in questions}.values():
         rows = {
             question.pair: answers.by_prompt[question.digest]
             for question in questions
-            if question.holes is one
+            if question.holes is holes
         }
         grades: dict[str, dict[str, int]] = {}
         for (query_id, doc_id), row in rows.items():
             if row["grade"] is not None:
-                grades.setdefault(query_id, {})[doc_id] = one.scale[row["grade"]]
-        digest = one.pool.digest
+                grades.setdefault(query_id, {})[doc_id] = holes.scale[row["grade"]]
+        digest = holes.pool.digest
         sets[digest] = JudgedSet(
             digest=write_grades(folder, name, digest, grades),
             depth=depth,
-            scale=one.scale,
-            filled=sum(rows[pair]["grade"] is not None for pair in one.unjudged),
-            repeated=sum(rows[pair]["grade"] is not None for pair in one.judged),
+            scale=holes.scale,
+            filled=sum(rows[pair]["grade"] is not None for pair in holes.unjudged),
+            repeated=sum(rows[pair]["grade"] is not None for pair in holes.judged),
             faults=dict(Counter(row["fault"] for row in rows.values() if row["fault"])),
         )
-        say(_summary(one, sets[digest]))
+        say(_summary(holes, sets[digest]))
     write_about(folder, name, about.model_copy(update={"sets": sets}))
 
 
-def _summary(one: Holes, judged: JudgedSet) -> str:
+def _summary(holes: Holes, judged: JudgedSet) -> str:
+    """Return a sentence with the numbers of graded passages of a candidate set."""
     faults = sum(judged.faults.values())
     lacking = f"; {faults} outputs without a grade leave their passages unjudged" if faults else ""
     return (
-        f"{one.pool.dataset}: {judged.filled} of {len(one.unjudged)} unjudged passages graded, "
+        f"{holes.pool.dataset}: {judged.filled} of {len(holes.unjudged)} unjudged passages graded, "
         f"{judged.repeated} judged ones for the agreement{lacking}"
     )
 
 
 def _sum(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Add up counts of calls that were made in several runs."""
+    """Add two usage dictionaries; values that are not numbers are left out."""
     names = dict.fromkeys([*before, *now])
-    counts = {name: [one[name] for one in (before, now) if name in one] for name in names}
+    counts = {name: [usage[name] for usage in (before, now) if name in usage] for name in names}
     return {name: sum(values) for name, values in counts.items() if isinstance(values[0], int | float)}

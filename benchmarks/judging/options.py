@@ -1,4 +1,4 @@
-"""Reads the options of `rerankbench judge`."""
+"""Parses the options of `rerankbench judge`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def chat_options(model: str, values: Mapping[str, object]) -> ChatOptions:
-    """Return the options of the chat model that grades; nothing is loaded.
+    """Validate options of the chat model that grades, by name, and return them as one object.
 
     Raises:
         InputError: an option is unknown or wrong, or does not belong to the backend.
@@ -33,7 +33,7 @@ def chat_options(model: str, values: Mapping[str, object]) -> ChatOptions:
 
 
 def read_scale(text: str | None) -> tuple[int, ...] | None:
-    """Return the grades of `--scale`; None where it is not given.
+    """Parse `--scale`, four grades such as `0,1,2,2`; None if the option was not used.
 
     Raises:
         InputError: these are not four grades that never fall.

@@ -1,4 +1,4 @@
-"""The passages that a model is asked about: the holes in the judgements, and some judged ones.
+"""Selects the passages that a model grades: unjudged ones among the first ranks, and a sample of judged ones.
 
 A hole is a passage that a system ranks among the first k and that has no judgement. Judged passages of the
 same ranks are drawn at random, to measure how well the model agrees with the judgements.
@@ -30,11 +30,12 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Holes:
-    """Passages of one candidate set to ask about.
+    """The passages of one candidate set that a model is to grade.
 
     Attributes:
-        unjudged: without a judgement, in the order of the queries.
-        judged: a sample of those with one.
+        unjudged: pairs without a judgement, in the order of the queries.
+        judged: a sample of pairs with a judgement.
+        scale: the dataset's grade for each of the template's grades, from 0 up.
     """
 
     pool: Pool
@@ -44,13 +45,13 @@ class Holes:
 
 
 def find_holes(folder: Path, depth: int, agreement: int, scale: tuple[int, ...] | None) -> list[Holes]:
-    """Return what to ask about each candidate set of a result folder.
+    """Return the passages to grade for each candidate set of a result folder.
 
     Args:
-        folder: of results.
-        depth: first ranks of every system, controls left out.
-        agreement: judged passages of a candidate set to ask about, at most.
-        scale: the judgements' grade for each of the template's grades; None derives it from the judgements.
+        folder: the result folder.
+        depth: number of first ranks of each system to take passages from; controls are left out.
+        agreement: most judged passages of a candidate set to grade again.
+        scale: the dataset's grade for each of the template's grades; None derives it from the judgements.
 
     Raises:
         InputError: a candidate set has no texts, or its grades need a scale.
@@ -63,7 +64,7 @@ def find_holes(folder: Path, depth: int, agreement: int, scale: tuple[int, ...] 
             by_pool.setdefault(record.pool, []).append(cell)
     if not by_pool:
         raise InputError(f"{folder}: no system is finished. Run the experiment to its end, then judge.")
-    found = []
+    holes = []
     for digest, cells in by_pool.items():
         pool = results.pool(digest)
         if not (folder / "pools" / digest / "texts.jsonl.gz").exists():
@@ -71,15 +72,17 @@ def find_holes(folder: Path, depth: int, agreement: int, scale: tuple[int, ...] 
                 f"{folder}: the candidate set {digest} ({pool.dataset}) is stored without texts, and a model "
                 "judges texts. Run an experiment with store_text: true, and import runs with --pool."
             )
-        places = {query_id: place for place, query_id in enumerate(pool.queries)}
+        positions = {query_id: position for position, query_id in enumerate(pool.queries)}
         pairs = {pair for cell in cells for pair in _top(cell, pool, depth)}
-        ordered = sorted(pairs, key=lambda pair: (places[pair[0]], pair[1]))
-        found.append(_holes(pool, ordered, agreement, scale))
-    return found
+        ordered = sorted(pairs, key=lambda pair: (positions[pair[0]], pair[1]))
+        holes.append(_holes(pool, ordered, agreement, scale))
+    return holes
 
 
 def _top(cell: CellResult, pool: Pool, depth: int) -> Iterator[Pair]:
-    """Yield what a system ranks first, for queries that are judged, or for all where none is."""
+    """Yield (query id, doc id) of a system's first `depth` ranks, for judged queries only if there are
+    any.
+    """
     judged = pool.qrels or pool.queries
     for query_id, doc_ids in cell.rankings.orders(depth).items():
         if query_id in judged:
@@ -87,19 +90,20 @@ def _top(cell: CellResult, pool: Pool, depth: int) -> Iterator[Pair]:
 
 
 def _holes(pool: Pool, pairs: list[Pair], agreement: int, scale: tuple[int, ...] | None) -> Holes:
+    """Divide pairs into unjudged ones and a random sample of at most `agreement` judged ones."""
     unjudged = tuple(pair for pair in pairs if pair[1] not in pool.qrels.get(pair[0], {}))
     judged = [pair for pair in pairs if pool.qrels.get(pair[0], {}).get(pair[1], -1) >= 0]
-    drawn = {*sorted(judged, key=_draw)[:agreement]}
-    return Holes(pool, unjudged, tuple(pair for pair in judged if pair in drawn), scale or _scale(pool))
+    sample = {*sorted(judged, key=_draw)[:agreement]}
+    return Holes(pool, unjudged, tuple(pair for pair in judged if pair in sample), scale or _scale(pool))
 
 
 def _draw(pair: Pair) -> bytes:
-    """Return a key whose order is random and the same in every run."""
+    """Return a sort key whose order is random and the same in every run."""
     return hashlib.sha256("\n".join(pair).encode()).digest()
 
 
 def _scale(pool: Pool) -> tuple[int, ...]:
-    """Return the judgements' grade for each of the template's: as it is, or relevant from 2 on."""
+    """Return the dataset's grade for each of the template's: the same, or for binary grades 1 from 2 on."""
     highest = max((grade for grades in pool.qrels.values() for grade in grades.values()), default=GRADED)
     if highest == GRADED:
         return (0, 1, 2, 3)

@@ -1,4 +1,4 @@
-"""The prompt template that asks for a grade from 0 to 3, and how the model's output is read.
+"""The prompt template that asks for a grade from 0 to 3, and the parser of the model's output.
 
 The template is UMBRELA's (arXiv 2406.06519). Where its code takes an output without a grade for a 0, this one
 gives no grade, and the passage stays unjudged.
@@ -31,7 +31,7 @@ _ALONE = re.compile(r"[\W_]*([0-3])[\W_]*")
 
 
 class Template(NamedTuple):
-    """A prompt template that asks for a grade.
+    """A prompt template that asks for a grade from 0 to 3.
 
     Attributes:
         user: the user's turn, with `{query}` and `{passage}`.
@@ -46,11 +46,11 @@ class Template(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """16 hex digits that stand for the text."""
+        """First 16 hex digits of the sha256 of the template's text."""
         return hashlib.sha256(self.user.encode()).hexdigest()[:16]
 
     def messages(self, query: str, passage: str) -> list[Message]:
-        """Return the conversation that asks for the grade of a passage."""
+        """Return the conversation that asks for one passage's grade, with query and passage filled in."""
         values = {"query": query, "passage": passage}
         content = re.sub(r"\{(query|passage)\}", lambda match: values[match[1]], self.user)
         return [{"role": "user", "content": content}]
@@ -58,13 +58,13 @@ class Template(NamedTuple):
 
 @lru_cache(maxsize=1)
 def umbrela() -> Template:
-    """Return UMBRELA's zero-shot template."""
+    """Load UMBRELA's zero-shot template."""
     content = Path(__file__).with_name("umbrela.toml").read_text(encoding="utf-8")
     return Template(**tomllib.loads(content))
 
 
 def read_grade(text: str) -> int | None:
-    """Return the grade that a model output states; None where it states none.
+    """Parse the grade, 0 to 3, in a model output; None if it states none.
 
     The first `final score` counts, then the first overall score (O), then the first category. An output that
     is one digit and nothing else is that grade.
@@ -77,13 +77,13 @@ def read_grade(text: str) -> int | None:
 
 
 def states_grade(text: str) -> bool:
-    """Return whether a growing output states its final score, and something after it."""
+    """Return whether an output so far contains a final score and at least one character after it."""
     match = _PATTERNS[0].search(text)
     return match is not None and match.end() < len(text)
 
 
 def fault_of(answer: ChatAnswer) -> str:
-    """Return the kind of fault of a model output; "" where it states a grade."""
+    """Return a model output's kind of fault, `refused`, `cut_off` or `malformed`; "" if it states a grade."""
     if answer.end == "refused":
         return "refused"
     if read_grade(answer.text) is not None:

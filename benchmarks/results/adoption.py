@@ -1,8 +1,8 @@
-"""Answers of endpoints that another run into the same folder paid for, such as one with `--limit 3`.
+"""Reuses rankings that an earlier run into the same folder paid an endpoint for.
 
-A limit makes another candidate set and with it another cell. Of the same system, the queries whose text and
-candidates are the same in both were answered already: their rows and rankings are copied, with the sessions
-that measured them, and the run goes on from there as after an interruption.
+A run with `--limit 3`, for example, has other candidate sets and cells than a whole run. If two cells have
+the same system, queries with the same text and candidates have rankings already: their rows and rankings are
+copied, with the sessions that measured them, and the run goes on from there as after an interruption.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 def adopt_answers(cell: CellPlan, pool: Pool, folder: Path) -> int:
-    """Copy the answers of the same system on other candidate sets of a folder into a cell that has none.
+    """Copy the rankings that the same system gave on another candidate set into a cell not yet begun.
 
     Args:
-        cell: of an endpoint, not measured yet.
-        pool: its candidates.
+        cell: an endpoint's cell.
+        pool: the cell's candidate set.
         folder: the result folder.
 
     Returns:
-        how many queries were copied.
+        the number of queries copied; 0 if the cell has a folder already or no ranking can be reused.
 
     Raises:
         StoreError: the cell cannot be written.
@@ -64,7 +64,10 @@ def adopt_answers(cell: CellPlan, pool: Pool, folder: Path) -> int:
 def _answered(
     cell: CellPlan, pool: Pool, folder: Path
 ) -> Iterator[tuple[Record, dict[str, bytes], list[QueryRow]]]:
-    """Yield the record, ranking lines and rows of each such cell, on the queries that are the same."""
+    """Yield record, ranking lines and rows of each cell with the same system on another candidate set.
+
+    Ranking lines and rows are limited to queries that are the same in both candidate sets.
+    """
     for key, digest in read_index(folder / "pools").items():
         sibling = folder / cell.name_on(key)
         record = readable_record(sibling) if key != cell.pool.key else None
@@ -81,7 +84,7 @@ def _answered(
 
 
 def _are_same(query_id: str, pool: Pool, other: Pool) -> bool:
-    """Return whether a query has the same text and the same candidates, in order and text, in both."""
+    """Return whether a query has the same text, instruction and candidates, in order, in both sets."""
     return (
         query_id in other.queries
         and pool.queries.get(query_id) == other.queries[query_id]
@@ -93,7 +96,7 @@ def _are_same(query_id: str, pool: Pool, other: Pool) -> bool:
 def _renamed(
     name: str, blocks: dict[str, bytes], rows: list[QueryRow]
 ) -> tuple[dict[str, bytes], list[QueryRow]]:
-    """Return the lines with the cell's name as their tag, and the rows with the digests of those lines."""
+    """Return the ranking lines tagged with another cell's name, and the rows with the new digests."""
     renamed = {query_id: _with_tag(block, name) for query_id, block in blocks.items()}
     digests = {_digest(blocks[query_id]): _digest(renamed[query_id]) for query_id in blocks}
     return renamed, [
@@ -102,8 +105,10 @@ def _renamed(
 
 
 def _with_tag(block: bytes, name: str) -> bytes:
+    """Return TREC lines with their last field replaced by a cell's name."""
     return b"".join(line.rpartition(b" ")[0] + b" " + name.encode() + b"\n" for line in block.splitlines())
 
 
 def _digest(block: bytes) -> str:
+    """Return the first 16 hex digits of the sha256 of some ranking lines."""
     return hashlib.sha256(block).hexdigest()[:16]

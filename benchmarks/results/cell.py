@@ -1,8 +1,8 @@
-"""One cell's folder: append-only, and whole after a kill at any instant.
+"""Writes one cell's folder: append-only, and whole after a kill at any instant.
 
 A query's lines go into `ranking.trec` first; its line in `queries.jsonl` is the commit mark and carries their
-digest. What has no mark, and a torn last line, never happened: readers skip it, and the next writer removes
-it. `record.json` is replaced atomically. That of a finished cell seals the other files
+digest. Lines without a mark, and a torn last line, were not committed: readers skip them, and the next writer
+removes them. `record.json` is replaced atomically. That of a finished cell seals the other files
 (`benchmarks.results.seal`).
 
 `ranking.trec` keeps the first repeat's rankings. Later repeats keep their digest, which shows whether a
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 class CellWriter:
-    """Appends rankings to a cell, continuing what an earlier process left.
+    """A writer that appends rankings and rows to a cell, resuming an earlier process's work.
 
-    What nothing vouches for any more is measured again: rows of a finished cell that do not match its seal,
-    and those of a cell without a record. They are kept under another name, `*.damaged`.
+    Rows of a finished cell that do not match its seal, and rows of a cell without a record, are measured
+    again. The old files are kept under another name, `*.damaged`.
 
     Args:
-        cell: the cell's folder, made if it is not there.
-        record: what to note, with this process's `Session` last in `sessions`.
+        cell: the cell's folder, created if it is missing.
+        record: the record to write, with this process's `Session` last in `sessions`.
 
     Attributes:
         done: (query id, repeat) pairs that are in the cell already.
@@ -85,13 +85,18 @@ class CellWriter:
         queued_seconds: float | None = None,
         control_seconds: float | None = None,
     ) -> int:
-        """Append rankings that were made together; each took `total_seconds`. What is there already is kept.
+        """Append the rankings of one call to the cell; queries that are already there are kept as they are.
 
-        The control ran once after all of them: its time is noted with the first. The other times are
-        `QueryRow`'s.
+        Args:
+            rankings: the call's rankings, one per query.
+            repeat: number of the repeat, from 0.
+            total_seconds: wall time of each ranking.
+            arrived_seconds: see `QueryRow`.
+            queued_seconds: see `QueryRow`.
+            control_seconds: time of the identity control after the call; recorded with the first ranking.
 
         Returns:
-            how many of them are new.
+            the number of new rankings.
 
         Raises:
             StoreError: the disk is full or refuses to write.
@@ -119,14 +124,16 @@ class CellWriter:
         return self.append(rows, blocks)
 
     def append(self, rows: Sequence[QueryRow], blocks: Mapping[str, bytes]) -> int:
-        """Append rows, and the ranking lines of queries that have none yet. What is there already is kept.
+        """Append rows, and ranking lines of queries that have none yet.
+
+        Rows that are already there are skipped.
 
         Args:
-            rows: of this process, or of another whose session the record holds.
+            rows: rows of this process, or of another whose session the record holds.
             blocks: ranking lines by query id; a query without candidates has none.
 
         Returns:
-            how many rows are new.
+            the number of new rows.
 
         Raises:
             StoreError: the disk is full or refuses to write.
@@ -149,12 +156,12 @@ class CellWriter:
         return len(new)
 
     def update(self, **changes: object) -> None:
-        """Replace fields of the record."""
+        """Replace fields of the cell's record and write the record."""
         self.record = self.record.model_copy(update=changes)
         write_record(self.cell, self.record)
 
     def update_session(self, **changes: object) -> None:
-        """Replace fields of this process's session."""
+        """Replace fields of this process's session in the record and write the record."""
         session = self.record.sessions[-1].model_copy(update=changes)
         self.update(sessions=(*self.record.sessions[:-1], session))
 
@@ -166,14 +173,16 @@ def write_in_order(
     rows: Sequence[QueryRow],
     query_ids: Sequence[str],
 ) -> None:
-    """Write a cell whose rows are all there, in the order of the queries; a kill in between leaves it whole.
+    """Write all files of a cell anew, with rankings and rows in query order.
+
+    A kill during the call leaves the cell whole.
 
     Args:
-        cell: its folder.
-        record: of the cell.
+        cell: the cell's folder, created if it is missing.
+        record: its record.
         blocks: ranking lines by query id.
-        rows: in any order.
-        query_ids: all queries, in their order.
+        rows: its rows, in any order.
+        query_ids: all queries, in the order to write.
     """
     cell.mkdir(parents=True, exist_ok=True)
     place = {query_id: place for place, query_id in enumerate(query_ids)}
@@ -187,15 +196,16 @@ def write_in_order(
 
 
 def _cannot_write(cell: Path, error: OSError) -> StoreError:
+    """Return the error for a cell that the system refuses to write."""
     return StoreError(
         f"{cell}: cannot write ({error.strerror}); make room and run the same command to resume"
     )
 
 
 def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]]:
-    """Return the record, ranking lines and rows of a cell that can be continued, and remove the rest.
+    """Return a cell's record, ranking lines by query and rows, and remove lines that were not committed.
 
-    What was never committed is cut off. What nothing vouches for is set aside.
+    If the cell is damaged, its files are renamed to `*.damaged`, and the result is empty.
     """
     try:
         record = read_record(cell)
@@ -221,10 +231,12 @@ def recover(cell: Path) -> tuple[Record | None, dict[str, bytes], list[QueryRow]
 
 
 def _broken(cell: Path, record: Record) -> dict[str, str]:
+    """Return the damage of a finished cell's files by file name: all of them if the record has no seal."""
     return dict.fromkeys(RAW, "has no seal") if record.seal is None else broken_files(cell, record.seal)
 
 
 def _append(file: FileIO, data: bytes) -> None:
+    """Write all bytes to an unbuffered file."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]

@@ -1,4 +1,4 @@
-"""The committed lines of one cell's folder: ranking lines by query, and rows whose digests vouch for them."""
+"""Reads the committed lines of a cell's folder: ranking lines by query, and rows that match them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
-    """Return the ranking lines by query, and the rows, of all that was written whole.
+    """Read a cell's committed results: ranking lines by query id, and rows in file order.
 
     Raises:
         DamagedError: a line is not what this program wrote.
@@ -29,7 +29,7 @@ def committed(cell: Path) -> tuple[dict[str, bytes], list[QueryRow]]:
 
 
 def committed_lines(cell: Path) -> tuple[dict[str, bytes], list[tuple[bytes, QueryRow]]]:
-    """Return what `committed` does, each row after its line.
+    """Read a cell's committed results: ranking lines by query id, and (line, row) pairs in file order.
 
     Raises:
         DamagedError: a line is not what this program wrote.
@@ -56,12 +56,13 @@ def committed_lines(cell: Path) -> tuple[dict[str, bytes], list[tuple[bytes, Que
 
 
 def _row(line: bytes, where: str) -> QueryRow:
+    """Parse one line of `queries.jsonl`; raise a DamagedError that names `where` if it is invalid."""
     try:
         return QueryRow.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        what = ".".join(str(part) for part in first["loc"])
-        reason = f" ({what}: {first['msg']})" if what else ""
+        field = ".".join(str(part) for part in first["loc"])
+        reason = f" ({field}: {first['msg']})" if field else ""
         raise DamagedError(f"{where}: not a row of results{reason}; {REMEDY}") from error
 
 
@@ -69,7 +70,7 @@ _SAME_QUERY = re.compile(rb"([^ \n]+) [^\n]*\n(?:\1 [^\n]*\n)*")  # whole lines:
 
 
 def blocks_of(cell: Path) -> dict[str, bytes]:
-    """Return the lines of `ranking.trec` by query, committed or not."""
+    """Read a cell's `ranking.trec`: its lines by query id, committed or not."""
     path = cell / RANKING
     try:
         return split_blocks(path.read_bytes() if path.exists() else b"")
@@ -78,7 +79,7 @@ def blocks_of(cell: Path) -> dict[str, bytes]:
 
 
 def split_blocks(content: bytes) -> dict[str, bytes]:
-    """Return the lines of a ranking file, or of a part of one, by query."""
+    """Group the whole lines of a TREC run, or of a part of one, by query id."""
     blocks: dict[str, bytes] = {}
     for block in _SAME_QUERY.finditer(content):
         query_id = block[1].decode()
@@ -87,16 +88,17 @@ def split_blocks(content: bytes) -> dict[str, bytes]:
 
 
 def split_rows(content: bytes) -> list[QueryRow]:
-    """Return the rows of whole lines of a file of rows."""
+    """Parse whole lines of `queries.jsonl` into rows."""
     return [QueryRow.model_validate_json(line) for line in content.splitlines()]
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that end in a newline; none if the file is missing."""
     if path.exists():
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
 def digest_of(lines: bytes) -> str:
-    """Return the digest by which a row vouches for its ranking lines."""
+    """Return the first 16 hex digits of the sha256 of ranking lines, which the query's row carries."""
     return hashlib.sha256(lines).hexdigest()[:16]

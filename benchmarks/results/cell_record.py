@@ -1,4 +1,4 @@
-"""The record of one cell's folder: read strictly, sealed when the cell is done, replaced atomically."""
+"""Reads and writes `record.json` of a cell: validated when read, sealed when the cell is done."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ REMEDY = "run the same experiment again to measure the cell anew, or import it a
 
 
 def read_record(cell: Path) -> Record | None:
-    """Return the record of a cell; None if the cell was never begun.
+    """Read and validate a cell's record; None if the cell was never begun.
 
     Raises:
-        DamagedError: it cannot be read, or it is gone and the cell's other files are not.
+        DamagedError: it cannot be read, or it is missing although the cell has other files.
         StoreError: it has another schema version.
     """
     path = cell / "record.json"
@@ -53,7 +53,7 @@ def read_record(cell: Path) -> Record | None:
 
 
 def readable_record(cell: Path) -> Record | None:
-    """Return the record of a cell; None if there is none, or a damaged one."""
+    """Read a cell's record; None if it is missing or damaged."""
     try:
         return read_record(cell)
     except DamagedError:
@@ -61,24 +61,24 @@ def readable_record(cell: Path) -> Record | None:
 
 
 def check_seal(cell: Path, record: Record) -> None:
-    """Compare the files of a finished cell with the seal in its record.
+    """Compare the files of a finished cell with the digests in its record; do nothing for other cells.
 
     Raises:
-        DamagedError: a file does not match it, or there is no seal.
+        DamagedError: a file does not match its digest, or the record has no seal.
     """
     if record.status != "done":
         return
     if record.seal is None:
         raise DamagedError(f"{cell / 'record.json'}: the cell is done and has no seal; {REMEDY}")
-    for name, what in broken_files(cell, record.seal).items():
-        raise DamagedError(f"{cell / name}: {what}; {REMEDY}")
+    for name, damage in broken_files(cell, record.seal).items():
+        raise DamagedError(f"{cell / name}: {damage}; {REMEDY}")
 
 
 def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None:
-    """Check that the record tells of each process that measured a row.
+    """Check that every row's session is in the record.
 
     Raises:
-        DamagedError: it does not.
+        DamagedError: a row names a session that the record lacks.
     """
     for number, row in enumerate(rows, 1):
         if row.session >= len(record.sessions):
@@ -89,7 +89,7 @@ def check_sessions(cell: Path, record: Record, rows: Sequence[QueryRow]) -> None
 
 
 def is_finished(cell: Path) -> bool:
-    """Return whether a cell is done and whole."""
+    """Return whether a cell is marked as done and its files match the seal."""
     record = readable_record(cell)
     if record is None or record.status != "done":
         return False
@@ -101,14 +101,14 @@ def is_finished(cell: Path) -> bool:
 
 
 def write_record(cell: Path, record: Record) -> None:
-    """Replace a cell's record; of a cell that is done, seal the files."""
+    """Replace a cell's `record.json`, with secrets removed; a cell that is done is sealed."""
     sealed = (record.seal or seal(cell)) if record.status == "done" else None
     record = record.model_copy(update={"seal": sealed})
     replace_file(cell / "record.json", without_secrets(record.model_dump_json(indent=2)))
 
 
 def write_imported(cell: Path, record: Record, ranking: bytes) -> None:
-    """Write a cell whose rankings are another's run, whole or not at all."""
+    """Write a cell of an imported run: its ranking lines, then its record. It has no rows."""
     cell.mkdir(parents=True, exist_ok=True)
     replace_file(cell / RANKING, ranking)
     write_record(cell, record)

@@ -1,11 +1,11 @@
-"""Judgements that a model made for a result folder: second judgement files, beside those of the dataset.
+"""Stores the grades that a chat model gave passages of a result folder, apart from the dataset's judgements.
 
-`DIR/judgements/<judge>/` belongs to one model, asked in one way:
+`DIR/judgements/<judge>/` belongs to one model with one prompt template and one set of options:
 
-- `about.json`: the model, the prompt template, and for each candidate set what was judged.
+- `about.json`: the model, the prompt template, and counts of the passages judged in each candidate set.
 - `<digest of a candidate set>.qrels`: the grades in TREC's format. They are never mixed into the candidate
   set's own: whoever reads both decides what to do with them.
-- `answers.jsonl`: each model output, so that no passage is asked about twice.
+- `answers.jsonl`: each model output, so that no passage is judged twice.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ FORMAT_VERSION = 1
 
 
 class JudgedSet(BaseModel):
-    """A model's judgements of one candidate set.
+    """What a judge graded in one candidate set: counts of passages, and the digest of the grades.
 
     Attributes:
         digest: sha256 of the file of grades.
-        depth: ranks of each system whose passages were judged.
-        scale: the grade that stands for each of the template's grades, from 0 up.
-        filled: passages without a judgement that have a grade now.
-        repeated: passages with a judgement that were graded to measure the agreement.
-        faults: model outputs without a grade, by kind; their passages have none.
+        depth: number of first ranks of each system from which passages were judged.
+        scale: the dataset's grade for each of the template's grades, from 0 up.
+        filled: number of passages without a judgement that the model graded.
+        repeated: number of passages with a judgement that were graded to measure the agreement.
+        faults: number of model outputs without a grade, by kind.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,14 +52,14 @@ class JudgedSet(BaseModel):
 
 
 class JudgeAbout(BaseModel):
-    """`about.json` of a judge.
+    """The content of a judge's `about.json`: model, prompt, total usage and the candidate sets judged.
 
     Attributes:
-        model: as it was named.
+        model: the model's name as the user wrote it.
         prompt: name and source of the prompt template.
-        described: the chat backend as it describes itself.
+        described: the chat backend's description of itself.
         usage: tokens, dollars and calls of all grades.
-        sets: by digest of the candidate set.
+        sets: the judged sets, by digest of the candidate set.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -73,12 +73,12 @@ class JudgeAbout(BaseModel):
 
 
 def judges(folder: Path) -> dict[str, JudgeAbout]:
-    """Return the models that judged passages of a result folder, by the name of their folder.
+    """Read `about.json` of every judge of a result folder, by judge name.
 
     Raises:
         StoreError: a file is damaged, or written by a newer version.
     """
-    found = {}
+    abouts = {}
     for path in sorted((folder / FOLDER).glob("*/about.json")):
         try:
             about = JudgeAbout.model_validate_json(path.read_bytes())
@@ -86,12 +86,12 @@ def judges(folder: Path) -> dict[str, JudgeAbout]:
             raise StoreError(f"{path}: damaged. Delete it, and run rerankbench judge again.") from error
         if about.format_version != FORMAT_VERSION:
             raise StoreError(f"{path}: unknown format of judgements. Read it with a newer rerankbench.")
-        found[path.parent.name] = about
-    return found
+        abouts[path.parent.name] = about
+    return abouts
 
 
 def grades_of(folder: Path, judge: str, about: JudgeAbout, pool: str) -> dict[str, dict[str, int]]:
-    """Return a judge's grades by query and passage for a candidate set; empty where it judged none of it.
+    """Read a judge's grades for one candidate set, by query id and doc id; empty if it judged none of it.
 
     Raises:
         StoreError: the file was changed or lost.
@@ -105,16 +105,20 @@ def grades_of(folder: Path, judge: str, about: JudgeAbout, pool: str) -> dict[st
         raise StoreError(f"{path}: lost. Run rerankbench judge again.") from error
     if hashlib.sha256(content).hexdigest() != about.sets[pool].digest:
         raise StoreError(f"{path}: changed since it was written. Run rerankbench judge again.")
-    found: dict[str, dict[str, int]] = {}
+    grades: dict[str, dict[str, int]] = {}
     for line in content.decode().split("\n")[:-1]:
         query_id, _, doc_id, grade = line.split(" ")
-        found.setdefault(query_id, {})[doc_id] = int(grade)
-    return found
+        grades.setdefault(query_id, {})[doc_id] = int(grade)
+    return grades
 
 
 def write_grades(folder: Path, judge: str, pool: str, grades: Grades) -> str:
-    """Write a judge's grades for a candidate set and return the sha256 of the file."""
-    lines = [f"{q} 0 {doc_id} {grade}\n" for q, listed in grades.items() for doc_id, grade in listed.items()]
+    """Write a judge's grades for a candidate set as TREC judgements, and return the sha256 of the file."""
+    lines = [
+        f"{q} 0 {doc_id} {grade}\n"
+        for q, by_passage in grades.items()
+        for doc_id, grade in by_passage.items()
+    ]
     content = "".join(lines).encode()
     path = _path(folder, judge, pool)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +127,11 @@ def write_grades(folder: Path, judge: str, pool: str, grades: Grades) -> str:
 
 
 def write_about(folder: Path, judge: str, about: JudgeAbout) -> None:
-    """Write `about.json` of a judge."""
+    """Write a judge's `about.json`."""
     content = json.dumps(about.model_dump(mode="json"), indent=1, ensure_ascii=False)
     replace_file(folder / FOLDER / judge / "about.json", content)
 
 
 def _path(folder: Path, judge: str, pool: str) -> Path:
+    """Return the path of a judge's grades for a candidate set."""
     return folder / FOLDER / judge / f"{pool}.qrels"

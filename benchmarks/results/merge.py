@@ -1,9 +1,9 @@
-"""Puts result folders of several machines into one.
+"""Merges result folders, such as those of several machines, into one.
 
 Cells are named by what defines them, so that the same name is the same experiment. A cell that is finished in
 one folder and not in another comes from where it is finished. Of the first stage and the controls, whose
 latency no table shows, one copy is kept if all copies rank the same. A reranker that was measured twice is
-merged only if the caller prefers one of the folders, because nothing else tells whose latencies should stand.
+merged only if the caller prefers one of the folders, because its latencies differ.
 Such folders can be read side by side (`rerankbench report A B`), which tells them apart.
 """
 
@@ -44,7 +44,7 @@ def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> lis
 
     Raises:
         InputError: a folder has no results, a cell was measured in two of them and neither is preferred, or
-            `prefer` is none of them; nothing is written then.
+            `prefer` is not one of them; nothing is written then.
         StoreError: a folder is damaged or in use, or the new one cannot be written.
     """
     existing = [out] if (out / "experiment.json").exists() else []
@@ -70,20 +70,22 @@ def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> lis
 
 
 def _check_preferred(prefer: Path | None, folders: Sequence[Path]) -> None:
+    """Raise InputError if the preferred folder is not among the folders to merge."""
     if prefer is not None and not any(_is_same(prefer, folder) for folder in folders):
         names = ", ".join(map(str, folders))
-        raise InputError(f"--prefer {prefer}: is none of the folders to merge. Name one of them: {names}.")
+        raise InputError(f"--prefer {prefer}: not one of the folders to merge. Name one of them: {names}.")
 
 
 def _is_same(cell: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same folder."""
     return cell.resolve() == other.resolve()
 
 
 def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
-    """Return the copy of a cell to keep.
+    """Return the copy of a cell to keep; raise InputError if two finished copies differ.
 
-    A finished one goes before others, then that of the preferred folder; of copies that are the same, and of
-    untimed systems that rank the same, it is the first.
+    Finished copies go before others, then the one in the preferred folder, then the first. Copies of a first
+    stage or control may differ in anything but the ranking.
     """
     finished = [copy for copy in copies if is_finished(copy)] or list(copies)
     for copy in finished:
@@ -101,11 +103,12 @@ def _chosen(copies: Sequence[Path], prefer: Path | None) -> Path:
 
 
 def _are_equal(cell: Path, other: Path, names: Sequence[str]) -> bool:
+    """Return whether the named files have the same content in two cells."""
     return all(_content(cell / name) == _content(other / name) for name in names)
 
 
 def _are_equal_untimed(one: Path, other: Path) -> bool:
-    """Tell whether two finished cells of a first stage or control rank the same candidate set the same."""
+    """Return whether two finished cells of a first stage or control rank the same candidate set alike."""
     records = [readable_record(cell) for cell in (one, other) if is_finished(cell)]
     systems = [(record.pool, record.system.reranker) for record in records if record is not None]
     if len(systems) < 2 or systems[0] != systems[1] or role_of(systems[0][1]) == "system":
@@ -114,10 +117,12 @@ def _are_equal_untimed(one: Path, other: Path) -> bool:
 
 
 def _content(path: Path) -> bytes:
+    """Return a file's bytes; empty if it is missing."""
     return path.read_bytes() if path.exists() else b""
 
 
 def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> None:
+    """Copy candidate sets, their index and the chosen cells into the output folder; whole ones are kept."""
     index: dict[str, str] = {}
     for folder in [*folders, out]:
         index |= read_index(folder / "pools")
@@ -129,13 +134,16 @@ def _copy_all(folders: Sequence[Path], sources: dict[str, Path], out: Path) -> N
                 _copy(pool.parent, target)
     if index:
         replace_file(out / "pools" / "index.json", json.dumps(index, indent=1))
-    for name, source in sources.items():
-        if source.parent != out:
-            _copy(source, out / name)
+    for name, chosen in sources.items():
+        if chosen.parent != out:
+            _copy(chosen, out / name)
 
 
 def _copy_judgements(folders: Sequence[Path], out: Path) -> None:
-    """Copy the grades of models; of a candidate set that one judge graded in several folders, the first."""
+    """Copy the judges' grades into the output folder.
+
+    For a set graded in several folders, those of the first.
+    """
     for folder in folders:
         for name, about in judges(folder).items():
             kept = judges(out).get(name)
@@ -149,7 +157,7 @@ def _copy_judgements(folders: Sequence[Path], out: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder so that it appears complete or not at all."""
+    """Copy a folder so that the target appears complete or not at all, replacing an existing one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         new = Path(scratch) / "new"

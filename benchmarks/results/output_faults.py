@@ -1,6 +1,6 @@
-"""Sums up the answers that models gave in another form than they were asked for.
+"""Counts model outputs that were not in the form the prompt requested.
 
-Such answers are repaired, so that a ranking always comes out. Whoever reads it has to know how often.
+Such outputs are repaired, so that every ranking is complete; the counts tell readers how often.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class OutputFaults:
-    """The output faults of one system's rankings.
+    """Counts of well-formed and repaired model outputs over one system's rankings.
 
     Attributes:
-        queries: rankings seen.
-        faulty: rankings of which an answer was repaired.
-        well_formed: answers that were just what was asked for.
-        kinds: faults by kind.
+        queries: number of rankings counted.
+        faulty: number of rankings with a repaired output.
+        well_formed: number of outputs in the requested form.
+        kinds: number of faults by kind.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class OutputFaults:
         self.kinds: Counter[str] = Counter()
 
     def add(self, usage: Mapping[str, Any]) -> None:
-        """Count the usage of one ranking: `rerankers.Usage.nonzero`."""
+        """Add one ranking's usage, as `rerankers.Usage.nonzero` returns it, to the counts."""
         faults = usage.get("faults", {})
         self.queries += 1
         self.faulty += bool(faults)
@@ -40,11 +40,11 @@ class OutputFaults:
 
     @property
     def has_no_good_answer(self) -> bool:
-        """Return whether every answer was repaired, so that the rankings are not the model's."""
+        """Whether every output was repaired, so that the rankings are not the model's."""
         return bool(self.kinds) and not self.well_formed
 
     def __str__(self) -> str:
-        """Say it in one line; empty without faults."""
+        """Return the counts in one line; empty without faults."""
         if not self.kinds:
             return ""
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(self.kinds.items()))
@@ -55,7 +55,7 @@ class OutputFaults:
 
 
 def faults_of(cell: Path) -> OutputFaults:
-    """Read the output faults of a cell; a cell without any is not parsed."""
+    """Count the output faults in a cell's rows; all counts are 0 if no row has any."""
     faults = OutputFaults()
     try:
         lines = (cell / "queries.jsonl").read_bytes().splitlines()

@@ -1,6 +1,6 @@
-"""The record of one cell in a result folder: frozen, versioned, raw.
+"""The schema of a cell's record in a result folder: frozen, versioned, raw.
 
-A cell is one reranker on one candidate pool. Its record holds everything but the per-query values, which are
+A cell is one reranker on one candidate set. Its record holds everything but the per-query values, which are
 `QueryRow` lines beside it. Measures, percentiles and tests are computed when a result is read, never stored.
 """
 
@@ -22,22 +22,25 @@ FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 Mode = Literal["latency", "throughput", "served"]
 Status = Literal["running", "done", "failed", "damaged"]
-"""`damaged` is never written: it is what readers make of a cell that does not match its seal."""
+"""`damaged` is never written: readers give it to a cell that does not match its seal."""
 WarmupEnd = Literal["fixed", "stable", "maximum"]
 
 
 class _Frozen(BaseModel):
+    """The base of all models of a record: immutable, and strict about unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class System(_Frozen):
-    """A reranker as the experiment names it, and what it resolved to once loaded.
+    """A reranker as the experiment file names it, and its description once loaded.
 
     Attributes:
         label: the name that tables and charts print; unique within an experiment.
         reranker: the registered name.
         options: constructor options as given.
-        described: `Reranker.describe()`: models, revisions, dtype, attention; a `notice` goes under tables.
+        described: `Reranker.describe()`: models, revisions, dtype, attention; a `notice` is printed under
+            tables.
     """
 
     label: str
@@ -47,11 +50,11 @@ class System(_Frozen):
 
 
 class Slo(_Frozen):
-    """A promise about latency under load, such as `p95 < 0.5 s`.
+    """A service-level objective: an upper bound on a percentile of latency under load, such as `p95 < 0.5 s`.
 
     Attributes:
-        percentile: of all requests, above 0 and below 100.
-        seconds: which that percentile has to stay below, waiting included.
+        percentile: percentile over all requests, above 0 and below 100.
+        seconds: upper bound of that percentile of latency, waiting included.
     """
 
     percentile: float = Field(gt=0, lt=100)
@@ -60,14 +63,14 @@ class Slo(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _written(cls, value: Any) -> Any:
-        """Read `p95 < 0.5 s` or `p99 < 300 ms`."""
+        """Parse an SLO written as `p95 < 0.5 s` or `p99 < 300 ms`; pass other values on."""
         if not isinstance(value, str):
             return value
-        found = re.fullmatch(r"\s*p(\d+(?:\.\d+)?)\s*<\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", value)
-        if found is None:
+        match = re.fullmatch(r"\s*p(\d+(?:\.\d+)?)\s*<\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", value)
+        if match is None:
             raise ValueError("write it as p95 < 0.5 s or p99 < 300 ms")
-        seconds = float(found[2]) / (1000 if found[3] == "ms" else 1)
-        return {"percentile": float(found[1]), "seconds": seconds}
+        seconds = float(match[2]) / (1000 if match[3] == "ms" else 1)
+        return {"percentile": float(match[1]), "seconds": seconds}
 
     def __str__(self) -> str:
         return f"p{self.percentile:g} < {self.seconds:g} s"
@@ -77,11 +80,11 @@ class Served(_Frozen):
     """The arrival process of mode `served`: see `benchmarks.measuring.served`.
 
     Attributes:
-        rate: requests a second that arrive on their own; None for clients that wait for their answers.
-        arrivals: of such requests, `poisson` at random or `fixed` at equal distances.
-        concurrency: clients that each send a request once the last one is answered; with a rate, requests
-            that an endpoint gets at once at most, 64 unless given.
-        slo: what latency has to keep; the numbers are the same with or without it.
+        rate: requests per second that arrive on their own; None for clients that wait for each response.
+        arrivals: arrival times with a rate: `poisson` at random, or `fixed` at equal distances.
+        concurrency: number of clients, each of which sends a request once its last one is answered; with a
+            rate, the most requests that an endpoint gets at once, 64 by default.
+        slo: bound that latency is compared with; it changes no measured number.
     """
 
     rate: float | None = Field(default=None, gt=0)
@@ -91,18 +94,19 @@ class Served(_Frozen):
 
     @property
     def load(self) -> str:
-        """In words."""
+        """The load in words, such as `5 requests a second, poisson` or `8 clients`."""
         if self.rate is not None:
             return f"{self.rate:g} requests a second, {self.arrivals}"
         return f"{self.concurrency} client{'s' * (self.concurrency != 1)}"
 
     @property
     def short(self) -> str:
-        """In a few letters, for labels."""
+        """The load in a few letters for labels, such as `5/s` or `8 clients`."""
         return f"{self.rate:g}/s" if self.rate is not None else self.load
 
     @model_validator(mode="after")
     def _something_arrives(self) -> Served:
+        """Raise an error if neither a rate nor a concurrency is set."""
         if self.rate is None and self.concurrency is None:
             raise ValueError("say how requests arrive: rate, in requests a second, or concurrency")
         return self
@@ -112,17 +116,17 @@ class Protocol(_Frozen):
     """The measuring protocol of a session.
 
     Attributes:
-        mode: `latency` one query at a time, `throughput` queries in batches, `served` queries as
-            they arrive, in which case `served` says how.
-        warmup: queries run and thrown away before measuring; or `stable`: the first query again and again
-            until its time is, see `benchmarks.measuring.protocol`.
-        repeats: times each query is measured.
+        mode: `latency` measures one query at a time, `throughput` queries in batches, `served` queries as
+            they arrive (see `served`).
+        warmup: number of queries that are run before measuring and not counted; or `stable`: repeat the
+            first query until its time is stable, see `benchmarks.measuring.protocol`.
+        repeats: number of times that each query is measured.
         batch_size: requests per call; 1 in latency mode; in served mode the most that are taken at once.
-        seed: of what a call draws, with its query and its repeat: see `benchmarks.measuring.seeds`.
-        threads: what torch, OpenMP and BLAS libraries are held to; None for OMP_NUM_THREADS or, without it,
-            the physical cores.
-        interleave: measure the systems of a pool query by query in turn, so that a machine that slows down
-            slows them all; they must fit into memory together.
+        seed: seed of random numbers, combined with query and repeat: see `benchmarks.measuring.seeds`.
+        threads: threads that torch, OpenMP and BLAS libraries may use; None for OMP_NUM_THREADS or, without
+            it, the physical cores.
+        interleave: measure the systems of a candidate set query by query in turn, so that a machine that
+            slows down slows them all; they must fit into memory together.
         own_process: measure each system in a process of its own, so that its memory and its time depend on
             nothing that ran before; loading takes seconds longer.
         served: how requests arrive in served mode.
@@ -139,20 +143,21 @@ class Protocol(_Frozen):
     served: Served | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that define a result.
+        """Return the settings that define a result, by name; together they identify a cell.
 
-        What version 2 added counts where it is used only, so that cells which were finished before stay
-        finished. An SLO changes no number.
+        Settings that version 2 added are included only if they differ from their defaults, so that cells
+        which were finished before stay finished. An SLO changes no number and is left out.
         """
         added = {"threads", "interleave", "own_process"}
-        found = self.model_dump(exclude={*added, "served"})
-        found |= self.model_dump(include=added, exclude_defaults=True)
+        settings = self.model_dump(exclude={*added, "served"})
+        settings |= self.model_dump(include=added, exclude_defaults=True)
         if self.served is not None:
-            found["served"] = self.served.model_dump(exclude={"slo"}, exclude_defaults=True)
-        return found
+            settings["served"] = self.served.model_dump(exclude={"slo"}, exclude_defaults=True)
+        return settings
 
     @model_validator(mode="after")
     def _modes_are_not_mixed(self) -> Self:
+        """Raise an error if the mode contradicts another setting, such as batches in latency mode."""
         if (self.mode == "served") != (self.served is not None):
             raise ValueError("mode: served goes with served: {rate: ...} or served: {concurrency: ...}")
         if self.served is not None and self.interleave:
@@ -167,14 +172,16 @@ class Protocol(_Frozen):
 
 
 class Executor(_Frozen):
-    """The place of a session, and the work beside it; its threads are in `Session.environment`.
+    """Where a session ran, and which other systems were measured there meanwhile.
+
+    The number of threads is in `Session.environment`.
 
     Attributes:
-        name: of the executor.
+        name: the executor.
         is_own_process: whether the process measured this cell alone.
         node: first 8 digits of Ray's id of the node; empty for the local executor. Two nodes may be processes
             of one machine, which has one `host` in the environment.
-        gpus: GPUs that the session had to itself; unknown, and None, for the local executor.
+        gpus: number of GPUs that the session had to itself; None, unknown, for the local executor.
         co_runners: labels of the systems that the same run measured on that machine at the same time.
     """
 
@@ -186,27 +193,30 @@ class Executor(_Frozen):
 
 
 class Session(_Frozen):
-    """One process that wrote into the cell; a resumed cell has several.
+    """One process that wrote into a cell: its machine, loading, warm-up, memory, energy and costs.
+
+    A resumed cell has several.
 
     Attributes:
         started_at: ISO 8601, UTC.
         environment: git revision, library and driver versions, CPU, GPU, clocks;
             `benchmarks.measuring.environment`.
-        load_seconds: constructing the reranker, weights included.
+        load_seconds: time of constructing the reranker, weights included.
         warmup_seconds: total of each warm-up query, in order.
-        warmup_ended: why it ended: a `fixed` number, times were `stable`, or the `maximum` was reached.
+        warmup_ended: why the warm-up ended: its number of queries was `fixed`, times were `stable`, or the
+            `maximum` number was reached.
         peak_device_bytes: largest GPU memory in use during this session; None without a GPU, or where
             systems were interleaved, whose memory cannot be told apart.
-        peak_host_bytes: largest resident memory of the process during this session; likewise.
-        host_bytes_before: resident memory of the process right before the reranker loaded, which tables take
-            off the peak; likewise.
-        device_joules: what the GPUs drew while it measured, by their own counters; None without one, or where
-            systems were interleaved.
+        peak_host_bytes: largest resident memory of the process during this session; None if interleaved.
+        host_bytes_before: resident memory of the process right before the reranker loaded, which tables
+            subtract from the peak; None if interleaved.
+        device_joules: energy that the GPUs used during measuring, by their own counters; None without one, or
+            where systems were interleaved.
         samples: the machine's state while it measured: `benchmarks.measuring.conditions`.
-        dollars_paid: what its calls of endpoints cost, warm-up, retries and components included, and replayed
-            answers left out; None where no price is known, or nothing is paid.
+        dollars_paid: price of its endpoint calls, with warm-up, retries and components and without cached
+            responses; None if no price is known, or nothing is paid.
         described: `Reranker.describe()` when the session ended: an endpoint may by then run another version.
-        executor: where it ran; None in records that do not tell.
+        executor: where it ran; None if unrecorded.
     """
 
     started_at: str
@@ -225,19 +235,19 @@ class Session(_Frozen):
 
     @property
     def host_bytes(self) -> int | None:
-        """Largest resident memory above that before the reranker loaded; None if one is unknown."""
+        """Peak resident memory minus that before the reranker loaded, in bytes; None if one is unknown."""
         if self.peak_host_bytes is None or self.host_bytes_before is None:
             return None
         return max(0, self.peak_host_bytes - self.host_bytes_before)
 
 
 class Operations(_Frozen):
-    """The work of ranking some queries on any hardware, counted in a separate pass that is not timed.
+    """Floating point operations and memory traffic of ranking some queries, counted in an untimed pass.
 
     Attributes:
-        queries: how many were ranked; 0 for an endpoint, whose operations nobody sees.
-        flops: floating point operations of all of them, by stage; a multiplication and an addition are two.
-        bytes: sizes of what the operators read and wrote, by stage, as if nothing were fused or cached.
+        queries: number of queries ranked; 0 for an endpoint, whose operations cannot be counted.
+        flops: floating point operations of all queries, by stage; a multiplication and an addition are two.
+        bytes: bytes that the operators read and wrote, by stage, without fusion or caches.
     """
 
     queries: int
@@ -249,9 +259,9 @@ class SuiteMember(_Frozen):
     """The place of a dataset in a suite of datasets.
 
     Attributes:
-        name: of the suite.
-        title: what the dataset is called within the suite.
-        datasets: how many datasets the suite has.
+        name: name of the suite.
+        title: name of the dataset within the suite.
+        datasets: number of datasets in the suite.
         part_of: a larger dataset of which this one is a part; in averages its parts count as one.
     """
 
@@ -262,7 +272,7 @@ class SuiteMember(_Frozen):
 
 
 class Record(_Frozen):
-    """`record.json` of one cell."""
+    """The content of a cell's `record.json`."""
 
     schema_version: int = SCHEMA_VERSION
     cell: str = Field(pattern=FOLDER_NAME)
@@ -272,25 +282,25 @@ class Record(_Frozen):
     system: System
     dataset: str
     suite: SuiteMember | None = None
-    """The suite that the experiment named the dataset by; None for a dataset that was named alone."""
+    """The suite through which the experiment names the dataset; None for a dataset named on its own."""
     first_stage: dict[str, Any]
     depth: int
     pool: str = Field(pattern=rf"{FOLDER_NAME}|^$")
-    """Digest of the candidate pool, the name of its folder under `pools/`."""
+    """Digest of the candidate set, the name of its folder under `pools/`."""
     measures: tuple[str, ...]
-    """Measures the experiment asked for, in ir_measures' names; the first is the headline."""
+    """The experiment's measures, in ir_measures' names; the first is the headline."""
     protocol: Protocol
     sessions: tuple[Session, ...] = ()
     is_imported: bool = False
-    """True if the rankings were imported: nothing was measured, and there are no query rows."""
+    """True if the rankings were imported: they have no measurements and no query rows."""
     operations: Operations | None = None
-    """None where nobody asked for them (`count_operations` in the experiment file)."""
+    """None unless the experiment file says `count_operations`."""
     seal: dict[str, str] | None = None
     """sha256 of `ranking.trec` and `queries.jsonl` once the cell is done; empty in older schemas."""
 
 
 class QueryRow(_Frozen):
-    """One line of `queries.jsonl`: one query, one repeat.
+    """One line of `queries.jsonl`: times and usage of one query in one repeat.
 
     Attributes:
         session: position in `Record.sessions` of the process that measured it.
@@ -299,10 +309,10 @@ class QueryRow(_Frozen):
         usage: the non-zero counts of `rerankers.Usage`; `parts` has stages and usage of each part of a fusion
             or cascade, in the order in which `described` lists them.
         ranking: first 16 hex digits of the sha256 of the ranking's lines in `ranking.trec`.
-        control_seconds: what the identity control took right after this call, if it ran then.
+        control_seconds: time of the identity control right after this call; None if it did not run then.
         arrived_seconds: in served mode, when the request arrived, counted from the start of its repeat in its
-            session; the total then runs from there to the answer.
-        queued_seconds: what of the total passed before the request was taken.
+            session; the total then runs from there to the response.
+        queued_seconds: part of the total that passed before the request was taken.
     """
 
     query_id: str
@@ -317,16 +327,16 @@ class QueryRow(_Frozen):
     queued_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def line(self) -> bytes:
-        """Return the value as it stands in the file."""
+        """Return the row as a line of JSON, without optional times that are None."""
         optional = ("control_seconds", "arrived_seconds", "queued_seconds")
         without = {name for name in optional if getattr(self, name) is None}
         return self.model_dump_json(exclude=without).encode() + b"\n"
 
 
 def requests_per_second(rows: Sequence[QueryRow]) -> float | None:
-    """Return the requests answered per second of busy time, over sessions and repeats.
+    """Return served requests per second of busy time, over all sessions and repeats.
 
-    None where nothing was served.
+    None if none was served.
     """
     spans: dict[tuple[int, int], tuple[float, float]] = {}
     for row in rows:

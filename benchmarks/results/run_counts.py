@@ -1,4 +1,4 @@
-"""Counts of what a TREC run holds beside the ranking that is used: foreign queries and ties."""
+"""Counts foreign queries and tied scores of a TREC run, which the ranking that is used does not show."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class RunCounts(NamedTuple):
-    """Counts of one run, read for one dataset.
+    """Counts of left-out queries and tied passages of one run, read for one dataset.
 
     Attributes:
-        queries_left_out: queries of the run that the dataset lacks, or that nobody judged where only judged
-            ones are read.
-        tied_passages: passages of the other queries whose score, in 32 bits, another passage of the same
-            query has too.
+        queries_left_out: number of the run's queries that are not used, because the dataset lacks them or has
+            no judgements for them.
+        tied_passages: number of passages of the other queries whose score, in 32 bits, equals that of another
+            passage of the same query.
     """
 
     queries_left_out: int
@@ -28,16 +28,16 @@ class RunCounts(NamedTuple):
 
     @classmethod
     def of(cls, run: Mapping[str, Sequence[tuple[str, float]]], queries: Container[str]) -> RunCounts:
-        """Count for a run whose queries are to be among `queries`."""
+        """Count left-out queries and ties of a run, of which only `queries` are used."""
         ranked = [hits for query_id, hits in run.items() if query_id in queries]
         return cls(len(run) - len(ranked), sum(map(count_ties, ranked)))
 
     def nonzero(self) -> dict[str, int]:
-        """Return the counts above zero by name."""
+        """Return the counts above zero by field name."""
         return {name: count for name, count in self._asdict().items() if count}
 
     def sentences(self) -> list[str]:
-        """Return a clause for each count above zero."""
+        """Return `description: count` for each count above zero."""
         clauses = {
             "queries of the run left out, not in the dataset or not judged": self.queries_left_out,
             "passages that share a score, ordered by document id as in trec_eval": self.tied_passages,
@@ -46,17 +46,13 @@ class RunCounts(NamedTuple):
 
 
 def say_counts(path: Path, counts: RunCounts) -> None:
-    """Print the counts of a run above zero, a line each."""
+    """Print a run's counts above zero, a line each, after its path."""
     for clause in counts.sentences():
         say(f"{path}: {clause}")
 
 
 def check_queries(path: Path, run: Collection[str], queries: Collection[str]) -> None:
-    """Refuse a run that shares no query with a dataset.
-
-    Raises:
-        InputError: it does not, with an example of both.
-    """
+    """Raise InputError if a run shares no query with a dataset; the message shows a query id of each."""
     if not set(run).intersection(queries):
         theirs, ours = next(iter(run)), next(iter(queries), None)
         reason = f"ranks none of the queries: it has {theirs!r} and others, the dataset {ours!r} and others"

@@ -1,4 +1,4 @@
-"""The seal of a finished cell: digests of its files, which reach the disk before the record that holds them.
+"""Seals a finished cell: its record holds digests of its files, which reach the disk before the record does.
 
 A file of a finished cell that was cut, changed or removed later does not match the seal. Such a cell is
 damaged: no table counts it, and the next run into the folder measures it again.
@@ -22,7 +22,7 @@ RAW = (RANKING, ROWS)
 
 
 def seal(cell: Path) -> dict[str, str]:
-    """Wait until a cell's files are on the disk, and return the sha256 of each by name.
+    """Flush a cell's files to the disk, and return the sha256 of each by file name.
 
     Raises:
         StoreError: the disk refuses.
@@ -34,7 +34,7 @@ def seal(cell: Path) -> dict[str, str]:
 
 
 def broken_files(cell: Path, sealed: Mapping[str, str]) -> dict[str, str]:
-    """Return the damage of each file of a cell that does not match its seal, by name."""
+    """Compare a cell's files with their sealed sha256; return a description of the damage by file name."""
     wrong = {}
     for name, digest in sealed.items():
         try:
@@ -50,6 +50,7 @@ def broken_files(cell: Path, sealed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sha256(path: Path, *, sync: bool = False) -> str:
+    """Return a file's sha256 in hex; with `sync`, flush the file to the disk first."""
     with path.open("rb") as file:
         if sync and os.name == "posix":
             os.fsync(file.fileno())

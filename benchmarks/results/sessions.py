@@ -1,4 +1,4 @@
-"""Result folders as sessions: what `compare` compares.
+"""Reads the sides of a comparison (`rerankbench compare`), and sums up each session's times.
 
 A side of a comparison is a result folder, or a folder of result folders: one for each session, such as
 `before/1`, `before/2`. A session is one process that measured the systems.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read_sessions(path: Path) -> list[Results]:
-    """Read a side of a comparison: a result folder, or each result folder in a folder, by name.
+    """Read one side of a comparison: a result folder, or all result folders in a folder, sorted by name.
 
     Raises:
         InputError: there are no results in it.
@@ -41,20 +41,21 @@ def read_sessions(path: Path) -> list[Results]:
 
 
 def _is_result_folder(path: Path) -> bool:
+    """Return whether a folder holds an experiment or a cell."""
     return (path / "experiment.json").exists() or any(
         (cell / name).exists() for cell in path.glob("*") for name in FILES
     )
 
 
 def session_times(record: Record, rows: Sequence[QueryRow]) -> SessionTimes:
-    """Return what a cell's process measured.
+    """Summarise one cell: median and shortest seconds by query, machine load, and noise of the control.
 
     A resumed cell has several processes. It counts as one session, which began with the first of them.
     """
     seconds: dict[str, list[float]] = {}
     for row in rows:
         seconds.setdefault(row.query_id, []).append(row.total_seconds)
-    measured = [record.sessions[place] for place in sorted({row.session for row in rows})]
+    measured = [record.sessions[position] for position in sorted({row.session for row in rows})]
     loads = [load for session in measured for load in loads_per_thread(session)]
     return SessionTimes(
         started_at=min((session.started_at for session in measured), default=""),
@@ -66,7 +67,7 @@ def session_times(record: Record, rows: Sequence[QueryRow]) -> SessionTimes:
 
 
 def loads_per_thread(session: Session) -> list[float]:
-    """Return the load average of one minute over the threads that the process may use, while it measured."""
+    """Return the one-minute load averages sampled during a session, divided by the usable threads."""
     threads = session.environment.get("cpu", {}).get("usable_threads")
     states: list[dict[str, Any]] = [*session.samples] or [session.environment.get("state", {})]
     return [state["load_average"][0] / threads for state in states if threads and state.get("load_average")]

@@ -1,4 +1,4 @@
-"""The systems that two sides of a comparison share, with what every session measured of each."""
+"""Groups the cells of both sides of a comparison by system, and sums up each system's sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SystemKey:
-    """The settings by which two cells of different folders are the same system on the same work.
+    """The identity of a system on some work, by which cells of different folders are matched.
 
     Attributes:
         work: dataset, first stage, depth and measuring mode, in words.
@@ -35,7 +35,7 @@ class SystemKey:
 
     @classmethod
     def of(cls, record: Record) -> SystemKey:
-        """Return the key of a cell."""
+        """Return the key of a cell's record."""
         protocol = record.protocol
         mode = protocol.mode if protocol.served is None else f"{protocol.mode}, {protocol.served.load}"
         batch = f", batches of {protocol.batch_size}" if protocol.batch_size > 1 else ""
@@ -47,13 +47,15 @@ class SystemKey:
 
 
 def systems_of(sessions: Sequence[Results]) -> dict[SystemKey, SystemSessions]:
-    """Return what each session measured of each system, controls left out; of failed ones, nothing.
+    """Collect measures, times and hardware of each system over some sessions.
+
+    Failed cells and controls are left out.
 
     Raises:
         InputError: a session measured a system in part.
         StoreError: a ranking or a candidate set is damaged.
     """
-    found: dict[SystemKey, list[tuple[Results, CellResult]]] = {}
+    by_system: dict[SystemKey, list[tuple[Results, CellResult]]] = {}
     for results in sessions:
         for cell in results.cells:
             record = cell.record
@@ -63,11 +65,15 @@ def systems_of(sessions: Sequence[Results]) -> dict[SystemKey, SystemSessions]:
                     f"{results.folder}: {record.system.label} is {state}. Run the same experiment again"
                 )
             if record.status == "done" and role_of(record.system.reranker) != "control":
-                found.setdefault(SystemKey.of(record), []).append((results, cell))
-    return {key: _sessions_of(key, cells) for key, cells in found.items()}
+                by_system.setdefault(SystemKey.of(record), []).append((results, cell))
+    return {key: _sessions_of(key, cells) for key, cells in by_system.items()}
 
 
 def _sessions_of(key: SystemKey, cells: Sequence[tuple[Results, CellResult]]) -> SystemSessions:
+    """Return one system's headline measure by query, times and hardware, for each session.
+
+    Measures are empty without judgements; times are empty for a first stage.
+    """
     results, _ = cells[0]
     pool = results.pool(key.pool)
     evaluator = Evaluator(pool.qrels, [key.measure]) if pool.qrels else None
@@ -85,4 +91,5 @@ def _sessions_of(key: SystemKey, cells: Sequence[tuple[Results, CellResult]]) ->
 
 
 def _hardware(cells: Sequence[CellResult]) -> Iterator[str]:
+    """Yield the hardware description of every session of some cells."""
     return (hardware(session.environment) for cell in cells for session in cell.record.sessions)

@@ -1,4 +1,4 @@
-"""The result folder: its cells, its pools, and which of them belong to the experiment.
+"""Reads and writes a result folder: its cells, its candidate sets, and the list of the experiment's cells.
 
 `DIR/<cell>/` is one cell (`benchmarks.results.cell`), `DIR/pools/<digest>/` one candidate pool
 (`benchmarks.candidates.pool_folder`), and `DIR/experiment.json` lists the cells of the latest run in the
@@ -38,10 +38,10 @@ FILES = ("record.json", *RAW)
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell as read: its record, its rows in the order they were measured, its rankings best first.
+    """One cell as read from its folder: record, rows in the order of measuring, and rankings best first.
 
-    `rankings` has an entry for every query that was ranked, an empty one where there were no candidates.
-    An imported cell has no rows, for nothing was measured.
+    `rankings` has an entry for every query that was ranked, an empty one if it had no candidates.
+    An imported cell has no rows, since it was not measured.
     """
 
     record: Record
@@ -49,7 +49,7 @@ class CellResult:
     rankings: StoredRankings
 
     def unstable_queries(self) -> list[str]:
-        """Return queries whose ranking differs between repeats."""
+        """Return the ids of queries whose ranking differs between repeats."""
         seen: dict[str, set[str]] = {}
         for row in self.rows:
             seen.setdefault(row.query_id, set()).add(row.ranking)
@@ -58,12 +58,12 @@ class CellResult:
 
 @dataclass
 class Results:
-    """A result folder: the cells of its experiment, in the order of the experiment file.
+    """A result folder as read: the cells of its experiment, in the order of the experiment file.
 
     Attributes:
-        cells: those whose records can be read. One that does not match its seal has the status `damaged`, the
-            reason as its error, and neither rows nor rankings.
-        damaged: a line for each damaged cell, with a record or without one.
+        cells: the cells whose records can be read. A cell that does not match its seal has the status
+            `damaged`, the reason as its error, and neither rows nor rankings.
+        damaged: one message for each damaged cell, with a record or without one.
     """
 
     folder: Path
@@ -72,8 +72,9 @@ class Results:
     _pools: dict[str, Pool] = field(default_factory=dict, repr=False)
 
     def pool(self, digest: str) -> Pool:
-        """Return the candidate pool of that digest, read once; of "", which cells name that got none,
-        an empty one.
+        """Return the candidate set with a digest, read on first use; for "", an empty one.
+
+        A cell that got no candidates has the digest "".
 
         Raises:
             StoreError: it is missing or damaged.
@@ -89,11 +90,11 @@ class Results:
 
 
 def read_results(folder: Path | str) -> Results:
-    """Read a result folder, finished or not; say on standard error which cells are damaged.
+    """Read a result folder, finished or not; print a line about each damaged cell.
 
     Raises:
-        InputError: there are no results in it.
-        StoreError: a file is damaged, or written by a newer version.
+        InputError: the folder has no results.
+        StoreError: all cells are damaged, or a file was written by a newer version.
     """
     folder = Path(folder)
     names = _cell_names(folder)
@@ -124,10 +125,10 @@ def read_results(folder: Path | str) -> Results:
 
 @contextmanager
 def trusted(folders: Sequence[Path]) -> Iterator[None]:
-    """Turn errors that only changed or damaged files can cause, while results are read and shown,
-    into one line.
+    """Convert errors of damaged values, raised in the `with` block while results are read, to a StoreError.
 
-    Records hold values that no schema describes, such as the environment and what a reranker says of itself.
+    Records hold values that no schema describes, such as the environment and a reranker's description of
+    itself.
 
     Raises:
         StoreError: such a value is not what this program wrote.
@@ -144,7 +145,7 @@ def trusted(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def at_ranking_line(cell: Path, query_id: str, doc_id: str, occurrence: int, reason: str) -> StoreError:
-    """Return the error about a line of a cell's `ranking.trec`: the first or second with that passage."""
+    """Return an error that names the line of `ranking.trec` with a passage's n-th occurrence for a query."""
     path = cell / RANKING
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if line.split()[:3:2] == [query_id.encode(), doc_id.encode()]:
@@ -161,20 +162,21 @@ def write_experiment(
     config: Mapping[str, Any],
     inputs: Mapping[str, str] | None = None,
 ) -> None:
-    """Note which cells belong to the experiment, in which order, what its file said, and its inputs.
+    """Write `experiment.json`: the experiment's name, cells in order, file values and digests of its inputs.
 
-    Imported cells stay in the list, at its end.
+    Imported cells of the folder stay in the list, at its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     imported = [cell for cell in _cell_names(folder) if _is_imported(folder / cell)]
-    listed = [*cells, *(cell for cell in imported if cell not in cells)]
-    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": listed, "config": config}
+    names = [*cells, *(cell for cell in imported if cell not in cells)]
+    about = {"schema_version": SCHEMA_VERSION, "experiment": name, "cells": names, "config": config}
     about |= {"inputs": inputs} if inputs else {}
     content = json.dumps(about, indent=2, ensure_ascii=False, default=str)
     replace_file(folder / "experiment.json", without_secrets(content))
 
 
 def _is_imported(cell: Path) -> bool:
+    """Return whether a cell is an imported run; one with a damaged record is if it has no rows."""
     try:
         record = read_record(cell)
     except DamagedError:
@@ -183,17 +185,17 @@ def _is_imported(cell: Path) -> bool:
 
 
 def list_cells(folder: Path, cells: Sequence[str]) -> None:
-    """Add cells to those that belong to the folder's experiment."""
+    """Append cells to the list in a folder's `experiment.json`."""
     about = read_about(folder)
     if about is None:
         return write_experiment(folder, "imported", cells, {})
-    listed = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
-    changed = about.model_copy(update={"cells": listed})
+    names = [*(cell for cell in _cell_names(folder) if cell not in cells), *cells]
+    changed = about.model_copy(update={"cells": names})
     return replace_file(folder / "experiment.json", without_secrets(changed.model_dump_json(indent=2)))
 
 
 class About(BaseModel):
-    """`experiment.json`: which cells belong to the experiment, in which order, and what its file said.
+    """The content of `experiment.json`: name, cells in order, file values and inputs of the experiment.
 
     `inputs` holds 16 hex digits for each local file or folder of the experiment, by its path.
     """
@@ -206,14 +208,14 @@ class About(BaseModel):
 
 
 def changed_inputs(folder: Path, inputs: Mapping[str, str]) -> list[str]:
-    """Return the paths whose content is not what it was when the folder's experiment was last run."""
+    """Return the paths whose digest in `inputs` differs from that of the folder's latest run."""
     about = read_about(folder)
     before = about.inputs if about else {}
     return [path for path, digest in inputs.items() if before.get(path, digest) != digest]
 
 
 def read_about(folder: Path) -> About | None:
-    """Return a result folder's description of itself; None where it has none.
+    """Read a result folder's `experiment.json`; None if it has none.
 
     Raises:
         StoreError: it is damaged.
@@ -230,6 +232,7 @@ def read_about(folder: Path) -> About | None:
 
 
 def _cell_names(folder: Path) -> list[str]:
+    """Return the names of the experiment's cells that were begun; without an experiment, of all cells."""
     about = read_about(folder)
     if about is None:
         return sorted({path.parent.name for name in FILES for path in folder.glob(f"*/{name}")})
@@ -237,6 +240,10 @@ def _cell_names(folder: Path) -> list[str]:
 
 
 def _read_cell(cell: Path) -> CellResult:
+    """Read and verify a cell.
+
+    One whose files are damaged gets the status `damaged` and no rows or rankings.
+    """
     record = read_record(cell)
     if record is None:
         raise DamagedError(f"{cell}: holds no record; run the same experiment again")

@@ -1,4 +1,4 @@
-"""Rows and rankings of a cell that was read, kept small: the cells of a folder are in memory together.
+"""Rows and rankings of a cell in little memory, so that all cells of a folder can be held together.
 
 Rows are kept as the lines they are written as. Rankings stay in their file.
 """
@@ -19,10 +19,10 @@ Hits = tuple[tuple[str, float], ...]
 
 
 class StoredRows(Sequence[QueryRow]):
-    """The rows of a cell, parsed whenever they are asked for: a tenth of the memory of the objects.
+    """A read-only sequence of a cell's rows, parsed at each access: a tenth of the memory of the objects.
 
     Args:
-        lines: of `queries.jsonl`.
+        lines: lines of `queries.jsonl`.
     """
 
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
@@ -37,26 +37,26 @@ class StoredRows(Sequence[QueryRow]):
         return len(self._lines)
 
     @overload
-    def __getitem__(self, place: int) -> QueryRow: ...
+    def __getitem__(self, index: int) -> QueryRow: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[QueryRow]: ...
+    def __getitem__(self, index: slice) -> list[QueryRow]: ...
 
-    def __getitem__(self, place: int | slice) -> QueryRow | list[QueryRow]:
-        if isinstance(place, slice):
-            return list(map(QueryRow.model_validate_json, self._lines[place]))
-        return QueryRow.model_validate_json(self._lines[place])
+    def __getitem__(self, index: int | slice) -> QueryRow | list[QueryRow]:
+        if isinstance(index, slice):
+            return list(map(QueryRow.model_validate_json, self._lines[index]))
+        return QueryRow.model_validate_json(self._lines[index])
 
     def __iter__(self) -> Iterator[QueryRow]:
         return map(QueryRow.model_validate_json, self._lines)
 
 
 class StoredRankings(Mapping[str, Hits]):
-    """Rankings by query id, best first, parsed whenever they are asked for.
+    """A mapping from query id to (doc id, score) pairs, best first, parsed at each access.
 
     Args:
-        blocks: the lines of `ranking.trec` by query.
-        path: the file, which the lines are read from again; None to keep them.
+        blocks: the lines of `ranking.trec` by query id.
+        path: the file, from which lines are read again at each access; None to keep them in memory.
     """
 
     def __init__(self, blocks: Mapping[str, bytes], path: Path | None = None) -> None:
@@ -82,10 +82,10 @@ class StoredRankings(Mapping[str, Hits]):
         return tuple(zip(fields[2::6], map(float, fields[4::6]), strict=True))
 
     def orders(self, limit: int | None = None) -> dict[str, list[str]]:
-        """Return doc ids by query id, best first, the first `limit` or all: faster than with their scores.
+        """Return doc ids by query id, best first, cut after `limit`; faster than access with scores.
 
         Raises:
-            StoreError: the file was changed since it was read first.
+            StoreError: the file's size has changed since it was read first.
         """
         return {
             query_id: (block if limit is None else _first_lines(block, limit)).decode().split()[2::6]
@@ -93,6 +93,7 @@ class StoredRankings(Mapping[str, Hits]):
         }
 
     def _all(self) -> Iterable[tuple[str, bytes]]:
+        """Yield (query id, ranking lines) pairs, from memory or from the file."""
         if self._path is None or self._blocks or not self._places:
             return self._blocks.items()
         content = self._path.read_bytes()
@@ -108,4 +109,5 @@ class StoredRankings(Mapping[str, Hits]):
 
 
 def _first_lines(block: bytes, count: int) -> bytes:
+    """Return the first `count` lines of a block."""
     return b"\n".join(block.split(b"\n", count)[:count])

@@ -1,8 +1,8 @@
-"""Results in formats that others read: TREC runs and judgements, JSONL, BEIR, and one tidy Parquet table.
+"""Writes results in formats that other programs read: TREC, JSONL and BEIR, and one tidy Parquet table.
 
 A run has no comment lines, because ir_measures, ranx, pytrec_eval, PyTerrier and trec_eval read none; its
 metadata stand in a file beside it (`benchmarks.results.exchange.ir_metadata`). The table has a row for each
-cell, query and repeat, and columns for what was varied and for what was measured.
+cell, query and repeat, and columns for factors and for measurements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002 - the command's option
-    """Write the finished cells of a result folder into another folder.
+    """Write the finished cells of a result folder to another folder in one format.
 
     Args:
         folder: a result folder.
@@ -39,10 +39,10 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
             `<dataset>-<digest>.qrels` for each set of judgements; `rank-llm` and `rankgpt` write
             `<cell>.jsonl` with the texts, as those programs read them, `beir` a folder for each candidate
             set, and `parquet` `queries.parquet`.
-        out: made if it is not there; files of the same names are replaced.
+        out: created if it is missing; files of the same names are replaced.
 
     Returns:
-        the files.
+        the paths of the files or folders written.
 
     Raises:
         InputError: there are no results, none is finished, or a judged id does not fit into a TREC file.
@@ -73,7 +73,7 @@ def export(folder: Path, format: Format, out: Path) -> list[Path]:  # noqa: A002
 
 
 def _write_trec(results: Results, cells: list[CellResult], folder: Path, out: Path) -> list[Path]:
-    """Write each cell's run and metadata, and each set of judgements once."""
+    """Write each cell's run and metadata, and each distinct set of judgements once; return the paths."""
     judgements = {
         digest: qrels_file(results.pool(digest))
         for digest in dict.fromkeys(cell.record.pool for cell in cells)
@@ -92,7 +92,10 @@ def _write_trec(results: Results, cells: list[CellResult], folder: Path, out: Pa
 
 
 def rows(results: Results, cell: CellResult) -> Iterator[Row]:
-    """Yield a row for each query and repeat of a cell; for each query of an imported run, without times."""
+    """Yield a table row with factors, times, counts and measures per query and repeat of a cell.
+
+    An imported run has one row per query, without times.
+    """
     record = cell.record
     pool = results.pool(record.pool)
     values = Evaluator(pool.qrels, record.measures).evaluate(cell.rankings.orders())
@@ -130,9 +133,7 @@ def rows(results: Results, cell: CellResult) -> Iterator[Row]:
 
 
 def _factors(record: Record) -> Row:
-    """Return the columns that all rows of a cell share: system, options, dataset, first stage,
-    depth and protocol.
-    """
+    """Return the columns that all rows of a cell share: its system, options, data and protocol."""
     counted = record.operations
     per_query = {} if counted is None else {"flops": counted.flops, "bytes": counted.bytes}
     return {
@@ -157,6 +158,7 @@ def _factors(record: Record) -> Row:
 
 
 def _write_parquet(results: Results, cells: list[CellResult], path: Path) -> Path:
+    """Write the rows of all cells into one Parquet table, absent values as nulls; return its path."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -177,9 +179,7 @@ def _write_parquet(results: Results, cells: list[CellResult], path: Path) -> Pat
 
 
 def _one_type(values: list[Any]) -> list[Any]:
-    """Return a column's values in one type: numbers and texts as they are,
-    what differs and structures as JSON.
-    """
+    """Return a column's values in one type: mixed types and structures become JSON texts."""
     types = {type(value) for value in values if value is not None}
     if types == {int, float}:
         return [None if value is None else float(value) for value in values]

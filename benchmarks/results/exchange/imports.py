@@ -1,10 +1,10 @@
-"""Takes in others' TREC runs, so that published systems stand beside ours, on the same candidates.
+"""Imports TREC runs of other programs, so that published systems stand beside ours on the same candidates.
 
 An imported cell has rankings and no measurements: its latency is unknown, not zero. A run that ranks a
-passage which is not among the candidates answered another question, and is refused.
+passage which is not among the candidates is refused.
 
 Published figures come from trec_eval, whose order of equal scores (`benchmarks.evaluation.ties`) every run
-keeps, which gives those figures again. How many passages share a score, and how many queries of a run the
+keeps, which gives those figures again. The number of passages that share a score, and of queries that the
 dataset lacks, is printed and recorded.
 """
 
@@ -51,7 +51,7 @@ FIRST_STAGE = "first stage"
 
 
 def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[str, Path]:
-    """Return paths by label from `RUN` and `LABEL=RUN` arguments.
+    """Parse `RUN` and `LABEL=RUN` arguments into run paths by label.
 
     An argument that is the path of a file is a path, even with `=` in it. In others the first `=` ends the
     label.
@@ -80,13 +80,15 @@ def labelled_runs(arguments: Sequence[str], first_stage: Path | None) -> dict[st
 
 
 def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = None) -> Pool:
-    """Return the candidate set that a first stage's run lists for the judged queries; texts are unknown.
+    """Build a candidate set, without texts, from a first stage's run over the judged queries.
+
+    Warnings and counts of the run are printed.
 
     Args:
         first_stage: a TREC run.
-        qrels: judgements.
-        dataset: how tables call the data; a dataset known for it has a rule of exclusion by its name.
-        exclude: a rule of `benchmarks.datasets.exclusion`.
+        qrels: a file of judgements.
+        dataset: the dataset's name in tables; that of a known dataset selects its exclusion rule.
+        exclude: an exclusion rule of `benchmarks.datasets.exclusion`.
 
     Raises:
         InputError: a file is missing or wrong.
@@ -100,10 +102,10 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = 
     depth = max(map(len, judged.values()), default=0)
     hits, left_out = leave_out(judged, excluded_passages(rule, grades, grades), grades, depth)
     candidates = {
-        query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in listed]
-        for query_id, listed in hits.items()
+        query_id: [Candidate(query_id, doc_id, "", score) for doc_id, score in ranked]
+        for query_id, ranked in hits.items()
     }
-    warnings = [] if rule else suspicions(((q, [d for d, _ in listed]) for q, listed in hits.items()), grades)
+    warnings = [] if rule else suspicions(((q, [d for d, _ in ranked]) for q, ranked in hits.items()), grades)
     counts = RunCounts.of(run, grades)
     say_counts(first_stage, counts)
     pool = Pool.freeze(
@@ -131,28 +133,34 @@ def pool_of(first_stage: Path, qrels: Path, dataset: str, exclude: str | None = 
 def import_runs(
     folder: Path, pool: Pool, runs: Mapping[str, Path], measures: Sequence[str] = DEFAULT_MEASURES
 ) -> list[str]:
-    """Add runs to a result folder, by label, and the first stage they started from.
+    """Write a finished cell for each run, and one for the first stage's order, into a result folder.
+
+    Args:
+        folder: the result folder.
+        pool: the candidate set that the runs rerank.
+        runs: path of each TREC run, by label.
+        measures: the measures to report, the headline first.
 
     Returns:
         the names of the cells, the first stage's first.
 
     Raises:
-        InputError: a run is wrong, or does not rank the pool's candidates; nothing is written then.
+        InputError: a run is wrong, or does not rank the candidates of `pool`; nothing is written then.
         StoreError: the folder is in use or cannot be written.
     """
     for measure in measures:
         parse(measure)
-    given: Run = {
+    first_stage_run: Run = {
         query_id: [(candidate.doc_id, candidate.score) for candidate in candidates]
         for query_id, candidates in pool.candidates.items()
     }
-    cells = [_cell(pool, FIRST_STAGE, "first-stage", given, pool.digest, measures)]
+    cells = [_cell(pool, FIRST_STAGE, "first-stage", first_stage_run, pool.digest, measures)]
     counts: dict[Path, RunCounts] = {}
     for label, path in runs.items():
         digest = hashlib.sha256()
-        read = read_run(path, digest)
+        whole_run = read_run(path, digest)
         run, _ = leave_out(
-            read, excluded_again(pool.first_stage, pool.qrels), {}, max(map(len, read.values()))
+            whole_run, excluded_again(pool.first_stage, pool.qrels), {}, max(map(len, whole_run.values()))
         )
         _check(run, pool, path)
         counts[path] = RunCounts.of(run, pool.queries)
@@ -170,7 +178,7 @@ def import_runs(
 
 
 def other_candidates(folder: Path, pool: Pool) -> str | None:
-    """Return a hint where a result folder holds other candidates of a pool's judged queries; None elsewhere.
+    """Return a hint if a folder has another candidate set with the same judged queries; else None.
 
     Runs on different candidate sets stand in different tables.
     """
@@ -185,10 +193,10 @@ def other_candidates(folder: Path, pool: Pool) -> str | None:
 
 
 def stored_pool(folder: Path, digest: str) -> Pool:
-    """Return a pool that a result folder holds already, to import runs beside our own.
+    """Read the candidate set of a result folder whose digest starts with `digest`.
 
     Raises:
-        InputError: there is none of that digest.
+        InputError: no candidate set, or more than one, matches.
     """
     pools = [path.parent.name for path in sorted(folder.glob("pools/*/pool.jsonl.gz"))]
     matching = [name for name in pools if name.startswith(digest)]
@@ -200,6 +208,7 @@ def stored_pool(folder: Path, digest: str) -> Pool:
 def _cell(
     pool: Pool, label: str, reranker: str, run: Run, source: str, measures: Sequence[str]
 ) -> tuple[Record, bytes]:
+    """Return the record and the ranking lines of a cell for a run; `source` is the digest of its file."""
     digest = hashlib.sha256(f"{pool.digest} {source}".encode()).hexdigest()[:8]
     name = f"{slug(f'{pool.dataset}-{label}')}-{digest}"
     described: dict[str, Any] = {"imported": source}
@@ -231,7 +240,7 @@ def _cell(
 
 
 def _check(run: Run, pool: Pool, path: Path) -> None:
-    """Refuse a run that ranks other queries, or other passages, than the candidate set holds."""
+    """Raise InputError if a run shares no query with the candidate set, or ranks a passage outside it."""
     check_queries(path, run, pool.queries)
     for query_id, hits in run.items():
         candidate_ids = {candidate.doc_id for candidate in pool.candidates.get(query_id, ())}
@@ -242,17 +251,17 @@ def _check(run: Run, pool: Pool, path: Path) -> None:
 
 
 def _check_names(records: Sequence[Record], folder: Path) -> None:
-    """Refuse two cells of one name, and two imported cells of one label on one candidate set."""
-    known = [record for record in map(readable_record, sorted(folder.glob("*/"))) if record is not None]
-    for place, record in enumerate(records):
+    """Raise InputError if two cells have one name, or two runs on one candidate set have one label."""
+    existing = [record for record in map(readable_record, sorted(folder.glob("*/"))) if record is not None]
+    for position, record in enumerate(records):
         label = record.system.label
-        for other in records[:place]:
+        for other in records[:position]:
             if other.cell == record.cell:
                 raise InputError(
                     f"{label!r} and {other.system.label!r}: one run under two labels that give the folder "
                     f"name {record.cell}. Import it once."
                 )
-        for other in known:
+        for other in existing:
             same_set = other.is_imported and (other.pool, other.dataset) == (record.pool, record.dataset)
             if same_set and other.system.label == label and other.cell != record.cell:
                 raise InputError(
@@ -262,10 +271,10 @@ def _check_names(records: Sequence[Record], folder: Path) -> None:
 
 
 def label_of(run: Path, first_stage: Path | None) -> str:
-    """Return the default label of a run.
+    """Return a run's default label.
 
-    It is the label that the run was exported with, else its file's name, without that of the first stage at
-    its start.
+    It is the label that the run was exported with, else its file's name without a leading name of the first
+    stage.
 
     Raises:
         InputError: the metadata beside the run cannot be read.

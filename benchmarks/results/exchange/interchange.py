@@ -1,4 +1,4 @@
-"""Writes what other programs read: TREC judgements, JSON lines of rank_llm and RankGPT, BEIR folders."""
+"""Writes candidates and judgements for other programs: TREC, BEIR, and JSON lines of rank_llm and RankGPT."""
 
 from __future__ import annotations
 
@@ -23,28 +23,35 @@ Hit = tuple[str, float, str]
 
 
 def candidate_line(program: Program, query_id: str, query: str, hits: Iterable[Hit]) -> str:
-    """Return a query with its hits, best first, as a program reads it;
-    `benchmarks.candidates.file` reads both.
+    """Return one JSON line of a query and its hits, best first, in the layout that `program` reads.
+
+    `benchmarks.candidates.file` reads both layouts.
     """
     if program == "rank-llm":
         candidates = [
             {"docid": doc_id, "score": score, "doc": {"text": text}} for doc_id, score, text in hits
         ]
         return _line({"query": {"text": query, "qid": query_id}, "candidates": candidates})
-    listed = [
+    ranked_hits = [
         {"content": text, "qid": query_id, "docid": doc_id, "rank": rank, "score": score}
         for rank, (doc_id, score, text) in enumerate(hits, 1)
     ]
-    return _line({"query": query, "hits": listed})
+    return _line({"query": query, "hits": ranked_hits})
 
 
 def write_ranked(
     program: Program, pool: Pool, rankings: Mapping[str, Iterable[tuple[str, float]]], path: Path
 ) -> Path:
-    """Return a cell's rankings with their texts, a `candidate_line` a query.
+    """Write rankings with passage texts to `path`, one `candidate_line` per query, and return the path.
+
+    Args:
+        program: the layout.
+        pool: the candidate set with queries and texts.
+        rankings: (doc id, score) pairs, best first, by query id.
+        path: the file to write.
 
     Raises:
-        InputError: the pool was stored without its texts.
+        InputError: the candidate set was stored without its texts.
     """
     texts = _texts(pool)
     lines = [
@@ -62,11 +69,12 @@ def write_ranked(
 
 
 def write_beir(pool: Pool, folder: Path) -> Path:
-    """Return a pool as `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`;
-    only candidates are in the corpus.
+    """Write a candidate set as a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`.
+
+    Only candidates are in the corpus. Return the folder.
 
     Raises:
-        InputError: the pool was stored without its texts.
+        InputError: the candidate set was stored without its texts.
     """
     texts = _texts(pool)
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
@@ -84,7 +92,7 @@ def write_beir(pool: Pool, folder: Path) -> Path:
 
 
 def qrels_file(pool: Pool) -> tuple[str, bytes] | None:
-    """Return the name and the content of a candidate set's TREC judgements; None if there are none.
+    """Return file name and content of a candidate set's judgements in TREC format; None without judgements.
 
     The name ends in a digest of the content, so that judgements that differ never share a file, and candidate
     sets with the same judgements do.
@@ -99,6 +107,7 @@ def qrels_file(pool: Pool) -> tuple[str, bytes] | None:
 
 
 def _texts(pool: Pool) -> dict[str, str]:
+    """Return the passage texts of a candidate set by doc id; raise InputError if they were not stored."""
     texts = {hit.doc_id: hit.text for hits in pool.candidates.values() for hit in hits}
     if texts and not any(texts.values()):
         raise InputError(f"pool {pool.digest} was stored without its texts (store_text), which this needs")
@@ -106,4 +115,5 @@ def _texts(pool: Pool) -> dict[str, str]:
 
 
 def _line(value: dict[str, Any]) -> str:
+    """Return a value as one line of JSON."""
     return json.dumps(value, ensure_ascii=False) + "\n"

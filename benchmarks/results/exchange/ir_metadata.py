@@ -2,8 +2,8 @@
 
 The schema is ir_metadata's (Breuer, Keller and Schaer, "ir_metadata: An Extensible Metadata Schema for IR
 Experiments", SIGIR 2022): platform, research goal, implementation, method, actor and data, after the PRIMAD
-model. That paper also puts them into the run, as comments, which the programs that evaluate runs refuse. What
-the schema has no name for stands under `rerankbench`, such as the label, by which the run is imported again.
+model. That paper also puts them into the run, as comments, which the programs that evaluate runs refuse.
+Fields that the schema lacks stand under `rerankbench`, such as the label, by which the run is imported again.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ SUFFIX = ".metadata.yaml"
 
 
 def metadata_path(run: Path) -> Path:
-    """Return where the metadata of a run stand: `a.metadata.yaml` beside `a.trec` or `a.trec.gz`."""
+    """Return the path of a run's metadata: `a.metadata.yaml` beside `a.trec` or `a.trec.gz`."""
     return run.with_name(run_name(run) + SUFFIX)
 
 
 def write_metadata(run: Path, record: Record, qrels: str | None) -> Path:
-    """Write a run's metadata beside it.
+    """Write a record as ir_metadata in a YAML file beside its run; return the file's path.
 
     Args:
         run: path of the run.
-        record: the cell's.
-        qrels: name of the file of judgements beside the run, if there are any.
+        record: the cell's record.
+        qrels: name of the judgement file beside the run; None without one.
     """
     import yaml
 
@@ -45,10 +45,10 @@ def write_metadata(run: Path, record: Record, qrels: str | None) -> Path:
 
 
 def exported_label(run: Path) -> str | None:
-    """Return the label that a run was exported with; None if no metadata with a label stand beside it.
+    """Read the label from the metadata beside a run; None if there is no metadata file or no label in it.
 
     Raises:
-        InputError: a file of the metadata's name is there and cannot be read.
+        InputError: the metadata file cannot be read.
     """
     from benchmarks.experiments.files.marked_yaml import MarkedYaml
 
@@ -65,23 +65,23 @@ def exported_label(run: Path) -> str | None:
 
 
 def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
-    """Return a record in ir_metadata's names; the platform is that of the session that finished the cell.
+    """Convert a record to ir_metadata's fields; the platform is that of the cell's last session.
 
     Args:
-        record: the cell's.
-        qrels: name of the file of judgements beside the run.
+        record: the cell's record.
+        qrels: name of the judgement file beside the run; None without one.
     """
-    seen = record.sessions[-1].environment if record.sessions else {}
+    environment = record.sessions[-1].environment if record.sessions else {}
     first_stage = str(record.first_stage.get("kind", "first stage"))
     reranker = record.system.reranker
     return {
         "tag": record.cell,
         "actor": {"role": None if record.is_imported else "experimenter"},
-        "platform": _platform(seen, first_stage),
+        "platform": _platform(environment, first_stage),
         "implementation": {
             "source": {
                 "lang": None if record.is_imported else ["Python"],
-                "commit": seen.get("git", {}).get("revision"),
+                "commit": environment.get("git", {}).get("revision"),
             }
         },
         "method": {
@@ -113,7 +113,10 @@ def metadata(record: Record, qrels: str | None = None) -> dict[str, Any]:
 
 
 def _platform(environment: dict[str, Any], first_stage: str) -> dict[str, Any]:
-    """Return the machine and software of a session; the retrieval toolkit where BM25 was the first stage."""
+    """Convert a session's environment to ir_metadata's `platform`.
+
+    Pyserini is named if BM25 was first stage.
+    """
     cpu, gpus = environment.get("cpu", {}), environment.get("gpu", [])
     libraries = environment.get("libraries", {})
     kernel, _, architecture = environment.get("os", "").rpartition(" ")
@@ -141,16 +144,18 @@ def _platform(environment: dict[str, Any], first_stage: str) -> dict[str, Any]:
 
 
 def _gigabytes(described: dict[str, Any]) -> str | None:
+    """Return a device's memory as `N GB`; None if it is unknown."""
     size = described.get("memory_bytes")
     return None if size is None else f"{size / 1e9:.0f} GB"
 
 
 def _plain(values: dict[str, Any], *left_out: str) -> dict[str, Any]:
+    """Return a dictionary without some of its keys."""
     return {name: value for name, value in values.items() if name not in left_out}
 
 
 def _without_nothing(value: Any) -> Any:
-    """Return a value without what is None, empty or unknown, however deep."""
+    """Remove None and empty values from nested dictionaries and lists."""
     if isinstance(value, dict):
         inner = {name: _without_nothing(item) for name, item in value.items()}
         return {name: item for name, item in inner.items() if item not in (None, "", {}, [])}

@@ -1,4 +1,4 @@
-"""Rankings and judgements as lines of TREC files."""
+"""Formats rankings and judgements as lines of TREC files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def trec_lines(ranking: Ranking, tag: str) -> bytes:
-    """Return `query Q0 document rank score tag`, a line each; nine digits tell any two 32-bit scores apart.
+    """Format a ranking as lines `query Q0 document rank score tag`, scores to nine significant digits.
 
     Raises:
         InputError: an id is empty or has a space in it.
@@ -28,7 +28,7 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
 
 
 def qrels_lines(query_id: str, grades: Mapping[str, int]) -> bytes:
-    """Return `query 0 document grade`, a line each.
+    """Format one query's grades as lines `query 0 document grade`.
 
     Raises:
         InputError: an id is empty or has a space in it.
@@ -38,6 +38,7 @@ def qrels_lines(query_id: str, grades: Mapping[str, int]) -> bytes:
 
 
 def _check_ids(ids: list[str]) -> None:
+    """Raise InputError for the first id that is empty or has a space or a zero byte in it."""
     joined = " ".join(ids)
     if joined.split() != ids or "\0" in joined:
         wrong = next(
