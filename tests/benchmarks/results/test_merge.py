@@ -108,7 +108,7 @@ def test_a_preferred_folder_replaces_a_cell_that_was_merged_before(two_machines:
 
 
 def test_a_preferred_folder_that_is_not_merged_is_refused(two_machines: Path) -> None:
-    with pytest.raises(InputError, match=r"--prefer .*c: is none of the folders.*a, .*b"):
+    with pytest.raises(InputError, match=r"--prefer .*c: not one of the folders.*a, .*b"):
         merge([two_machines / "a", two_machines / "b"], two_machines / "all", two_machines / "c")
 
 
