@@ -1,1 +1,1 @@
-"""Experiment files: reading, planning, and the dry run."""
+"""Experiment files: reading and validating them, planning their cells, and the dry run."""

@@ -1,4 +1,6 @@
-"""Capability checks: each method runs once on a few passages for `rerankbench doctor`."""
+"""Runs each kind of method once on a few passages, to see what works on this machine: `rerankbench
+doctor`.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,15 @@ _PASSAGES = ("Salt lowers the freezing point of water.", "Yeast makes gas, which
 
 
 class NotHereError(RerankbenchError):
-    """A part that is not on this machine; the message says what brings it."""
+    """Raised when something that a check needs is not on this machine; the message says how to get it."""
 
 
 def prove(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
-    """Try everything once, in a folder of its own that is removed afterwards.
+    """Run all checks in a temporary folder and yield a finding for each: whether it worked, and why not.
 
     Args:
-        render: makes a page from result folders and returns its path.
-        may_fetch: whether models that are not in the cache may be fetched.
+        render: writes a report page of result folders and returns its path.
+        may_fetch: whether models that are not in the cache may be downloaded.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -62,6 +64,10 @@ def prove(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
 
 
 def _proof(what: str, act: Callable[[], str]) -> Finding:
+    """Run one check and return its finding; the check returns a description of what it did, or raises.
+
+    `what` names the check.
+    """
     clock = StageClock()
     started = clock.now()
     try:
@@ -81,6 +87,7 @@ def _proof(what: str, act: Callable[[], str]) -> Finding:
 
 
 def _evaluate() -> str:
+    """Check that `RR@10` of a two-passage run is 0.5."""
     from benchmarks.evaluation.measures import evaluate
 
     run = {"q": [("second", 2.0), ("first", 1.0)]}
@@ -91,6 +98,7 @@ def _evaluate() -> str:
 
 
 def _experiment(folder: Path) -> str:
+    """Measure two controls on five queries into `folder`."""
     from benchmarks.cli.selftest import DATA
     from benchmarks.executors.local import run
     from benchmarks.experiments.config import Experiment
@@ -111,10 +119,12 @@ def _experiment(folder: Path) -> str:
 
 
 def _page(render: Render, results: Path) -> str:
+    """Render the report of a result folder."""
     return f"a page of {render([results]).stat().st_size // 1024} KiB, its tables and figures made"
 
 
 def _browse(page: Path) -> str:
+    """Open a report in headless Chromium and check that it draws a chart."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise NotHereError("no Chromium; reports open in any other browser, tests of the page are skipped")
@@ -126,6 +136,7 @@ def _browse(page: Path) -> str:
 
 
 def _parquet(results: Path, out: Path) -> str:
+    """Export a result folder as Parquet into `out`."""
     from benchmarks.results.exchange.export import export
 
     [path] = export(results, "parquet", out)
@@ -133,6 +144,7 @@ def _parquet(results: Path, out: Path) -> str:
 
 
 def _lucene() -> str:
+    """Build a BM25 index of the bundled passages and search it."""
     from benchmarks.datasets.sources import open_dataset
     from benchmarks.first_stages import bm25
 
@@ -143,7 +155,7 @@ def _lucene() -> str:
 
 
 def _rank(reranker: str, model: str, may_fetch: bool, *parts: str) -> str:
-    """Rank two passages with a small real model."""
+    """Rank two passages with a reranker and a small real model; `parts` are further models that it needs."""
     missing = [name for name in (model, *parts) if not find_download(name).is_here]
     if missing and not may_fetch:
         raise NotHereError(f"{' and '.join(missing)} not fetched yet; rerankbench doctor --fetch gets it")
@@ -151,18 +163,20 @@ def _rank(reranker: str, model: str, may_fetch: bool, *parts: str) -> str:
 
 
 def _ranked(reranker: str, options: dict[str, object]) -> str:
+    """Create a reranker, rank two passages and return a sentence with their number."""
     from rerankers.registry import create
 
-    made = create(reranker, options)
+    ranker = create(reranker, options)
     candidates = tuple(Candidate("q", f"d{i}", text, -i) for i, text in enumerate(_PASSAGES))
     try:
-        [ranking] = made.rerank([RerankRequest("q", _QUERY, candidates)], StageClock())
+        [ranking] = ranker.rerank([RerankRequest("q", _QUERY, candidates)], StageClock())
     finally:
-        made.close()
+        ranker.close()
     return f"{len(ranking.doc_ids)} passages ranked"
 
 
 def _endpoint() -> str:
+    """Rank two passages with RankGPT against a chat endpoint on this machine."""
     with _answering("[2] > [1]") as url:
         ranked = _ranked("rankgpt", {"backend": "openai", "model": "doctor", "base_url": url})
     return f"{ranked} over HTTP, by a server of our own"
@@ -170,7 +184,7 @@ def _endpoint() -> str:
 
 @contextmanager
 def _answering(content: str) -> Iterator[str]:
-    """Serve a chat endpoint on this machine that always answers the same, and give its URL."""
+    """Serve a chat endpoint on this machine that always returns `content`, and yield its URL."""
     message = {"role": "assistant", "content": content}
     answer: dict[str, Any] = {
         "id": "1",
@@ -206,6 +220,7 @@ def _answering(content: str) -> Iterator[str]:
 
 
 def _train() -> str:
+    """Run one training step of a tiny language model with a LoRA adapter."""
     try:
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:

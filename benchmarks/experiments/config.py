@@ -1,4 +1,4 @@
-"""Experiment files: YAML, validated strictly, errors with the file and the line.
+"""Experiment files: their options model, and the reader that reports errors with file and line.
 
 Lists are crossed: datasets x first stages x depths x rerankers, and a list in place of a reranker's option is
 a sweep over it; levels under `vary` are measured one factor at a time. Relative paths start at the
@@ -47,15 +47,18 @@ MOST_CANDIDATES = 1_000_000  # per query; what is said before a run counts a lis
 
 
 def _as_mapping(value: Any) -> Any:
+    """Return `{"name": value}` for a string, other values unchanged."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def _kind_of_dataset(value: Any) -> str:
+    """Return the tag of an entry of `datasets`: `suite`, or `dataset` for all others."""
     is_named = is_suite(value) if isinstance(value, str) else isinstance(value, dict) and "suite" in value
     return "suite" if is_named or isinstance(value, SuiteSpec) else "dataset"
 
 
 def _one_meaning(value: Any) -> Any:
+    """Return the value, or raise ValueError if it names both a suite and an existing path."""
     if isinstance(value, str) and is_suite(value) and existing_path(value) is not None:
         raise ValueError(
             f"{value!r} is a suite and a folder or file here. Write {{suite: {value}}} or {{folder: {value}}}"
@@ -72,15 +75,15 @@ Data = Annotated[
 
 
 class RerankerSpec(BaseModel):
-    """A reranker with its options. A plain string stands for its name.
+    """An entry of `rerankers`: a reranker with its options. A plain string stands for its name.
 
     Attributes:
         name: the registered name; see `rerankbench list rerankers`.
-        label: what tables call it; `{option}` stands for the option's value. By default the name, with the
-            options that a sweep varies.
+        label: its name in tables; `{option}` stands for the option's value. By default the registered name,
+            with the options that a sweep varies.
         options: constructor options; a list is a sweep, unless the option itself is a list.
-        vary: levels by option, one factor at a time: beside the base, one system for each level that the
-            base does not have. Seeds make replicates. Levels are never crossed.
+        vary: levels by option, one factor at a time: besides the base, one system for each level that differs
+            from the base. Seeds make replicates. Levels are never crossed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -91,31 +94,31 @@ class RerankerSpec(BaseModel):
     vary: dict[str, Annotated[list[Any], BeforeValidator(as_list), Field(min_length=1)]] = {}
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Label and options of each system that the entry stands for."""
+        """Yield (label, options) of each system that the entry stands for."""
         model = registry.options_model(self.name)
         return systems(self.name, self.label, self.options, self.vary, model)
 
 
 class Experiment(BaseModel):
-    """An experiment file.
+    """The content of an experiment file.
 
     Attributes:
-        name: names the result folder; letters, digits, `-`, `_`, `.`.
+        name: name of the result folder; letters, digits, `-`, `_`, `.`.
         datasets: ids, folders or candidate files; or suites (`rerankbench list suites`).
-        first_stages: what proposes the candidates; by default what the suite says of each dataset.
+        first_stages: retrieval methods that propose the candidates; by default the suite's.
         depths: candidates per query.
         rerankers: the systems compared, in the order of the tables.
         measures: ir_measures' names or trec_eval's, `Q`, `module:function` of one's own, or the preset
             `trec-dl`, whose AP, RR and recall count grades 2 and 3 as TREC's deep learning tracks do; the
             first is the headline. By default those of a dataset's suite, if it has one.
         protocol: how time is measured.
-        limit: use the first queries of each dataset only; of a suite, so many in all, shared out over its
-            datasets, and one of each at least.
-        count_operations: rank so many queries once more, untimed, to count FLOPs and bytes by stage; 0 does
-            not. Asked for later, it only counts: nothing is measured again.
+        limit: number of queries of each dataset to use, the first ones; of a suite, their number in all,
+            shared out over its datasets, and one of each at least.
+        count_operations: number of queries to rank once more, untimed, to count FLOPs and bytes by stage. If
+            it is set later, finished cells are counted and not measured again.
         budget: dollars that calls of endpoints may cost, earlier runs into the same folder with a budget
             included; the run stops before it is exceeded.
-        store_text: keep the passages' texts in the result folder; false where a licence forbids it.
+        store_text: whether to keep passage texts in the result folder; false where a licence forbids it.
         out: the result folder; by default `runs/<name>`.
     """
 
@@ -144,7 +147,7 @@ class Experiment(BaseModel):
 
     @property
     def entries(self) -> list[tuple[DatasetEntry, int | None]]:
-        """Every dataset, those of suites included, and how many queries of it are used; None for all."""
+        """Every dataset, those of suites included, with the number of its queries to use; None for all."""
         entries: list[tuple[DatasetEntry, int | None]] = []
         for data in self.datasets:
             if isinstance(data, SuiteSpec):
@@ -155,12 +158,13 @@ class Experiment(BaseModel):
         return entries
 
     def measures_of(self, dataset: DatasetEntry) -> tuple[str, ...]:
-        """Return the measures of a dataset: the experiment's if it names any, else the dataset's own."""
+        """Return the names of a dataset's measures: the experiment's if it states any, else its own."""
         is_stated = "measures" in self.model_fields_set or not dataset.measures
         return tuple(self.measures if is_stated else dataset.measures)
 
     @model_validator(mode="after")
     def _every_dataset_has_a_first_stage(self) -> Experiment:
+        """Raise ValueError if a dataset has no first stage, its own or the experiment's."""
         lacking = [entry for entry, _ in self.entries if not (self.first_stages or entry.first_stages)]
         if lacking:
             name = lacking[0].name or lacking[0].id or lacking[0].folder or lacking[0].candidates
@@ -169,6 +173,7 @@ class Experiment(BaseModel):
 
     @model_validator(mode="after")
     def _instructions_differ_by_reranker(self) -> Experiment:
+        """Raise ValueError if two entries are the same data with different instructions."""
         stated: dict[str, str | None] = {}
         for dataset, _ in self.entries:
             data = json.dumps(dataset.identity(), sort_keys=True)
@@ -183,7 +188,7 @@ class Experiment(BaseModel):
 def load_experiment(
     path: Path, overrides: Sequence[str] = (), text: str | None = None
 ) -> tuple[Experiment, dict[str, Any]]:
-    """Read and check an experiment file.
+    """Read and validate an experiment file, every reranker's options included.
 
     Args:
         path: the file.
@@ -191,8 +196,8 @@ def load_experiment(
         text: the experiment as YAML, in place of a file's; `path` then names it in errors.
 
     Returns:
-        the experiment, its paths leading there from the working folder; and the file's values as written,
-        overrides included.
+        the experiment, with paths relative to the working folder; and the file's values as written, overrides
+        included.
 
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
@@ -220,7 +225,7 @@ def load_experiment(
 
 
 def find_experiment(name: str) -> Path:
-    """Return the file of that path, or the ready experiment of that name.
+    """Return the path of an experiment file, given its path or the name of a ready experiment.
 
     Raises:
         InputError: there is neither.
@@ -229,7 +234,7 @@ def find_experiment(name: str) -> Path:
 
 
 def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
-    """Return the measures as ir_measures prints them, presets spelled out, each of them once."""
+    """Return the experiment's measures as ir_measures prints them, presets expanded, without repetitions."""
     names: dict[str, None] = {}
     for index, name in enumerate(experiment.measures):
         try:
@@ -240,6 +245,7 @@ def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:
 
 
 def _check_first_stages(file: MarkedYaml, experiment: Experiment) -> None:
+    """Raise InputError at the file's line if a first stage's pipeline, name or options are wrong."""
     for index, spec in enumerate(experiment.first_stages):
         for part in components_of(spec):
             if isinstance(part, PyTerrier):
@@ -256,62 +262,70 @@ def _check_first_stages(file: MarkedYaml, experiment: Experiment) -> None:
 
 
 def _check_rerankers(file: MarkedYaml, experiment: Experiment) -> None:
+    """Raise InputError at the file's line if a reranker's name, options, levels or labels are wrong."""
     labels: dict[str, int] = {}
     for index, spec in enumerate(experiment.rerankers):
-        place: Location = ("rerankers", index)
+        location: Location = ("rerankers", index)
         try:
             model = registry.options_model(spec.name)
         except InputError as problem:
-            raise file.error((*place, "name"), str(problem)) from problem
+            raise file.error((*location, "name"), str(problem)) from problem
         for option in spec.options:
             if option not in model.option_names():
                 error = UnknownNameError(f"option of {spec.name}", option, model.option_names())
-                raise file.error((*place, "options", option), str(error))
+                raise file.error((*location, "options", option), str(error))
             if option != SEED and spec.vary and is_sweep(option, spec.options[option], model):
                 reason = f"{option} is a sweep, which would be crossed with vary. List its values under vary"
-                raise file.error((*place, "options", option), reason)
+                raise file.error((*location, "options", option), reason)
             if spec.options[option] == [] and not model.takes_list(option):
-                raise file.error((*place, "options", option), "a sweep needs at least one value")
-        _check_vary(file, place, spec, model)
+                raise file.error((*location, "options", option), "a sweep needs at least one value")
+        _check_vary(file, location, spec, model)
         for option in re.findall(r"\{(\w+)\}", spec.label or ""):
             if option not in {**spec.options, **spec.vary}:
-                raise file.error((*place, "label"), f"{{{option}}} is none of the options given here")
+                raise file.error((*location, "label"), f"{{{option}}} is not one of its options")
         for label, options in spec.variants():
-            _check_options(file, place, spec, options, experiment)
+            _check_options(file, location, spec, options, experiment)
             if label in labels:
-                raise file.error(place, f"two systems are called {label!r}; give one of them another label")
+                raise file.error(
+                    location, f"two systems are called {label!r}; give one of them another label"
+                )
             labels[label] = index
 
 
-def _check_vary(file: MarkedYaml, place: Location, spec: RerankerSpec, known: type[MethodOptions]) -> None:
-    """Refuse levels of unknown options, and levels of an option that has no level in the base."""
+def _check_vary(file: MarkedYaml, location: Location, spec: RerankerSpec, model: type[MethodOptions]) -> None:
+    """Raise InputError if `vary` names an unknown option, or one whose base value is needed and missing."""
     for option, levels in spec.vary.items():
-        inside = (*place, "vary", option)
-        if option not in known.option_names():
-            error = UnknownNameError(f"option of {spec.name}", option, known.option_names())
+        inside = (*location, "vary", option)
+        if option not in model.option_names():
+            error = UnknownNameError(f"option of {spec.name}", option, model.option_names())
             raise file.error(inside, str(error))
-        if option not in spec.options and known.is_needed(option):
+        if option not in spec.options and model.is_needed(option):
             raise file.error(inside, f"the base has no {option}. Give its own under options")
-        if known.takes_list(option) and not all(isinstance(level, list) for level in levels):
+        if model.takes_list(option) and not all(isinstance(level, list) for level in levels):
             raise file.error(inside, f"{option} is itself a list, so levels are lists in a list")
 
 
 def _check_options(
-    file: MarkedYaml, place: Location, spec: RerankerSpec, options: Mapping[str, Any], experiment: Experiment
+    file: MarkedYaml,
+    location: Location,
+    spec: RerankerSpec,
+    options: Mapping[str, Any],
+    experiment: Experiment,
 ) -> None:
+    """Raise InputError if one system's options are wrong, or contradict the budget or the served mode."""
     name = spec.name
     try:
         needs = registry.validated(name, options)
     except OptionError as error:
         section = "vary" if error.option in spec.vary else "options"
-        inside = (*place, section, error.option) if error.option in options else place
+        inside = (*location, section, error.option) if error.option in options else location
         raise file.error(inside, str(error)) from error
     except InputError as error:
-        raise file.error((*place, "options"), str(error)) from error
+        raise file.error((*location, "options"), str(error)) from error
     if experiment.budget is not None and not needs.is_priced:
         raise file.error(
-            place, f"{name}: the price of its calls is not known, so the budget cannot be kept. Set price"
+            location, f"{name}: the price of its calls is not known, so the budget cannot be kept. Set price"
         )
     is_served = experiment.protocol.served is not None
     if is_served and needs.is_remote and needs.is_replayed:
-        raise file.error(place, "a served endpoint is measured, not replayed; leave recording out")
+        raise file.error(location, "a served endpoint is measured, not replayed; leave recording out")

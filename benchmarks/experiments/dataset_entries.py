@@ -1,4 +1,4 @@
-"""A dataset as an experiment names it: the data, and what is used with it alone."""
+"""An entry of `datasets` in an experiment file: a dataset with first stages and measures of its own."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from benchmarks.results.record import SuiteMember
 
 
 def as_list(value: Any) -> Any:
-    """Return a list of one value, or the list that was given."""
+    """Return a list unchanged, and any other value as a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 class DatasetEntry(DatasetSpec):
-    """A dataset of an experiment, and what is used with it. A plain string stands for `id`, or for the
-    folder or candidates file it names.
+    """A dataset of an experiment, with first stages and measures of its own.
+
+    A plain string stands for `id`, or for the folder or candidates file that it names.
 
     Attributes:
-        first_stages: what proposes the candidates, where the experiment itself names no first stages.
-        measures: of this dataset, where the experiment itself names no measures.
-        part_of: a larger dataset. In the average over datasets, all its parts count as one.
+        first_stages: retrieval methods to use if the experiment names no first stages.
+        measures: measures to use if the experiment names no measures.
+        part_of: name of a larger dataset. In the average over datasets, all its parts count as one.
     """
 
     first_stages: Annotated[list[FirstStageSpec], BeforeValidator(as_list), Field(default_factory=list)]
@@ -33,10 +34,16 @@ class DatasetEntry(DatasetSpec):
 
     @property
     def suite(self) -> SuiteMember | None:
-        """The suite that the dataset was named by; None for a dataset that was named alone."""
+        """The suite through which the dataset was named, and its place there.
+
+        None for a dataset on its own.
+        """
         return self._suite
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it defines a candidate set."""
+        """Return the settings that define a candidate set, by name.
+
+        First stages and measures are left out.
+        """
         own = ("first_stages", "measures", "part_of")
         return {name: value for name, value in super().identity().items() if name not in own}

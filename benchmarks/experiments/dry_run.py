@@ -1,8 +1,8 @@
 """The dry run: cells, models to fetch, time, memory and cost of a run before it starts.
 
 Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
-such as `--limit 3`, scaled to what is left. Where there is none, memory is at least the weights, and nobody
-pretends to know the time. Dollars are then estimated from the calls that the options say (`rerankers.work`).
+such as `--limit 3`, scaled to the work that is left. Without one, memory is at least the weights, time is
+unknown, and dollars are estimated from the calls that the options make (`rerankers.work`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ STATES: dict[str | None, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The time and cost of a system in an earlier run, per query and in all."""
+    """Time, memory and dollars of a system in an earlier run.
+
+    Seconds and dollars are per query; `start_seconds` is loading and warm-up, `done` the number of rows.
+    """
 
     query_seconds: float
     start_seconds: float
@@ -54,8 +57,9 @@ class Measured:
 
 
 def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
-    """Yield the lines of a dry run; nothing is loaded, fetched or written,
-    and no model or dataset is downloaded.
+    """Yield the lines of a dry run: one per cell, one per model, and totals.
+
+    Nothing is loaded, downloaded or written.
     """
     cells = plan(experiment)
     check_measures([cell.pool for cell in cells], folder, may_fetch=False)
@@ -90,6 +94,7 @@ def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
 
 
 def _state(cell: Path) -> str:
+    """Return the state of a cell's folder in words, a value of `STATES`."""
     try:
         record = read_record(cell)
         if record is not None:
@@ -102,7 +107,14 @@ def _state(cell: Path) -> str:
 def _estimate(
     cell: CellPlan, folder: Path, count: int | None, models: list[Download]
 ) -> tuple[list[str], float | None, float | None]:
-    """Return a cell's line, and the seconds and dollars left, None where they are not known."""
+    """Return words for a cell's line, and the seconds and dollars that it still needs; None if unknown.
+
+    Args:
+        cell: the cell.
+        folder: the result folder, whose measurements are scaled.
+        count: number of queries; None if unknown.
+        models: the models that the cell loads.
+    """
     words = [] if count is None else [f"{count} queries"]
     measured = _measured(cell, folder)
     if measured is None or count is None:
@@ -123,7 +135,10 @@ def _estimate(
 
 
 def _measured(cell: CellPlan, folder: Path) -> Measured | None:
-    """Return the same system in this folder: this cell so far, or else another with the most queries."""
+    """Return measurements of the same system in this folder: of this cell, else of the one with most rows.
+
+    None if there are none. Seconds and dollars are scaled to the cell's depth.
+    """
     best: Measured | None = None
     for path in sorted(folder.glob("*/record.json")):
         try:
@@ -154,6 +169,7 @@ def _measured(cell: CellPlan, folder: Path) -> Measured | None:
 
 
 def _is_same_system(record: Record, cell: CellPlan) -> bool:
+    """Return whether a record is of the cell's reranker, options and mode, and was not imported."""
     return (
         record.system.reranker == cell.reranker
         and record.system.options == json.loads(json.dumps(cell.options, default=str))
@@ -163,7 +179,7 @@ def _is_same_system(record: Record, cell: CellPlan) -> bool:
 
 
 def _queries(pool: PoolPlan, folder: Path) -> int | None:
-    """Return the number of queries in a candidate set; None where counting them could download a dataset."""
+    """Return the number of queries in a candidate set; None if counting them could download a dataset."""
     digest = read_index(folder / "pools").get(pool.key)
     if digest:
         return len(load_pool(folder / "pools" / digest).queries)
@@ -175,9 +191,11 @@ def _queries(pool: PoolPlan, folder: Path) -> int | None:
 
 
 def _models(cell: CellPlan) -> dict[str, str | None]:
+    """Return the models that a cell loads: revision by name."""
     return dict(validated(cell.reranker, cell.options).models)
 
 
 def _first_stage_models(cells: list[CellPlan]) -> dict[str, Download]:
+    """Return the downloads of the encoders of dense first stages, by model name."""
     stages = [part for cell in cells for part in components_of(cell.pool.first_stage)]
     return {stage.encoder: find_download(stage.encoder) for stage in stages if isinstance(stage, Dense)}

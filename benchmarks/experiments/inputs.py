@@ -1,8 +1,8 @@
-"""Local inputs of an experiment by content: what is in a file or folder defines a cell, not where it lies.
+"""Replaces local paths in settings by digests, so that a cell is defined by content, not by location.
 
-A value is a path where the harness opens it as one: under the keys of datasets and first stages that hold
-paths, and where a reranker says that it loads a model of that name. Other values count as paths if they look
-like one (with a slash or a dot) and something is there.
+A value is a path if it stands under a key of datasets and first stages that holds paths, or if a reranker
+loads a model of that name. Other values count as paths if they look like one (with a slash or a dot) and
+exist.
 """
 
 from __future__ import annotations
@@ -32,24 +32,23 @@ PATH_KEYS = frozenset({"folder", "candidates", "documents", "queries", "qrels", 
 
 @dataclass
 class Inputs:
-    """Digests of local files and folders, by the paths that an experiment names.
+    """A collector of the local files and folders that an experiment names, with digests of their content.
 
     Attributes:
-        digests: of every path that was met.
+        digests: sha256 of each file, or name and sha256 of a folder's files, by path.
     """
 
     digests: dict[str, Any] = field(default_factory=dict)
 
     def by_content(self, value: Any, models: Collection[str] = (), *, is_path: bool = False) -> Any:
-        """Return the values that define results, with a digest of the content in place of each path.
+        """Return settings with each local path replaced by a digest of its content, which is also collected.
 
-        A response cache and an embedding store, which grow while they are used, are left out with all else
-        that changes no result.
+        Options that change no result, such as a response cache, are left out.
 
         Args:
-            value: of an experiment file.
-            models: strings that are models, whatever they look like.
-            is_path: whether a string is a path, whatever it looks like.
+            value: settings, nested in mappings and lists.
+            models: names that are models, even if they do not look like paths.
+            is_path: whether a string is a path, even if it does not look like one.
         """
         if isinstance(value, dict):
             return {
@@ -67,14 +66,17 @@ class Inputs:
         return value
 
     def summary(self) -> dict[str, str]:
-        """Return 16 hex digits for each path."""
+        """Return 16 hex digits for each collected path, by path."""
         return {
             name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
             for name, value in sorted(self.digests.items())
         }
 
     def of_models(self, names: Collection[str], value: object) -> list[Any]:
-        """Return the content of local models that options do not name: those that a checkpoint refers to."""
+        """Return digests of those local model folders in `names` that `value`, the options, does not mention.
+
+        A checkpoint refers to such models.
+        """
         entries = []
         for name in sorted(names):
             path = existing_path(name)
@@ -83,6 +85,7 @@ class Inputs:
         return entries
 
     def _of_path(self, name: str, path: Path) -> Any:
+        """Return the digest of a file or a folder, computed once; warn if it is a pipe."""
         if path.is_dir() and path.resolve().parent == path.resolve():
             return name  # "/" is no data and no model
         if name not in self.digests:
@@ -96,6 +99,7 @@ class Inputs:
 
 
 def _names(value: object, name: str) -> bool:
+    """Return whether a string occurs as a value in nested mappings and lists."""
     if isinstance(value, dict):
         return any(_names(item, name) for item in value.values())
     if isinstance(value, list | tuple):
@@ -104,5 +108,6 @@ def _names(value: object, name: str) -> bool:
 
 
 def _of_folder(folder: Path) -> list[list[str]]:
+    """Return relative path and sha256 of each file below a folder, sorted."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return [[str(file.relative_to(folder)), file_digest(file)] for file in files]

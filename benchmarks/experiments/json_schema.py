@@ -1,4 +1,4 @@
-"""The JSON Schema of experiment files, by which editors complete keys, check values and show meanings."""
+"""Generates the JSON Schema of experiment files, with which editors complete keys and check values."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ MODELS = (
 
 
 def experiment_schema() -> dict[str, Any]:
-    """Return the schema of an experiment file, every registered reranker's options included.
+    """Return the JSON Schema of experiment files, with every registered reranker's options.
 
-    What takes a list takes a single value too, and a list in place of an option's value is a sweep. A
-    `module:Class` of one's own is accepted with any options.
+    Where a list is accepted, so is a single value; a list in place of an option's value is a sweep. A
+    `module:Class` of the user's own is accepted with any options.
     """
     schema = Experiment.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -58,6 +58,7 @@ def experiment_schema() -> dict[str, Any]:
 
 
 def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a `rerankers` entry with this name; add its nested models to `definitions`."""
     options = options_schema(name)
     definitions |= options.pop("$defs", {})
     levels = {
@@ -85,6 +86,7 @@ def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own() -> dict[str, Any]:
+    """Return the schema of a `rerankers` entry whose name is `module:Class`."""
     return {
         "type": "object",
         "title": "module:Class",
@@ -113,20 +115,21 @@ _VARY = {
 
 
 def _describe(properties: dict[str, Any], model: type[BaseModel]) -> None:
+    """Set the `description` of each property from the model's documented fields."""
     for name, meaning in meanings_of(model).items():
         if name in properties:
             properties[name]["description"] = " ".join(meaning.split())
 
 
 def _or_list(schema: dict[str, Any]) -> dict[str, Any]:
-    """Accept an item where a list of them is accepted."""
+    """Return an array's schema extended to accept a single item too."""
     outer = {key: value for key, value in schema.items() if key in ("default", "description", "title")}
     inner = {key: value for key, value in schema.items() if key not in outer}
     return {"anyOf": [inner, inner["items"]], **outer}
 
 
 def _string_or_mapping(properties: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Accept the short forms of datasets and first stages: a name in place of a mapping."""
+    """Extend the schemas of datasets, first stages and hybrid parts in place to accept a plain name."""
     for key in ("datasets", "first_stages"):
         inner, item = properties[key]["anyOf"]
         inner["items"] = properties[key]["anyOf"][1] = {"anyOf": [{"type": "string"}, item]}

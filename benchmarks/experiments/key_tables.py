@@ -1,4 +1,4 @@
-"""Tables of a settings model's keys, with type, default, bounds and meaning, for the generated pages.
+"""Generates Markdown tables of a settings model's keys: type, default, bounds and meaning.
 
 Types and bounds are read from the model's JSON schema, meanings from its docstring.
 """
@@ -34,11 +34,11 @@ _TYPES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 
 def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> Iterator[str]:
-    """Yield the lines of a model's table.
+    """Yield the lines of a Markdown table with one row per field of a model.
 
     Args:
-        model: the settings.
-        links: the heading of each model that has a table of its own.
+        model: the settings model.
+        links: the heading of each model that has a table on the page, for links.
     """
     meanings = meanings_of(model)
     properties = model.model_json_schema()["properties"]
@@ -60,9 +60,9 @@ def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> I
 
 
 def meanings_of(model: type) -> dict[str, str]:
-    """Return the meanings of the fields of a model or a dataclass, those of its bases included.
+    """Return the description of each field of a model or dataclass, by name, inherited fields included.
 
-    A field is explained in `Attributes:` of a class's docstring, or in a string below it.
+    Descriptions are read from `Attributes:` in the docstrings, or from strings below the fields.
     """
     meanings: dict[str, str] = {}
     for base in reversed(model.__mro__):
@@ -84,7 +84,7 @@ def summary_of(model: type[BaseModel]) -> str:
 
 
 def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """Return the models that a model's fields hold, in their order, and those within them."""
+    """Return the models that occur in a model's field types, recursively, in order."""
     models: dict[type[BaseModel], None] = {}
 
     def visit(annotation: Any) -> None:
@@ -102,16 +102,17 @@ def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def cell(text: str) -> str:
-    """Return a text for a cell of a Markdown table: on one line, with `|` escaped."""
+    """Return a text on one line with `|` escaped, for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def anchor(heading: str) -> str:
-    """Return the anchor of a heading on a page."""
+    """Return the anchor that a Markdown heading gets on its page."""
     return re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
 
 
 def _types(described: Mapping[str, Any], anchors: Mapping[str, str]) -> Iterator[str]:
+    """Yield words or links for each type that a property's JSON schema accepts."""
     for branch in _branches(described):
         if "$ref" in branch:
             name = branch["$ref"].rpartition("/")[2]
@@ -129,6 +130,7 @@ def _types(described: Mapping[str, Any], anchors: Mapping[str, str]) -> Iterator
 
 
 def _bounds(described: Mapping[str, Any]) -> Iterator[str]:
+    """Yield words for each bound in a property's JSON schema, such as `from 1`."""
     for branch in _branches(described):
         for key, words in _BOUNDS.items():
             if key in branch and (key, branch[key]) != ("minLength", 1):
@@ -136,6 +138,7 @@ def _bounds(described: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _branches(described: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the alternatives of a JSON schema, `anyOf` and `oneOf` expanded."""
     branches = [*described.get("anyOf", ()), *described.get("oneOf", ())]
     if not branches:
         yield described
@@ -144,6 +147,7 @@ def _branches(described: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _default(value: Any) -> str:
+    """Return a field's default value as Markdown code; empty for None."""
     if value is None:
         return ""
     if isinstance(value, BaseModel):

@@ -1,8 +1,8 @@
-"""The plan of an experiment: candidate sets, and cells to measure on each.
+"""Plans an experiment: the candidate sets to freeze, and the cells to measure on each.
 
 A cell's folder is a readable slug and a digest of everything that defines its results: the data by content,
-the first stage, the depth, the options with local models by content, the file of a reranker that is
-your own, and the protocol. A changed option is therefore a new cell, and a finished cell is never measured
+the first stage, the depth, the options with local models by content, the file of a reranker of the user's
+own, and the protocol. A changed option is therefore a new cell, and a finished cell is never measured
 again. Labels and measures define nothing: changing them changes no folder.
 """
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PoolPlan:
-    """Candidates to freeze.
+    """A candidate set to freeze: dataset, first stage, depth and number of queries.
 
     Attributes:
-        key: digest of what defines the pool before it is built; `Pool.digest` is of what came out.
-        measures: of its cells; the first is the headline.
-        suite: the suite that the dataset was named by.
+        key: digest of these settings; unlike `Pool.digest`, known before retrieval.
+        measures: the measures of its cells; the first is the headline.
+        suite: the suite through which the dataset was named.
     """
 
     dataset: DatasetSpec
@@ -51,12 +51,12 @@ class PoolPlan:
 
     @property
     def name(self) -> str:
-        """A readable name, not a unique one."""
+        """A readable name, not necessarily unique."""
         return slug(f"{self.dataset_name}-{self.first_stage.kind}-{self.depth}")
 
     @property
     def dataset_name(self) -> str:
-        """Return the dataset's name before it is opened."""
+        """The dataset's name, known before it is opened."""
         spec = self.dataset
         if spec.documents is not None:
             return spec.name or Path(spec.documents).name.partition(".")[0]
@@ -66,17 +66,17 @@ class PoolPlan:
 
 @dataclass(frozen=True, eq=False)
 class CellPlan:
-    """A system to measure on a pool.
+    """A cell to measure: one system on one candidate set, by one protocol.
 
     Attributes:
-        name: the cell's folder.
-        label: what tables call the system.
-        options: for the reranker's constructor.
-        instruction: the dataset's, where the reranker reads it.
-        reads_instruction: whether the reranker reads the dataset's instruction or those of its queries.
+        name: name of the cell's folder.
+        label: name of the system in tables, with the load if there are several.
+        options: options of the reranker.
+        instruction: the dataset's instruction; None if the reranker does not read it.
+        reads_instruction: whether the reranker reads the instruction of the dataset or of its queries.
         content: the options, with local files and models by content.
-        depends: what else defines the results beside candidates, options and protocol.
-        system: what tables call the system where loads are not told apart.
+        depends: further digests that define the results, such as of the reranker's own file.
+        system: name of the system in tables, without the load.
     """
 
     name: str
@@ -92,12 +92,15 @@ class CellPlan:
     system: str = ""
 
     def name_on(self, pool_key: str) -> str:
-        """Return the folder that the same system has on other candidates of this dataset, by their key."""
+        """Return the folder name of the same system on another candidate set, given the set's key."""
         digest = _digest([pool_key, self.reranker, self.content, self.protocol.identity(), *self.depends])
         return f"{self.pool.name}-{slug(self.reranker)}-{digest[:8]}"
 
     def at(self, protocol: Protocol, is_one_of_several: bool = True) -> CellPlan:
-        """Return the cell that measures the same system by another protocol, such as at another load."""
+        """Return the cell that measures the same system by another protocol, such as at another load.
+
+        Its label names the load if `is_one_of_several`.
+        """
         load = protocol.served
         label = f"{self.system}, {load.short}" if load and is_one_of_several else self.system
         cell = replace(self, protocol=protocol, label=label)
@@ -105,11 +108,13 @@ class CellPlan:
 
 
 def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]:
-    """Cross the lists of an experiment; cells of one pool stand together, systems in the file's order.
+    """Expand an experiment into its cells: datasets x first stages x depths x rerankers x loads.
+
+    Cells of one candidate set are consecutive, with systems in the file's order.
 
     Args:
-        experiment: what to run.
-        inputs: takes in the content of every local path that the experiment names.
+        experiment: the experiment.
+        inputs: collects digests of all local paths that the experiment names.
     """
     inputs = inputs or Inputs()
     fetch_suites(experiment.datasets)
@@ -144,20 +149,22 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
 
 
 def _has_instruction(dataset: DatasetSpec) -> bool:
+    """Return whether a dataset has a relevance instruction, for all queries or by query."""
     return dataset.instruction is not None or dataset.instruction_field is not None
 
 
 def unread_instructions(cells: Sequence[CellPlan]) -> list[str]:
-    """Say of each dataset with an instruction that no reranker reads that it is left out."""
-    named = {cell.pool.dataset_name for cell in cells if _has_instruction(cell.pool.dataset)}
+    """Return a sentence for each dataset with an instruction that none of its rerankers reads."""
+    with_instruction = {cell.pool.dataset_name for cell in cells if _has_instruction(cell.pool.dataset)}
     read = {cell.pool.dataset_name for cell in cells if cell.reads_instruction}
     return [
         f"{name}: no reranker of this experiment reads the dataset's instruction"
-        for name in sorted(named - read)
+        for name in sorted(with_instruction - read)
     ]
 
 
 def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
+    """Return the settings that define a dataset or a first stage, with local paths by content."""
     if isinstance(spec, Hybrid):
         return [spec.kind, spec.k, spec.part_depth, [_spec(part, inputs) for part in spec.parts]]
     values = spec.identity()
@@ -169,9 +176,10 @@ def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
 
 
 def _digest(value: Any) -> str:
+    """Return the first 16 hex digits of the sha256 of a value's JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def slug(name: str) -> str:
-    """Return a name as part of a folder's name."""
+    """Return a name with all characters that may be unsafe in a folder name replaced by `-`."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "data"

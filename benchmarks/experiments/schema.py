@@ -1,4 +1,4 @@
-"""Describes experiment files and result folders in Markdown, from the code that reads and writes them.
+"""Generates the pages on experiment files, result folders and options, from the models that validate them.
 
 `python -m benchmarks.experiments.schema results > docs/result-schema.md`, and likewise `experiments` for
 `docs/experiment-files.md` and `rerankers` for `docs/rerankers.md`.
@@ -68,7 +68,7 @@ is a sweep.
 
 
 def rerankers() -> str:
-    """Return the page on the options of rerankers."""
+    """Return the Markdown page on the options of every reranker."""
     lines = [RERANKERS]
     for name in registry.METHODS:
         summary = registry.options_model(name).summary
@@ -86,13 +86,13 @@ def rerankers() -> str:
 
 
 def experiments() -> str:
-    """Return the page on experiment files."""
+    """Return the Markdown page on experiment files."""
     models = (Experiment, RerankerSpec, *MODELS)
     return "\n".join([EXPERIMENTS, *_tables(models)]).rstrip("\n")
 
 
 def results() -> str:
-    """Return the page on result folders."""
+    """Return the Markdown page on result folders."""
     models: list[type[BaseModel]] = [
         value
         for value in vars(record).values()
@@ -107,7 +107,7 @@ def results() -> str:
 
 
 def _tables(models: Sequence[type[BaseModel]]) -> Iterator[str]:
-    """Yield a section for each model, whose types lead to each other."""
+    """Yield a Markdown section with a table of fields for each model, their types linked to each other."""
     links = {model: model.__name__ for model in models}
     for model in models:
         yield f"## {model.__name__}\n\n{summary_of(model)}\n"
@@ -115,6 +115,7 @@ def _tables(models: Sequence[type[BaseModel]]) -> Iterator[str]:
 
 
 def _usage() -> Iterator[str]:
+    """Yield the lines of the section on usage counts."""
     yield "## usage\n\nCounts of one ranking; zeros are left out.\n\n| count | |\n|---|---|"
     meanings = meanings_of(Usage) | {"faults": f"by kind: {', '.join(FAULTS)}"}
     for field in fields(Usage):
@@ -123,6 +124,7 @@ def _usage() -> Iterator[str]:
 
 
 def _stages() -> Iterator[str]:
+    """Yield the lines of the section on stage names."""
     yield "## stage_seconds\n\n| stage | |\n|---|---|"
     for name, meaning in STAGE_MEANINGS.items():
         yield f"| `{name}` | {cell(meaning)} |"

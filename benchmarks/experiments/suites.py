@@ -1,6 +1,6 @@
-"""Suites: the datasets of a published benchmark with their first stages, measures and citation.
+"""Suites: the datasets of published benchmarks with their first stages, measures and citation.
 
-A suite is a page of YAML in `benchmarks/configs/suites`, or a file of one's own. It stands where an
+A suite is a YAML file in `benchmarks/configs/suites`, or one of the user's own. It stands where an
 experiment file names a dataset: `datasets: bright`. `bright-biology` names one of its datasets.
 """
 
@@ -29,7 +29,7 @@ READY_SUITES = Path(__file__).parents[1] / "configs" / "suites"
 
 
 class Download(BaseModel):
-    """Files that a suite's datasets consist of, where no package offers them.
+    """The files of a suite's datasets, if they are fetched from a URL.
 
     Attributes:
         url: the folder that holds the files.
@@ -43,18 +43,18 @@ class Download(BaseModel):
 
 
 class Suite(BaseModel):
-    """A suite's page.
+    """The content of a suite's file.
 
     Attributes:
-        summary: what it is, in a line.
-        datasets: each with a name, by which tables call it; first stages, measures, exclusions and
-            instructions of their own take the place of the suite's.
-        first_stages: what proposes the candidates.
+        summary: description in one line.
+        datasets: its datasets, each with a name for tables; first stages, measures, exclusions and
+            instructions of a dataset replace the suite's.
+        first_stages: retrieval methods that propose the candidates.
         measures: as published; the first is the headline.
-        exclude: as for a dataset.
-        instruction: as for a dataset.
+        exclude: exclusion rule of every dataset.
+        instruction: relevance instruction of every dataset.
         citation: the publication.
-        download: where the files come from that the datasets name.
+        download: where the datasets' files are fetched from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -71,11 +71,12 @@ class Suite(BaseModel):
 
     @property
     def name(self) -> str:
-        """The suite's name in experiments: the page's file without its suffix."""
+        """The suite's name in experiments: its file's name without suffix."""
         return self._name
 
     @model_validator(mode="after")
     def _is_complete(self) -> Suite:
+        """Raise ValueError if a dataset lacks a name of its own or a first stage, or a measure is unknown."""
         names = [dataset.name for dataset in self.datasets]
         if None in names or len({*names}) < len(names):
             raise ValueError("every dataset of a suite has a name of its own")
@@ -89,18 +90,20 @@ class Suite(BaseModel):
         return self
 
     def member(self, position: int, changes: dict[str, Any]) -> DatasetEntry:
-        """Return one of the datasets with all that the suite says about it.
+        """Return one of the datasets, with the suite's settings filled in where it has none.
 
         Args:
-            position: in `datasets`.
-            changes: values of the dataset to use in place of its own.
+            position: its position in `datasets`.
+            changes: values that replace the dataset's, by name.
         """
         dataset = self.datasets[position]
         name = str(dataset.name)
         values = {
             "name": name if name == self._name else f"{self._name}-{name}",
             "first_stages": dataset.first_stages or self.first_stages,
-            "measures": [one for measure in dataset.measures or self.measures for one in expand(measure)],
+            "measures": [
+                expanded for measure in dataset.measures or self.measures for expanded in expand(measure)
+            ],
             "exclude": dataset.exclude or self.exclude,
             "instruction": dataset.instruction or self.instruction,
             **self._downloaded(dataset),
@@ -114,19 +117,20 @@ class Suite(BaseModel):
 
     @property
     def _cache(self) -> Path:
+        """The cache folder of the suite's files."""
         return cache_folder() / "suites" / self._name
 
     def _downloaded(self, dataset: DatasetEntry) -> dict[str, str]:
-        """Return the paths of a dataset whose files are fetched, by their keys."""
+        """Return the cache paths of a dataset's files by key; empty if the suite downloads nothing."""
         named = {key: getattr(dataset, key) for key in ("candidates", "qrels", "folder")}
         is_fetched = self.download is not None
         return {key: str(self._cache / file) for key, file in named.items() if file and is_fetched}
 
     def fetch(self) -> None:
-        """Fetch the suite's files that are not in the cache.
+        """Download the suite's files that are not in the cache.
 
         Raises:
-            InputError: a file cannot be fetched, or is not the one that the page's digest names.
+            InputError: a file cannot be fetched, or its digest differs from the one in the suite's file.
         """
         if self.download is not None:
             for name, sha256 in self.download.sha256.items():
@@ -140,9 +144,9 @@ class SuiteSpec(BaseModel):
         suite: the name of a ready suite (`rerankbench list suites`), or the file of one of your own;
             `SUITE-DATASET` is one of its datasets.
         only: names of the suite's datasets to use; by default all.
-        query_field: of every dataset, in place of the suite's.
-        retrieval_query_field: of every dataset, likewise.
-        instruction: of every dataset, likewise.
+        query_field: field of every dataset's queries to use, in place of the suite's.
+        retrieval_query_field: field that the first stage reads, in place of the suite's.
+        instruction: instruction of every dataset, in place of the suite's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -156,10 +160,12 @@ class SuiteSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
+        """Return `{"suite": value}` for a string, other values unchanged."""
         return {"suite": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _exists(self) -> SuiteSpec:
+        """Raise ValueError if the suite or one of the named datasets does not exist."""
         try:
             self.members()
         except InputError as error:
@@ -167,7 +173,7 @@ class SuiteSpec(BaseModel):
         return self
 
     def members(self) -> list[DatasetEntry]:
-        """Return the suite's datasets, or those that are asked for.
+        """Return the suite's datasets, or those that `only` names, with this entry's changes.
 
         Raises:
             InputError: the suite, or one of the datasets, does not exist.
@@ -197,13 +203,13 @@ def is_suite(name: str) -> bool:
 
 
 def find_suite(name: str) -> tuple[Suite, str | None]:
-    """Return a suite and, where the name is that of one of its datasets, the dataset's own name.
+    """Load a suite by name or path; also return the dataset's own name if `name` is `SUITE-DATASET`.
 
     Args:
-        name: of a ready suite, of one of its datasets (`SUITE-DATASET`), or the path of a suite's page.
+        name: name of a ready suite, `SUITE-DATASET`, or path of a suite's file.
 
     Raises:
-        InputError: there is no such suite, or the page is wrong.
+        InputError: there is no such suite, or its file is wrong.
     """
     ready = _ready(name)
     if ready is not None:
@@ -215,6 +221,7 @@ def find_suite(name: str) -> tuple[Suite, str | None]:
 
 
 def _ready(name: str) -> tuple[Suite, str | None] | None:
+    """Return what `find_suite` does for ready suites; None for any other name."""
     for suite in suite_names():
         if name == suite:
             return read_suite(READY_SUITES / f"{suite}.yaml"), None
@@ -229,7 +236,7 @@ def _ready(name: str) -> tuple[Suite, str | None] | None:
 
 @cache
 def read_suite(path: Path) -> Suite:
-    """Read a suite's page.
+    """Read and validate a suite's file.
 
     Raises:
         InputError: it cannot be read, or is wrong: `file:line: what`.
@@ -248,10 +255,10 @@ def read_suite(path: Path) -> Suite:
 
 
 def fetch_suites(datasets: Iterable[object]) -> None:
-    """Fetch the files of those suites among some datasets that no package offers.
+    """Download the files of all suites among some entries of `datasets`, unless they are cached.
 
     Raises:
-        InputError: a file cannot be fetched, or is another one.
+        InputError: a file cannot be fetched, or has another digest.
     """
     for data in datasets:
         if isinstance(data, SuiteSpec):
@@ -259,7 +266,7 @@ def fetch_suites(datasets: Iterable[object]) -> None:
 
 
 def spread(limit: int | None, members: int) -> list[int | None]:
-    """Return how many queries each dataset of a suite gets: the limit shared out, and one query at least."""
+    """Divide a limit of queries over a suite's datasets; each gets at least one, or None without a limit."""
     if limit is None:
         return [None] * members
     each, rest = divmod(limit, members)

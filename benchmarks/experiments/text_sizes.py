@@ -1,4 +1,4 @@
-"""How large the requests of an experiment are, from the texts at hand, for estimates before a run."""
+"""Estimates the size of an experiment's requests from texts on this machine, for estimates before a run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ UNSPACED_FROM = "\u2e80"
 
 
 def request_size(pool: PoolPlan, folder: Path) -> RequestSize:
-    """Return the mean size of a pool's requests.
+    """Return the mean size of a candidate set's requests, in candidates and tokens.
 
-    Texts are those of the candidate set that an earlier run froze into the folder, with whatever limit, or
-    else the first ones of a dataset on this machine. Where there are none, a passage has MS MARCO's length.
+    Sizes are estimated from the texts of a candidate set of the same dataset in `folder`, of any limit, or
+    else from the first passages of a dataset on this machine. Without texts, a passage has MS MARCO's length.
     Nothing is downloaded.
     """
     queries, passages = _texts(pool, folder)
@@ -51,7 +51,7 @@ def request_size(pool: PoolPlan, folder: Path) -> RequestSize:
 
 
 def estimated_tokens(text: str) -> float:
-    """Estimate the tokens of a text by the scripts of its characters, whatever the tokenizer."""
+    """Estimate the number of tokens of a text from the scripts of its characters, for any tokenizer."""
     ascii_count = sum(character.isascii() for character in text)
     unspaced = sum(character >= UNSPACED_FROM for character in text)
     others = len(text) - ascii_count - unspaced
@@ -59,7 +59,10 @@ def estimated_tokens(text: str) -> float:
 
 
 def _texts(pool: PoolPlan, folder: Path) -> tuple[list[str], list[str]]:
-    """Return some queries and some passages; none where they are not on this machine."""
+    """Return queries and up to `SAMPLE` passages of a planned candidate set.
+
+    Empty if none are on this machine.
+    """
     for frozen in _frozen(pool, folder):
         candidates = (each for query_id in frozen.queries for each in frozen.candidates[query_id])
         passages = [candidate.text for candidate in islice(candidates, SAMPLE)]
@@ -72,7 +75,7 @@ def _texts(pool: PoolPlan, folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _frozen(pool: PoolPlan, folder: Path) -> Iterator[Pool]:
-    """Yield the pool if it is frozen, and then others on the same dataset."""
+    """Yield stored candidate sets of the planned dataset, first the planned one itself if it is stored."""
     index = read_index(folder / "pools")
     digests: Iterable[str] = dict.fromkeys(filter(None, [index.get(pool.key), *index.values()]))
     for digest in digests:

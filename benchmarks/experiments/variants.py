@@ -1,8 +1,8 @@
-"""The systems that one entry of an experiment file stands for: sweeps, one factor at a time, and seeds.
+"""Expands an entry of `rerankers` into systems: sweeps, one factor at a time, and seeds.
 
 Lists of options are crossed. Levels under `vary` are not: each makes one system that differs from the base in
-this option alone. A seed makes replicates of whatever else is listed, and a system whose rankings no seed
-changes is measured once.
+this option alone. Seeds make replicates of every other system; a system whose rankings do not depend on a
+seed is measured once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SEED = "seed"
 
 
 class _Point(NamedTuple):
-    """Options of one system, and the names of those that its label has to tell."""
+    """The options of one system, and the names of the options that its label shows."""
 
     options: dict[str, Any]
-    told: tuple[str, ...]
+    labelled: tuple[str, ...]
 
 
 def is_sweep(name: str, value: Any, known: type[MethodOptions]) -> bool:
-    """Return whether an option's value is a list of values."""
+    """Return whether an option's value is a list of values to sweep, not a single value that is a list."""
     return isinstance(value, list) and not (name in known.model_fields and known.takes_list(name))
 
 
@@ -42,12 +42,12 @@ def systems(
     vary: Mapping[str, Sequence[Any]],
     known: type[MethodOptions],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield label and options of each system, the base first.
+    """Yield (label, options) of each system, the base first.
 
     Args:
-        name: of the reranker.
-        label: what tables call it, with `{option}` in place of values; None is the name.
-        options: a list is a sweep, unless the option itself is a list.
+        name: the reranker's name.
+        label: template of its name in tables, with `{option}` in place of values; None for `name`.
+        options: values by option; a list is a sweep, unless the option itself is a list.
         vary: levels by option.
         known: the reranker's options model.
     """
@@ -61,13 +61,13 @@ def systems(
     for point in [*points, *(each for base in points for each in _one_at_a_time(base, vary, known))]:
         for of_seed in _replicates(name, point, seeds, known):
             in_order = {key: of_seed.options[key] for key in (*options, *vary) if key in of_seed.options}
-            yield _label(label or name, _Point(in_order, of_seed.told), known), in_order
+            yield _label(label or name, _Point(in_order, of_seed.labelled), known), in_order
 
 
 def _varied_seeds(
     options: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], known: type[MethodOptions]
 ) -> list[Any]:
-    """Return the seeds under `vary`, the base's before them."""
+    """Return the seeds under `vary`, preceded by the base's seed."""
     if SEED not in vary:
         return []
     stated = options.get(SEED, known.default_of(SEED))
@@ -77,7 +77,7 @@ def _varied_seeds(
 def _one_at_a_time(
     base: _Point, vary: Mapping[str, Sequence[Any]], known: type[MethodOptions]
 ) -> Iterator[_Point]:
-    """Yield a system for each level that the base does not have already."""
+    """Yield a system for each level of `vary`, except seeds, that differs from the base's value."""
     for option, levels in vary.items():
         if option == SEED:
             continue
@@ -85,23 +85,26 @@ def _one_at_a_time(
         for level in levels:
             if _text(level) not in seen:
                 seen.add(_text(level))
-                yield _Point({**base.options, option: level}, (*base.told, option))
+                yield _Point({**base.options, option: level}, (*base.labelled, option))
 
 
 def _replicates(
     name: str, point: _Point, seeds: Sequence[Any], known: type[MethodOptions]
 ) -> Iterator[_Point]:
-    """Yield the system once for each seed, or once where no seed changes its rankings."""
+    """Yield the system once for each seed, or once if no seed changes its rankings."""
     if not seeds or not _draws(name, point.options, known):
         yield point
         return
-    told = point.told if len(seeds) == 1 else (*point.told, SEED)
+    labelled = point.labelled if len(seeds) == 1 else (*point.labelled, SEED)
     for seed in seeds:
-        yield _Point({**point.options, SEED: seed}, told)
+        yield _Point({**point.options, SEED: seed}, labelled)
 
 
 def _draws(name: str, options: Mapping[str, Any], known: type[MethodOptions]) -> bool:
-    """Return whether a seed changes rankings; True where the options are wrong, which is said elsewhere."""
+    """Return whether a seed changes the rankings.
+
+    True if the options are invalid, which is reported elsewhere.
+    """
     try:
         return validate(known, name, options).draws
     except InputError:
@@ -109,13 +112,16 @@ def _draws(name: str, options: Mapping[str, Any], known: type[MethodOptions]) ->
 
 
 def _label(template: str, point: _Point, known: type[MethodOptions]) -> str:
+    """Fill in a label template, and append the options that distinguish the system and are not in it."""
+
     def value(match: re.Match[str]) -> str:
         return str(point.options.get(match[1], known.default_of(match[1])))
 
     label = re.sub(r"\{(\w+)\}", value, template)
-    told = [key for key in point.options if key in point.told and f"{{{key}}}" not in template]
-    return f"{label} ({', '.join(f'{key}={point.options[key]}' for key in told)})" if told else label
+    labelled = [key for key in point.options if key in point.labelled and f"{{{key}}}" not in template]
+    return f"{label} ({', '.join(f'{key}={point.options[key]}' for key in labelled)})" if labelled else label
 
 
 def _text(value: Any) -> str:
+    """Return a value as JSON, for comparison."""
     return json.dumps(value, sort_keys=True, default=str)

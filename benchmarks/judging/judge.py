@@ -112,18 +112,16 @@ def _identity(chat: ChatOptions, template: Template) -> tuple[str, dict[str, Any
 def _questions(holes: Sequence[Holes], template: Template) -> list[_Question]:
     """Return one question for each passage in `holes`, sorted by query and passage id."""
     questions = []
-    for holes_of_set in holes:
+    for passages in holes:
         texts: dict[str, str] = {}
         last = None
-        for query_id, doc_id in sorted((*holes_of_set.unjudged, *holes_of_set.judged)):
+        for query_id, doc_id in sorted((*passages.unjudged, *passages.judged)):
             if query_id != last:
-                texts = {
-                    candidate.doc_id: candidate.text for candidate in holes_of_set.pool.candidates[query_id]
-                }
+                texts = {candidate.doc_id: candidate.text for candidate in passages.pool.candidates[query_id]}
                 last = query_id
-            [message] = template.messages(holes_of_set.pool.queries[query_id], texts[doc_id])
+            [message] = template.messages(passages.pool.queries[query_id], texts[doc_id])
             digest = hashlib.sha256(message["content"].encode(errors="surrogatepass")).hexdigest()[:24]
-            questions.append(_Question(holes_of_set, (query_id, doc_id), digest))
+            questions.append(_Question(passages, (query_id, doc_id), digest))
     return questions
 
 

@@ -1,1 +1,1 @@
-"""Settings files: YAML with the line of every value, and paths that start at the file."""
+"""Settings files: YAML with the line of every value, and paths relative to the file."""

@@ -1,4 +1,4 @@
-"""YAML that remembers its lines, so that an error names the line that has to change."""
+"""A YAML reader that remembers the line of every value, so that errors can name it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_NODES = 100_000  # aliases of aliases can stand for more than any memory h
 
 
 def read_value(flag: str, text: str) -> Any:
-    """Return a value of the command line, read as YAML, so that 20 is a number and true a boolean.
+    """Parse a command line value as YAML, so that 20 is a number and true a boolean.
 
     Raises:
-        InputError: it is no YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
+        InputError: it is not YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
     """
     try:
         value = safe_value(text)
@@ -36,14 +36,14 @@ def read_value(flag: str, text: str) -> Any:
 
 
 class MarkedYaml:
-    """A YAML file's content and the place of each of its nodes.
+    """The content of a YAML file, with the line of each value.
 
     Attributes:
         path: the file; with `text`, only its name in errors.
         content: its values, changed in place by `override`.
 
     Raises:
-        InputError: the file cannot be read, is no YAML, gives a key twice, or holds a value that YAML reads
+        InputError: the file cannot be read, is not YAML, gives a key twice, or holds a value that YAML reads
             otherwise than people do.
     """
 
@@ -79,7 +79,9 @@ class MarkedYaml:
             raise InputError.at(path, None, f"not valid YAML: {' '.join(str(error).split())}") from error
 
     def override(self, assignment: str) -> None:
-        """Apply `a.b.0.c=value`; the value is read as YAML, numbers count into lists.
+        """Set one value of the content by an assignment such as `a.b.0.c=value`.
+
+        The value is parsed as YAML; numbers in the key are positions in lists.
 
         Raises:
             InputError: the assignment has no `=`, or leads into a list that is shorter.
@@ -92,33 +94,43 @@ class MarkedYaml:
         keys = name.split(".")
         if not isinstance(self.content, dict):
             self.content = {}
-        holder: Any = self.content
+        container: Any = self.content
         location: Location = ()
         for position, key in enumerate(keys):
             step: str | int = key
-            if isinstance(holder, list):
-                if not key.isdecimal() or int(key) >= len(holder):
-                    raise InputError(f"{flag}: {key!r} is not one of the list's places 0-{len(holder) - 1}")
+            if isinstance(container, list):
+                if not key.isdecimal() or int(key) >= len(container):
+                    raise InputError(
+                        f"{flag}: {key!r} is not one of the list's places 0-{len(container) - 1}"
+                    )
                 step = int(key)
-            elif not isinstance(holder, dict):
+            elif not isinstance(container, dict):
                 raise InputError(f"{flag}: {'.'.join(keys[:position])} is a plain value; set that instead")
             location = (*location, step)
             if position == len(keys) - 1:
-                holder[step] = value
-            elif isinstance(holder, dict):
-                holder = holder.setdefault(step, {})
+                container[step] = value
+            elif isinstance(container, dict):
+                container = container.setdefault(step, {})
             else:
-                holder = holder[step]
+                container = container[step]
         self._overrides[location] = flag
 
     def error(self, location: Location, reason: str) -> InputError:
-        """Return an error at a node: the nearest node around it that the file has,
-        or the override that made it.
+        """Return an InputError with the file and line of a value, or with the override that set it.
+
+        If the file lacks the value, the line is that of the nearest value around it.
         """
-        places = {*self._lines, *(place[:end] for place in self._overrides for end in range(len(place) + 1))}
+        known_locations = {
+            *self._lines,
+            *(
+                override_location[:end]
+                for override_location in self._overrides
+                for end in range(len(override_location) + 1)
+            ),
+        }
         marked_location: Location = ()
         for part in location:  # a validator's location may hold parts that are no keys of the file
-            if (*marked_location, part) in places:
+            if (*marked_location, part) in known_locations:
                 marked_location = (*marked_location, part)
         for length in range(len(marked_location), 0, -1):
             if marked_location[:length] in self._overrides:
@@ -129,6 +141,10 @@ class MarkedYaml:
 
 
 def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
+    """Yield the location and line of every value.
+
+    Raise InputError for duplicate keys and surprising values.
+    """
     yield location, node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
         raise InputError.at(path, node.start_mark.line + 1, "holds a zero byte, as no name or path may")

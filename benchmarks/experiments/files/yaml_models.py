@@ -1,4 +1,4 @@
-"""The base of settings files: paths that start at the file, and errors that point into it."""
+"""Reads settings files into pydantic models: relative paths resolved, and errors with file and line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[
 
 
 def found(name: str, ready: Path, what: str) -> Path:
-    """Return the file of that path, or the one of that name in the folder `ready`.
+    """Return the path of a settings file, given its path or the name of a ready one in the folder `ready`.
+
+    `-` is standard input. `what` names the kind of file in errors.
 
     Raises:
         InputError: there is neither; the message lists the ready ones.
@@ -42,18 +44,23 @@ def found(name: str, ready: Path, what: str) -> Path:
 
 
 def folder_of(path: Path) -> Path:
-    """Return the folder that the paths in a settings file start from; of a pipe, the working folder."""
+    """Return the folder that relative paths in a settings file start from; for a pipe, the working folder."""
     return path.resolve().parent if path.is_file() else Path.cwd()
 
 
 def opened(
     path: Path, overrides: Sequence[str], expected: str, text: str | None = None
 ) -> tuple[MarkedYaml, dict[str, Any]]:
-    """Read a settings file, or `text` in its place, apply `key=value` assignments,
-    and return it with its content.
+    """Read a settings file and apply `key=value` assignments; return the file and its content.
+
+    Args:
+        path: the file.
+        overrides: the assignments.
+        expected: a description of the file for the error message, if it is not a mapping.
+        text: YAML to read in place of the file.
 
     Raises:
-        InputError: it cannot be read, is no mapping (`expected` says what it should be), or holds a secret.
+        InputError: it cannot be read, is not a mapping, or holds a secret.
     """
     file = MarkedYaml(path, text)
     for assignment in overrides:
@@ -68,19 +75,25 @@ def opened(
     return file, file.content
 
 
-def _secrets(value: Any, place: Location) -> Iterator[Location]:
-    """Return where addresses with a password or a key stand."""
+def _secrets(value: Any, location: Location) -> Iterator[Location]:
+    """Yield the locations of URLs with a password or a key in them."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _secrets(item, (*place, key))
+            yield from _secrets(item, (*location, key))
     elif isinstance(value, str) and _SECRET.search(value):
-        yield place
+        yield location
 
 
 def located(value: Any, base: Path, key: str) -> Any:
-    """Return the same values with paths that lead there from the working folder.
+    """Return settings with each path, relative to `base`, replaced by the same path from the working folder.
 
-    A path is what stands under a key for paths, starts with `./` or `../`, or exists beside the file.
+    A string is a path if its key is one for paths, if it starts with `./` or `../`, or if it exists in
+    `base`.
+
+    Args:
+        value: the settings, nested in mappings and lists.
+        base: the folder that relative paths start from.
+        key: the key of `value`.
     """
     if isinstance(value, dict):
         return {name: located(item, base, str(name)) for name, item in value.items()}
@@ -97,7 +110,7 @@ def located(value: Any, base: Path, key: str) -> Any:
 
 
 def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) -> InputError:
-    """Return the error of a file that does not fit `model`, with the line where it is."""
+    """Convert a validation error to an InputError with file and line; an unknown key gets a near miss."""
     # A misspelt key is missing and unknown at once; the misspelling is what has to be said.
     first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     location: Location = first["loc"]
@@ -116,7 +129,7 @@ def explained(file: MarkedYaml, error: ValidationError, model: type[BaseModel]) 
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
-    """Return keys that may stand at a place, read from the model's JSON schema."""
+    """Return the keys that a model allows at a location, sorted; read from its JSON schema."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
 

@@ -18,11 +18,11 @@ _THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?")  # 60_000, which every
 
 
 class SurprisingValueError(ValueError):
-    """A value that YAML reads otherwise than people do."""
+    """Raised for a value that YAML 1.1 reads otherwise than people do."""
 
 
 def surprise(node: yaml.Node) -> str | None:
-    """Return the fault of an unquoted scalar; None for one that every YAML reader reads alike."""
+    """Return an error message for an unquoted scalar that YAML 1.1 misreads; None for all others."""
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:
         return None
     text, kind = node.value, node.tag.rpartition(":")[2]
@@ -43,7 +43,7 @@ def surprise(node: yaml.Node) -> str | None:
 
 
 def safe_value(text: str) -> Any:
-    """Return the value of a line of YAML.
+    """Parse a line of YAML and return its value.
 
     Raises:
         SurprisingValueError: a part of it is read otherwise than people do, or a key is given twice.
@@ -58,6 +58,7 @@ def safe_value(text: str) -> Any:
 
 
 def _reasons(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """Yield an error message for each misread scalar and duplicate key in a YAML node and below it."""
     if id(node) in seen:  # an alias
         return
     seen.add(id(node))

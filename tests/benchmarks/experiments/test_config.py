@@ -143,7 +143,7 @@ def test_an_address_with_a_secret_is_refused_before_anything_could_repeat_it(
         ("rerankers:\n- reverse\n- embedding", 6, "embedding needs the option 'model'"),
         ("rerankers: {name: random, options: {seed: []}}", 4, "at least one value"),
         ("rerankers:\n- reverse\n- reverse", 6, "two systems are called 'reverse'"),
-        ("rerankers: {name: random, label: 'r {sed}'}", 4, "{sed} is none of the options"),
+        ("rerankers: {name: random, label: 'r {sed}'}", 4, "{sed} is not one of its options"),
         ("rerankers: []", 4, "at least 1 item"),
         ("depths: [20, -1]\nrerankers: reverse", 4, "greater than or equal to 1"),
         ("depths: twenty\nrerankers: reverse", 4, "valid integer, got 'twenty'"),
