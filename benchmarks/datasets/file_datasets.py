@@ -23,7 +23,7 @@ from rerankers.files.fingerprints import fields_digest
 from rerankers.files.paths import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.datasets.specs import DatasetSpec
@@ -99,7 +99,7 @@ def open_files(documents: Path, queries_file: Path, spec: DatasetSpec) -> Datase
     """
     names = spec.column_names
     queries = read_queries(queries_file, names)
-    qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), queries_file)
+    qrels = {} if spec.qrels_file is None else qrels_of(queries, user_path(spec.qrels_file), queries_file)
     name = spec.name or documents.name.partition(".")[0]
     if not documents.exists():
         raise InputError.at(documents, None, "no such file; check the path")
@@ -112,8 +112,17 @@ def open_folder(
     split: str | None,
     needs_queries: bool = True,
     columns: ColumnNames = USUAL,
+    qrels_file: Path | None = None,
 ) -> Dataset:
     """Open a folder of passages, queries and perhaps judgements.
+
+    Args:
+        folder: where they are.
+        name: how tables call the dataset.
+        split: which of the folder's judgements to read.
+        needs_queries: False accepts a folder without queries.
+        columns: what its files call ids and texts.
+        qrels_file: judgements to read in place of the folder's own.
 
     Raises:
         InputError: a part is missing or wrong.
@@ -125,12 +134,24 @@ def open_folder(
         return FileDataset(name, {}, {}, corpus=corpus, columns=columns)
     queries_file = find_part(folder, "queries")
     queries = read_queries(queries_file, columns)
-    qrels_file = find_qrels(folder, split)
-    qrels = {} if qrels_file is None else _qrels_of(queries, qrels_file, queries_file)
+    qrels_file = qrels_file or find_qrels(folder, split)
+    qrels = {} if qrels_file is None else qrels_of(queries, qrels_file, queries_file)
     return FileDataset(name, queries, qrels, corpus=corpus, queries_file=queries_file, columns=columns)
 
 
-def _qrels_of(queries: dict[str, str], qrels_file: Path, queries_file: Path) -> dict[str, dict[str, int]]:
+def qrels_of(
+    queries: Mapping[str, str], qrels_file: Path, queries_file: Path | str
+) -> dict[str, dict[str, int]]:
+    """Read judgements of some queries: grade by doc id by query id.
+
+    Args:
+        queries: text by query id.
+        qrels_file: the judgements.
+        queries_file: where the queries come from, for the error message.
+
+    Raises:
+        InputError: the file is wrong, or judges a query that is not among them.
+    """
     qrels = read_qrels(qrels_file)
     for query_id in qrels:
         if query_id not in queries:
@@ -147,10 +168,10 @@ def open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
         InputError: it is missing or wrong.
     """
     queries, passages, given, _ = read_candidates(path)
-    qrels = {} if spec.qrels is None else _qrels_of(queries, user_path(spec.qrels), path)
+    qrels = {} if spec.qrels_file is None else qrels_of(queries, user_path(spec.qrels_file), path)
     name = spec.name or candidates_stem(path) or path.name
     dataset = FileDataset(name, queries, qrels, corpus=path, passages=passages, given=given)
-    beside = [] if spec.qrels else beside_of(path.parent)
+    beside = [] if spec.qrels_file else beside_of(path.parent)
     if beside:
         dataset.notes.append(
             f"{', '.join(file.name for file in beside)} lies beside {path.name} and is not read. Name it as "

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.datasets.exclusion import NONE, excluded_passages
-from benchmarks.datasets.file_datasets import open_candidates, open_files, open_folder
+from benchmarks.datasets.file_datasets import open_candidates, open_files, open_folder, qrels_of
 from benchmarks.datasets.qrels_files import find_qrels
 from benchmarks.datasets.readers import read_qrels
-from benchmarks.datasets.specs import DatasetSpec
+from benchmarks.datasets.specs import OWN, DatasetSpec
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files.paths import user_path
 
@@ -52,20 +52,24 @@ def open_dataset(spec: DatasetSpec | str, *, needs_queries: bool = True) -> Data
 
 
 def _open(spec: DatasetSpec, needs_queries: bool) -> Dataset:
+    qrels_file = None if spec.qrels_file is None else user_path(spec.qrels_file)
     if spec.candidates is not None:
         return open_candidates(user_path(spec.candidates), spec)
     if spec.folder is not None:
         folder = user_path(spec.folder)
         name = spec.name or folder.resolve().name
-        return open_folder(folder, name, spec.split, needs_queries, spec.column_names)
+        return open_folder(folder, name, spec.split, needs_queries, spec.column_names, qrels_file)
     if spec.documents is not None and spec.queries is not None:
         return open_files(user_path(spec.documents), user_path(spec.queries), spec)
     assert spec.id is not None  # noqa: S101 - the specification's own validator
     if spec.id == "bundled":
-        return open_folder(BUNDLED, spec.name or "bundled", "test")
+        return open_folder(BUNDLED, spec.name or "bundled", "test", qrels_file=qrels_file)
     from benchmarks.datasets.ir_collection import IrDataset
 
-    return IrDataset(spec.name or spec.id, spec.id, spec.query_field)
+    dataset = IrDataset(spec.name or spec.id, spec.id, spec.query_field)
+    if qrels_file is not None:
+        dataset.qrels = qrels_of(dataset.queries, qrels_file, spec.id)
+    return dataset
 
 
 def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
@@ -76,10 +80,27 @@ def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
     """
     if spec.candidates is None and spec.folder is None and spec.documents is None:
         return open_dataset(spec).qrels
-    path = None if spec.qrels is None else user_path(spec.qrels)
-    if spec.folder is not None:
+    path = None if spec.qrels_file is None else user_path(spec.qrels_file)
+    if spec.folder is not None and path is None:
         path = find_qrels(user_path(spec.folder), spec.split)
     return {} if path is None or path.is_fifo() else read_qrels(path)
+
+
+def read_further_judgements(spec: DatasetSpec) -> dict[str, dict[str, dict[str, int]]]:
+    """Return the judgements that stand beside a dataset's first: grade by doc id by query id, by their name.
+
+    Raises:
+        InputError: a file is missing or wrong, or the dataset has no judgements of its own.
+    """
+    by_name = {}
+    for name, path in spec.further_judgements.items():
+        if path == OWN:
+            by_name[name] = read_judgements(spec.model_copy(update={"judgements": None}))
+            if not by_name[name]:
+                raise InputError(f"judgements {name!r}: the dataset has none of its own. Name a file.")
+        else:
+            by_name[name] = read_qrels(user_path(path))
+    return by_name
 
 
 def dataset_ids() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,11 @@ from benchmarks.candidates.file import candidates_stem
 from benchmarks.datasets.exclusion import NONE, default_rule
 from benchmarks.datasets.formats.collection import USUAL, ColumnNames
 from rerankers.files.paths import existing_path
+
+OWN = "own"
+"""Stands, in place of a path, for the judgements that come with a dataset."""
+
+JudgementsName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
 
 
 class Columns(BaseModel):
@@ -46,6 +51,9 @@ class DatasetSpec(BaseModel):
         split: which file of `qrels/` to use, without its suffix; not needed if there is one, or a `test`.
         candidates: a file of queries with their hits; see `benchmarks.candidates.file`.
         qrels: judgements for `candidates` or `documents`, in TREC's or BEIR's format, or JSON lines.
+        judgements: several sets of judgements side by side, by name: a file each, or `own` for those that
+            come with an id or a folder. The headline and its tests rest on the first; systems are measured by
+            each of the others too.
         query_field: the field of an ir_datasets query that is its text, such as `gpt4_reason` of BRIGHT; by
             default ir_datasets' choice, or `text`.
         retrieval_query_field: the field of a query that is its text for the first stage alone; rerankers get
@@ -70,6 +78,9 @@ class DatasetSpec(BaseModel):
     split: str | None = Field(default=None, min_length=1)
     candidates: str | None = Field(default=None, min_length=1)
     qrels: str | None = Field(default=None, min_length=1)
+    judgements: dict[JudgementsName, Annotated[str, Field(min_length=1)]] | None = Field(
+        default=None, min_length=1
+    )
     query_field: str | None = Field(default=None, min_length=1)
     retrieval_query_field: str | None = Field(default=None, min_length=1)
     instruction_field: str | None = Field(default=None, min_length=1)
@@ -87,11 +98,28 @@ class DatasetSpec(BaseModel):
         """The rule of exclusion in force; None if there is none, and nobody chose that."""
         return self.exclude or default_rule(self.id, None if self.folder is None else Path(self.folder))
 
+    @property
+    def qrels_file(self) -> str | None:
+        """The path of the file that judges the dataset; None where its own judgements do, or none."""
+        first = next(iter((self.judgements or {}).values()), None)
+        return self.qrels if first is None else None if first == OWN else first
+
+    @property
+    def main_judgements(self) -> str:
+        """The name of the judgements that the headline rests on; "" where they have none."""
+        return next(iter(self.judgements or {}), "")
+
+    @property
+    def further_judgements(self) -> dict[str, str]:
+        """The path, or `own`, of each set of judgements that stands beside the first, by name."""
+        return dict([*(self.judgements or {}).items()][1:])
+
     def identity(self) -> dict[str, Any]:
         """Return the options that define a candidate set;
         options that came later count where they are used.
         """
-        first = self.model_dump(include={"id", "folder", "split", "candidates", "qrels"})
+        first = self.model_dump(include={"id", "folder", "split", "candidates"})
+        first["qrels"] = self.qrels_file
         added = {
             "documents",
             "queries",
@@ -124,6 +152,7 @@ class DatasetSpec(BaseModel):
             raise ValueError("documents and queries go together: two files")
         if self.qrels is not None and self.candidates is None and self.documents is None:
             raise ValueError("qrels goes with candidates or documents; a folder has its own in qrels/")
+        self._check_judgements()
         if self.columns is not None and self.folder is None and self.documents is None:
             raise ValueError("columns goes with folder or documents")
         by_field = self.retrieval_query_field or self.instruction_field
@@ -136,3 +165,14 @@ class DatasetSpec(BaseModel):
         if self.query_field is not None and self.id in (None, "bundled"):
             raise ValueError("query_field goes with an ir_datasets id")
         return self
+
+    def _check_judgements(self) -> None:
+        if self.judgements is None:
+            return
+        if self.qrels is not None:
+            raise ValueError("qrels and judgements are both given; name the file of qrels in judgements")
+        paths = [*self.judgements.values()]
+        if len({*paths}) < len(paths):
+            raise ValueError("judgements names one file twice; give each set a file of its own")
+        if OWN in paths and self.id is None and self.folder is None:
+            raise ValueError(f"judgements: {OWN} goes with an id or a folder; name a file")

@@ -75,35 +75,45 @@ def agreement(first: Ranks, second: Ranks, k: int = 10) -> Agreement:
 
 
 def _block(first: Ranks, second: Ranks, k: int) -> tuple[Floats, Floats, Floats]:
-    depth = first.shape[1]
-    same = (first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]  # (queries, depth, depth)
+    """Return overlap, RBO and tau of some queries, (queries,) each, from rows as `padded` makes them."""
+    count, depth = first.shape
+    same = first[:, :, None] == second[:, None, :]
+    same &= (first >= 0)[:, :, None]  # (queries, depth, depth)
+    places = same.argmax(axis=2)  # in the second ranking, (queries, depth) in the first one's order
+    is_shared = np.take_along_axis(same, places[:, :, None], axis=2)[:, :, 0]
     # A passage at ranks i and j is shared by all heads of max(i, j) ranks and more.
-    later = np.maximum.outer(np.arange(depth), np.arange(depth))
-    shared = np.stack([(same & (later < d)).sum(axis=(1, 2)) for d in range(1, depth + 1)], axis=1)
+    from_rank = np.maximum(places, np.arange(depth)) + depth * np.arange(count)[:, None]
+    shared = np.bincount(from_rank[is_shared], minlength=count * depth).reshape(count, depth).cumsum(axis=1)
     lengths = np.minimum((first >= 0).sum(axis=1), (second >= 0).sum(axis=1))  # (queries,)
     depths = np.arange(1, depth + 1)
     weights = PERSISTENCE**depths
     counted = depths <= lengths[:, None]
     series = (np.where(counted, shared / depths, 0.0) * weights).sum(axis=1)
     last = np.maximum(lengths, 1)
-    at_last = shared[np.arange(len(shared)), last - 1] / last
+    at_last = shared[np.arange(count), last - 1] / last
     rbo = at_last * PERSISTENCE**last + (1 - PERSISTENCE) / PERSISTENCE * series
     compared = np.clip(lengths, 1, min(k, depth))
-    overlap = shared[np.arange(len(shared)), compared - 1] / compared
+    overlap = shared[np.arange(count), compared - 1] / compared
     empty = lengths == 0
     overlap[empty], rbo[empty] = np.nan, np.nan
-    return overlap, rbo, _kendall(same)
+    return overlap, rbo, _kendall(places, is_shared)
 
 
-def _kendall(same: NDArray[np.bool_]) -> Floats:
-    """Return tau over the shared passages from where each stands in both rankings."""
-    depth = same.shape[1]
-    is_shared: NDArray[np.bool_] = np.any(same, axis=2)  # (queries, depth), in the first ranking's order
-    places = same.argmax(axis=2)
+def _kendall(places: NDArray[np.intp], is_shared: NDArray[np.bool_]) -> Floats:
+    """Return tau over the shared passages, (queries,).
+
+    Args:
+        places: where each passage of the first ranking stands in the second, (queries, depth).
+        is_shared: whether it stands there at all.
+    """
+    depth = places.shape[1]
     ahead, behind = np.triu_indices(depth, 1)
-    both = is_shared[:, ahead] & is_shared[:, behind]
-    signs = np.where(both, np.sign(places[:, behind] - places[:, ahead]), 0).sum(axis=1)
-    pairs = both.sum(axis=1)
+    # A passage that is not shared is never behind another one, and no other one is behind it.
+    earlier = np.where(is_shared, places, depth).astype(np.int16)
+    later = np.where(is_shared, places, -1).astype(np.int16)
+    in_order = np.count_nonzero(later[:, behind] > earlier[:, ahead], axis=1)
+    shared = is_shared.sum(axis=1)
+    pairs = shared * (shared - 1) // 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        tau: Floats = np.where(pairs > 0, signs / pairs, np.nan)
+        tau: Floats = np.where(pairs > 0, (2 * in_order - pairs) / pairs, np.nan)
     return tau

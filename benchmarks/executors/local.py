@@ -13,6 +13,7 @@ from benchmarks.executors.own_process import run_in_own_process
 from benchmarks.executors.rate_search import say_outcomes, searches_of
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.plan import plan, unread_instructions
+from benchmarks.judging.beside import keep_further_judgements
 from benchmarks.measuring.cell_run import explain, log
 from benchmarks.measuring.progress import duration, say
 from benchmarks.pipeline import SPENDING, freeze_pool, record_failure, run_cells
@@ -88,7 +89,9 @@ def run(
         say(note)
     with FolderLock(folder):
         remove_leftovers(folder / "pools")
-        check_measures([cell.pool for cell in cells], folder)
+        pools = [cell.pool for cell in cells]
+        check_measures(pools, folder)
+        keep_further_judgements(pools, folder)
         for path in changed_inputs(folder, inputs.summary()):
             say(
                 f"{path}: its content has changed since the last run; what depends on it is measured in new "
@@ -113,6 +116,7 @@ def run(
                 outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
             gc.unfreeze()
+        keep_further_judgements(pools, folder)  # of the candidate sets that this run froze
         outcome.cells = len(cells)
         say_outcomes(searches)
         for cell in cells:

@@ -118,6 +118,8 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
     """
     inputs = inputs or Inputs()
     fetch_suites(experiment.datasets)
+    for dataset, _ in experiment.entries:  # which define no candidate set
+        inputs.by_content({"qrels": [*dataset.further_judgements.values()]})
     pools = [
         PoolPlan(dataset, first_stage, depth, limit, key, experiment.measures_of(dataset), dataset.suite)
         for dataset, limit in experiment.entries

@@ -35,7 +35,7 @@ Written by `python -m benchmarks.experiments.schema results`; a test keeps it tr
     DIR/<cell>/queries.jsonl        a `QueryRow` for each query and repeat
     DIR/<cell>/ranking.trec         the first repeat's rankings, as a TREC run
     DIR/pools/<digest>/             candidates, judgements and texts, once for all cells that share them
-    DIR/judgements/<judge>/         a model's grades for each candidate set (`rerankbench judge`)
+    DIR/judgements/<judge>/         further judgements of each candidate set, a model's or a file's
 
 Raw values only: measures, percentiles and tests are computed when a folder is read. A folder of another
 schema version is refused.

@@ -1,8 +1,9 @@
-"""Stores the grades that a chat model gave passages of a result folder, apart from the dataset's judgements.
+"""Stores judgements apart from those of a result folder's candidate sets: of a model, or of further files.
 
-`DIR/judgements/<judge>/` belongs to one model with one prompt template and one set of options:
+`DIR/judgements/<judge>/` belongs to one model with one prompt template and one set of options, or to the files
+that an experiment gives one name:
 
-- `about.json`: the model, the prompt template, and counts of the passages judged in each candidate set.
+- `about.json`: the model and the prompt template if there are any, and what was judged in each candidate set.
 - `<digest of a candidate set>.qrels`: the grades in TREC's format. They are never mixed into the candidate
   set's own: whoever reads both decides what to do with them.
 - `answers.jsonl`: each model output, so that no passage is judged twice.
@@ -29,11 +30,28 @@ FOLDER = "judgements"
 FORMAT_VERSION = 1
 
 
+class JudgementFile(BaseModel):
+    """A file of judgements that an experiment names beside the first one of its dataset.
+
+    Attributes:
+        path: as the experiment names it; `own` for the judgements that come with the dataset.
+        digest: sha256 of the file's bytes; "" for `own`.
+        beside: the name of the dataset's first judgements, which the candidate set holds.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    digest: str = Field(pattern=r"^([0-9a-f]{64})?$")
+    beside: str
+
+
 class JudgedSet(BaseModel):
-    """What a judge graded in one candidate set: counts of passages, and the digest of the grades.
+    """What a judge graded in one candidate set: where the grades come from, their counts and their digest.
 
     Attributes:
         digest: sha256 of the file of grades.
+        file: the file that the grades come from; None for a model's grades, of which all that follows speaks.
         depth: number of first ranks of each system from which passages were judged.
         scale: the dataset's grade for each of the template's grades, from 0 up.
         filled: number of passages without a judgement that the model graded.
@@ -44,10 +62,11 @@ class JudgedSet(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    depth: int
-    scale: tuple[int, ...]
-    filled: int
-    repeated: int
+    file: JudgementFile | None = None
+    depth: int = 0
+    scale: tuple[int, ...] = ()
+    filled: int = 0
+    repeated: int = 0
     faults: dict[str, int] = {}
 
 
@@ -55,8 +74,8 @@ class JudgeAbout(BaseModel):
     """The content of a judge's `about.json`: model, prompt, total usage and the candidate sets judged.
 
     Attributes:
-        model: the model's name as the user wrote it.
-        prompt: name and source of the prompt template.
+        model: the model's name as the user wrote it; None for files.
+        prompt: name and source of the prompt template; "" for files.
         described: the chat backend's description of itself.
         usage: tokens, dollars and calls of all grades.
         sets: the judged sets, by digest of the candidate set.
@@ -65,15 +84,15 @@ class JudgeAbout(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format_version: int = FORMAT_VERSION
-    model: str
-    prompt: str
+    model: str | None = None
+    prompt: str = ""
     described: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     sets: dict[str, JudgedSet] = {}
 
 
 def judges(folder: Path) -> dict[str, JudgeAbout]:
-    """Read `about.json` of every judge of a result folder, by judge name.
+    """Read `about.json` of every judge of a result folder, models and files, by judge name.
 
     Raises:
         StoreError: a file is damaged, or written by a newer version.

@@ -16,7 +16,7 @@ from benchmarks.results.store import at_ranking_line
 from reports.analysis import caveats, first_stages, quality, timing
 from reports.analysis.cleaning import cleaned
 from reports.analysis.comparisons.before_after import changes
-from reports.analysis.comparisons.judges import finding, judged_by_models
+from reports.analysis.comparisons.judges import finding, further_judges
 from reports.analysis.comparisons.loads import capacities
 from reports.analysis.finding import findings
 from reports.analysis.provenance import experiment
@@ -120,7 +120,7 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
         warnings=caveats.within([cell for _, cell in keyed], systems, pool),
         findings=(),
         suite=record.suite,
-        judges=judged_by_models(labelled, pool, measures, baseline),
+        judges=further_judges(labelled, pool, measures, baseline),
     )
     regressions, others = changes(systems, measures[0])
     filled = [finding(judge, group.systems, group.headline) for judge in group.judges]

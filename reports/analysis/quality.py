@@ -64,7 +64,7 @@ class Ranked:
     """
 
     replicates: tuple[PerQuery, ...] = ()
-    tops: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    tops: RanksByQuery = field(default_factory=lambda: RanksByQuery([], []))
     by_depth: Mapping[int, float] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from benchmarks.candidates.frozen import Pool
     from benchmarks.results.record import SuiteMember
-    from reports.analysis.comparisons.by_query import ByQuery
+    from reports.analysis.comparisons.by_query import ByQuery, RanksByQuery
     from reports.analysis.comparisons.judges import Judge
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
@@ -123,7 +123,7 @@ class Quality:
     spread: Mapping[str, float]
     against: Mapping[str, Comparison]
     per_query: Mapping[str, ByQuery]
-    tops: Mapping[str, tuple[int, ...]]
+    tops: RanksByQuery
     by_depth: Mapping[int, float]
     tied_queries: int
     unstable: int
@@ -290,7 +290,7 @@ class Group:
         warnings: caveats to read before comparing rows.
         findings: the summary, most important sentence first.
         suite: the suite that the experiment named the dataset by; None for a dataset that was named alone.
-        judges: models that graded passages which the dataset does not judge.
+        judges: models and files whose judgements stand beside those of the candidate set.
     """
 
     key: str

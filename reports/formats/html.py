@@ -125,14 +125,19 @@ def render(context: Context, tables: Tables | None = None) -> str:
 
 def _parts(context: Context, tables: Tables) -> dict[str, Any]:
     """Return tables, charts and the data of the explorer, most of them by group."""
-    paired = {group.key for group in context.groups if 2 < len(group.systems) <= PAIRED_SYSTEMS}
+    paired = {group.key for group in context.groups if len(group.systems) > 2 and _is_small(group)}
     compared = tables.by_group("significance") if paired else {}
+    overlaps = tables["overlap"] if any(map(_is_small, context.groups)) else []
     return {
         **{name: tables.by_group(name) for name in GROUPED},
         "significance": {key: table for key, table in compared.items() if key in paired},
         "judgements": tables.by_group("judgements"),
         "agreements": {
             group.key: [table for table in tables["agreement"] if table.group == group.key]
+            for group in context.groups
+        },
+        "overlaps": {
+            group.key: [table for table in overlaps if table.group == group.key and _is_small(group)]
             for group in context.groups
         },
         "quiet": {group.key: timing.about_noise(group.systems) for group in context.groups},
@@ -146,6 +151,11 @@ def _parts(context: Context, tables: Tables) -> dict[str, Any]:
             for key, data in explorer.payloads(context.groups).items()
         },
     }
+
+
+def _is_small(group: Group) -> bool:
+    """Return whether every pair of a group's systems has room on the page."""
+    return len(group.systems) <= PAIRED_SYSTEMS
 
 
 def _has_output(system: SystemResult) -> bool:

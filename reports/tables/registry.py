@@ -55,11 +55,12 @@ LAYOUTS: dict[str, Layout] = {
     "significance": Layout("reports.tables.layouts.significance:tables", "no queries are judged"),
     "judgements": Layout(
         "reports.tables.layouts.judgements:tables",
-        "no model graded passages of these results; `rerankbench judge DIR --model NAME` lets one do so",
+        "no judgements stand beside the dataset's; an experiment names them in `judgements`, and "
+        "`rerankbench judge DIR --model NAME` lets a model grade",
     ),
     "agreement": Layout(
         "reports.tables.layouts.judgements:agreements",
-        "no model graded passages that the dataset judges, too",
+        "no other judgements are of passages that the dataset judges, too",
     ),
     "overlap": Layout("reports.tables.layouts.overlap:tables", "there are no two systems to compare"),
     "interpretation": Layout("reports.tables.layouts.interpretation:tables", "no queries are judged"),

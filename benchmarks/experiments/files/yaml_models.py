@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from benchmarks.experiments.files.marked_yaml import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
-_PATHS = {"folder", "candidates", "qrels", "path", "recording"}  # strings that always are
+_BY_NAME = "judgements"  # whose values stand under names of the user's own
+_PATHS = {"folder", "candidates", "qrels", "path", "recording", _BY_NAME}  # strings that always are
 _FILES = {"documents", "queries"}  # strings that are, if they have a suffix: `queries: all` names a source
+
+_RESERVED = {_BY_NAME: "own"}  # words that are no paths; elsewhere `bundled` is one
 
 _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
 
@@ -96,10 +99,11 @@ def located(value: Any, base: Path, key: str) -> Any:
         key: the key of `value`.
     """
     if isinstance(value, dict):
-        return {name: located(item, base, str(name)) for name, item in value.items()}
+        is_by_name = key == _BY_NAME
+        return {name: located(item, base, key if is_by_name else str(name)) for name, item in value.items()}
     if isinstance(value, list):
         return [located(item, base, key) for item in value]
-    if not isinstance(value, str) or not value or key in _NAMES or value == "bundled":
+    if not isinstance(value, str) or not value or key in _NAMES or value == _RESERVED.get(key, "bundled"):
         return value
     name = value if value.startswith("~") else str(base / value)
     is_file = key in _FILES and "." in value

@@ -61,3 +61,22 @@ class RanksByQuery(Mapping[str, tuple[int, ...]]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._places
+
+    def rows(self, query_ids: Sequence[str], depth: int) -> NDArray[np.int32]:
+        """Return the first ranks of some queries, (n_queries, depth), filled up with -1.
+
+        Args:
+            query_ids: of the rows; one that was not ranked has a row of -1.
+            depth: number of ranks.
+        """
+        places = np.array([self._places.get(query_id, -1) for query_id in query_ids], dtype=np.int64)
+        starts = self._ends[places]
+        lengths = np.where(places < 0, 0, self._ends[places + 1] - starts)
+        columns = np.arange(depth)
+        is_filled = columns < lengths[:, None]
+        rows = np.full((len(places), depth), -1, dtype=np.int32)
+        rows[is_filled] = self._ranks[(starts[:, None] + columns)[is_filled]]
+        return rows

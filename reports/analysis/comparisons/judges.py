@@ -1,7 +1,8 @@
-"""What a group's systems are worth where a model graded the passages that the dataset does not judge.
+"""Values of a group's systems by judgements beside those of its candidate set.
 
-The model's grades never change the group's own values: they stand beside them, with the agreement on passages
-that both judged.
+A model's grades fill the holes in the candidate set's judgements. Files that the experiment names stand
+alone. Neither changes the group's own values: they stand beside them, with the agreement on passages that
+both judged.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.candidates.frozen import Pool
-    from benchmarks.results.judgements import JudgedSet
+    from benchmarks.results.judgements import JudgedSet, JudgementFile
     from reports.analysis.systems import Keyed
     from reports.analysis.values import Comparison, Estimate, SystemResult
 
@@ -30,23 +31,28 @@ LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A model's grades for one group, and the values that come with them.
+    """Grades of one group by a model or from a file, and the values that come with them.
 
     Attributes:
-        label: of the model.
+        label: of the model or of the file.
+        file: where the grades come from; None for a model's.
         prompt: name and source of the prompt template.
+        graded: passages that have a grade.
         filled: passages that only the model judged.
         faults: model outputs without a grade.
         depth: ranks of each system whose passages were judged.
         queries: number that the values are averaged over.
-        scale: the grade that stands for each of the template's grades.
+        scale: the grades that the judge can give, or those of its file.
         agreement: with the dataset's judgements; None where no passage has both.
-        estimates: by label and measure, with the model's grades where the dataset has none.
+        estimates: by label and measure: by a file's grades alone, or by the dataset's with a model's in their
+            holes.
         against: by label and measure, the comparison with the group's baseline.
     """
 
     label: str
+    file: JudgementFile | None
     prompt: str
+    graded: int
     filled: int
     faults: int
     depth: int
@@ -57,10 +63,10 @@ class Judge:
     against: Mapping[str, Mapping[str, Comparison]]
 
 
-def judged_by_models(
+def further_judges(
     labelled: Mapping[str, Sequence[Keyed]], pool: Pool, measures: Sequence[str], baseline: str | None
 ) -> tuple[Judge, ...]:
-    """Return the models that judged passages of a group, with the systems' values by each.
+    """Return the models and files that judge passages of a group, with the systems' values by each.
 
     Args:
         labelled: cells by label.
@@ -69,24 +75,23 @@ def judged_by_models(
         baseline: label that differences refer to; None where nothing can be compared.
     """
     folders = {keyed[0].folder: None for family in labelled.values() for keyed in family}
-    found: dict[str, Judge] = {}
+    found: dict[tuple[str, str], Judge] = {}
     for folder in folders:
         for name, about in judges(folder).items():
             grades = grades_of(folder, name, about, pool.digest)
-            if grades and name not in found:
-                label = shortened(printable(about.model), LONGEST)
-                found[name] = _judge(label, about.prompt, about.sets[pool.digest], grades, labelled, pool)
-                found[name] = _with_values(found[name], grades, labelled, pool, measures, baseline)
+            if not grades or (name, about.sets[pool.digest].digest) in found:
+                continue
+            judged = about.sets[pool.digest]
+            label = shortened(printable(about.model or name), LONGEST)
+            if any(one.label == label for one in found.values()):  # of two folders, with other grades
+                label = f"{label} ({judged.digest[:8]})"
+            judge = _judge(label, about.prompt, judged, grades, pool)
+            found[name, judged.digest] = _with_values(judge, grades, labelled, pool, measures, baseline)
     return tuple(found.values())
 
 
 def _judge(
-    label: str,
-    prompt: str,
-    judged: JudgedSet,
-    grades: Mapping[str, Mapping[str, int]],
-    labelled: Mapping[str, Sequence[Keyed]],
-    pool: Pool,
+    label: str, prompt: str, judged: JudgedSet, grades: Mapping[str, Mapping[str, int]], pool: Pool
 ) -> Judge:
     both = [
         (pool.qrels[query_id][doc_id], grade)
@@ -94,16 +99,19 @@ def _judge(
         for doc_id, grade in listed.items()
         if doc_id in pool.qrels.get(query_id, {})
     ]
-    highest = max(judged.scale)
+    scale = judged.scale or tuple(sorted({grade for listed in grades.values() for grade in listed.values()}))
+    highest = max([*scale, *(own for own, _ in both)])
     return Judge(
         label=label,
+        file=judged.file,
         prompt=printable(prompt),
+        graded=sum(map(len, grades.values())),
         filled=judged.filled,
         faults=sum(judged.faults.values()),
         depth=judged.depth,
         queries=0,
-        scale=judged.scale,
-        agreement=agreement(both, 1 if highest == 1 else 2),
+        scale=scale,
+        agreement=agreement(both, 1 if highest <= 1 else 2),
         estimates={},
         against={},
     )
@@ -117,9 +125,12 @@ def _with_values(
     measures: Sequence[str],
     baseline: str | None,
 ) -> Judge:
-    """Return the judge with the values of all finished systems, by both judgements together."""
+    """Return the judge with the values of all finished systems: by a file alone, or by both together."""
     judged = pool.qrels or {query_id: {} for query_id in pool.queries}
-    qrels = {query_id: {**grades.get(query_id, {}), **own} for query_id, own in judged.items()}
+    if judge.file is not None:
+        qrels = {query_id: dict(grades[query_id]) for query_id in judged if query_id in grades}
+    else:
+        qrels = {query_id: {**grades.get(query_id, {}), **own} for query_id, own in judged.items()}
     rankings = quality.Rankings(dataclasses.replace(pool, qrels=qrels), measures)
     values = {}
     for label, family in labelled.items():
@@ -135,10 +146,10 @@ def _with_values(
 
 
 def finding(judge: Judge, systems: Sequence[SystemResult], measure: str) -> tuple[str, ...]:
-    """Return the sentence that says whether the model's grades change which system ranks best; () if none.
+    """Return the sentence that says whether a judge's grades change which system ranks best; () if none.
 
     Args:
-        judge: the model.
+        judge: the model or the file.
         systems: of the group, best first.
         measure: the headline.
     """
@@ -152,7 +163,11 @@ def finding(judge: Judge, systems: Sequence[SystemResult], measure: str) -> tupl
     best = max(competing, key=lambda one: judge.estimates[one.label][measure].value)
     value = judge.estimates[best.label][measure].value
     before = next((one for one in competing if measure in one.quality.estimates), None)
-    said = f"With {judge.filled} unjudged passages graded by {judge.label}, "
+    said = (
+        f"By the judgements {judge.label}, "
+        if judge.file
+        else f"With {judge.filled} unjudged passages graded by {judge.label}, "
+    )
     if before is None or before is best:
         also = "" if before is None else " too"
         return (said, best.label, f" ranks best{also} ({measure} {value:.3f}).")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.evaluation.graded import JudgedQueries
-from benchmarks.evaluation.measures import Evaluator
+from benchmarks.evaluation.graded import JudgedQueries, is_plain
+from benchmarks.evaluation.measures import Evaluator, parse
 from reports.analysis.quality import TOP
 from reports.formats.numbers import count, fixed, percent
 from reports.tables.cells import Cell, Head, Note, Row, Table
@@ -37,7 +37,8 @@ def _table(group: Group) -> Table:
     systems = [one for one in group.systems if measure in one.quality.estimates and one.role != "control"]
     first = next((one for one in systems if one.role == "first_stage"), None)
     start = first.quality.estimates[measure].value if first else None
-    best = _reachable(group) if first else None
+    candidates = _Candidates(group)
+    best = candidates.reachable(measure) if first else None
     cutoff = re.fullmatch(r"nDCG@(\d+)", measure)
     depth = int(cutoff[1]) if cutoff and int(cutoff[1]) <= TOP else 0
     heads = [Head(measure, measure, "", f"{measure}, mean over all judged queries")]
@@ -50,12 +51,11 @@ def _table(group: Group) -> Table:
     ]
     bounds = [("lowest", "if no unjudged passage is relevant"), ("highest", "if all have the highest grade")]
     heads += [Head(name, name, f"Bounds on {measure}", meaning) for name, meaning in bounds if depth]
-    bound = _Bounds(group, depth) if depth else None
     rows = []
     for system in systems:
         value = system.quality.estimates[measure].value
         cells = [Cell(value, fixed(value, 4)), _gain(value, start, best), *_outcomes(system, measure)]
-        rows.append(Row.of(system, [*cells, *(bound.cells(system) if bound else ())]))
+        rows.append(Row.of(system, [*cells, *(candidates.bounds(system, depth) if depth else ())]))
     reached = (
         [] if best is None else [Note(f"The best order of the candidates has {measure} {fixed(best, 4)}")]
     )
@@ -69,17 +69,6 @@ def _table(group: Group) -> Table:
         notes=(*reached, *([Note(told)] if depth else [])),
         group=group.key,
     )
-
-
-def _reachable(group: Group) -> float:
-    """Return the measure of the best order of the candidates: the relevant ones, highest grade first."""
-    orders, counts = {}, group.pool.candidates.counts
-    for query_id, grades in group.pool.qrels.items():
-        doc_ids = {*group.pool.candidates.doc_ids(query_id)} if query_id in counts else set()
-        found = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in doc_ids]
-        orders[query_id] = sorted(found, key=grades.__getitem__, reverse=True)
-    (values,) = Evaluator(group.pool.qrels, [group.headline]).arrays(orders).values()
-    return float(values.mean())
 
 
 def _gain(value: float, start: float | None, best: float | None) -> Cell:
@@ -97,35 +86,52 @@ def _outcomes(system: SystemResult, measure: str) -> list[Cell]:
     return [Cell(number, count(number)) for number in counts]
 
 
-class _Bounds:
-    """Bounds on nDCG@depth of the systems of a group, whose unjudged passages may have any grade."""
+class _Candidates:
+    """The grades of a group's candidates: what reranking can reach, and what the judgements can tell."""
 
-    def __init__(self, group: Group, depth: int) -> None:
+    def __init__(self, group: Group) -> None:
         pool = group.pool
-        judged = JudgedQueries(pool.qrels)
-        orders = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.candidates}
-        grades, _ = judged.grades(orders)  # (queries, first-stage ranks), nan where nobody judged
+        self._qrels, self._query_ids = pool.qrels, [*pool.qrels]
+        self._doc_ids = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.candidates}
+        self._judged = JudgedQueries(pool.qrels)
+        grades, _ = self._judged.grades(self._doc_ids)  # (queries, first-stage ranks), nan: not judged
         self._grades = np.concatenate([grades, np.zeros((len(grades), 1))], axis=1)  # the last: no passage
-        self._ideal = judged.ideal(depth)
         self._top = float(max((grade for of in pool.qrels.values() for grade in of.values()), default=0))
-        self._depth, self._query_ids = depth, [*pool.qrels]
 
-    def cells(self, system: SystemResult) -> list[Cell]:
-        """Return nDCG with no relevant passage among the unjudged ones, and with the highest grades."""
-        if system.replicates > 1:  # whose rankings differ
+    def reachable(self, name: str) -> float:
+        """Return a measure of the best order of the candidates: the relevant ones, highest grade first."""
+        measure = parse(name)
+        if is_plain(measure):
+            best = -np.sort(-np.where(self._grades > 0, self._grades, np.nan), axis=1)  # nan comes last
+            counts = (~np.isnan(best)).sum(axis=1)
+            return float(self._judged.values(measure, best, counts).mean())
+        orders = {}
+        for query_id, grades in self._qrels.items():
+            doc_ids = {*self._doc_ids.get(query_id, ())}
+            found = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in doc_ids]
+            orders[query_id] = sorted(found, key=grades.__getitem__, reverse=True)
+        (values,) = Evaluator(self._qrels, [name]).arrays(orders).values()
+        return float(values.mean())
+
+    def bounds(self, system: SystemResult, depth: int) -> list[Cell]:
+        """Return a system's nDCG@depth if no unjudged passage is relevant, and if all have the highest grade.
+
+        The cells are empty for a system with several seeds, whose rankings differ.
+        """
+        if system.replicates > 1:
             return [Cell(), Cell()]
-        ranks = np.full((len(self._query_ids), self._depth), -1)
-        for place, query_id in enumerate(self._query_ids):
-            top = system.quality.tops.get(query_id, ())[: self._depth]
-            ranks[place, : len(top)] = top
+        ranks = system.quality.tops.rows(self._query_ids, depth)
         grades = np.take_along_axis(self._grades, ranks % self._grades.shape[1], axis=1)
         unjudged = np.isnan(grades)
-        low = self._mean(np.where(unjudged, 0.0, grades), self._ideal)
-        ideal = -np.sort(-np.concatenate([self._ideal, unjudged * self._top], axis=1), axis=1)
-        high = self._mean(np.where(unjudged, self._top, grades), ideal[:, : self._depth])
+        own = self._judged.ideal(depth)
+        low = _mean_ndcg(np.where(unjudged, 0.0, grades), own)
+        ideal = -np.sort(-np.concatenate([own, unjudged * self._top], axis=1), axis=1)
+        high = _mean_ndcg(np.where(unjudged, self._top, grades), ideal[:, :depth])
         return [Cell(low, fixed(low, 4)), Cell(high, fixed(high, 4))]
 
-    def _mean(self, gains: NDArray[np.float64], ideal: NDArray[np.float64]) -> float:
-        discounts = 1.0 / np.log2(np.arange(2, self._depth + 2))
-        best, found = ideal @ discounts, gains.clip(min=0.0) @ discounts
-        return float(np.divide(found, best, out=np.zeros(len(best)), where=best > 0).mean())
+
+def _mean_ndcg(gains: NDArray[np.float64], ideal: NDArray[np.float64]) -> float:
+    """Return mean nDCG of gains, (queries, depth), against the ideal ones; a query without any counts 0."""
+    discounts = 1.0 / np.log2(np.arange(2, gains.shape[1] + 2))
+    best, found = ideal @ discounts, gains.clip(min=0.0) @ discounts
+    return float(np.divide(found, best, out=np.zeros(len(best)), where=best > 0).mean())

@@ -1,17 +1,23 @@
-"""Values by the dataset's judgements beside values filled by a model's grades, and how far both agree."""
+"""Values by the dataset's judgements beside values by other judgements, and how far both agree.
+
+A model's grades fill holes in the dataset's; the grades of a file stand alone.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.formats.numbers import count, fixed, percent
 from reports.tables.cells import Cell, Head, Note, Row, Table
 from reports.tables.grouped import about, change_of, tests_against
+from rerankers.text.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.evaluation.agreement import Agreement
+    from benchmarks.results.judgements import JudgementFile
     from reports.analysis.comparisons.judges import Judge
     from reports.analysis.values import Comparison, Context, Estimate, Group
 
@@ -20,12 +26,12 @@ JUDGED = "Judged@10"
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group that a model judged passages of."""
+    """Build one table for each group that has judgements of a model or a file beside its own."""
     return [_values(group) for group in context.groups if group.judges]
 
 
 def agreements(context: Context) -> list[Table]:
-    """Build one table for each group and model: its grades by those of the dataset."""
+    """Build one table for each group and judge: its grades by those of the dataset."""
     return [
         _confusion(group, judge, judge.agreement, number)
         for group in context.groups
@@ -40,30 +46,48 @@ def _values(group: Group) -> Table:
     if group.pool.qrels:
         own = {one.label: one.quality.estimates for one in group.systems}
         tested = {one.label: one.quality.against for one in group.systems}
-        columns += [(_head(m, OWN, "own"), _cells(m, own, tested)) for m in measures]
+        name = _own_name(group)
+        section = f"Judgements {name}" if name else OWN
+        columns += [(_head(m, section, "own"), _cells(m, own, tested)) for m in measures]
     for number, judge in enumerate(group.judges, 1):
-        section = f"Holes filled by {judge.label}"
-        columns += [
-            (_head(m, section, f"filled-{number}"), _cells(m, judge.estimates, judge.against))
-            for m in measures
-        ]
+        section = f"Judgements {judge.label}" if judge.file else f"Holes filled by {judge.label}"
+        source = f"by-{judge.label}" if judge.file else f"filled-{number}"
+        columns += [(_head(m, section, source), _cells(m, judge.estimates, judge.against)) for m in measures]
     systems = [one for one in group.systems if one.status == "done"]
     return Table(
         name=f"judgements-{group.key}",
-        caption=(
-            f"{group.headline} by the dataset's judgements, and with a model's grades in their holes, on "
-            f"{group.title} ({group.judges[0].queries} queries)."
-        ),
+        caption=f"{group.headline} {_beside(group)}, on {group.title} ({_count_of_queries(group)} queries).",
         about=about(group),
         columns=tuple(head for head, _ in columns),
         rows=tuple(Row.of(one, (cells.get(one.label, Cell()) for _, cells in columns)) for one in systems),
         notes=(
             *([Note(tests_against([group.baseline]))] if group.baseline else []),
-            *(Note(_about_judge(judge)) for judge in group.judges),
+            *(Note(_about_judge(judge, group)) for judge in group.judges),
         ),
         warnings=group.warnings,
         group=group.key,
     )
+
+
+def _own_name(group: Group) -> str:
+    """Return what the experiment calls the dataset's first judgements; "" where it names none."""
+    return next((printable(judge.file.beside) for judge in group.judges if judge.file), "")
+
+
+def _beside(group: Group) -> str:
+    """Return by which judgements a group's values are, in the words of a caption."""
+    files = [judge.label for judge in group.judges if judge.file]
+    if not files:
+        return "by the dataset's judgements, and with a model's grades in their holes"
+    named = " and ".join([_own_name(group), *files])
+    models = (
+        "" if len(files) == len(group.judges) else ", and with a model's grades in the holes of the first"
+    )
+    return f"by the judgements {named}{models}"
+
+
+def _count_of_queries(group: Group) -> int:
+    return len(group.pool.qrels) or group.judges[0].queries
 
 
 def _head(measure: str, section: str, source: str) -> Head:
@@ -97,7 +121,9 @@ def _interval(low: float, high: float) -> str:
     return f"{fixed(low, 4)}–{fixed(high, 4)}"
 
 
-def _about_judge(judge: Judge) -> str:
+def _about_judge(judge: Judge, group: Group) -> str:
+    if judge.file is not None:
+        return _about_file(judge, judge.file, group)
     text = (
         f"{judge.label} graded {count(judge.filled)} passages that the dataset does not judge, of the first "
         f"{judge.depth} of each system, by the prompt template {judge.prompt}"
@@ -111,12 +137,24 @@ def _about_judge(judge: Judge) -> str:
     return text
 
 
+def _about_file(judge: Judge, file: JudgementFile, group: Group) -> str:
+    name, digest = printable(Path(file.path).name), file.digest[:12]
+    source = f"{name}, sha256 {digest}" if digest else "the dataset's own"
+    text = f"{judge.label} ({source}) holds {count(judge.graded)} grades of these queries"
+    if judge.queries < len(group.pool.qrels):
+        text += f"; its values are means over the {count(judge.queries)} queries that it judges"
+    if judge.agreement is None:
+        text += f"; it judges no passage that {_own_name(group)} judges, so their agreement is not known"
+    return text
+
+
 def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Table:
+    name = _own_name(group) if judge.file else ""
     own = sorted({first for first, _ in agreed.confusion})
     grades = sorted({*judge.scale, *(second for _, second in agreed.confusion)})
     rows = tuple(
         Row(
-            f"grade {grade} in the dataset",
+            f"grade {grade} {f'by {name}' if name else 'in the dataset'}",
             "reranker",
             "",
             "done",
@@ -128,7 +166,10 @@ def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Ta
     kappa = {"kappa": agreed.kappa, "kappa_relevant": agreed.kappa_relevant}
     return Table(
         name=f"agreement-{group.key}-{number}",
-        caption=f"Grades of {judge.label} by those of the dataset, on {agreed.passages} passages with both.",
+        caption=(
+            f"Grades of {judge.label} by those of {name or 'the dataset'}, on {agreed.passages} passages "
+            "with both."
+        ),
         about={
             **about(group),
             "judge": judge.label,

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.evaluation.ranking_agreement import agreement, padded
+from benchmarks.evaluation.ranking_agreement import agreement
 from reports.formats.numbers import fixed
 from reports.tables.cells import Cell, Head, Note, Row, Table
 from reports.tables.grouped import about
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from benchmarks.evaluation.ranking_agreement import Agreement
+    from reports.analysis.comparisons.by_query import RanksByQuery
     from reports.analysis.values import Context, Group
 
 TOP = 20
@@ -35,35 +38,35 @@ def tables(context: Context) -> list[Table]:
     """Build two tables for each group: pairs of systems, and the queries that systems rank apart."""
     built = []
     for group in context.groups:
-        pairs = _pairs(group)
+        tops = {
+            one.label: one.quality.tops for one in group.systems if one.quality.tops and one.role != "control"
+        }
+        queries = [
+            query_id for query_id in group.pool.queries if all(query_id in top for top in tops.values())
+        ]
+        pairs = _pairs(tops, queries)
         if pairs:
-            built += [_of_pairs(group, pairs), _of_queries(group, pairs)]
+            built += [_of_pairs(group, pairs, queries), _of_queries(group, pairs, queries)]
     return built
 
 
-def _pairs(group: Group) -> dict[tuple[str, str], Agreement]:
-    """Compare every two systems on the queries that all of them ranked."""
-    systems = [one for one in group.systems if one.quality.tops and one.role != "control"]
-    queries = _queries(group)
-    rows = {one.label: padded([one.quality.tops[query_id] for query_id in queries], TOP) for one in systems}
+def _pairs(tops: Mapping[str, RanksByQuery], queries: Sequence[str]) -> dict[tuple[str, str], Agreement]:
+    """Return the agreement of every two systems on some queries, a value a query; none without a query."""
     if not queries:
         return {}
+    rows = {label: ranks.rows(queries, TOP) for label, ranks in tops.items()}
     return {(a, b): agreement(rows[a], rows[b]) for a, b in combinations(rows, 2)}
 
 
-def _queries(group: Group) -> list[str]:
-    tops = [one.quality.tops for one in group.systems if one.quality.tops and one.role != "control"]
-    return [query_id for query_id in group.pool.queries if all(query_id in top for top in tops)]
-
-
-def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement]) -> Table:
+def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Sequence[str]) -> Table:
+    """Build the table of the mean agreement of each pair of systems."""
     rows = [
         _row(f"{first} / {second}", [found.overlap, found.rbo, found.kendall])
         for (first, second), found in pairs.items()
     ]
     return Table(
         name=f"overlap-{group.key}",
-        caption=f"Agreement between systems on {group.title} ({len(_queries(group))} queries).",
+        caption=f"Agreement between systems on {group.title} ({len(queries)} queries).",
         about=about(group),
         columns=_HEADS,
         rows=tuple(rows),
@@ -73,9 +76,8 @@ def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement]) -> Table:
     )
 
 
-def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement]) -> Table:
+def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Sequence[str]) -> Table:
     """Build the table of the queries with the lowest mean RBO over all pairs of systems."""
-    queries = _queries(group)
     by_measure = [
         np.stack([getattr(found, name) for found in pairs.values()]) for name in ("overlap", "rbo", "kendall")
     ]

@@ -54,3 +54,19 @@ def test_kendall_is_scipy_s() -> None:
         first, second = generator.permutation(12).tolist(), generator.permutation(12).tolist()
         places = [second.index(passage) for passage in first]
         assert compared(first, second)[2] == pytest.approx(kendalltau(range(12), places).statistic)
+
+
+def test_agreement_is_that_of_its_definitions_for_rankings_of_unlike_length() -> None:
+    generator = np.random.default_rng(5)
+    for _ in range(30):
+        first = generator.permutation(30)[: generator.integers(1, 21)].tolist()
+        second = generator.permutation(30)[: generator.integers(1, 21)].tolist()
+        length = min(len(first), len(second))
+        shares = [len({*first[:d]} & {*second[:d]}) / d for d in range(1, length + 1)]
+        rbo = shares[-1] * 0.9**length + 0.1 / 0.9 * sum(s * 0.9**d for d, s in enumerate(shares, 1))
+        common = [passage for passage in first if passage in second]
+        pairs = [(a, b) for place, a in enumerate(common) for b in common[place + 1 :]]
+        signs = [1 if second.index(a) < second.index(b) else -1 for a, b in pairs]
+        overlap, found, tau = compared(first, second)
+        assert (overlap, found) == pytest.approx((shares[min(10, length) - 1], rbo))
+        assert tau == pytest.approx(sum(signs) / len(signs)) if signs else math.isnan(tau)
