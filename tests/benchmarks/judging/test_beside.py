@@ -60,7 +60,10 @@ def by_ir_measures(grades: dict[str, dict[str, int]], folder: Path, reranker: st
         if json.loads(path.read_text())["system"]["reranker"] == reranker
     ]
     qrels = {query_id: grades[query_id] for query_id in ("q1", "q2")}
-    ranked = ir_measures.read_trec_run(str(run))
+    ranked: dict[str, dict[str, float]] = {}
+    for line in run.read_text().splitlines():
+        query_id, _, doc_id, _, score, _ = line.split()
+        ranked.setdefault(query_id, {})[doc_id] = float(score)
     return float(ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, ranked)[ir_measures.nDCG @ 10])
 
 
