@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.sources import BUNDLED
-from benchmarks.datasets.specs import DatasetSpec
+from benchmarks.datasets.specs import OWN, DatasetSpec
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
 from benchmarks.first_stages.specs import Hybrid
@@ -118,8 +118,8 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
     """
     inputs = inputs or Inputs()
     fetch_suites(experiment.datasets)
-    for dataset, _ in experiment.entries:  # which define no candidate set
-        inputs.by_content({"qrels": [*dataset.further_judgements.values()]})
+    for dataset, _ in experiment.entries:  # further judgements are recorded, and define no candidate set
+        inputs.by_content({"qrels": [path for path in dataset.further_judgements.values() if path != OWN]})
     pools = [
         PoolPlan(dataset, first_stage, depth, limit, key, experiment.measures_of(dataset), dataset.suite)
         for dataset, limit in experiment.entries

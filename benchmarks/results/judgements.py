@@ -1,7 +1,7 @@
-"""Stores judgements apart from those of a result folder's candidate sets: of a model, or of further files.
+"""Stores judgements apart from those of a result folder's candidate sets: a model's, or further files.
 
-`DIR/judgements/<judge>/` belongs to one model with one prompt template and one set of options, or to the files
-that an experiment gives one name:
+`DIR/judgements/<judge>/` belongs to one model with one prompt template and one set of options, or to the
+files that an experiment gives one name:
 
 - `about.json`: the model and the prompt template if there are any, and what was judged in each candidate set.
 - `<digest of a candidate set>.qrels`: the grades in TREC's format. They are never mixed into the candidate
