@@ -38,12 +38,14 @@ def sentences(folder: Results) -> tuple[str, ...]:
 
 
 def _candidates(folder: Results, records: Sequence[Record]) -> Iterator[str]:
+    is_measured = any(record.sessions for record in records)
     for record in {record.pool: record for record in records if record.pool}.values():
-        queries = len(folder.pool(record.pool).queries)
+        pool = folder.pool(record.pool)
+        untimed = "; the first stage was not timed" if is_measured and not pool.retrieve_seconds else ""
         yield (
             f"On {record.dataset}, all systems got the same first {record.depth} candidates of "
-            f"{first_stages.describe(record.first_stage)} for {queries} queries "
-            f"(candidate set {record.pool})."
+            f"{first_stages.describe(record.first_stage)} for {len(pool.queries)} queries "
+            f"(candidate set {record.pool}{untimed})."
         )
 
 

@@ -326,6 +326,11 @@ class Group:
         }
         return machines.pop() if len(machines) == 1 else ""
 
+    @property
+    def is_retrieval_timed(self) -> bool:
+        """Whether the time that the first stage took per query was measured."""
+        return bool(self.pool.retrieve_seconds)
+
     def system(self, label: str) -> SystemResult:
         """Return the system of that label."""
         return next(system for system in self.systems if system.label == label)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reports.tables.columns import Column
 
 
+NOT_TIMED = "the first stage was not timed"
 ABOUT_CONTROLS = Note("Controls stand last and are never marked")
 
 
@@ -154,6 +155,16 @@ def _interval(column: Column, estimate: Estimate) -> str:
     return f"{column.text(estimate.low)}–{column.text(estimate.high)}"
 
 
+def _about_retrieval(group: Group) -> str:
+    """Return what happened before reranking and is in no latency, with its time, or that nobody took it."""
+    shared = " and ".join(
+        f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"
+        for stage in group.before
+    )
+    before = f"; before it, {shared} per query" if shared else ""
+    return f"Latency of reranking alone{before}{'' if group.is_retrieval_timed else f'; {NOT_TIMED}'}"
+
+
 def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
     measures = frozenset(group.measures)
     notes = []
@@ -177,13 +188,7 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
         arrivals = " and ".join(dict.fromkeys(load.arrivals for load in served))
         slos = "".join(f"; SLO {slo}" for slo in dict.fromkeys(load.slo for load in served) if slo)
         notes.append(Note(f"Arrivals: {arrivals}{slos}"))
-    if group.before:
-        shared = " and ".join(
-            f"{stage.name} {column(f'stage:{stage.name}', group).text(1e3 * stage.seconds)} ms"
-            for stage in group.before
-        )
-        text = f"Latency of reranking alone; before it, {shared} per query"
-        notes.append(Note(text, frozenset({"p50", "mean"})))
+    notes.append(Note(_about_retrieval(group), frozenset({"p50", "mean"})))
     if any(row.role == "control" for row in rows):
         notes.append(ABOUT_CONTROLS)
     return notes

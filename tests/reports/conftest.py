@@ -48,6 +48,7 @@ class Folder:
         dataset: str = "tiny",
         queries: Mapping[str, str] | None = None,
         first_stage: Mapping[str, Any] | None = None,
+        is_timed: bool = True,
     ) -> Pool:
         """Return a saved pool: passages d0, d1, ... per query, in first-stage order."""
         pool = Pool.freeze(
@@ -63,7 +64,7 @@ class Folder:
                 ]
                 for query_id, passages in texts.items()
             },
-            retrieve_seconds=dict.fromkeys(texts, 0.010),
+            retrieve_seconds=dict.fromkeys(texts, 0.010) if is_timed else {},
             fetch_seconds=dict.fromkeys(texts, 0.002),
         )
         save_pool(pool, self.path / "pools")

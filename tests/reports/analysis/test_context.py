@@ -8,6 +8,10 @@ import pytest
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
 from reports.analysis.timing import about_noise
+from reports.formats import latex, text
+from reports.formats.html import render
+from reports.formats.measured import how_we_measured
+from reports.tables.by_name import tables
 from rerankers.errors import UnknownNameError
 from rerankers.interface import Usage
 
@@ -138,6 +142,20 @@ def test_what_retrieval_took_is_kept_apart_from_reranking(folder: Folder) -> Non
     before = only_group(folder).before
     assert [stage.name for stage in before] == ["retrieve", "fetch"]
     assert [stage.seconds for stage in before] == pytest.approx([0.010, 0.002])
+
+
+def test_a_first_stage_that_was_not_timed_is_called_so_wherever_times_stand(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS, is_timed=False)
+    folder.cell(pool, "S", folder.kept)
+    context = build([read_results(folder.path)])
+    told = {
+        "page": render(context),
+        "text": text.render(tables(context, "headline")),
+        "LaTeX": latex.render(tables(context, "stages")),
+        "method": how_we_measured(context, "markdown"),
+    }
+    for name, content in told.items():
+        assert "first stage was not timed" in " ".join(content.split()), name
 
 
 def test_controls_are_never_first_and_failed_cells_are_last(folder: Folder) -> None:
