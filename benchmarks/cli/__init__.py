@@ -1,1 +1,1 @@
-"""The command line: one module a command or group of commands."""
+"""The command line of `rerankbench`: `main` runs it, `commands` has one module per command."""

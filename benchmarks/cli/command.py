@@ -1,4 +1,4 @@
-"""The form of a command, and the argument parser made of all commands."""
+"""The definition of a command (`Command`), and functions that build the argument parser from all commands."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of `rerankbench`: a module in `benchmarks/cli/commands` defines one.
+    """A command of `rerankbench`, defined by a module in `benchmarks/cli/commands`.
 
     Attributes:
         name: the word that calls it.
-        summary: what it does, in the imperative, for the list of commands.
-        examples: arguments as a user would type them, shown by `--help`.
-        run: does it, and returns the exit status: 0 done, 1 some cells failed, 2 bad input. Imports what is
-            heavy itself. None for a command that only has commands of its own, and shows its help.
-        add_arguments: adds its arguments to its parser.
-        kept: what an interrupted command leaves behind, which the same command goes on from.
-        answer: the lines that `run` prints about a result folder once it is done.
-        note: shown by `--help` after the examples.
-        commands: the commands that may follow it.
+        summary: description in the imperative, for the list of commands.
+        examples: arguments as a user would type them, printed by `--help`.
+        run: function that takes the parsed arguments and returns the exit status: 0 done, 1 some cells
+            failed, 2 bad input. It imports heavy modules itself. None for a command that only has subcommands
+            and prints its help.
+        add_arguments: function that adds the command's arguments to its parser.
+        kept: clause about the work that an interruption does not lose; None if the command cannot resume.
+        answer: function that yields the lines that `run` prints about a finished result folder.
+        note: text printed by `--help` after the examples.
+        commands: its subcommands.
     """
 
     name: str
@@ -43,26 +44,27 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that offers near misses for a misspelt command or choice."""
+    """An argument parser that suggests near misses for a misspelt command or choice."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise ArgumentError with near misses if a value is not among an argument's choices."""
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
             raise argparse.ArgumentError(action, str(UnknownNameError("name", str(value), choices)))
 
 
 class Suggested(tuple[str, ...]):
-    """Choices of an option that completion offers, and that do not keep other values out."""
+    """Values of an option that shell completion offers; the parser accepts any other value too."""
 
     __slots__ = ()
 
     def __contains__(self, value: object) -> bool:
-        """Let the command itself judge the value, whose error says more."""
+        """Return True, so that the parser leaves the check to the command, whose error says more."""
         return True
 
 
 def common_options() -> argparse.ArgumentParser:
-    """Return the parent of all parsers: the options that stand before or after any command."""
+    """Return a parent parser with the options that stand before or after any command, such as `--debug`."""
     common = Parser(add_help=False)
     common.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks and library messages"
@@ -71,7 +73,7 @@ def common_options() -> argparse.ArgumentParser:
 
 
 def add_commands(parsers: Any, common: argparse.ArgumentParser, commands: Iterable[Command]) -> None:
-    """Add each command's parser to the subparsers of a parser."""
+    """Add a parser for each command, and for its subcommands, to `parsers`, argparse's subparsers."""
     for command in commands:
         parser: argparse.ArgumentParser = parsers.add_parser(
             command.name,
@@ -89,12 +91,13 @@ def add_commands(parsers: Any, common: argparse.ArgumentParser, commands: Iterab
 
 
 def _show_help(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Print a parser's help and return exit status 0."""
     parser.print_help()
     return 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--option KEY=VALUE ...`, the options of a reranker."""
+    """Add the argument `--option KEY=VALUE ...`, options of a reranker, to a parser."""
     parser.add_argument(
         "--option",
         nargs="+",
@@ -106,7 +109,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def option_values(pairs: Sequence[str]) -> dict[str, object]:
-    """Read `key=value` pairs; a value is read as YAML, so that 20 is a number and true a boolean.
+    """Parse `key=value` pairs into values by key; values are YAML, so that 20 is a number and true a boolean.
 
     Raises:
         InputError: a pair has no `=`, or its value is not YAML.

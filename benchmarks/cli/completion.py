@@ -1,6 +1,6 @@
-"""Shell completion, made from the parser itself, so that it never names what is not there.
+"""Generates shell completion scripts from the argument parser, so that they name only what exists.
 
-The script is static: pressing Tab starts no Python. zsh reads bash's through its own `bashcompinit`.
+The script is static: pressing Tab starts no Python. zsh reads bash's script through its own `bashcompinit`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ complete -o filenames -F _rerankbench rerankbench
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """Return the shell script that completes the parser's commands, options and their values."""
+    """Return the script that completes a parser's commands, options and values in bash, zsh or fish."""
     if shell == "fish":
         return "\n".join(_fish(parser))
     bash = _bash(parser)
@@ -47,14 +47,15 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _bash(parser: argparse.ArgumentParser) -> str:
+    """Return the bash script."""
     values: list[str] = []
     commands: list[str] = []
     groups: list[str] = []
     for path, command in _walk(parser):
         words = " ".join(word for action in command._actions for word in _words(path, action))
         pattern = " ".join(path)
-        place = commands if len(path) == 2 else groups
-        place.append(f'          "{pattern}") words="{words}" ;;')
+        branches = commands if len(path) == 2 else groups
+        branches.append(f'          "{pattern}") words="{words}" ;;')
         for action in command._actions:
             choices = " ".join(_values(path, action))
             for option in action.option_strings if choices else ():
@@ -65,20 +66,21 @@ def _bash(parser: argparse.ArgumentParser) -> str:
 
 
 def _fish(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the lines of the fish script."""
     for path, command in _walk(parser):
         tests = [f"__fish_seen_subcommand_from {name}" for name in path] or ["__fish_use_subcommand"]
         where = f"complete -c rerankbench -n '{'; and '.join(tests)}'"
         for action in command._actions:
-            says = (action.help or "").replace("'", "").replace("%%", "%")
+            help_text = (action.help or "").replace("'", "").replace("%%", "%")
             words = " ".join(_values(path, action))
             for option in action.option_strings:
                 flag = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
                 takes = f" -xa '{words}'" if words else " -r" if action.nargs != 0 else ""
-                yield f"{where} {flag}{takes} -d '{says}'"
+                yield f"{where} {flag}{takes} -d '{help_text}'"
             if isinstance(action, argparse._SubParsersAction):
                 for choice in action._choices_actions:
-                    what = (choice.help or "").replace("'", "")
-                    yield f"{where} -fa '{choice.dest}' -d '{what}'"
+                    summary = (choice.help or "").replace("'", "")
+                    yield f"{where} -fa '{choice.dest}' -d '{summary}'"
             elif not action.option_strings and words:
                 yield f"{where} -a '{words}'"
 
@@ -86,7 +88,7 @@ def _fish(parser: argparse.ArgumentParser) -> Iterator[str]:
 def _walk(
     parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Yield every command by the words that call it, the program itself first."""
+    """Yield (words that call it, its parser) for each command and subcommand, the program itself first."""
     yield path, parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -95,11 +97,15 @@ def _walk(
 
 
 def _words(path: tuple[str, ...], action: argparse.Action) -> tuple[str, ...]:
+    """Return an argument's option strings; for a positional argument, its possible values."""
     return tuple(action.option_strings) or _values(path, action)
 
 
 def _values(path: tuple[str, ...], action: argparse.Action) -> tuple[str, ...]:
-    """Return the values that an argument may take; none where it is free."""
+    """Return the values that an argument may take; empty if any value is allowed.
+
+    Rerankers and ready experiments are listed.
+    """
     if action.choices is not None:
         return tuple(str(choice) for choice in action.choices)
     if action.dest in ("reranker", "rerankers"):

@@ -1,7 +1,7 @@
-"""Turns queries with relevant and other passages into candidates and judgements: `rerankbench convert`.
+"""Converts queries with relevant and other passages into candidates and judgements: `rerankbench convert`.
 
 Such data have no first stage, and often list relevant passages first. Candidates are therefore put into the
-order of a hash of query and text, so that no relevant passage stands first because it was written first.
+order of a hash of query and text, so that relevant passages do not stand first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Converted(NamedTuple):
-    """Counts of what was converted.
+    """Counts of converted queries and passages.
 
     Attributes:
-        queries: queries written.
-        passages: different passages written.
-        without_candidates: judged queries that have no candidates, each of which counts 0.
+        queries: number of queries written.
+        passages: number of distinct passages written.
+        without_candidates: number of judged queries without candidates, each of which counts 0.
     """
 
     queries: int
@@ -33,7 +33,11 @@ class Converted(NamedTuple):
 
 
 def convert(source: Path, folder: Path) -> Converted:
-    """Write `candidates.jsonl` and `qrels.txt` for labelled data.
+    """Convert labelled data to `candidates.jsonl` and `qrels.txt` in a folder; return the counts.
+
+    Args:
+        source: a file of queries with passages, or a folder in MTEB's layout.
+        folder: the output folder, created if it is missing.
 
     Raises:
         InputError: a line is wrong, or the source is neither a file nor a folder in MTEB's layout.

@@ -1,4 +1,4 @@
-"""Tells what is on this machine, and what to install for the rest: `rerankbench doctor`."""
+"""Inspects this machine for `rerankbench doctor`: what is installed, what works, and what to install."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ LOW_DISK_BYTES = 5 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One finding about this machine.
 
     Attributes:
-        works: None where it is a fact rather than a capability.
-        remedy: what to do about it; empty where nothing needs doing.
+        works: whether a capability works; None for a plain fact.
+        what: name of the thing inspected.
+        found: description of its state.
+        remedy: what to do about it; empty if nothing needs doing.
     """
 
     works: bool | None
@@ -40,7 +42,7 @@ class Finding:
 
 
 def examine(*, use_network: bool = True) -> Iterator[Finding]:
-    """Look at versions, devices, Java, extras, caches, keys and, if asked, the network."""
+    """Yield findings on versions, devices, Java, extras, caches, keys and, if wanted, the network."""
     yield _python()
     yield _libraries()
     yield _device()
@@ -54,10 +56,12 @@ def examine(*, use_network: bool = True) -> Iterator[Finding]:
 
 
 def _python() -> Finding:
+    """Return the versions of Python and the platform."""
     return Finding(None, "python", f"{platform.python_version()} on {platform.platform()}")
 
 
 def _libraries() -> Finding:
+    """Return the versions of the installed libraries that results depend on."""
     versions = []
     for name in LIBRARIES:
         try:
@@ -68,6 +72,7 @@ def _libraries() -> Finding:
 
 
 def _device() -> Finding:
+    """Return the GPUs that torch can use, or the number of CPU threads."""
     import torch
 
     if torch.cuda.is_available():
@@ -82,6 +87,7 @@ def _device() -> Finding:
 
 
 def _java() -> Finding:
+    """Return whether a Java runtime for BM25 is there."""
     from benchmarks.first_stages.java import java_status
 
     status = java_status()
@@ -90,6 +96,7 @@ def _java() -> Finding:
 
 
 def _extras() -> Iterator[Finding]:
+    """Yield for each optional extra whether its main module is installed."""
     for extra, module, what in (
         ("bm25", "pyserini", "BM25 through Lucene"),
         ("collections", "ijson", "all datasets of ir_datasets that need no compiler"),
@@ -103,6 +110,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _caches() -> Iterator[Finding]:
+    """Yield for each cache folder whether it is writable and its disk has room."""
     from rerankers.models.locate import cache_folder
 
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
@@ -116,11 +124,13 @@ def _caches() -> Iterator[Finding]:
 
 
 def _key() -> Finding:
+    """Return whether `OPENAI_API_KEY` is set."""
     is_set = bool(os.environ.get("OPENAI_API_KEY"))
     return Finding(None, "API key", "OPENAI_API_KEY is set" if is_set else "OPENAI_API_KEY is not set")
 
 
 def _reachable(what: str, url: str, remedy: str) -> Finding:
+    """Return whether a URL answers within 5 seconds."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the addresses stand above
             return Finding(True, what, f"{url} answers {answer.status}")

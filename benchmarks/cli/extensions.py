@@ -1,6 +1,6 @@
-"""Commands and pages that other packages bring: `reports` has `report` and `table`, and the HTML page.
+"""Loads commands and pages of other packages through entry points, such as `report` and `table` of `reports`.
 
-They are found through entry points, so that nothing below `reports` imports it.
+Thus no module below `reports` imports it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def extension_commands() -> list[Command]:
 
 
 def load_page(name: str) -> Any:
-    """Return the function that makes a page of result folders.
+    """Return the function of this name that renders result folders to a page, such as `html`.
 
     Raises:
-        InputError: no installed package brings this page.
+        InputError: no installed package has this page.
     """
     for point in entry_points(group=PAGES, name=name):
         return point.load()

@@ -1,4 +1,4 @@
-"""Lists the names that an experiment may use, one line each."""
+"""Lists names that an experiment may use, for `rerankbench list`: functions that yield lines to print."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def rerankers() -> Iterator[str]:
-    """Yield every registered reranker with its options."""
+    """Yield a line with name and summary, and one with option names, for each registered reranker."""
     from rerankers.registry import METHODS, options_model
 
     for name in METHODS:
         model = options_model(name)
         yield f"{name:18}{model.summary}"
         if options := model.option_names():
-            named = [f"{each} (needed)" if model.is_needed(each) else each for each in options]
-            yield f"{'':18}options: {', '.join(named)}"
+            names = [f"{option} (needed)" if model.is_needed(option) else option for option in options]
+            yield f"{'':18}options: {', '.join(names)}"
     yield f"{'module:Class':18}a reranker of your own, installed or in a file of the working folder"
 
 
 def reranker(name: str) -> Iterator[str]:
-    """Yield a reranker's summary and each of its options: default, type and meaning.
+    """Yield lines with a reranker's summary and, for each option, default, type and meaning.
 
     Raises:
         UnknownNameError: no reranker has this name.
@@ -43,7 +43,10 @@ def reranker(name: str) -> Iterator[str]:
 
 
 def encoders() -> Iterator[str]:
-    """Yield encoders whose pooling and prefixes are known; others are read from their own folder."""
+    """Yield a line for each encoder with preset pooling and prefixes.
+
+    Other encoders' own files state theirs.
+    """
     import rerankers.encoders
 
     path = Path(rerankers.encoders.__path__[0]) / "presets.toml"
@@ -53,14 +56,14 @@ def encoders() -> Iterator[str]:
 
 
 def datasets() -> Iterator[str]:
-    """Yield the built-in collection and every id of ir_datasets."""
+    """Yield the built-in collection and every dataset id of ir_datasets."""
     from benchmarks.datasets.sources import dataset_ids
 
     yield from dataset_ids()
 
 
 def suites() -> Iterator[str]:
-    """Yield the ready suites, each with the number of its datasets and its summary."""
+    """Yield a line for each ready suite, with its summary and number of datasets."""
     from benchmarks.experiments.suites import find_suite, suite_names
 
     for name in suite_names():
@@ -70,10 +73,10 @@ def suites() -> Iterator[str]:
 
 
 def suite(name: str) -> Iterator[str]:
-    """Yield what a suite consists of: its datasets, first stages, measures and citation.
+    """Yield lines with a suite's summary, citation and, for each dataset, source, first stages and measures.
 
     Raises:
-        UnknownNameError: there is no such suite.
+        UnknownNameError: no suite has this name.
     """
     from benchmarks.experiments.suites import SuiteSpec, find_suite
 
@@ -94,13 +97,14 @@ def suite(name: str) -> Iterator[str]:
 
 
 def _first_stage(stage: FirstStageSpec) -> str:
+    """Return a first stage's kind with the options that differ from their defaults."""
     options = stage.model_dump(exclude={"kind"}, exclude_defaults=True)
     named = ", ".join(f"{key} {value}" for key, value in options.items())
     return f"{stage.kind} ({named})" if named else stage.kind
 
 
 def measures() -> Iterator[str]:
-    """Yield measures that can be computed here, with a cutoff where they need one, and the presets."""
+    """Yield a line for each measure that can be computed here, then one for each preset."""
     from benchmarks.evaluation.functions.registry import MEASURES, summary_of_measure
     from benchmarks.evaluation.measure_names import PRESETS
     from benchmarks.evaluation.measures import computable
@@ -115,7 +119,7 @@ def measures() -> Iterator[str]:
 
 
 def experiments() -> Iterator[str]:
-    """Yield ready experiments, with the first line of their comment."""
+    """Yield a line for each ready experiment, with the first line of its comment."""
     folder = Path(__file__).parents[1] / "configs"
     for path in sorted(folder.glob("*.yaml")):
         first = path.read_text(encoding="utf-8").partition("\n")[0]

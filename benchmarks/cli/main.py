@@ -1,4 +1,4 @@
-"""The command line: finds the command, and turns whatever it raises into one line and an exit status."""
+"""The entry point of the command line: runs a command, and prints any error as one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ LATER = (COMPARE, RERANK, JUDGE, IMPORT_RUN, EXPORT, MERGE, LIST, SCHEMA, DOCTOR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 1 some cells failed, 2 bad input."""
+    """Run the command that the arguments name; return its exit status.
+
+    0 is done, 1 some cells failed, 2 bad input. By default the arguments are those of the process.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     parser = build_parser(_extensions(words))
     options = parser.parse_args(words)
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fault(error: Exception, command: str) -> str:
-    """Describe an error that no check foresaw."""
+    """Return one line about an unforeseen error, with the command that met it."""
     reason = " ".join(str(error).split()) or "no reason given"
     if isinstance(error, KeyError):
         reason += " is missing"
@@ -95,7 +98,7 @@ def _fault(error: Exception, command: str) -> str:
 
 
 def _drop_output() -> None:
-    """Send what is left of standard output nowhere, if it cannot be written."""
+    """Discard buffered standard output if it cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -103,20 +106,21 @@ def _drop_output() -> None:
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
+    """Return a hint for an interrupted command: how to resume or repeat it."""
     if options.kept is not None:
         return f"{options.kept}; the same command resumes: {options.again}"
     return f"to do it again: {options.again}"
 
 
 def _quieten() -> None:
-    """Silence what libraries say about themselves; --debug lets them speak."""
+    """Silence messages and progress bars of libraries through environment variables."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def build_parser(extensions: Sequence[Command]) -> argparse.ArgumentParser:
-    """Return the parser of the program with its own commands and those of other packages."""
+    """Return the program's argument parser with its own commands and those of other packages."""
     common = common_options()
     parser = Parser(
         prog="rerankbench",
@@ -135,7 +139,7 @@ def build_parser(extensions: Sequence[Command]) -> argparse.ArgumentParser:
 
 
 def _extensions(words: Sequence[str]) -> Sequence[Command]:
-    """Return the commands of other packages, unless one of our own is called: finding them takes a while."""
+    """Return commands of other packages; empty if the words call a built-in command, which saves time."""
     built_in = {command.name for command in (*FIRST, *LATER, SELFTEST)}
     if next((word for word in words if not word.startswith("-")), None) in built_in:
         return ()
@@ -145,7 +149,7 @@ def _extensions(words: Sequence[str]) -> Sequence[Command]:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked: the look-up takes as long as the rest of the start."""
+    """The action of `--version`: it looks the version up only when used, since that is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version

@@ -1,6 +1,6 @@
-"""Shows errors, log records and tracebacks without secrets (`rerankers.text.redaction`).
+"""Removes secrets from printed errors, log records and tracebacks (`rerankers.text.redaction`).
 
-Errors are one line each; where one repeats an input of thousands of characters, its middle is left out.
+Errors are one line each; the middle of a very long one is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST = 1000  # characters of an error
 
 
 def as_line(text: str) -> str:
-    """Return an error without secrets, and without its middle where it is long: both ends say what to do."""
+    """Return an error message on one line, without secrets and cut in the middle to 1,000 characters."""
     text = printable(redacted(text))  # whole: half a secret would not be known as one
     if len(text) <= _LONGEST:
         return text
@@ -29,15 +29,15 @@ def as_line(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records without secrets, tracebacks included."""
+    """A log formatter that removes secrets from records and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one record as text."""
+        """Return a log record as text without secrets."""
         return redacted(super().format(record))
 
 
 def show_debugging() -> None:
-    """Let the program's log records, and the traceback it may end with, be shown, without secrets."""
+    """Print the program's log records and final traceback to standard error, without secrets."""
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(levelname)s:%(name)s:%(message)s"))
     logging.basicConfig(handlers=[handler])
@@ -46,4 +46,5 @@ def show_debugging() -> None:
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an uncaught exception's traceback without secrets; a hook for `sys.excepthook`."""
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

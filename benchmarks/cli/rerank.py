@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 def rerank_file(
     name: str, options: Mapping[str, object], candidates: Path, output: Path, budget: float | None = None
 ) -> None:
-    """Rerank every query of a candidates file; calls of endpoints cost at most `budget` dollars.
+    """Rerank every query of a candidates file and write the rankings to a TREC run.
 
-    The run appears when it is whole.
+    The run appears only when it is complete.
+
+    Args:
+        name: the reranker.
+        options: its options.
+        candidates: the candidates file.
+        output: the run to write.
+        budget: dollars that calls of endpoints may cost; None for no limit.
 
     Raises:
-        BackendError: not one answer of the model was as asked for; no output is written.
+        BackendError: not one output of the model was well-formed; nothing is written.
         InputError: the reranker, an option, the candidates file or the output's folder is wrong.
     """
     checked = validated(name, options)
@@ -65,6 +72,6 @@ def rerank_file(
         raise
     finally:
         reranker.close()
-    if said := str(faults):
-        say(f"{name}: {said}")
+    if fault_words := str(faults):
+        say(f"{name}: {fault_words}")
     say(f"{len(file.queries)} queries in {output}")

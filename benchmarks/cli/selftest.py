@@ -1,4 +1,4 @@
-"""The harness checked on itself: rerankers whose result is known beforehand, through the whole pipeline.
+"""Checks the harness with control rerankers, whose result is known, through the whole pipeline.
 
 The oracle must reach exactly what its candidates allow, the identity exactly the first stage, and the reverse
 must stay below it. A harness that loses candidates, mixes queries up, averages over the wrong ones or breaks
@@ -35,7 +35,7 @@ DATA = Path(__file__).parent / "selftest_data"
 
 @dataclass(frozen=True)
 class Check:
-    """A control, what it scored, what it had to score, and whether it did."""
+    """The result of one control: its nDCG@10, the expected value in words, and whether they agree."""
 
     system: str
     value: float
@@ -49,7 +49,9 @@ class Check:
 
 
 def selftest() -> list[Check]:
-    """Run the controls: on the built-in collection with BM25, or without Java on data kept for this.
+    """Run the controls and return their checks.
+
+    The data are the built-in collection with BM25 or, without Java, a small candidates file.
 
     Raises:
         StoreError: a control did not finish.
@@ -60,7 +62,7 @@ def selftest() -> list[Check]:
 
 
 def check(dataset: str | dict[str, Any], first_stage: str) -> list[Check]:
-    """Run the controls on a dataset and compare them with what they must score."""
+    """Run the controls on a dataset with a first stage, and compare their means with expected values."""
     experiment = Experiment.model_validate(
         {
             "name": "selftest",
@@ -95,7 +97,7 @@ def check(dataset: str | dict[str, Any], first_stage: str) -> list[Check]:
 
 
 def _reachable(pool: Pool) -> float:
-    """Return mean over the judged queries if each query's candidates stood in the order of their grades."""
+    """Return the mean nDCG@10 if each query's candidates were sorted by grade."""
     return fmean(
         _ndcg(sorted(_grades(pool, query_id), reverse=True), grades.values())
         for query_id, grades in pool.qrels.items()
@@ -103,17 +105,21 @@ def _reachable(pool: Pool) -> float:
 
 
 def _as_retrieved(pool: Pool) -> float:
+    """Return the mean nDCG@10 of the candidates in the first stage's order."""
     return fmean(_ndcg(_grades(pool, query_id), grades.values()) for query_id, grades in pool.qrels.items())
 
 
 def _grades(pool: Pool, query_id: str) -> list[int]:
+    """Return the grades of a query's candidates in order; 0 for unjudged ones."""
     return [pool.qrels[query_id].get(candidate.doc_id, 0) for candidate in pool.candidates[query_id]]
 
 
 def _ndcg(ranked: list[int], judged: Iterable[int]) -> float:
+    """Return nDCG@10 of a ranking, given its grades in order and the grades of all judged passages."""
     ideal = _dcg(sorted(judged, reverse=True))
     return _dcg(ranked) / ideal if ideal else 0.0
 
 
 def _dcg(grades: list[int]) -> float:
+    """Return DCG@10 of grades in ranked order."""
     return sum(max(0, grade) / log2(rank + 1) for rank, grade in enumerate(grades[:CUTOFF], start=1))

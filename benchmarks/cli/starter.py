@@ -1,4 +1,4 @@
-"""Writes a first experiment file from three answers: which data, which rerankers, which machine or budget."""
+"""Writes a first experiment file from a user's choice of data, rerankers, machine and budget."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ QRELS = ("{stem}.qrels", "{stem}.qrels.txt", "qrels.txt", "qrels.tsv")
 
 @dataclass(frozen=True)
 class Answers:
-    """The choices that an experiment file is written from.
+    """The choices from which an experiment file is written.
 
     Attributes:
         data: `bundled`, an ir_datasets id, a folder in the BEIR layout, or a candidates file.
         qrels: judgements for a candidates file.
-        rerankers: registered names, or `module:Class` for your own; the first stage is added.
+        rerankers: registered names, or `module:Class` of the user's own; the first stage is added.
         machine: one of `MACHINES`.
-        budget: dollars for endpoints; None uses no endpoint.
+        budget: dollars for endpoints; None for no endpoint.
     """
 
     data: str
@@ -55,13 +55,20 @@ def ask(
     budget: float | None,
     answer: Callable[[str], str] | None = None,
 ) -> Answers:
-    """Take what is given, and ask for the rest on the terminal.
+    """Return the user's choices: the arguments and, for those that are None, answers on the terminal.
+
+    Args:
+        data: a name, or a candidates file and its qrels.
+        rerankers: names, also several in one word with commas.
+        machine: one of `MACHINES`.
+        budget: dollars for endpoints.
+        answer: function that asks a question and returns the answer; `input` by default.
 
     Raises:
-        InputError: an answer cannot be used, or there is nobody to ask.
+        InputError: an answer cannot be used, or standard input has ended.
     """
 
-    def asked(question: str, usual: str, option: str) -> list[str]:
+    def words_of(question: str, usual: str, option: str) -> list[str]:
         try:
             return shlex.split((answer or input)(f"{question} [{usual}] ")) or shlex.split(usual)
         except EOFError as error:
@@ -73,27 +80,27 @@ def ask(
         question = (
             "Data: a BEIR-layout folder, a candidates file and its qrels, an ir_datasets id, or bundled?"
         )
-        data = asked(question, "bundled", "--data")
+        data = words_of(question, "bundled", "--data")
     if not 1 <= len(data) <= 2:
         raise InputError("--data takes one name, or a candidates file and its qrels")
     if rerankers is None:
         question = "Rerankers, as `rerankbench list rerankers` names them?"
-        rerankers = asked(question, " ".join(USUAL), "--rerankers")
+        rerankers = words_of(question, " ".join(USUAL), "--rerankers")
     if machine is None:
         question = "Machine: cpu, gpu, or offline (no model hub); and dollars, if endpoints may be paid?"
-        machine, *rest = asked(question, "cpu", "--machine")
+        machine, *rest = words_of(question, "cpu", "--machine")
         budget = _dollars(rest) if rest else budget
     if machine not in MACHINES:
         raise UnknownNameError("machine", machine, MACHINES)
-    named = tuple(name for words in rerankers for name in words.split(",") if name)
-    return Answers(data[0], data[1] if len(data) == 2 else None, named, machine, budget)
+    names = tuple(name for words in rerankers for name in words.split(",") if name)
+    return Answers(data[0], data[1] if len(data) == 2 else None, names, machine, budget)
 
 
 def write_starter(answers: Answers, out: Path) -> None:
-    """Write the file, which is read back to see that it is one.
+    """Write an experiment file for the answers to `out`, and check that it loads.
 
     Raises:
-        InputError: the file is there already, or the answers do not make an experiment.
+        InputError: the file exists already, or the answers do not make an experiment.
     """
     if is_written_directly(out):
         replace_file(out, starter(answers, Path("experiment.yaml")))
@@ -111,7 +118,7 @@ def write_starter(answers: Answers, out: Path) -> None:
 
 
 def starter(answers: Answers, out: Path) -> str:
-    """Return the text of an experiment file that will stand at `out`."""
+    """Return the YAML text of an experiment file for the answers; `out` is its path."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem).strip("-._") or "experiment"
     starters = tomllib.loads((Path(__file__).parent / "starters.toml").read_text(encoding="utf-8"))
     rerankers = [name for name in dict.fromkeys(("first-stage", *answers.rerankers)) if options_model(name)]
@@ -151,6 +158,7 @@ protocol:
 
 
 def _data(answers: Answers, base: Path) -> str:
+    """Return the YAML lines of the key `datasets`."""
     data = answers.data
     if candidates_stem(Path(data)) is not None:
         path = user_path(data)
@@ -173,6 +181,7 @@ def _data(answers: Answers, base: Path) -> str:
 
 
 def _check_id(data: str) -> None:
+    """Raise UnknownNameError if ir_datasets has no dataset of this id."""
     from benchmarks.datasets.sources import dataset_ids
 
     if data not in dataset_ids():
@@ -180,6 +189,7 @@ def _check_id(data: str) -> None:
 
 
 def _first_stage(answers: Answers, starters: dict[str, Any]) -> str:
+    """Return the YAML line of the key `first_stages`: BM25 if it is installed, else a dense encoder."""
     if candidates_stem(Path(answers.data)) is not None:
         return "first_stages: given # the candidates as the file lists them"
     if importlib.util.find_spec("pyserini") is None:
@@ -191,38 +201,43 @@ def _first_stage(answers: Answers, starters: dict[str, Any]) -> str:
 
 
 def _measures(answers: Answers) -> str:
+    """Return the YAML line of the key `measures`."""
     if "/trec-dl-" in answers.data:
         return "measures: trec-dl # its AP, RR and recall count grades 2 and 3, as the track does"
     return "measures: [nDCG@10, RR@10, AP, Judged@10] # ir_measures' names; the first is the headline"
 
 
-def _system(reranker: str, known: dict[str, Any] | None, answers: Answers) -> str:
-    """Return one entry of the list of rerankers, with why it is there."""
-    if known is None:
+def _system(reranker: str, presets: dict[str, Any] | None, answers: Answers) -> str:
+    """Return a reranker's YAML entry with options for the chosen machine, and the reason to choose it."""
+    if presets is None:
         return f"  - name: {_scalar(reranker)} # your own\n    options: {{}}\n"
     endpoint = "endpoint" if answers.budget is not None else answers.machine
-    options = next((known[key] for key in (endpoint, answers.machine, "any") if key in known), None)
+    options = next((presets[key] for key in (endpoint, answers.machine, "any") if key in presets), None)
     if options is None:
-        machines = ", ".join(sorted(known.keys() - {"why"}))
+        machines = ", ".join(sorted(presets.keys() - {"why"}))
         remedy = "give a budget" if machines == "endpoint" else f"it starts on {machines}"
         raise InputError(
             f"no model is known to start {reranker} on {answers.machine}; {remedy}, or leave it out"
         )
     if not options:
-        return f"  - {reranker} # {known['why']}\n"
+        return f"  - {reranker} # {presets['why']}\n"
     dumped = yaml.safe_dump(options, sort_keys=False, width=10**6)
     lines = "".join(f"      {line}\n" for line in dumped.splitlines())
-    return f"  - name: {reranker} # {known['why']}\n    options:\n{lines}"
+    return f"  - name: {reranker} # {presets['why']}\n    options:\n{lines}"
 
 
 def _qrels_beside(path: Path) -> Path | None:
+    """Return the judgement file beside a candidates file, found by its usual names; None if there is none."""
     stem = candidates_stem(path)
     beside = (path.with_name(name.format(stem=stem)) for name in QRELS)
     return next((qrels for qrels in beside if qrels.is_file()), None)
 
 
 def _from(base: Path, path: Path) -> str:
-    """Return a path as an experiment file in the folder `base` writes it."""
+    """Return an existing path relative to an experiment file's folder `base`.
+
+    Raise InputError if it is missing.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     if path.is_absolute():
@@ -231,11 +246,12 @@ def _from(base: Path, path: Path) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a string as YAML writes it on one line."""
+    """Return a string as a one-line YAML scalar."""
     return yaml.safe_dump(text, width=10**6, allow_unicode=True).splitlines()[0]
 
 
 def _dollars(words: list[str]) -> float:
+    """Parse words such as `$ 5` into a positive number of dollars."""
     try:
         dollars = float(" ".join(words).lstrip("$"))
     except ValueError:

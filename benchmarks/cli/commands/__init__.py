@@ -1,1 +1,1 @@
-"""The commands of `rerankbench`: one module each, which imports nothing heavy until its command runs."""
+"""The commands of `rerankbench`: one module each, which imports heavy modules only when its command runs."""

@@ -1,4 +1,4 @@
-"""`rerankbench compare`: what changed between two sides, with an exit status for CI."""
+"""`rerankbench compare`: prints what changed between two result folders, with an exit status for CI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.cli.command import Command
 
 
 def _share(text: str) -> float:
-    """Read `10%` or `0.1`."""
+    """Parse a share such as `10%` or `0.1` into a number."""
     number, percent, rest = text.partition("%")
     try:
         value = float(number) / (100 if percent else 1)
@@ -21,7 +21,7 @@ def _share(text: str) -> float:
 
 
 def _difference(text: str) -> float:
-    """Read a difference of a measure, such as 0.01."""
+    """Parse a difference of a measure, from 0 to 1, such as `0.01`."""
     try:
         value = float(text)
     except ValueError:
@@ -32,6 +32,7 @@ def _difference(text: str) -> float:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     both = "a result folder, or a folder of result folders, one for each session"
     parser.add_argument("before", type=Path, metavar="BEFORE", help=both)
     parser.add_argument("after", type=Path, metavar="AFTER", help="likewise")
@@ -50,18 +51,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Print the comparison; return exit status 1 if a threshold is exceeded, else 0."""
     from benchmarks.cli.compare import Gates, compare
     from benchmarks.results.store import trusted
     from rerankers.text.printable import printable
 
     gates = Gates(options.fail_if_slower, options.fail_if_worse)
     with trusted([options.before, options.after]):
-        found = compare(options.before, options.after, gates)
-    for line in found.lines:
+        comparison = compare(options.before, options.after, gates)
+    for line in comparison.lines:
         print(printable(line, keep="\n"))
-    for line in found.failures:
+    for line in comparison.failures:
         print(printable(f"failed: {line}"))
-    return 1 if found.failures else 0
+    return 1 if comparison.failures else 0
 
 
 COMPARE = Command(

@@ -1,4 +1,4 @@
-"""`rerankbench completion`: a shell's completion script, made from the parser."""
+"""`rerankbench completion`: prints a shell's completion script, generated from the parser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def completion_of(program: argparse.ArgumentParser) -> Command:
-    """Return the command that completes a program's commands, itself included."""
+    """Return the command `completion` for a program's parser, whose commands and options it completes."""
     return Command(
         name="completion",
         summary="print shell completion",
@@ -28,10 +28,12 @@ def completion_of(program: argparse.ArgumentParser) -> Command:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("shell", choices=SHELLS)
 
 
 def _run(program: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Print the completion script of a shell and return exit status 0."""
     from benchmarks.cli.completion import script
 
     print(script(program, options.shell))

@@ -1,4 +1,4 @@
-"""`rerankbench convert`: labelled data to candidates and judgements."""
+"""`rerankbench convert`: converts labelled data to candidates and judgements."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "source",
         type=input_path,
@@ -24,6 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Convert a file or folder, print the counts and return exit status 0."""
     from benchmarks.cli.convert import convert
 
     converted = convert(options.source, options.out)

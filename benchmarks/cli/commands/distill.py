@@ -1,4 +1,4 @@
-"""`rerankbench distill`: makes ranking data with a teacher."""
+"""`rerankbench distill`: generates training data for ranking with a teacher reranker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     add_settings(parser)
     parser.add_argument(
         "--out",
@@ -26,6 +27,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Generate ranked lists, print their number and return exit status 0."""
     from benchmarks.training_data.distillation import distill
     from benchmarks.training_data.distillation_settings import load_distillation
 

@@ -1,4 +1,4 @@
-"""`rerankbench doctor`: what works on this machine, or whether a reranker's batches are exact."""
+"""`rerankbench doctor`: checks what works on this machine, or whether a reranker's batches are exact."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("--offline", action="store_true", help="do not try the network")
     parser.add_argument("--quick", action="store_true", help="look only, try nothing")
     parser.add_argument(
@@ -22,6 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Print the findings and return exit status 0."""
     from benchmarks.cli.doctor import examine
 
     if options.reranker is not None:

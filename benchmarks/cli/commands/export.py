@@ -1,4 +1,4 @@
-"""`rerankbench export`: results in formats that other programs read."""
+"""`rerankbench export`: writes results in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="a result folder")
     parser.add_argument(
         "--format",
@@ -23,6 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Export a result folder, print the paths written and return exit status 0."""
     from benchmarks.results.exchange.export import export
     from benchmarks.results.store import trusted
 

@@ -1,4 +1,4 @@
-"""`rerankbench import-run`: others' runs beside our own."""
+"""`rerankbench import-run`: imports TREC runs of other programs into a result folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "runs", nargs="+", metavar="[LABEL=]RUN", help="runs of TREC, MS MARCO or ranx; - is standard input"
     )
@@ -34,6 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Import the runs, print the number of cells and return exit status 0."""
     from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
     from benchmarks.measuring.progress import say
     from benchmarks.results.exchange import imports

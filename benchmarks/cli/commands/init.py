@@ -1,4 +1,4 @@
-"""`rerankbench init`: a first experiment file from three answers."""
+"""`rerankbench init`: writes a first experiment file from options or answers on the terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "--data",
         nargs="+",
@@ -36,6 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Write the experiment file, print the next command and return exit status 0."""
     from benchmarks.cli.starter import ask, write_starter
 
     write_starter(ask(options.data, options.rerankers, options.machine, options.budget), options.out)

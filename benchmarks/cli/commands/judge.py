@@ -1,4 +1,4 @@
-"""`rerankbench judge`: a model's grades for passages that nobody judged."""
+"""`rerankbench judge`: lets a chat model grade unjudged passages of a result folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="result folder")
     parser.add_argument("--model", required=True, metavar="NAME", help="the chat model that grades")
     parser.add_argument(
@@ -38,6 +39,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Let the model grade the passages, print where the grades are and return exit status 0."""
     from benchmarks.judging.judge import judge
     from benchmarks.judging.options import chat_options, read_scale
     from benchmarks.judging.passages import find_holes

@@ -1,4 +1,4 @@
-"""`rerankbench list`: the names that an experiment may use."""
+"""`rerankbench list`: prints the names that an experiment file may use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "what", choices=("rerankers", "encoders", "suites", "datasets", "measures", "experiments")
     )
@@ -21,6 +22,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Print the names of one kind, or one entry in full, and return exit status 0."""
     from benchmarks.cli import listing
 
     if options.name is None:

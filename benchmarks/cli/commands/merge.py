@@ -1,4 +1,4 @@
-"""`rerankbench merge`: result folders of several machines in one."""
+"""`rerankbench merge`: merges the result folders of several machines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folders")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to put them into")
     parser.add_argument(
@@ -20,6 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Merge the folders, print the number of cells and return exit status 0."""
     from benchmarks.results.merge import merge
 
     cells = merge(options.folders, options.out, options.prefer)

@@ -1,4 +1,4 @@
-"""`rerankbench rerank`: a file of candidates to a TREC run, without measuring."""
+"""`rerankbench rerank`: reranks a file of candidates into a TREC run, without measuring."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("--reranker", required=True, metavar="NAME", help="see: rerankbench list rerankers")
     add_options(parser)
     parser.add_argument(
@@ -29,6 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Rerank the file and return exit status 0."""
     from benchmarks.cli.rerank import rerank_file
 
     values = option_values(options.option)

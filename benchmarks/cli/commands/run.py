@@ -1,4 +1,4 @@
-"""`rerankbench run`: an experiment, measured or resumed."""
+"""`rerankbench run`: measures an experiment, or resumes it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "config",
         metavar="CONFIG",
@@ -36,6 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Run an experiment, or print its dry run; return the exit status of the run."""
     from benchmarks.executors.local import run
     from benchmarks.executors.ray import on_cluster
     from benchmarks.experiments.config import find_experiment, load_experiment
@@ -67,7 +69,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _answer(folder: Path) -> Iterator[str]:
-    """Yield what the results show; one line where they cannot be read, for the run itself is done."""
+    """Yield the lines that extension commands print about the results.
+
+    Their error if one cannot read them.
+    """
     from benchmarks.cli.extensions import extension_commands
 
     try:

@@ -1,4 +1,4 @@
-"""`rerankbench schema`: the JSON Schema of experiment files, for editors."""
+"""`rerankbench schema`: prints the JSON Schema of experiment files, for editors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def _run(_: argparse.Namespace) -> int:
+    """Print the schema and return exit status 0."""
     import json
 
     from benchmarks.experiments.json_schema import experiment_schema

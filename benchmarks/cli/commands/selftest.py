@@ -1,4 +1,4 @@
-"""`rerankbench selftest`: the harness checked on rerankers whose result is known."""
+"""`rerankbench selftest`: checks the harness with rerankers whose result is known."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def _run(_: argparse.Namespace) -> int:
+    """Print each check; return exit status 0 if all hold, else 1."""
     from benchmarks.cli.selftest import selftest
 
     checks = selftest()

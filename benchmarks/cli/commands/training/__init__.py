@@ -1,1 +1,1 @@
-"""`rerankbench train WHAT`: one module for each thing to do."""
+"""The subcommands of `rerankbench train`, one module each."""

@@ -1,4 +1,4 @@
-"""`rerankbench train align-data`: makes alignment data from the passages of a dataset."""
+"""`rerankbench train align-data`: writes alignment data from the passages of a dataset."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument(
         "dataset",
         metavar="DATASET",
@@ -33,6 +34,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Write the alignment data, print the number of passages and return exit status 0."""
     from benchmarks.datasets.sources import open_dataset
     from benchmarks.datasets.specs import DatasetSpec
     from benchmarks.measuring.progress import say

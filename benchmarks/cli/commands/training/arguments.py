@@ -1,4 +1,4 @@
-"""Arguments and words that the commands of training share."""
+"""Arguments that several training commands share."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ KEPT = "what was saved is kept"
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--set` and `--out`."""
+    """Add the arguments `--set` and `--out` to a parser."""
     add_set(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="result folder; the same command resumes")
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
-    """Add `--set KEY=VALUE ...`."""
+    """Add the argument `--set KEY=VALUE ...` to a parser."""
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting"
     )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the settings file, which may be a ready one."""
+    """Add the argument `CONFIG`, a settings file or the name of a ready one, to a parser."""
     parser.add_argument("config", metavar="CONFIG", help="a settings file, or the name of a ready one")

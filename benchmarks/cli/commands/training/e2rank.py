@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     add_settings(parser)
     add_run_arguments(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Train the model, print the options that use it and return exit status 0."""
     from accelerate import PartialState
 
     from benchmarks.measuring.progress import say

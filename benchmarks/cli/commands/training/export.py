@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint with an adapter")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Export the checkpoint, print the output folder and return exit status 0."""
     from rerankers.training.export import export_published
 
     export_published(options.checkpoint, options.out)

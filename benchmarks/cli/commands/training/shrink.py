@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint with an adapter")
     parser.add_argument("--rank", type=int, required=True, metavar="R", help="rank to keep")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16")
@@ -19,6 +20,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Write the smaller checkpoint, print its size and return exit status 0."""
     import torch
 
     from rerankers.training.export import truncate_adapter

@@ -26,6 +26,7 @@ _SUMMARIES: dict[_Stage, str] = {
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a settings file")
     add_run_arguments(parser)
     parser.add_argument(
@@ -36,6 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(stage: _Stage, options: argparse.Namespace) -> int:
+    """Train one stage, print its progress lines and return exit status 0."""
     from benchmarks.training_data.pe_rank import train
 
     overrides: Sequence[str] = options.set

@@ -1,4 +1,4 @@
-"""`rerankbench train`: everything that makes a checkpoint, or its alignment data."""
+"""`rerankbench train`: the command that groups all training commands."""
 
 from __future__ import annotations
 
