@@ -1,1 +1,1 @@
-"""Making checkpoints: the text and lists they learn from, and the trainings themselves."""
+"""Training data and trainings: alignment data, ranked lists from a teacher, training queries, free text."""

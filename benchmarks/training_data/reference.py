@@ -1,4 +1,4 @@
-"""Pages about training that are written from the code: every key of the settings, and every data format.
+"""Generates the pages about training from the code: every key of the settings, and every data format.
 
 `python -m benchmarks.training_data.reference settings > docs/training-settings.md`, and likewise `data` for
 `docs/training-data.md`.
@@ -45,9 +45,9 @@ class Format(NamedTuple):
     """A format of training data.
 
     Attributes:
-        title: the heading on the page.
-        about: what it is, in sentences.
-        files: the text of each file of an example, by name.
+        title: heading on the page.
+        about: description, in sentences.
+        files: text of each example file, by file name.
     """
 
     title: str
@@ -56,13 +56,13 @@ class Format(NamedTuple):
 
 
 def data_formats() -> dict[str, Format]:
-    """Return the formats by name, in the order of the page."""
+    """Return the formats of training data by name, in the order of the page."""
     listed = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
     return {name: Format(**described) for name, described in listed.items()}
 
 
 def data() -> str:
-    """Return the page on data formats."""
+    """Return the Markdown page on data formats."""
     parts = [_DATA]
     for described in data_formats().values():
         parts.append(f"## {described.title}\n\n{described.about.strip()}\n")
@@ -72,7 +72,7 @@ def data() -> str:
 
 
 def settings() -> str:
-    """Return the page on settings."""
+    """Return the Markdown page on settings of training."""
     rank = STAGES["rank"]
     roots: list[tuple[str, type[BaseModel]]] = [
         ("rerankbench train", rank),
@@ -96,7 +96,7 @@ def settings() -> str:
 
 
 def _stages() -> Iterator[str]:
-    """Yield a table of the defaults in which stages differ."""
+    """Yield the lines of a table of defaults that differ between stages."""
     values = {stage: dict(_flat(model.stage_defaults)) for stage, model in STAGES.items()}
     keys = list(dict.fromkeys(key for defaults in values.values() for key in defaults))
     yield "Defaults that depend on the stage, in place of those in the tables:\n"
@@ -108,6 +108,7 @@ def _stages() -> Iterator[str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested mappings."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

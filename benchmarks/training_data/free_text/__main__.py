@@ -42,7 +42,7 @@ _DEVELOPMENT_PERCENT = 1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source: its Debian package, its licence, and how many of its passages are kept at most."""
+    """A source of text: its Debian package, its licence, and the most passages to keep."""
 
     package: str
     licence: str
@@ -64,7 +64,14 @@ DESCRIPTIONS = Source("(descriptions of all packages)", "each package's own, mos
 
 
 def build(out: Path, apt: Apt, seed: int, share: float = 1.0) -> str:
-    """Write the folder with a share of every source; returns the table that stands in `SOURCES.md`."""
+    """Write the dataset folder from a share of every source, and return the text of `SOURCES.md`.
+
+    Args:
+        out: the folder to write.
+        apt: fetches the packages.
+        seed: seed of every draw.
+        share: share of each source's passages to keep, from 0 to 1.
+    """
     rows = []
     passages: list[Passage] = []
     for source in (*SOURCES, DESCRIPTIONS):
@@ -86,6 +93,7 @@ def build(out: Path, apt: Apt, seed: int, share: float = 1.0) -> str:
 
 
 def _read(package: str, root: Path, seed: int) -> Iterable[Passage]:
+    """Return the passages of a package that is unpacked below `root`."""
     documents = root / "usr" / "share" / "doc"
     match package:
         case "wordnet-base":
@@ -109,7 +117,7 @@ def _read(package: str, root: Path, seed: int) -> Iterable[Passage]:
 
 
 def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, int]:
-    """Write corpus, queries and judgements; returns how many queries each split has."""
+    """Write corpus, queries and judgements in the BEIR layout; return the number of queries by split."""
     (out / "qrels").mkdir(parents=True, exist_ok=True)
     judged: dict[str, list[str]] = {"train": [], "development": []}
     seen: set[str] = set()
@@ -133,7 +141,7 @@ def write_dataset(out: Path, passages: list[Passage], seed: int) -> dict[str, in
 
 
 def _new(queries: list[tuple[str, str]], seen: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield the queries that no earlier passage had."""
+    """Yield the queries, (text, kind) pairs, that are not in `seen`, and add them to it."""
     for text, kind in queries:
         if text.lower() not in seen:
             seen.add(text.lower())
@@ -141,6 +149,7 @@ def _new(queries: list[tuple[str, str]], seen: set[str]) -> Iterator[tuple[str, 
 
 
 def _split(passage: Passage, seed: int) -> str:
+    """Return the split of a passage's queries, `train` or `development`, by a hash of its id."""
     digest = hashlib.sha256(f"{seed}:{passage.passage_id}".encode()).digest()
     return "development" if int.from_bytes(digest[:4]) % 100 < _DEVELOPMENT_PERCENT else "train"
 
@@ -148,6 +157,10 @@ def _split(passage: Passage, seed: int) -> str:
 def _table(
     rows: list[tuple[str, str, str, int, int]], counts: dict[str, int], seed: int, share: float
 ) -> str:
+    """Return the Markdown text of `SOURCES.md`.
+
+    A row is (package, version, licence, number of passages read, number of passages kept).
+    """
     lines = [
         "# Sources of this text",
         "",
@@ -169,7 +182,7 @@ def _table(
 
 
 def main() -> int:
-    """Return the command."""
+    """Parse the command line, build the dataset and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training_data.free_text", description=__doc__.split("\n")[0]
     )

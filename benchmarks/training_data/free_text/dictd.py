@@ -42,20 +42,20 @@ _SCIENCES = {"Zool": "animal", "Bot": "plant", "Anat": "body", "Chem": "substanc
 
 
 def read_entries(folder: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Yield each article's first headword and text, in the file's order."""
+    """Yield (first headword, text) of each article of a dictionary below `folder`, in the file's order."""
     path = next(folder.rglob(f"{name}.dict.dz"))
     data = gzip.decompress(path.read_bytes())
-    places: dict[tuple[int, int], str] = {}
+    articles: dict[tuple[int, int], str] = {}
     for line in path.with_name(f"{name}.index").read_text(encoding="utf-8").splitlines():
         head, start, length = line.split("\t")[:3]
         if not head.startswith("00"):
-            places.setdefault((_number(start), _number(length)), head)
-    for (begin, size), head in sorted(places.items()):
+            articles.setdefault((_number(start), _number(length)), head)
+    for (begin, size), head in sorted(articles.items()):
         yield head, data[begin : begin + size].decode("utf-8", errors="replace")
 
 
 def gcide_passages(folder: Path) -> Iterator[Passage]:
-    """Yield one passage for each article of the dictionary that says enough, with its first senses."""
+    """Yield one passage with the first senses of each sufficiently long article of GCIDE."""
     for number, (head, article) in enumerate(read_entries(folder, "gcide")):
         title, _, body = _without_brackets(article).partition("\n")
         name = re.match(r"\s*([^\\\[\n]+?)\s*\\", title)
@@ -74,7 +74,7 @@ def gcide_passages(folder: Path) -> Iterator[Passage]:
 
 
 def foldoc_passages(folder: Path) -> Iterator[Passage]:
-    """Yield passages of the dictionary of computing; a long article gives several."""
+    """Yield passages of FOLDOC, the dictionary of computing; a long article gives several."""
     for number, (head, article) in enumerate(read_entries(folder, "foldoc")):
         article = _without_brackets(article)
         for pattern, new in _FOLDOC_MARKUP:
@@ -93,14 +93,14 @@ def jargon_passages(folder: Path) -> Iterator[Passage]:
 
 
 def element_passages(folder: Path) -> Iterator[Passage]:
-    """Yield the chemical elements."""
+    """Yield passages on the chemical elements."""
     for number, (head, article) in enumerate(read_entries(folder, "elements")):
         body = squeeze(re.sub(r"[{}]", "", article.partition("\n")[2]))
         yield from _articles(f"elements:{number}", head, [body], "substance")
 
 
 def acronym_passages(folder: Path) -> Iterator[Passage]:
-    """Yield computing acronyms: the meanings of one acronym together, where they are enough for a passage."""
+    """Yield a passage on each computing acronym of V.E.R.A. whose meanings together are long enough."""
     meanings: dict[str, list[str]] = {}
     for _, article in read_entries(folder, "vera"):
         head, _, body = article.partition("\n")
@@ -112,23 +112,25 @@ def acronym_passages(folder: Path) -> Iterator[Passage]:
 
 
 def _articles(passage_id: str, head: str, paragraphs: list[str], topic: str) -> Iterator[Passage]:
+    """Yield an article's paragraphs as passages that name its headword; tables and drawings are left out."""
     for part, text in enumerate(in_passages(paragraphs)):
         letters = sum(character.isalpha() for character in text)
         if letters < 0.6 * len(text):  # a table or a drawing
             continue
-        named = text if head.lower() in text[:80].lower() else f"{head}: {text}"
-        title = cut_to_length(named) or named
+        named_text = text if head.lower() in text[:80].lower() else f"{head}: {text}"
+        title = cut_to_length(named_text) or named_text
         yield Passage(f"{passage_id}.{part}", title, (head,), topic if part == 0 else "part", text)
 
 
 def _without_brackets(text: str) -> str:
-    """Return the text without anything in square brackets, however deep."""
+    """Return the text without anything in square brackets, nested ones included."""
     while (shorter := _INNERMOST_BRACKETS.sub(" ", text)) != text:
         text = shorter
     return text
 
 
 def _gcide_topic(title: str, sense: str) -> str:
+    """Return the topic of a GCIDE article, such as `disease`, from its title line and first sense."""
     if not re.search(r"\bn\.", title):
         return "word"
     if _DISEASES.search(sense):
@@ -138,6 +140,7 @@ def _gcide_topic(title: str, sense: str) -> str:
 
 
 def _number(digits: str) -> int:
+    """Decode a number in dictd's base 64."""
     value = 0
     for digit in digits:
         value = value * 64 + _DIGITS[digit]

@@ -1,7 +1,7 @@
-"""Debian packages, fetched through apt into a folder of their own; nothing is installed.
+"""Fetches Debian packages through apt into a folder; nothing is installed.
 
-apt keeps its lists under the folder too, so that no right to the system's own is needed, and the lists hold
-the English descriptions, which systems in containers leave out.
+apt keeps its lists under the folder too, so that no administrator's rights are needed, and the lists hold the
+English descriptions, which systems in containers leave out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DebianPackage:
-    """An unpacked package.
+    """A Debian package, unpacked.
 
     Attributes:
         name: its name in Debian.
-        version: as Debian writes it.
+        version: its Debian version.
         root: the folder that holds its files as the root of a system would.
     """
 
@@ -32,10 +32,10 @@ class DebianPackage:
 
 
 class Apt:
-    """The apt of this system, with lists of its own under `folder`.
+    """The system's apt with package lists of its own under `folder`, updated at construction.
 
     Raises:
-        InputError: there is no apt here, or it cannot reach a mirror.
+        InputError: apt is not installed, or cannot reach a mirror.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Apt:
         self._run("apt-get", "update")
 
     def fetch(self, name: str) -> DebianPackage:
-        """Download and unpack one package; what an earlier call left is used again."""
+        """Download and unpack one package, and return it; files of an earlier call are used again."""
         if not list(self._folder.glob(f"{name}_*.deb")):
             self._run("apt-get", "download", name)
         archive = next(self._folder.glob(f"{name}_*.deb"))
@@ -55,17 +55,21 @@ class Apt:
         return DebianPackage(name, version, root)
 
     def descriptions(self) -> str:
-        """Return the English descriptions of all packages of the main lists, as stanzas."""
+        """Return the English descriptions of all packages of the main lists, as Debian stanzas."""
         files = sorted((self._folder / "lists").glob("*_main_i18n_Translation-en*"))
         if not files:
             raise InputError("apt fetched no English descriptions; check that its mirrors have them")
         return self._run("/usr/lib/apt/apt-helper", "cat-file", *map(str, files), options=False)
 
     def _run(self, *command: str, options: bool = True) -> str:
+        """Run a command in the folder and return its output; raise InputError if it fails.
+
+        With `options`, apt is told to use the folder's lists.
+        """
         apt_options = ["-o", f"Dir::State::lists={self._folder}/lists", "-o", "Acquire::Languages=en"]
         line = [command[0], *(apt_options if options else []), *command[1:]]
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 line, cwd=self._folder, capture_output=True, text=True, check=True, timeout=900
             )
         except FileNotFoundError as error:
@@ -73,4 +77,4 @@ class Apt:
         except subprocess.CalledProcessError as error:
             last = error.stderr.strip().splitlines()[-1:] or ["no message"]
             raise InputError(f"{' '.join(command)} failed: {last[0]}; check the network") from error
-        return done.stdout
+        return process.stdout

@@ -1,4 +1,4 @@
-"""A passage of free text, with what its queries are made of."""
+"""A passage of free text with material for its queries, and functions that cut text into passages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(0-9])")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage and the words that a query for it can use.
+    """A passage, with the words from which queries for it are made.
 
     Attributes:
         passage_id: unique over all sources, without white space; the part before the colon names the source.
         text: 15 to 80 words.
-        heads: what the passage is about, the most usual name first, as printed ("first strike").
-        topic: a row of `TEMPLATES` in `queries`, e.g. "person".
-        gloss: what it says about its head, without the head itself.
-        relatives: heads of neighbouring things, for comparisons.
-        examples: sentences that use the head.
+        heads: names of its subject, the most usual one first, as printed ("first strike").
+        topic: a key of `templates.yaml`, such as "person".
+        gloss: definition of the subject, without its name.
+        relatives: names of neighbouring things, for comparisons.
+        examples: sentences that use the name.
     """
 
     passage_id: str
@@ -36,7 +36,7 @@ class Passage:
 
 
 def chance(seed: int, *key: str) -> random.Random:
-    """Return a generator of its own for each key, so that one passage more or less changes no other."""
+    """Return a random generator seeded by `seed` and key, so that other keys' draws do not influence it."""
     return random.Random(f"{seed}:{':'.join(key)}")  # noqa: S311 - sampling, not secrets
 
 
@@ -46,27 +46,30 @@ def squeeze(text: str) -> str:
 
 
 def cut_to_length(text: str) -> str | None:
-    """Return whole sentences of up to 80 words; a longer first sentence is cut; None under 15 words."""
-    kept: list[str] = []
+    """Return the first whole sentences of a text, up to 80 words; None if these are fewer than 15 words.
+
+    A first sentence of more than 80 words is cut.
+    """
+    words_kept: list[str] = []
     for sentence in _SENTENCE_END.split(squeeze(text)):
         words = sentence.split()
-        if len(kept) + len(words) > LONGEST_WORDS:
-            if len(kept) < SHORTEST_WORDS:
-                kept += words[: LONGEST_WORDS - len(kept)]
+        if len(words_kept) + len(words) > LONGEST_WORDS:
+            if len(words_kept) < SHORTEST_WORDS:
+                words_kept += words[: LONGEST_WORDS - len(words_kept)]
             break
-        kept += words
-    return " ".join(kept) if len(kept) >= SHORTEST_WORDS else None
+        words_kept += words
+    return " ".join(words_kept) if len(words_kept) >= SHORTEST_WORDS else None
 
 
 def in_passages(paragraphs: list[str]) -> list[str]:
-    """Return paragraphs as passages: short neighbours joined, long ones cut where a sentence ends."""
+    """Divide paragraphs into passages of 15 to 80 words, joining short ones and cutting between sentences."""
     passages: list[str] = []
-    kept: list[str] = []
+    words_kept: list[str] = []
     for sentence in (part for text in paragraphs for part in _SENTENCE_END.split(squeeze(text))):
         words = sentence.split()
-        if kept and len(kept) + len(words) > LONGEST_WORDS:
-            passages.append(" ".join(kept))
-            kept = []
-        kept += words[:LONGEST_WORDS]
-    passages.append(" ".join(kept))
+        if words_kept and len(words_kept) + len(words) > LONGEST_WORDS:
+            passages.append(" ".join(words_kept))
+            words_kept = []
+        words_kept += words[:LONGEST_WORDS]
+    passages.append(" ".join(words_kept))
     return [text for text in passages if len(text.split()) >= SHORTEST_WORDS]

@@ -1,4 +1,4 @@
-"""Passages from running text: package descriptions, manuals in HTML, and the nations of a strategy game."""
+"""Passages from running text: package descriptions, manuals in HTML, and histories from a strategy game."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _LEGEND = re.compile(r'^name\s*=\s*_\("([^"]+)"\).*?^legend\s*=\s*_\("([^"]+)"\)
 
 
 def description_passages(stanzas: str) -> Iterator[Passage]:
-    """Yield passages on the purpose of packages, from their descriptions; parts of packages are left out."""
+    """Yield a passage on the purpose of each package in Debian's description stanzas.
+
+    Subpackages are left out.
+    """
     seen: set[str] = set()
     for stanza in re.split(r"\n\n+", stanzas):
         fields = re.match(
@@ -39,7 +42,7 @@ def description_passages(stanzas: str) -> Iterator[Passage]:
 
 
 def manual_passages(source: str, folder: Path) -> Iterator[Passage]:
-    """Yield the paragraphs of the HTML pages in a folder, each under its nearest heading."""
+    """Yield the paragraphs of all HTML pages in a folder as passages, named by their nearest headings."""
     for page in sorted(folder.glob("*.html")):
         if "links" in page.stem:
             continue
@@ -52,7 +55,7 @@ def manual_passages(source: str, folder: Path) -> Iterator[Passage]:
 
 
 def nation_passages(folder: Path) -> Iterator[Passage]:
-    """Yield short histories of nations."""
+    """Yield a passage with the short history of each nation in Freeciv's rule sets."""
     for path in sorted(folder.rglob("nation/*.ruleset")):
         legend = _LEGEND.search(path.read_text(encoding="utf-8").replace("\\\n", ""))
         text = cut_to_length(legend[2]) if legend else None
@@ -62,7 +65,7 @@ def nation_passages(folder: Path) -> Iterator[Passage]:
 
 
 class _Paragraphs(HTMLParser):
-    """Headings and the paragraphs under each."""
+    """An HTML parser that collects each heading with the paragraphs under it, in `sections`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +74,7 @@ class _Paragraphs(HTMLParser):
         self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Start a new block at a paragraph or heading tag."""
         if ("class", "para") in attrs:  # DocBook's name for a paragraph
             tag = "p"
         if tag in {"p", "h1", "h2", "h3", "h4"}:
@@ -78,14 +82,17 @@ class _Paragraphs(HTMLParser):
             self._inside = tag
 
     def handle_endtag(self, tag: str) -> None:
+        """End the current block at its closing tag, or that of an enclosing element."""
         if tag == self._inside or tag in {"div", "body", "ul", "blockquote"}:
             self._close()
 
     def handle_data(self, data: str) -> None:
+        """Add text to the current block."""
         if self._inside:
             self._text.append(data)
 
     def _close(self) -> None:
+        """End the current block: a heading starts a section, a paragraph is added to the last one."""
         text = squeeze("".join(self._text))
         if self._inside.startswith("h") and text:
             self.sections.append((re.sub(r"^[\dA-Z.]+\s+", "", text), []))

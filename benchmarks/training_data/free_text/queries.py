@@ -1,4 +1,4 @@
-"""Short queries for a passage, as people type them into a search box: lower case, few words, rarely a mark.
+"""Makes short queries for a passage, as people type them: lower case, few words, rarely punctuation.
 
 Every passage gets a fixed number of queries of different kinds: templates about its head (`templates.yaml`),
 phrases cut from its text, and example sentences. All draws are seeded by the passage's id.
@@ -27,13 +27,13 @@ _ONLY_THEIR_OWN = frozenset({"section", "part", "nation"})
 
 @cache
 def stop_words() -> frozenset[str]:
-    """Return words that tell nothing about a passage."""
+    """Return function words, which do not distinguish passages."""
     return frozenset(Path(__file__).with_name("stop_words.txt").read_text(encoding="utf-8").split())
 
 
 @cache
 def templates() -> dict[str, list[str]]:
-    """Query templates by topic."""
+    """Return the query templates by topic, loaded from `templates.yaml`."""
     by_topic: dict[str, list[str]] = yaml.safe_load(
         Path(__file__).with_name("templates.yaml").read_text(encoding="utf-8")
     )
@@ -41,8 +41,9 @@ def templates() -> dict[str, list[str]]:
 
 
 def queries_for(passage: Passage, seed: int, count: int = 3) -> list[tuple[str, str]]:
-    """Return up to `count` different queries for a passage, each with its kind: template,
-    phrase or example.
+    """Return up to `count` distinct queries for a passage as (text, kind) pairs.
+
+    A kind is `template`, `phrase` or `example`. Equal arguments give equal queries.
     """
     generator = chance(seed, "queries", passage.passage_id)
     queries: dict[str, str] = {}
@@ -55,6 +56,7 @@ def queries_for(passage: Passage, seed: int, count: int = 3) -> list[tuple[str, 
 
 
 def _draw(kind: str, passage: Passage, generator: Random) -> str:
+    """Draw one query of a kind for a passage; empty if the passage has no material for it."""
     if kind == "example":
         if not passage.examples:
             return ""
@@ -70,12 +72,13 @@ def _draw(kind: str, passage: Passage, generator: Random) -> str:
 
 
 def _from_template(passage: Passage, generator: Random) -> str:
+    """Fill in a random template for the passage's topic; empty if a value for it is missing."""
     topic_templates = templates()[passage.topic]
     general_templates = [] if passage.topic in _ONLY_THEIR_OWN else templates()["every"]
-    pool = topic_templates if not general_templates or generator.random() < 0.4 else general_templates
+    choices = topic_templates if not general_templates or generator.random() < 0.4 else general_templates
     if passage.relatives and generator.random() < 0.12:
-        pool = templates()["compared"]
-    template = generator.choice(pool)
+        choices = templates()["compared"]
+    template = generator.choice(choices)
     heads = passage.heads[:3]
     values = {"x": generator.choice((heads[0], *heads))}
     if "{y}" in template:
@@ -89,18 +92,16 @@ def _from_template(passage: Passage, generator: Random) -> str:
 
 
 def _key_words(passage: Passage, generator: Random) -> str:
-    """Return one to three telling words of the definition, in their order."""
+    """Return one to three random content words of the passage's definition, in their order."""
     heads = {word.lower() for head in passage.heads for word in head.split()}
     words = [word for word in re.findall(r"[A-Za-z][\w'-]+", passage.gloss) if len(word) > 2]
-    telling = [word for word in dict.fromkeys(words) if word.lower() not in stop_words() | heads]
-    chosen = set(generator.sample(telling, min(generator.randint(1, 3), len(telling))))
-    return " ".join(word for word in telling if word in chosen)
+    content_words = [word for word in dict.fromkeys(words) if word.lower() not in stop_words() | heads]
+    chosen = set(generator.sample(content_words, min(generator.randint(1, 3), len(content_words))))
+    return " ".join(word for word in content_words if word in chosen)
 
 
 def _trimmed(words: list[str]) -> str:
-    """Return a phrase without function words at either end, where a cut left them;
-    an article may stay in front.
-    """
+    """Return a phrase without function words at either end; an article may stay in front."""
     while words and words[0].lower() in stop_words() - {"a", "an", "the"}:
         words = words[1:]
     while words and words[-1].lower().strip(",.;") in stop_words():
@@ -109,7 +110,7 @@ def _trimmed(words: list[str]) -> str:
 
 
 def _as_typed(text: str, generator: Random) -> str:
-    """Return a query as people type it: mostly lower case and bare of marks; now and then a question mark."""
+    """Return a query mostly in lower case, without punctuation and with a rare question mark, at random."""
     text = squeeze(re.sub(r"[\"“”()\[\];:!?]|[.,](?=\s|$)", " ", text))
     if generator.random() < 0.92:
         text = text.lower()

@@ -1,6 +1,6 @@
-"""Passages from WordNet's data files (format: wndb(5WN) of WordNet 3.0).
+"""Makes passages from WordNet's data files (format: wndb(5WN) of WordNet 3.0).
 
-A synset becomes a short explanatory passage: its gloss, perhaps what it is a kind of, its kinds, its parts.
+A synset becomes a short explanatory passage: its gloss, perhaps its hypernym, its kinds and its parts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXAMPLE = re.compile(r'"([^"]+)"')
 
 @dataclass(frozen=True, slots=True)
 class Synset:
-    """A set of synonyms: words as printed, the definition, example sentences, and pointers by symbol."""
+    """A set of synonyms: words as printed, definition, example sentences, and keys of related synsets."""
 
     key: str
     lexicographer_file: int
@@ -40,7 +40,7 @@ class Synset:
 
 
 def read_synsets(root: Path) -> dict[str, Synset]:
-    """Return every synset below `root`, by its part of speech and offset."""
+    """Read all synsets below `root`; return them by part of speech and offset."""
     synsets = {}
     for part, name in (("n", "noun"), ("v", "verb"), ("a", "adj"), ("r", "adv")):
         path = next(root.rglob(f"data.{name}"))
@@ -52,7 +52,7 @@ def read_synsets(root: Path) -> dict[str, Synset]:
 
 
 def wordnet_passages(root: Path, seed: int) -> Iterator[Passage]:
-    """Yield a passage for each synset that has enough to say."""
+    """Yield a passage for each synset of WordNet that gives at least 15 words."""
     synsets = read_synsets(root)
     for synset in synsets.values():
         generator = chance(seed, "wordnet", synset.key)
@@ -74,14 +74,15 @@ def wordnet_passages(root: Path, seed: int) -> Iterator[Passage]:
 
 
 def _synset(part: str, line: str) -> Synset:
+    """Parse a line of a WordNet data file into a synset of this part of speech."""
     fields, _, gloss = line.partition("|")
     offset, lexicographer_file, _, count, *rest = fields.split()
     n_words = int(count, 16)
     words = [re.sub(r"\((a|p|ip)\)$", "", word).replace("_", " ") for word in rest[: 2 * n_words : 2]]
     n_pointers, *pointers = rest[2 * n_words :]
     related: dict[str, list[str]] = {}
-    for at in range(int(n_pointers)):
-        symbol, target, target_part, _ = pointers[4 * at : 4 * at + 4]
+    for index in range(int(n_pointers)):
+        symbol, target, target_part, _ = pointers[4 * index : 4 * index + 4]
         related.setdefault(symbol, []).append(target_part.replace("s", "a") + target)
     definition = _EXAMPLE.split(gloss)[0].strip(" ;:")
     return Synset(
@@ -95,10 +96,12 @@ def _synset(part: str, line: str) -> Synset:
 
 
 def _related(synset: Synset, *symbols: str) -> list[str]:
+    """Return the keys of the synsets that a synset points to with one of these symbols."""
     return [key for symbol in symbols for key in synset.pointers.get(symbol, [])]
 
 
 def _topic(synset: Synset) -> str:
+    """Return the topic of a synset's query templates, such as `animal`."""
     if synset.key[0] != "n":
         return "word"
     if "@i" in synset.pointers and synset.lexicographer_file == 18:
@@ -109,7 +112,10 @@ def _topic(synset: Synset) -> str:
 
 
 def _text(synset: Synset, synsets: dict[str, Synset], generator: Random) -> str | None:
-    """Return the gloss as a sentence, then further sentences until there is enough, and sometimes more."""
+    """Return a passage of a random length on a synset; None if its sentences do not give 15 to 80 words.
+
+    It starts with the definition; examples and sentences on related synsets follow.
+    """
     sentences = [_first_sentence(synset, generator)]
     more = [_sentence(example) for example in synset.examples[:2]] + _relations(synset, synsets, generator)
     wanted = SHORTEST_WORDS + generator.choice((0, 5, 15, 30, 50))
@@ -122,6 +128,7 @@ def _text(synset: Synset, synsets: dict[str, Synset], generator: Random) -> str 
 
 
 def _first_sentence(synset: Synset, generator: Random) -> str:
+    """Return a sentence that defines a synset, with random phrasing and synonyms."""
     head, *others = synset.words
     also = f" ({generator.choice(('also', 'also called', 'or'))} {', '.join(others[:3])})" if others else ""
     start = head[0].upper() + head[1:]
@@ -135,9 +142,7 @@ def _first_sentence(synset: Synset, generator: Random) -> str:
 
 
 def _relations(synset: Synset, synsets: dict[str, Synset], generator: Random) -> list[str]:
-    """Return a sentence each on the kind, the members and the parts of a synset,
-    with its kind's definition.
-    """
+    """Return sentences on a synset's hypernym, kinds, parts and wholes, in random order."""
     sentences = []
     head = synset.words[0]
     for key in _related(synset, "@", "@i")[:1]:
@@ -158,6 +163,7 @@ def _relations(synset: Synset, synsets: dict[str, Synset], generator: Random) ->
 
 
 def _sentence(text: str) -> str:
+    """Return a text with a capital first letter and a final punctuation mark."""
     text = squeeze(text)
     text = text[0].upper() + text[1:]
     return text if text[-1] in ".!?" else text + "."

@@ -1,1 +1,1 @@
-"""Training queries for `rerankbench distill`: where they come from, and which of them must be left out."""
+"""Training queries for `rerankbench distill`: their sources, and the removal of test queries."""

@@ -1,4 +1,4 @@
-"""Questions that a chat model writes about passages, through the chat backends of the rerankers."""
+"""Lets a chat model write questions about passages, through the chat backends of the rerankers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _QUOTES = ('""', "''", "“”", "‘’", "«»", "``", "**")
 
 
 class ChatWriter(QuestionWriter):
-    """Asks a chat model once a passage.
+    """A question writer that calls a chat model once per passage.
 
     Raises:
         InputError: the prompt template is unknown, an option does not fit, or a key is missing.
@@ -49,10 +49,14 @@ class ChatWriter(QuestionWriter):
         self._cost = Cost()
 
     def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
-        """Ask about all passages side by side."""
+        """Return the model's questions about each passage, (doc id, text).
+
+        Passages are processed concurrently.
+        """
         return self._chat.run([self._talk(text) for _, text in passages], StageClock())
 
     def _talk(self, passage: str) -> Talk[list[Question]]:
+        """Ask the model about one passage, as a conversation for the chat backend; return its questions."""
         excerpt = "".join(split_words(passage)[: self._source.passage_words])
         values = {"passage": excerpt, "count": str(self._source.per_passage)}
         content = re.sub(r"\{(passage|count)\}", lambda match: values[match[1]], self._template)
@@ -63,7 +67,7 @@ class ChatWriter(QuestionWriter):
         return read_questions(answer, count)
 
     def describe(self) -> dict[str, object]:
-        """Return the backend as used."""
+        """Return the chat backend's description of itself."""
         return self._chat.describe()
 
     def usage(self) -> Usage:
@@ -71,7 +75,7 @@ class ChatWriter(QuestionWriter):
         return self._cost.usage
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left."""
+        """Charge all further calls to a budget; a call that could exceed it is not made."""
         self._chat.pay_from(budget)
 
     def close(self) -> None:
@@ -80,24 +84,24 @@ class ChatWriter(QuestionWriter):
 
 
 def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
-    """Return the questions of an answer, one a line, with what is wrong about each.
+    """Parse a model output into questions, one per line, each with its fault if it cannot be used.
 
-    Numbers, bullets and quotation marks around a question are taken off. A line that ends in a colon
-    announces questions. Of an answer that was cut off, the last line is not whole.
+    Numbers, bullets and quotation marks around a question are removed. A line that ends in a colon is no
+    question. If the output was cut off, its last line is faulty.
 
     Args:
-        answer: of the model.
-        count: questions that were asked for.
+        answer: the model's output.
+        count: number of questions that the prompt requests.
     """
     if answer.end == "refused":
         return [Question("", "refused")] * count
     lines = [line for line in map(_bare, answer.text.splitlines()) if line]
     questions: list[Question] = []
     usable = 0
-    for place, line in enumerate(lines):
+    for position, line in enumerate(lines):
         if usable == count:
             questions.append(Question(line, "surplus"))
-        elif answer.end == "cut_off" and place == len(lines) - 1:
+        elif answer.end == "cut_off" and position == len(lines) - 1:
             questions.append(Question(line, "cut_off"))
         elif line.endswith(":"):
             questions.append(Question(line, "malformed"))
@@ -109,13 +113,13 @@ def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
 
 
 def has_questions(text: str, count: int) -> bool:
-    """Return whether the whole lines of a growing answer hold as many questions as were asked for."""
+    """Return whether the complete lines of an output so far contain `count` usable questions."""
     whole = text.rpartition("\n")[0]
     return sum(not question.fault for question in read_questions(ChatAnswer(whole), count)) == count
 
 
 def _bare(line: str) -> str:
-    """Return a line without what models write around a question."""
+    """Return a line without numbers, bullets and quotation marks around the question."""
     text = _NUMBERED.sub("", line.strip()).strip()
     for pair in _QUOTES:
         if len(text) > 1 and text[0] == pair[0] and text[-1] == pair[1]:
@@ -124,14 +128,17 @@ def _bare(line: str) -> str:
 
 
 def _template(prompt: str, count: int) -> str:
-    """Return a template of one's own, or the one of that name."""
+    """Return the prompt template of this name, or `prompt` itself if it is a template.
+
+    `count` questions per passage select the wording.
+    """
     if "{" in prompt:
         return prompt
-    named = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
-    if prompt not in named:
+    templates = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+    if prompt not in templates:
         if any(character.isspace() for character in prompt):
             raise InputError(
                 "queries.prompt: a prompt template needs {passage}. Write where the passage goes"
             )
-        raise UnknownNameError("prompt", prompt, named)
-    return str(named[prompt]["one" if count == 1 else "several"]).strip()
+        raise UnknownNameError("prompt", prompt, templates)
+    return str(templates[prompt]["one" if count == 1 else "several"]).strip()

@@ -1,6 +1,6 @@
-"""Keeps the queries of an evaluation out of training: which they are, and which training queries repeat them.
+"""Collects the queries of evaluations, and finds training queries that repeat them.
 
-A model trained on a test query, or on one that nearly equals it, is scored on what it has seen.
+A model trained on a test query, or on one that nearly equals it, has seen what it is tested on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ProtectedQueries:
     """Queries of evaluations, which no training query may repeat.
 
     Args:
-        names: where they come from, for messages and records.
+        names: names of their sources, for messages and records.
         texts: the queries.
     """
 
@@ -43,11 +43,14 @@ class ProtectedQueries:
         return len(self._texts)
 
     def find(self, text: str) -> NearDuplicate | None:
-        """Return the query that a training query equals or nearly equals, or None."""
+        """Return the protected query that a training query equals or nearly equals, or None."""
         return self._index.find(text)
 
     def identity(self) -> dict[str, Any] | None:
-        """Return the definition of the evaluation queries, for digests; None if there are none."""
+        """Return names, number and digest of the queries, and the rule of comparison.
+
+        None if there are none.
+        """
         if not self._texts:
             return None
         return {
@@ -61,14 +64,13 @@ class ProtectedQueries:
 def protected_queries(
     specs: Sequence[EvaluationQueries], training: DatasetSpec, dataset: Dataset, *, are_made: bool
 ) -> ProtectedQueries:
-    """Return the queries that training must not repeat: those that are named,
-    and the dataset's own test queries.
+    """Collect the queries that training must not repeat: the named ones, and the dataset's own test queries.
 
-    The dataset's own are those that the split `test` of a folder judges, unless training asks for that
-    split; and for queries made from passages, all that the dataset judges (or has, if it judges none).
+    The dataset's own are those that the split `test` of a folder judges, unless training uses that split; and
+    for queries made from passages, all that the dataset judges (or has, if it judges none).
 
     Args:
-        specs: the named ones.
+        specs: the named evaluations.
         training: the dataset that training queries come from.
         dataset: the same, opened.
         are_made: whether training queries are made from its passages.
@@ -99,9 +101,9 @@ def protected_queries(
 
 
 def is_test_split(spec: DatasetSpec) -> bool:
-    """Return whether the name of a dataset's split says that it is for evaluation.
+    """Return whether a dataset's split is, by its name, for evaluation.
 
-    True of a folder's split `test`, of the built-in collection, and of ir_datasets ids with a part such as
+    True for a folder's split `test`, for the built-in collection, and for ir_datasets ids with a part such as
     `test` or `judged`, or of a TREC track, that name no training or development split.
     """
     if spec.id is not None:
@@ -115,8 +117,10 @@ def is_test_split(spec: DatasetSpec) -> bool:
 
 
 def _evaluated(dataset: Dataset) -> list[str]:
+    """Return the texts of a dataset's judged queries, or of all if none is judged."""
     return [dataset.queries[query_id] for query_id in dataset.qrels or dataset.queries]
 
 
 def _name(dataset: str, split: str | None) -> str:
+    """Return a dataset's name with its split, if any."""
     return f"{dataset}, split {split}" if split else dataset

@@ -1,12 +1,12 @@
-"""Makes training queries from the passages of a collection, in a file that a killed run goes on with.
+"""Makes training queries from the passages of a collection, in a file with which a run can be resumed.
 
-The file lies beside the lists, `NAME.queries.jsonl`. Its first line says how the questions were made, each
-other line holds the questions about one passage, in the order in which passages were drawn:
+The file lies beside the lists, `NAME.queries.jsonl`. Its first line describes how the questions were made,
+each other line holds the questions about one passage, in the order in which passages were drawn:
 
     {"doc_id": "d7", "questions": [{"query_id": "d7/0", "query": "..."},
                                    {"query_id": "d7/1", "query": "...", "fault": "duplicate"}]}
 
-A question with a `fault` is not used. One that repeats a query of the evaluation names it (`repeats`).
+A question with a `fault` is not used. One that repeats a query of an evaluation names it (`repeats`).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class MadeQueries(NamedTuple):
     """Training queries made from passages.
 
     Attributes:
-        texts: by query id, in the order in which they were made.
-        sources: the doc id of the passage that each was made from, by query id.
-        counts: for the record: passages read, questions written and used, and faults by kind.
+        texts: query by query id, in the order in which they were made.
+        sources: doc id of the passage that a query was made from, by query id.
+        counts: numbers of passages read, questions written and used, and faults by kind.
     """
 
     texts: dict[str, str]
@@ -52,12 +52,12 @@ class MadeQueries(NamedTuple):
 
 
 def queries_file(out: Path) -> Path:
-    """Return the file of the questions that lists in `out` were made from."""
+    """Return the path of the questions file that belongs to the lists in `out`."""
     return out.with_name(f"{out.name.removesuffix('.jsonl')}.queries.jsonl")
 
 
 def question_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the file, which has a passage and the questions about it.
+    """Check that a row of the file has a passage id and questions of the right types, and return it.
 
     Raises:
         TypeError, KeyError: it has not.
@@ -73,14 +73,14 @@ def question_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class QueryMaker:
-    """Has questions written about drawn passages, and decides which of them are used.
+    """A maker of training queries: a writer's questions about random passages, filtered by rules.
 
     Args:
-        source: the settings.
-        dataset: whose passages.
-        protected: queries of the evaluation, which no question may repeat.
-        seed: of the order of passages, and of what a model draws.
-        path: the file.
+        source: settings of the queries' source.
+        dataset: the passages.
+        protected: queries of evaluations, which no question may repeat.
+        seed: seed of the order of passages, and of a model's draws.
+        path: the questions file.
 
     Raises:
         InputError: the settings do not fit, or the file was made with others.
@@ -96,11 +96,15 @@ class QueryMaker:
         self._seen: set[tuple[str, ...]] = set()
 
     def make(self, needed: int | None, budget: Budget | None) -> MadeQueries:
-        """Make queries until there are `needed` ones, or until the passages end.
+        """Make queries, resuming the file, until there are `needed` ones or the passages end; return all.
+
+        Args:
+            needed: number of queries; None for one pass over all passages.
+            budget: dollars that calls may cost; None for no limit.
 
         Raises:
-            InputError: what calls cost is not known, though there is a budget.
-            BackendError: an endpoint failed for good, or the budget is spent; what was written stays.
+            InputError: the price of calls is not known, though there is a budget.
+            BackendError: an endpoint failed for good, or the budget is spent; rows that were written stay.
         """
         try:
             if budget is not None:
@@ -111,6 +115,7 @@ class QueryMaker:
             self._writer.close()
 
     def _about(self) -> dict[str, Any]:
+        """Return a description of how the questions are made, with a digest of it."""
         about = {
             "queries": dict(defining_settings(self._source)),
             "dataset": {"name": self._dataset.name, "passages": self._dataset.fingerprint},
@@ -122,12 +127,13 @@ class QueryMaker:
         return {"digest": digest, **about}
 
     def _make(self, file: Appended[dict[str, Any]], needed: int | None) -> MadeQueries:
+        """Append rows to the file batch by batch until enough questions are usable; return the queries."""
         rows = file.rows
         used = sum(map(self._count, rows))
         todo = self._undone({row["doc_id"] for row in rows}, needed is not None and used >= needed)
         with Progress("queries", needed or len(rows) + len(todo), used if needed else len(rows)) as progress:
-            places = iter(todo)
-            while (needed is None or used < needed) and (batch := list(islice(places, self._writer.batch))):
+            doc_ids = iter(todo)
+            while (needed is None or used < needed) and (batch := list(islice(doc_ids, self._writer.batch))):
                 written = self._written(batch)
                 file.append(written)
                 more = sum(sum("fault" not in question for question in row["questions"]) for row in written)
@@ -136,7 +142,10 @@ class QueryMaker:
         return self._made(rows)
 
     def _written(self, doc_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows of some passages. The writer does not see passages without a word."""
+        """Let the writer write questions about some passages.
+
+        Return their rows, also for passages without words.
+        """
         texts = self._dataset.texts(doc_ids)
         passages = [(doc_id, texts[doc_id]) for doc_id in doc_ids if normalized_words(texts[doc_id])]
         answers = self._writer.write(passages) if passages else []
@@ -145,7 +154,10 @@ class QueryMaker:
         return [self._row(doc_id, questions.get(doc_id, without_text)) for doc_id in doc_ids]
 
     def _undone(self, done: set[str], is_enough: bool) -> list[str]:
-        """Return doc ids in an order of their own, so that any number of them is a fair sample."""
+        """Return the ids of passages not in `done`, in random order, so that any first part is a fair sample.
+
+        Empty if `is_enough`.
+        """
         if is_enough:
             return []
         doc_ids = [doc_id for doc_id, _ in self._dataset.documents()]
@@ -153,12 +165,13 @@ class QueryMaker:
         return [doc_id for doc_id in doc_ids if doc_id not in done]
 
     def _count(self, row: dict[str, Any]) -> int:
-        """Return the number of used questions of a row that was read back, and remember them."""
+        """Return the number of usable questions in a row of the file, and remember them as seen."""
         used = [question for question in row["questions"] if "fault" not in question]
         self._seen |= {normalized_words(question["query"]) for question in used}
         return len(used)
 
     def _row(self, doc_id: str, questions: Sequence[Question]) -> dict[str, Any]:
+        """Return the row of a passage with its questions, numbered and with their faults."""
         return {
             "doc_id": doc_id,
             "questions": [
@@ -168,7 +181,7 @@ class QueryMaker:
         }
 
     def _fault(self, question: Question) -> dict[str, Any]:
-        """Say why a question is not used; nothing for one that is, which later ones must not repeat."""
+        """Return the fault fields of a question: empty if it is usable, and then it is remembered as seen."""
         words = normalized_words(question.text)
         if question.fault is not None:
             return {"fault": question.fault}
@@ -187,6 +200,7 @@ class QueryMaker:
         return {}
 
     def _made(self, rows: Sequence[dict[str, Any]]) -> MadeQueries:
+        """Return the usable queries of all rows with their counts, and print counts and usage."""
         texts: dict[str, str] = {}
         sources: dict[str, str] = {}
         faults: Counter[str] = Counter()
@@ -215,12 +229,14 @@ class QueryMaker:
 
 
 def _questions(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (doc id, question) for each question of the rows."""
     for row in rows:
         for question in row["questions"]:
             yield row["doc_id"], question
 
 
 def _say_counts(counts: dict[str, Any], path: Path) -> None:
+    """Print the number of usable queries and of faults by kind."""
     faults = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["faults"].items())
     without = f", without {faults}" if faults else ""
     say(f"{counts['usable']} usable queries from {counts['passages']} passages{without}; all are in {path}")

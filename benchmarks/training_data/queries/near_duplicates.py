@@ -1,4 +1,4 @@
-"""Decides whether two queries are near duplicates, and finds those of many queries quickly.
+"""Finds near duplicates of a query among many queries.
 
 The rule: texts are normalized (NFKC, case folded) and split into words; in scripts without spaces a few
 characters count as one word. Two queries are near duplicates if they have the same words in the same order,
@@ -34,20 +34,20 @@ _WORD = re.compile(r"\w+")
 
 
 class NearDuplicate(NamedTuple):
-    """A query that another one repeats: its text, and the larger of the two similarities."""
+    """A query that another one repeats, with their Jaccard similarity."""
 
     text: str
     similarity: float
 
 
 def normalized_words(text: str) -> tuple[str, ...]:
-    """Return a text's words without case, punctuation and compatibility forms, in their order."""
+    """Return a text's words in order: NFKC, case folded, without punctuation."""
     spelled = unicodedata.normalize("NFKC", text).casefold()
     return tuple(chain.from_iterable(_WORD.findall(word) for word in split_words(spelled)))
 
 
 def runs_of(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
-    """Return the runs of three words that follow one another; a shorter text is one run."""
+    """Return the set of all runs of three consecutive words; a shorter text is one run."""
     count = max(1, len(words) - RUN_LENGTH + 1)
     return (
         frozenset(tuple(words[start : start + RUN_LENGTH]) for start in range(count))
@@ -57,13 +57,13 @@ def runs_of(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
 
 
 def jaccard(left: frozenset[Hashable], right: frozenset[Hashable]) -> float:
-    """Return the share of elements that two sets have in common; 0 if both are empty."""
+    """Return the Jaccard similarity of two sets, intersection over union; 0 if both are empty."""
     union = len(left | right)
     return len(left & right) / union if union else 0.0
 
 
 class NearDuplicates:
-    """Finds, among many queries, one that a given query equals or nearly equals.
+    """An index of queries that finds the one which a new query equals or nearly equals.
 
     Args:
         texts: the queries; those without a word are never found.
@@ -79,18 +79,21 @@ class NearDuplicates:
         return len(self._texts)
 
     def find(self, text: str) -> NearDuplicate | None:
-        """Return the most similar query that the text repeats, or None; of equal ones the first."""
+        """Return the most similar query that the text repeats by the rule, or None.
+
+        Of equal ones the first.
+        """
         words = normalized_words(text)
         best: NearDuplicate | None = None
         for index, elements in ((self._words, frozenset(words)), (self._runs, runs_of(words))):
-            for place, similarity in sorted(index.find(elements).items()):
+            for position, similarity in sorted(index.find(elements).items()):
                 if best is None or similarity > best.similarity:
-                    best = NearDuplicate(self._texts[place], similarity)
+                    best = NearDuplicate(self._texts[position], similarity)
         return best
 
 
 class _SetIndex:
-    """Sets, searched for those whose Jaccard similarity to another set reaches a threshold.
+    """An index of sets that finds those whose Jaccard similarity to another set reaches a threshold.
 
     A set of n elements that is as similar as `least` to another one shares an element with it even if
     ceil(least n) - 1 of its own are left out. So only the rarest elements are looked up (prefix filtering:
@@ -101,20 +104,20 @@ class _SetIndex:
         self._sets, self._least = sets, least
         self._count: Mapping[Hashable, int] = Counter(chain.from_iterable(sets))
         self._places: dict[Hashable, list[int]] = {}
-        for place, elements in enumerate(sets):
+        for position, elements in enumerate(sets):
             for element in self._rarest(elements):
-                self._places.setdefault(element, []).append(place)
+                self._places.setdefault(element, []).append(position)
 
     def find(self, elements: frozenset[Hashable]) -> dict[int, float]:
-        """Return the similarity of each set that is similar enough, by its place."""
+        """Return the similarity of each sufficiently similar set, by its position."""
         candidates = set(
             chain.from_iterable(self._places.get(element, ()) for element in self._rarest(elements))
         )
-        similarities = {place: jaccard(elements, self._sets[place]) for place in candidates}
-        return {place: value for place, value in similarities.items() if value >= self._least}
+        similarities = {position: jaccard(elements, self._sets[position]) for position in candidates}
+        return {position: value for position, value in similarities.items() if value >= self._least}
 
     def _rarest(self, elements: frozenset[Hashable]) -> list[Hashable]:
-        """Return the elements that a similar set must share one of; both sides use the same order."""
+        """Return the rarest elements of a set, of which every similar set has at least one."""
         order = sorted(elements, key=lambda element: (self._count.get(element, 0), repr(element)))
         # A hair below, because 0.8 times 5 may round up past 4.
         return order[: len(order) - ceil(self._least * len(order) - 1e-9) + 1] if order else []

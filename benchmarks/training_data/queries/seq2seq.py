@@ -1,10 +1,9 @@
-"""Questions that a doc2query-style T5 writes about passages (docTTTTTquery, Nogueira and Lin, 2019).
+"""Lets a doc2query-style T5 write questions about passages (docTTTTTquery, Nogueira and Lin, 2019).
 
 Tokens are drawn from the k most probable ones. The draws come from a generator of each question, seeded by
-the distillation's seed, the passage and the question's number, and not from the batch: so a question does
-not depend on the passages beside it, and a run that goes on writes what an uninterrupted one writes.
-Drawing is done by the Gumbel
-maximum: the largest of log-probability plus Gumbel noise is distributed as a draw.
+the distillation's seed, the passage and the question's number, and not from the batch: so a question does not
+depend on the passages beside it, and a resumed run writes what an uninterrupted one writes. Drawing is done
+by the Gumbel maximum: the largest of log-probability plus Gumbel noise is distributed as a draw.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class Seq2SeqWriter(QuestionWriter):
-    """Writes questions with a sequence-to-sequence model in this process.
+    """A question writer that runs a sequence-to-sequence model in this process.
 
     Args:
         source: its settings.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         ModelError: the model does not load.
@@ -68,19 +67,19 @@ class Seq2SeqWriter(QuestionWriter):
 
     @torch.inference_mode()
     def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
-        """Write the questions of all passages in one batch of `per_passage` rows a passage."""
+        """Return `per_passage` questions about each passage, (doc id, text), generated in one batch."""
         texts, _ = self._control.read([text for _, text in passages])
         texts, _ = cut_to_tokens(self._tokenizer, texts, self._source.max_passage_tokens)
         rows = [
-            (place, number) for place in range(len(passages)) for number in range(self._source.per_passage)
+            (index, number) for index in range(len(passages)) for number in range(self._source.per_passage)
         ]
         inputs = self._tokenizer(
-            [f"{self._source.prefix}{texts[place]}" for place, _ in rows],
+            [f"{self._source.prefix}{texts[index]}" for index, _ in rows],
             padding=True,
             return_tensors="pt",
             verbose=False,
         ).to(self._model.device)
-        generators = [_generator(self._seed, passages[place][0], number) for place, number in rows]
+        generators = [_generator(self._seed, passages[index][0], number) for index, number in rows]
         written = self._model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
@@ -90,18 +89,19 @@ class Seq2SeqWriter(QuestionWriter):
             logits_processor=LogitsProcessorList([GumbelDraws(self._source.top_k, generators)]),
         )
         questions: list[list[Question]] = [[] for _ in passages]
-        for (place, _), row in zip(rows, written.tolist(), strict=True):
-            questions[place].append(self._question(row))
+        for (index, _), row in zip(rows, written.tolist(), strict=True):
+            questions[index].append(self._question(row))
         return questions
 
     def _question(self, row: list[int]) -> Question:
+        """Decode generated token ids into a question; one without an end token has the fault `cut_off`."""
         text = self._tokenizer.decode(row, skip_special_tokens=True).strip()
         ends = self._model.generation_config.eos_token_id
         is_whole = any(token in (ends if isinstance(ends, list) else [ends]) for token in row[1:])
         return Question(text, None if is_whole else "cut_off")
 
     def describe(self) -> dict[str, object]:
-        """Return the model's revision or fingerprint, and its dtype."""
+        """Return the model's name, revision or fingerprint, architecture and dtype."""
         return {
             "model": self._source.model,
             "revision": self._model_revision,
@@ -111,13 +111,16 @@ class Seq2SeqWriter(QuestionWriter):
 
 
 class GumbelDraws(LogitsProcessor):
-    """Adds Gumbel noise to the k largest logits of each row, so that taking the maximum is drawing."""
+    """A logits processor that makes the greedy choice of `generate` a random draw from the top k tokens.
+
+    It adds Gumbel noise from one generator per row.
+    """
 
     def __init__(self, top_k: int, generators: Sequence[torch.Generator]) -> None:
         self._top_k, self._generators = top_k, generators
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return scores of which the largest is the drawn token; all but the k largest are impossible."""
+        """Return scores, (rows, vocabulary), with noise on the k largest of each row and -inf elsewhere."""
         if self._top_k == 1:
             return scores
         top = scores.float().topk(min(self._top_k, scores.shape[-1]), dim=-1)  # (rows, k)
@@ -133,5 +136,6 @@ class GumbelDraws(LogitsProcessor):
 
 
 def _generator(seed: int, doc_id: str, number: int) -> torch.Generator:
+    """Return the random generator of one question, seeded by seed, passage and question number."""
     digest = hashlib.sha256(f"{seed}:{doc_id}:{number}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

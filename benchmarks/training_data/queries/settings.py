@@ -1,4 +1,4 @@
-"""Settings of where the training queries of a distillation come from."""
+"""Settings of the sources of training queries, and of evaluation queries to keep out of training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ DEFAULT_PROMPT = "search"
 
 
 class _Strict(BaseModel):
+    """The base of all settings here: immutable, and strict about unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class GivenQueries(_Strict):
-    """The dataset's own queries.
+    """The dataset's own queries as training queries.
 
     Attributes:
         kind: `judged` takes those with judgements, `all` takes every one.
@@ -36,7 +38,7 @@ class GivenQueries(_Strict):
 
 
 class Titles(_Strict):
-    """Titles of passages as queries: free, and written by people.
+    """Titles of passages as training queries: free, and written by people.
 
     Attributes:
         kind: `titles`.
@@ -52,17 +54,18 @@ class Titles(_Strict):
 
 
 class ChatQuestions(ChatOptions):
-    """Questions that a chat model writes about passages, as InPars and Promptagator do without their examples
-    (arXiv 2202.05144, 2209.11755). Endpoints are asked through the response cache, within the budget.
+    """Questions that a chat model writes about passages, as in InPars and Promptagator, without examples.
+
+    See arXiv 2202.05144 and 2209.11755. Endpoints are called through the response cache, within the budget.
 
     Attributes:
         kind: `chat`.
-        per_passage: questions that are asked for a passage, in one call.
+        per_passage: number of questions to write about a passage, in one call.
         prompt: name of a prompt template in `prompts.toml`, or a template with `{passage}` and perhaps
             `{count}`.
         passage_words: passages are cut after this many words.
-        max_new_tokens: longest answer, all questions of a passage together.
-        batch: passages between two lines of the file, which a killed run does not lose.
+        max_new_tokens: most tokens of an output, which holds all questions of a passage.
+        batch: number of passages between two writes to the file.
         shortest_words: a question of fewer words is left out.
         longest_words: a question of more words is left out.
     """
@@ -78,29 +81,31 @@ class ChatQuestions(ChatOptions):
 
     @model_validator(mode="after")
     def _has_a_place_for_the_passage(self) -> ChatQuestions:
+        """Raise ValueError if a prompt template lacks `{passage}`."""
         if "{" in self.prompt and "{passage}" not in self.prompt:
             raise ValueError("a prompt template needs {passage} where the passage goes")
         return self
 
 
 class Seq2SeqQuestions(_Strict):
-    """Questions that a doc2query-style sequence-to-sequence model writes (docTTTTTquery,
-    Nogueira and Lin 2019).
+    """Questions that a doc2query-style sequence-to-sequence model writes about passages.
+
+    See docTTTTTquery (Nogueira and Lin, 2019).
 
     Attributes:
         kind: `seq2seq`.
         model: a T5-like checkpoint; hub id, folder or wheel.
         revision: hub revision.
-        per_passage: questions written for a passage.
+        per_passage: number of questions to write about a passage.
         prefix: text before the passage, as the model was trained with, such as `text2query: `.
         top_k: each token is drawn from the k most probable ones, as doc2query-T5 does with 10; 1 takes the
             most probable token, for one question a passage.
         max_passage_tokens: passages are cut after this many tokens.
-        max_new_tokens: longest question.
-        batch: passages in one forward pass, and between two lines of the file.
+        max_new_tokens: most tokens of a question.
+        batch: number of passages in one forward pass, and between two writes to the file.
         control_tokens: how control tokens in passages are read; see `rerankers.text.control_tokens`.
         device: torch device.
-        dtype: of the weights.
+        dtype: dtype of the weights.
         shortest_words: a question of fewer words is left out.
         longest_words: a question of more words is left out.
     """
@@ -122,6 +127,7 @@ class Seq2SeqQuestions(_Strict):
 
     @model_validator(mode="after")
     def _draws_different_questions(self) -> Seq2SeqQuestions:
+        """Raise ValueError if several questions are requested and all would be equal."""
         if self.top_k == 1 and self.per_passage > 1:
             raise ValueError(
                 "top_k: 1 writes the same question each time; set per_passage: 1 or a larger top_k"
@@ -134,6 +140,7 @@ MadeQuerySource = Titles | ChatQuestions | Seq2SeqQuestions
 
 
 def _of_kind(value: Any) -> Any:
+    """Return `{"kind": value}` for a string, other values unchanged."""
     return {"kind": value} if isinstance(value, str) else value
 
 
@@ -150,7 +157,9 @@ def defining_settings(source: MadeQuerySource) -> Mapping[str, Any]:
 
 
 class EvaluationQueries(_Strict):
-    """Queries of an evaluation, which no training query may repeat. A plain string names any of the three.
+    """Queries of an evaluation, which no training query may repeat.
+
+    A plain string names any of the three sources.
 
     Attributes:
         id: an ir_datasets id; its judged queries, or all if none is judged.
@@ -167,6 +176,7 @@ class EvaluationQueries(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
+        """Return the mapping that a plain string stands for, other values unchanged."""
         if not isinstance(value, str):
             return value
         path = existing_path(value)
@@ -176,6 +186,7 @@ class EvaluationQueries(_Strict):
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> EvaluationQueries:
+        """Raise ValueError unless exactly one source is named."""
         if sum(kind is not None for kind in (self.id, self.folder, self.queries)) != 1:
             raise ValueError("test queries have exactly one of id, folder and queries")
         if self.split is not None and self.folder is None:
@@ -183,7 +194,7 @@ class EvaluationQueries(_Strict):
         return self
 
     def dataset(self) -> DatasetSpec:
-        """Return the dataset whose queries they are.
+        """Return the specification of the dataset that has these queries.
 
         Raises:
             InputError: they are a file of queries.

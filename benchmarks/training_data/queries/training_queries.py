@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainingQueries:
-    """Queries to train on.
+    """Training queries with their judgements.
 
     Attributes:
-        texts: by query id, in the seed's order.
-        qrels: grades by doc id by query id; of a query that was made from a passage, this passage's alone.
-        sources: the doc id of the passage that a query was made from, by query id; empty for given queries.
-        counts: for the record: queries used, and those left out by their fault; empty if there is nothing
-            to say.
+        texts: query by query id, in the seed's order.
+        qrels: grades by doc id by query id; for a query made from a passage, only this passage, grade 1.
+        sources: doc id of the passage that a query was made from, by query id; empty for given queries.
+        counts: numbers of used queries, and of those left out by fault; may be empty.
     """
 
     texts: dict[str, str]
@@ -43,14 +42,14 @@ class TrainingQueries:
 def training_queries(
     settings: Distillation, dataset: Dataset, protected: ProtectedQueries, out: Path, budget: Budget | None
 ) -> TrainingQueries:
-    """Return the queries that the settings ask for, without those that repeat a query of an evaluation.
+    """Return the training queries that the settings select, without those that repeat a protected query.
 
     Args:
-        settings: of the distillation.
-        dataset: whose queries or passages.
+        settings: settings of the distillation.
+        dataset: the queries or passages.
         protected: the queries of evaluations.
         out: the file of lists, beside which questions are kept.
-        budget: dollars for calls of endpoints; None is no limit.
+        budget: dollars for calls of endpoints; None for no limit.
 
     Raises:
         InputError: the settings do not fit the dataset, or no query is left.
@@ -75,6 +74,7 @@ def training_queries(
 
 
 def _of_made(settings: Distillation, made: MadeQueries) -> TrainingQueries:
+    """Return made queries between `skip` and the limit, each with its passage as the relevant one."""
     texts = _part(settings, made.texts)
     sources = {query_id: made.sources[query_id] for query_id in texts}
     qrels = {query_id: {doc_id: 1} for query_id, doc_id in sources.items()}
@@ -82,8 +82,7 @@ def _of_made(settings: Distillation, made: MadeQueries) -> TrainingQueries:
 
 
 def _given(settings: Distillation, dataset: Dataset, protected: ProtectedQueries) -> TrainingQueries:
-    """Return the dataset's own queries in an order of their own, so that any number of them is a fair
-    sample."""
+    """Return the dataset's own queries in random order, so that any first part is a fair sample."""
     kind = settings.queries.kind if isinstance(settings.queries, GivenQueries) else None
     kind = kind or ("judged" if dataset.qrels else "all")
     if kind == "judged" and not dataset.qrels:
@@ -105,6 +104,6 @@ def _given(settings: Distillation, dataset: Dataset, protected: ProtectedQueries
 
 
 def _part(settings: Distillation, texts: dict[str, str]) -> dict[str, str]:
-    """Return the queries between `skip` and the limit."""
+    """Return the queries from position `skip` up to the limit."""
     stop = None if settings.limit is None else settings.skip + settings.limit
     return dict(islice(texts.items(), settings.skip, stop))

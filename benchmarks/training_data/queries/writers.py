@@ -1,4 +1,4 @@
-"""Query writers for passages: titles, a chat model, or a sequence-to-sequence model."""
+"""Writers of questions about passages: titles, a chat model, or a sequence-to-sequence model."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ many, is not a question, was cut off by the limit of tokens, or was withheld by 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as it was written about a passage; `fault` says why it cannot be used."""
+    """A question written about a passage, with its fault if it cannot be used."""
 
     text: str
     fault: WritingFault | None = None
 
 
 class QuestionWriter(ABC):
-    """Writes questions about passages."""
+    """The base of writers of questions about passages."""
 
     batch: int = 256
-    """Passages that are handed over at once."""
+    """Number of passages per call of `write`."""
 
     @abstractmethod
     def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
-        """Return the questions about each passage, given by doc id and text; the same for equal arguments.
+        """Return the questions about each passage, (doc id, text); equal arguments give equal questions.
 
         Raises:
             BackendError: an endpoint failed for good.
@@ -46,17 +46,17 @@ class QuestionWriter(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Return the record's entry on the writer in use. JSON values."""
+        """Return a description of the writer for records, in JSON values."""
 
     def usage(self) -> Usage:
         """Return the calls, tokens and dollars of all questions so far."""
         return Usage()
 
     def pay_from(self, budget: Budget) -> None:  # noqa: B027 - most writers cost nothing
-        """Stop before calls could cost more than a budget has left.
+        """Charge all further calls to a budget; a call that could exceed it is not made.
 
         Raises:
-            InputError: what the calls cost is not known.
+            InputError: the price of the calls is not known.
         """
 
     def close(self) -> None:  # noqa: B027 - most writers hold nothing that needs closing
@@ -64,7 +64,7 @@ class QuestionWriter(ABC):
 
 
 class TitleWriter(QuestionWriter):
-    """Takes the title of each passage.
+    """A question writer that returns the title of each passage.
 
     Raises:
         InputError: the dataset's passages have no such field.
@@ -74,16 +74,16 @@ class TitleWriter(QuestionWriter):
         self._titles = dataset.fields(field)
 
     def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
-        """Return one title for each passage; it is empty where a passage has none."""
+        """Return the title of each passage as its only question; "" if it has none."""
         return [[Question(self._titles.get(doc_id, ""))] for doc_id, _ in passages]
 
     def describe(self) -> dict[str, object]:
-        """Return nothing: the collection says it all."""
+        """Return an empty description, since titles depend on the collection alone."""
         return {}
 
 
 def open_writer(source: MadeQuerySource, dataset: Dataset, seed: int) -> QuestionWriter:
-    """Open what the settings name; models are loaded.
+    """Create the question writer for a source's settings, and load its model.
 
     Raises:
         InputError: an option does not fit, or the passages have no titles.
