@@ -1,7 +1,7 @@
-"""Keeps the judgements that an experiment names beside the first ones of a dataset in its result folder.
+"""Writes further judgement files of a dataset into the result folder, beside the dataset's first judgements.
 
-They stand where a model's grades stand (`benchmarks.results.judgements`), and change neither candidate sets
-nor cells: a file that is added later is measured without running anything again.
+They are stored like a model's grades (`benchmarks.results.judgements`), and change neither candidate sets nor
+cells: with a file that is added later, measures are computed without running anything again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 def keep_further_judgements(plans: Iterable[PoolPlan], folder: Path) -> None:
-    """Read all judgements that stand beside a dataset's first, and write those of frozen candidate sets.
+    """Read all further judgements of the datasets, and store those of frozen candidate sets in the folder.
 
-    Judgements of these candidate sets that the experiment no longer names are taken out.
+    Stored judgements of these candidate sets that the experiment no longer names are removed.
 
     Args:
         plans: the candidate sets of an experiment, frozen already or not.
@@ -70,7 +70,7 @@ def keep_further_judgements(plans: Iterable[PoolPlan], folder: Path) -> None:
 
 
 def _queries(dataset: DatasetSpec) -> Collection[str]:
-    """Return the ids of a dataset's judged queries; none where it cannot be read, of which its cells tell."""
+    """Return the ids of a dataset's judged queries; empty if it cannot be read, an error its cells report."""
     try:
         return read_judgements(dataset)
     except RerankbenchError:
@@ -78,13 +78,14 @@ def _queries(dataset: DatasetSpec) -> Collection[str]:
 
 
 def _file(dataset: DatasetSpec, name: str) -> JudgementFile:
+    """Return the record of a further judgement file: its path, digest and the main file."""
     path = dataset.further_judgements[name]
     digest = "" if path == OWN else file_digest(user_path(path))
     return JudgementFile(path=path, digest=digest, beside=dataset.main_judgements)
 
 
 def _write(folder: Path, by_name: Sets, frozen: set[str]) -> None:
-    """Write what the files of each name judge; of other candidate sets it stays as it is."""
+    """Write `about.json` of each judgement file; entries of candidate sets not in `frozen` stay."""
     existing = {name: about for name, about in judges(folder).items() if about.model is None}
     for name in {**existing, **by_name}:
         about = existing.get(name, JudgeAbout())

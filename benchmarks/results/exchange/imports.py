@@ -39,6 +39,7 @@ from rerankers.errors import InputError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.files.paths import existing_path, input_path, user_path
 from rerankers.interface import Candidate, Ranking, Usage, strictly_decreasing
+from rerankers.registry import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -213,7 +214,7 @@ def _cell(
     name = f"{slug(f'{pool.dataset}-{label}')}-{digest}"
     described: dict[str, Any] = {"imported": source}
     ranked = {query_id: hits for query_id, hits in run.items() if query_id in pool.queries}
-    notices = [] if reranker == "first-stage" else RunCounts.of(run, pool.queries).sentences()
+    notices = [] if role_of(reranker) == "first stage" else RunCounts.of(run, pool.queries).sentences()
     if any(len(ranked.get(query_id, ())) < len(hits) for query_id, hits in pool.candidates.items()):
         notices.append("the run leaves candidates unranked")
     if notices:
