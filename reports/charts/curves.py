@@ -1,4 +1,4 @@
-"""Curves over a numeric factor: depth, window, step, or any option that takes several numbers."""
+"""Line charts over a numeric factor: depth, window, stride, or any option that takes several numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def quality_curve(factor: Factor, look: Look) -> Spec | None:
-    """Return the headline measure against the levels of a numeric factor, a line for each system and pool."""
+    """Return the chart of the headline measure by levels of a factor, one line per system and candidate set.
+
+    None if the factor is not numeric or has no values.
+    """
     measure = factor.series[0].points[0].group.headline
     values = [
         {**_named(factor, point, name), "y": estimate.value, "low": estimate.low, "high": estimate.high}
@@ -34,7 +37,10 @@ def quality_curve(factor: Factor, look: Look) -> Spec | None:
 
 
 def latency_curve(factor: Factor, look: Look) -> Spec | None:
-    """Return median latency against the levels of a numeric factor; None without latencies."""
+    """Return the chart of median latency by levels of a factor.
+
+    None if it is not numeric or has no latencies.
+    """
     values = [
         {**_named(factor, point, name), "y": milliseconds, "written": f"{significant(milliseconds)} ms"}
         for name, point in _points(factor)
@@ -46,22 +52,30 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
 
 
 def _points(factor: Factor) -> list[tuple[str, Point]]:
-    """Return each point with the name of its line: what its systems' names share, and the pool."""
+    """Return (name of the line, point) for each point of a factor, names as short as they can be distinct."""
     lines = [", ".join(filter(None, [series.label, series.column])) for series in factor.series]
     if len(set(lines)) < len(lines):  # other settings tell them apart, which the full names say
-        lines = [", ".join(filter(None, [one.points[0].system.label, one.column])) for one in factor.series]
+        lines = [
+            ", ".join(filter(None, [series.points[0].system.label, series.column]))
+            for series in factor.series
+        ]
     return [
         (line, point) for line, series in zip(lines, factor.series, strict=True) for point in series.points
     ]
 
 
 def _named(factor: Factor, point: Point, line: str) -> Spec:
+    """Return the chart values that identify a point: line, system and level."""
     return {"line": line, "name": point.system.label, "x": point.level}
 
 
 def _lines(
     factor: Factor, title: str, y_title: str, values: Sequence[Spec], look: Look, *, is_log: bool
 ) -> Spec | None:
+    """Return a line chart of the values; None without values, or if the factor is not numeric.
+
+    `is_log` selects a log axis for latency, otherwise the axis is that of a measure.
+    """
     if not factor.is_numeric or not values:
         return None
     names = list(dict.fromkeys(value["line"] for value in values))

@@ -1,4 +1,4 @@
-"""Quality against depth, where nobody measured a latency: how few candidates buy how much."""
+"""The chart of quality against depth, for groups without latencies, such as imported runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def depth_trade_off(group: Group, look: Look) -> Spec | None:
-    """Return quality against the number of candidates reranked, for imported runs,
-    whose latency nobody measured.
+    """Return the chart of the headline measure by number of candidates reranked, with the Pareto front.
+
+    None if no system has values by depth.
     """
     systems = [system for system in group.systems if system.quality.by_depth]
     if not systems:

@@ -26,14 +26,21 @@ _POINT = 5.0  # pixels, radius
 
 
 def shortened(label: str, limit: int = 32) -> str:
-    """Return a label that fits beside a point."""
+    """Return a label cut to `limit` characters, to fit beside a point."""
     return label if len(label) <= limit else label[: limit - 1] + "…"
 
 
 def place_labels(
     points: Sequence[dict[str, Any]], x_domain: Sequence[float], y_domain: Sequence[float], look: Look
 ) -> None:
-    """Give each point, those on the front first, a `side`; "" where no side is free (hovering names it)."""
+    """Set `side` of each point to a free place for its label, points on the front first; "" if none is free.
+
+    Args:
+        points: chart values with `x`, `y`, `short` and `front`; changed in place.
+        x_domain: ends of the log x axis.
+        y_domain: ends of the y axis.
+        look: sizes of plot and text.
+    """
     low, high = math.log(x_domain[0]), math.log(x_domain[1])
     centres = [
         (
@@ -42,20 +49,20 @@ def place_labels(
         )
         for point in points
     ]
-    taken: list[Box] = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in centres]
+    occupied: list[Box] = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in centres]
     for point, centre in sorted(zip(points, centres, strict=True), key=lambda pair: not pair[0]["front"]):
         point["side"] = ""
         for side, options in SIDES.items():
             box = _box(*centre, options, 0.56 * look.text * len(point["short"]), 1.2 * look.text)
             inside = box[0] >= 0 and box[2] <= look.room and box[1] >= 0 and box[3] <= look.height
-            if inside and not any(_overlap(box, other) for other in taken):
+            if inside and not any(_overlap(box, other) for other in occupied):
                 point["side"] = side
-                taken.append(box)
+                occupied.append(box)
                 break
 
 
 def number_the_others(points: Sequence[dict[str, Any]]) -> list[str]:
-    """Give each point that has no room for its whole name a `number`; return the key, a line each."""
+    """Set `number` of each point whose whole name is not beside it; return one key line per such point."""
     others = [point for point in points if not point["side"] or point["short"] != point["name"]]
     for number, point in enumerate(others, 1):
         point["side"], point["number"] = "", str(number)
@@ -63,10 +70,12 @@ def number_the_others(points: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _box(x: float, y: float, options: dict[str, Any], width: float, height: float) -> Box:
+    """Return the rectangle of a label beside a point, in pixels."""
     left = x + options.get("dx", 0) - {"left": 0.0, "center": 0.5, "right": 1.0}[options["align"]] * width
     top = y + options.get("dy", 0) - {"top": 0.0, "middle": 0.5, "bottom": 1.0}[options["baseline"]] * height
     return left, top, left + width, top + height
 
 
 def _overlap(a: Box, b: Box) -> bool:
+    """Return whether two rectangles overlap."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def distribution(group: Group, look: Look) -> Spec | None:
-    """Return latency quantiles: line from 5 to 95 %, box from 25 to 75 %, tick at the median,
-    ring at 99 %.
+    """Return the chart of latency quantiles of a group's rerankers; None without latencies.
+
+    A line goes from 5 to 95 %, a box from 25 to 75 %, with a tick at the median and a ring at 99 %.
     """
     systems = [
         system

@@ -1,4 +1,4 @@
-"""Latency against load: p50, p95 and p99 of each served system, and the bound of its SLO."""
+"""The chart of latency against load: p50, p95 and p99 of each served system, and the bound of its SLO."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ DASHES = ([1, 0], [6, 3], [2, 2])
 
 
 def load_curve(group: Group, look: Look) -> Spec | None:
-    """Return latency percentiles against the rate of arrivals;
+    """Return the chart of latency percentiles by arrival rate.
+
     None unless a system was served at two rates.
     """
     values: list[Spec] = []
@@ -27,8 +28,8 @@ def load_curve(group: Group, look: Look) -> Spec | None:
         for name in PERCENTILES:
             milliseconds = MILLISECONDS * getattr(system.timing.latency, name).value
             point = {"line": load.system, "percentile": name, "x": load.rate, "y": milliseconds}
-            kept = {None: "no SLO", True: f"keeps {load.slo}", False: f"misses {load.slo}"}[load.is_kept]
-            values.append({**point, "written": f"{significant(milliseconds)} ms", "kept": kept})
+            slo_words = {None: "no SLO", True: f"keeps {load.slo}", False: f"misses {load.slo}"}[load.is_kept]
+            values.append({**point, "written": f"{significant(milliseconds)} ms", "kept": slo_words})
         if load.slo_seconds is not None:
             bounds[MILLISECONDS * load.slo_seconds] = load.slo
     names = list(dict.fromkeys(value["line"] for value in values))

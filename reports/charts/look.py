@@ -1,6 +1,4 @@
-"""Themes of charts for the page, a phone and a paper: room, sizes and colours;
-and the parts of all charts.
-"""
+"""Themes of charts for page, phone and paper (sizes, colours), and the axes that all charts share."""
 
 from __future__ import annotations
 
@@ -22,12 +20,16 @@ MILLISECONDS = 1e3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Sizes are pixels; colours are CSS values, on the page its own variables.
+    """A theme of charts. Sizes are pixels; colours are CSS values, on the page its own variables.
 
     Attributes:
-        width: of the plot; `container` fills the page's column.
-        room: pixels that the plot will have, for placing names.
-        names: pixels that system names beside an axis may take.
+        width: width of the plot; `container` fills the page's column.
+        room: expected width of the plot in pixels, for placing names.
+        height: height of the plot.
+        row: height of one system's row in charts with a row per system.
+        names: width for system names beside an axis.
+        text: font size.
+        point: area of a point.
     """
 
     width: int | str
@@ -45,7 +47,7 @@ class Look:
     font: str
 
     def config(self) -> Spec:
-        """Return Vega-Lite's config: fonts, axes, legends, palettes."""
+        """Return Vega-Lite's `config` for this theme: fonts, axes, legends, palettes."""
         return {
             "background": "white" if self.ground == "white" else "transparent",
             "font": self.font,
@@ -108,8 +110,9 @@ _EXACT = ",.6~r"  # six digits: without a precision, d3 rounds to that of the ti
 
 
 def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
-    """Return a whole specification: layers over the same values,
-    which are drawn from six digits as from all.
+    """Return a whole Vega-Lite specification: layers over the same values.
+
+    Numbers are rounded to six digits, which draws the same picture.
     """
     return {
         "$schema": SCHEMA,
@@ -124,28 +127,25 @@ def chart(description: str, look: Look, height: int, values: Sequence[Spec], lay
 
 
 def _drawn(value: Any) -> Any:
+    """Return a number rounded to six digits, other values unchanged."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def named_rows(labels: Sequence[str], look: Look) -> dict[str, str]:
-    """Return, by label, the `row` that `names_axis` shows it in: its place,
-    and its name on one line or two.
-    """
+    """Return the `row` value of each label for `names_axis`: position, and name on one or two lines."""
     room = int(look.names / (_LETTER * look.text))
     return {label: "\n".join([str(place), *_broken(label, room)]) for place, label in enumerate(labels)}
 
 
 def _broken(label: str, room: int) -> tuple[str, ...]:
-    """Return the label, broken where its halves differ least if it has more
-    letters than one line has room for.
-    """
+    """Return a label as one line, or broken into two of similar length if longer than `room` letters."""
     places = [match.end() for match in re.finditer(r"\s|-", label.strip())] if len(label) > room else []
     halves = [(label[:place].rstrip(), label[place:]) for place in places]
     return min(halves, key=lambda pair: max(map(len, pair)), default=(label,))
 
 
 def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
-    """Return a vertical axis with one row per system, in the order given; a name that is too long is cut."""
+    """Return a vertical axis with one row per system, in the order of `rows`, the result of `named_rows`."""
     axis = {
         "domain": False,
         "ticks": False,
@@ -161,9 +161,7 @@ def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
 
 
 def level_axis(title: str, levels: Sequence[float]) -> Spec:
-    """Return a horizontal axis for numbers that were varied,
-    with a tick at each of them and no room wasted.
-    """
+    """Return a horizontal axis for numeric levels, with a tick at each of them."""
     return {
         "field": "x",
         "type": "quantitative",
@@ -174,7 +172,7 @@ def level_axis(title: str, levels: Sequence[float]) -> Spec:
 
 
 def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
-    """Return a vertical axis for a measure, cut to `domain` or to the values."""
+    """Return a vertical axis for a measure, limited to `domain` or to the values."""
     scale: Spec = {"zero": False} if domain is None else {"zero": False, "nice": False, "domain": [*domain]}
     return {
         "field": "y",
@@ -187,9 +185,7 @@ def quality_axis(measure: str, domain: Sequence[float] | None = None) -> Spec:
 
 
 def log_axis(field: str, title: str, values: Sequence[float]) -> Spec:
-    """Return a log axis around positive values, with ticks at 1, 2 and 5 or, over many decades,
-    at 1 alone.
-    """
+    """Return a log axis around positive values, with ticks at 1, 2 and 5 or, over many decades, at 1."""
     low, high = min(values) / 1.8, max(values) * 1.8
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)

@@ -1,4 +1,4 @@
-"""The chart of stages: one bar per system, one part per stage."""
+"""The chart of stages: one bar per system, divided into its stages."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ _VISIBLE = 2.0  # pixels, of which the edge takes one
 
 
 def stage_bars(group: Group, share: bool, look: Look) -> Spec | None:
-    """Return mean time per query by stage: in milliseconds,
-    or as a share of the total. None without timings.
+    """Return the chart of mean time per query by stage; None without timings.
+
+    Bars are in milliseconds, or with `share` as shares of the total.
     """
     systems = [system for system in group.systems if system.role == "reranker" and system.timing.stages]
     if not systems:
@@ -104,12 +105,13 @@ def _totals_layer(totals: Sequence[Spec], y: Spec, look: Look) -> Spec:
 
 
 def _total(system: SystemResult, rows: Mapping[str, str]) -> Spec:
+    """Return the chart values of a system's total in milliseconds."""
     milliseconds = MILLISECONDS * sum(stage.seconds for stage in system.timing.stages)
     return {"row": rows[system.label], "end": milliseconds, "written": f"{significant(milliseconds)} ms"}
 
 
 def _end(totals: Sequence[Spec], look: Look) -> float:
-    """Return where the axis ends: at 100 %, or behind the longest bar and the number beside it."""
+    """Return the end of the axis: 1 for shares, else behind the longest bar and the number beside it."""
     if not totals:
         return 1.0
     longest = max(totals, key=lambda total: total["end"])
@@ -118,7 +120,7 @@ def _end(totals: Sequence[Spec], look: Look) -> float:
 
 
 def _parts(systems: Sequence[SystemResult], rows: Mapping[str, str], share: bool, look: Look) -> list[Spec]:
-    """Return all stages of all systems but those too short to be seen, which the table of the numbers has."""
+    """Return the chart values of all stages that are long enough to be seen, by system."""
     longest = max(stage.seconds / stage.share for s in systems for stage in s.timing.stages if stage.share)
     parts: list[Spec] = []
     for system in systems:

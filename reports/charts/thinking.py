@@ -1,4 +1,4 @@
-"""Quality against the budget of thinking tokens: what a reasoning model buys with its thoughts."""
+"""The chart of quality against the budget of thinking tokens of a reasoning model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ BUDGET = "reasoning_tokens"
 
 
 def thinking_curve(group: Group, look: Look) -> Spec | None:
-    """Return headline measure by thinking budget,
-    a line for each system that was measured with several budgets.
+    """Return the chart of the headline measure by thinking budget; None if no budget was varied.
 
-    Systems of a line differ in their budget alone. None where no budget was varied.
+    There is a line for each set of systems that differ in their budget alone.
     """
     measure = group.headline
     lines = {
@@ -66,22 +65,23 @@ def thinking_curve(group: Group, look: Look) -> Spec | None:
 
 
 def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:
-    """Return systems with a budget, by a name of everything else that they are."""
-    alike: dict[str, list[SystemResult]] = {}
+    """Return the systems with a thinking budget, grouped by reranker and other options, by line name."""
+    by_options: dict[str, list[SystemResult]] = {}
     for system in group.systems:
         has_budget = isinstance(system.provenance.options.get(BUDGET), int)
         if system.role == "reranker" and has_budget and measure in system.quality.estimates:
             others = {name: value for name, value in system.provenance.options.items() if name != BUDGET}
             key = json.dumps([system.reranker, others], sort_keys=True, default=str)
-            alike.setdefault(key, []).append(system)
-    rerankers = [systems[0].reranker for systems in alike.values()]
+            by_options.setdefault(key, []).append(system)
+    rerankers = [systems[0].reranker for systems in by_options.values()]
     return {
         systems[0].reranker if rerankers.count(systems[0].reranker) == 1 else systems[0].label: systems
-        for systems in alike.values()
+        for systems in by_options.values()
     }
 
 
 def _point(line: str, system: SystemResult, measure: str) -> Spec:
+    """Return the chart values of a system's point on a line."""
     quality = system.quality.estimates[measure]
     milliseconds = MILLISECONDS * system.timing.latency.p50.value if system.timing.latency else None
     return {

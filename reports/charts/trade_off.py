@@ -1,4 +1,4 @@
-"""Quality against latency: who buys how much with which milliseconds."""
+"""The chart of quality against latency, with its Pareto front."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 def trade_off(group: Group, look: Look) -> Spec | None:
-    """Return headline measure against p50 on a log axis, with intervals,
-    Pareto front and the first stage's level.
+    """Return the chart of the headline measure against p50 on a log axis; None if no reranker has both.
 
-    None where no reranker has both numbers.
+    It has intervals, the Pareto front and the first stage's level.
     """
     measure = group.headline
     systems = [
@@ -38,8 +37,8 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         for s in group.systems
         if s.role == "first_stage" and measure in s.quality.estimates
     ]
-    what = "time per query in a batch" if group.mode == "throughput" else "latency per query"
-    x = log_axis("x", f"Median {what} (ms, log scale)", [point["x"] for point in points])
+    subject = "time per query in a batch" if group.mode == "throughput" else "latency per query"
+    x = log_axis("x", f"Median {subject} (ms, log scale)", [point["x"] for point in points])
     ends = [point[end] for point in points for end in ("low", "high")] + [marker["y"] for marker in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
     place_labels(points, x["scale"]["domain"], y_domain, look)
@@ -57,7 +56,7 @@ def trade_off(group: Group, look: Look) -> Spec | None:
         _marks(x, y, measure, sorted({system.reranker for system in systems}), look),
         *_numbers(x, y, key, look),
     ]
-    drawn = chart(f"{measure} against median {what} on {group.title}", look, look.height, points, layers)
+    drawn = chart(f"{measure} against median {subject} on {group.title}", look, look.height, points, layers)
     return {**drawn, "title": _key(key, look)} if key else drawn
 
 
@@ -71,7 +70,7 @@ def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
 
 
 def pareto_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the (cost, gain) points that no other beats in both, cheapest first."""
+    """Return the (cost, gain) points that no other point beats in both, cheapest first."""
     front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or gain > front[-1][1]:
@@ -80,10 +79,12 @@ def pareto_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, fl
 
 
 def _p50(system: SystemResult) -> float:
+    """Return a system's median latency in seconds; 0 if it was not measured."""
     return system.timing.latency.p50.value if system.timing.latency else 0.0
 
 
 def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
+    """Return the chart values of a system's point."""
     quality = system.quality.estimates[measure]
     low, high = quality.low or 0.0, quality.high or 0.0
     milliseconds = MILLISECONDS * _p50(system)
@@ -103,7 +104,7 @@ def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
 
 
 def level_line(values: list[Spec], look: Look) -> list[Spec]:
-    """Return the first stage's value as a line across, named at its left end."""
+    """Return the layers of a horizontal line at the first stage's value, named at its left end."""
     y = {"y": {"field": "y", "type": "quantitative"}}
     line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
     name = {"type": "text", "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
@@ -116,7 +117,7 @@ def level_line(values: list[Spec], look: Look) -> list[Spec]:
 
 
 def front_line(x: Spec, y: Spec, look: Look) -> Spec:
-    """Return steps along the points that have `front`."""
+    """Return the layer of a stepped line along the points whose `front` is true."""
     return {
         "transform": [{"filter": "datum.front"}],
         "mark": {
@@ -131,7 +132,10 @@ def front_line(x: Spec, y: Spec, look: Look) -> Spec:
 
 
 def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
-    """Return names beside points, over a halo of the background's colour that lifts them off the lines."""
+    """Return layers with the names beside points, one per side.
+
+    With `halo`, only the halo behind the names.
+    """
     ink: Spec = {"stroke": look.ground, "strokeWidth": 4, "fill": look.ground} if halo else {"fill": look.ink}
     return [
         {
@@ -144,13 +148,14 @@ def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
 
 
 def _numbers(x: Spec, y: Spec, key: list[str], look: Look) -> list[Spec]:
-    """Return the layer with the numbers of points whose names are in the key."""
+    """Return the layer with the numbers of points that the key names, as a list; empty without a key."""
     mark = {"type": "text", "aria": False, "fill": look.ink, "fontSize": look.text - 1, "dx": 7, "dy": -6}
-    shown = {"transform": [{"filter": "isValid(datum.number)"}], "mark": mark}
-    return [{**shown, "encoding": {"x": x, "y": y, "text": {"field": "number"}}}] if key else []
+    numbered = {"transform": [{"filter": "isValid(datum.number)"}], "mark": mark}
+    return [{**numbered, "encoding": {"x": x, "y": y, "text": {"field": "number"}}}] if key else []
 
 
 def _key(lines: list[str], look: Look) -> Spec:
+    """Return a chart title below the plot that holds the key's lines."""
     return {
         "text": lines,
         "orient": "bottom",
@@ -165,6 +170,7 @@ def _key(lines: list[str], look: Look) -> Spec:
 
 
 def _marks(x: Spec, y: Spec, measure: str, methods: list[str], look: Look) -> Spec:
+    """Return the layer of the points, by method, filled if they are on the Pareto front."""
     kind = {"field": "method", "type": "nominal", "scale": {"domain": methods}}
     legend = kind if len(methods) > 1 else {**kind, "legend": None}
     return {

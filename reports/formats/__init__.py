@@ -1,1 +1,1 @@
-"""Output formats: the HTML page, LaTeX, Markdown, CSV and notebooks."""
+"""Output formats of reports: the HTML page, LaTeX, Markdown, CSV, plain text and notebooks."""

@@ -1,4 +1,4 @@
-"""What `rerankbench run` prints once it is done: what was found, and a table of the systems."""
+"""The lines that `rerankbench run` prints after a run: findings, and a table of the systems."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from reports.tables.cells import Table
 
 COLUMNS = ("p50", "p95", "speedup", "requests_per_second", "faulty")
-"""Columns beside the headline measure."""
+"""Columns of the table, beside the headline measure."""
 
 SEPARATE = 3
-"""Up to so many groups each have a table; more stand in one, dataset by dataset."""
+"""Most groups that get a table each; more groups share the table of datasets."""
 
 
 def answer(folder: Path) -> Iterator[str]:
-    """Return the lines that say what the results in a folder show; none where no system is done.
+    """Yield the lines on the results of a folder: findings and tables; nothing if no system is done.
 
     Raises:
         StoreError: the folder is damaged.
@@ -50,6 +50,7 @@ def answer(folder: Path) -> Iterator[str]:
 
 
 def _table(group: Group) -> Table:
+    """Return a group's table of the headline measure and `COLUMNS`, without warnings."""
     table = with_values(group, "answer", (group.headline, *COLUMNS), "Results")
     heads = tuple(replace(head, is_detail=False) for head in table.columns)
     return replace(table, columns=heads, warnings=())

@@ -1,6 +1,6 @@
 """The data of the page's query explorer, one group at a time, packed small.
 
-Columns, not rows: one list a system, so that like stands beside like when gzip comes over it. A ranking is
+Data are stored by column, one list per system, which gzip compresses better than rows. A ranking is
 written as first-stage ranks, one character each, so that how far a passage moved is a subtraction in the
 page. Numbers are kept as exactly as the page prints them. Large reports keep fewer ranks, then fewer document
 ids, then fewer passage texts: those of the queries on which systems differ most stay. The packed form is gzip
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reports.analysis.values import Group, SystemResult
 
 RANKS = (quality.TOP, 10, 5)
-"""Ranks shown per system: the first of these that keeps a page within `POSITIONS`, or else the last."""
+"""Numbers of ranks per system: the first that keeps a page within `POSITIONS` is used, or else the last."""
 
 POSITIONS = 1_500_000
 ID_BUDGET = 1_600_000
@@ -40,7 +40,7 @@ _LEVEL = 4  # of gzip: of level 6, a quarter of the time and 3 % more bytes
 
 
 def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """Return the explorer's data by group key, JSON values only; the groups share a page's budgets evenly."""
+    """Return the explorer's data by group key, in JSON values; groups share a page's size budgets evenly."""
     positions = sum(len(_done(group)) * len(group.pool.queries) for group in groups)
     ranks = next((count for count in RANKS if count * positions <= POSITIONS), RANKS[-1])
     share = max(1, len(groups))
@@ -49,11 +49,16 @@ def payloads(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
 
 
 def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[str, Any]:
-    """Return one group's data: so many ranks per system,
-    and at most so many characters of ids and of passages.
+    """Return one group's data for the explorer, in JSON values.
 
-    `docs` and `texts` have an entry for a query where there was room: for each first-stage rank that any
-    system shows, in ascending order, the document's id and its text. `grades` always has one.
+    `docs` and `texts` have an entry for a query if the budget allows: the ids and the texts of all passages
+    that a system has among its first ranks, by ascending first-stage rank. `grades` always has one.
+
+    Args:
+        group: the group.
+        ranks: number of ranks per system.
+        id_budget: most characters of document ids.
+        text_budget: most characters of passages.
     """
     systems = _done(group)
     pool = group.pool
@@ -65,20 +70,20 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
     ]
     counts = pool.candidates.counts
     letters = [chr(ZERO + rank) for rank in range(max(counts.values(), default=0))]
-    values_shown = {
-        query_id: sorted(set().union(*[row[place] for row in tops]))
-        for place, query_id in enumerate(pool.queries)
+    ranks_by_query = {
+        query_id: sorted(set().union(*[row[index] for row in tops]))
+        for index, query_id in enumerate(pool.queries)
     }
-    divided = sorted(values_shown, key=lambda query_id: _spread(values, query_id), reverse=True)
-    passages = [(query_id, values_shown[query_id]) for query_id in divided]
+    by_disagreement = sorted(ranks_by_query, key=lambda query_id: _spread(values, query_id), reverse=True)
+    passages = [(query_id, ranks_by_query[query_id]) for query_id in by_disagreement]
     ids = (
-        (query_id, [doc_ids[rank] for rank in ranks_shown])
-        for query_id, ranks_shown in passages
+        (query_id, [doc_ids[rank] for rank in first_stage_ranks])
+        for query_id, first_stage_ranks in passages
         for doc_ids in [pool.candidates.doc_ids(query_id)]
     )
     texts = (
-        (query_id, [candidates[rank].text for rank in ranks_shown])
-        for query_id, ranks_shown in passages
+        (query_id, [candidates[rank].text for rank in first_stage_ranks])
+        for query_id, first_stage_ranks in passages
         for candidates in [pool.candidates[query_id]]
     )
     return {
@@ -100,8 +105,8 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         ],
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
-            [grades.get(doc_ids[rank]) for rank in ranks_shown]
-            for query_id, ranks_shown in values_shown.items()
+            [grades.get(doc_ids[rank]) for rank in first_stage_ranks]
+            for query_id, first_stage_ranks in ranks_by_query.items()
             for grades, doc_ids in [(pool.qrels.get(query_id, {}), pool.candidates.doc_ids(query_id))]
         ],
         "docs": _within(id_budget, ids),
@@ -110,23 +115,27 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
 
 
 def _done(group: Group) -> list[SystemResult]:
+    """Return a group's systems that are done."""
     return [system for system in group.systems if system.status == "done"]
 
 
 def pack(value: object) -> str:
-    """Return gzip of the JSON, in base64; equal values give equal text."""
+    """Return a value as base64 text of its gzipped JSON; equal values give equal text."""
     data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0)).decode()
 
 
 def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
-    """Return the distance between the best and the worst system on a query."""
+    """Return the difference between the best and the worst system's value on a query."""
     query_values = [by_query[query_id] for by_query in values if query_id in by_query]
     return max(query_values) - min(query_values) if query_values else 0.0
 
 
 def _within(budget: int, parts: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    """Return the first entries whose characters together stay within the budget; none that are all empty."""
+    """Return entries, in order, until their characters exceed the budget.
+
+    Entries of empty texts are left out.
+    """
     kept = {}
     for query_id, strings in parts:
         budget -= sum(map(len, strings))
@@ -138,6 +147,7 @@ def _within(budget: int, parts: Iterable[tuple[str, list[str]]]) -> dict[str, li
 
 
 def _milliseconds(seconds: float | None) -> float | None:
+    """Return seconds as milliseconds with three significant digits."""
     if seconds is None:
         return None
     rounded = float(f"{1e3 * seconds:.3g}")
@@ -145,4 +155,5 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def _units(value: float | None) -> int | None:
+    """Return a value as a whole number of `UNIT`."""
     return None if value is None else round(value / UNIT)

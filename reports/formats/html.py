@@ -1,7 +1,7 @@
-"""The page: one HTML file that needs nothing else, and the tables and figures beside it.
+"""Writes the report page, a self-contained HTML file, with tables and figures beside it.
 
-Every script in it is allowed by its hash in the content-security policy, so a text that slipped through the
-escaping could still not run; nothing may be fetched from anywhere.
+Every script in it is allowed by its hash in the content-security policy, so that a text which slipped through
+the escaping could still not run. The page fetches nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     Drawn = dict[str, Spec | None]
 
 PAIRED_SYSTEMS = 12
-"""Up to so many systems the page compares every pair; more make a matrix that nobody reads."""
+"""Most systems of a group for which the page has the table of all pairs."""
 
 WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "tex": latex.render,
@@ -62,15 +62,18 @@ SCRIPTS = ("sort.js", "charts.js", "explorer.js", "page.js")
 
 
 def report(folders: Sequence[Path], out: Path | None = None, baseline: str | None = None) -> Path:
-    """Write the page, and beside it `<name>-tables/` and `<name>-figures/`.
+    """Write the report page of result folders, with `<name>-tables/` and `<name>-figures/` beside it.
 
     Args:
         folders: result folders; several are compared with one another.
         out: the page's path; by default `report.html` in the first folder. A stream gets the page alone.
         baseline: label of the system that tests refer to.
 
+    Returns:
+        the page's path.
+
     Raises:
-        InputError: a folder has no results, or no system carries the label `baseline`.
+        InputError: a folder has no results, or no system has the label `baseline`.
         StoreError: a result folder is damaged.
     """
     context = build([read_results(folder) for folder in folders], baseline)
@@ -88,11 +91,11 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
 
 
 def render(context: Context, tables: Tables | None = None) -> str:
-    """Return the whole page.
+    """Return the HTML of the whole page.
 
     Args:
-        context: what the page is about.
-        tables: of the context, where some of them are needed elsewhere too.
+        context: the groups and their systems.
+        tables: the context's tables, if they were built already.
     """
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -109,8 +112,8 @@ def render(context: Context, tables: Tables | None = None) -> str:
         "p_value": numbers.p_value,
         "significant": numbers.significant,
     }
-    with ThreadPoolExecutor(1) as aside:  # bundling takes a second, in which Python is free
-        bundle = aside.submit(vega.script)
+    with ThreadPoolExecutor(1) as executor:  # bundling takes a second, in which Python is free
+        bundle = executor.submit(vega.script)
         parts = _parts(context, tables or Tables(context))
     scripts = [_safe_script(bundle.result()), _safe_script("\n".join(map(_source, SCRIPTS)))]
     return environment.get_template("page.html.j2").render(
@@ -124,7 +127,7 @@ def render(context: Context, tables: Tables | None = None) -> str:
 
 
 def _parts(context: Context, tables: Tables) -> dict[str, Any]:
-    """Return tables, charts and the data of the explorer, most of them by group."""
+    """Return the variables of the page's template: tables, charts and explorer data, most by group."""
     paired = {group.key for group in context.groups if len(group.systems) > 2 and _is_small(group)}
     compared = tables.by_group("significance") if paired else {}
     overlaps = tables["overlap"] if any(map(_is_small, context.groups)) else []
@@ -154,26 +157,27 @@ def _parts(context: Context, tables: Tables) -> dict[str, Any]:
 
 
 def _is_small(group: Group) -> bool:
-    """Return whether every pair of a group's systems has room on the page."""
+    """Return whether a group has few enough systems for a table of all pairs."""
     return len(group.systems) <= PAIRED_SYSTEMS
 
 
 def _has_output(system: SystemResult) -> bool:
-    """Return whether a system's rankings are read from a model's output, in which faults are possible."""
+    """Return whether a system's rankings are parsed from a model's output, in which faults are possible."""
     return bool(system.work.faults or system.work.counts.get("llm_calls"))
 
 
 def _charts(group: Group) -> dict[str, Drawn]:
+    """Return all charts of a group by name."""
     return {name: _drawn(draw, group) for name, draw in _DRAWINGS.items()}
 
 
 def _drawn(draw: Callable[[Any, Look], Spec | None], data: object) -> Drawn:
-    """Return a chart twice, for wide and for narrow columns; None where there is nothing to draw."""
+    """Return a chart for wide and for narrow columns; its values are None if there is no data."""
     return {"wide": draw(data, PAGE), "narrow": draw(data, PHONE)}
 
 
 def _ablations(context: Context, tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Return the table and the curves of each factor."""
+    """Return table and curves of each factor."""
     return [
         {"table": table, "quality": _drawn(quality_curve, factor), "latency": _drawn(latency_curve, factor)}
         for factor, table in zip(ablation.factors(context), tables, strict=True)
@@ -181,10 +185,12 @@ def _ablations(context: Context, tables: Sequence[Table]) -> list[dict[str, Any]
 
 
 def _absolute(group: Group, look: Look) -> Spec | None:
+    """Return the chart of stages in milliseconds."""
     return stage_bars(group, share=False, look=look)
 
 
 def _share(group: Group, look: Look) -> Spec | None:
+    """Return the chart of stages as shares of the total."""
     return stage_bars(group, share=True, look=look)
 
 
@@ -200,15 +206,17 @@ _DRAWINGS = {
 
 
 def _source(name: str) -> str:
+    """Return the text of a file in the templates folder."""
     return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
 
 
 def _safe_script(source: str) -> str:
-    """Return a script that cannot end its own element early; the hash covers exactly this text."""
+    """Return a script changed so that it cannot close its HTML element early."""
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _policy(scripts: Sequence[str]) -> str:
+    """Return the content-security policy that allows exactly these scripts."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts
@@ -220,6 +228,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:
+    """Write every layout that has tables to a folder, as LaTeX, Markdown and CSV."""
     folder.mkdir(exist_ok=True)
     for layout in LAYOUTS:
         if tables[layout]:
@@ -228,22 +237,24 @@ def _write_tables(tables: Tables, folder: Path) -> None:
 
 
 def _write_method(context: Context, folder: Path) -> None:
+    """Write the paragraph on how results were measured to a folder, as LaTeX and Markdown."""
     for suffix, format_name in (("tex", "latex"), ("md", "markdown")):
         paragraph = how_we_measured(context, format_name)
         replace_file(folder / f"{HOW_WE_MEASURED}.{suffix}", without_secrets(paragraph))
 
 
 def _write_figures(context: Context, folder: Path) -> None:
+    """Write every chart to a folder as SVG and PDF; one that cannot be drawn is reported and left out."""
     folder.mkdir(exist_ok=True)
-    drawn = {
+    specifications = {
         f"{name}-{group.key}": draw(group, PAPER)
         for group in context.groups
         for name, draw in _DRAWINGS.items()
     }
     for number, factor in enumerate(ablation.factors(context), 1):
-        drawn[f"ablation-quality-{number}"] = quality_curve(factor, PAPER)
-        drawn[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
-    for name, specification in drawn.items():
+        specifications[f"ablation-quality-{number}"] = quality_curve(factor, PAPER)
+        specifications[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
+    for name, specification in specifications.items():
         if specification is not None:
             try:
                 svg, pdf = vega.figure(specification)

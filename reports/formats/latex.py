@@ -1,9 +1,9 @@
-"""Tables as LaTeX for papers: booktabs, numbers aligned by siunitx, with caption, label and a legend.
+"""Writes tables as LaTeX for papers: booktabs, numbers aligned by siunitx, with caption, label and legend.
 
-The text compiles with pdfLaTeX; the packages that it needs stand in its first line. A table that is wider
-than a column of a two-column page is a `table*`. It is shrunk to four fifths at most, so that it stays
-legible: what is wider still goes on under its first columns. Characters that pdfLaTeX has no glyphs for in
-its default encoding are written by their code point.
+The text compiles with pdfLaTeX; its first line names the packages that it needs. A table that is wider than a
+column of a two-column page is a `table*`. It is shrunk to four fifths at most, so that it stays legible: a
+table that is wider still continues under its first columns. Characters that pdfLaTeX has no glyphs for in its
+default encoding are written by their code point.
 """
 
 from __future__ import annotations
@@ -70,19 +70,22 @@ _LINES = 45  # of a page
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Write tables one under the other, without the columns that are details."""
+    """Return tables as LaTeX, one under the other, without columns that are details."""
     narrow = [(table, table.without_details()) for table in tables]
-    written = [_render(one) for table, one in narrow if one.columns or not table.columns]
+    written = [
+        _render(narrow_table) for table, narrow_table in narrow if narrow_table.columns or not table.columns
+    ]
     return "\n".join([_NEEDS, *written])
 
 
 def escape(text: str) -> str:
-    """Escape a text so that LaTeX prints exactly it, on one line."""
+    """Return a text escaped so that LaTeX prints exactly it, on one line."""
     line = re.sub(r"[^\S\u00a0\u202f]+", " ", text).strip(" ")
     return "".join(_WRITTEN.get(character) or _character(character) for character in line)
 
 
 def _character(character: str) -> str:
+    """Return a character if pdfLaTeX can print it, else its code point as `[U+XXXX]`."""
     letter, *accents = list(unicodedata.normalize("NFD", character))
     is_latin = (
         character <= "\u017f"
@@ -97,6 +100,7 @@ def _character(character: str) -> str:
 
 
 def _render(table: Table) -> str:
+    """Return one table as LaTeX, divided into parts if it is too wide, with legend and notes below."""
     parts = _parts(table)
     numbers = {head.title: head.number for head in table.columns if head.number}
     is_long = any(len(label) > _LABEL for label in numbers)
@@ -119,10 +123,13 @@ def _render(table: Table) -> str:
     )
 
 
-def _float(one: Table, tabulars: Sequence[str], below: Sequence[str], number: int = 1) -> str:
-    """Return a floating table; the second and later parts of one say so."""
-    kind = "table*" if _width(one) > _NARROW else "table"
-    caption = escape(one.caption) if number == 1 else f"{escape(one.caption.rstrip('.'))}, continued."
+def _float(table: Table, tabulars: Sequence[str], below: Sequence[str], number: int = 1) -> str:
+    """Return a floating environment with caption and label around tabulars.
+
+    `number` is the part's number; parts from 2 on are marked as continued.
+    """
+    kind = "table*" if _width(table) > _NARROW else "table"
+    caption = escape(table.caption) if number == 1 else f"{escape(table.caption.rstrip('.'))}, continued."
     return "\n".join(
         [
             rf"\begin{{{kind}}}[t]",
@@ -131,7 +138,7 @@ def _float(one: Table, tabulars: Sequence[str], below: Sequence[str], number: in
             r"\setlength{\tabcolsep}{4pt}",
             _SETUP,
             rf"\caption{{{caption}}}",
-            rf"\label{{{_label(one)}{f'-{number}' if number > 1 else ''}}}",
+            rf"\label{{{_label(table)}{f'-{number}' if number > 1 else ''}}}",
             *tabulars,
             *(rf"\par\smallskip{{\footnotesize\raggedright {note}\par}}" for note in below),
             rf"\end{{{kind}}}",
@@ -140,28 +147,31 @@ def _float(one: Table, tabulars: Sequence[str], below: Sequence[str], number: in
     )
 
 
-def _label(one: Table) -> str:
-    """Return a label that differs from those of the same table of other results."""
-    about = "|".join([*map(str, one.about.values()), *(row.label for row in one.rows)])
-    return f"tab:{one.name}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
+def _label(table: Table) -> str:
+    """Return a table's LaTeX label, which ends in a hash of its content, so that it is unique."""
+    about = "|".join([*map(str, table.about.values()), *(row.label for row in table.rows)])
+    return f"tab:{table.name}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
 
 
-def _tabular(one: Table, names: Mapping[str, str]) -> list[str]:
-    """Return the lines of a part of a table."""
-    columns = [_Column([row.cells[place] for row in one.rows]) for place in range(len(one.columns))]
-    heads = [" & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in one.columns)])]
+def _tabular(table: Table, names: Mapping[str, str]) -> list[str]:
+    """Return the lines of a `tabular`; `names` are short row names by label."""
+    columns = [_Column([row.cells[index] for row in table.rows]) for index in range(len(table.columns))]
+    heads = [
+        " & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in table.columns)])
+    ]
     units = [
-        r"\%" if column.is_percent else escape(h.unit) for column, h in zip(columns, one.columns, strict=True)
+        r"\%" if column.is_percent else escape(h.unit)
+        for column, h in zip(columns, table.columns, strict=True)
     ]
     if any(units):
         heads.append(" & ".join(["", *(f"{{({unit})}}" if unit else "" for unit in units)]))
-    body = [_row(row, columns, names) for row in one.rows if row.role != "control"]
-    controls = [_row(row, columns, names) for row in one.rows if row.role == "control"]
+    body = [_row(row, columns, names) for row in table.rows if row.role != "control"]
+    controls = [_row(row, columns, names) for row in table.rows if row.role == "control"]
     return [
         _FITTED,
         rf"\begin{{tabular}}{{l{''.join(column.kind for column in columns)}}}",
         r"\toprule",
-        *_sections(one),
+        *_sections(table),
         *(rf"{head} \\" for head in heads),
         r"\midrule",
         *body,
@@ -171,49 +181,47 @@ def _tabular(one: Table, names: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _parts(one: Table) -> list[Table]:
-    """Return the table, or tables of its columns that each fit on a page and are about as wide."""
+def _parts(table: Table) -> list[Table]:
+    """Divide a table into tables of some of its columns, of similar width, that each fit on a page."""
     limit = _PAGE
-    parts = _within(one, limit)
-    while 1 < len(parts) < len(one.columns) and len(narrower := _within(one, limit := 0.95 * limit)) == len(
-        parts
-    ):
+    parts = _within(table, limit)
+    while 1 < len(parts) < len(table.columns) and len(
+        narrower := _within(table, limit := 0.95 * limit)
+    ) == len(parts):
         parts = narrower
-    return [one] if len(parts) == 1 else [one.with_columns(part) for part in parts]
+    return [table] if len(parts) == 1 else [table.with_columns(part) for part in parts]
 
 
-def _within(one: Table, limit: float) -> list[list[int]]:
-    """Return the places of columns, part by part, each as wide as the limit at most or one column."""
+def _within(table: Table, limit: float) -> list[list[int]]:
+    """Divide column positions into runs whose tables are at most `limit` points wide, or one column."""
     parts: list[list[int]] = [[]]
-    for place in range(len(one.columns)):
-        if parts[-1] and _width(one.with_columns([*parts[-1], place])) > limit:
+    for index in range(len(table.columns)):
+        if parts[-1] and _width(table.with_columns([*parts[-1], index])) > limit:
             parts.append([])
-        parts[-1].append(place)
+        parts[-1].append(index)
     return parts
 
 
-def _width(one: Table) -> float:
-    """Return the points that a table takes at its natural size, estimated from its characters."""
-    is_numbered = any(head.number and len(head.title) > _LABEL for head in one.columns)
-    labels = max((len(row.name) + len(row.notes) for row in one.rows), default=0)
+def _width(table: Table) -> float:
+    """Estimate the natural width of a table in points from its characters."""
+    is_numbered = any(head.number and len(head.title) > _LABEL for head in table.columns)
+    labels = max((len(row.name) + len(row.notes) for row in table.rows), default=0)
     widths = [6 if is_numbered else labels]
-    for place, head in enumerate(one.columns):
-        column = _Column([row.cells[place] for row in one.rows])
+    for index, head in enumerate(table.columns):
+        column = _Column([row.cells[index] for row in table.rows])
         title = head.number or max(_broken(head.title), key=len)
-        words = (len(row.cells[place].text) for row in one.rows if row.cells[place].is_word)
+        words = (len(row.cells[index].text) for row in table.rows if row.cells[index].is_word)
         widths.append(max([len(title), column.characters, *words]))
     points = [_CHARACTER * width + _GAP for width in widths]
     lacking, start = 0.0, 1
-    for title, span in one.sections if len(one.sections) > 1 else ():
+    for title, span in table.sections if len(table.sections) > 1 else ():
         lacking += max(0.0, _CHARACTER * len(title) + _GAP - sum(points[start : start + span]))
         start += span
     return sum(points) + lacking
 
 
 class _Column:
-    """The alignment of a column of cells: on the decimal point where there are numbers,
-    else to the left.
-    """
+    """The alignment of a column's cells: on the decimal point if it has numbers, else to the left."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         texts = [cell.text for cell in cells if cell.value is not None]
@@ -236,14 +244,12 @@ class _Column:
 
     @property
     def characters(self) -> int:
-        """The column's width in characters: its widest number with the interval or mark behind it."""
+        """Width of the column in characters: its widest number with the interval or mark behind it."""
         digits = self.whole + self.decimals + bool(self.decimals) + self.is_signed
         return digits + self.following
 
     def cell(self, cell: Cell) -> str:
-        """Return a number as siunitx reads it, a word in braces;
-        what is underlined padded to the same width.
-        """
+        """Return a cell as LaTeX: a number for siunitx, a word in braces, an underlined one padded."""
         change = _spread(cell) + _changes(cell)
         if cell.value is None:
             return f"{{{escape(cell.text)}{change}}}"
@@ -262,21 +268,23 @@ class _Column:
 
 
 def _changes(cell: Cell) -> str:
-    """Return the marks of what is significant, as one superscript."""
+    """Return the marks of significant changes as one superscript; "" without any."""
     marks = _CHANGE[cell.change] + _SECOND_CHANGE[cell.second_change]
     return f"$^{{{marks}}}$" if marks else ""
 
 
 def _spread(cell: Cell) -> str:
+    """Return a cell's standard deviation with a plus-minus sign; "" without one."""
     return rf"$\,\pm\,${_number(cell.spread)}" if cell.spread else ""
 
 
 def _number(text: str) -> str:
-    """Return a printed number without what is there for the eye."""
+    """Return a printed number in siunitx's form, without separators and per cent signs."""
     return re.sub(f"{_PERCENT}|,", "", text).replace("\u2212", "-")
 
 
 def _sections(table: Table) -> list[str]:
+    """Return the lines of the headings over columns; empty if there is only one."""
     if len(table.sections) < 2:
         return []
     heads, rules, start = [""], [], 2
@@ -289,20 +297,21 @@ def _sections(table: Table) -> list[str]:
 
 
 def _row(row: Row, columns: Sequence[_Column], names: Mapping[str, str]) -> str:
+    """Return a row as a line of LaTeX."""
     notes = f"$^{{{','.join(row.notes)}}}$" if row.notes else ""
     cells = [column.cell(cell) for column, cell in zip(columns, row.cells, strict=True)]
     return rf"{' & '.join([names.get(row.label, escape(row.name)) + notes, *cells])} \\"
 
 
 def _stacked(title: str) -> str:
-    """Return a heading in lines where it is long."""
+    """Return a heading as LaTeX, in several lines if it is long."""
     lines = _broken(title)
     written = r"\\".join(map(escape, lines))
     return rf"\shortstack{{{written}}}" if len(lines) > 1 else written
 
 
 def _broken(title: str) -> list[str]:
-    """Break a heading into lines of up to `_LINE` characters where its words and slashes let it break."""
+    """Break a heading into lines of up to `_LINE` characters, at spaces and slashes."""
     lines = [""]
     for part in re.findall(r"[^\s/]+/?\s*|/\s*", title):
         if lines[-1] and len(lines[-1] + part.rstrip()) > _LINE:

@@ -1,4 +1,4 @@
-"""Tables as GitHub-flavoured Markdown."""
+"""Writes tables as GitHub-flavoured Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&$~])")
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Write tables one under the other, without the columns that are details."""
+    """Return tables as Markdown, one under the other, without columns that are details."""
     return "\n".join(
         _render(narrow)
         for table in tables
@@ -24,11 +24,12 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape a text as one line of Markdown that shows exactly it."""
+    """Return a text escaped so that Markdown prints exactly it, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _render(table: Table) -> str:
+    """Return one table as Markdown, with legend, footnotes and warnings below."""
     titles = [column.title for column in table.columns]
     if len(set(titles)) < len(titles):  # there is no heading over headings in Markdown
         titles = [f"{column.section}: {column.title}" for column in table.columns]
@@ -51,6 +52,7 @@ def _render(table: Table) -> str:
 
 
 def _row(row: Row) -> str:
+    """Return a row as a line of Markdown, a control in italics."""
     label = escape(row.name) + "".join(f"<sup>{letter}</sup>" for letter in row.notes)
     if row.role == "control":
         label = f"*{label}*"
@@ -58,6 +60,7 @@ def _row(row: Row) -> str:
 
 
 def _cell(cell: Cell) -> str:
+    """Return a cell as Markdown, the best bold and the second underlined."""
     text = escape(cell.text)
     if cell.mark == "best":
         text = f"**{text}**"

@@ -1,4 +1,4 @@
-"""A ready paragraph for a paper, "How we measured", as LaTeX, Markdown or plain text."""
+"""Writes the paragraph "How we measured" for a paper, as LaTeX, Markdown or plain text."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TITLE = "How we measured"
 
 
 def how_we_measured(context: Context, format: str) -> str:  # noqa: A002 - the command line's own word
-    """Return a paragraph for each folder.
+    """Return one paragraph per result folder on how it was measured.
 
     Args:
-        context: what was measured.
+        context: the results.
         format: `latex`, `markdown` or `text`.
 
     Raises:

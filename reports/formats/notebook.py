@@ -1,4 +1,4 @@
-"""Results in a notebook, where they show themselves as tables.
+"""Opens result folders in a notebook, which displays them as tables.
 
     from reports import open_results
 
@@ -23,26 +23,26 @@ __all__ = ["OpenResults", "open_results"]
 
 
 class OpenResults(Context):
-    """A report that a notebook displays with its headline tables."""
+    """Results that a notebook displays as headline tables."""
 
     def tables(self, layout: str = "headline") -> list[Table]:
-        """Build the tables of a layout, one a group; see `reports.tables.by_name.tables`.
+        """Build the tables of a layout, usually one per group; see `reports.tables.by_name.tables`.
 
         Raises:
-            InputError: there is no such layout.
+            InputError: no layout has this name.
         """
         return tables(self, layout)
 
     def _repr_html_(self) -> str:
-        """Return the results as a notebook displays them: the headline table of each group."""
+        """Return the headline tables as HTML, for display in a notebook."""
         return as_html(self.tables())
 
 
 def open_results(*folders: Path | str, baseline: str | None = None) -> OpenResults:
-    """Return result folders, ready to be looked at; several are compared.
+    """Read result folders, evaluate them and return them together; several are compared with one another.
 
     Raises:
-        InputError: a folder has no results, or no system carries the label `baseline`.
+        InputError: a folder has no results, or no system has the label `baseline`.
         StoreError: a result folder is damaged.
     """
     context = build([read_results(Path(folder)) for folder in folders], baseline)

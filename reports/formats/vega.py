@@ -1,4 +1,4 @@
-"""Vega, Vega-Lite and Vega-Embed as one script for the page, and figures drawn by them for papers.
+"""Bundles Vega, Vega-Lite and Vega-Embed into one script for the page, and draws figures for papers.
 
 Bundling the script takes more than a second, as long as a small report, so the bundle of an installed version
 is kept in the cache folder.
@@ -25,13 +25,13 @@ _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 @cache
 def script() -> str:
-    """Return the script that draws the page's charts."""
+    """Return the JavaScript that draws the page's charts, from the cache if it was bundled before."""
     import vl_convert
 
     path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
-    kept = _kept(path)
-    if kept is not None:
-        return kept
+    cached_bundle = _kept(path)
+    if cached_bundle is not None:
+        return cached_bundle
     bundle: str = vl_convert.javascript_bundle(_SNIPPET)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def script() -> str:
 
 
 def figure(specification: Spec) -> tuple[str, bytes]:
-    """Draw a chart as SVG and as PDF.
+    """Draw a Vega-Lite specification; return it as SVG text and PDF bytes.
 
     Raises:
         ValueError: it cannot be drawn.
@@ -55,7 +55,7 @@ def figure(specification: Spec) -> tuple[str, bytes]:
 
 
 def _kept(path: Path) -> str | None:
-    """Return the bundle in the cache; None where there is none, or a damaged one."""
+    """Return the bundle in a cache file; None if it is missing or damaged."""
     try:
         seal, _, bundle = path.read_bytes().decode().partition("\n")
     except (OSError, UnicodeDecodeError):
@@ -64,4 +64,5 @@ def _kept(path: Path) -> str | None:
 
 
 def _seal(bundle: str) -> str:
+    """Return the first line of a cache file: a comment with the bundle's sha256."""
     return f"// sha256 {hashlib.sha256(bundle.encode()).hexdigest()}"

@@ -1,1 +1,1 @@
-"""Tables: columns, groups and layouts."""
+"""Tables of reports: columns, cells, one module per layout, and the registry of layouts."""

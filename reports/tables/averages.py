@@ -1,7 +1,7 @@
-"""The average over the datasets of a table, and the test of its differences.
+"""The column of averages over the datasets of a table, with the test of their differences.
 
 The average is over datasets, not over queries: a large dataset counts as much as a small one (macro average).
-Parts of a larger dataset count as one. The test therefore pairs the datasets' means, one pair a dataset.
+Parts of a larger dataset count as one. The test therefore pairs the datasets' means, one pair per dataset.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ if TYPE_CHECKING:
     from reports.analysis.values import Group
 
 FEWEST = 6
-"""Datasets of which all can differ alike with p = 2 / 2^6 < 0.05; fewer cannot be significant."""
+"""Fewest datasets for a significant test: if all differ in one direction, p = 2 / 2^6 < 0.05."""
 
 
 def dataset_means(label: str, groups: Sequence[Group], measure: str) -> list[float] | None:
-    """Return a system's mean on each dataset, the parts of one dataset averaged.
+    """Return a system's mean of a measure on each dataset, the parts of one dataset averaged.
 
-    Returns:
-        a value a dataset; None for a system that lacks one of the groups, which would be another average.
+    None if the system lacks one of the groups, since its average would be over other datasets.
     """
     units: dict[str, list[float]] = {}
     for group in groups:
-        estimates = [one.quality.estimates for one in group.systems if one.label == label]
+        estimates = [system.quality.estimates for system in group.systems if system.label == label]
         if not estimates or measure not in estimates[0]:
             return None
         units.setdefault(_unit(group), []).append(estimates[0][measure].value)
@@ -41,9 +40,9 @@ def dataset_means(label: str, groups: Sequence[Group], measure: str) -> list[flo
 
 
 def average_cells(labels: Sequence[str], groups: Sequence[Group], measure: str) -> list[Cell]:
-    """Return the column of averages, each with the test of its difference to the baseline's.
+    """Return one cell per system with its average over the groups' datasets, tested against the baseline's.
 
-    The baseline is the groups' own, where it is one and the same.
+    There is no test if the groups have different baselines. A system that lacks a group has an empty cell.
     """
     means = {label: dataset_means(label, groups, measure) for label in labels}
     baselines = {group.baseline for group in groups}
@@ -70,7 +69,7 @@ def average_cells(labels: Sequence[str], groups: Sequence[Group], measure: str) 
 
 
 def average_note(groups: Sequence[Group], column: str) -> Note:
-    """Say what the average is over, and what is tested."""
+    """Return the legend's note on a column of averages: number of datasets, and the test."""
     count = len({_unit(group) for group in groups})
     parts = ", the parts of one dataset counted as one" if count < len(groups) else ""
     suite = groups[0].suite
@@ -83,34 +82,38 @@ def average_note(groups: Sequence[Group], column: str) -> Note:
 
 
 def _is_partial(groups: Sequence[Group]) -> bool:
+    """Return whether groups cover only some datasets of their suite."""
     return groups[0].suite is not None and groups[0].suite.datasets > len(groups)
 
 
 def _unit(group: Group) -> str:
+    """Return the dataset as which a group counts in the average: the larger one if it is a part."""
     return group.suite.part_of or group.dataset if group.suite else group.dataset
 
 
 def _compared(
     means: dict[str, list[float] | None], baseline: str, reference: list[float]
 ) -> dict[str, Comparison]:
+    """Return the comparison of each system's dataset means with the baseline's, Holm-corrected, by label."""
     others = {label: values for label, values in means.items() if values is not None and label != baseline}
     p_values = {label: permutation_test(values, reference) for label, values in others.items()}
     corrected = holm(p_values)
-    found = {}
+    comparisons = {}
     for label, values in others.items():
         differences = [value - base for value, base in zip(values, reference, strict=True)]
-        found[label] = Comparison(
+        comparisons[label] = Comparison(
             difference=fmean(differences),
             p_value=p_values[label],
             p_holm=corrected[label],
-            wins=sum(one > TIE for one in differences),
-            ties=sum(abs(one) <= TIE for one in differences),
-            losses=sum(one < -TIE for one in differences),
+            wins=sum(difference > TIE for difference in differences),
+            ties=sum(abs(difference) <= TIE for difference in differences),
+            losses=sum(difference < -TIE for difference in differences),
         )
-    return found
+    return comparisons
 
 
 def _hint(comparison: Comparison, baseline: str) -> str:
+    """Return a comparison in words: difference, p-value, wins, ties and losses."""
     return (
         f"{signed(comparison.difference, 4)} against {baseline}, {p_value(comparison.p_holm)} (Holm), paired "
         f"randomisation test over datasets; {comparison.wins} wins, {comparison.ties} ties, "

@@ -1,6 +1,6 @@
-"""Tables by the name of their layout: the registry's, a function of one's own, or columns in a list.
+"""Builds tables by the name of a layout: a registered one, `module:function`, or a list of columns.
 
-Any measure of ir_measures is a column, whether or not the experiment asked for it.
+Any measure of ir_measures is a column, also if the experiment did not name it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 
 class Tables:
-    """The tables of a context by layout, each built once, when first asked for."""
+    """A lazy mapping from layout name to the tables of a context; each layout is built once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -51,21 +51,21 @@ class Tables:
         return self._built[layout]
 
     def by_group(self, layout: str) -> dict[str, Table]:
-        """Return a layout's tables by the key of the group that each is about."""
+        """Return a layout's tables by the key of the group that each shows."""
         return {table.group: table for table in self[layout]}
 
 
 def tables(context: Context, layout: str) -> list[Table]:
-    """Build the tables of a layout; none where there is nothing to show.
+    """Build the tables of a layout; empty if the context has no data for it.
 
     Args:
         context: the groups and their systems.
-        layout: one of `LAYOUTS`, `module:function` of one's own, or column names separated by commas.
+        layout: one of `LAYOUTS`, `module:function` of the user's own, or column names separated by commas.
 
     Raises:
         UnknownLayoutError: neither a layout nor a column.
         UnknownNameError: an unknown column in a list.
-        InputError: there is no such function of one's own.
+        InputError: the user's own function cannot be found.
     """
     if layout in LAYOUTS:
         return LAYOUTS[layout].load()(context)
@@ -83,14 +83,16 @@ def table(
     baselines: Sequence[str] = (),
     shape: Shape | None = None,
 ) -> str:
-    """Return paper-ready tables of result folders; warnings of CSV tables go to standard error.
+    """Build the tables of result folders and return them as text in one format.
+
+    Warnings that a CSV cannot hold are printed.
 
     Args:
         folders: result folders.
         format: one of `FORMATS`.
         layout: one of `LAYOUTS`, `module:function`, or column names separated by commas.
-        baselines: labels of up to two systems that tests refer to; the first stage without any.
-        shape: which rows and columns there are, and their names.
+        baselines: labels of up to two systems that tests refer to; the first stage by default.
+        shape: choice, order and names of rows and columns.
 
     Raises:
         InputError: an unknown format, layout, column, system or baseline, or a folder without results.
@@ -117,6 +119,7 @@ def table(
 
 
 def _columns(group: Group, layout: str) -> list[str]:
+    """Split a list of column names; raise UnknownLayoutError for a single name that is no column."""
     names = [name.strip() for name in layout.split(",")]
     columns_by_name = known_columns(group)
     if len(names) == 1 and layout not in columns_by_name:
@@ -125,13 +128,13 @@ def _columns(group: Group, layout: str) -> list[str]:
 
 
 def is_own(layout: str) -> bool:
-    """Return whether a layout is `module:function` of one's own, and not a column such as `stage:decode`."""
+    """Return whether a layout is `module:function` of the user's own, not a column such as `stage:decode`."""
     module, colon, function = layout.partition(":")
     return bool(colon and function) and "," not in layout and module not in FAMILIES
 
 
 def _spelled(layout: str) -> str:
-    """Return a list of columns with its measures as ir_measures prints them; other names stay as they are."""
+    """Return a list of columns with measures spelt as in ir_measures; layout names are returned unchanged."""
     if layout in (*LAYOUTS, HOW_WE_MEASURED) or is_own(layout):
         return layout
     names: list[str] = []
@@ -141,7 +144,7 @@ def _spelled(layout: str) -> str:
 
 
 def _measures(layout: str) -> list[str]:
-    """Return the measures among a list of columns; the layout refuses the names that are neither."""
+    """Return the measures in a list of columns, presets expanded; unknown names are skipped."""
     measures = []
     is_list = layout not in (*LAYOUTS, HOW_WE_MEASURED) and not is_own(layout)
     for name in map(str.strip, layout.split(",")) if is_list else ():
@@ -153,4 +156,5 @@ def _measures(layout: str) -> list[str]:
 
 
 def _is_column(name: str) -> bool:
+    """Return whether a name is a column other than a measure."""
     return name in COLUMNS or name.partition(":")[0] in FAMILIES

@@ -1,4 +1,4 @@
-"""A table ready to print: writers and the page's template add nothing but their own syntax."""
+"""The data model of a table that is ready to print: headings, cells, rows and notes, in no format yet."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Head:
     """A column's heading.
 
     Attributes:
-        section: the heading over neighbouring columns.
-        number: stands for the row of the same title, in formats without room for the title.
+        section: heading over neighbouring columns.
+        number: short stand-in for the title, such as `(1)`, in formats without room for it.
         is_detail: whether LaTeX and Markdown, whose pages are narrow, leave the column out.
     """
 
@@ -45,7 +45,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence of a legend; it is left out where none of its columns is there. Without columns it stays."""
+    """A sentence of a table's legend, printed if one of its columns is in the table.
+
+    Always if it names none.
+    """
 
     text: str
     columns: frozenset[str] = frozenset()
@@ -53,15 +56,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of a table.
+    """One number of a table, with its mark, its tests and its interval.
 
     Attributes:
-        value: in the column's unit; None where there is none, or the cell is a word.
-        mark: best or second of the systems that compete in this column.
+        value: number in the column's unit; None if there is none, or if the cell is a word.
+        text: what is printed.
+        mark: best or second among the systems that compete in this column.
         change: whether the value is significantly above or below the baseline's.
-        second_change: likewise of a second baseline's.
-        p_value, p_holm: of the test against the baseline, as it is and corrected.
-        second_p_holm: corrected, of the test against a second baseline.
+        second_change: the same for a second baseline.
+        p_value, p_holm: p-value of the test against the baseline, and Holm-corrected.
+        second_p_holm: Holm-corrected p-value of the test against a second baseline.
         interval: `low–high` as text.
         spread: standard deviation over replicates, as text; "" without replicates.
         deviation: the same as a number.
@@ -85,18 +89,18 @@ class Cell:
 
     @property
     def changes(self) -> str:
-        """The marks behind the number: what is significant against each baseline."""
+        """Marks printed behind the number for significant changes against each baseline; may be empty."""
         return CHANGES[self.change] + SECOND_CHANGES[self.second_change]
 
     @property
     def is_word(self) -> bool:
-        """Return whether the cell says something that is no number."""
+        """Whether the cell holds a word and no number."""
         return self.value is None and self.text not in ("", ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system.
+    """One system's row of a table.
 
     Attributes:
         notes: letters of the footnotes that concern it.
@@ -113,7 +117,7 @@ class Row:
 
     @classmethod
     def of(cls, system: SystemResult, cells: Iterable[Cell], letters: Mapping[str, str] | None = None) -> Row:
-        """Make the row of a system, with the footnote of its notice if `letters` has one."""
+        """Return a system's row; `letters` gives the footnote letter of each notice by its text."""
         return cls(
             label=system.label,
             role=system.role,
@@ -126,21 +130,21 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The label, with the number of seeds if there are several."""
+        """The system's label, with the number of seeds if there are several."""
         return self.label if self.replicates == 1 else f"{self.label} ({self.replicates} seeds)"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of systems under columns of numbers.
+    """A table with a caption, one row per system and one column per number, ready to print.
 
     Attributes:
         name: identifier for labels and anchors.
         about: what all rows share, such as the dataset; leading columns of a CSV.
-        footnotes: text by letter.
-        notes: what tests and columns mean.
+        footnotes: pairs of letter and text.
+        notes: sentences of the legend, on tests and columns.
         warnings: caveats to read before comparing rows.
-        group: key of the group that it is about; "" where it is about several.
+        group: key of the group that it shows; "" if it shows several.
     """
 
     name: str
@@ -155,14 +159,14 @@ class Table:
 
     @property
     def legend(self) -> tuple[str, ...]:
-        """The notes that explain marks, intervals, tests and columns."""
+        """Sentences that explain marks, intervals, tests and columns."""
         marks = {cell.mark for row in self.rows for cell in row.cells}
         marked = "Best bold, second underlined" if "second" in marks else "Best bold"
         return (*([marked] if "best" in marks else []), *self.explained)
 
     @property
     def explained(self) -> tuple[str, ...]:
-        """The meaning of intervals, tests and columns: the legend where nothing is bold or underlined."""
+        """Sentences that explain intervals, tests and columns, without those on best and second marks."""
         names = {head.name for head in self.columns}
         return tuple(note.text for note in self.notes if not note.columns or note.columns & names)
 
@@ -171,7 +175,7 @@ class Table:
         return self.with_columns([place for place, head in enumerate(self.columns) if not head.is_detail])
 
     def with_columns(self, places: Sequence[int]) -> Table:
-        """Return the table with the columns at these places alone."""
+        """Return the table with only the columns at these positions."""
         return replace(
             self,
             columns=tuple(self.columns[place] for place in places),
@@ -179,16 +183,15 @@ class Table:
         )
 
     def _repr_html_(self) -> str:
-        """Return the table as a notebook displays it."""
+        """Return the table as HTML, for display in a notebook."""
         return as_html([self])
 
     def lines(self) -> list[Line]:
-        """Return a mapping a row, by column name: full precision,
-        an interval and p-values beside each measure.
-        """
+        """Return one dictionary per row, by column name: full precision, with intervals and p-values."""
         return [self._line(row) for row in self.rows]
 
     def _line(self, row: Row) -> Line:
+        """Return a row as a dictionary by column name, the table's shared settings first."""
         notices = dict(self.footnotes)
         line: Line = {
             **self.about,
@@ -197,7 +200,7 @@ class Table:
             "status": row.status,
             "notice": " ".join(notices[letter] for letter in row.notes),
         }
-        if any(one.replicates > 1 for one in self.rows):
+        if any(other.replicates > 1 for other in self.rows):
             line["replicates"] = row.replicates
         for head, cell in zip(self.columns, row.cells, strict=True):
             name = f"{head.name}_{head.unit}" if head.unit and head.unit != "×" else head.name
@@ -229,7 +232,7 @@ class Table:
 
     @property
     def sections(self) -> tuple[tuple[str, int], ...]:
-        """Headings over neighbouring columns, with the number of columns each spans."""
+        """Headings over neighbouring columns, with the number of columns that each spans."""
         sections: list[tuple[str, int]] = []
         for column in self.columns:
             if sections and sections[-1][0] == column.section:
@@ -240,20 +243,21 @@ class Table:
 
     @property
     def changes(self) -> tuple[bool, ...]:
-        """For each column, whether any cell of it has a `change`."""
+        """For each column, whether any of its cells has a `change`."""
         return tuple(any(row.cells[place].change for row in self.rows) for place in range(len(self.columns)))
 
 
 def as_html(tables: Sequence[Table]) -> str:
-    """Return tables as plain HTML, which a notebook gives its own look; every text escaped."""
+    """Return tables as plain HTML without styles, for notebooks; all texts are escaped."""
     return "\n".join(map(_html, tables))
 
 
 def _html(table: Table) -> str:
-    named = [f"{head.title} ({head.unit})" if head.unit else head.title for head in table.columns]
+    """Return one table as HTML, its legend below it."""
+    names = [f"{head.title} ({head.unit})" if head.unit else head.title for head in table.columns]
     heads = "".join(
         f'<th title="{escape(head.meaning)}">{escape(name)}</th>'
-        for name, head in zip(named, table.columns, strict=True)
+        for name, head in zip(names, table.columns, strict=True)
     )
     body = "".join(
         f"<tr><th>{escape(row.name)}</th>{''.join(map(_html_cell, row.cells))}</tr>" for row in table.rows
@@ -266,6 +270,7 @@ def _html(table: Table) -> str:
 
 
 def _html_cell(cell: Cell) -> str:
+    """Return a cell as an HTML `td` element with its marks."""
     text = escape(cell.text)
     if cell.mark:
         text = f"<b>{text}</b>" if cell.mark == "best" else f"<u>{text}</u>"
@@ -276,9 +281,11 @@ def _html_cell(cell: Cell) -> str:
 def marked(
     cells: Sequence[Cell], competing: Sequence[bool], better: Literal["higher", "lower"]
 ) -> list[Cell]:
-    """Return a column's cells with the best and the second marked by what is printed, so that equal numbers
-    are
-    marked alike. Nothing is best alone, and nothing is second of two."""
+    """Return a column's cells with the best and the second of the competing ones marked.
+
+    Cells are compared by their printed text, so that equal numbers get equal marks. The best is marked among
+    two or more values, the second among three or more.
+    """
     values = {
         cell.text: cell.value
         for cell, competes in zip(cells, competing, strict=True)
@@ -286,17 +293,17 @@ def marked(
     }
     count = sum(cell.value is not None and competes for cell, competes in zip(cells, competing, strict=True))
     order = sorted(values, key=lambda text: values[text], reverse=better == "higher")
-    places: dict[str, Mark] = {}
+    marks: dict[str, Mark] = {}
     if count > 1:
-        places[order[0]] = "best"
+        marks[order[0]] = "best"
     if count > 2 and len(order) > 1:
-        places[order[1]] = "second"
+        marks[order[1]] = "second"
     return [
-        replace(cell, mark=places.get(cell.text, "")) if competes and cell.value is not None else cell
+        replace(cell, mark=marks.get(cell.text, "")) if competes and cell.value is not None else cell
         for cell, competes in zip(cells, competing, strict=True)
     ]
 
 
 def lettered(notices: Sequence[str | None]) -> dict[str, str]:
-    """Return a footnote's letter by its text, in order of appearance."""
-    return {text: chr(ord("a") + place) for place, text in enumerate(dict.fromkeys(filter(None, notices)))}
+    """Assign the letters a, b, c ... to distinct notices in order of appearance; return letters by notice."""
+    return {text: chr(ord("a") + index) for index, text in enumerate(dict.fromkeys(filter(None, notices)))}

@@ -1,8 +1,8 @@
-"""Every column a table may have: its name, unit, direction, meaning, and how to read it off a system.
+"""All columns that a table may have: name, unit, direction, meaning, and the value of each system.
 
-Names are what a user's own column list says: a measure as ir_measures prints it, one of `COLUMNS`,
-`stage:<name>` (mean milliseconds), `share:<name>` (of the mean total), or `flops:<name>`, `bytes:<name>` and
-`utilisation:<name>` of a stage whose operations were counted.
+Users name a column by a measure as ir_measures prints it, one of `COLUMNS`, `stage:<name>` (mean
+milliseconds), `share:<name>` (of the mean total), or `flops:<name>`, `bytes:<name>` and `utilisation:<name>`
+of a stage whose operations were counted.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MILLISECONDS = 1e3
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column.
+    """A column of tables of systems.
 
     Attributes:
-        better: which direction is marked as best; None where neither is.
-        read: the value in the heading's unit; None where the system has none.
-        text: the value as printed.
-        detail: left out of the named layouts of LaTeX and Markdown, whose pages are narrow.
+        better: direction in which the best value is marked; None to mark none.
+        read: function that returns a system's value in the heading's unit; None if it has none.
+        text: function that formats the value.
+        detail: whether the named layouts leave it out in LaTeX and Markdown, whose pages are narrow.
     """
 
     head: Head
@@ -45,10 +45,10 @@ class Column:
 
 
 def column(name: str, group: Group) -> Column:
-    """Return the column of that name, for a group's systems.
+    """Return the column of a name, for a group's systems.
 
     Raises:
-        UnknownNameError: there is no such column.
+        UnknownNameError: no column has this name.
     """
     family, _, stage = name.partition(":")
     if name == "speedup" and group.mode == "throughput":
@@ -65,12 +65,13 @@ def column(name: str, group: Group) -> Column:
 
 
 def known_columns(group: Group) -> list[str]:
-    """Return every column name that means something for a group."""
+    """Return all column names that are valid for a group, its measures first."""
     stages = [f"{family}:{stage}" for family in FAMILIES for stage in STAGE_ORDER]
     return [*group.measures, *COLUMNS, *stages]
 
 
 def _measure(name: str) -> Column:
+    """Return the column of a measure."""
     if name.startswith("Judged"):
         head = Head(name, name, "Effectiveness", "share of the passages ranked that high which were judged")
         return Column(head, lambda system: system.quality.estimates.get(name), percent)
@@ -82,6 +83,8 @@ def _measure(name: str) -> Column:
 
 
 def _stage(family: str, stage: str) -> Column:
+    """Return the column of a stage's mean milliseconds (`stage`), or of its share of the total (`share`)."""
+
     def milliseconds(system: SystemResult) -> Estimate | None:
         return next(
             (Estimate(s.seconds * MILLISECONDS) for s in system.timing.stages if s.name == stage), None
@@ -98,6 +101,7 @@ def _stage(family: str, stage: str) -> Column:
 
 
 def _operations(family: str, stage: str) -> Column:
+    """Return the column of a stage's counted operations: `flops`, `bytes` or `utilisation`."""
     title, unit, divisor, meaning = OPERATIONS[family]
 
     def read(system: SystemResult) -> Estimate | None:
@@ -116,6 +120,8 @@ def _operations(family: str, stage: str) -> Column:
 
 
 def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
+    """Return a function that reads a latency statistic such as `p50`, in milliseconds with its interval."""
+
     def read(system: SystemResult) -> Estimate | None:
         if system.timing.latency is None or system.timing.is_amortised:
             return None
@@ -131,10 +137,13 @@ def _latency(name: str) -> Callable[[SystemResult], Estimate | None]:
 
 
 def _work(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
+    """Return a function that reads a mean count per query, divided by `divisor`."""
     return lambda system: Estimate(system.work.counts[name] / divisor) if name in system.work.counts else None
 
 
 def _load(name: str) -> Callable[[SystemResult], Estimate | None]:
+    """Return a function that reads a property of a served system's load."""
+
     def read(system: SystemResult) -> Estimate | None:
         value = getattr(system.timing.served, name, None)
         return None if value is None else Estimate(float(value))
@@ -143,6 +152,8 @@ def _load(name: str) -> Callable[[SystemResult], Estimate | None]:
 
 
 def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate | None]:
+    """Return a function that reads an attribute by its dotted name, divided by `divisor`."""
+
     def read(system: SystemResult) -> Estimate | None:
         value: float | None = attrgetter(name)(system)
         return None if value is None else Estimate(value / divisor)
@@ -151,32 +162,38 @@ def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate
 
 
 def _mean_stage(system: SystemResult, name: str) -> float | None:
+    """Return a system's mean seconds per query in a stage; None if it has no such stage."""
     return next((stage.seconds for stage in system.timing.stages if stage.name == name), None)
 
 
 def _speedup(heading: str, meaning: str) -> Column:
+    """Return the column of speed-ups."""
     head = Head("speedup", "speed-up", heading, meaning, "×")
     return Column(head, lambda system: system.timing.speedup, times, "higher")
 
 
 def _first_token(system: SystemResult) -> Estimate | None:
+    """Return the mean milliseconds to an output's first token: prefill time per LLM call."""
     seconds, calls = _mean_stage(system, "prefill"), system.work.counts.get("llm_calls")
     return Estimate(seconds / calls * MILLISECONDS) if seconds and calls else None
 
 
 def _inter_token(system: SystemResult) -> Estimate | None:
+    """Return the mean milliseconds between generated tokens: decode time per token after the first."""
     seconds = _mean_stage(system, "decode")
     steps = system.work.counts.get("generated_tokens", 0.0) - system.work.counts.get("llm_calls", 0.0)
     return Estimate(seconds / steps * MILLISECONDS) if seconds and steps > 0 else None
 
 
 def _total_dollars(system: SystemResult) -> Estimate | None:
+    """Return the dollars of all measured calls at list price."""
     if system.timing.latency is None or "dollars" not in system.work.counts:
         return None
     return Estimate(system.work.counts["dollars"] * system.timing.latency.calls)
 
 
 def _well_formed(system: SystemResult) -> Estimate | None:
+    """Return the share of LLM calls with well-formed output; None for a method that parses no text."""
     calls, good = system.work.counts.get("llm_calls"), system.work.counts.get("well_formed", 0.0)
     if not calls or not (good or (system.work.faults and system.work.counts.get("generated_tokens"))):
         return None  # a method that parses no text
@@ -184,6 +201,7 @@ def _well_formed(system: SystemResult) -> Estimate | None:
 
 
 def _faulty(system: SystemResult) -> Estimate | None:
+    """Return the share of queries with a repaired output; None for a method that parses none."""
     if system.role != "reranker" or not system.measured_queries or system.status != "done":
         return None
     if not system.work.faults and not system.work.counts.get("llm_calls"):
@@ -201,6 +219,7 @@ FAMILIES = ("stage", "share", *OPERATIONS)
 
 
 def _latency_columns() -> Iterator[Column]:
+    """Yield the columns on latency, load and throughput."""
     time = "Latency per query"
     for name, title, meaning, detail in (
         ("p50", "p50", "median latency", False),
@@ -230,6 +249,7 @@ def _latency_columns() -> Iterator[Column]:
 
 
 def _work_columns() -> Iterator[Column]:
+    """Yield the columns on work per query: windows, calls, tokens, passages."""
     for name, title, meaning, detail in (
         ("windows", "windows", "windows ranked", True),
         ("llm_calls", "LLM calls", "calls of a language model", False),
@@ -253,6 +273,7 @@ def _work_columns() -> Iterator[Column]:
 
 
 def _cost_columns() -> Iterator[Column]:
+    """Yield the columns on cost, energy and operations."""
     for name, title, meaning, read in (
         ("first_token", "first token", "mean time to an answer's first token", _first_token),
         ("inter_token", "per token", "mean time from one generated token to the next", _inter_token),
@@ -275,6 +296,7 @@ def _cost_columns() -> Iterator[Column]:
 
 
 def _system_columns() -> Iterator[Column]:
+    """Yield the columns on faults, loading, memory and machine noise."""
     work, cell = "Work per query", "System"
     head = Head("well_formed", "well-formed", work, "answers that were just what was asked for")
     yield Column(head, _well_formed, percent, "higher", detail=True)

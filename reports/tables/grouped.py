@@ -1,4 +1,4 @@
-"""Tables of one group: systems under columns that are read off them one by one."""
+"""Builds tables of one group: one row per system, and columns that read one value from each system."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ABOUT_CONTROLS = Note("Controls stand last and are never marked")
 
 
 def of_rerankers(context: Context, name: str, names: Sequence[str], subject: str) -> list[Table]:
-    """Build a table for each group, with its rerankers and without columns that no reranker has a value in.
+    """Build a table of a group's rerankers for each group, without columns that have no value.
 
-    Groups without any column left have no table.
+    Groups without any value have no table.
 
     Args:
         context: the groups.
-        name: of the layout.
-        names: of the columns.
-        subject: the caption's first words.
+        name: the layout's name.
+        names: column names.
+        subject: first words of the caption.
     """
     timed = [
         replace(group, systems=tuple(entry for entry in group.systems if entry.role in ("reranker", "part")))
@@ -41,32 +41,36 @@ def of_rerankers(context: Context, name: str, names: Sequence[str], subject: str
 
 
 def with_values(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
-    """Build the table of a named layout: columns without any value are left out, details marked as such."""
+    """Build a group's table for a named layout, without columns that have no value.
+
+    Columns that are details are marked as such.
+    """
     columns = [column(name, group) for name in names]
     columns = [
-        replace(one, head=replace(one.head, is_detail=one.detail))
-        for one in columns
-        if any(map(one.read, group.systems))
+        replace(entry, head=replace(entry.head, is_detail=entry.detail))
+        for entry in columns
+        if any(map(entry.read, group.systems))
     ]
     return _table(group, name, columns, subject)
 
 
 def table(group: Group, name: str, names: Sequence[str], subject: str) -> Table:
-    """Build a table with exactly the columns of these names.
+    """Build a group's table with exactly the columns of these names.
 
     Raises:
-        UnknownNameError: there is no such column.
+        UnknownNameError: no column has this name.
     """
     return _table(group, name, [column(name, group) for name in names], subject)
 
 
 def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> Table:
+    """Build a group's table from columns, with caption, notes and warnings."""
     systems = group.systems
     letters = lettered([system.notice for system in systems])
     cells = [_cells(column, systems, group) for column in columns]
     rows = tuple(
-        Row.of(system, (of_column[place] for of_column in cells), letters)
-        for place, system in enumerate(systems)
+        Row.of(system, (of_column[index] for of_column in cells), letters)
+        for index, system in enumerate(systems)
     )
     is_timed = any(system.timing.latency for system in systems)
     judged = len(group.pool.qrels) or len(group.pool.queries)
@@ -84,7 +88,7 @@ def _table(group: Group, name: str, columns: Sequence[Column], subject: str) -> 
 
 
 def about(group: Group) -> dict[str, str | int]:
-    """Return the settings that the rows of a group share."""
+    """Return the settings that all rows of a group share, by name."""
     return {
         "dataset": group.dataset,
         "first_stage": group.first_stage,
@@ -95,22 +99,23 @@ def about(group: Group) -> dict[str, str | int]:
 
 
 def tests_against(baselines: Collection[str]) -> str:
-    """Say in a legend what the marks of significant changes mean."""
+    """Return the legend's sentence on the marks of significant changes against these baselines."""
     labels = " or ".join(baselines)
     return f"▲ ▼ significantly above or below {labels} (paired t-test, Holm-corrected, 5\u202f%)"
 
 
 def change_of(comparison: Comparison | None) -> Change:
-    """Return the mark of a value significantly above or below the baseline's;
-    "" where the test is not significant.
-    """
+    """Return `better` or `worse` if a comparison is significant, else ""."""
     if comparison is None or not comparison.significant:
         return ""
     return "better" if comparison.difference > 0 else "worse"
 
 
 def _cells(column: Column, systems: Sequence[SystemResult], group: Group) -> list[Cell]:
-    """Return a column from top to bottom; controls never compete, nor does the first stage for speed."""
+    """Return a column's cells, one per system, the best marked among the systems that compete.
+
+    Controls never compete; the first stage competes on quality only.
+    """
     cells = [_cell(column, system, group) for system in systems]
     if column.better is None:
         return cells
@@ -120,6 +125,7 @@ def _cells(column: Column, systems: Sequence[SystemResult], group: Group) -> lis
 
 
 def _cell(column: Column, system: SystemResult, group: Group) -> Cell:
+    """Return a system's cell in a column, with interval and test; empty if it has no value."""
     estimate = column.read(system)
     if estimate is None:
         return Cell()
@@ -150,6 +156,7 @@ def _cell(column: Column, system: SystemResult, group: Group) -> Cell:
 
 
 def _interval(column: Column, estimate: Estimate) -> str:
+    """Return an estimate's interval as text; "" if it has none."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{column.text(estimate.low)}–{column.text(estimate.high)}"
@@ -166,6 +173,7 @@ def _about_retrieval(group: Group) -> str:
 
 
 def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
+    """Return the notes of a group's legend: tests, seeds, speed-ups, stored embeddings, arrivals."""
     measures = frozenset(group.measures)
     notes = []
     if group.baseline and len(rows) > 1:
@@ -175,7 +183,7 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
     if group.reference:
         by = "median time per query" if group.mode == "throughput" else "p50"
         notes.append(Note(f"Speed-up by {by} over {group.reference}", frozenset({"speedup"})))
-    stored = [one.label for one in group.systems if one.is_precomputed and one.timing.latency]
+    stored = [system.label for system in group.systems if system.is_precomputed and system.timing.latency]
     if stored:
         notes.append(
             Note(
@@ -183,7 +191,7 @@ def _notes(group: Group, rows: Sequence[Row]) -> list[Note]:
                 frozenset({"p50", "mean", "speedup"}),
             )
         )
-    served = [one.timing.served for one in group.systems if one.timing.served]
+    served = [system.timing.served for system in group.systems if system.timing.served]
     if served:
         arrivals = " and ".join(dict.fromkeys(load.arrivals for load in served))
         slos = "".join(f"; SLO {slo}" for slo in dict.fromkeys(load.slo for load in served) if slo)

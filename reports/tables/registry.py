@@ -1,4 +1,4 @@
-"""The registry of tables: one row a layout, with the function that builds its tables.
+"""The registry of table layouts: one row per layout, with the function that builds its tables.
 
 Adding a table is one file with a function that takes a `Context` and returns tables, and one row here. CSV,
 LaTeX and Markdown then have it: see docs/your-own-table.md. The command line offers the names, so this module
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Layout(NamedTuple):
-    """One row of the registry.
+    """A layout's row in the registry.
 
     Attributes:
         build: `module:function`, imported on first use. The function takes a `Context` and returns tables.
-        needs: why the layout has no table, in words that end an error message.
+        needs: reason why the layout has no table, for the end of an error message.
     """
 
     build: str
     needs: str
 
     def load(self) -> Build:
-        """Import the function that builds the tables."""
+        """Import and return the function that builds the layout's tables."""
         module, _, function = self.build.partition(":")
         build: Build = getattr(importlib.import_module(module), function)
         return build
@@ -81,7 +81,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 class UnknownLayoutError(InputError):
-    """A layout that does not exist; the message offers near misses and lists all layouts."""
+    """Raised for a layout that does not exist; the message has near misses and all layouts."""
 
     def __init__(self, name: str, columns: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, [*LAYOUTS, *columns], n=3, cutoff=0.5)

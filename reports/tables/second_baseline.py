@@ -1,4 +1,4 @@
-"""Marks for a second baseline: one table says what is significant against either of two systems."""
+"""Adds tests against a second baseline to tables, so that one table shows both."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 def against_second(tables: Sequence[Table], context: Context, baseline: str) -> list[Table]:
-    """Return tables with the tests against one more baseline; tables of several groups stay as they are.
+    """Return the tables with tests and marks against one more baseline.
+
+    Tables of several groups stay as they are.
 
     Args:
-        tables: of the context.
-        context: where the values of each query are.
+        tables: tables of the context.
+        context: the groups, with values by query.
         baseline: label or name of a system.
 
     Raises:
@@ -34,27 +36,36 @@ def against_second(tables: Sequence[Table], context: Context, baseline: str) -> 
         if label is not None:
             tests[group.key] = quality.compare(_values(group, label), label)
     if not tests:
-        known = [one.label for group in context.groups for one in group.systems if one.quality.per_query]
+        known = [
+            table.label for group in context.groups for table in group.systems if table.quality.per_query
+        ]
         raise UnknownNameError("system", baseline, dict.fromkeys(known))
-    return [_tested(one, tests[one.group], baseline) if one.group in tests else one for one in tables]
+    return [
+        _tested(table, tests[table.group], baseline) if table.group in tests else table for table in tables
+    ]
 
 
 def _label(group: Group, baseline: str) -> str | None:
-    named = [
-        one.label for one in group.systems if baseline in (one.label, one.name) and one.quality.per_query
+    """Return the label of the group's system with this label or name; None if there is none."""
+    labels = [
+        system.label
+        for system in group.systems
+        if baseline in (system.label, system.name) and system.quality.per_query
     ]
-    return next(iter(named), None)
+    return next(iter(labels), None)
 
 
 def _values(group: Group, baseline: str) -> dict[str, quality.PerQuery]:
+    """Return the values by query and measure of the baseline and all systems but controls, by label."""
     return {
-        one.label: dict(one.quality.per_query)
-        for one in group.systems
-        if one.quality.per_query and (one.role != "control" or one.label == baseline)
+        system.label: dict(system.quality.per_query)
+        for system in group.systems
+        if system.quality.per_query and (system.role != "control" or system.label == baseline)
     }
 
 
 def _tested(table: Table, tests: Mapping[str, Mapping[str, Comparison]], baseline: str) -> Table:
+    """Return a table with the tests of its rows, by label, and a note on them."""
     measures = frozenset(measure for by_measure in tests.values() for measure in by_measure)
     text = f"† ‡ significantly above or below {baseline} (likewise, corrected on its own)"
     return replace(
@@ -65,11 +76,13 @@ def _tested(table: Table, tests: Mapping[str, Mapping[str, Comparison]], baselin
 
 
 def _row(row: Row, table: Table, tests: Mapping[str, Comparison]) -> Row:
+    """Return a row with the tests of its cells, by measure."""
     cells = zip(table.columns, row.cells, strict=True)
     return replace(row, cells=tuple(_cell(cell, tests.get(head.name)) for head, cell in cells))
 
 
 def _cell(cell: Cell, comparison: Comparison | None) -> Cell:
+    """Return a cell with the mark and corrected p-value of a comparison; unchanged without one."""
     if comparison is None:
         return cell
     return replace(cell, second_change=change_of(comparison), second_p_holm=comparison.p_holm)

@@ -1,4 +1,4 @@
-"""Which rows and columns a table shows, in which order, under which names and in which unit of time.
+"""Selects, orders and renames rows and columns of tables, and converts their unit of time.
 
 shape = Shape(systems=("PE-Rank=Ours", "RankGPT"), columns=("nDCG@10", "p50=latency"), unit="s")
 shaped(table, shape)
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 CONTROLS = "controls"
-"""Hides every control."""
+"""The name in `Shape.hidden` that stands for all controls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A reader's choices for a table: rows, columns, order and unit.
+    """A reader's choice of rows, columns, order, names and unit of time for a table.
 
     Attributes:
-        systems: labels of the rows, in order; `label=name` renames one. All rows without any.
-        columns: names or titles of the columns, likewise.
+        systems: labels of the rows to keep, in order; `label=name` renames one. Empty keeps all.
+        columns: names or titles of the columns to keep, in the same form.
         hidden: labels of rows and names of columns to leave out; `controls` stands for all controls.
-        unit: of times; milliseconds become seconds.
+        unit: unit of times; `s` converts milliseconds to seconds.
     """
 
     systems: tuple[str, ...] = ()
@@ -41,7 +41,9 @@ class Shape:
 
 
 def shaped(tables: Sequence[Table], shape: Shape) -> list[Table]:
-    """Return tables in the wanted shape; one that lacks a system or a column goes without it.
+    """Return tables with the rows, columns, names and unit of a shape.
+
+    A table that lacks one of the systems or columns goes without it.
 
     Raises:
         UnknownNameError: no table has a system or a column of that name.
@@ -59,25 +61,26 @@ def shaped(tables: Sequence[Table], shape: Shape) -> list[Table]:
 
 
 def _split(wanted: str, known: set[str]) -> tuple[str, str | None]:
-    """Return a name and its new name: `a=b` is the name `a=b` where there is one."""
+    """Split `name=new name` into both; (name, None) without a new name, or if a known name contains `=`."""
     name, equals, title = wanted.rpartition("=")
     return (name, title) if equals and wanted not in known else (wanted, None)
 
 
 def _shaped(table: Table, shape: Shape) -> Table:
+    """Return one table in a shape."""
     known = {row.label for row in table.rows}
     rows = _chosen(table.rows, shape.systems, lambda row: (row.label,), known)
     rows = [(row, name) for row, name in rows if not _is_hidden(row, shape)]
     titles = {name for head in table.columns for name in (head.name, head.title)}
-    places = _chosen(
+    indices = _chosen(
         range(len(table.columns)),
         shape.columns,
-        lambda place: (table.columns[place].name, table.columns[place].title),
+        lambda index: (table.columns[index].name, table.columns[index].title),
         titles,
     )
-    heads = [(place, table.columns[place], title) for place, title in places]
+    heads = [(index, table.columns[index], title) for index, title in indices]
     heads = [
-        (place, head, title) for place, head, title in heads if not {head.name, head.title} & {*shape.hidden}
+        (index, head, title) for index, head, title in heads if not {head.name, head.title} & {*shape.hidden}
     ]
     names = {row.label: name for row, name in rows if name}
     notes = tuple(
@@ -98,8 +101,8 @@ def _shaped(table: Table, shape: Shape) -> Table:
                 row,
                 label=name or row.label,
                 cells=tuple(
-                    _in_seconds(row.cells[place]) if converted else row.cells[place]
-                    for (place, _, _), converted in zip(heads, in_seconds, strict=True)
+                    _in_seconds(row.cells[index]) if converted else row.cells[index]
+                    for (index, _, _), converted in zip(heads, in_seconds, strict=True)
                 ),
             )
             for row, name in rows
@@ -110,27 +113,32 @@ def _shaped(table: Table, shape: Shape) -> Table:
 def _chosen(
     items: Sequence[Item], wanted: Sequence[str], names: Callable[[Item], Sequence[str]], known: set[str]
 ) -> list[tuple[Item, str | None]]:
-    """Return items in the wanted order, each with its new name; all of them where nothing is wanted."""
+    """Return (item, new name or None) for the wanted items in order; all items if `wanted` is empty.
+
+    `names` returns the names that an item has.
+    """
     if not wanted:
         return [(item, None) for item in items]
-    found: list[tuple[Item, str | None]] = []
-    for name, title in (_split(one, known) for one in wanted):
-        found += [(item, title) for item in items if name in names(item)][:1]
-    return found
+    chosen: list[tuple[Item, str | None]] = []
+    for name, title in (_split(wanted_name, known) for wanted_name in wanted):
+        chosen += [(item, title) for item in items if name in names(item)][:1]
+    return chosen
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return a sentence with the new names of systems, longest first, so that no name breaks another."""
+    """Return a sentence with systems' labels replaced by their new names, longest labels first."""
     for label in sorted(names, key=len, reverse=True):
         text = text.replace(label, names[label])
     return text
 
 
 def _is_hidden(row: Row, shape: Shape) -> bool:
+    """Return whether a shape hides a row."""
     return row.label in shape.hidden or (row.role == "control" and CONTROLS in shape.hidden)
 
 
 def _head(head: Head, title: str | None, *, is_wanted: bool, in_seconds: bool) -> Head:
+    """Return a heading with a new title and unit; a column that the reader named is no detail."""
     return replace(
         head,
         title=title or head.title,
@@ -140,6 +148,7 @@ def _head(head: Head, title: str | None, *, is_wanted: bool, in_seconds: bool) -
 
 
 def _in_seconds(cell: Cell) -> Cell:
+    """Return a cell in milliseconds converted to seconds."""
     if cell.value is None:
         return cell
     value = cell.value / 1e3

@@ -1,1 +1,1 @@
-"""The layouts of tables: one file a layout, with the function that builds its tables."""
+"""The layouts of tables: one module each, with a function that builds the layout's tables from a context."""

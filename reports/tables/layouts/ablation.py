@@ -1,4 +1,4 @@
-"""Ablations: a matrix for each factor, its levels by what else the candidate sets differ in.
+"""The layout `ablation`: for each factor a matrix of its levels by the settings that also vary.
 
 The level that comes first in the experiment is the baseline. The others are compared with it query by query.
 """
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 def tables(context: Context) -> list[Table]:
-    """Build a matrix for each factor."""
+    """Build one table per factor: the headline measure at each of its levels, and the change to the first."""
     return [_table(factor, number) for number, factor in enumerate(factors(context), 1)]
 
 
 def _table(factor: Factor, number: int) -> Table:
+    """Build the table of one factor; `number` distinguishes its name."""
     measure = factor.series[0].points[0].group.headline
     of_pool = factor.name in (FIRST_STAGE, DEPTH)
     tests = _tests(factor)
@@ -72,30 +73,30 @@ def _table(factor: Factor, number: int) -> Table:
 
 
 def _tests(factor: Factor) -> dict[tuple[int, int], tuple[float, float]]:
-    """Return the p-value of each change, as it is and corrected over all, by series and level."""
-    places = {
-        f"{place} {level}": (place, level)
-        for place, series in enumerate(factor.series)
+    """Return (p-value, Holm-corrected p-value) of each level's change, by position of series and level."""
+    positions = {
+        f"{position} {level}": (position, level)
+        for position, series in enumerate(factor.series)
         for level, point in enumerate(series.points)
         if level and _is_paired(point, series.points[0])
     }
     p_values = {
-        key: _p(factor.series[place].points[level], factor.series[place].points[0])
-        for key, (place, level) in places.items()
+        key: _p(factor.series[position].points[level], factor.series[position].points[0])
+        for key, (position, level) in positions.items()
     }
     corrected = holm(p_values)
-    return {places[key]: (p_values[key], corrected[key]) for key in places}
+    return {positions[key]: (p_values[key], corrected[key]) for key in positions}
 
 
 def _in_order(pairs_by_group: Iterable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Return columns in order of appearance, those of one candidate set beside one another."""
+    """Return the distinct (section, level) columns in order of appearance, those of one section together."""
     columns = list(dict.fromkeys(column for some in pairs_by_group for column in some))
     sections = list(dict.fromkeys(section for section, _ in columns))
     return sorted(columns, key=lambda column: sections.index(column[0]))
 
 
 def _heads(measure: str, column: str, level: str) -> tuple[Head, Head]:
-    """Return the headings of a value and its change: the candidate set, and the level if that varies it."""
+    """Return the headings of a value and of its change, for a candidate set and, if it varies, a level."""
     pool = ", ".join(filter(None, [column, level]))
     section = column or (measure if level else "")
     return (
@@ -105,7 +106,7 @@ def _heads(measure: str, column: str, level: str) -> tuple[Head, Head]:
 
 
 def _label(factor: Factor, point: Point) -> str:
-    """Return the label of a row: the system, and the level unless the system's name holds it."""
+    """Return a row's label: the system's, with the level unless the label contains it."""
     label, level = point.system.label, level_text(point.level)
     short = level.rpartition("/")[2]
     if re.search(rf"(?<!\w){re.escape(short)}(?!\w)", label):
@@ -114,6 +115,10 @@ def _label(factor: Factor, point: Point) -> str:
 
 
 def _pair(point: Point, base: Point, tests: tuple[float, float] | None) -> tuple[Cell, Cell]:
+    """Return the cells of a value and of its change to the base.
+
+    `tests` are p-value and corrected p-value.
+    """
     estimate = point.system.quality.estimates[point.group.headline]
     value = Cell(value=estimate.value, text=fixed(estimate.value, 4), low=estimate.low, high=estimate.high)
     if tests is None:
@@ -126,15 +131,17 @@ def _pair(point: Point, base: Point, tests: tuple[float, float] | None) -> tuple
 
 
 def _per_query(point: Point) -> Mapping[str, float]:
+    """Return the headline measure by query of a point."""
     return point.system.quality.per_query[point.group.headline]
 
 
 def _is_paired(point: Point, base: Point) -> bool:
-    """Return whether both have the same measure on the same judged queries."""
+    """Return whether two points have the same headline measure on the same judged queries."""
     same = _per_query(point).keys() == _per_query(base).keys()
     return same and point.group.headline == base.group.headline
 
 
 def _p(point: Point, base: Point) -> float:
+    """Return the p-value of the paired t-test between two points."""
     ours, theirs = _per_query(point), _per_query(base)
     return paired_t_test(list(ours.values()), [theirs[query_id] for query_id in ours])

@@ -1,4 +1,4 @@
-"""Cost, energy and work per query of the rerankers of each group."""
+"""The layout `costs`: latency, work, cost, energy and memory of the rerankers of each group."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ COLUMNS = (
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group in which anything was measured."""
+    """Build one table per group, without groups in which nothing was measured."""
     return grouped.of_rerankers(context, "costs", COLUMNS, "Cost, energy and work per query")

@@ -1,4 +1,4 @@
-"""The headline measure on every dataset side by side, one table for each measuring mode and suite."""
+"""The layout `datasets`: the headline measure on all datasets side by side, for each mode and suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tables(context: Context) -> list[Table]:
-    """Build a table for each mode and suite: the headline measure on every judged group, and its average.
+    """Build one table per mode and suite: the headline measure on every judged group, and its average.
 
     An average is over groups of one setting, never over two first stages or depths, and over every dataset.
     """
@@ -30,6 +30,7 @@ def tables(context: Context) -> list[Table]:
 
 
 def _datasets(groups: list[Group], mode: str, suite: str) -> Table:
+    """Build the table of one mode and suite."""
     measure = groups[0].headline
     systems = {system.label: system for group in reversed(groups) for system in group.systems}
     titles = _titles(groups)
@@ -54,10 +55,10 @@ def _datasets(groups: list[Group], mode: str, suite: str) -> Table:
     letters = lettered([systems[label].notice for label in order])
     rows = tuple(
         replace(
-            Row.of(systems[label], (cells[place] for cells in columns), letters),
+            Row.of(systems[label], (cells[index] for cells in columns), letters),
             replicates=max(s.replicates for group in groups for s in group.systems if s.label == label),
         )
-        for place, label in enumerate(order)
+        for index, label in enumerate(order)
     )
     baselines = dict.fromkeys(group.baseline for group in groups if group.baseline)
     return Table(
@@ -73,42 +74,40 @@ def _datasets(groups: list[Group], mode: str, suite: str) -> Table:
 
 
 def _settings(groups: list[Group], titles: list[str]) -> dict[str, list[Group]]:
-    """Return the groups of each setting that has every dataset once, by the setting's title."""
+    """Return the groups by setting's title, only for settings that have every dataset once."""
     datasets = {group.dataset for group in groups}
     settings: dict[str, list[Group]] = {}
     for group, title in zip(groups, titles, strict=True):
         settings.setdefault(title, []).append(group)
     return {
-        title: some
-        for title, some in settings.items()
-        if 1 < len(some) == len(datasets) == len({group.dataset for group in some})
+        title: groups_of_setting
+        for title, groups_of_setting in settings.items()
+        if 1 < len(groups_of_setting) == len(datasets) == len({group.dataset for group in groups_of_setting})
     }
 
 
 def _short(group: Group) -> str:
-    """Return what a column calls its dataset: within a suite, without the suite's name."""
+    """Return a dataset's name in a heading; within a suite, without the suite's name."""
     return group.suite.title if group.suite and group.suite.datasets > 1 else group.dataset
 
 
 def _where(groups: list[Group], suite: str) -> str:
-    """Name the datasets, and the settings in which the groups differ."""
+    """Return the caption's words on the datasets, and on first stage or depth if they vary."""
     names = {group.dataset for group in groups}
     varied: dict[str, set[object]] = {
         "first stage": {group.first_stage for group in groups},
         "depth": {group.depth for group in groups},
     }
     by = " and ".join(name for name, values in varied.items() if len(values) > 1)
-    what = suite or ("every dataset" if len(names) > 1 else names.pop())
-    return f"{what}{f' by {by}' if by else ''}"
+    subject = suite or ("every dataset" if len(names) > 1 else names.pop())
+    return f"{subject}{f' by {by}' if by else ''}"
 
 
 def _titles(groups: list[Group]) -> list[str]:
-    """Return the settings that tell each group from the others of its dataset: first stage, depth,
-    or none.
-    """
+    """Return, for each group, the settings that distinguish it from others of its dataset; may be ""."""
     short = first_stages.shortened(group.first_stage for group in groups)
     parts = [(short[group.first_stage], f"top {group.depth}") for group in groups]
-    differ = [len({part[place] for part in parts}) > 1 for place in (0, 1)]
+    differ = [len({part[index] for part in parts}) > 1 for index in (0, 1)]
     titles = [" ".join(p for p, is_varied in zip(part, differ, strict=True) if is_varied) for part in parts]
     alike = len({(g.dataset, title) for g, title in zip(groups, titles, strict=True)}) < len(groups)
     return [
@@ -118,6 +117,7 @@ def _titles(groups: list[Group]) -> list[str]:
 
 
 def _column(order: list[str], competing: list[bool], group: Group, measure: str) -> list[Cell]:
+    """Return a group's cells of a measure, one per label in `order`, the best of the competing marked."""
     by_label = {system.label: system for system in group.systems}
     cells = []
     for label in order:
@@ -144,6 +144,7 @@ def _column(order: list[str], competing: list[bool], group: Group, measure: str)
 
 
 def _values(label: str, groups: list[Group], measure: str) -> list[float]:
+    """Return a system's value of a measure in each group that has it."""
     return [
         system.quality.estimates[measure].value
         for group in groups
@@ -153,7 +154,7 @@ def _values(label: str, groups: list[Group], measure: str) -> list[float]:
 
 
 def _place(label: str, groups: list[Group]) -> tuple[bool, bool, float]:
-    """Return a sort key: best average first, then systems that lack a group by the mean of the others."""
+    """Return a label's sort key: controls last, then systems that lack a group, then by falling average."""
     is_control = any(
         system.role == "control" for group in groups for system in group.systems if system.label == label
     )

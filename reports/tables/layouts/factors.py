@@ -1,4 +1,4 @@
-"""Factors of an ablation by their effect: what each level changes, and what it costs."""
+"""The layout `factors`: the levels of all factors, by the size of their effect, with their costs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from reports.tables.cells import Change
 
 MOST_SERIES = 4
-"""Candidate sets of one factor that the table tells apart; of more, the ablation's own table has a matrix."""
+"""Most series of one factor in the table; the layout `ablation` has all of them."""
 
 
 class _Level(NamedTuple):
-    """A level of a factor beside its base; `differences` are by query, None for the base itself."""
+    """A level of a factor compared with the factor's first level, its base.
+
+    `differences` are by query; they and `p` are None for the base itself.
+    """
 
     factor: Factor
     series: Series
@@ -35,16 +38,17 @@ class _Level(NamedTuple):
 
 
 def tables(context: Context) -> list[Table]:
-    """Build a table for each mode with factors, the factor of the largest effect first."""
-    found = factors(context)
-    modes = dict.fromkeys(factor.mode for factor in found)
-    return [_table(mode, [factor for factor in found if factor.mode == mode]) for mode in modes]
+    """Build one table per mode that has factors, the factor with the largest effect first."""
+    factors_of_context = factors(context)
+    modes = dict.fromkeys(factor.mode for factor in factors_of_context)
+    return [_table(mode, [factor for factor in factors_of_context if factor.mode == mode]) for mode in modes]
 
 
-def _table(mode: str, found: Sequence[Factor]) -> Table:
-    blocks = sorted((_levels(factor) for factor in found), key=_effect, reverse=True)
+def _table(mode: str, mode_factors: Sequence[Factor]) -> Table:
+    """Build the table of one mode's factors."""
+    blocks = sorted((_levels(factor) for factor in mode_factors), key=_effect, reverse=True)
     levels = [level for block in blocks for level in block]
-    tested = {str(place): level.p for place, level in enumerate(levels) if level.p is not None}
+    tested = {str(index): level.p for index, level in enumerate(levels) if level.p is not None}
     corrected = holm(tested)
     measure = levels[0].point.group.headline
     rows = [
@@ -54,9 +58,9 @@ def _table(mode: str, found: Sequence[Factor]) -> Table:
             level.point.system.reranker,
             level.point.system.status,
             (),
-            (_value(level.point), *_change(level, corrected.get(str(place))), *_costs(level.point)),
+            (_value(level.point), *_change(level, corrected.get(str(index))), *_costs(level.point)),
         )
-        for place, level in enumerate(levels)
+        for index, level in enumerate(levels)
     ]
     heads = (
         Head(measure, measure, "Effect", f"{measure}, mean over all judged queries"),
@@ -67,14 +71,14 @@ def _table(mode: str, found: Sequence[Factor]) -> Table:
         Head("tokens", "tokens", "Cost", "prompt and generated tokens per query"),
         Head("dollars", "dollars", "Cost", "dollars per query", "$"),
     )
-    kept = [place for place, _ in enumerate(heads) if any(row.cells[place] != Cell() for row in rows)]
+    kept = [index for index, _ in enumerate(heads) if any(row.cells[index] != Cell() for row in rows)]
     return Table(
         name=f"factors-{mode}",
         caption=f"Factors by their effect on {measure}, each level against the factor's first.",
         about={"mode": mode, "measure": measure},
-        columns=tuple(heads[place] for place in kept),
+        columns=tuple(heads[index] for index in kept),
         rows=tuple(
-            Row(row.label, row.role, row.reranker, row.status, (), tuple(row.cells[place] for place in kept))
+            Row(row.label, row.role, row.reranker, row.status, (), tuple(row.cells[index] for index in kept))
             for row in rows
         ),
         notes=(
@@ -88,28 +92,35 @@ def _table(mode: str, found: Sequence[Factor]) -> Table:
 
 
 def _levels(factor: Factor) -> list[_Level]:
-    found = []
+    """Return a factor's levels, each compared with the base of its series by a paired t-test.
+
+    Levels on other queries than the base are left out.
+    """
+    levels = []
     for series in factor.series[:MOST_SERIES]:
         base = series.points[0]
-        found.append(_Level(factor, series, base, None, None))
+        levels.append(_Level(factor, series, base, None, None))
         for point in series.points[1:]:
-            ours, theirs = (one.system.quality.per_query[one.group.headline] for one in (point, base))
+            ours, theirs = (
+                ours_value.system.quality.per_query[ours_value.group.headline] for ours_value in (point, base)
+            )
             if ours.keys() != theirs.keys() or point.group.headline != base.group.headline:
                 continue
             pairs = [(ours[query_id], theirs[query_id]) for query_id in ours]
-            differences = np.array([one - other for one, other in pairs])
-            p = paired_t_test([one for one, _ in pairs], [other for _, other in pairs])
-            found.append(_Level(factor, series, point, differences, p))
-    return found
+            differences = np.array([ours_value - other for ours_value, other in pairs])
+            p = paired_t_test([ours_value for ours_value, _ in pairs], [other for _, other in pairs])
+            levels.append(_Level(factor, series, point, differences, p))
+    return levels
 
 
 def _effect(levels: Sequence[_Level]) -> float:
-    """Return the largest change of a factor, whatever its direction."""
-    changes = [abs(float(one.differences.mean())) for one in levels if one.differences is not None]
+    """Return the largest absolute change of a factor's levels."""
+    changes = [abs(float(level.differences.mean())) for level in levels if level.differences is not None]
     return max(changes, default=0.0)
 
 
 def _label(level: _Level) -> str:
+    """Return a level's row label: factor, level, and candidate set if the factor has several."""
     text = f"{words(level.factor.name)}: {level_text(level.point.level)}"
     base = " (base)" if level.differences is None else ""
     several = len(level.factor.series) > 1
@@ -118,6 +129,7 @@ def _label(level: _Level) -> str:
 
 
 def _value(point: Point) -> Cell:
+    """Return the cell of a point's headline measure."""
     estimate = point.system.quality.estimates[point.group.headline]
     deviation = point.system.quality.spread.get(point.group.headline)
     return Cell(
@@ -131,6 +143,7 @@ def _value(point: Point) -> Cell:
 
 
 def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell]:
+    """Return the cells of a level's change and of its bootstrap interval; empty for the base."""
     if level.differences is None or level.p is None or p_holm is None:
         return Cell(), Cell()
     mean = float(level.differences.mean())
@@ -152,6 +165,7 @@ def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell]:
 
 
 def _costs(point: Point) -> tuple[Cell, Cell, Cell, Cell]:
+    """Return the cells of a point's median latency, LLM calls, tokens and dollars per query."""
     counts, latency = point.system.work.counts, point.system.timing.latency
     milliseconds = None if latency is None else 1e3 * latency.p50.value
     tokens = counts.get("prompt_tokens", 0) + counts.get("generated_tokens", 0)

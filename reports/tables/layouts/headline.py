@@ -1,4 +1,4 @@
-"""Effectiveness and latency of each group: the table that most readers want."""
+"""The layout `headline`: effectiveness and latency of all systems of each group."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ COLUMNS = ("ties", "rate", "clients", "p50", "p95", "speedup", *THROUGHPUT, "dol
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table a group, with all of its systems."""
+    """Build one table per group, with all of its systems."""
     return [_table(group) for group in context.groups]
 
 
 def _table(group: Group) -> Table:
+    """Build a group's table, its caption by what was measured."""
     is_timed = any(system.timing.latency for system in group.systems)
     time = "throughput" if group.mode == "throughput" else "latency"
     subject = f"Effectiveness and {time}" if is_timed else "Effectiveness"

@@ -1,8 +1,8 @@
-"""What stands behind a difference: its share of the possible gain, the queries, and how sure the grades are.
+"""The layout `interpretation`: share of the reachable gain, queries won and lost, and bounds on nDCG.
 
-The share of the reachable gain is the way from the first stage to the best order of the same candidates. The
-bounds hold for nDCG: they say what it would be if no unjudged passage among the first ranks were relevant,
-and if all of them had the highest grade.
+The reachable gain is the difference between the first stage and the best order of the same candidates. The
+lower bound on nDCG assumes that no unjudged passage among the first ranks is relevant, the upper bound that
+all of them have the highest grade.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ _OUTCOMES = {"wins": "better than", "draws": "as good as", "losses": "worse than
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each judged group that has a baseline."""
+    """Build one table per judged group that has a baseline."""
     return [_table(group) for group in context.groups if group.pool.qrels and group.baseline]
 
 
 def _table(group: Group) -> Table:
+    """Build one group's table."""
     measure = group.headline
-    systems = [one for one in group.systems if measure in one.quality.estimates and one.role != "control"]
-    first = next((one for one in systems if one.role == "first_stage"), None)
+    systems = [
+        system for system in group.systems if measure in system.quality.estimates and system.role != "control"
+    ]
+    first = next((system for system in systems if system.role == "first_stage"), None)
     start = first.quality.estimates[measure].value if first else None
     candidates = _Candidates(group)
     best = candidates.reachable(measure) if first else None
@@ -59,19 +62,20 @@ def _table(group: Group) -> Table:
     reached = (
         [] if best is None else [Note(f"The best order of the candidates has {measure} {fixed(best, 4)}")]
     )
-    told = "Where bounds overlap, passages that were not judged may decide between two systems"
+    bounds_note = "Where bounds overlap, passages that were not judged may decide between two systems"
     return Table(
         name=f"interpretation-{group.key}",
         caption=f"What stands behind {measure} on {group.title} ({len(group.pool.qrels)} queries).",
         about=about(group),
         columns=tuple(heads),
         rows=tuple(rows),
-        notes=(*reached, *([Note(told)] if depth else [])),
+        notes=(*reached, *([Note(bounds_note)] if depth else [])),
         group=group.key,
     )
 
 
 def _gain(value: float, start: float | None, best: float | None) -> Cell:
+    """Return the cell of a value's share of the way from `start` to `best`; empty if that is undefined."""
     if start is None or best is None or best <= start:
         return Cell()
     share = (value - start) / (best - start)
@@ -79,6 +83,7 @@ def _gain(value: float, start: float | None, best: float | None) -> Cell:
 
 
 def _outcomes(system: SystemResult, measure: str) -> list[Cell]:
+    """Return the cells of queries won, tied and lost against the baseline; empty without a comparison."""
     comparison = system.quality.against.get(measure)
     if comparison is None:
         return [Cell(), Cell(), Cell()]
@@ -87,7 +92,7 @@ def _outcomes(system: SystemResult, measure: str) -> list[Cell]:
 
 
 class _Candidates:
-    """The grades of a group's candidates: what reranking can reach, and what the judgements can tell."""
+    """The grades of a group's candidates, from which reachable measures and bounds are computed."""
 
     def __init__(self, group: Group) -> None:
         pool = group.pool
@@ -99,7 +104,7 @@ class _Candidates:
         self._top = float(max((grade for of in pool.qrels.values() for grade in of.values()), default=0))
 
     def reachable(self, name: str) -> float:
-        """Return a measure of the best order of the candidates: the relevant ones, highest grade first."""
+        """Return a measure's mean if each query's candidates were sorted by grade."""
         measure = parse(name)
         if is_plain(measure):
             best = -np.sort(-np.where(self._grades > 0, self._grades, np.nan), axis=1)  # nan comes last
@@ -108,15 +113,16 @@ class _Candidates:
         orders = {}
         for query_id, grades in self._qrels.items():
             doc_ids = {*self._doc_ids.get(query_id, ())}
-            found = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in doc_ids]
-            orders[query_id] = sorted(found, key=grades.__getitem__, reverse=True)
+            relevant = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in doc_ids]
+            orders[query_id] = sorted(relevant, key=grades.__getitem__, reverse=True)
         (values,) = Evaluator(self._qrels, [name]).arrays(orders).values()
         return float(values.mean())
 
     def bounds(self, system: SystemResult, depth: int) -> list[Cell]:
-        """Return a system's nDCG@depth if no unjudged passage is relevant, and if all have the highest grade.
+        """Return the cells of a system's lower and upper bound of nDCG@depth.
 
-        The cells are empty for a system with several seeds, whose rankings differ.
+        The lower one counts unjudged passages as not relevant, the upper one with the highest grade. The
+        cells are empty for a system with several seeds, whose rankings differ.
         """
         if system.replicates > 1:
             return [Cell(), Cell()]

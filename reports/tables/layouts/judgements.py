@@ -1,7 +1,4 @@
-"""Values by the dataset's judgements beside values by other judgements, and how far both agree.
-
-A model's grades fill holes in the dataset's; the grades of a file stand alone.
-"""
+"""The layouts `judgements` and `agreement`: measures by each set of judgements, and their agreement."""
 
 from __future__ import annotations
 
@@ -26,12 +23,12 @@ JUDGED = "Judged@10"
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group that has judgements of a model or a file beside its own."""
+    """Build one table per group that has further judgements: measures by each set of judgements."""
     return [_values(group) for group in context.groups if group.judges]
 
 
 def agreements(context: Context) -> list[Table]:
-    """Build one table for each group and judge: its grades by those of the dataset."""
+    """Build one confusion matrix per group and model: its grades against those of the dataset."""
     return [
         _confusion(group, judge, judge.agreement, number)
         for group in context.groups
@@ -41,25 +38,31 @@ def agreements(context: Context) -> list[Table]:
 
 
 def _values(group: Group) -> Table:
+    """Build a group's table, with a section of columns for each set of judgements."""
     measures = [group.headline, JUDGED]
     columns: list[tuple[Head, Mapping[str, Cell]]] = []
     if group.pool.qrels:
-        own = {one.label: one.quality.estimates for one in group.systems}
-        tested = {one.label: one.quality.against for one in group.systems}
+        own = {system.label: system.quality.estimates for system in group.systems}
+        tested = {system.label: system.quality.against for system in group.systems}
         name = _own_name(group)
         section = f"Judgements {name}" if name else OWN
-        columns += [(_head(m, section, "own"), _cells(m, own, tested)) for m in measures]
+        columns += [(_head(measure, section, "own"), _cells(measure, own, tested)) for measure in measures]
     for number, judge in enumerate(group.judges, 1):
         section = f"Judgements {judge.label}" if judge.file else f"Holes filled by {judge.label}"
         source = f"by-{judge.label}" if judge.file else f"filled-{number}"
-        columns += [(_head(m, section, source), _cells(m, judge.estimates, judge.against)) for m in measures]
-    systems = [one for one in group.systems if one.status == "done"]
+        columns += [
+            (_head(measure, section, source), _cells(measure, judge.estimates, judge.against))
+            for measure in measures
+        ]
+    systems = [system for system in group.systems if system.status == "done"]
     return Table(
         name=f"judgements-{group.key}",
         caption=f"{group.headline} {_beside(group)}, on {group.title} ({_count_of_queries(group)} queries).",
         about=about(group),
         columns=tuple(head for head, _ in columns),
-        rows=tuple(Row.of(one, (cells.get(one.label, Cell()) for _, cells in columns)) for one in systems),
+        rows=tuple(
+            Row.of(system, (cells.get(system.label, Cell()) for _, cells in columns)) for system in systems
+        ),
         notes=(
             *([Note(tests_against([group.baseline]))] if group.baseline else []),
             *(Note(_about_judge(judge, group)) for judge in group.judges),
@@ -70,27 +73,29 @@ def _values(group: Group) -> Table:
 
 
 def _own_name(group: Group) -> str:
-    """Return what the experiment calls the dataset's first judgements; "" where it names none."""
+    """Return the experiment's name of the dataset's first judgements; "" if it has none."""
     return next((printable(judge.file.beside) for judge in group.judges if judge.file), "")
 
 
 def _beside(group: Group) -> str:
-    """Return by which judgements a group's values are, in the words of a caption."""
+    """Return the words of a caption on the judgements that the values are by."""
     files = [judge.label for judge in group.judges if judge.file]
     if not files:
         return "by the dataset's judgements, and with a model's grades in their holes"
-    named = " and ".join([_own_name(group), *files])
+    names = " and ".join([_own_name(group), *files])
     models = (
         "" if len(files) == len(group.judges) else ", and with a model's grades in the holes of the first"
     )
-    return f"by the judgements {named}{models}"
+    return f"by the judgements {names}{models}"
 
 
 def _count_of_queries(group: Group) -> int:
+    """Return the number of judged queries."""
     return len(group.pool.qrels) or group.judges[0].queries
 
 
 def _head(measure: str, section: str, source: str) -> Head:
+    """Return the heading of a measure by one source of judgements."""
     return Head(f"{source}:{measure}", measure, section, f"{measure}, {section[0].lower()}{section[1:]}")
 
 
@@ -99,29 +104,34 @@ def _cells(
     estimates: Mapping[str, Mapping[str, Estimate]],
     against: Mapping[str, Mapping[str, Comparison]],
 ) -> dict[str, Cell]:
+    """Return the cells of a measure by system label."""
     cells = {}
     for label, by_measure in estimates.items():
         if measure in by_measure:
-            one = by_measure[measure]
+            estimate = by_measure[measure]
             comparison = against.get(label, {}).get(measure)
             cells[label] = Cell(
-                value=one.value,
-                text=percent(one.value) if measure == JUDGED else fixed(one.value, 4),
-                low=one.low,
-                high=one.high,
+                value=estimate.value,
+                text=percent(estimate.value) if measure == JUDGED else fixed(estimate.value, 4),
+                low=estimate.low,
+                high=estimate.high,
                 change=change_of(comparison),
                 p_value=comparison.p_value if comparison else None,
                 p_holm=comparison.p_holm if comparison else None,
-                interval="" if one.low is None or one.high is None else _interval(one.low, one.high),
+                interval=""
+                if estimate.low is None or estimate.high is None
+                else _interval(estimate.low, estimate.high),
             )
     return cells
 
 
 def _interval(low: float, high: float) -> str:
+    """Return an interval as text."""
     return f"{fixed(low, 4)}–{fixed(high, 4)}"
 
 
 def _about_judge(judge: Judge, group: Group) -> str:
+    """Return the legend's sentence on a model: what it graded, with which prompt, scale and faults."""
     if judge.file is not None:
         return _about_file(judge, judge.file, group)
     text = (
@@ -149,6 +159,7 @@ def _about_file(judge: Judge, file: JudgementFile, group: Group) -> str:
 
 
 def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Table:
+    """Build the confusion matrix of a model's grades, a row for each grade of the dataset."""
     name = _own_name(group) if judge.file else ""
     own = sorted({first for first, _ in agreed.confusion})
     grades = sorted({*judge.scale, *(second for _, second in agreed.confusion)})
@@ -195,8 +206,10 @@ def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Ta
 
 
 def _count(number: int) -> Cell:
+    """Return a number as a cell."""
     return Cell(value=number, text=count(number))
 
 
 def _kappa(value: float | None) -> str:
+    """Return Cohen's kappa as text."""
     return "not defined, for one grade was given throughout" if value is None else fixed(value, 3)

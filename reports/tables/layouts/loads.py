@@ -1,4 +1,4 @@
-"""Served systems by load: arrivals, latency percentiles with their waiting, and whether an SLO was kept."""
+"""The layout `loads`: served systems at each load, with latency percentiles and whether an SLO was kept."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ PERCENTILES = ("p50", "p95", "p99")
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group that was served."""
+    """Build one table per group with served systems."""
     return [_table(group) for group in context.groups if loaded(group.systems)]
 
 
 def _table(group: Group) -> Table:
+    """Build one group's table."""
     load, time = "Load", "Latency per query, waiting included"
     heads = [
         Head("rate", "rate", load, "requests that arrive per second", "1/s"),
@@ -47,6 +48,7 @@ def _table(group: Group) -> Table:
 
 
 def _cells(system: SystemResult, load: ServedLoad) -> Iterator[Cell]:
+    """Yield the cells of a system at its load."""
     yield _number(load.rate)
     yield Cell(load.clients, str(load.clients)) if load.clients is not None else Cell()
     yield Cell(text=load.arrivals)
@@ -61,4 +63,5 @@ def _cells(system: SystemResult, load: ServedLoad) -> Iterator[Cell]:
 
 
 def _number(value: float | None) -> Cell:
+    """Return a number as a cell; empty for None."""
     return Cell() if value is None else Cell(value, significant(value))

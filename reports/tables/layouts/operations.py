@@ -1,4 +1,4 @@
-"""Operations by stage, which experiments count in a pass of its own that is not timed."""
+"""The layout `operations`: floating point operations, traffic and utilisation by stage."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ COLUMNS = tuple(f"{family}:{name}" for family in OPERATIONS for name in STAGE_OR
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group in which operations were counted."""
+    """Build one table per group in which operations were counted."""
     subject = "Mean operations per query by stage, counted in a pass that is not timed"
     return grouped.of_rerankers(context, "operations", COLUMNS, subject)

@@ -1,4 +1,4 @@
-"""How far systems agree on the order of the same candidates, which needs no judgements, and where not."""
+"""The layout `overlap`: agreement between systems on the order of candidates, which needs no judgements."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from reports.analysis.values import Context, Group
 
 TOP = 20
-"""Ranks that are compared: those that a report keeps of each ranking."""
+"""Number of ranks compared, as many as a report keeps of each ranking."""
 QUERIES = 10
-"""Queries listed on which systems disagree most."""
+"""Number of queries in the table of largest disagreement."""
 _LONGEST = 80  # characters of a query
 
 _HEADS = (
@@ -35,7 +35,7 @@ _HEADS = (
 
 
 def tables(context: Context) -> list[Table]:
-    """Build two tables for each group: pairs of systems, and the queries that systems rank apart."""
+    """Build two tables per group: agreement of each pair of systems, and the queries with least agreement."""
     built = []
     for group in context.groups:
         tops = {
@@ -51,7 +51,7 @@ def tables(context: Context) -> list[Table]:
 
 
 def _pairs(tops: Mapping[str, RanksByQuery], queries: Sequence[str]) -> dict[tuple[str, str], Agreement]:
-    """Return the agreement of every two systems on some queries, a value a query; none without a query."""
+    """Return the agreement of every two systems on some queries, by their labels; empty without queries."""
     if not queries:
         return {}
     rows = {label: ranks.rows(queries, TOP) for label, ranks in tops.items()}
@@ -59,10 +59,10 @@ def _pairs(tops: Mapping[str, RanksByQuery], queries: Sequence[str]) -> dict[tup
 
 
 def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Sequence[str]) -> Table:
-    """Build the table of the mean agreement of each pair of systems."""
+    """Build the table with one row per pair of systems."""
     rows = [
-        _row(f"{first} / {second}", [found.overlap, found.rbo, found.kendall])
-        for (first, second), found in pairs.items()
+        _row(f"{first} / {second}", [values.overlap, values.rbo, values.kendall])
+        for (first, second), values in pairs.items()
     ]
     return Table(
         name=f"overlap-{group.key}",
@@ -79,13 +79,14 @@ def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Se
 def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Sequence[str]) -> Table:
     """Build the table of the queries with the lowest mean RBO over all pairs of systems."""
     by_measure = [
-        np.stack([getattr(found, name) for found in pairs.values()]) for name in ("overlap", "rbo", "kendall")
+        np.stack([getattr(values, name) for values in pairs.values()])
+        for name in ("overlap", "rbo", "kendall")
     ]
     rbo = np.nan_to_num(by_measure[1], nan=1.0).mean(axis=0)
     order = np.argsort(rbo, kind="stable")[:QUERIES]
     rows = [
-        _row(_short(queries[place], group), [of_pairs[:, place] for of_pairs in by_measure])
-        for place in order.tolist()
+        _row(_short(queries[index], group), [of_pairs[:, index] for of_pairs in by_measure])
+        for index in order.tolist()
     ]
     return Table(
         name=f"disagreement-{group.key}",
@@ -100,12 +101,14 @@ def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement], queries: 
 
 
 def _short(query_id: str, group: Group) -> str:
+    """Return a query's id and its text, cut to 80 characters."""
     text = " ".join(group.pool.queries[query_id].split())
-    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return f"{query_id}: {shown}"
+    excerpt = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return f"{query_id}: {excerpt}"
 
 
 def _row(label: str, values: list[NDArray[np.float64]]) -> Row:
+    """Return a row with the mean of each sample; NaN are left out."""
     cells = []
     for sample in values:
         known = sample[~np.isnan(sample)]

@@ -1,9 +1,9 @@
-"""Published figures beside measured ones: in tables of their own, never marked, compared where they can be.
+"""The layouts `published` and `reproduction`: published figures beside the measured ones.
 
 A figure (`reports.analysis.published_figures`) counts as reproduced when a system with the same model, on the
 same dataset behind the same first stage at the same depth, comes within its tolerance. Only a system in the
 figure's own setting is judged: the same prompt template, window and stride, and prompts no longer than its
-context. The others are shown with what is different.
+context. For the others the table states what differs. Published figures are never marked as best.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from reports.analysis.published_figures import MEASURE, dataset_of, defaults, fi
 from reports.formats.numbers import count, fixed, signed
 from reports.tables.cells import Cell, Head, Row, Table, lettered
 from reports.tables.grouped import about
+from rerankers.registry import role_of
 
 if TYPE_CHECKING:
     from reports.analysis.published_figures import Figure
@@ -22,37 +23,44 @@ if TYPE_CHECKING:
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group on whose dataset figures are known."""
+    """Build one table per group with all published figures of its dataset."""
     return [table for group in context.groups for table in _tables(group, "published")]
 
 
 def reproductions(context: Context) -> list[Table]:
-    """Build one table for each group, with the figures that a system of the group should reproduce."""
+    """Build one table per group with the published figures that a system of the group should reproduce."""
     return [table for group in context.groups for table in _tables(group, "reproduction")]
 
 
 def _tables(group: Group, layout: str) -> list[Table]:
+    """Return a group's table as a list; empty if it has no figures.
+
+    `reproduction` leaves out unmatched figures.
+    """
     dataset = dataset_of(group.dataset)
     rows: list[tuple[Figure, SystemResult | None]] = []
-    alone: list[tuple[Figure, SystemResult | None]] = []
+    unmatched: list[tuple[Figure, SystemResult | None]] = []
     for figure in figures():
         if figure.dataset == dataset:
             systems = _reproductions(figure, group)
             rows += [(figure, system) for system in systems]
-            alone += [] if systems else [(figure, None)]
+            unmatched += [] if systems else [(figure, None)]
     if layout != "reproduction":
-        rows += alone
+        rows += unmatched
     return [_table(group, rows, layout)] if rows else []
 
 
 def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
-    """Return the systems that should give the figure; of one model under several settings, all of them."""
+    """Return the group's systems that should reproduce a figure: same model, first stage and depth.
+
+    A model that was measured in several settings gives several systems.
+    """
     same_place = figure.depth in (group.depth, None) and _plain(figure.first_stage) == _first_stage(group)
     if not same_place or MEASURE not in group.measures:
         return []
     names = {_plain(name) for name in (figure.model, *figure.names)}
     measured = [system for system in group.systems if MEASURE in system.quality.estimates]
-    if figure.method == "first-stage":  # it has the figure's name already
+    if role_of(figure.method) == "first stage":  # it has the figure's name already
         return [system for system in measured if system.role == "first_stage"]
     return [
         system
@@ -62,9 +70,7 @@ def _reproductions(figure: Figure, group: Group) -> list[SystemResult]:
 
 
 def different_setting(figure: Figure, system: SystemResult) -> list[str]:
-    """Return the settings in which a system differs from a published figure of its model;
-    none if they agree.
-    """
+    """Return descriptions of the settings in which a system differs from a published figure of its model."""
     if figure.needs and system.reranker == "imported":
         return ["an imported run does not tell its own"]
     differences = []
@@ -85,16 +91,16 @@ def different_setting(figure: Figure, system: SystemResult) -> list[str]:
 
 
 def _first_stage(group: Group) -> str:
-    """Name the first stage: BM25 with the usual parameters and a run of it have the same name."""
+    """Return a group's first stage as published figures name it; BM25 with usual parameters is `bm25`."""
     described = group.pool.first_stage
     if described.get("kind") == "bm25":
-        usual = (described.get("k1", 0.9), described.get("b", 0.4)) == (0.9, 0.4)
-        return "bm25" if usual else _plain(group.first_stage)
+        is_usual = (described.get("k1", 0.9), described.get("b", 0.4)) == (0.9, 0.4)
+        return "bm25" if is_usual else _plain(group.first_stage)
     return _plain(str(described.get("name") or described.get("model") or described.get("kind")))
 
 
 def _names(system: SystemResult) -> set[str]:
-    """Return the names of a system's model, without an owner and without the first stage it reranked."""
+    """Return the possible names of a system's model, in lower case without owner and first stage."""
     values: list[Any] = [
         system.name,
         system.provenance.options.get("model"),
@@ -104,10 +110,12 @@ def _names(system: SystemResult) -> set[str]:
 
 
 def _plain(name: str) -> str:
+    """Return the last part of a hub id or path, in lower case."""
     return name.rpartition("/")[2].lower()
 
 
 def _table(group: Group, rows: list[tuple[Figure, SystemResult | None]], layout: str) -> Table:
+    """Build a group's table from figures and the systems that should reproduce them."""
     letters = lettered([figure.source for figure, _ in rows])
     titles = {
         "method": ("method", "the method, by its registered name"),
@@ -142,6 +150,7 @@ def _table(group: Group, rows: list[tuple[Figure, SystemResult | None]], layout:
 
 
 def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
+    """Return the cells of a figure and, if there is one, of the system: value, difference and verdict."""
     label = (
         Cell(text=figure.method),
         Cell(text=figure.first_stage),
@@ -151,9 +160,9 @@ def _cells(figure: Figure, system: SystemResult | None) -> tuple[Cell, ...]:
     if system is None:
         return (*label, Cell(), Cell(), Cell(), Cell(), Cell())
     ours = system.quality.estimates[MEASURE].value
-    differing = different_setting(figure, system)
-    if differing:
-        verdict = Cell(text=f"different setting: {'; '.join(differing)}")
+    differences = different_setting(figure, system)
+    if differences:
+        verdict = Cell(text=f"different setting: {'; '.join(differences)}")
         return (*label, Cell(text=system.label), Cell(ours, fixed(ours, 4)), Cell(), Cell(), verdict)
     difference = ours - figure.value
     is_inside = round(abs(difference), 4) <= figure.tolerance  # published figures have four digits

@@ -1,4 +1,4 @@
-"""Differences in the headline measure between every two systems of a group, with both tests."""
+"""The layout `significance`: differences in the headline measure between all systems, with tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each judged group, row minus column, Holm-corrected over all pairs."""
+    """Build one table per judged group: row minus column, Holm-corrected over all pairs."""
     return [_table(group) for group in context.groups if group.pool.qrels]
 
 
 def _table(group: Group) -> Table:
+    """Build one group's table."""
     measure = group.headline
     systems = [
         system for system in group.systems if measure in system.quality.estimates and system.role != "control"
@@ -57,7 +58,7 @@ def _table(group: Group) -> Table:
 
 
 def _difference(pair: Pair, sign: int) -> Cell:
-    """Return the first system minus the second, or the reverse where the sign is -1."""
+    """Return the cell of a pair's difference, first minus second; reversed if `sign` is -1."""
     difference = sign * pair.difference
     change: Change = "" if pair.t_test_holm >= 0.05 else "better" if difference > 0 else "worse"
     wins, losses = (pair.wins, pair.losses)[::sign]

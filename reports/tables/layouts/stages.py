@@ -1,4 +1,4 @@
-"""Mean time per query by stage, of rerankers and of the components of fusions and cascades."""
+"""The layout `stages`: mean time per query by stage, for rerankers and components of fusions and cascades."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (*(f"stage:{name}" for name in STAGE_ORDER), "mean", "p50")
 
 
 def tables(context: Context) -> list[Table]:
-    """Build one table for each group in which a latency was measured."""
+    """Build one table per group in which a latency was measured."""
     split = replace(
         context,
         groups=tuple(
@@ -31,7 +31,7 @@ def tables(context: Context) -> list[Table]:
 
 
 def _components(system: SystemResult) -> list[SystemResult]:
-    """Return the rerankers that a system asks, as systems with stages and nothing else."""
+    """Return a fusion's or cascade's components as systems that have stage times and nothing else."""
     return [
         replace(
             system,
