@@ -116,6 +116,16 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_runtime_encoder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: str) -> str:
+    """Return the tiny encoder with its export, `onnx/model.onnx`, as folders on the hub have it."""
+    folder = tmp_path_factory.mktemp("tiny-runtime-encoder") / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    (folder / "onnx").mkdir()
+    shutil.copy(GOLDEN / "runtimes" / "encoder.onnx", folder / "onnx" / "model.onnx")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a random two-layer BERT sequence classifier with one label, as a local folder."""
     import torch

@@ -19,6 +19,7 @@ from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
 from rerankers.methods.embedded import PoolingName, SimilarityName
+from rerankers.methods.runtimes import RuntimeOptions
 from rerankers.models.batching import length_sorted_batches
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
@@ -30,6 +31,8 @@ from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rerankers.encoders.runtimes.network import InstalledRuntime
 
 
 Kind = Literal["query", "passage"]
@@ -58,6 +61,7 @@ class Encoder:
         batch_tokens: most tokens in one forward pass, padding included; None is 16384 on CUDA and 1024 on a
             CPU, where larger batches fill no idle units and only bring padding and cache misses.
         weights: these weights in place of the transformer's own, by the names the model gives them.
+        runtime: what runs the transformer; None is torch. ONNX Runtime and OpenVINO run on the CPU.
 
     Attributes:
         dimension: length of a vector.
@@ -65,10 +69,13 @@ class Encoder:
         pooling: the pooling in use, `+` between several; `none` where no token is pooled.
         similarity: `cosine` or `dot`.
         max_length: longest input in tokens; None where nothing is cut.
+        runtime: the runtime in place of torch, with its difference to it; None for torch.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load, weights are missing or surplus, or nothing says how to pool.
+        MissingExtraError: the runtime's packages are not installed.
+        ModelError: the files do not load, weights are missing or surplus, nothing says how to pool, or a
+            runtime's file belongs to other weights.
     """
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
@@ -88,6 +95,7 @@ class Encoder:
         control_tokens: ControlTokenMode = "text",
         batch_tokens: int | None = None,
         weights: dict[str, torch.Tensor] | None = None,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         from rerankers.encoders import description, network  # sentence-transformers takes seconds to import
 
@@ -96,13 +104,14 @@ class Encoder:
         refuse_adapter(files)
         recipe, folder = find_recipe(files.name), read_folder(files)
         self.similarity = chosen_similarity(files, folder, similarity)
-        self.device = resolve_device(device)
+        uses_torch = runtime is None or runtime.backend == "torch"
+        self.device = resolve_device(device if uses_torch else "cpu")
         with loading("encoder", model):
             self._model = network.load_network(
                 files,
                 folder,
                 chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
-                dtype=resolve_dtype(dtype, self.device),
+                dtype=resolve_dtype(dtype if uses_torch else "float32", self.device),
                 device=self.device,
                 attention=attention,
                 weights=weights,
@@ -130,10 +139,21 @@ class Encoder:
             if name not in ("query", "document") and prompts.get(name or "")
         ]
         self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
+        self.runtime: InstalledRuntime | None = None
+        if runtime is not None and not uses_torch:
+            from rerankers.encoders.runtimes.network import install
+
+            self.runtime = install(self._transformers, files, runtime, self.encode)
+            self._described |= self.runtime.described
 
     @property
     def notice(self) -> str:
-        """Return the note on the prompts that a table has to show; empty if there is none."""
+        """Return the notes on prompts and precision that a table has to show; empty if there is none."""
+        notes = (self._prompt_notice, self.runtime.notice if self.runtime else "")
+        return "; ".join(note for note in notes if note)
+
+    @property
+    def _prompt_notice(self) -> str:
         if not self._unused_prompts or self.query_prefix or self.passage_prefix:
             return ""
         names = ", ".join(map(repr, self._unused_prompts))

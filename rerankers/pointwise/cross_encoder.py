@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from rerankers.encoders.runtimes.network import InstalledRuntime
     from rerankers.methods.pointwise.cross_encoder import CrossEncoderOptions
     from rerankers.models.locate import ModelFiles
 
@@ -52,6 +53,8 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         from sentence_transformers import CrossEncoder
         from torch.nn import Identity
 
+        is_torch = options.backend == "torch"  # a runtime starts from torch's weights in float32
+        loaded = options if is_torch else options.model_copy(update={"device": "cpu", "dtype": "float32"})
         files = options.files() if options.trust_remote_code else renamed(options.files())
         adapter = find_adapter(files)
         self._architecture: str | None = None
@@ -59,25 +62,40 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         if adapter is None:
             self._check_architecture(files)
             make = partial(CrossEncoder, max_length=options.max_length, activation_fn=Identity())
-            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, options)
+            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, loaded)
         else:
             make = partial(adapter.load, max_length=options.max_length)
-            self._encoder, base = load_sentence_model(make, "base", adapter.base, options, adapter.brings)
+            self._encoder, base = load_sentence_model(make, "base", adapter.base, loaded, adapter.brings)
             self._described = {**base, **adapter.describe(), "base": base}
         self._check_head(files, options.label)
         self._set_length(files, options.max_length)
         self._label = options.label
         self.control = ControlTokens(self._encoder.tokenizer, options.control_tokens)
         self._prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
+        network = self._encoder.model
+        self._network = {
+            "architecture": type(network).__name__,
+            "dtype": str(network.dtype).removeprefix("torch."),
+            "attention": network.config._attn_implementation,
+        }
         self._parameters = sum(weight.numel() for weight in self._encoder.model.parameters())
         self._padding = Padding(self._encoder)
         score_in_float32(self._encoder)
         self.device = str(self._encoder.device)
         self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._encoder.device)
         with loading("cross-encoder", files.name, options.trust_remote_code):
-            self.score(
-                self.tokenize([Pair("a query", "a passage")])
-            )  # settings that do not fit each other fail here
+            self._scores_of(["a passage"])  # settings that do not fit each other fail here
+        self._runtime: InstalledRuntime | None = None
+        if not is_torch:
+            from rerankers.encoders.runtimes.network import install
+
+            self._runtime = install([self._encoder[0]], files, options, self._scores_of)
+
+    def _scores_of(self, passages: Sequence[str]) -> torch.Tensor:
+        """Return the scores of passages for one made-up query, (passages,) in float32."""
+        import torch
+
+        return torch.tensor(self.score(self.tokenize([Pair("a query", passage) for passage in passages])))
 
     def _check_architecture(self, files: ModelFiles) -> None:
         """Refuse models that are no sequence classifiers, before their weights are read."""
@@ -162,17 +180,17 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         """Return model, revision or fingerprint, dtype, attention, length limit,
         kind of score and batch budget.
         """
-        network = self._encoder.model
+        runtime = self._runtime
         return {
             **self._described,
-            "architecture": type(network).__name__,
+            **self._network,
             "parameters": self._parameters,
-            "dtype": str(network.dtype).removeprefix("torch."),
-            "attention": network.config._attn_implementation,
+            **({**runtime.described, "largest_difference": runtime.difference} if runtime else {}),
             "max_length": self._encoder.max_seq_length,
             **self._prefixes,
             "score": "logit" if self._label is None else f"log-probability of class {self._label}",
             "stated_activation": self._activation,
             "batch_tokens": self._batch_tokens,
             "device": self.device,
+            **({"notice": runtime.notice} if runtime and runtime.notice else {}),
         }

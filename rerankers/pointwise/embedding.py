@@ -46,6 +46,7 @@ class EmbeddingReranker(Reranker):
             device=options.device,
             dtype=options.dtype,
             attention=options.attention,
+            runtime=options,
         )
         kept = None
         if options.embeds_passages:
@@ -99,8 +100,14 @@ class EmbeddingReranker(Reranker):
         """Return the encoder as loaded, and where passages' embeddings come from;
         a notice if it needs one.
         """
-        notice = {"notice": self._encoder.notice} if self._encoder.notice else {}
-        return {**self._encoder.describe(), "embeddings": self._embeddings, "device": self.device, **notice}
+        runtime = self._encoder.runtime
+        return {
+            **self._encoder.describe(),
+            **({"largest_difference": runtime.difference} if runtime else {}),
+            "embeddings": self._embeddings,
+            "device": self.device,
+            **({"notice": self._encoder.notice} if self._encoder.notice else {}),
+        }
 
 
 def _similarities(passages: torch.Tensor, query: torch.Tensor) -> list[float]:

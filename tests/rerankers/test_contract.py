@@ -42,10 +42,15 @@ TEXTS = [
 ]
 
 
+VARIANTS = ("embedding on onnx", "embedding on openvino")
+"""Further configurations of a method, whose name is the first word."""
+
+
 @pytest.fixture(scope="session")
 def options(
     tiny_llm: str,
     tiny_encoder: str,
+    tiny_runtime_encoder: str,
     tiny_classifier: str,
     tiny_t5: str,
     tiny_multi_vector: str,
@@ -59,6 +64,12 @@ def options(
         "random": {"seed": 3},
         "oracle": {"qrels": {"q": {"d1": 3, "d4": 3, "d2": 1}}},
         "embedding": {"model": tiny_encoder},
+        "embedding on onnx": {"model": tiny_runtime_encoder, "backend": "onnx"},
+        "embedding on openvino": {
+            "model": tiny_runtime_encoder,
+            "backend": "openvino",
+            "model_file": "onnx/model.onnx",
+        },
         "cross-encoder": {"model": tiny_classifier},
         "query-likelihood": {"model": tiny_llm},
         "causal-yes-no": {"model": tiny_llm, "prompt": "qwen3"},
@@ -83,11 +94,16 @@ def options(
     }
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=[*METHODS, *VARIANTS])
 def reranker(request: pytest.FixtureRequest, options: dict[str, dict[str, Any]]) -> Iterator[Reranker]:
-    made = create(request.param, options[request.param])
+    made = create(method_of(request.param), options[request.param])
     yield made
     made.close()
+
+
+def method_of(name: str) -> str:
+    """Return the registered method of a configuration's name."""
+    return name.split()[0]
 
 
 @pytest.fixture
@@ -101,7 +117,7 @@ def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
 
 
 def test_every_registered_method_is_covered(options: dict[str, dict[str, Any]]) -> None:
-    assert set(options) == set(METHODS)
+    assert set(map(method_of, options)) == set(METHODS)
 
 
 def test_reranking_never_loses_a_passage(
@@ -204,7 +220,7 @@ def test_windows_calls_and_tokens_are_those_estimated_beforehand(
 ) -> None:
     name = request.node.callspec.params["reranker"]
     asked = {key: value for key, value in options[name].items() if key != "qrels"}
-    checked = validated(name, asked)
+    checked = validated(method_of(name), asked)
     work = checked.work(size_of_request(checked))
     assert work is not None
     [ranking] = reranker.rerank([make_request(QUERY, PASSAGES)], clock)
@@ -307,7 +323,7 @@ def test_a_run_that_was_stopped_resumes_with_the_rankings_of_a_whole_one(
         given = options[name]
         monkeypatch.setattr(cell_run, "create", lambda *_, **__: reranker)  # loaded once for all tests
         monkeypatch.setattr(type(reranker), "close", lambda _: None)
-    path = write_experiment(tmp_path, queries, passages, qrels, [{"name": name, "options": given}])
+    path = write_experiment(tmp_path, queries, passages, qrels, [{"name": method_of(name), "options": given}])
     with monkeypatch.context() as patch:
         patch.setattr(type(reranker), "rerank", stopping_at("q1", type(reranker).rerank))
         assert run(*load_experiment(path), tmp_path / "out").exit_status == 1

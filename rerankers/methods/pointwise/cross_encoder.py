@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from rerankers.methods.pointwise.sentence_model import SentenceModelOptions
+from rerankers.methods.runtimes import RuntimeOptions
 from rerankers.work import Work
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _SPECIAL_TOKENS = 3
 
 
-class CrossEncoderOptions(SentenceModelOptions):
+class CrossEncoderOptions(RuntimeOptions, SentenceModelOptions):
     """Options of `cross-encoder`."""
 
     summary: ClassVar[str] = "a sequence classifier reads query and passage together"

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from rerankers.methods.embedded import EmbeddingOptions, PoolingName, SimilarityName
 from rerankers.methods.loaded import AttentionOptions
+from rerankers.methods.runtimes import RuntimeOptions
 from rerankers.work import Work
 
 if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 
-class EmbeddingRerankerOptions(EmbeddingOptions, AttentionOptions):
+class EmbeddingRerankerOptions(RuntimeOptions, EmbeddingOptions, AttentionOptions):
     """Options of `embedding`."""
 
     summary: ClassVar[str] = "cosine of query and passage embeddings"

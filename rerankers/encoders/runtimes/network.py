@@ -1,0 +1,198 @@
+"""Puts a runtime's network in place of the one that torch has loaded, and compares the two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers.utils.generic import ModelOutput
+
+from rerankers.encoders.runtimes.export import exported, input_names
+from rerankers.encoders.runtimes.model_file import RuntimeFile, find_runtime_file
+from rerankers.errors import MissingExtraError, ModelError
+from rerankers.models.remote_code import loading
+from rerankers.models.side_by_side import threads_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerankers.encoders.runtimes.session import Session
+    from rerankers.methods.runtimes import RuntimeOptions
+    from rerankers.models.locate import ModelFiles
+
+PROBES = (
+    "how long do honey bees live in winter",
+    "Worker bees born in autumn live for four to six months and keep the queen warm until spring.",
+    "The city library lends maps and sheet music to visitors, and opens at nine.",
+    "7 + 5 = 12",
+    "An old lighthouse warns sailors of the northern reef. " * 8,
+)
+"""Texts on which a runtime is compared with torch whenever it is loaded."""
+
+_SHIPPED = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}
+_PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
+_ALLOWED = {"float32": 1e-3}  # of the length of torch's outputs as one vector
+_ALLOWED_OTHERS = 0.5
+_EXACT = 1e-4
+
+
+class RuntimeNetwork(nn.Module):
+    """A network that a runtime computes, called as the model of transformers that it replaces.
+
+    Args:
+        session: the loaded file.
+        config: the configuration of the model that it replaces.
+        output: the name of its output: `last_hidden_state` or `logits`.
+    """
+
+    def __init__(self, session: Session, config: Any, output: str) -> None:
+        super().__init__()
+        self.config = config
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+        self._session, self._output = session, output
+
+    def forward(self, **features: Any) -> ModelOutput:
+        """Return the output for `input_ids`, `attention_mask` and `token_type_ids`, (texts, tokens) each."""
+        ids = features["input_ids"]
+        inputs = {
+            name: (torch.zeros_like(ids) if features.get(name) is None else features[name]).numpy()
+            for name in self._session.inputs
+        }
+        output = torch.from_numpy(self._session.run(inputs))
+        return ModelOutput({self._output: output})  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledRuntime:
+    """A runtime in place of torch.
+
+    Attributes:
+        described: the record's entry: backend, runtime, file with digest, and precision.
+        difference: the largest difference of an output to torch's in float32, on `PROBES`: two digits, and
+            below 1e-4, where it varies with the machine, rounded up to a power of ten.
+    """
+
+    described: dict[str, object]
+    difference: float
+
+    @property
+    def notice(self) -> str:
+        """Return the note on the precision that a table has to show; empty for float32."""
+        precision = self.described["precision"]
+        if precision == "float32":
+            return ""
+        return f"computed in {precision}: outputs differ from float32 by up to {self.difference:g}"
+
+
+def install(
+    transformers: Sequence[Any],
+    files: ModelFiles,
+    options: RuntimeOptions,
+    outputs: Callable[[Sequence[str]], torch.Tensor],
+) -> InstalledRuntime:
+    """Replace the network inside a transformer module by a runtime's, and compare the two.
+
+    Args:
+        transformers: the model's one transformer module, whose `model` is one of transformers, on the CPU in
+            float32.
+        files: where the model is.
+        options: the backend, its file and its quantization; `dtype` is read for OpenVINO.
+        outputs: computes what the model gives for texts, as float32; it is called before and after.
+
+    Raises:
+        MissingExtraError: the backend's packages are not installed.
+        ModelError: there are several transformers, the file is missing or does not load, the network cannot
+            be exported, or the file belongs to other weights.
+    """
+    backend, name = options.backend, files.name
+    if any(find_spec(package) is None for package in _PACKAGES[backend]):
+        raise MissingExtraError(f"backend {backend!r}", backend)
+    if len(transformers) != 1:
+        raise ModelError(
+            f"{name!r} has {len(transformers)} transformers; the backend {backend} runs one. "
+            "Use backend: torch."
+        )
+    (transformer,) = transformers
+    output = _output_of(transformer, name, backend)
+    before = outputs(PROBES)
+    session = _session(_file_of(transformer, files, options, output), options, output)
+    transformer.model = RuntimeNetwork(session, transformer.model.config, output)
+    with loading("model", name):
+        difference = _difference(name, session, before, outputs(PROBES))
+    described: dict[str, object] = {
+        "backend": backend,
+        "runtime": session.runtime,
+        "model_file": session.file.name,
+        "model_file_digest": session.file.digest,
+        "precision": session.precision,
+        "dtype": session.precision,
+        "attention": None,
+    }
+    return InstalledRuntime(described, difference)
+
+
+def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session:
+    """Load a file, with threads for as many calls at once as `side_by_side` makes."""
+    calls = threads_for(torch.device("cpu"), 1 << 20)
+    threads = max(1, torch.get_num_threads() // calls)
+    if options.backend == "onnx":
+        from rerankers.encoders.runtimes.onnx import ONNXSession
+
+        return ONNXSession(file, output, threads)
+    from rerankers.encoders.runtimes.openvino import OpenVINOSession
+
+    is_half = getattr(options, "dtype", "auto") == "bfloat16"
+    return OpenVINOSession(file, output, threads, calls, "bfloat16" if is_half else "float32")
+
+
+def _difference(name: str, session: Session, before: torch.Tensor, after: torch.Tensor) -> float:
+    """Return the largest difference between torch's outputs and a runtime's, as it is recorded.
+
+    Raises:
+        ModelError: the runtime's outputs are those of another model.
+    """
+    relative = float((after - before).norm() / before.norm().clamp(min=1e-12))
+    allowed = _ALLOWED.get(session.precision, _ALLOWED_OTHERS)
+    if not relative <= allowed:
+        raise ModelError(
+            f"{name!r}: {session.file.name} in {session.precision} differs from torch by {relative:.2g} of "
+            f"the outputs; allowed is {allowed:g}. It belongs to other weights: name another model_file."
+        )
+    difference = float((after - before).abs().max())
+    if 0 < difference < _EXACT:
+        return float(f"1e{math.ceil(math.log10(difference))}")
+    return float(f"{difference:.2g}")
+
+
+def _output_of(transformer: Any, name: str, backend: str) -> str:
+    """Return the output that a transformer module reads from its network."""
+    modes = getattr(transformer, "modality_config", {"text": {"method_output_name": "last_hidden_state"}})
+    mode = modes.get("text", {})
+    output = mode.get("method_output_name")
+    output = output[0] if isinstance(output, tuple | list) and len(output) == 1 else output
+    if mode.get("method", "forward") != "forward" or output not in ("last_hidden_state", "logits"):
+        raise ModelError(
+            f"{name!r} reads {output!r} of its network; the backend {backend} gives hidden states or a "
+            "classifier's logits. Use backend: torch."
+        )
+    return str(output)
+
+
+def _file_of(transformer: Any, files: ModelFiles, options: RuntimeOptions, output: str) -> RuntimeFile:
+    """Return the file that the options name, else the model's own, else an export."""
+    if options.model_file is not None:
+        file = find_runtime_file(files, options.model_file)
+        if file is None:
+            raise ModelError(f"{files.name!r} has no file {options.model_file!r}. Name one that it has.")
+        return file
+    if options.quantization == "none":
+        file = find_runtime_file(files, _SHIPPED[options.backend])
+        if file is not None:
+            return file
+    inputs = input_names(transformer.model, transformer.tokenizer)
+    return exported(transformer.model, files.name, inputs, output, options.quantization)
