@@ -60,7 +60,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def encoder(folder: Path, backend: str = "torch", **options: Any) -> Encoder:
-    runtime = RuntimeOptions(backend=backend, **options)  # type: ignore[arg-type]
+    runtime = RuntimeOptions(backend=backend, **options)
     return Encoder(str(folder), device="cpu", runtime=runtime)
 
 
