@@ -85,6 +85,7 @@ def run(
     inputs = Inputs()
     cells = plan(experiment, inputs)
     outcome = Outcome(folder, len(cells))
+    was_frozen = gc.get_freeze_count() > 0  # by a caller with many objects of its own
     for note in unread_instructions(cells):
         say(note)
     with FolderLock(folder):
@@ -115,7 +116,8 @@ def run(
                 todo = [cell for cell in new_cells if not _is_finished(folder, cell, experiment)]
                 outcome.failures |= (execute or here)(experiment, todo, folder)
         finally:
-            gc.unfreeze()
+            if not was_frozen:
+                gc.unfreeze()
         keep_further_judgements(pools, folder)  # of the candidate sets that this run froze
         outcome.cells = len(cells)
         say_outcomes(searches)

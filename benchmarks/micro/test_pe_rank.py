@@ -36,6 +36,7 @@ from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import build_projector
 from rerankers.pe_rank.reranker import PERank
 from rerankers.pe_rank.window_pass import WindowPass
+from rerankers.pe_rank.window_pass import WindowPass
 from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
         changed._embedder = PassageEmbedder(
             encoder, EmbeddingStore(folder, encoder.describe(), encoder.dimension)
         )
+    changed._windows = WindowPass(changed._llm, changed._embedder, changed._options)
     changed._windows = WindowPass(changed._llm, changed._embedder, changed._options)
     changed._workers = Workers(changed._llm)
     changed._workers.decoders = [WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")]
