@@ -36,7 +36,6 @@ from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import build_projector
 from rerankers.pe_rank.reranker import PERank
 from rerankers.pe_rank.window_pass import WindowPass
-from rerankers.pe_rank.window_pass import WindowPass
 from rerankers.pe_rank.workers import Workers
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from rerankers.listwise.windows import (
     run_rounds,
 )
 from rerankers.methods.windows import WindowOptions, WindowPolicyName
-from rerankers.methods.windows import WindowOptions, WindowPolicyName
 from rerankers.registry import validated
 
 if TYPE_CHECKING:
