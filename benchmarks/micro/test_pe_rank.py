@@ -146,7 +146,6 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
             encoder, EmbeddingStore(folder, encoder.describe(), encoder.dimension)
         )
     changed._windows = WindowPass(changed._llm, changed._embedder, changed._options)
-    changed._windows = WindowPass(changed._llm, changed._embedder, changed._options)
     changed._workers = Workers(changed._llm)
     changed._workers.decoders = [WindowDecoder(changed._llm, reuse_prefix=system != "no prefix reuse")]
     return changed

@@ -338,10 +338,22 @@ def test_what_is_there_before_a_system_is_collected_once_and_not_for_each_system
     frozen: list[int] = []
     monkeypatch.setattr(Recorder, "prepare", lambda *_: frozen.append(gc.get_freeze_count()))
     systems = [{"name": "recorder", "label": label} for label in ("a", "b")]
-    assert go(write_experiment(rerankers=systems), tmp_path / "out").exit_status == 0
-    assert frozen[0] == 0
-    assert frozen[1] > 10_000  # the libraries
-    assert gc.get_freeze_count() == 0
+    gc.unfreeze()
+    try:
+        assert go(write_experiment(rerankers=systems), tmp_path / "out").exit_status == 0
+        assert frozen[0] == 0
+        assert frozen[1] > 10_000  # the libraries
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()
+
+
+def test_objects_that_a_caller_froze_stay_frozen(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    gc.freeze()
+    assert go(write_experiment(), tmp_path / "out").exit_status == 0
+    assert gc.get_freeze_count() > 10_000  # a few may be freed meanwhile
 
 
 def test_modes_are_not_mixed() -> None:
