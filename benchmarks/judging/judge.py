@@ -18,7 +18,6 @@ from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.interface import Cost
-from rerankers.methods.chat import CHANGES_NO_RESULT
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from rerankers.methods.chat import ChatOptions
 
 _ROUNDS = 4  # calls of each of the backend's places, between two writes
-_NOT_IDENTITY = CHANGES_NO_RESULT | {"concurrency", "price", "stream", "device"}
 
 Row = dict[str, Any]
 
@@ -103,7 +101,7 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
 
 def _identity(chat: ChatOptions, template: Template) -> tuple[str, dict[str, Any]]:
     """Return a judge's name and description; both depend on all that decides its grades."""
-    options = chat.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
+    options = chat.model_dump(mode="json", exclude={*chat.changes_no_output, "stream"})
     digest = hashlib.sha256(json.dumps([options, template.digest], sort_keys=True).encode()).hexdigest()[:16]
     about = {"digest": digest, "prompt": template.name, "prompt_digest": template.digest}
     return f"{slug(chat.model)}-{digest[:8]}", {**about, "model": chat.model}

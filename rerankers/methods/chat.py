@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_complet
 
 class ChatOptions(MethodOptions):
     """Options of the chat model, and of the requests to it."""
+
+    changes_no_output: ClassVar[frozenset[str]] = CHANGES_NO_RESULT | {"concurrency", "device", "price"}
+    """Names of the options that do not change what the model writes."""
 
     model: str
     """The endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`)."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from benchmarks.datasets.specs import DatasetSpec
 from rerankers.errors import InputError
 from rerankers.files.paths import existing_path
-from rerankers.methods.chat import CHANGES_NO_RESULT, ChatOptions
+from rerankers.methods.chat import ChatOptions
 from rerankers.models.devices import DtypeName
 from rerankers.text.control_tokens import ControlTokenMode
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _Positive = Annotated[int, Field(ge=1)]
-_CHANGES_NO_QUESTION = {*CHANGES_NO_RESULT, "concurrency", "price", "batch", "device"}
+_CHANGES_NO_QUESTION = {*ChatOptions.changes_no_output, "batch"}
 DEFAULT_PROMPT = "search"
 
 
