@@ -24,7 +24,7 @@ from benchmarks.cli import main as cli
 from benchmarks.cli.extensions import extension_commands
 from benchmarks.experiments import schema
 from benchmarks.experiments.config import find_experiment, load_experiment
-from benchmarks.experiments.files.yaml_models import found
+from benchmarks.experiments.files.yaml_models import settings_file
 from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.pe_rank import load_settings
 
@@ -108,7 +108,7 @@ def test_every_command_is_one(page: Path) -> None:
             if config and "." not in config and "/" not in config and config.islower():
                 training = "train" in words or "distill" in words
                 folder = ROOT / "benchmarks" / "configs" / ("training" if training else "")
-                assert found(config, folder, "experiment"), where
+                assert settings_file(config, folder, "experiment"), where
 
 
 @pytest.mark.parametrize("page", named(PAGES))

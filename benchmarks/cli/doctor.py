@@ -26,19 +26,19 @@ class Finding:
 
     Attributes:
         works: whether a capability works; None for a plain fact.
-        what: name of the thing inspected.
-        found: description of its state.
+        name: name of the thing inspected.
+        state: description of its state.
         remedy: what to do about it; empty if nothing needs doing.
     """
 
     works: bool | None
-    what: str
-    found: str
+    name: str
+    state: str
     remedy: str = ""
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "--", None: "  "}[self.works]
-        return f"{mark}  {self.what:16}{self.found}" + (f"; {self.remedy}" if self.remedy else "")
+        return f"{mark}  {self.name:16}{self.state}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 def examine(*, use_network: bool = True) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _java() -> Finding:
 
 def _extras() -> Iterator[Finding]:
     """Yield for each optional extra whether its main module is installed."""
-    for extra, module, what in (
+    for extra, module, purpose in (
         ("bm25", "pyserini", "BM25 through Lucene"),
         ("collections", "ijson", "all datasets of ir_datasets that need no compiler"),
         ("export", "pyarrow", "Parquet tables"),
@@ -106,7 +106,7 @@ def _extras() -> Iterator[Finding]:
     ):
         works = importlib.util.find_spec(module) is not None
         remedy = "" if works else f'python -m pip install "rerankbench[{extra}]"'
-        yield Finding(works, extra, what if works else f"{what}: {module} is not installed", remedy)
+        yield Finding(works, extra, purpose if works else f"{purpose}: {module} is not installed", remedy)
 
 
 def _caches() -> Iterator[Finding]:
@@ -115,12 +115,12 @@ def _caches() -> Iterator[Finding]:
 
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     datasets = Path(os.environ.get("IR_DATASETS_HOME") or Path.home() / ".ir_datasets")
-    for what, folder in (("cache", cache_folder()), ("hub cache", home), ("datasets", datasets)):
+    for name, folder in (("cache", cache_folder()), ("hub cache", home), ("datasets", datasets)):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         works = os.access(existing, os.W_OK) and free > LOW_DISK_BYTES
         remedy = "" if works else "make room, or move it with RERANKBENCH_CACHE, HF_HOME, IR_DATASETS_HOME"
-        yield Finding(works, what, f"{folder}, {free / 2**30:.0f} GiB free", remedy)
+        yield Finding(works, name, f"{folder}, {free / 2**30:.0f} GiB free", remedy)
 
 
 def _key() -> Finding:
@@ -129,11 +129,11 @@ def _key() -> Finding:
     return Finding(None, "API key", "OPENAI_API_KEY is set" if is_set else "OPENAI_API_KEY is not set")
 
 
-def _reachable(what: str, url: str, remedy: str) -> Finding:
+def _reachable(name: str, url: str, remedy: str) -> Finding:
     """Return whether a URL answers within 5 seconds."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the addresses stand above
-            return Finding(True, what, f"{url} answers {answer.status}")
+            return Finding(True, name, f"{url} answers {answer.status}")
     except OSError as error:
         reason = getattr(error, "reason", error)
-        return Finding(False, what, f"{url} cannot be reached ({reason})", remedy)
+        return Finding(False, name, f"{url} cannot be reached ({reason})", remedy)

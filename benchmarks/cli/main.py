@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_debug:
             raise
         _drop_output()
-        what = f"{error.filename}: {error.strerror}; check this path"
+        problem = f"{error.filename}: {error.strerror}; check this path"
         if error.filename is None:
-            what = f"cannot read or write ({error.strerror or error}); check the output and its disk"
-        print(as_line(f"rerankbench: {what}"), file=sys.stderr)
+            problem = f"cannot read or write ({error.strerror or error}); check the output and its disk"
+        print(as_line(f"rerankbench: {problem}"), file=sys.stderr)
         return 1
     except Exception as error:
         if is_debug:

@@ -63,11 +63,8 @@ def prove(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
         yield _proof("training", _train)
 
 
-def _proof(what: str, act: Callable[[], str]) -> Finding:
-    """Run one check and return its finding; the check returns a description of what it did, or raises.
-
-    `what` names the check.
-    """
+def _proof(name: str, act: Callable[[], str]) -> Finding:
+    """Run one check and return its finding; the check returns a description of what it did, or raises."""
     clock = StageClock()
     started = clock.now()
     try:
@@ -76,14 +73,14 @@ def _proof(what: str, act: Callable[[], str]) -> Finding:
             done = act()
     except MissingExtraError as error:
         missing, _, remedy = str(error).partition(": ")
-        return Finding(False, what, missing, remedy)
+        return Finding(False, name, missing, remedy)
     except NotHereError as error:
         missing, _, remedy = str(error).partition("; ")
-        return Finding(False, what, missing, remedy)
+        return Finding(False, name, missing, remedy)
     except Exception as error:  # whatever it is, it does not work, and the others are still to be tried
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Finding(False, what, reason, "see the FAQ in docs/")
-    return Finding(True, what, f"{done}, {duration(clock.now() - started)}")
+        return Finding(False, name, reason, "see the FAQ in docs/")
+    return Finding(True, name, f"{done}, {duration(clock.now() - started)}")
 
 
 def _evaluate() -> str:

@@ -25,7 +25,7 @@ from pydantic import (
 
 from benchmarks.evaluation.measures import DEFAULT_MEASURES, expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
-from benchmarks.experiments.files.yaml_models import explained, folder_of, found, located, opened
+from benchmarks.experiments.files.yaml_models import explained, folder_of, located, opened, settings_file
 from benchmarks.experiments.loads import ProtocolSpec
 from benchmarks.experiments.suites import SuiteSpec, is_suite, spread
 from benchmarks.experiments.variants import SEED, is_sweep, systems
@@ -230,7 +230,7 @@ def find_experiment(name: str) -> Path:
     Raises:
         InputError: there is neither.
     """
-    return found(name, READY, "experiment")
+    return settings_file(name, READY, "experiment")
 
 
 def _measures(file: MarkedYaml, experiment: Experiment) -> list[str]:

@@ -45,5 +45,5 @@ class DatasetEntry(DatasetSpec):
 
         First stages and measures are left out.
         """
-        own = ("first_stages", "measures", "part_of")
-        return {name: value for name, value in super().identity().items() if name not in own}
+        entry_keys = ("first_stages", "measures", "part_of")
+        return {name: value for name, value in super().identity().items() if name not in entry_keys}

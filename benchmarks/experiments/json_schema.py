@@ -49,7 +49,9 @@ def experiment_schema() -> dict[str, Any]:
         _describe(definitions[model.__name__]["properties"], model)
     for key in ("datasets", "first_stages", "depths", "measures"):
         properties[key] = _or_list(properties[key])
-    definitions["RerankerSpec"] = {"anyOf": [_reranker(name, definitions) for name in METHODS] + [_own()]}
+    definitions["RerankerSpec"] = {
+        "anyOf": [*(_reranker(name, definitions) for name in METHODS), _own_reranker()]
+    }
     names = {"type": "string", "anyOf": [{"enum": list(METHODS)}, {"pattern": ":"}]}
     properties["rerankers"]["items"] = {"anyOf": [names, {"$ref": "#/$defs/RerankerSpec"}]}
     properties["rerankers"] = _or_list(properties["rerankers"])
@@ -85,7 +87,7 @@ def _reranker(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _own() -> dict[str, Any]:
+def _own_reranker() -> dict[str, Any]:
     """Return the schema of a `rerankers` entry whose name is `module:Class`."""
     return {
         "type": "object",

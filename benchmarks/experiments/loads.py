@@ -55,7 +55,7 @@ class ServedSpec(Served):
         """Whether the highest rate that keeps the SLO is searched."""
         return self.slo is not None and (self.rate is not None or self.concurrency is None)
 
-    def each(self) -> list[Served]:
+    def loads(self) -> list[Served]:
         """Return the loads to measure in any case: those of the sweep, or a single client before a search."""
         rates = _as_list(self.rate)
         common = {"arrivals": self.arrivals, "slo": self.slo}
@@ -79,16 +79,18 @@ class ProtocolSpec(Protocol):
 
     served: ServedSpec | None = None
 
-    def each(self) -> list[Protocol]:
+    def for_each_load(self) -> list[Protocol]:
         """Return one protocol per load, or a single protocol in the other modes."""
         if self.served is None:
             return [Protocol.model_validate(self.model_dump())]
-        return [self.at(load) for load in self.served.each()]
+        return [self.at(load) for load in self.served.loads()]
 
     @property
     def has_several_loads(self) -> bool:
         """Whether each system is measured at more than one load."""
-        return len(self.each()) > 1 or (self.served is not None and self.served.searches_highest_rate)
+        return len(self.for_each_load()) > 1 or (
+            self.served is not None and self.served.searches_highest_rate
+        )
 
     def at(self, load: Served) -> Protocol:
         """Return the protocol with one particular load."""

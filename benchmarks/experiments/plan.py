@@ -128,7 +128,7 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
         for key in [_digest([_spec(dataset, inputs), _spec(first_stage, inputs), depth, limit])]
     ]
     cells = []
-    loads = experiment.protocol.each()
+    loads = experiment.protocol.for_each_load()
     for pool in pools:
         for spec in experiment.rerankers:
             for label, options in spec.variants():

@@ -269,5 +269,5 @@ def spread(limit: int | None, members: int) -> list[int | None]:
     """Divide a limit of queries over a suite's datasets; each gets at least one, or None without a limit."""
     if limit is None:
         return [None] * members
-    each, rest = divmod(limit, members)
-    return [max(1, each + (position < rest)) for position in range(members)]
+    share, rest = divmod(limit, members)
+    return [max(1, share + (position < rest)) for position in range(members)]

@@ -64,7 +64,7 @@ def _texts(pool: PoolPlan, folder: Path) -> tuple[list[str], list[str]]:
     Empty if none are on this machine.
     """
     for frozen in _frozen(pool, folder):
-        candidates = (each for query_id in frozen.queries for each in frozen.candidates[query_id])
+        candidates = (candidate for query_id in frozen.queries for candidate in frozen.candidates[query_id])
         passages = [candidate.text for candidate in islice(candidates, SAMPLE)]
         if any(passages):
             return list(frozen.queries.values()), passages

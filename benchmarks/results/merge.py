@@ -107,13 +107,13 @@ def _are_equal(cell: Path, other: Path, names: Sequence[str]) -> bool:
     return all(_content(cell / name) == _content(other / name) for name in names)
 
 
-def _are_equal_untimed(one: Path, other: Path) -> bool:
+def _are_equal_untimed(first: Path, other: Path) -> bool:
     """Return whether two finished cells of a first stage or control rank the same candidate set alike."""
-    records = [readable_record(cell) for cell in (one, other) if is_finished(cell)]
+    records = [readable_record(cell) for cell in (first, other) if is_finished(cell)]
     systems = [(record.pool, record.system.reranker) for record in records if record is not None]
     if len(systems) < 2 or systems[0] != systems[1] or role_of(systems[0][1]) == "system":
         return False
-    return _are_equal(one, other, [RANKING])
+    return _are_equal(first, other, [RANKING])
 
 
 def _content(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmarks.experiments.files.yaml_models import explained, folder_of, found, located, opened
+from benchmarks.experiments.files.yaml_models import explained, folder_of, located, opened, settings_file
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def find_settings(name: str) -> Path:
     Raises:
         InputError: there is neither.
     """
-    return found(name, READY, "settings")
+    return settings_file(name, READY, "settings")
 
 
 def base_of(path: Path) -> Path:

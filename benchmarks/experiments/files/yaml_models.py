@@ -27,10 +27,10 @@ _RESERVED = {_BY_NAME: "own"}  # words that are no paths; elsewhere `bundled` is
 _SECRET = re.compile(r"://[^/?#\s]*@|[?&][^=&#\s]*(?:key|token|secret|password)[^=&#\s]*=", re.IGNORECASE)
 
 
-def found(name: str, ready: Path, what: str) -> Path:
+def settings_file(name: str, ready: Path, kind: str) -> Path:
     """Return the path of a settings file, given its path or the name of a ready one in the folder `ready`.
 
-    `-` is standard input. `what` names the kind of file in errors.
+    `-` is standard input. `kind` names the kind of file in errors.
 
     Raises:
         InputError: there is neither; the message lists the ready ones.
@@ -43,7 +43,7 @@ def found(name: str, ready: Path, what: str) -> Path:
     if (ready / f"{name}.yaml").is_file():
         return ready / f"{name}.yaml"
     names = ", ".join(sorted(path.stem for path in ready.glob("*.yaml")))
-    raise InputError(f"{name}: no such file, and no ready {what} of that name; ready are {names}")
+    raise InputError(f"{name}: no such file, and no ready {kind} of that name; ready are {names}")
 
 
 def folder_of(path: Path) -> Path:

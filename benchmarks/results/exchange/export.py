@@ -149,8 +149,8 @@ def _factors(record: Record) -> Row:
         **{f"protocol.{name}": value for name, value in record.protocol.model_dump().items()},
         **{f"option.{name}": value for name, value in record.system.options.items()},
         **{
-            f"{what}_per_query.{stage}": count / counted.queries
-            for what, counts in per_query.items()
+            f"{count_name}_per_query.{stage}": count / counted.queries
+            for count_name, counts in per_query.items()
             for stage, count in counts.items()
             if counted is not None
         },

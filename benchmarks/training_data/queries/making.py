@@ -139,7 +139,7 @@ class QueryMaker:
                 more = sum(sum("fault" not in question for question in row["questions"]) for row in written)
                 used += more
                 progress.advance(more if needed else len(batch))
-        return self._made(rows)
+        return self._queries_of(rows)
 
     def _written(self, doc_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Let the writer write questions about some passages.
@@ -199,7 +199,7 @@ class QueryMaker:
         self._seen.add(words)
         return {}
 
-    def _made(self, rows: Sequence[dict[str, Any]]) -> MadeQueries:
+    def _queries_of(self, rows: Sequence[dict[str, Any]]) -> MadeQueries:
         """Return the usable queries of all rows with their counts, and print counts and usage."""
         texts: dict[str, str] = {}
         sources: dict[str, str] = {}

@@ -59,12 +59,12 @@ def training_queries(
     if len(protected):
         say(f"test queries that are kept out of training: {len(protected)} ({', '.join(protected.names)})")
     if source is None or isinstance(source, GivenQueries):
-        queries = _given(settings, dataset, protected)
+        queries = _own_queries(settings, dataset, protected)
     else:
         needed = None if settings.limit is None else settings.skip + settings.limit
         maker = QueryMaker(source, dataset, protected, settings.seed, queries_file(out))
-        made = maker.make(needed, budget)
-        queries = _of_made(settings, made)
+        made_queries = maker.make(needed, budget)
+        queries = _of_made(settings, made_queries)
     removed = queries.counts.get("faults", {}).get(REPEATS, 0)
     if len(protected):
         say(f"training queries removed because they repeat a test query: {removed} ({RULE})")
@@ -73,15 +73,15 @@ def training_queries(
     return queries
 
 
-def _of_made(settings: Distillation, made: MadeQueries) -> TrainingQueries:
+def _of_made(settings: Distillation, made_queries: MadeQueries) -> TrainingQueries:
     """Return made queries between `skip` and the limit, each with its passage as the relevant one."""
-    texts = _part(settings, made.texts)
-    sources = {query_id: made.sources[query_id] for query_id in texts}
+    texts = _part(settings, made_queries.texts)
+    sources = {query_id: made_queries.sources[query_id] for query_id in texts}
     qrels = {query_id: {doc_id: 1} for query_id, doc_id in sources.items()}
-    return TrainingQueries(texts, qrels, sources, made.counts)
+    return TrainingQueries(texts, qrels, sources, made_queries.counts)
 
 
-def _given(settings: Distillation, dataset: Dataset, protected: ProtectedQueries) -> TrainingQueries:
+def _own_queries(settings: Distillation, dataset: Dataset, protected: ProtectedQueries) -> TrainingQueries:
     """Return the dataset's own queries in random order, so that any first part is a fair sample."""
     kind = settings.queries.kind if isinstance(settings.queries, GivenQueries) else None
     kind = kind or ("judged" if dataset.qrels else "all")

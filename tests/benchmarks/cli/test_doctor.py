@@ -21,7 +21,7 @@ def test_every_finding_that_does_not_work_says_why(capsys: pytest.CaptureFixture
 
 def test_what_is_missing_comes_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    findings = {finding.what: finding for finding in doctor._extras()}
+    findings = {finding.name: finding for finding in doctor._extras()}
     assert not findings["bm25"].works
     assert findings["bm25"].remedy == 'python -m pip install "rerankbench[bm25]"'
 

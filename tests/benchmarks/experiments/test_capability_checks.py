@@ -40,7 +40,7 @@ def raising(error: Exception) -> Callable[..., str]:
 def test_what_works_says_what_was_done_and_how_long_it_took() -> None:
     finding = proofs._proof("evaluation", proofs._evaluate)
     assert str(finding).startswith("ok  evaluation      one run evaluated, 0")
-    assert finding.found.endswith(" s")
+    assert finding.state.endswith(" s")
 
 
 @pytest.mark.parametrize(
