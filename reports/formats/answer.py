@@ -34,7 +34,7 @@ def answer(folder: Path) -> Iterator[str]:
     """
     width = terminal_width()
     context = build([read_results(folder)])
-    groups = [group for group in context.groups if any(one.status == "done" for one in group.systems)]
+    groups = [group for group in context.groups if any(system.status == "done" for system in group.systems)]
     for group in groups:
         yield ""
         if len(groups) > 1:

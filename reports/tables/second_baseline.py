@@ -36,10 +36,10 @@ def against_second(tables: Sequence[Table], context: Context, baseline: str) -> 
         if label is not None:
             tests[group.key] = quality.compare(_values(group, label), label)
     if not tests:
-        known = [
+        labels = [
             table.label for group in context.groups for table in group.systems if table.quality.per_query
         ]
-        raise UnknownNameError("system", baseline, dict.fromkeys(known))
+        raise UnknownNameError("system", baseline, dict.fromkeys(labels))
     return [
         _tested(table, tests[table.group], baseline) if table.group in tests else table for table in tables
     ]

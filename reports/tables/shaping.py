@@ -50,26 +50,26 @@ def shaped(tables: Sequence[Table], shape: Shape) -> list[Table]:
     """
     rows = {row.label for table in tables for row in table.rows}
     columns = {name for table in tables for head in table.columns for name in (head.name, head.title)}
-    for kind, wanted, known in (("system", shape.systems, rows), ("column", shape.columns, columns)):
+    for kind, wanted, known_names in (("system", shape.systems, rows), ("column", shape.columns, columns)):
         for name in wanted:
-            if _split(name, known)[0] not in known:
-                raise UnknownNameError(kind, _split(name, known)[0], sorted(known))
+            if _split(name, known_names)[0] not in known_names:
+                raise UnknownNameError(kind, _split(name, known_names)[0], sorted(known_names))
     for name in shape.hidden:
         if name not in rows | columns | {CONTROLS}:
             raise UnknownNameError("system or column", name, sorted(rows | columns | {CONTROLS}))
     return [_shaped(table, shape) for table in tables]
 
 
-def _split(wanted: str, known: set[str]) -> tuple[str, str | None]:
+def _split(wanted: str, known_names: set[str]) -> tuple[str, str | None]:
     """Split `name=new name` into both; (name, None) without a new name, or if a known name contains `=`."""
     name, equals, title = wanted.rpartition("=")
-    return (name, title) if equals and wanted not in known else (wanted, None)
+    return (name, title) if equals and wanted not in known_names else (wanted, None)
 
 
 def _shaped(table: Table, shape: Shape) -> Table:
     """Return one table in a shape."""
-    known = {row.label for row in table.rows}
-    rows = _chosen(table.rows, shape.systems, lambda row: (row.label,), known)
+    labels = {row.label for row in table.rows}
+    rows = _chosen(table.rows, shape.systems, lambda row: (row.label,), labels)
     rows = [(row, name) for row, name in rows if not _is_hidden(row, shape)]
     titles = {name for head in table.columns for name in (head.name, head.title)}
     indices = _chosen(
@@ -111,7 +111,10 @@ def _shaped(table: Table, shape: Shape) -> Table:
 
 
 def _chosen(
-    items: Sequence[Item], wanted: Sequence[str], names: Callable[[Item], Sequence[str]], known: set[str]
+    items: Sequence[Item],
+    wanted: Sequence[str],
+    names: Callable[[Item], Sequence[str]],
+    known_names: set[str],
 ) -> list[tuple[Item, str | None]]:
     """Return (item, new name or None) for the wanted items in order; all items if `wanted` is empty.
 
@@ -120,7 +123,7 @@ def _chosen(
     if not wanted:
         return [(item, None) for item in items]
     chosen: list[tuple[Item, str | None]] = []
-    for name, title in (_split(wanted_name, known) for wanted_name in wanted):
+    for name, title in (_split(wanted_name, known_names) for wanted_name in wanted):
         chosen += [(item, title) for item in items if name in names(item)][:1]
     return chosen
 

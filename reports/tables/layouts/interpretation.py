@@ -129,9 +129,9 @@ class _Candidates:
         ranks = system.quality.tops.rows(self._query_ids, depth)
         grades = np.take_along_axis(self._grades, ranks % self._grades.shape[1], axis=1)
         unjudged = np.isnan(grades)
-        own = self._judged.ideal(depth)
-        low = _mean_ndcg(np.where(unjudged, 0.0, grades), own)
-        ideal = -np.sort(-np.concatenate([own, unjudged * self._top], axis=1), axis=1)
+        own_ideal = self._judged.ideal(depth)
+        low = _mean_ndcg(np.where(unjudged, 0.0, grades), own_ideal)
+        ideal = -np.sort(-np.concatenate([own_ideal, unjudged * self._top], axis=1), axis=1)
         high = _mean_ndcg(np.where(unjudged, self._top, grades), ideal[:, :depth])
         return [Cell(low, fixed(low, 4)), Cell(high, fixed(high, 4))]
 
@@ -139,5 +139,5 @@ class _Candidates:
 def _mean_ndcg(gains: NDArray[np.float64], ideal: NDArray[np.float64]) -> float:
     """Return mean nDCG of gains, (queries, depth), against the ideal ones; a query without any counts 0."""
     discounts = 1.0 / np.log2(np.arange(2, gains.shape[1] + 2))
-    best, found = ideal @ discounts, gains.clip(min=0.0) @ discounts
-    return float(np.divide(found, best, out=np.zeros(len(best)), where=best > 0).mean())
+    best, reached = ideal @ discounts, gains.clip(min=0.0) @ discounts
+    return float(np.divide(reached, best, out=np.zeros(len(best)), where=best > 0).mean())

@@ -42,11 +42,14 @@ def _values(group: Group) -> Table:
     measures = [group.headline, JUDGED]
     columns: list[tuple[Head, Mapping[str, Cell]]] = []
     if group.pool.qrels:
-        own = {system.label: system.quality.estimates for system in group.systems}
+        estimates_by_label = {system.label: system.quality.estimates for system in group.systems}
         tested = {system.label: system.quality.against for system in group.systems}
         name = _own_name(group)
         section = f"Judgements {name}" if name else OWN
-        columns += [(_head(measure, section, "own"), _cells(measure, own, tested)) for measure in measures]
+        columns += [
+            (_head(measure, section, "own"), _cells(measure, estimates_by_label, tested))
+            for measure in measures
+        ]
     for number, judge in enumerate(group.judges, 1):
         section = f"Judgements {judge.label}" if judge.file else f"Holes filled by {judge.label}"
         source = f"by-{judge.label}" if judge.file else f"filled-{number}"
@@ -148,6 +151,7 @@ def _about_judge(judge: Judge, group: Group) -> str:
 
 
 def _about_file(judge: Judge, file: JudgementFile, group: Group) -> str:
+    """Return the legend's sentence on a further judgement file: its source, grades and queries."""
     name, digest = printable(Path(file.path).name), file.digest[:12]
     source = f"{name}, sha256 {digest}" if digest else "the dataset's own"
     text = f"{judge.label} ({source}) holds {count(judge.graded)} grades of these queries"
@@ -161,7 +165,7 @@ def _about_file(judge: Judge, file: JudgementFile, group: Group) -> str:
 def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Table:
     """Build the confusion matrix of a model's grades, a row for each grade of the dataset."""
     name = _own_name(group) if judge.file else ""
-    own = sorted({first for first, _ in agreed.confusion})
+    own_grades = sorted({first for first, _ in agreed.confusion})
     grades = sorted({*judge.scale, *(second for _, second in agreed.confusion)})
     rows = tuple(
         Row(
@@ -172,7 +176,7 @@ def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Ta
             (),
             tuple(_count(agreed.confusion.get((grade, other), 0)) for other in grades),
         )
-        for grade in own
+        for grade in own_grades
     )
     kappa = {"kappa": agreed.kappa, "kappa_relevant": agreed.kappa_relevant}
     return Table(

@@ -39,7 +39,9 @@ def tables(context: Context) -> list[Table]:
     built = []
     for group in context.groups:
         tops = {
-            one.label: one.quality.tops for one in group.systems if one.quality.tops and one.role != "control"
+            system.label: system.quality.tops
+            for system in group.systems
+            if system.quality.tops and system.role != "control"
         }
         queries = [
             query_id for query_id in group.pool.queries if all(query_id in top for top in tops.values())
@@ -111,7 +113,7 @@ def _row(label: str, values: list[NDArray[np.float64]]) -> Row:
     """Return a row with the mean of each sample; NaN are left out."""
     cells = []
     for sample in values:
-        known = sample[~np.isnan(sample)]
-        mean = float(known.mean()) if known.size else None
+        defined = sample[~np.isnan(sample)]
+        mean = float(defined.mean()) if defined.size else None
         cells.append(Cell() if mean is None else Cell(value=mean, text=fixed(mean, 3)))
     return Row(label, "reranker", "", "done", (), tuple(cells))
