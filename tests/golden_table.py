@@ -80,7 +80,8 @@ class Row:
         order = [int(doc_id) for doc_id in ranking.doc_ids]
         kept = len(case["permutation"])  # one published package leaves out what is beyond the first 100
         texts = [
-            [" ".join(passages[i].split()) for i in each] for each in (order[:kept], case["permutation"])
+            [" ".join(passages[i].split()) for i in permutation]
+            for permutation in (order[:kept], case["permutation"])
         ]
         self.cases += 1
         self.equal += texts[0] == texts[1]
@@ -88,12 +89,12 @@ class Row:
         self.tokens.append(sum(read))
         if "scores" in case and len(passages) > 1:
             ours = dict(zip(order, map(shown, ranking.scores), strict=True))
-            found = max(abs(ours[i] - score) for i, score in enumerate(case["scores"]))
-            self.largest = max(self.largest or 0.0, found)
+            largest = max(abs(ours[i] - score) for i, score in enumerate(case["scores"]))
+            self.largest = max(self.largest or 0.0, largest)
 
     def __str__(self) -> str:
         largest = "orders alone" if self.largest is None else f"{self.largest:.1e}"
-        means = [sum(each) / len(each) for each in (self.passes, self.tokens)]
+        means = [sum(numbers) / len(numbers) for numbers in (self.passes, self.tokens)]
         return f"{self.cases} | {self.equal} | {largest} | {means[0]:.1f} | {means[1]:,.0f}"
 
 
@@ -109,8 +110,8 @@ def published(folder: str, file: str = "golden.json") -> dict[str, Any]:
 
 
 def e2rank() -> Row:
-    row, found = Row(), published("e2rank")
-    for case in found["cases"]:
+    row, cases = Row(), published("e2rank")
+    for case in cases["cases"]:
         options: dict[str, Any] = {"model": str(GOLDEN / "e2rank"), "control_tokens": "control"}
         options["prompt_passages"] = case["num_input_docs"]
         if case["rank_method"] == "embedding":
@@ -118,7 +119,7 @@ def e2rank() -> Row:
         if case["sliding_window"]:
             options |= {"window_policy": "sliding", "window": 20, "step": 10}
         row.add("e2rank", options, case)
-    for case in found["readme_form"]:
+    for case in cases["readme_form"]:
         options = {"model": str(GOLDEN / "e2rank"), "control_tokens": "control", "prompt": "readme"}
         row.add("e2rank", options, case)
     return row

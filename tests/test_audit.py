@@ -47,8 +47,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Service
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, answer = self.server.answers.get((asked["package"]["name"], asked["version"]), (200, {}))
+        request_body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status, answer = self.server.answers.get(
+            (request_body["package"]["name"], request_body["version"]), (200, {})
+        )
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -84,34 +86,34 @@ def audit(tmp_path: Path) -> Audit:
 
 @pytest.mark.parametrize("options", [[], ["--skip-unreachable"]])
 def test_clean_pins_pass(service: Service, audit: Audit, options: list[str]) -> None:
-    told = audit(service.url, *options)
-    assert told.returncode == 0
-    assert "No known vulnerabilities found" in told.stderr
+    result = audit(service.url, *options)
+    assert result.returncode == 0
+    assert "No known vulnerabilities found" in result.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--skip-unreachable"]])
 def test_a_vulnerable_pin_fails(service: Service, audit: Audit, options: list[str]) -> None:
     service.answers["two", "2.0"] = vulnerable("two")
-    told = audit(service.url, *options)
-    assert told.returncode == 1
-    assert "PYSEC-two" in told.stdout
+    result = audit(service.url, *options)
+    assert result.returncode == 1
+    assert "PYSEC-two" in result.stdout
 
 
 def test_a_service_out_of_reach_fails_or_is_said_in_one_line(service: Service, audit: Audit) -> None:
     service.server_close()
     assert audit(service.url).returncode == 1
-    told = audit(service.url, "--skip-unreachable")
-    assert told.returncode == 0
-    assert told.stdout == f"audit skipped: {service.url} gives no answer (ConnectionError)\n"
-    assert not told.stderr
+    result = audit(service.url, "--skip-unreachable")
+    assert result.returncode == 0
+    assert result.stdout == f"audit skipped: {service.url} gives no answer (ConnectionError)\n"
+    assert not result.stderr
 
 
 def test_a_service_that_refuses_is_out_of_reach(service: Service, audit: Audit) -> None:
     service.answers[KNOWN] = 503, {}
     assert audit(service.url).returncode == 1
-    told = audit(service.url, "--skip-unreachable")
-    assert told.returncode == 0
-    assert told.stdout == f"audit skipped: {service.url} answers 503\n"
+    result = audit(service.url, "--skip-unreachable")
+    assert result.returncode == 0
+    assert result.stdout == f"audit skipped: {service.url} answers 503\n"
 
 
 def test_a_service_that_breaks_off_fails(service: Service, audit: Audit) -> None:
@@ -121,6 +123,6 @@ def test_a_service_that_breaks_off_fails(service: Service, audit: Audit) -> None
 
 def test_a_service_without_advisories_fails(service: Service, audit: Audit) -> None:
     del service.answers[KNOWN]
-    told = audit(service.url, "--skip-unreachable")
-    assert told.returncode == 1
-    assert "knows of no vulnerability" in told.stderr
+    result = audit(service.url, "--skip-unreachable")
+    assert result.returncode == 1
+    assert "knows of no vulnerability" in result.stderr

@@ -100,10 +100,10 @@ def test_every_command_is_one(page: Path) -> None:
         for words in commands(block):
             where = f"{page.name}:{block.line}: {shlex.join(words)}"
             try:
-                with contextlib.redirect_stderr(io.StringIO()) as told:
+                with contextlib.redirect_stderr(io.StringIO()) as error_output:
                     options, _ = cli.build_parser(extension_commands()).parse_known_args(words[1:])
             except (SystemExit, argparse.ArgumentError):
-                pytest.fail(f"{where}: {told.getvalue()}")
+                pytest.fail(f"{where}: {error_output.getvalue()}")
             config = str(getattr(options, "config", "") or "")
             if config and "." not in config and "/" not in config and config.islower():
                 training = "train" in words or "distill" in words

@@ -54,31 +54,31 @@ LAUNCHERS = {"benchmarks/micro/workloads/large_report.py"}  # times a large page
 
 def imports(path: Path) -> set[str]:
     """Modules of this project that a file imports, wherever in it, also by `import_module`."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import, which this test cannot follow"
             is_package = (ROOT / (node.module or "").replace(".", "/")).is_dir()  # its names are modules
-            found |= (
+            modules |= (
                 {f"{node.module}.{alias.name}" for alias in node.names} if is_package else {node.module or ""}
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             named = re.fullmatch(r"((?:rerankers|benchmarks|reports|tests)(?:\.\w+)+)(?::\w+)?", node.value)
-            found |= {named[1]} if named else set()  # a row of a registry, or what `import_module` is given
-    return {name for name in found if name.partition(".")[0] in {*MAY_IMPORT, "tests"}}
+            modules |= {named[1]} if named else set()  # a row of a registry, or what `import_module` is given
+    return {name for name in modules if name.partition(".")[0] in {*MAY_IMPORT, "tests"}}
 
 
 def imports_at_the_top(path: Path) -> set[str]:
     """Modules that are imported whenever this file is, with the names taken from them."""
-    found = set()
+    modules = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            modules |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            modules |= {alias.name for alias in node.names}
+    return modules
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

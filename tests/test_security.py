@@ -54,7 +54,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 def keyword(call: ast.Call, name: str) -> Any:
-    return next((ast.unparse(given.value) for given in call.keywords if given.arg == name), None)
+    return next((ast.unparse(argument.value) for argument in call.keywords if argument.arg == name), None)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -83,8 +83,8 @@ def test_every_model_is_loaded_with_a_word_about_remote_code(package: str) -> No
             continue  # timings on models that they make themselves
         for name, call in calls(path):
             if re.fullmatch(r"Auto\w+\.(from_pretrained|from_config)", name):
-                said = keyword(call, "trust_remote_code")
-                assert said in ("False", "trust_remote_code"), f"{path.relative_to(ROOT)}:{call.lineno}"
+                value = keyword(call, "trust_remote_code")
+                assert value in ("False", "trust_remote_code"), f"{path.relative_to(ROOT)}:{call.lineno}"
 
 
 # Every place that starts a process, and what may come from outside into its command. A new place needs a line
@@ -117,7 +117,7 @@ STARTS = re.compile(
 
 
 def test_every_process_is_started_from_a_list_and_what_enters_it_is_known() -> None:
-    found = set()
+    sources = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             where = path.relative_to(ROOT).as_posix()
@@ -128,11 +128,11 @@ def test_every_process_is_started_from_a_list_and_what_enters_it_is_known() -> N
                     continue
                 for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
                     if STARTS.fullmatch(ast.unparse(call.func)):
-                        found.add((where, node.name))
+                        sources.add((where, node.name))
                         assert isinstance(call.args[0], ast.List | ast.Name), f"{where}:{call.lineno}"
                         assert keyword(call, "shell") is None, f"{where}:{call.lineno}"
                         assert keyword(call, "executable") is None, f"{where}:{call.lineno}"
-    assert found == set(PROCESSES)
+    assert sources == set(PROCESSES)
 
 
 @given(name=st.text(max_size=12), version=st.text(max_size=8))
@@ -317,7 +317,7 @@ def test_a_key_is_in_no_file_log_report_or_traceback(tmp_path: Path, echoing_end
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     variables = ("OPENAI_API_KEY", "JINA_API_KEY", "CO_API_KEY", "VOYAGE_API_KEY")
     environment = {**os.environ, **dict.fromkeys(variables, CANARY), "OPENAI_BASE_URL": with_password}
-    said = []
+    outputs = []
     for arguments in (
         ["--debug", "run", "experiment.yaml", "--out", "results"],
         ["report", "results"],
@@ -343,12 +343,12 @@ def test_a_key_is_in_no_file_log_report_or_traceback(tmp_path: Path, echoing_end
             capture_output=True,
             text=True,
         )
-        said.append(done.stdout + done.stderr)
-    assert "Traceback" in said[2]  # the command that failed for good, and showed where
-    assert "401" in "".join(said)
+        outputs.append(done.stdout + done.stderr)
+    assert "Traceback" in outputs[2]  # the command that failed for good, and showed where
+    assert "401" in "".join(outputs)
     written = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert len(written) > 8
     as_sent = base64.b64encode(f"user:{CANARY}".encode()).decode()
     for secret in (CANARY, as_sent):
-        assert not [text for text in said if secret in text]
+        assert not [text for text in outputs if secret in text]
         assert not [name for name, content in written.items() if secret.encode() in content]

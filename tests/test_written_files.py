@@ -50,7 +50,7 @@ OTHERS = {
 
 def written_by(path: Path) -> list[str]:
     """Return the calls of a module that may write, move or copy a file, as source text."""
-    found = []
+    calls = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -59,15 +59,15 @@ def written_by(path: Path) -> list[str]:
         if last == "open" and name not in QUALIFIED:
             place = 1 if name in ("open", "gzip.open", "io.open", "bz2.open") else 0
             modes = [ast.unparse(mode) for mode in node.args[place : place + 1]]
-            modes += [ast.unparse(given.value) for given in node.keywords if given.arg == "mode"]
+            modes += [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "mode"]
             writes = any(set("wax+") & set(mode.strip("'\"")) for mode in modes)
         elif last == "replace" and name not in QUALIFIED:
             writes = len(node.args) == 1 and not node.keywords  # a path's; a text's has two arguments
         else:
             writes = (last in WRITERS and name != "copy.copy") or name in QUALIFIED
         if writes:
-            found.append(ast.unparse(node))
-    return found
+            calls.append(ast.unparse(node))
+    return calls
 
 
 def test_only_the_one_writer_append_only_logs_and_renamed_folders_write_files() -> None:

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def saved(path: Path, commit: str, seconds: float, node: str = "here", **extra: Any) -> str:
-    one = {"name": "test_it", "stats": {"median": seconds}, "extra_info": extra}
+    benchmark = {"name": "test_it", "stats": {"median": seconds}, "extra_info": extra}
     other = {"name": f"only in {commit}", "stats": {"median": 1.0}, "extra_info": {}}
     machine = {"node": node, "cpu": {"brand_raw": "Example CPU"}}
-    run = {"machine_info": machine, "commit_info": {"id": commit}, "benchmarks": [other, one]}
+    run = {"machine_info": machine, "commit_info": {"id": commit}, "benchmarks": [other, benchmark]}
     path.write_text(json.dumps(run), encoding="utf-8")
     return str(path)
 

@@ -51,16 +51,16 @@ class Judge:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             status = main([str(argument) for argument in arguments])
-        said = err.getvalue()
-        assert "Traceback" not in said + out.getvalue()
-        assert not re.search(r"\bunexpected [A-Z]\w*:|\b[A-Z]\w*(Error|Exception)\b", said), said
+        output = err.getvalue()
+        assert "Traceback" not in output + out.getvalue()
+        assert not re.search(r"\bunexpected [A-Z]\w*:|\b[A-Z]\w*(Error|Exception)\b", output), output
         if status == 0:
             return False
         assert status in (1, 2)
-        complaints = [line for line in said.splitlines() if any(str(name) in line for name in names)]
-        assert complaints, f"none of {[str(name) for name in names]} is named in: {said or out.getvalue()}"
-        last = said.splitlines()[-1]
-        assert said.count("\nrerankbench: ") + said.startswith("rerankbench: ") <= 1, said
+        complaints = [line for line in output.splitlines() if any(str(name) in line for name in names)]
+        assert complaints, f"none of {[str(name) for name in names]} is named in: {output or out.getvalue()}"
+        last = output.splitlines()[-1]
+        assert output.count("\nrerankbench: ") + output.startswith("rerankbench: ") <= 1, output
         assert len(last) < 1500, "one line, not a dump"
         self.refused.add(hashlib.sha256(content).digest())
         return True
@@ -70,10 +70,10 @@ class Judge:
         try:
             read(path)
         except InputError as error:
-            said = str(error)
-            assert said.startswith(str(path)), said
-            assert len(said.splitlines()) == 1, said
-            assert len(said) < 1500, "one line, not a dump"
+            message = str(error)
+            assert message.startswith(str(path)), message
+            assert len(message.splitlines()) == 1, message
+            assert len(message) < 1500, "one line, not a dump"
             self.refused.add(hashlib.sha256(path.read_bytes()).digest())
             return True
         return False
@@ -179,8 +179,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _JUDGE.refused:  # in this process: with -n each worker has its own
         terminalreporter.write_line(f"{len(_JUDGE.refused)} distinct bad inputs refused in one line each")
     if TRIED:
-        told = " and ".join(f"{count} times '{kind}'" for kind, count in sorted(TRIED.items()))
-        terminalreporter.write_line(f"faults at file operations: {told}")
+        counts = " and ".join(f"{count} times '{kind}'" for kind, count in sorted(TRIED.items()))
+        terminalreporter.write_line(f"faults at file operations: {counts}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

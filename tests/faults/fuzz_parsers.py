@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "input"
 
-        def one(data: bytes) -> None:
+        def fuzz_case(data: bytes) -> None:
             text = data.decode("utf-8", "surrogateescape")
             if sorted(parse(text, COUNT).order) != list(range(COUNT)):
                 raise AssertionError("an answer became no permutation")
@@ -65,7 +65,7 @@ def main() -> None:
         seeds.mkdir()
         for number, seed in enumerate(SEEDS):
             (seeds / str(number)).write_bytes(seed)
-        atheris.Setup([*sys.argv, "-rss_limit_mb=4096", str(seeds)], one)
+        atheris.Setup([*sys.argv, "-rss_limit_mb=4096", str(seeds)], fuzz_case)
         atheris.Fuzz()
 
 

@@ -32,7 +32,7 @@ class Hostile:
     """
 
     def __init__(self) -> None:
-        self.act: Callable[[Asked], Iterator[bytes]] = lambda asked: iter([reply(completion())])
+        self.act: Callable[[Asked], Iterator[bytes]] = lambda request: iter([reply(completion())])
         self.asked: list[Asked] = []
         self.sent = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -121,8 +121,8 @@ def spellings(key: str) -> list[str]:
     return [key[start : start + 12] for start in range(len(key) - 11)]
 
 
-def passages_in(asked: Asked) -> int:
+def passages_in(request: Asked) -> int:
     """How many passages a rerank or RankGPT request shows."""
-    if "documents" in asked.body:
-        return len(asked.body["documents"])
-    return sum(bool(re.match(r"\[\d+\] ", message["content"])) for message in asked.body["messages"])
+    if "documents" in request.body:
+        return len(request.body["documents"])
+    return sum(bool(re.match(r"\[\d+\] ", message["content"])) for message in request.body["messages"])

@@ -90,15 +90,15 @@ class Disk:
 
     def happens(self, name: str, path: object) -> None:
         """Count an operation, or let the fault happen in its place."""
-        shown = self._paths.get(path, path) if isinstance(path, int) else path
-        self.operations.append(f"{name} {Path(str(shown)).name}")
+        target = self._paths.get(path, path) if isinstance(path, int) else path
+        self.operations.append(f"{name} {Path(str(target)).name}")
         if self._fault is None or len(self.operations) < self._fault.at:
             return
         if self._fault.kind == "kill":
             os._exit(KILLED)
         if name in _NEEDS_ROOM:
             raise OSError(
-                errno.ENOSPC, os.strerror(errno.ENOSPC), *([] if name in _FILE_CALLS else [str(shown)])
+                errno.ENOSPC, os.strerror(errno.ENOSPC), *([] if name in _FILE_CALLS else [str(target)])
             )
 
     def is_due(self) -> bool:
@@ -188,9 +188,9 @@ def disturbed(work: Work, folders: Sequence[Path], fault: Fault | None) -> Ended
         _child(work, folders, fault, write)
     os.close(write)
     with os.fdopen(read, encoding="utf-8", errors="replace") as pipe:
-        said, _, operations = pipe.read().partition("\0")
+        message, _, operations = pipe.read().partition("\0")
     _, status = os.waitpid(child, 0)
-    return Ended(os.waitstatus_to_exitcode(status), said, tuple(operations.splitlines()))
+    return Ended(os.waitstatus_to_exitcode(status), message, tuple(operations.splitlines()))
 
 
 def _child(work: Work, folders: Sequence[Path], fault: Fault | None, pipe: int) -> None:

@@ -50,17 +50,17 @@ def candidates(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path, tiny_llm: str) -> Path:
     """Return a compact checkpoint with its language model inside, an adapter, and the encoder's own files."""
-    made = folder / "checkpoint"
-    shutil.copytree(tiny_llm, made / "llm")
+    path = folder / "checkpoint"
+    shutil.copytree(tiny_llm, path / "llm")
     torch.manual_seed(0)
     weights = {"0.weight": (64, 32), "0.bias": (64,), "2.weight": (64, 64), "2.bias": (64,)}
-    save_file({name: torch.randn(shape) for name, shape in weights.items()}, made / "projector.safetensors")
+    save_file({name: torch.randn(shape) for name, shape in weights.items()}, path / "projector.safetensors")
     query = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
     sides = {f"{query}A.weight": torch.zeros(2, 64), f"{query}B.weight": torch.zeros(64, 2)}
-    save_file(sides, made / "adapter_model.safetensors")
-    (made / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": tiny_llm}))
-    (made / "pe_rank.json").write_text(json.dumps(PE_RANK))
-    return made
+    save_file(sides, path / "adapter_model.safetensors")
+    (path / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": tiny_llm}))
+    (path / "pe_rank.json").write_text(json.dumps(PE_RANK))
+    return path
 
 
 def rerank(candidates: Path, model: Path, name: str = "pe-rank") -> list[Any]:

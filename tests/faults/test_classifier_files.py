@@ -36,9 +36,9 @@ def classifier(folder: Path, tiny_classifier: str) -> Path:
     """Return a classifier in the layout of sentence-transformers."""
     from sentence_transformers import CrossEncoder
 
-    made = folder / "classifier"
-    CrossEncoder(tiny_classifier, device="cpu").save_pretrained(str(made), create_model_card=False)
-    return made
+    path = folder / "classifier"
+    CrossEncoder(tiny_classifier, device="cpu").save_pretrained(str(path), create_model_card=False)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def adapter(folder: Path, tiny_llm: str) -> Path:
     torch.manual_seed(0)
     network: Any = AutoModelForSequenceClassification.from_pretrained(tiny_llm, num_labels=1)
     lora = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, target_modules=["q_proj"])
-    made = folder / "adapter"
-    get_peft_model(network, lora).save_pretrained(str(made))
-    return made
+    path = folder / "adapter"
+    get_peft_model(network, lora).save_pretrained(str(path))
+    return path
 
 
 def rerank(candidates: Path, model: Path) -> list[Any]:

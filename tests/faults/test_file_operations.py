@@ -59,7 +59,7 @@ def whole(folder: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file by its path; of those that tell times, what does not."""
-    found = {}
+    content_by_path = {}
     for path in folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -68,8 +68,8 @@ def contents(folder: Path) -> dict[str, bytes]:
                 content = repr([{key: row.get(key) for key in STABLE} for row in rows]).encode()
             elif path.name in TIMED:
                 content = b""
-            found[path.relative_to(folder).as_posix()] = content
-    return found
+            content_by_path[path.relative_to(folder).as_posix()] = content
+    return content_by_path
 
 
 def command(*arguments: object) -> Callable[[], int]:

@@ -43,9 +43,9 @@ CHUNK = {"choices": [{"delta": {"content": "[1]"}}]}
 def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hostile-test-key")
-    made = Hostile()
-    yield made
-    made.close()
+    server = Hostile()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def rank(hostile: Hostile, make_request: Callable[..., RerankRequest]) -> Callab
     """Ranks three passages through the endpoint, by a chat model or a rerank API."""
 
     def run(name: str = "rankgpt", budget: Budget | None = None, **options: Any) -> Any:
-        own = {"api": "vllm"} if name == "rerank-api" else {}
-        root = hostile.root if own else f"{hostile.root}/v1"
-        reranker = create(name, {"model": "m", "base_url": root, "retries": 0, **own, **options})
+        vendor_options = {"api": "vllm"} if name == "rerank-api" else {}
+        root = hostile.root if vendor_options else f"{hostile.root}/v1"
+        reranker = create(name, {"model": "m", "base_url": root, "retries": 0, **vendor_options, **options})
         try:
             if budget is not None:
                 reranker.pay_from(budget)
@@ -81,9 +81,9 @@ def test_a_dripping_response_ends_at_the_deadline(
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     acts = {
-        "header": lambda asked: drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000),
-        "body": lambda asked: chain([head], drip(b"data: " + b" " * 1000)),
-        "error": lambda asked: chain([head.replace(b"200 OK", b"500 No")], drip(b"x" * 1000)),
+        "header": lambda request: drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000),
+        "body": lambda request: chain([head], drip(b"data: " + b" " * 1000)),
+        "error": lambda request: chain([head.replace(b"200 OK", b"500 No")], drip(b"x" * 1000)),
     }
     hostile.act = acts[part]
     started = time.perf_counter()
@@ -93,12 +93,12 @@ def test_a_dripping_response_ends_at_the_deadline(
 
 
 def test_a_stream_that_never_ends_ends_at_the_deadline(hostile: Hostile, rank: Callable[..., Any]) -> None:
-    def endless(asked: Any) -> Iterator[bytes]:
+    def endless(request: Any) -> Iterator[bytes]:
         while True:
             yield b"data: " + json.dumps(CHUNK).encode() + b"\n\n"
             time.sleep(0.01)
 
-    hostile.act = lambda asked: chunked(endless(asked), *STREAM)
+    hostile.act = lambda request: chunked(endless(request), *STREAM)
     with pytest.raises(BackendError, match="no whole response within"):
         rank(stream=True, timeout_seconds=DEADLINE_SECONDS)
 
@@ -113,10 +113,10 @@ def test_a_flood_ends_at_the_bound_and_takes_little_memory(
 ) -> None:
     packed = bomb()
     acts: dict[str, Any] = {
-        "spaces": lambda asked: chunked(flood(b" " * 2**16)),
-        "bomb": lambda asked: chunked(iter([packed]), "Content-Encoding: gzip"),
-        "line": lambda asked: chunked(chain([b"data: "], flood(b"x" * 2**16)), *STREAM),
-        "events": lambda asked: chunked(flood(b'data: {"choices": []}\n\n' * 2**10), *STREAM),
+        "spaces": lambda request: chunked(flood(b" " * 2**16)),
+        "bomb": lambda request: chunked(iter([packed]), "Content-Encoding: gzip"),
+        "line": lambda request: chunked(chain([b"data: "], flood(b"x" * 2**16)), *STREAM),
+        "events": lambda request: chunked(flood(b'data: {"choices": []}\n\n' * 2**10), *STREAM),
     }
     hostile.act = acts[kind]
     tracemalloc.start()
@@ -135,11 +135,11 @@ def test_a_flood_ends_at_the_bound_and_takes_little_memory(
 def test_a_packed_response_of_usual_size_is_read(
     hostile: Hostile, rank: Callable[..., Any], client: dict[str, Any]
 ) -> None:
-    def packed(asked: Any) -> Iterator[bytes]:
-        assert asked.headers["accept-encoding"] == "identity"
-        body = scores(3) if "documents" in asked.body else completion("[3] > [2] > [1]")
+    def packed(request: Any) -> Iterator[bytes]:
+        assert request.headers["accept-encoding"] == "identity"
+        body = scores(3) if "documents" in request.body else completion("[3] > [2] > [1]")
         text = json.dumps(body)
-        if asked.body.get("stream"):
+        if request.body.get("stream"):
             chunk = {"choices": [{"delta": {"content": "[3] > [2] > [1]"}, "finish_reason": "stop"}]}
             text = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
         yield reply(gzip.compress(text.encode()), Content_Encoding="gzip")
@@ -157,7 +157,7 @@ def test_passages_go_to_no_other_host(
 ) -> None:
     other = Hostile()
     target = f"{other.root}/elsewhere?key=sk-hostile-test-key"
-    hostile.act = lambda asked: iter([reply(b"", status, Location=target)])
+    hostile.act = lambda request: iter([reply(b"", status, Location=target)])
     with pytest.raises(BackendError, match=rf"redirects to {other.root}/elsewhere, .*set base_url") as raised:
         rank(**client)
     other.close()
@@ -168,14 +168,14 @@ def test_passages_go_to_no_other_host(
 def test_a_redirect_within_the_host_is_followed_but_not_for_ever(
     hostile: Hostile, rank: Callable[..., Any]
 ) -> None:
-    def moved(asked: Any) -> Iterator[bytes]:
-        is_there = asked.path == "/new"
+    def moved(request: Any) -> Iterator[bytes]:
+        is_there = request.path == "/new"
         yield reply(scores(3)) if is_there else reply(b"", "307 Temporary", Location="/new")
 
     hostile.act = moved
     assert rank("rerank-api").doc_ids == ("d2", "d1", "d0")
-    assert [asked.path for asked in hostile.asked] == ["/v1/rerank", "/new"]
-    hostile.act = lambda asked: iter([reply(b"", "307 Temporary", Location="/new")])
+    assert [request.path for request in hostile.asked] == ["/v1/rerank", "/new"]
+    hostile.act = lambda request: iter([reply(b"", "307 Temporary", Location="/new")])
     with pytest.raises(BackendError, match="redirects in a circle"):
         rank("rerank-api")
 
@@ -199,7 +199,7 @@ LIES: list[Any] = [
 def test_usage_that_cannot_be_right_is_an_estimate_that_says_so(
     hostile: Hostile, rank: Callable[..., Any], tmp_path: Path, usage: Any
 ) -> None:
-    hostile.act = lambda asked: iter([reply(completion("[3] > [2] > [1]", usage=usage))])
+    hostile.act = lambda request: iter([reply(completion("[3] > [2] > [1]", usage=usage))])
     ledger = tmp_path / "spending.jsonl"
     ranking = rank(budget=Budget(5.0, ledger), price=PRICE)
     assert len(hostile.asked) == 1, "a good answer is not asked for again"
@@ -221,7 +221,7 @@ def test_usage_that_cannot_be_right_is_an_estimate_that_says_so(
     ],
 )
 def test_usage_in_another_spelling_is_read(hostile: Hostile, rank: Callable[..., Any], usage: Any) -> None:
-    hostile.act = lambda asked: iter([reply(completion(usage=usage))])
+    hostile.act = lambda request: iter([reply(completion(usage=usage))])
     counted = rank().usage
     assert (counted.prompt_tokens, counted.generated_tokens, counted.calls_estimated) == (100, 10, 0)
 
@@ -233,7 +233,7 @@ def test_every_unusable_answer_is_paid_and_the_budget_holds(
     useless = {"usage": {"prompt_tokens": 1500, "completion_tokens": 100}, "model": "m"}
     price = {"input": 100.0, "output": 1000.0}
     of_a_call = (1500 * 100 + 100 * 1000) / 1e6
-    hostile.act = lambda asked: iter([reply(useless)])
+    hostile.act = lambda request: iter([reply(useless)])
     ledger = tmp_path / "spending.jsonl"
     with pytest.raises(BackendError, match=r"budget of \$0\.70 \(\$0\.5000 are spent\)"):
         rank(budget=Budget(0.70, ledger), price=price, retries=9, max_new_tokens=200)
@@ -244,7 +244,7 @@ def test_every_unusable_answer_is_paid_and_the_budget_holds(
 def test_an_attempt_that_runs_out_of_time_is_paid_at_its_worst_case(
     hostile: Hostile, rank: Callable[..., Any], tmp_path: Path
 ) -> None:
-    hostile.act = lambda asked: drip(b"H" * 100)
+    hostile.act = lambda request: drip(b"H" * 100)
     ledger = tmp_path / "spending.jsonl"
     with pytest.raises(BackendError, match="failed 2 times"):
         rank("rerank-api", budget=Budget(9.0, ledger), price={"calls": 500}, retries=1, timeout_seconds=0.1)
@@ -255,7 +255,7 @@ def test_an_attempt_that_runs_out_of_time_is_paid_at_its_worst_case(
 def test_a_refusal_costs_nothing(
     hostile: Hostile, rank: Callable[..., Any], tmp_path: Path, status: str
 ) -> None:
-    hostile.act = lambda asked: iter([reply(b"{}", status)])
+    hostile.act = lambda request: iter([reply(b"{}", status)])
     ledger = tmp_path / "spending.jsonl"
     with pytest.raises(BackendError):
         rank("rerank-api", budget=Budget(9.0, ledger), price={"calls": 500})
@@ -270,7 +270,7 @@ def test_a_score_that_is_none_is_an_error_and_not_an_order(
     hostile: Hostile, rank: Callable[..., Any], score: Any
 ) -> None:
     results = [{"index": i, "relevance_score": score} for i in range(3)]
-    hostile.act = lambda asked: iter([reply({"results": results})])
+    hostile.act = lambda request: iter([reply({"results": results})])
     with pytest.raises(BackendError, match=r"none of 3 results .*fields index, relevance_score"):
         rank("rerank-api", retries=5)
     assert len(hostile.asked) == 1

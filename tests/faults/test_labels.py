@@ -95,9 +95,9 @@ def test_nothing_that_a_run_says_moves_the_cursor(
     assert results.exists()
     for arguments in (["--dry-run"], ["--out", str(folder / "again")]):
         assert main(["run", str(folder / "experiment.yaml"), *arguments]) == 0
-    said = capsys.readouterr()
-    assert "\\x1b[31mtext" in said.err + said.out
-    assert unshown(said.err + said.out) == []
+    captured = capsys.readouterr()
+    assert "\\x1b[31mtext" in captured.err + captured.out
+    assert unshown(captured.err + captured.out) == []
     say("a\x1b]0;title\x07b")
     assert as_line("a\x1b[31mb\u2028") == "a\\x1b[31mb\\u2028"
     with Progress("label \x1b[2J", 1) as progress:

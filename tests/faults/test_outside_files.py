@@ -305,10 +305,10 @@ def test_the_advice_to_load_without_weights_only_is_never_repeated(
         options["projector"] = str(model / member)
     with pytest.raises(ModelError) as raised:
         create("pe-rank", options)
-    said = str(raised.value)
-    assert "weights_only" not in said
-    assert "trust" not in said
-    assert len(said.splitlines()) == 1
+    message = str(raised.value)
+    assert "weights_only" not in message
+    assert "trust" not in message
+    assert len(message.splitlines()) == 1
     assert not canary.exists()
     with pytest.raises(ModelError, match="more than plain tensors"):
         read_weights(model / member)

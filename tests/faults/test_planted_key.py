@@ -34,9 +34,9 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.001)
     for variable in VARIABLES:
         monkeypatch.setenv(variable, KEY)
-    made = Hostile()
-    yield made
-    made.close()
+    server = Hostile()
+    yield server
+    server.close()
 
 
 def written(key: str) -> list[str]:
@@ -61,35 +61,35 @@ class Echo:
     def __init__(self) -> None:
         self._random = random.Random(0)
 
-    def __call__(self, asked: Asked) -> Iterator[bytes]:
-        key = asked.headers["authorization"].removeprefix("Bearer ")
+    def __call__(self, request: Asked) -> Iterator[bytes]:
+        key = request.headers["authorization"].removeprefix("Bearer ")
         assert key == KEY
         draw = self._random
-        told = "".join(f"{'x' * draw.randint(0, 120)}{spelling} " for spelling in written(key))
+        echoed = "".join(f"{'x' * draw.randint(0, 120)}{spelling} " for spelling in written(key))
         kind = draw.randrange(8)
         if kind < 3:
-            answer: Any = completion(f"[2] > [1] {told}", model=told, system_fingerprint=told)
-            if "documents" in asked.body:
-                answer = {**scores(len(asked.body["documents"])), "id": told, key: told}
-            if asked.body.get("stream"):
-                yield from chunked(events(told))
+            answer: Any = completion(f"[2] > [1] {echoed}", model=echoed, system_fingerprint=echoed)
+            if "documents" in request.body:
+                answer = {**scores(len(request.body["documents"])), "id": echoed, key: echoed}
+            if request.body.get("stream"):
+                yield from chunked(events(echoed))
             else:
                 yield reply(answer)
         elif kind == 3:
-            yield reply({"error": {"message": told, "code": key}}, "500 Broken", Retry_After="0")
+            yield reply({"error": {"message": echoed, "code": key}}, "500 Broken", Retry_After="0")
         elif kind == 4:
-            yield reply(f"<html><title>{told}</title>".encode(), "502 Gateway")
+            yield reply(f"<html><title>{echoed}</title>".encode(), "502 Gateway")
         elif kind == 5:
-            yield reply({"choices": [], told: key})
+            yield reply({"choices": [], echoed: key})
         elif kind == 6:
-            yield reply(f'{{"results": {told}'.encode())
+            yield reply(f'{{"results": {echoed}'.encode())
         else:
-            yield reply([{"error": {"message": json.dumps({"error": {"message": told}})}}], "503 Busy")
+            yield reply([{"error": {"message": json.dumps({"error": {"message": echoed}})}}], "503 Busy")
 
 
-def events(told: str) -> Iterator[bytes]:
-    chunk = {"model": told, "choices": [{"delta": {"content": "[2] > [1] "}}]}
-    for piece in (chunk, {**chunk, "choices": [{"delta": {"content": told}, "finish_reason": "stop"}]}):
+def events(text: str) -> Iterator[bytes]:
+    chunk = {"model": text, "choices": [{"delta": {"content": "[2] > [1] "}}]}
+    for piece in (chunk, {**chunk, "choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}):
         yield f"data: {json.dumps(piece)}\n\n".encode()
     yield b"data: [DONE]\n\n"
 
@@ -128,13 +128,13 @@ def test_a_planted_key_is_in_no_file_and_no_stream(
         main(["rerank", "--reranker", "rerank-api", "--candidates", "hits.jsonl", "--output", "run.trec",
               "--option", *options])  # fmt: skip
     assert len(hostile.asked) > 40
-    shown = capfd.readouterr()
+    captured = capfd.readouterr()
     contents = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes().decode("utf-8", errors="replace")
         for path in tmp_path.rglob("*")
         if path.is_file()
     }
-    contents |= {"standard output": shown.out, "standard error": shown.err}
+    contents |= {"standard output": captured.out, "standard error": captured.err}
     assert {"chat.sqlite", "api.sqlite", "results/report.html"} <= contents.keys()
     assert "$OPENAI_API_KEY" in contents["standard error"]
     for name, content in contents.items():
@@ -196,5 +196,5 @@ def test_placeholders_for_servers_without_keys_are_ordinary_words(monkeypatch: p
 
 def test_a_password_in_an_address_of_the_environment_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:pass%2Fword-9@proxy:8080")
-    said = redacted("cannot reach http://user:pass%2Fword-9@proxy:8080, password pass/word-9")
-    assert said == "cannot reach http://user:$HTTPS_PROXY@proxy:8080, password $HTTPS_PROXY"
+    message = redacted("cannot reach http://user:pass%2Fword-9@proxy:8080, password pass/word-9")
+    assert message == "cannot reach http://user:$HTTPS_PROXY@proxy:8080, password $HTTPS_PROXY"

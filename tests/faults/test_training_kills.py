@@ -138,8 +138,8 @@ def test_a_training_goes_on_alike_from_every_moment_at_which_it_can_be_killed(
 def test_evaluating_more_often_changes_nothing_that_is_learnt(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    for every in (1, 3):
-        trained(settings(evaluate_every=every), tmp_path / str(every))
+    for interval in (1, 3):
+        trained(settings(evaluate_every=interval), tmp_path / str(interval))
     assert losses(tmp_path / "1") == losses(tmp_path / "3")
 
 
@@ -152,9 +152,9 @@ def test_a_damaged_state_gives_way_to_the_one_before_it_and_the_last_is_refused(
     trained(settings(), folder)
     newest, before = folder / "states" / "checkpoint-4", folder / "states" / "checkpoint-2"
     (newest / name).unlink()
-    said: list[str] = []
-    trained(settings(), folder, said)
-    assert any("checkpoint-4" in line and name in line for line in said)
+    messages: list[str] = []
+    trained(settings(), folder, messages)
+    assert any("checkpoint-4" in line and name in line for line in messages)
     assert losses(folder) == losses(tmp_path / "whole")
     for state in (newest, before):
         content = (state / name).read_bytes()

@@ -43,20 +43,22 @@ def compare(ours: dict[str, Any], theirs: dict[str, dict[str, Any]]) -> tuple[st
     parsers = {name: answers["parsing"] for name, answers in present.items() if "parsing" in answers}
     rows = []
     for place, case in enumerate(CASES["answers"]):
-        shown = [ours["parsing"][place], ours["parsing, strict"][place]]
-        rows.append([f"`{case['text']}`" if case["text"] else "(nothing)", *shown])
+        our_parsings = [ours["parsing"][place], ours["parsing, strict"][place]]
+        rows.append([f"`{case['text']}`" if case["text"] else "(nothing)", *our_parsings])
         rows[-1] += [parsed[place] for parsed in parsers.values()]
     parts.append(table(["Answer", "ours", "ours, `strict`", *parsers], rows))
     parts.append("\n## Windows\n\n")
     sliders = {name: answers["windows"] for name, answers in present.items() if "windows" in answers}
     rows = []
     for place, case in enumerate(CASES["windows"]):
-        own = ours["windows"][place]
+        permutation = ours["windows"][place]
         described = f"{case['count']} passages, {case['window']} wide, step {case['step']}"
-        rows.append([described, f"{len(own)}, last {own[-1]}"])
+        rows.append([described, f"{len(permutation)}, last {permutation[-1]}"])
         for name, seen in sliders.items():
-            rows[-1].append("the same" if seen[place] == own else f"{len(seen[place])}: {seen[place][-1:]}")
-            if seen[place] != own and case["count"] != case["step"]:
+            rows[-1].append(
+                "the same" if seen[place] == permutation else f"{len(seen[place])}: {seen[place][-1:]}"
+            )
+            if seen[place] != permutation and case["count"] != case["step"]:
                 failures.append(f"windows of {name} differ: {described}")
     parts.append(table(["Candidates", "ours", *sliders], rows))
     parts.append("\n## nDCG@10\n\n")

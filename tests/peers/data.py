@@ -29,13 +29,17 @@ def runs() -> dict[str, Run]:
     with (COLLECTION / "corpus.jsonl").open(encoding="utf-8") as file:
         doc_ids = [json.loads(line)["_id"] for line in file]
     rng = random.Random(0)
-    made: dict[str, Run] = {"good": {}, "fair": {}, "ties": {}}
+    scores_by_run: dict[str, Run] = {"good": {}, "fair": {}, "ties": {}}
     for query_id, grades in qrels().items():
         pool = sorted({*grades, *rng.sample(doc_ids, 20)})
         for name, noise in (("good", 0.6), ("fair", 1.6)):
             scored = {doc: grades.get(doc, 0) + rng.gauss(0, noise) for doc in pool}
             best = sorted(scored, key=lambda doc: (-scored[doc], doc))[:20]
-            made[name][query_id] = {doc: float(20 - place) for place, doc in enumerate(best)}
-        made["ties"][query_id] = {doc: float(score // 7) for doc, score in made["good"][query_id].items()}
-    made["missing"] = {query: hits for place, (query, hits) in enumerate(made["good"].items()) if place % 4}
-    return made
+            scores_by_run[name][query_id] = {doc: float(20 - place) for place, doc in enumerate(best)}
+        scores_by_run["ties"][query_id] = {
+            doc: float(score // 7) for doc, score in scores_by_run["good"][query_id].items()
+        }
+    scores_by_run["missing"] = {
+        query: hits for place, (query, hits) in enumerate(scores_by_run["good"].items()) if place % 4
+    }
+    return scores_by_run

@@ -54,8 +54,8 @@ def mean_seconds() -> float:
 
 def main() -> None:
     """Answer."""
-    made = runs()
-    quality = {name: ndcg(run) for name, run in made.items()}
+    runs_by_name = runs()
+    quality = {name: ndcg(run) for name, run in runs_by_name.items()}
     queries = list(qrels())
     good, fair = ([quality[name][query] for query in queries] for name in ("good", "fair"))
     strict = re.compile(r"\[(\d+)\]")

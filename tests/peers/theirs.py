@@ -91,7 +91,10 @@ def rank_llm() -> Answers:
 def ranx() -> Answers:
     """ranx: nDCG and the paired t-test."""
     module = import_module("ranx")
-    grades, made = module.Qrels(qrels()), {name: module.Run(run, name=name) for name, run in runs().items()}
+    grades, runs_by_name = (
+        module.Qrels(qrels()),
+        {name: module.Run(run, name=name) for name, run in runs().items()},
+    )
 
     def mean(run: Any) -> Any:
         try:
@@ -100,13 +103,18 @@ def ranx() -> Answers:
             return f"refused: {str(error).split('.')[0]}"
 
     compared = module.compare(
-        grades, [made["good"], made["fair"]], metrics=["ndcg@10"], stat_test="student", make_comparable=True
+        grades,
+        [runs_by_name["good"], runs_by_name["fair"]],
+        metrics=["ndcg@10"],
+        stat_test="student",
+        make_comparable=True,
     )
     p = compared.comparisons["good", "fair"]["ndcg@10"]["p_value"]
-    lenient = float(module.evaluate(grades, made["missing"], "ndcg@10", make_comparable=True))
+    lenient = float(module.evaluate(grades, runs_by_name["missing"], "ndcg@10", make_comparable=True))
     return {
         "version": version("ranx"),
-        "ndcg": {name: mean(run) for name, run in made.items()} | {"missing, made comparable": lenient},
+        "ndcg": {name: mean(run) for name, run in runs_by_name.items()}
+        | {"missing, made comparable": lenient},
         "p": float(p),
     }
 
@@ -131,21 +139,28 @@ def pyterrier() -> Answers:
         ]
         return pandas.DataFrame(rows)
 
-    made = {name: table(run) for name, run in runs().items()}
+    tables_by_name = {name: table(run) for name, run in runs().items()}
     measure = import_module("ir_measures").parse_measure("nDCG@10")
-    found = pt.Experiment(list(made.values()), topics, judged, [measure], names=list(made))
+    experiment = pt.Experiment(
+        list(tables_by_name.values()), topics, judged, [measure], names=list(tables_by_name)
+    )
     tested = pt.Experiment(
-        [made["good"], made["fair"]], topics, judged, [measure], names=["a", "b"], baseline=0
+        [tables_by_name["good"], tables_by_name["fair"]],
+        topics,
+        judged,
+        [measure],
+        names=["a", "b"],
+        baseline=0,
     )
 
     def slow(frame: Any) -> Any:
         time.sleep(SECONDS * len(frame))
-        return made["good"][made["good"].qid.isin(frame.qid)]
+        return tables_by_name["good"][tables_by_name["good"].qid.isin(frame.qid)]
 
     timed = pt.Experiment([pt.apply.generic(slow)], topics, judged, [measure, "mrt"], names=["slow"])
     return {
         "version": version("python-terrier"),
-        "ndcg": {row["name"]: float(row["nDCG@10"]) for _, row in found.iterrows()},
+        "ndcg": {row["name"]: float(row["nDCG@10"]) for _, row in experiment.iterrows()},
         "p": float(tested["nDCG@10 p-value"].iloc[1]),
         "latency": float(timed["mrt"].iloc[0]) / 1000.0,  # milliseconds
     }
@@ -154,7 +169,7 @@ def pyterrier() -> Answers:
 def sentence_transformers() -> Answers:
     """sentence-transformers: the evaluator of cross-encoders, which knows relevant and not relevant alone."""
     module = import_module("sentence_transformers.cross_encoder.evaluation")
-    made = {}
+    lists = {}
     for name, run in runs().items():
         samples: list[dict[str, Any]] = []
         scores: dict[tuple[str, str], float] = {}
@@ -174,8 +189,8 @@ def sentence_transformers() -> Answers:
                 samples, always_rerank_positives=always, show_progress_bar=False, write_csv=False
             )
             evaluator.store_metrics_in_model_card_data = lambda *_, **__: None
-            made[name if not always else f"{name}, positives added"] = float(evaluator(model)["ndcg@10"])
-    return {"version": version("sentence-transformers"), "ndcg": made}
+            lists[name if not always else f"{name}, positives added"] = float(evaluator(model)["ndcg@10"])
+    return {"version": version("sentence-transformers"), "ndcg": lists}
 
 
 PEERS = {

@@ -110,10 +110,10 @@ def example(folder: Folder) -> Path:
     return report([folder.path])
 
 
-def scroll_through(shown: Page | Locator) -> None:
+def scroll_through(view: Page | Locator) -> None:
     """Bring every chart and explorer into view, and wait for each: they are drawn when they come near."""
     for drawn, parts in (("data-drawn", "[data-chart]"), ("data-ready", "[data-explorer]")):
-        for part in shown.locator(parts).all():
+        for part in view.locator(parts).all():
             part.scroll_into_view_if_needed()
             expect(part).to_have_attribute(drawn, "true", timeout=20_000)
 
@@ -152,10 +152,10 @@ def test_ablations_curves_costs_and_published_figures_show_themselves(
     assert "RankGPT gpt-4o-mini, dl20" in legend.replace("\u2026", "")
     assert "All on BM25" in " ".join(page.locator("#ablations .notes").all_inner_texts())
     assert page.locator(".overview .warning", has_text="dl20: Out of memory failed").count() == 1
-    shown = page.locator("section.group:visible")
-    assert shown.locator('th[title="mean cost per query at list price"]').first.inner_text().endswith("$")
-    assert "0.0042" in shown.locator("table").first.inner_text()
-    reproduced = shown.get_by_role("row").filter(has_text="0.7311")
+    group = page.locator("section.group:visible")
+    assert group.locator('th[title="mean cost per query at list price"]').first.inner_text().endswith("$")
+    assert "0.0042" in group.locator("table").first.inner_text()
+    reproduced = group.get_by_role("row").filter(has_text="0.7311")
     assert reproduced.locator("td").last.inner_text().startswith("no")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate(axe)
@@ -226,12 +226,12 @@ def test_one_dataset_is_shown_at_a_time_below_the_overview_of_all(
         "hard",
         "average",
     ]
-    shown = page.locator("section.group:visible .eyebrow")
-    assert shown.all_inner_texts() == [
+    eyebrow = page.locator("section.group:visible .eyebrow")
+    assert eyebrow.all_inner_texts() == [
         "easy, BM25 (k1 0.9, b 0.4) top 2 · 2 queries · latency mode · Example CPU (cores 2)"
     ]
     page.get_by_label("Results on").select_option("g2")
-    assert "hard, BM25" in shown.inner_text()
+    assert "hard, BM25" in eyebrow.inner_text()
     scroll_through(page.locator("section.group:not([hidden])"))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -244,9 +244,9 @@ def test_axe_finds_nothing_to_object_to(
     scroll_through(page)
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     page.evaluate(axe)  # evaluated through the debugger, which the page's policy does not govern
-    found = page.evaluate("axe.run()")
-    assert len(found["passes"]) > 20
-    assert [violation["id"] for violation in found["violations"]] == []
+    audit = page.evaluate("axe.run()")
+    assert len(audit["passes"]) > 20
+    assert [violation["id"] for violation in audit["violations"]] == []
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

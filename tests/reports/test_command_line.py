@@ -47,9 +47,9 @@ def published_runs(folder: Path) -> Path:
         first, better, qrels = [], [], []
         for query_id in ("1", "2", "3"):
             docs = [f"{query_id}-{rank}" for rank in range(100)]
-            found = [docs[RELEVANT], *docs[:RELEVANT], *docs[RELEVANT + 1 :]]
+            ranking = [docs[RELEVANT], *docs[:RELEVANT], *docs[RELEVANT + 1 :]]
             first += [f"{query_id} Q0 {doc} {n + 1} {100 - n} bm25\n" for n, doc in enumerate(docs)]
-            better += [f"{query_id} Q0 {doc} {n + 1} {100 - n} theirs\n" for n, doc in enumerate(found)]
+            better += [f"{query_id} Q0 {doc} {n + 1} {100 - n} theirs\n" for n, doc in enumerate(ranking)]
             qrels.append(f"{query_id} 0 {docs[RELEVANT]} 1\n")
         (folder / dataset / "bm25.trec").write_text("".join(first))
         (folder / dataset / "bm25_bge-reranker-large.trec").write_text("".join(better))
@@ -62,9 +62,9 @@ def test_published_runs_of_three_datasets_become_one_page_and_the_tables_of_a_pa
 ) -> None:
     out, runs = str(tmp_path / "results"), published_runs(tmp_path / "runs")
     for dataset in DATASETS:
-        given = runs / dataset
-        files = ["--first-stage", str(given / "bm25.trec"), "--qrels", str(given / "qrels.txt")]
-        run = str(given / "bm25_bge-reranker-large.trec")
+        run_folder = runs / dataset
+        files = ["--first-stage", str(run_folder / "bm25.trec"), "--qrels", str(run_folder / "qrels.txt")]
+        run = str(run_folder / "bm25_bge-reranker-large.trec")
         assert main(["import-run", run, *files, "--dataset", dataset, "--out", out]) == 0
     assert main(["report", out]) == 0
     page = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")

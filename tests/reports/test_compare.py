@@ -22,11 +22,11 @@ def measured(folder: Folder, tmp_path: Path) -> Callable[..., None]:
     """Write one session of a system into `SIDE/NUMBER`, at a minute of its own."""
 
     def write(side: str, number: int, seconds: float, order: Order = folder.turned, **more: object) -> None:
-        one = type(folder)(tmp_path / side / str(number))
+        session_folder = type(folder)(tmp_path / side / str(number))
         minute = 2 * number + (side == "after")
         session = {"started_at": f"2025-03-01T10:{minute:02d}:00.000+00:00"}
-        pool = one.pool(TEXTS, {query_id: {"d2": 1} for query_id in TEXTS})
-        one.cell(pool, "S", order, seconds=lambda i: seconds + i / 100, session=session, **more)  # type: ignore[arg-type]
+        pool = session_folder.pool(TEXTS, {query_id: {"d2": 1} for query_id in TEXTS})
+        session_folder.cell(pool, "S", order, seconds=lambda i: seconds + i / 100, session=session, **more)  # type: ignore[arg-type]
 
     return write
 
@@ -79,9 +79,9 @@ def test_a_system_that_failed_after_the_change_does_not_pass(
     measured: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: Folder
 ) -> None:
     measured("before", 0, 1.0)
-    one = type(folder)(tmp_path / "before" / "0")
-    one.cells = ["cell-00"]
-    one.cell(one.pool(TEXTS, {}), "T", one.kept)
+    session_folder = type(folder)(tmp_path / "before" / "0")
+    session_folder.cells = ["cell-00"]
+    session_folder.cell(session_folder.pool(TEXTS, {}), "T", session_folder.kept)
     measured("after", 0, 1.0)
     status, printed = compared(tmp_path, capsys, "--fail-if-worse", "0.01")
     assert status == 1

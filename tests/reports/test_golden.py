@@ -72,7 +72,7 @@ def plain(value: Any) -> Any:
 
 def rounded(text: str) -> str:
     """CSV with its numbers to nine digits: the last ones of full precision differ between machines."""
-    return re.sub(r"(?<![^,\n])-?\d+\.\d+(e-?\d+)?(?![^,\n])", lambda found: f"{float(found[0]):.9g}", text)
+    return re.sub(r"(?<![^,\n])-?\d+\.\d+(e-?\d+)?(?![^,\n])", lambda match: f"{float(match[0]):.9g}", text)
 
 
 def golden(name: str, text: str) -> str:

@@ -46,10 +46,10 @@ def tiny_causal(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Call
         "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
         "Gemma2": {**sizes, "num_hidden_layers": 2, "head_dim": 8, "sliding_window": 16},
     }
-    made: dict[str, str] = {}
+    folders: dict[str, str] = {}
 
     def make(kind: str) -> str:
-        if kind not in made:
+        if kind not in folders:
             folder = tmp_path_factory.mktemp(f"tiny-{kind}")
             ids = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
             values = {"initializer_range": 0.2, **ids, **options[kind]}
@@ -58,8 +58,8 @@ def tiny_causal(tmp_path_factory: pytest.TempPathFactory, tiny_llm: str) -> Call
             network: Any = AutoModelForCausalLM
             network.from_config(config).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-            made[kind] = str(folder)
-        return made[kind]
+            folders[kind] = str(folder)
+        return folders[kind]
 
     return make
 

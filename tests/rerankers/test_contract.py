@@ -96,9 +96,9 @@ def options(
 
 @pytest.fixture(scope="module", params=[*METHODS, *VARIANTS])
 def reranker(request: pytest.FixtureRequest, options: dict[str, dict[str, Any]]) -> Iterator[Reranker]:
-    made = create(method_of(request.param), options[request.param])
-    yield made
-    made.close()
+    built = create(method_of(request.param), options[request.param])
+    yield built
+    built.close()
 
 
 def method_of(name: str) -> str:
@@ -174,11 +174,11 @@ def test_no_requests_give_no_rankings(reranker: Reranker, clock: StageClock) -> 
     ("name", "more"), [("rerank-api", {"api": "vllm"}), ("rankgpt", {}), ("reverse", None)]
 )
 def test_what_is_closed_can_be_closed_again(name: str, more: dict[str, str] | None) -> None:
-    made = create(name, {} if more is None else {"model": "m", "base_url": "http://localhost/v1", **more})
-    described = made.describe()
-    made.close()
-    made.close()
-    assert made.describe() == described
+    built = create(name, {} if more is None else {"model": "m", "base_url": "http://localhost/v1", **more})
+    described = built.describe()
+    built.close()
+    built.close()
+    assert built.describe() == described
 
 
 def test_descriptions_are_json(reranker: Reranker) -> None:
@@ -219,8 +219,8 @@ def test_windows_calls_and_tokens_are_those_estimated_beforehand(
     request: Any,
 ) -> None:
     name = request.node.callspec.params["reranker"]
-    asked = {key: value for key, value in options[name].items() if key != "qrels"}
-    checked = validated(method_of(name), asked)
+    own_options = {key: value for key, value in options[name].items() if key != "qrels"}
+    checked = validated(method_of(name), own_options)
     work = checked.work(size_of_request(checked))
     assert work is not None
     [ranking] = reranker.rerank([make_request(QUERY, PASSAGES)], clock)
@@ -297,12 +297,12 @@ def test_scores_alone_are_those_of_a_batch(
     reranker: Reranker, make_request: Callable[..., RerankRequest]
 ) -> None:
     texts = [text for text in dict.fromkeys(TEXTS) if text]
-    found = score_difference(reranker, [make_request("when do beekeepers check hives", texts)])
-    assert (found is not None) == reranker.scores_passages_alone
-    if found is not None:
-        assert found.passages == len(texts)
-        assert found.same_order
-        assert found.largest_difference < 1e-4 * max(1.0, found.score_range)
+    difference = score_difference(reranker, [make_request("when do beekeepers check hives", texts)])
+    assert (difference is not None) == reranker.scores_passages_alone
+    if difference is not None:
+        assert difference.passages == len(texts)
+        assert difference.same_order
+        assert difference.largest_difference < 1e-4 * max(1.0, difference.score_range)
 
 
 def test_a_run_that_was_stopped_resumes_with_the_rankings_of_a_whole_one(
@@ -318,12 +318,14 @@ def test_a_run_that_was_stopped_resumes_with_the_rankings_of_a_whole_one(
     queries = {"q0": "when do beekeepers check hives", "q1": "glaciers", "q2": "who warns sailors"}
     qrels = {query_id: {f"{query_id}d2": 1, f"{query_id}d0": 2} for query_id in queries}
     if name == "oracle":  # an experiment gives it the judgements
-        reranker, given = create(name, {"qrels": qrels}), {}
+        reranker, reranker_options = create(name, {"qrels": qrels}), {}
     else:
-        given = options[name]
+        reranker_options = options[name]
         monkeypatch.setattr(cell_run, "create", lambda *_, **__: reranker)  # loaded once for all tests
         monkeypatch.setattr(type(reranker), "close", lambda _: None)
-    path = write_experiment(tmp_path, queries, passages, qrels, [{"name": method_of(name), "options": given}])
+    path = write_experiment(
+        tmp_path, queries, passages, qrels, [{"name": method_of(name), "options": reranker_options}]
+    )
     with monkeypatch.context() as patch:
         patch.setattr(type(reranker), "rerank", stopping_at("q1", type(reranker).rerank))
         assert run(*load_experiment(path), tmp_path / "out").exit_status == 1
@@ -331,7 +333,10 @@ def test_a_run_that_was_stopped_resumes_with_the_rankings_of_a_whole_one(
     [cell] = read_results(tmp_path / "out").cells
     assert [(row.query_id, row.session) for row in cell.rows] == [("q0", 0), ("q1", 1), ("q2", 1)]
     requests = [RerankRequest.of(query, passages[i], i) for i, query in queries.items()]
-    orders = {each.query_id: list(reranker.rerank([each], clock)[0].doc_ids) for each in requests}
+    orders = {
+        single_request.query_id: list(reranker.rerank([single_request], clock)[0].doc_ids)
+        for single_request in requests
+    }
     assert cell.rankings.orders() == orders
 
 
@@ -359,10 +364,10 @@ def write_experiment(
             "query": queries[query_id],
             "hits": [
                 {"content": text, "qid": query_id, "docid": doc_id, "rank": rank, "score": -float(rank)}
-                for rank, (doc_id, text) in enumerate(found.items(), start=1)
+                for rank, (doc_id, text) in enumerate(texts.items(), start=1)
             ],
         }
-        for query_id, found in passages.items()
+        for query_id, texts in passages.items()
     ]
     (folder / "candidates.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     judged = [

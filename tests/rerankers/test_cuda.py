@@ -134,11 +134,11 @@ def test_rerankers_give_the_cpus_ranking_in_float32(
 ) -> None:
     model, more = request.getfixturevalue(options[0]), options[1]
     texts = [f"{word} in the lighthouse" for word in ("bees", "old foxes", "yeast", "the salt of dough")]
-    asked = [make_request("how old is the lighthouse", texts)]
+    requests = [make_request("how old is the lighthouse", texts)]
     rankings = []
     for device in ("cpu", "cuda"):
         reranker = create(name, {"model": model, "device": device, "dtype": "float32", **more})
-        rankings.append(reranker.rerank(asked, clock)[0])
+        rankings.append(reranker.rerank(requests, clock)[0])
     assert rankings[0].doc_ids == rankings[1].doc_ids
 
 

@@ -22,12 +22,12 @@ def imports(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     later = {id(node) for function in functions for node in ast.walk(function)}
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in later:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= (names & MODULES.keys()) or ({node.module} & MODULES.keys())
-    return found
+            modules |= (names & MODULES.keys()) or ({node.module} & MODULES.keys())
+    return modules
 
 
 def test_no_two_modules_import_each_other() -> None:

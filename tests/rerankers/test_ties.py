@@ -46,11 +46,11 @@ def loud(tiny_llm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_surely_answered_passages_do_not_tie_in_half_precision(
     loud: str, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    made: Any = create("causal-yes-no", {"model": loud, "prompt": "chat", "dtype": "bfloat16"})
-    tokenized = made.tokenize([Pair("bees", text) for text in TEXTS])
-    scores = made.score(tokenized)
+    loaded: Any = create("causal-yes-no", {"model": loud, "prompt": "chat", "dtype": "bfloat16"})
+    tokenized = loaded.tokenize([Pair("bees", text) for text in TEXTS])
+    scores = loaded.score(tokenized)
     assert len(set(scores)) >= 97  # of 100; in bfloat16 logits near 20 lie 0.125 apart
-    (ranking,) = made.rerank([make_request("bees", TEXTS)], clock)
+    (ranking,) = loaded.rerank([make_request("bees", TEXTS)], clock)
     assert ranking.usage.ties == count_ties(sorted(scores, reverse=True))
 
 

@@ -117,9 +117,9 @@ def test_timings_and_names_do_not_change_the_digest() -> None:
 
 
 def test_equal_pools_are_equal_bytes(tmp_path: Path) -> None:
-    one = save_pool(make_pool(), tmp_path / "one")
+    first_folder = save_pool(make_pool(), tmp_path / "one")
     two = save_pool(make_pool(), tmp_path / "two")
-    for path in sorted(one.iterdir()):
+    for path in sorted(first_folder.iterdir()):
         assert path.read_bytes() == (two / path.name).read_bytes()
 
 

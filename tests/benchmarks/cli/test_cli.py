@@ -48,8 +48,8 @@ def error_of(capsys: Captured) -> str:
 def test_without_a_command_it_prints_help(capsys: Captured) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
-    shown = {line.split()[0] for line in printed.splitlines() if line.strip()}
-    assert shown >= set(COMMANDS)
+    first_words = {line.split()[0] for line in printed.splitlines() if line.strip()}
+    assert first_words >= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -189,9 +189,9 @@ def test_what_nobody_expected_is_one_line_unless_debugging(
 
     monkeypatch.setattr("benchmarks.experiments.config.find_experiment", broken)
     assert main(["run", "demo"]) == 1
-    said = error_of(capsys)
-    assert said.startswith("rerankbench: RuntimeError in `rerankbench run demo`: two lines. ")
-    assert "--debug" in said
+    error_output = error_of(capsys)
+    assert error_output.startswith("rerankbench: RuntimeError in `rerankbench run demo`: two lines. ")
+    assert "--debug" in error_output
     for arguments in (["--debug", "run", "demo"], ["run", "demo", "--debug"]):
         with pytest.raises(RuntimeError):
             main(arguments)
@@ -235,12 +235,12 @@ def test_an_error_that_repeats_a_long_input_leaves_its_middle_out_unless_debuggi
 
     monkeypatch.setattr("benchmarks.experiments.config.find_experiment", broken)
     assert main(["run", "demo"]) == 2
-    said = error_of(capsys)
-    assert len(said) == len("rerankbench: ") + 1000
-    assert said.startswith("rerankbench: run.trec:1: 999")
-    assert said.endswith("999 is no rank; write 1, 2, 3")
-    assert "9…9" in said
-    assert "s3cret" not in said
+    error_output = error_of(capsys)
+    assert len(error_output) == len("rerankbench: ") + 1000
+    assert error_output.startswith("rerankbench: run.trec:1: 999")
+    assert error_output.endswith("999 is no rank; write 1, 2, 3")
+    assert "9…9" in error_output
+    assert "s3cret" not in error_output
     with pytest.raises(InputError, match=text):
         main(["--debug", "run", "demo"])
 

@@ -27,10 +27,13 @@ def written(path: Path, *lines: dict[str, Any]) -> Path:
 
 def grades_by_text(out: Path) -> dict[str, dict[str, int]]:
     """Grades by text, by query."""
-    found, qrels = read_candidates(out / "candidates.jsonl"), read_qrels(out / "qrels.txt")
+    candidates_file, qrels = read_candidates(out / "candidates.jsonl"), read_qrels(out / "qrels.txt")
     return {
-        text: {found.passages[doc_id]: qrels[query_id][doc_id] for doc_id, _ in found.hits[query_id]}
-        for query_id, text in found.queries.items()
+        text: {
+            candidates_file.passages[doc_id]: qrels[query_id][doc_id]
+            for doc_id, _ in candidates_file.hits[query_id]
+        }
+        for query_id, text in candidates_file.queries.items()
     }
 
 
@@ -38,10 +41,13 @@ def test_labelled_lines_keep_every_grade_and_favour_no_passage(tmp_path: Path) -
     texts = [f"passage {i}" for i in range(20)]
     lines = [{"query": f"query {i}", "positive": texts[:2], "negative": texts[2:]} for i in range(50)]
     assert convert(written(tmp_path / "mteb.jsonl", *lines), tmp_path / "out") == (50, 20, 0)
-    found, qrels = read_candidates(tmp_path / "out/candidates.jsonl"), read_qrels(tmp_path / "out/qrels.txt")
-    relevant = {found.passages[doc_id] for doc_id, grade in qrels["q1"].items() if grade}
+    candidates_file, qrels = (
+        read_candidates(tmp_path / "out/candidates.jsonl"),
+        read_qrels(tmp_path / "out/qrels.txt"),
+    )
+    relevant = {candidates_file.passages[doc_id] for doc_id, grade in qrels["q1"].items() if grade}
     assert relevant == {"passage 0", "passage 1"}
-    first = sum(qrels[query_id][hits[0][0]] for query_id, hits in found.hits.items())
+    first = sum(qrels[query_id][hits[0][0]] for query_id, hits in candidates_file.hits.items())
     assert 0 <= first <= 15  # two of twenty are relevant: five of fifty are expected to be first
 
 
@@ -148,10 +154,10 @@ def layout(folder: Path, prefix: str = "", suffix: str = ".jsonl", qrels: str = 
 def test_mtebs_layout_keeps_ids_grades_and_candidates(suffix: str, qrels: str, tmp_path: Path) -> None:
     source = layout(tmp_path / "AskUbuntu", suffix=suffix, qrels=qrels)
     assert convert(source, tmp_path / "out") == (2, 2, 1)  # q2 is judged and has no candidates
-    found = read_candidates(tmp_path / "out/candidates.jsonl")
-    assert found.queries == {"q1": "why", "q2": "what"}
-    assert found.passages == {"d1": "Dough Yeast makes gas.", "d2": "Salt melts ice."}
-    assert [len(hits) for hits in found.hits.values()] == [2, 0]
+    candidates_file = read_candidates(tmp_path / "out/candidates.jsonl")
+    assert candidates_file.queries == {"q1": "why", "q2": "what"}
+    assert candidates_file.passages == {"d1": "Dough Yeast makes gas.", "d2": "Salt melts ice."}
+    assert [len(hits) for hits in candidates_file.hits.values()] == [2, 0]
     assert read_qrels(tmp_path / "out/qrels.txt") == {"q1": {"d1": 1, "d3": 2}, "q2": {"d2": 1}}
     data = {"candidates": str(tmp_path / "out/candidates.jsonl"), "qrels": str(tmp_path / "out/qrels.txt")}
     assert open_dataset(DatasetSpec.model_validate(data)).qrels["q1"] == {"d1": 1, "d3": 2}

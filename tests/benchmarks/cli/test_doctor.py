@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def test_every_finding_that_does_not_work_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--offline", "--quick"]) == 0
     printed = capsys.readouterr().out
-    for what in ("python", "packages", "GPU", "Java", "bm25", "cache", "API key"):
-        assert f"  {what} " in printed
+    for name in ("python", "packages", "GPU", "Java", "bm25", "cache", "API key"):
+        assert f"  {name} " in printed
 
 
 def test_what_is_missing_comes_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,12 +97,12 @@ def test_judgements_beside_the_candidates_are_found(
     write_candidates: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     write_candidates()
-    given = Answers(str(tmp_path / "hits.jsonl"), None, ("reverse",), "cpu", None)
-    write_starter(given, tmp_path / "mine.yaml")
+    answers = Answers(str(tmp_path / "hits.jsonl"), None, ("reverse",), "cpu", None)
+    write_starter(answers, tmp_path / "mine.yaml")
     dataset = load_experiment(tmp_path / "mine.yaml")[0].entries[0][0]
     assert dataset.qrels == str(tmp_path / "qrels.txt")
     (tmp_path / "qrels.txt").unlink()
-    write_starter(given, tmp_path / "unjudged.yaml")
+    write_starter(answers, tmp_path / "unjudged.yaml")
     assert load_experiment(tmp_path / "unjudged.yaml")[0].entries[0][0].qrels is None
 
 
@@ -111,8 +111,8 @@ def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "experiments").mkdir()
     collection = tmp_path / "data" / "my collection"
     collection.mkdir(parents=True)
-    given = Answers("data/my collection", None, ("reverse",), "cpu", None)
-    write_starter(given, Path("experiments/mine.yaml"))
+    answers = Answers("data/my collection", None, ("reverse",), "cpu", None)
+    write_starter(answers, Path("experiments/mine.yaml"))
     assert "./../data/my collection" in Path("experiments/mine.yaml").read_text()
     folder = load_experiment(Path("experiments/mine.yaml"))[0].entries[0][0].folder
     assert folder is not None
@@ -134,9 +134,9 @@ def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_answer_that_cannot_be_used_leaves_no_file(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    given = {"data": "bundled", "qrels": None, "rerankers": ("reverse",), "machine": "cpu", "budget": None}
+    options = {"data": "bundled", "qrels": None, "rerankers": ("reverse",), "machine": "cpu", "budget": None}
     with pytest.raises(InputError, match=message):
-        write_starter(Answers(**{**given, **changes}), tmp_path / "mine.yaml")
+        write_starter(Answers(**{**options, **changes}), tmp_path / "mine.yaml")
     assert not list(tmp_path.iterdir())
 
 

@@ -23,11 +23,13 @@ ORDERS = {"q0": ["q0-d1", "q0-d0"], "q1": ["q1-d1", "q1-d0"]}
 
 
 def rerankbench(
-    folder: Path, *arguments: str, given: bytes | None = None
+    folder: Path, *arguments: str, standard_input: bytes | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "benchmarks.cli", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    return subprocess.run(command, cwd=folder, input=given, capture_output=True, check=True, env=environment)
+    return subprocess.run(
+        command, cwd=folder, input=standard_input, capture_output=True, check=True, env=environment
+    )
 
 
 def orders(path: Path) -> dict[str, list[str]]:
@@ -42,7 +44,7 @@ def hits(write_candidates: Callable[..., dict[str, str]], tmp_path: Path) -> Pat
 
 def test_rerank_reads_standard_input_and_writes_standard_output(hits: Path, tmp_path: Path) -> None:
     arguments = ["rerank", "--reranker", "reverse", "--candidates", "-", "--output", "-"]
-    done = rerankbench(tmp_path, *arguments, given=hits.read_bytes())
+    done = rerankbench(tmp_path, *arguments, standard_input=hits.read_bytes())
     (tmp_path / "run.trec").write_bytes(done.stdout)
     assert orders(tmp_path / "run.trec") == ORDERS
     assert b"2 queries in /dev/stdout" in done.stderr
@@ -67,7 +69,7 @@ def test_every_command_takes_a_dash_for_a_file(
     write_experiment: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     experiment = write_experiment(queries=2, depth=2, rerankers=["reverse"])
-    rerankbench(tmp_path, "run", "-", "--out", "out", given=experiment.read_bytes())
+    rerankbench(tmp_path, "run", "-", "--out", "out", standard_input=experiment.read_bytes())
     page = rerankbench(tmp_path, "report", "out", "--out", "-").stdout
     assert page.startswith(b"<!doctype html>")
     assert page.rstrip().endswith(b"</html>")
@@ -80,12 +82,15 @@ def test_every_command_takes_a_dash_for_a_file(
     labelled = b'{"query": "why", "pos": "Yeast.", "neg": "Salt."}\n'
     assert (
         b"1 queries, 2 passages"
-        in rerankbench(tmp_path, "convert", "-", "--out", "new", given=labelled).stdout
+        in rerankbench(tmp_path, "convert", "-", "--out", "new", standard_input=labelled).stdout
     )
-    given = ["--first-stage", "bm25.trec", "--qrels", "qrels.txt", "--out", "imported"]
+    arguments = ["--first-stage", "bm25.trec", "--qrels", "qrels.txt", "--out", "imported"]
     run = b"q0 Q0 q0-d0 1 2 x\nq0 Q0 q0-d1 2 1 x\n"
     (tmp_path / "bm25.trec").write_bytes(run)
-    assert b"2 cells on pool" in rerankbench(tmp_path, "import-run", "X=-", *given, given=run).stdout
+    assert (
+        b"2 cells on pool"
+        in rerankbench(tmp_path, "import-run", "X=-", *arguments, standard_input=run).stdout
+    )
     assert (
         main(["init", "--data", "bundled", "--rerankers", "reverse", "--machine", "cpu", "--out", "-"]) == 0
     )

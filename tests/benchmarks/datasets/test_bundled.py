@@ -110,12 +110,12 @@ def test_bm25_stands_clearly_between_random_order_and_the_oracle(pool: Pool) -> 
 
 @pytest.mark.lucene
 def test_nearly_every_query_finds_an_answer_among_20_candidates(pool: Pool) -> None:
-    found = [
+    answered_ids = [
         query_id
         for query_id, hits in pool.candidates.items()
         if any(pool.qrels[query_id].get(hit.doc_id, 0) >= 2 for hit in hits)
     ]
-    assert len(found) >= 36
+    assert len(answered_ids) >= 36
 
 
 @pytest.mark.lucene

@@ -69,8 +69,8 @@ def test_trec_rag_segments_are_title_and_segment(tmp_path: Path) -> None:
     (tmp_path / "rag.jsonl").write_text(
         lines({"query": {"qid": "2024-1", "text": "why?"}, "candidates": [hit]})
     )
-    found = read_candidates(tmp_path / "rag.jsonl")
-    assert found.passages == {"msmarco_v2.1_doc_00_0#1_2": "Dough Yeast makes gas."}
+    candidates_file = read_candidates(tmp_path / "rag.jsonl")
+    assert candidates_file.passages == {"msmarco_v2.1_doc_00_0#1_2": "Dough Yeast makes gas."}
 
 
 def test_a_doc_may_be_a_plain_text(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_pairs_are_grouped_by_query_and_ordered_by_rank(
         for query, doc, rank, score in rows
     ]
     (tmp_path / "pairs.jsonl").write_text(lines(*written))
-    found = read_candidates(tmp_path / "pairs.jsonl")
-    assert found.queries == {"q1": "text of q1", "q2": "text of q2"}
-    assert found.hits == {"q1": [("d1", 5.0), ("d2", 5.0), ("d3", 4.0)], "q2": [("d1", 1.0)]}
-    assert found.passages["d3"] == "text of d3"
+    candidates_file = read_candidates(tmp_path / "pairs.jsonl")
+    assert candidates_file.queries == {"q1": "text of q1", "q2": "text of q2"}
+    assert candidates_file.hits == {"q1": [("d1", 5.0), ("d2", 5.0), ("d3", 4.0)], "q2": [("d1", 1.0)]}
+    assert candidates_file.passages["d3"] == "text of d3"
 
 
 def test_pairs_without_ranks_are_ordered_by_score_and_without_scores_as_the_file(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_pairs_without_ranks_are_ordered_by_score_and_without_scores_as_the_file
         for doc_id, score in (("a", 1.0), ("b", 2.0), ("c", 2.0))
     ]
     (tmp_path / "pairs.jsonl").write_text(lines(*pairs))
-    found = read_candidates(tmp_path / "pairs.jsonl")
-    assert found.hits == {"q": [("c", 2.0), ("b", 2.0), ("a", 1.0)]}  # the tie as in trec_eval
-    assert found.passages["a"] == "T a"
+    candidates_file = read_candidates(tmp_path / "pairs.jsonl")
+    assert candidates_file.hits == {"q": [("c", 2.0), ("b", 2.0), ("a", 1.0)]}  # the tie as in trec_eval
+    assert candidates_file.passages["a"] == "T a"
     for pair in pairs:
         del pair["score"]
     (tmp_path / "pairs.jsonl").write_text(lines(*pairs))
@@ -152,16 +152,19 @@ def test_ms_marcos_table_of_queries_and_passages_is_read(tmp_path: Path) -> None
     (tmp_path / "top1000.tsv").write_text(
         "7\t11\twhy does dough rise\tYeast.\n7\t12\twhy does dough rise\tSalt.\n"
     )
-    found = read_candidates(tmp_path / "top1000.tsv")
-    assert (found.queries, found.passages) == ({"7": "why does dough rise"}, {"11": "Yeast.", "12": "Salt."})
-    assert found.hits == {"7": [("11", 2.0), ("12", 1.0)]}
+    candidates_file = read_candidates(tmp_path / "top1000.tsv")
+    assert (candidates_file.queries, candidates_file.passages) == (
+        {"7": "why does dough rise"},
+        {"11": "Yeast.", "12": "Salt."},
+    )
+    assert candidates_file.hits == {"7": [("11", 2.0), ("12", 1.0)]}
 
 
 def test_a_table_with_named_columns_is_read(tmp_path: Path) -> None:
     rows = ["docno\tqid\tquery\ttext\trank\tscore", "b\tq\t?\tx\t1\t2.5", "a\tq\t?\ty\t0\t3"]
     (tmp_path / "pairs.tsv").write_text("\n".join(rows))
-    found = read_candidates(tmp_path / "pairs.tsv")
-    assert (found.queries, found.hits) == ({"q": "?"}, {"q": [("a", 3.0), ("b", 2.5)]})
+    candidates_file = read_candidates(tmp_path / "pairs.tsv")
+    assert (candidates_file.queries, candidates_file.hits) == ({"q": "?"}, {"q": [("a", 3.0), ("b", 2.5)]})
 
 
 @pytest.mark.parametrize(
@@ -200,8 +203,11 @@ def test_ids_may_be_local_to_a_query_where_a_file_is_reranked(
         "q0": ["1", "0"],
         "q1": ["1", "0"],
     }
-    found = read_candidates(path, ids_are_local=True)
-    assert (found.text("q0", "1"), found.text("q1", "1")) == ("passage 1 of 0", "passage 1 of 1")
+    candidates_file = read_candidates(path, ids_are_local=True)
+    assert (candidates_file.text("q0", "1"), candidates_file.text("q1", "1")) == (
+        "passage 1 of 0",
+        "passage 1 of 1",
+    )
     with pytest.raises(InputError, match="passage '0' had another content before"):
         read_candidates(path)
 

@@ -100,9 +100,9 @@ def test_signs_that_a_rule_is_missing_are_printed(tmp_path: Path, capsys: pytest
     write_hits(tmp_path, "the query", -100)
     pool = pool_of(tmp_path, 3, None)
     assert "excluded" not in pool.first_stage
-    said = capsys.readouterr().err
-    assert "2 of 2 queries have a candidate with the query's own id" in said
-    assert "2 candidates have a grade below -2" in said
+    error_output = capsys.readouterr().err
+    assert "2 of 2 queries have a candidate with the query's own id" in error_output
+    assert "2 candidates have a grade below -2" in error_output
     pool_of(tmp_path, 3, "none")
     assert "own id" not in capsys.readouterr().err
 

@@ -52,7 +52,7 @@ class Records:
     ) -> None:
         class Store:
             def get_many(self, doc_ids: Sequence[str]) -> dict[str, Any]:
-                return {each.doc_id: each for each in documents if each.doc_id in doc_ids}
+                return {document.doc_id: document for document in documents if document.doc_id in doc_ids}
 
         class Docs(BaseDocs):  # type: ignore[misc]
             def docs_iter(self) -> Iterator[Any]:
@@ -198,7 +198,9 @@ def test_the_official_ranking_is_read_as_trec_eval_does_and_refused_without_scor
     scores = [("q1", "d0", 1.0), ("q1", "d1", 2.0), ("q1", "d2", 2.0), ("q2", "d0", 9.0)]
 
     def official(scored: list[tuple[str, str, float]]) -> Dataset:
-        return open_dataset(Records(documents, queries, (), [GenericScoredDoc(*one) for one in scored]).name)
+        return open_dataset(
+            Records(documents, queries, (), [GenericScoredDoc(*fields) for fields in scored]).name
+        )
 
     assert official(scores).scored_documents(["q1"]) == {"q1": [("d2", 2.0), ("d1", 2.0), ("d0", 1.0)]}
     with pytest.raises(InputError, match="scoreddocs without scores, which are no ranking"):
@@ -285,14 +287,14 @@ def test_bright_is_read_by_text_or_reasoning_and_its_marked_passages_leave_the_c
 
 
 def test_every_text_dataset_of_the_installed_package_has_a_text_of_passages_and_queries() -> None:
-    known, no_text = set(TEXT_FIELDS), {"ToucheImageDoc"}
+    documented, no_text = set(TEXT_FIELDS), {"ToucheImageDoc"}
     for name in ir_datasets.registry:
         source = ir_datasets.registry[name]
         if "handmade" in name:
             continue
         if source.has("docs"):
             kind = source.docs_cls()
-            has_text = hasattr(kind, "default_text") or kind.__name__ in known | no_text
+            has_text = hasattr(kind, "default_text") or kind.__name__ in documented | no_text
             assert has_text or "text" in kind._fields, name
         if source.has("queries"):
             kind = source.queries_cls()

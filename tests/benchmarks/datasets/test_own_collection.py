@@ -107,21 +107,21 @@ def test_fields_of_a_csv_hold_quotes_separators_and_line_ends(tmp_path: Path, qu
 def test_columns_that_are_not_found_are_asked_for_and_named(tmp_path: Path, queries: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_text("SKU,Name,Description\np1,Bike,Red\n")
-    said = refused(documents=path, queries=queries)
-    assert "products.csv:2: the key '_id' is missing; found 'sku', 'name', 'description'" in said
-    assert "`columns: {doc_id: NAME}`" in said
-    said = refused(documents=path, queries=queries, columns={"doc_id": "SKU"})
-    assert "Name the one that holds the text with `columns: {text: NAME}`" in said
+    message = refused(documents=path, queries=queries)
+    assert "products.csv:2: the key '_id' is missing; found 'sku', 'name', 'description'" in message
+    assert "`columns: {doc_id: NAME}`" in message
+    message = refused(documents=path, queries=queries, columns={"doc_id": "SKU"})
+    assert "Name the one that holds the text with `columns: {text: NAME}`" in message
     names = {"doc_id": "SKU", "title": "Name", "text": "Description"}
     assert texts(open_dataset(spec(documents=path, queries=queries, columns=names))) == {"p1": "Bike Red"}
     queries.write_text("number,asked\nq1,bike\n")
-    said = refused(documents=path, queries=queries, columns=names)
-    assert "queries.csv:2" in said
-    assert "`columns: {query_id: NAME}`" in said
+    message = refused(documents=path, queries=queries, columns=names)
+    assert "queries.csv:2" in message
+    assert "`columns: {query_id: NAME}`" in message
     both = {**names, "query_id": "number", "query": "asked"}
     assert open_dataset(spec(documents=path, queries=queries, columns=both)).queries == {"q1": "bike"}
-    said = refused(documents=path, queries=queries, columns={**both, "text": "Body"})
-    assert "the key 'body' is missing" in said
+    message = refused(documents=path, queries=queries, columns={**both, "text": "Body"})
+    assert "the key 'body' is missing" in message
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,11 @@ def test_a_query_has_one_text_for_retrieval_and_another_for_reranking(
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
     pool = build_pool(asked, Bm25(), 2)
-    found = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.queries}
-    assert {query_id: list(doc_ids) for query_id, doc_ids in found.items()} == {"q1": ["p1"], "q2": ["p2"]}
+    doc_ids_by_query = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.queries}
+    assert {query_id: list(doc_ids) for query_id, doc_ids in doc_ids_by_query.items()} == {
+        "q1": ["p1"],
+        "q2": ["p2"],
+    }
     assert pool.queries == {"q1": "colour?", "q2": "blue"}  # which finds nothing for q1
     assert pool.first_stage["query_field"] == "rewritten"
     assert "1 of 2 queries have no 'rewritten'; their own text retrieves" in pool.first_stage["warnings"]
@@ -168,8 +171,8 @@ def test_a_query_s_instruction_is_frozen_with_its_candidates(asked: DatasetSpec,
     first_stage = Run(kind="run", path=str(tmp_path / "r.trec"))
     pool = build_pool(asked, first_stage, 2)
     stored = load_pool(save_pool(pool, tmp_path / "pools"))
-    for one in (pool, stored):
-        stated = [request.instruction for request in one.requests("Judge by topic.")]
+    for candidate_set in (pool, stored):
+        stated = [request.instruction for request in candidate_set.requests("Judge by topic.")]
         assert stated == ["Prefer bright colours.", "Judge by topic."]
     plain = build_pool(asked.model_copy(update={"instruction_field": None}), first_stage, 2)
     assert plain.digest != pool.digest

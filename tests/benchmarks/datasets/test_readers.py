@@ -212,10 +212,10 @@ def test_a_candidates_file_keeps_queries_passages_and_order(tmp_path: Path) -> N
         '{"query": {"text": "by object", "qid": 8}, "hits": [{"content": "x", "docid": "d2", "score": 0}]}\n'
         '{"query": {"text": "nothing found", "qid": "q9"}, "hits": []}\n'
     )
-    found = read_candidates(write(tmp_path, lines))
-    assert found.queries == {"7": "by string", "8": "by object", "q9": "nothing found"}
-    assert found.passages == {"d2": "x", "5": "y"}
-    assert found.hits == {"7": [("d2", 1.0), ("5", 4.5)], "8": [("d2", 0.0)], "q9": []}
+    candidates_file = read_candidates(write(tmp_path, lines))
+    assert candidates_file.queries == {"7": "by string", "8": "by object", "q9": "nothing found"}
+    assert candidates_file.passages == {"d2": "x", "5": "y"}
+    assert candidates_file.hits == {"7": [("d2", 1.0), ("5", 4.5)], "8": [("d2", 0.0)], "q9": []}
 
 
 @pytest.mark.parametrize(
@@ -298,13 +298,13 @@ def test_readers_answer_any_bytes_with_a_result_or_one_readable_line(
     tmp_path: Path, reader: Callable[[Path], Any], content: bytes
 ) -> None:
     path = write(tmp_path, content)
-    said = str(path)
+    message = str(path)
     try:
         list(reader(path))
     except InputError as error:
-        said = str(error)
-    assert said.startswith(str(path))
-    assert "\n" not in said
+        message = str(error)
+    assert message.startswith(str(path))
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", ["query-id", "query_id", "qid", "Query-ID"])

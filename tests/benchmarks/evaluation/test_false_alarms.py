@@ -23,9 +23,9 @@ PAIRS = 15
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> Recorded:
     """Read rounds of three processes that ran in turn: unchanged, unchanged, and a fifth slower."""
-    found: Recorded = json.loads((golden / "sessions" / "overlap.json").read_text())
-    assert len(found["first"]) == ROUNDS
-    return found
+    sessions: Recorded = json.loads((golden / "sessions" / "overlap.json").read_text())
+    assert len(sessions["first"]) == ROUNDS
+    return sessions
 
 
 def compared(before: Sequence[list[float]], after: Sequence[list[float]]) -> SpeedChange:
@@ -62,8 +62,8 @@ def test_a_slow_down_of_a_fifth_is_found_in_nine_of_ten_comparisons_on_the_same_
     recorded: Recorded,
 ) -> None:
     rng = random.Random(2)
-    found = [drawn(recorded, "second", "slowed", rng) for _ in range(10)]
-    assert sum(change.verdict == "slower" and change.ratio > 1.1 for change in found) >= 9
+    comparisons = [drawn(recorded, "second", "slowed", rng) for _ in range(10)]
+    assert sum(change.verdict == "slower" and change.ratio > 1.1 for change in comparisons) >= 9
 
 
 def test_the_rates_hold_over_many_draws_of_the_recorded_rounds(recorded: Recorded) -> None:

@@ -63,8 +63,8 @@ def test_a_name_of_trec_eval_gives_the_value_of_trec_eval(name: str, measure: st
     scored = {q: {d: float(-rank) for rank, d in enumerate(ids)} for q, ids in RANKINGS.items()}
     base, _, cut = name.rpartition("_")
     is_cut = cut.replace(".", "").isdigit()
-    asked = {f"{base}.{float(cut) if '.' in cut else cut}"} if is_cut else {name}
-    theirs = pytrec_eval.RelevanceEvaluator(QRELS, asked).evaluate(scored)
+    measures = {f"{base}.{float(cut) if '.' in cut else cut}"} if is_cut else {name}
+    theirs = pytrec_eval.RelevanceEvaluator(QRELS, measures).evaluate(scored)
     assert values(name) == pytest.approx({q: theirs[q][name] for q in QRELS})
 
 

@@ -11,8 +11,8 @@ from benchmarks.evaluation.ranking_agreement import agreement, padded
 
 
 def compared(first: list[int], second: list[int], k: int = 10) -> tuple[float, float, float]:
-    found = agreement(padded([first], 20), padded([second], 20), k)
-    return float(found.overlap[0]), float(found.rbo[0]), float(found.kendall[0])
+    agreed = agreement(padded([first], 20), padded([second], 20), k)
+    return float(agreed.overlap[0]), float(agreed.rbo[0]), float(agreed.kendall[0])
 
 
 def test_equal_rankings_agree_in_everything() -> None:
@@ -41,9 +41,9 @@ def test_the_overlap_looks_at_the_first_k_and_kendall_at_shared_passages() -> No
 
 
 def test_queries_without_a_ranking_are_no_agreement_and_no_disagreement() -> None:
-    found = agreement(padded([[], [0]], 20), padded([[], [0]], 20))
-    assert np.isnan(found.rbo[0])
-    assert found.rbo[1] == pytest.approx(1)
+    agreed = agreement(padded([[], [0]], 20), padded([[], [0]], 20))
+    assert np.isnan(agreed.rbo[0])
+    assert agreed.rbo[1] == pytest.approx(1)
 
 
 def test_kendall_is_scipy_s() -> None:
@@ -67,6 +67,6 @@ def test_agreement_is_that_of_its_definitions_for_rankings_of_unlike_length() ->
         common = [passage for passage in first if passage in second]
         pairs = [(a, b) for place, a in enumerate(common) for b in common[place + 1 :]]
         signs = [1 if second.index(a) < second.index(b) else -1 for a, b in pairs]
-        overlap, found, tau = compared(first, second)
-        assert (overlap, found) == pytest.approx((shares[min(10, length) - 1], rbo))
+        overlap, rbo_value, tau = compared(first, second)
+        assert (overlap, rbo_value) == pytest.approx((shares[min(10, length) - 1], rbo))
         assert tau == pytest.approx(sum(signs) / len(signs)) if signs else math.isnan(tau)

@@ -92,8 +92,8 @@ def test_a_pair_is_compared_query_by_query() -> None:
     """One side without the long queries is not faster for it."""
     before, after = [], []
     for i in range(3):
-        one, other = session(2 * i, 1.0 + i / 1000), session(2 * i + 1, 1.0)
-        before.append(one)
+        first, other = session(2 * i, 1.0 + i / 1000), session(2 * i + 1, 1.0)
+        before.append(first)
         after.append(SessionTimes(other.started_at, {"q1": other.seconds["q1"]}, other.load))
     change = compare_speed(before, after)
     assert change is not None

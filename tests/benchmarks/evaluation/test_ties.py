@@ -25,11 +25,11 @@ GRADES = {"q1": {"c": 1}}
 
 def reciprocal_ranks(results: Path) -> dict[str, float]:
     read = read_results(results)
-    found = {}
+    by_system = {}
     for cell in read.cells:
         values = Evaluator(read.pool(cell.record.pool).qrels, ["RR"]).evaluate(cell.rankings.orders())
-        found[cell.record.system.label] = fmean(values["RR"].values())
-    return found
+        by_system[cell.record.system.label] = fmean(values["RR"].values())
+    return by_system
 
 
 def test_a_run_has_trec_evals_value_as_a_first_stage_and_as_an_imported_system(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_a_run_has_trec_evals_value_as_a_first_stage_and_as_an_imported_system(t
     for name in ("first.trec", "again.trec"):
         (tmp_path / name).write_text(RUN)
     (tmp_path / "qrels.txt").write_text("q1 0 c 1\n")
-    given = ["--first-stage", str(tmp_path / "first.trec"), "--qrels", str(tmp_path / "qrels.txt")]
-    assert main(["import-run", str(tmp_path / "again.trec"), *given, "--out", str(tmp_path / "out")]) == 0
+    arguments = ["--first-stage", str(tmp_path / "first.trec"), "--qrels", str(tmp_path / "qrels.txt")]
+    assert main(["import-run", str(tmp_path / "again.trec"), *arguments, "--out", str(tmp_path / "out")]) == 0
     assert reciprocal_ranks(tmp_path / "out") == pytest.approx({"first stage": 1 / 3, "again": 1 / 3})
 
 

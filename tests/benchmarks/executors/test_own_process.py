@@ -53,7 +53,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "hungry_reranker.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -61,11 +61,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_memory_is_the_systems_own_whatever_this_process_holds(
-    own: str, write_experiment: Callable[..., Path], tmp_path: Path
+    experiment_file: str, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     held = bytearray(b"x") * 2**28  # as a Lucene index would be
     protocol = {"own_process": True}
-    experiment, config = load_experiment(write_experiment(rerankers=["first-stage", own], protocol=protocol))
+    experiment, config = load_experiment(
+        write_experiment(rerankers=["first-stage", experiment_file], protocol=protocol)
+    )
     assert run(experiment, config, tmp_path / "out").exit_status == 0
     light, hungry = read_results(tmp_path / "out").cells
     assert len(held) == 2**28
@@ -84,10 +86,10 @@ def test_memory_is_the_systems_own_whatever_this_process_holds(
 
 
 def test_in_a_shared_process_memory_is_counted_from_what_was_there(
-    own: str, write_experiment: Callable[..., Path], tmp_path: Path
+    experiment_file: str, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     held = bytearray(b"x") * 2**28
-    experiment, config = load_experiment(write_experiment(rerankers=[own]))
+    experiment, config = load_experiment(write_experiment(rerankers=[experiment_file]))
     assert run(experiment, config, tmp_path / "out").exit_status == 0
     (session,) = read_results(tmp_path / "out").cells[0].record.sessions
     assert session.executor is not None
@@ -100,9 +102,9 @@ def test_in_a_shared_process_memory_is_counted_from_what_was_there(
 
 @pytest.mark.parametrize(("way", "reason"), [("fails", "no luck"), ("dies", "ended with status 9")])
 def test_a_failure_in_the_other_process_is_the_cells_result(
-    own: str, way: str, reason: str, write_experiment: Callable[..., Path], tmp_path: Path
+    experiment_file: str, way: str, reason: str, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
-    rerankers = [{"name": own, "options": {"way": way}}, "reverse"]
+    rerankers = [{"name": experiment_file, "options": {"way": way}}, "reverse"]
     path = write_experiment(rerankers=rerankers, protocol={"own_process": True})
     experiment, config = load_experiment(path)
     outcome = run(experiment, config, tmp_path / "out")

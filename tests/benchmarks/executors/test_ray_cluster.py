@@ -95,10 +95,10 @@ def test_a_lost_head_node_is_one_line_and_bounded(here: Path, write_experiment: 
                     if process.name() == "gcs_server":
                         process.kill()
         assert driver.wait() == 1
-    said = [line for line in lines if "head node" in line]
-    assert len(said) == 2
-    assert "does not answer; waiting 1 seconds" in said[0]
-    assert "is lost. Start the cluster again. Then run the same command again" in said[1]
-    assert lines[-1] == said[1]  # of Ray's own, nothing
+    messages = [line for line in lines if "head node" in line]
+    assert len(messages) == 2
+    assert "does not answer; waiting 1 seconds" in messages[0]
+    assert "is lost. Start the cluster again. Then run the same command again" in messages[1]
+    assert lines[-1] == messages[1]  # of Ray's own, nothing
     (cell,) = read_results(here / "out").cells
     assert cell.record.status == "failed"

@@ -25,7 +25,7 @@ def test_queries_are_split_between_batches_and_only_where_that_changes_nothing(
 ) -> None:
     def shards(reranker: Any, *overrides: str) -> list[tuple[str, ...]]:
         path = write_experiment(queries=QUERIES, rerankers=reranker)
-        experiment, _ = load_experiment(path, [f"protocol.{each}" for each in overrides])
+        experiment, _ = load_experiment(path, [f"protocol.{override}" for override in overrides])
         (cell,) = plan(experiment)
         pool = freeze_pool(cell.pool, here / "pools", store_text=True)
         with closing(Gathering(experiment, cell, pool, here / "pools")) as gathering:

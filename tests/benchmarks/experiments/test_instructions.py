@@ -51,16 +51,20 @@ def results_of(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {cell.record.system.label: cell for cell in cells}
 
 
-def told(content: dict[str, Any], instruction: str) -> dict[str, Any]:
+def instructed_file(content: dict[str, Any], instruction: str) -> dict[str, Any]:
     return {**content, "datasets": [{**content["datasets"][0], "instruction": instruction}]}
 
 
 def test_it_is_read_recorded_and_ranks_as_the_option_does(experiment: dict[str, Any], tmp_path: Path) -> None:
     plain = results_of(experiment, tmp_path / "plain")
-    asked = results_of(told(experiment, "Find the longest passage."), tmp_path / "told")
-    assert dict(asked["default"].rankings) == dict(asked["own"].rankings) == dict(plain["own"].rankings)
-    assert dict(asked["default"].rankings) != dict(plain["default"].rankings)
-    described = {label: cell.record.system.described for label, cell in asked.items()}
+    instructed = results_of(instructed_file(experiment, "Find the longest passage."), tmp_path / "told")
+    assert (
+        dict(instructed["default"].rankings)
+        == dict(instructed["own"].rankings)
+        == dict(plain["own"].rankings)
+    )
+    assert dict(instructed["default"].rankings) != dict(plain["default"].rankings)
+    described = {label: cell.record.system.described for label, cell in instructed.items()}
     assert described["default"]["dataset_instruction"] == "Find the longest passage."
     assert described["own"]["instruction"] == "Find the longest passage."
     assert "dataset_instruction" not in described["own"]
@@ -71,16 +75,20 @@ def test_only_cells_that_read_it_depend_on_it(experiment: dict[str, Any]) -> Non
     def cells(content: dict[str, Any]) -> dict[str, str]:
         return {cell.label: cell.name for cell in plan(Experiment.model_validate(content))}
 
-    plain, one, other = cells(experiment), cells(told(experiment, "a")), cells(told(experiment, "b"))
-    assert len({plain["default"], one["default"], other["default"]}) == 3
-    assert plain["own"] == one["own"] == other["own"]
-    assert plain["first-stage"] == one["first-stage"]
+    plain, first, other = (
+        cells(experiment),
+        cells(instructed_file(experiment, "a")),
+        cells(instructed_file(experiment, "b")),
+    )
+    assert len({plain["default"], first["default"], other["default"]}) == 3
+    assert plain["own"] == first["own"] == other["own"]
+    assert plain["first-stage"] == first["first-stage"]
 
 
 def test_an_instruction_that_no_reranker_reads_is_said(
     experiment: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = {**told(experiment, "a"), "rerankers": ["first-stage"]}
+    content = {**instructed_file(experiment, "a"), "rerankers": ["first-stage"]}
     results_of(content, tmp_path / "out")
     assert "no reranker of this experiment reads the dataset's instruction" in capsys.readouterr().err
 

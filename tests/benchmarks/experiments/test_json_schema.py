@@ -85,9 +85,9 @@ def test_every_key_has_a_meaning() -> None:
 
 def test_a_reranker_s_options_are_listed_with_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "rerankers", "pe-rank"]) == 0
-    shown = capsys.readouterr().out
-    assert "window: 20" in shown
-    assert "A PE-Rank checkpoint" in shown
+    output = capsys.readouterr().out
+    assert "window: 20" in output
+    assert "A PE-Rank checkpoint" in output
 
 
 def test_only_rerankers_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,10 +38,10 @@ def members(name: str) -> list[DatasetEntry]:
 
 def prebuilt_indexes() -> set[str]:
     """Names of pyserini's indexes, without the seconds that importing it takes."""
-    found = importlib.util.find_spec("pyserini")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("pyserini")
+    if spec is None or not spec.submodule_search_locations:
         pytest.skip("pyserini is not installed")
-    source = Path(found.submodule_search_locations[0]) / "prebuilt_index_info.py"
+    source = Path(spec.submodule_search_locations[0]) / "prebuilt_index_info.py"
     return set(re.findall(r'^\s+"([\w.-]+)":', source.read_text(encoding="utf-8"), re.MULTILINE))
 
 
@@ -142,8 +142,8 @@ def test_a_limit_is_shared_out_over_a_suite_s_datasets() -> None:
 
 
 def test_what_the_experiment_says_takes_the_place_of_the_suite_s() -> None:
-    own = {"first_stages": {"kind": "dense", "encoder": "m"}, "measures": "P@5"}
-    [cell, *_] = plan(Experiment.model_validate({**HEAD, "datasets": "dl20", **own}))
+    stated = {"first_stages": {"kind": "dense", "encoder": "m"}, "measures": "P@5"}
+    [cell, *_] = plan(Experiment.model_validate({**HEAD, "datasets": "dl20", **stated}))
     assert (cell.pool.first_stage.kind, cell.pool.measures) == ("dense", ("P@5",))
     [cell, *_] = plan(Experiment.model_validate({**HEAD, "datasets": "dl20"}))
     assert (cell.pool.first_stage.kind, cell.pool.measures[1]) == ("bm25", "RR(rel=2)")
@@ -179,8 +179,8 @@ def test_suites_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None
     listed = capsys.readouterr().out
     assert all(f"{name} " in listed for name in suite_names())
     assert main(["list", "suites", "dl21"]) == 0
-    shown = capsys.readouterr().out
-    assert "msmarco-passage-v2/trec-dl-2021/judged; scoreddocs; nDCG@10, RR(rel=2)" in shown
+    output = capsys.readouterr().out
+    assert "msmarco-passage-v2/trec-dl-2021/judged; scoreddocs; nDCG@10, RR(rel=2)" in output
 
 
 @pytest.mark.lucene

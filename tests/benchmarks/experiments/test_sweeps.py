@@ -33,10 +33,10 @@ COLUMNS = ["option.encoder", "first_stage.kind", "depth", *(f"option.{name}" for
 @pytest.fixture
 def encoders(golden: Path, tmp_path: Path) -> list[str]:
     """Two encoders of one shape."""
-    made = [shutil.copytree(golden / "pe_rank" / "mistral" / "encoder", tmp_path / name) for name in "ab"]
-    weights = load_file(made[1] / "model.safetensors")
-    save_file({name: 1.5 * values for name, values in weights.items()}, made[1] / "model.safetensors")
-    return [str(folder) for folder in made]
+    copies = [shutil.copytree(golden / "pe_rank" / "mistral" / "encoder", tmp_path / name) for name in "ab"]
+    weights = load_file(copies[1] / "model.safetensors")
+    save_file({name: 1.5 * values for name, values in weights.items()}, copies[1] / "model.safetensors")
+    return [str(folder) for folder in copies]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def sweep(tmp_path: Path, write_experiment: Callable[..., Path], golden: Path, e
 def test_seven_factors_in_one_file_are_crossed(sweep: Path, encoders: list[str]) -> None:
     cells = plan(load_experiment(sweep)[0])
     assert len({cell.name for cell in cells}) == 2**7
-    found = [
+    points = [
         (
             cell.options["encoder"],
             cell.pool.first_stage.kind,
@@ -79,7 +79,7 @@ def test_seven_factors_in_one_file_are_crossed(sweep: Path, encoders: list[str])
         )
         for cell in cells
     ]
-    assert sorted(found) == sorted(product(encoders, ["given", "run"], DEPTHS, *OPTIONS.values()))
+    assert sorted(points) == sorted(product(encoders, ["given", "run"], DEPTHS, *OPTIONS.values()))
 
 
 def test_factors_are_the_columns_of_one_table_and_only_what_changed_is_run(

@@ -23,7 +23,9 @@ def labels(**entry: Any) -> list[str]:
 
 def points(**entry: Any) -> list[dict[str, Any]]:
     spec = RerankerSpec.model_validate({"name": "rankgpt", **entry})
-    return [{key: value for key, value in one.items() if key not in MODEL} for _, one in spec.variants()]
+    return [
+        {key: value for key, value in options.items() if key not in MODEL} for _, options in spec.variants()
+    ]
 
 
 def test_levels_are_measured_one_at_a_time_and_never_crossed() -> None:

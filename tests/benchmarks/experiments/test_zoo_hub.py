@@ -54,11 +54,13 @@ def test_every_model_is_pinned_or_the_file_says_that_it_is_not(
 
 
 def test_published_rows_of_its_models_are_known(systems: list[dict[str, Any]]) -> None:
-    known = {
+    published = {
         (figure.method, name.lower())
         for figure in figures()
         if figure.depth == 100 and figure.first_stage == "BM25" and figure.dataset == "dl19"
         for name in (figure.model, *figure.names)
     }
-    found = {model_of(system) for system in systems if (system["name"], model_of(system).lower()) in known}
-    assert found == WITH_ROWS
+    models = {
+        model_of(system) for system in systems if (system["name"], model_of(system).lower()) in published
+    }
+    assert models == WITH_ROWS

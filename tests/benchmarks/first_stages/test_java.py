@@ -62,10 +62,10 @@ def test_a_java_that_gets_no_memory_is_not_called_missing(
     reason = "Could not reserve enough space for object heap"
     (home / "bin" / "java").write_text(f"#!/bin/sh\necho 'Error: {reason}'\nexit 1\n")
     monkeypatch.setenv("JAVA_HOME", str(home))
-    found = java_status().looked_at[0]
-    assert not found.is_usable
-    assert reason in str(found)
-    status = str(JavaStatus((found,)))
+    java = java_status().looked_at[0]
+    assert not java.is_usable
+    assert reason in str(java)
+    status = str(JavaStatus((java,)))
     assert reason in status
     assert "memory limit" in status
     assert "no Java" not in status

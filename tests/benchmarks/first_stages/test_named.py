@@ -130,7 +130,7 @@ def test_a_class_of_ones_own_proposes_frozen_candidates_and_is_timed(
     by_name = {cell.record.first_stage["name"]: cell for cell in read_results(tmp_path / "out").cells}
     pool = load_pool(tmp_path / "out" / "pools" / by_name["Overlap"].record.pool)
     proposed = {
-        query_id: [(one.doc_id, one.score) for one in candidates]
+        query_id: [(candidate.doc_id, candidate.score) for candidate in candidates]
         for query_id, candidates in pool.candidates.items()
     }
     assert proposed == {
@@ -228,5 +228,5 @@ def test_a_first_stage_is_added_by_one_file_and_one_row(
     monkeypatch.setitem(FIRST_STAGES, "overlap", "stages:Overlap")
     experiment, config = load_experiment(write(["overlap", {"name": "overlap", "options": {"shortest": 5}}]))
     assert run(experiment, config, tmp_path / "out").exit_status == 0
-    shown = {describe(cell.record.first_stage) for cell in read_results(tmp_path / "out").cells}
-    assert shown == {"overlap (shortest 1)", "overlap (shortest 5)"}
+    descriptions = {describe(cell.record.first_stage) for cell in read_results(tmp_path / "out").cells}
+    assert descriptions == {"overlap (shortest 1)", "overlap (shortest 5)"}

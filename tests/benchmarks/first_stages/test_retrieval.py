@@ -123,23 +123,23 @@ def test_wrong_first_stages_are_refused(value: Any) -> None:
 def test_a_run_is_cut_at_the_depth_and_names_its_origin(folder: Path, name: str) -> None:
     spec = write_run(folder, "q1 Q0 d3 1 9 t\nq1 Q0 d2 2 8 t\nq1 Q0 d1 3 7 t\n", name)
     dataset = open_dataset(str(folder))
-    found = retrieve(spec, dataset, {"q1": "fox", "q2": "owl"}, 2)
-    assert found.hits == {"q1": [("d3", 9.0), ("d2", 8.0)]}
-    assert found.seconds == {}  # nobody measured them; they are not zero
-    assert found.described["name"] == "first"
-    assert len(found.described["sha256"]) == 64
+    retrieved = retrieve(spec, dataset, {"q1": "fox", "q2": "owl"}, 2)
+    assert retrieved.hits == {"q1": [("d3", 9.0), ("d2", 8.0)]}
+    assert retrieved.seconds == {}  # nobody measured them; they are not zero
+    assert retrieved.described["name"] == "first"
+    assert len(retrieved.described["sha256"]) == 64
 
 
 def test_a_hybrid_sums_reciprocal_ranks_and_is_timed_only_if_all_its_parts_are(folder: Path) -> None:
-    one = write_run(folder, "q1 Q0 d3 1 9 t\nq1 Q0 d2 2 8 t\nq1 Q0 d4 3 7 t\n", "one.trec")
+    first = write_run(folder, "q1 Q0 d3 1 9 t\nq1 Q0 d2 2 8 t\nq1 Q0 d4 3 7 t\n", "one.trec")
     two = write_run(folder, "q1 Q0 d2 1 9 t\nq1 Q0 d1 2 8 t\n", "two.trec")
-    spec = Hybrid(kind="hybrid", parts=[one, two], k=1.0)
-    found = retrieve(spec, open_dataset(str(folder)), {"q1": "fox"}, 3)
+    spec = Hybrid(kind="hybrid", parts=[first, two], k=1.0)
+    retrieved = retrieve(spec, open_dataset(str(folder)), {"q1": "fox"}, 3)
     # d2: 1/3 + 1/2, d3: 1/2, d1: 1/3, d4: 1/4
-    assert [doc_id for doc_id, _ in found.hits["q1"]] == ["d2", "d3", "d1"]
-    assert found.hits["q1"][0][1] == pytest.approx(1 / 3 + 1 / 2)
-    assert found.seconds == {}
-    assert [part["name"] for part in found.described["parts"]] == ["one", "two"]
+    assert [doc_id for doc_id, _ in retrieved.hits["q1"]] == ["d2", "d3", "d1"]
+    assert retrieved.hits["q1"][0][1] == pytest.approx(1 / 3 + 1 / 2)
+    assert retrieved.seconds == {}
+    assert [part["name"] for part in retrieved.described["parts"]] == ["one", "two"]
     shallow = retrieve(spec.model_copy(update={"part_depth": 1}), open_dataset(str(folder)), {"q1": "fox"}, 3)
     assert [doc_id for doc_id, _ in shallow.hits["q1"]] == ["d3", "d2"]  # equal scores keep the parts' order
 
@@ -225,14 +225,14 @@ def test_dense_retrieval_finds_the_text_itself_first_and_embeds_only_once(tiny_e
     dataset = Handmade(PASSAGES)
     spec = Dense(kind="dense", encoder=tiny_encoder)
     for _ in range(2):
-        found = retrieve(spec, dataset, {"q1": PASSAGES["d3"]}, 3)
-        doc_id, score = found.hits["q1"][0]
+        retrieved = retrieve(spec, dataset, {"q1": PASSAGES["d3"]}, 3)
+        doc_id, score = retrieved.hits["q1"][0]
         assert doc_id == "d3"
         assert score == pytest.approx(1.0)
-        assert len(found.hits["q1"]) == 3
-        assert found.seconds["q1"] > 0
+        assert len(retrieved.hits["q1"]) == 3
+        assert retrieved.seconds["q1"] > 0
     assert dataset.reads == 1
-    assert found.described["kind"] == "dense"
+    assert retrieved.described["kind"] == "dense"
     retrieve(Dense(kind="dense", encoder=tiny_encoder, options={"pooling": "cls"}), dataset, {"q1": "x"}, 3)
     assert dataset.reads == 2  # another way to embed is another index
 
@@ -299,16 +299,18 @@ class TestLucene:
 
     @pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 0.75)])
     def test_scores_are_those_of_the_formula(self, k1: float, b: float) -> None:
-        found = retrieve(Bm25(k1=k1, b=b), Handmade(PASSAGES), {"q1": "fox", "q2": "zebra"}, 10)
+        retrieved = retrieve(Bm25(k1=k1, b=b), Handmade(PASSAGES), {"q1": "fox", "q2": "zebra"}, 10)
         expected = [
             ("d2", bm25_score(2, 3, k1, b)),  # "a" is a stop word
             ("d1", bm25_score(1, 2, k1, b)),
             ("d3", bm25_score(1, 6, k1, b)),
         ]
-        assert [doc_id for doc_id, _ in found.hits["q1"]] == [doc_id for doc_id, _ in expected]
-        assert [score for _, score in found.hits["q1"]] == pytest.approx([s for _, s in expected], abs=1e-4)
-        assert found.hits["q2"] == []
-        assert found.seconds.keys() == {"q1", "q2"}
+        assert [doc_id for doc_id, _ in retrieved.hits["q1"]] == [doc_id for doc_id, _ in expected]
+        assert [score for _, score in retrieved.hits["q1"]] == pytest.approx(
+            [s for _, s in expected], abs=1e-4
+        )
+        assert retrieved.hits["q2"] == []
+        assert retrieved.seconds.keys() == {"q1", "q2"}
 
     def test_the_depth_is_kept(self) -> None:
         assert len(retrieve(Bm25(), Handmade(PASSAGES), {"q1": "fox"}, 2).hits["q1"]) == 2
@@ -317,8 +319,8 @@ class TestLucene:
         same = {f"d{number}": "fox" for number in range(40)}
         for passages in (same, dict(reversed(same.items()))):
             dataset = Handmade(passages, fingerprint=next(iter(passages)))
-            found = retrieve(Bm25(), dataset, {"q1": "fox"}, 40).hits["q1"]
-            assert [doc_id for doc_id, _ in found] == sorted(same)
+            hits = retrieve(Bm25(), dataset, {"q1": "fox"}, 40).hits["q1"]
+            assert [doc_id for doc_id, _ in hits] == sorted(same)
 
     def test_an_index_is_built_once(self) -> None:
         dataset = Handmade(PASSAGES)

@@ -75,14 +75,14 @@ def worth(prompt: str) -> int:
 @pytest.fixture
 def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
     """Give a real HTTP server that speaks the chat API; a call counts 1,000 and 100 tokens."""
-    made = Grader()
+    judge_endpoint = Grader()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             prompt = body["messages"][-1]["content"]
-            made.prompts.append(prompt)
-            message = {"role": "assistant", "content": made.write(prompt)}
+            judge_endpoint.prompts.append(prompt)
+            message = {"role": "assistant", "content": judge_endpoint.write(prompt)}
             content = json.dumps(
                 {
                     "id": "1",
@@ -105,9 +105,9 @@ def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    made.url = f"http://127.0.0.1:{server.server_port}/v1"
+    judge_endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    yield made
+    yield judge_endpoint
     server.shutdown()
     thread.join()
     server.server_close()

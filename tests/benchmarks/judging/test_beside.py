@@ -70,11 +70,13 @@ def by_ir_measures(grades: dict[str, dict[str, int]], folder: Path, reranker: st
 def test_systems_are_measured_by_each_judgement_file(experiment: Path) -> None:
     assert main(["run", str(experiment), "--out", "results"]) == 0
     results = experiment.parent / "results"
-    found = rows(results, "judgements")
+    table_rows = rows(results, "judgements")
     for label, reranker in (("given", "first-stage"), ("reverse", "reverse")):
-        assert float(found[label]["own:nDCG@10"]) == pytest.approx(by_ir_measures(NIST, results, reranker))
+        assert float(table_rows[label]["own:nDCG@10"]) == pytest.approx(
+            by_ir_measures(NIST, results, reranker)
+        )
         expected = by_ir_measures(UMBRELA, results, reranker)
-        assert float(found[label]["by-umbrela:nDCG@10"]) == pytest.approx(expected)
+        assert float(table_rows[label]["by-umbrela:nDCG@10"]) == pytest.approx(expected)
     assert float(rows(results, "headline")["given"]["nDCG@10"]) == pytest.approx(
         by_ir_measures(NIST, results, "first-stage")
     )
@@ -135,12 +137,12 @@ def test_paths_start_from_the_experiment_file(
 
 
 def test_a_datasets_own_judgements_stand_in_either_place(experiment: Path) -> None:
-    own = open_dataset("bundled").qrels
-    write_qrels(experiment.parent / "mine.txt", dict([*own.items()][:3]))
+    qrels = open_dataset("bundled").qrels
+    write_qrels(experiment.parent / "mine.txt", dict([*qrels.items()][:3]))
     spec = DatasetSpec(id="bundled", judgements={"people": "own", "model": "mine.txt"})
-    assert open_dataset(spec).qrels == own
+    assert open_dataset(spec).qrels == qrels
     turned = DatasetSpec(id="bundled", judgements={"model": "mine.txt", "people": "own"})
-    assert open_dataset(turned).qrels == dict([*own.items()][:3])
+    assert open_dataset(turned).qrels == dict([*qrels.items()][:3])
 
 
 @pytest.mark.parametrize(

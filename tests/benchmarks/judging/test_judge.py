@@ -42,15 +42,20 @@ def test_holes_get_the_models_grades_in_a_file_of_their_own(
     assert only_grades(results) == {"q1": FILLED, "q2": FILLED}
     assert pool.read_bytes() == before
     [about] = judges(results).values()
-    [one] = about.sets.values()
-    assert (one.filled, one.repeated, one.faults, one.scale) == (8, 0, {}, (0, 1, 2, 3))
+    [judged_set] = about.sets.values()
+    assert (judged_set.filled, judged_set.repeated, judged_set.faults, judged_set.scale) == (
+        8,
+        0,
+        {},
+        (0, 1, 2, 3),
+    )
     assert about.usage["prompt_tokens"] == 6 * 1000  # d0 and d4 have one text, which is asked about once
     assert "rerankbench report" in capsys.readouterr().out
 
 
 def test_the_prompt_is_umbrelas_with_query_and_passage_as_text(results: Path, grader: Grader) -> None:
     judged(results, grader, "--agreement", "0", "--depth", "1")  # d0 of the first stage
-    prompt = next(one for one in grader.prompts if "query q1" in one)
+    prompt = next(prompt_text for prompt_text in grader.prompts if "query q1" in prompt_text)
     assert prompt.startswith("Given a query and a passage, you must provide a score on an integer scale of 0")
     assert "\nQuery: query q1\nPassage: worth " in prompt
     assert prompt.endswith("##final score: score without providing any reasoning.")
@@ -67,23 +72,23 @@ def test_only_the_first_ranks_of_systems_are_asked_about(results: Path, grader: 
 def test_judged_passages_are_graded_again_to_measure_the_agreement(results: Path, grader: Grader) -> None:
     judged(results, grader, "--agreement", "3")
     [about] = judges(results).values()
-    [one] = about.sets.values()
-    assert (one.filled, one.repeated) == (8, 3)
+    [judged_set] = about.sets.values()
+    assert (judged_set.filled, judged_set.repeated) == (8, 3)
 
 
 def test_nothing_is_asked_twice(results: Path, grader: Grader) -> None:
     judged(results, grader)
-    asked, before = len(grader.prompts), only_grades(results)
+    prompt_count, before = len(grader.prompts), only_grades(results)
     assert judged(results, grader) == 0
-    assert (len(grader.prompts), only_grades(results)) == (asked, before)
+    assert (len(grader.prompts), only_grades(results)) == (prompt_count, before)
 
 
 def test_a_lost_answers_file_is_replayed_from_the_cached_responses(results: Path, grader: Grader) -> None:
     judged(results, grader)
-    asked, before = len(grader.prompts), only_grades(results)
+    prompt_count, before = len(grader.prompts), only_grades(results)
     next(results.glob("judgements/*/answers.jsonl")).unlink()
     judged(results, grader)
-    assert (len(grader.prompts), only_grades(results)) == (asked, before)
+    assert (len(grader.prompts), only_grades(results)) == (prompt_count, before)
 
 
 def test_a_budget_ends_the_judging_and_a_larger_one_goes_on(
@@ -93,8 +98,8 @@ def test_a_budget_ends_the_judging_and_a_larger_one_goes_on(
     priced = ("--option", "price={input: 1, output: 1}", "concurrency=1", "--agreement", "0")
     assert judged(results, grader, *priced, "--budget", "0.005") == 1
     assert "budget" in capsys.readouterr().err
-    asked = len(grader.prompts)
-    assert 0 < asked < 6
+    prompt_count = len(grader.prompts)
+    assert 0 < prompt_count < 6
     assert not judges(results)  # a part of the grades would be read as all of them
     assert judged(results, grader, *priced, "--budget", "1") == 0
     assert len(grader.prompts) == 6
@@ -105,8 +110,8 @@ def test_outputs_without_a_grade_leave_their_passages_unjudged(results: Path, gr
     grader.write = lambda prompt: "I cannot say." if "worth 3" in prompt else "##final score: 1"
     judged(results, grader, "--agreement", "0")
     [about] = judges(results).values()
-    [one] = about.sets.values()
-    assert (one.filled, one.faults) == (6, {"malformed": 2})  # d3 of both queries
+    [judged_set] = about.sets.values()
+    assert (judged_set.filled, judged_set.faults) == (6, {"malformed": 2})  # d3 of both queries
     assert only_grades(results)["q1"] == {"d0": 1, "d2": 1, "d4": 1}
 
 

@@ -18,12 +18,12 @@ from rerankers.stages import StageClock
 
 
 def test_the_environment_is_json_and_says_what_was_used() -> None:
-    found = environment()
-    assert json.loads(json.dumps(found)) == found
-    assert found["cpu"]["model"]
-    assert found["cpu"]["usable_threads"] >= 1
-    assert found["libraries"]["rerankbench"]
-    assert found["python"] == platform.python_version()
+    recorded = environment()
+    assert json.loads(json.dumps(recorded)) == recorded
+    assert recorded["cpu"]["model"]
+    assert recorded["cpu"]["usable_threads"] >= 1
+    assert recorded["libraries"]["rerankbench"]
+    assert recorded["python"] == platform.python_version()
 
 
 def test_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an N
 
 def test_the_driver_is_asked_only_what_nvidia_ml_py_can_ask() -> None:
     pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
-    asked = set(re.findall(r"\bnvml\.(nvml\w+|NVML\w+)", inspect.getsource(gpu)))
-    assert len(asked) > 10
-    assert {name for name in asked if not hasattr(pynvml, name)} == set()
+    functions = set(re.findall(r"\bnvml\.(nvml\w+|NVML\w+)", inspect.getsource(gpu)))
+    assert len(functions) > 10
+    assert {name for name in functions if not hasattr(pynvml, name)} == set()
 
 
 def test_a_peak_is_asked_for_before_any_gpu_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

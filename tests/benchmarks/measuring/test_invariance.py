@@ -44,7 +44,7 @@ class LengthScores(Reranker):
         rankings = []
         for request in requests:
             count = len(request.candidates)
-            lengths = [len(each.text) for each in request.candidates]
+            lengths = [len(candidate.text) for candidate in request.candidates]
             scores = [length - self._leak * count * (length > 2) for length in lengths]
             rankings.append(Ranking.by_score(request, scores, Cost()))
         return rankings
@@ -62,23 +62,23 @@ def request_of_three(make_request: Callable[..., RerankRequest]) -> RerankReques
 
 
 def test_exact_scores_differ_by_nothing(request_of_three: RerankRequest) -> None:
-    found = score_difference(LengthScores(LengthOptions()), [request_of_three])
-    assert found == ScoreDifference(passages=3, largest_difference=0.0, score_range=2.0, same_order=True)
+    difference = score_difference(LengthScores(LengthOptions()), [request_of_three])
+    assert difference == ScoreDifference(passages=3, largest_difference=0.0, score_range=2.0, same_order=True)
 
 
 def test_scores_that_depend_on_the_batch_are_told(request_of_three: RerankRequest) -> None:
-    found = score_difference(LengthScores(LengthOptions(leak=1.0)), [request_of_three])
+    difference = score_difference(LengthScores(LengthOptions(leak=1.0)), [request_of_three])
     # "aaa": 3 - 1 alone, 3 - 3 in a batch of three; alone it ties with "aa", which scores 2
-    assert found is not None
-    assert (found.largest_difference, found.score_range, found.same_order) == (2.0, 1.0, False)
-    assert "ANOTHER ORDER" in str(found)
+    assert difference is not None
+    assert (difference.largest_difference, difference.score_range, difference.same_order) == (2.0, 1.0, False)
+    assert "ANOTHER ORDER" in str(difference)
 
 
 def test_passages_that_tie_alone_have_no_order_to_lose(make_request: Callable[..., RerankRequest]) -> None:
-    found = score_difference(LengthScores(LengthOptions()), [make_request("bees", ["ab", "cd", "a"])])
-    assert found is not None
-    assert found.same_order
-    assert found.largest_difference < 1e-6  # equal scores are moved apart by the smallest step
+    difference = score_difference(LengthScores(LengthOptions()), [make_request("bees", ["ab", "cd", "a"])])
+    assert difference is not None
+    assert difference.same_order
+    assert difference.largest_difference < 1e-6  # equal scores are moved apart by the smallest step
 
 
 def test_a_listwise_reranker_has_no_scores_to_compare(request_of_three: RerankRequest) -> None:
@@ -87,10 +87,12 @@ def test_a_listwise_reranker_has_no_scores_to_compare(request_of_three: RerankRe
 
 def test_passages_of_every_length_are_compared(make_request: Callable[..., RerankRequest]) -> None:
     texts = ["a" * length for length in range(1, 40)]
-    found = score_difference(LengthScores(LengthOptions(leak=1.0)), [make_request("bees", [*texts, *texts])])
-    assert found is not None
-    assert found.passages == 6
-    assert found.score_range == 39 - 1 - 1  # the longest less the shortest
+    difference = score_difference(
+        LengthScores(LengthOptions(leak=1.0)), [make_request("bees", [*texts, *texts])]
+    )
+    assert difference is not None
+    assert difference.passages == 6
+    assert difference.score_range == 39 - 1 - 1  # the longest less the shortest
 
 
 def test_the_record_keeps_the_comparison(

@@ -36,8 +36,8 @@ def test_a_matrix_product_is_two_operations_an_element_and_reads_and_writes_each
     with mode(), clock.stage("forward"):
         layer(torch.ones(3, 5))
     assert clock.flops == {"forward": 2 * 3 * 5 * 7}
-    made, product = 3 * 5, 3 * 5 + 5 * 7 + 3 * 7
-    assert clock.bytes["forward"] == FLOAT * (made + product)
+    element_count, product = 3 * 5, 3 * 5 + 5 * 7 + 3 * 7
+    assert clock.bytes["forward"] == FLOAT * (element_count + product)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -133,8 +133,8 @@ def test_utilisation_of_a_cell_needs_a_count_and_one_gpu_that_is_known(
     (cell,) = read_results(tmp_path / "out").cells
     assert cell_utilisation(cell) == {}
     order = sum(row.stage_seconds["order"] for row in cell.rows) / len(cell.rows)
-    known = {"gpu": [{"model": "NVIDIA H100 80GB HBM3"}]}
-    session = cell.record.sessions[0].model_copy(update={"environment": known})
+    one_gpu = {"gpu": [{"model": "NVIDIA H100 80GB HBM3"}]}
+    session = cell.record.sessions[0].model_copy(update={"environment": one_gpu})
     changes = {
         "sessions": (session,),
         "operations": Operations(queries=2, flops={"order": 2 * 10**6}, bytes={}),

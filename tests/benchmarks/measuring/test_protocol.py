@@ -60,7 +60,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def systems(*options: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": "noted", "label": each["name"], "options": each} for each in options]
+    return [{"name": "noted", "label": option["name"], "options": option} for option in options]
 
 
 def go(path: Path, folder: Path, *overrides: str) -> Outcome:
@@ -233,7 +233,7 @@ def test_the_identity_control_runs_alongside_on_a_cpu(
     go(write_experiment(rerankers="noted", queries=5), tmp_path / "out")
     (cell,) = read_results(tmp_path / "out").cells
     seconds = [row.control_seconds for row in cell.rows]
-    assert all(each is not None and 0 < each < 1 for each in seconds)
+    assert all(second is not None and 0 < second < 1 for second in seconds)
     (session,) = cell.record.sessions
     assert session.samples[0]["elapsed_seconds"] == 0.0
     assert "load_average" in session.samples[0]

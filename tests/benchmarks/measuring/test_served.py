@@ -205,13 +205,13 @@ def test_what_is_sent_to_an_endpoint_is_read_then_and_not_held(load: dict[str, A
             Read.looks += 1
             return super().__getitem__(place)
 
-    asked = Read(RerankRequest(f"q{q}", "?", REQUESTS[0].candidates) for q in range(40))
+    requests = Read(RerankRequest(f"q{q}", "?", REQUESTS[0].candidates) for q in range(40))
     protocol = Protocol(mode="served", served=Served(**load))
     ahead = []
     for answered, _ in enumerate(
-        serve([Remote() for _ in range(3)], asked, protocol, StageClock(), frozenset()), 1
+        serve([Remote() for _ in range(3)], requests, protocol, StageClock(), frozenset()), 1
     ):
-        ahead.append(Read.looks - len(asked) - answered)  # each was looked at once, for its query id
+        ahead.append(Read.looks - len(requests) - answered)  # each was looked at once, for its query id
     assert len(ahead) == 40
     assert 0 < max(ahead) <= 2 * 3
 

@@ -173,9 +173,9 @@ def test_a_search_is_part_of_the_run_and_the_same_run_again_measures_nothing(
     labels = go(path, tmp_path / "out")
     assert labels[0] == "Quick, 1 client"
     assert len({*labels}) == len(labels) > 2
-    said = capsys.readouterr().err
-    assert "Quick: keeps p95 < 10 s up to" in said or "Quick: no load keeps" in said
-    assert "24 requests are few for p95" in said
+    error_output = capsys.readouterr().err
+    assert "Quick: keeps p95 < 10 s up to" in error_output or "Quick: no load keeps" in error_output
+    assert "24 requests are few for p95" in error_output
     assert go(path, tmp_path / "out") == labels
     for cell in read_results(tmp_path / "out").cells:
         assert len(cell.record.sessions) == 1

@@ -92,12 +92,12 @@ def test_a_run_whose_disk_fills_up_says_so_and_ends_with_the_rankings_of_an_undi
     assert nursery(experiment, "whole", "run")[0] == [0]
     size = max(path.stat().st_size for path in (experiment.parent / "whole").rglob("*.*"))
     limits = [0, 100, 900, 3_001, 4_000, 7_777, size // 3, size // 2, size - 1]  # bytes, of the largest file
-    ends, said = nursery(experiment, "full", "limit", ",".join(map(str, limits)))
+    ends, message = nursery(experiment, "full", "limit", ",".join(map(str, limits)))
     assert ends == [1] * len(limits)
-    complaints = [line for line in said.splitlines() if line.startswith("rerankbench:")]
+    complaints = [line for line in message.splitlines() if line.startswith("rerankbench:")]
     assert len(complaints) == len(limits)
     assert all("make room" in line for line in complaints)
-    assert "Traceback" not in said
+    assert "Traceback" not in message
     assert nursery(experiment, "full", "run")[0] == [0]
     assert_complete_and_equal(experiment.parent / "full", experiment.parent / "whole", 20)
 
@@ -107,8 +107,8 @@ def test_the_second_of_two_runs_into_one_folder_is_refused_with_one_line_and_dis
 ) -> None:
     experiment = make_experiment(20)
     assert nursery(experiment, "whole", "run")[0] == [0]
-    ends, said = nursery(experiment, "shared", "pair")
+    ends, message = nursery(experiment, "shared", "pair")
     assert ends == [1, 0]
-    (complaint,) = (line for line in said.splitlines() if line.startswith("rerankbench:"))
+    (complaint,) = (line for line in message.splitlines() if line.startswith("rerankbench:"))
     assert "is writing here; wait for it" in complaint
     assert_complete_and_equal(experiment.parent / "shared", experiment.parent / "whole", 20)

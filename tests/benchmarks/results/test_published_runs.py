@@ -28,19 +28,19 @@ DATASETS = {"dl19": "dl19", "trec-covid": "covid", "touche": "touche"}
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_published_runs_give_their_published_figures_to_four_decimals(dataset: str, tmp_path: Path) -> None:
     runs = sorted(str(path) for path in (FOLDER / dataset).glob("bm25_*.trec.gz"))
-    given = ["--first-stage", str(FOLDER / dataset / "bm25.trec.gz"), "--dataset", dataset]
+    arguments = ["--first-stage", str(FOLDER / dataset / "bm25.trec.gz"), "--dataset", dataset]
     judged = ["--qrels", str(FOLDER / dataset / "qrels.txt"), "--out", str(tmp_path / "out")]
-    assert main(["import-run", *runs, *given, *judged]) == 0
+    assert main(["import-run", *runs, *arguments, *judged]) == 0
     results = read_results(tmp_path / "out")
     qrels = results.pool(results.cells[0].record.pool).qrels
     evaluator = Evaluator(qrels, ["nDCG@10"])
-    found = {
+    means = {
         cell.record.system.label: fmean(evaluator.evaluate(cell.rankings.orders())["nDCG@10"].values())
         for cell in results.cells
     }
     published = yaml.safe_load(FIGURES.read_text(encoding="utf-8"))["rows"]
     expected = {row["model"].rpartition("/")[2]: row["nDCG@10"][DATASETS[dataset]] for row in published}
-    assert len(found) == 5
-    for label, value in found.items():
+    assert len(means) == 5
+    for label, value in means.items():
         model = "BM25" if label == "first stage" else label
         assert round(value, 4) == pytest.approx(expected[model], abs=1e-9), model

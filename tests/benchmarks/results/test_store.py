@@ -213,8 +213,8 @@ def test_a_record_that_asks_for_no_measure_is_named(tmp_path: Path) -> None:
 
 
 def test_what_only_damage_can_cause_is_said_of_the_folders_and_what_is_not_passes(tmp_path: Path) -> None:
-    said = r"^a, b: .*cannot be read \('gpu'\)\. --debug"
-    with pytest.raises(StoreError, match=said), trusted([Path("a"), Path("b")]):
+    pattern = r"^a, b: .*cannot be read \('gpu'\)\. --debug"
+    with pytest.raises(StoreError, match=pattern), trusted([Path("a"), Path("b")]):
         raise KeyError("gpu")
     with pytest.raises(StoreError, match=r"\(ValueError\)"), trusted([tmp_path]):
         raise ValueError

@@ -51,9 +51,9 @@ def test_a_limit_draws_passages_the_same_for_a_seed_and_words_are_cut(tmp_path: 
 
 def test_every_phrasing_has_one_slot_and_is_used(tmp_path: Path) -> None:
     assert all(request.count(PLACEHOLDER) == 1 for request in phrasings())
-    asked = {record.messages[0]["content"] for record in read_alignment(run(tmp_path))}
-    assert asked <= set(phrasings())
-    assert len(asked) > 3
+    phrasings_used = {record.messages[0]["content"] for record in read_alignment(run(tmp_path))}
+    assert phrasings_used <= set(phrasings())
+    assert len(phrasings_used) > 3
 
 
 @pytest.mark.parametrize("wrong", [("--limit", "0"), ("--words", "-1")])

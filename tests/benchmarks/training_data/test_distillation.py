@@ -76,9 +76,9 @@ def test_the_teacher_reads_candidates_in_the_first_stages_order_and_the_list_sho
 ) -> None:
     out = folder / "lists.jsonl"
     distill(settings(folder, "teacher=first-stage", "candidates.per_list=8"), out)
-    shown = [line["doc_ids"] for line in lines(out)[1:]]
-    assert len({tuple(doc_ids) for doc_ids in shown}) > 1
-    for line, doc_ids in zip(lines(out)[1:], shown, strict=True):
+    doc_id_lists = [line["doc_ids"] for line in lines(out)[1:]]
+    assert len({tuple(doc_ids) for doc_ids in doc_id_lists}) > 1
+    for line, doc_ids in zip(lines(out)[1:], doc_id_lists, strict=True):
         assert [doc_ids[place] for place in line["ranking"]] == [f"d{number}" for number in range(8)]
 
 

@@ -61,8 +61,8 @@ def test_one_recipe_is_trained_with_each_encoder_and_both_are_compared(
     recipe: Path, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
-    told = train("rank", recipe, (), None)
-    assert sum(line.startswith("next: ") for line in told) == 2
+    lines = train("rank", recipe, (), None)
+    assert sum(line.startswith("next: ") for line in lines) == 2
     trained = {name: tmp_path / "trained" / name / "last" for name in ("jina_bert", "encoder")}
     models = [str(folder) for folder in trained.values()]
     reranker = {"name": "pe-rank", "label": "PE-Rank on {model}", "options": {"model": models}}
@@ -76,14 +76,14 @@ def test_one_recipe_is_trained_with_each_encoder_and_both_are_compared(
 
 
 def test_an_encoder_has_the_start_that_carries_its_name(recipe: Path) -> None:
-    found = load_settings("rank", recipe, ["init_from=./aligned/{encoder}/last"])
-    assert [Path(each.init_from or "").parent.name for each in found] == ["jina_bert", "encoder"]
-    assert [Path(each.out or "").name for each in found] == ["jina_bert", "encoder"]
+    settings = load_settings("rank", recipe, ["init_from=./aligned/{encoder}/last"])
+    assert [Path(variant.init_from or "").parent.name for variant in settings] == ["jina_bert", "encoder"]
+    assert [Path(variant.out or "").name for variant in settings] == ["jina_bert", "encoder"]
 
 
 def test_poolings_of_one_model_get_folders_of_their_own(recipe: Path) -> None:
     overrides = ["encoder=[{model: a/b, pooling: mean}, {model: a/b, pooling: cls}]"]
-    assert [Path(each.out or "").name for each in load_settings("rank", recipe, overrides)] == [
+    assert [Path(settings.out or "").name for settings in load_settings("rank", recipe, overrides)] == [
         "b-mean",
         "b-cls",
     ]

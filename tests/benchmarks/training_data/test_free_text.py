@@ -289,8 +289,8 @@ def mirror(folder: Path) -> Path:
         (root / "DEBIAN" / "control").write_text(f"{head}Maintainer: nobody\nDescription: none\n")
         archive = folder / f"{root.name}_1.0-1_all.deb"
         subprocess.run(["dpkg-deb", "--build", root, archive], check=True, capture_output=True)
-        told = hashlib.sha256(archive.read_bytes()).hexdigest()
-        index += f"{head}Filename: {archive.name}\nSize: {archive.stat().st_size}\nSHA256: {told}\n\n"
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        index += f"{head}Filename: {archive.name}\nSize: {archive.stat().st_size}\nSHA256: {digest}\n\n"
     description = f"Package: cavemap\nDescription-md5: 0\nDescription-en: cave maps\n {LONG}\n"
     suite = folder / "dists" / "stable"
     listed = ""
@@ -368,5 +368,5 @@ def test_without_apt_the_command_says_where_it_runs(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    told = (done.returncode, done.stderr)
-    assert told == (2, "error: there is no apt-get here; build the text on Debian or Ubuntu\n")
+    outcome = (done.returncode, done.stderr)
+    assert outcome == (2, "error: there is no apt-get here; build the text on Debian or Ubuntu\n")

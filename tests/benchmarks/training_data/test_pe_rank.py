@@ -110,7 +110,7 @@ def test_mistakes_are_told_with_their_line(write: Callable[..., Path], line: str
 
 def test_a_list_of_encoders_is_one_training_each(write: Callable[..., Path]) -> None:
     path = write(LINES[0], "encoder:", "  - {model: a/one}", "  - {model: b/two, pooling: cls}", LINES[2])
-    assert [each.encoder.model for each in load_settings("rank", path)] == ["a/one", "b/two"]
+    assert [settings.encoder.model for settings in load_settings("rank", path)] == ["a/one", "b/two"]
 
 
 def test_the_command_trains_and_goes_on(
@@ -126,7 +126,7 @@ def test_the_command_trains_and_goes_on(
         {"query": f"frost {number}", "passages": [f"a {number}", "b", "c"], "ranking": [2, 0, 1]}
         for number in range(4)
     ]
-    (tmp_path / "lists.jsonl").write_text("\n".join(json.dumps(each) for each in lists))
+    (tmp_path / "lists.jsonl").write_text("\n".join(json.dumps(example) for example in lists))
     path = write(
         f"llm: {{model: {tiny_llm}, dtype: float32}}",
         f"encoder: {{model: {tiny_encoder}}}",
@@ -136,15 +136,15 @@ def test_the_command_trains_and_goes_on(
     )
     out = tmp_path / "run"
     assert main(["train", "query", str(path), "--dry-run", "--out", str(out)]) == 0
-    shown = capsys.readouterr()
-    assert "dry run" in shown.out
-    assert "2 steps, 1 epochs of 4 records" in shown.err
+    captured = capsys.readouterr()
+    assert "dry run" in captured.out
+    assert "2 steps, 1 epochs of 4 records" in captured.err
     assert not out.exists()
     for _ in range(2):
         assert main(["train", "query", str(path), "--out", str(out)]) == 0
-        told = capsys.readouterr().out
-        assert f"checkpoint: {out / 'best'}" in told
-        assert f"next: rerankbench run {out / 'compare.yaml'}" in told
+        output = capsys.readouterr().out
+        assert f"checkpoint: {out / 'best'}" in output
+        assert f"next: rerankbench run {out / 'compare.yaml'}" in output
     assert main(["train", "shrink", str(out / "best"), "--rank", "2", "--out", str(tmp_path / "small")]) == 0
     assert "adapter of rank 2" in capsys.readouterr().out
     assert main(["train", "export", str(out / "best"), "--out", str(tmp_path / "theirs")]) == 0

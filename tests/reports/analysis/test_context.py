@@ -209,8 +209,8 @@ def test_different_hardware_is_said_in_place(folder: Folder) -> None:
 
 def test_equal_labels_from_two_folders_are_told_apart(folder: Folder) -> None:
     again = type(folder)(folder.path.with_name("later"))
-    for one in (folder, again):
-        one.cell(one.pool(TEXTS, QRELS), "S", one.kept)
+    for result_folder in (folder, again):
+        result_folder.cell(result_folder.pool(TEXTS, QRELS), "S", result_folder.kept)
     (group,) = build([read_results(folder.path), read_results(again.path)]).groups
     assert {system.label for system in group.systems} == {"S (results)", "S (later)"}
 
@@ -221,9 +221,9 @@ def test_a_system_measured_again_says_what_changed_and_claims_no_speed_from_one_
     texts = {f"q{i}": ["x", "y", "z"] for i in range(8)}
     later = type(folder)(folder.path.with_name("later"))
     busy = {"cpu": {"model": "Example CPU", "usable_threads": 2}, "state": {"load_average": [3.8]}}
-    for one, order, seconds in ((folder, folder.turned, 0.2), (later, folder.kept, 0.6)):
-        pool = one.pool(texts, {query_id: {"d2": 1} for query_id in texts})
-        one.cell(
+    for result_folder, order, seconds in ((folder, folder.turned, 0.2), (later, folder.kept, 0.6)):
+        pool = result_folder.pool(texts, {query_id: {"d2": 1} for query_id in texts})
+        result_folder.cell(
             pool,
             "S",
             order,
@@ -279,6 +279,6 @@ def test_the_identity_control_says_how_quiet_the_machine_was(folder: Folder) -> 
     assert group.system("Quiet").timing.noise == pytest.approx(0.0)
     assert group.system("Loud").timing.noise == pytest.approx(3 - 1)
     assert group.system("Unknown").timing.noise is None
-    said = about_noise(group.systems)
-    assert "0\u202f% above its median during Quiet, 200\u202f% during Loud" in said
+    sentence = about_noise(group.systems)
+    assert "0\u202f% above its median during Quiet, 200\u202f% during Loud" in sentence
     assert about_noise([group.system("Unknown")]) == ""

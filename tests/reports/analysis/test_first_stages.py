@@ -50,10 +50,10 @@ def test_a_first_stage_without_a_name_of_its_own_is_called_what_it_is(folder: Fo
 
 def test_folders_that_are_compared_share_one_first_stage(folder: Folder) -> None:
     later = type(folder)(folder.path.with_name("later"))
-    for one in (folder, later):
-        pool = one.pool(TEXTS, QRELS)
-        one.cell(pool, "first-stage", one.kept, reranker="first-stage")
-        one.cell(pool, "S", one.turned)
+    for result_folder in (folder, later):
+        pool = result_folder.pool(TEXTS, QRELS)
+        result_folder.cell(pool, "first-stage", result_folder.kept, reranker="first-stage")
+        result_folder.cell(pool, "S", result_folder.turned)
     (group,) = build([read_results(folder.path), read_results(later.path)]).groups
     assert {system.label for system in group.systems} == {"BM25", "S (results)", "S (later)"}
 

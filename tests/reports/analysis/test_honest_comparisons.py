@@ -23,7 +23,7 @@ TEXTS = {f"q{i}": ["x", "y", "z"] for i in range(8)}
 QRELS = {query_id: {"d2": 1} for query_id in TEXTS}
 
 
-def shown(*folders: Folder) -> Context:
+def printed_warnings(*folders: Folder) -> Context:
     return build([read_results(folder.path) for folder in folders])
 
 
@@ -40,7 +40,7 @@ def test_the_headline_says_that_a_faster_system_has_its_embeddings_already(
     folder.cell(pool, "slow", folder.turned, seconds=lambda place: 1.0, described=computed)
     fast = {"components": [stored]} if fast_is_stored else computed  # of a fusion, say
     folder.cell(pool, "fast", folder.turned, seconds=lambda place: 0.1, described=fast)
-    context = shown(folder)
+    context = printed_warnings(folder)
     assert ("computed beforehand" in sentences(context)) is fast_is_stored
     (table,) = tables(context, "headline")
     assert any("beforehand, in no latency: fast" in note for note in table.legend) is fast_is_stored
@@ -53,7 +53,7 @@ def test_controls_are_neither_tested_nor_counted_in_holm_s_correction(folder: Fo
     folder.cell(pool, "ours", lambda request: second if request.query_id < "q6" else [0, 1, 2])
     for control in ("oracle", "random", "reverse"):
         folder.cell(pool, control, folder.turned, reranker=control)
-    (group,) = shown(folder).groups
+    (group,) = printed_warnings(folder).groups
     comparison = group.system("ours").quality.against["nDCG@10"]
     ours, first = (
         [*group.system(label).quality.per_query["nDCG@10"].values()] for label in ("ours", "First stage")
@@ -66,7 +66,7 @@ def test_imported_runs_of_two_methods_are_not_one_method_at_two_depths(folder: F
     for depth, label in ((2, "theirs"), (3, "others"), (3, "theirs")):
         texts = {query_id: passages[:depth] for query_id, passages in TEXTS.items()}
         folder.imported(folder.pool(texts, QRELS, dataset="one"), label, folder.turned)
-    (factor,) = factors(shown(folder))
+    (factor,) = factors(printed_warnings(folder))
     assert factor.name == DEPTH
     (series,) = factor.series
     assert [point.system.name for point in series.points] == ["theirs", "theirs"]
@@ -79,10 +79,10 @@ def test_code_of_one_s_own_is_named_and_a_change_is_flagged(tmp_path: Path) -> N
         folder.cell(
             folder.pool(TEXTS, QRELS), "mine", folder.turned, reranker="m:Mine", described={"code": code}
         )
-    assert "code sha256:0011" in render(shown(folders[0]))
-    assert "its code changed from sha256:0011 to sha256:2233" in sentences(shown(*folders))
+    assert "code sha256:0011" in render(printed_warnings(folders[0]))
+    assert "its code changed from sha256:0011 to sha256:2233" in sentences(printed_warnings(*folders))
 
 
 def test_a_section_without_content_is_left_out(folder: Folder) -> None:
     folder.cell(folder.pool(TEXTS, QRELS), "no output", folder.turned)
-    assert "Output faults" not in render(shown(folder))
+    assert "Output faults" not in render(printed_warnings(folder))

@@ -47,9 +47,9 @@ def test_every_published_figure_names_its_source_and_a_tolerance() -> None:
 
 
 def test_a_reproduction_is_compared_and_judged_by_its_tolerance(on_dl19: Context) -> None:
-    (one,) = tables(on_dl19, "reproduction")
-    row = next(row for row in one.rows if row.label == "bge-reranker-large")
-    cells = dict(zip([head.name for head in one.columns], row.cells, strict=True))
+    (table,) = tables(on_dl19, "reproduction")
+    row = next(row for row in table.rows if row.label == "bge-reranker-large")
+    cells = dict(zip([head.name for head in table.columns], row.cells, strict=True))
     assert (cells["published"].value, cells["ours"].value) == (0.7311, 1.0)
     assert cells["difference"].value == pytest.approx(1.0 - 0.7311)
     assert cells["inside"].text == "no"
@@ -77,9 +77,9 @@ def test_only_a_system_in_the_setting_of_a_figure_is_judged_by_it(
     pool = folder.pool(TEXTS, grades, "dl19")
     usage = Usage(llm_calls=9, prompt_tokens=prompt_tokens)
     folder.cell(pool, "Qwen", _published, reranker="rankgpt", options=options, usage=lambda: usage)
-    (one,) = tables(build([read_results(folder.path)]), "reproduction")
-    (row,) = [row for row in one.rows if row.label == "Qwen2.5-7B-Instruct"]
-    cells = dict(zip([head.name for head in one.columns], row.cells, strict=True))
+    (table,) = tables(build([read_results(folder.path)]), "reproduction")
+    (row,) = [row for row in table.rows if row.label == "Qwen2.5-7B-Instruct"]
+    cells = dict(zip([head.name for head in table.columns], row.cells, strict=True))
     assert cells["inside"].text == says  # judged, and 0.0678 away
     assert (cells["published"].value, cells["ours"].value) == (0.6987, 1 / math.log2(3))
     judged = 1 / math.log2(3) - 0.6987 if says == "no" else None
@@ -94,8 +94,8 @@ def _published(_: RerankRequest) -> list[int]:
 def test_an_imported_run_is_not_judged_by_a_figure_whose_setting_it_does_not_tell(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS, "dl19")
     folder.imported(pool, "rank_zephyr_7b_v1_full", folder.kept)
-    (one,) = tables(build([read_results(folder.path)]), "reproduction")
-    texts = [row.cells[-1].text for row in one.rows if row.label == "RankZephyr-7B"]
+    (table,) = tables(build([read_results(folder.path)]), "reproduction")
+    texts = [row.cells[-1].text for row in table.rows if row.label == "RankZephyr-7B"]
     assert texts == ["different setting: an imported run does not tell its own"]
 
 
@@ -117,14 +117,14 @@ def test_the_settings_of_figures_are_options_and_defaults_those_of_the_models() 
     ],
 )
 def test_figures_of_rank_llms_reproduction_page(model: str, dl19: float, dl20: float) -> None:
-    found = {f.dataset: f.value for f in published_figures.figures() if f.model == model}
-    assert found == {"dl19": dl19, "dl20": dl20}
+    figures_by_dataset = {f.dataset: f.value for f in published_figures.figures() if f.model == model}
+    assert figures_by_dataset == {"dl19": dl19, "dl20": dl20}
 
 
 def test_published_figures_stand_in_a_table_of_their_own_and_are_never_marked(on_dl19: Context) -> None:
-    (one,) = tables(on_dl19, "published")
-    assert len(one.rows) > 20
-    assert not [cell for row in one.rows for cell in row.cells if cell.mark]
+    (table,) = tables(on_dl19, "published")
+    assert len(table.rows) > 20
+    assert not [cell for row in table.rows for cell in row.cells if cell.mark]
     assert "RankZephyr-7B" not in [row.label for row in tables(on_dl19, "headline")[0].rows]
 
 

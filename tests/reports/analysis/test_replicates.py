@@ -76,8 +76,8 @@ def test_seeds_are_no_factor_of_an_ablation(seeded: Context) -> None:
 
 def test_seeds_of_the_whole_experiment_are_replicates_too(folder: Folder) -> None:
     later = type(folder)(folder.path.with_name("later"))
-    for seed, one in enumerate((folder, later)):
-        one.cell(one.pool(TEXTS, QRELS), "S", one.kept, seed=seed)
+    for seed, result_folder in enumerate((folder, later)):
+        result_folder.cell(result_folder.pool(TEXTS, QRELS), "S", result_folder.kept, seed=seed)
     (group,) = build([read_results(folder.path), read_results(later.path)]).groups
     assert [(system.label, system.replicates) for system in group.systems] == [("S", 2)]
 

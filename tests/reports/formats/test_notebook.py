@@ -17,19 +17,19 @@ QRELS = {"a": {"d1": 1}, "b": {"d1": 1}}
 
 def test_results_and_tables_show_themselves_with_every_text_escaped(hostile: Folder) -> None:
     results = open_results(hostile.path)
-    for shown in (results._repr_html_(), tables(results, "stages")[0]._repr_html_()):
-        assert shown.count("<table>") == 1
-        assert "<script" not in shown
-        assert "&lt;/td&gt;" in shown
+    for html in (results._repr_html_(), tables(results, "stages")[0]._repr_html_()):
+        assert html.count("<table>") == 1
+        assert "<script" not in html
+        assert "&lt;/td&gt;" in html
 
 
 def test_folders_opened_together_are_compared(folder: Folder) -> None:
     later = type(folder)(folder.path.with_name("later"))
-    for one in (folder, later):
-        one.cell(one.pool(TEXTS, QRELS), "S", one.kept)
-    shown = open_results(folder.path, later.path)._repr_html_()
-    assert "S (results)" in shown
-    assert "S (later)" in shown
+    for result_folder in (folder, later):
+        result_folder.cell(result_folder.pool(TEXTS, QRELS), "S", result_folder.kept)
+    html = open_results(folder.path, later.path)._repr_html_()
+    assert "S (results)" in html
+    assert "S (later)" in html
 
 
 def test_a_table_is_a_data_frame_in_full_precision(folder: Folder) -> None:

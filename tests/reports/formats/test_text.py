@@ -57,8 +57,8 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(compared: Folder, width: 
 
 def test_a_finished_run_is_summed_up_in_a_sentence_and_a_table(compared: Folder) -> None:
     lines = list(answer(compared.path))
-    said = " ".join(lines)
-    assert "順序 ours ranks best, with nDCG@10 1.000" in said
+    text = " ".join(lines)
+    assert "順序 ours ranks best, with nDCG@10 1.000" in text
     header = next(line for line in lines if line.startswith("System"))
     assert header.split() == ["System", "nDCG@10", "p50", "p95", "speed-up", "faulty"]
     (faulty,) = [line for line in lines if line.startswith("Faulty ") and line.rstrip().endswith("%")]

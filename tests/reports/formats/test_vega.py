@@ -17,15 +17,15 @@ def test_a_bundle_is_kept_and_a_damaged_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path))
-    made = vega.script.__wrapped__()
+    bundle = vega.script.__wrapped__()
     (kept,) = (tmp_path / "vega").iterdir()
     whole = kept.read_bytes()
-    assert whole.endswith(made.encode())
+    assert whole.endswith(bundle.encode())
     kept.write_bytes(whole[:-1])
-    assert vega.script.__wrapped__() == made
+    assert vega.script.__wrapped__() == bundle
     assert kept.read_bytes() == whole
     kept.write_bytes(b"// sha256 " + b"0" * 64 + b"\nalert(1)")
-    assert vega.script.__wrapped__() == made
+    assert vega.script.__wrapped__() == bundle
 
 
 def test_a_cache_that_cannot_be_written_does_not_stop_a_report(

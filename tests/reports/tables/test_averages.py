@@ -44,10 +44,10 @@ def average(table: Table, label: str) -> Cell:
 
 def test_a_suite_has_a_column_a_dataset_and_a_tested_average(folder: Folder) -> None:
     write(folder, 6)
-    [one] = built(folder)
-    assert [head.title for head in one.columns] == [*(f"set{i}" for i in range(6)), "average"]
-    assert one.caption == "nDCG@10 on ours."
-    turned, mixed = average(one, "Turned"), average(one, "Mixed")
+    [table] = built(folder)
+    assert [head.title for head in table.columns] == [*(f"set{i}" for i in range(6)), "average"]
+    assert table.caption == "nDCG@10 on ours."
+    turned, mixed = average(table, "Turned"), average(table, "Mixed")
     assert turned.value == 1.0
     assert mixed.value == pytest.approx((2 * 1 + 4 * SECOND) / 6)
     # All six differences have one sign: 2 of the 2^6 sign flips are as extreme. Two systems are compared.
@@ -56,23 +56,23 @@ def test_a_suite_has_a_column_a_dataset_and_a_tested_average(folder: Folder) -> 
     assert mixed.p_value == pytest.approx(2 * 2**4 / 2**6)  # four datasets do not differ
     assert (turned.change, mixed.change) == ("", "")
     assert "6 wins, 0 ties, 0 losses" in turned.hint
-    assert any("paired randomisation test over the 6 datasets' means" in note for note in one.legend)
+    assert any("paired randomisation test over the 6 datasets' means" in note for note in table.legend)
 
 
 def test_a_difference_on_every_dataset_of_eight_is_significant(folder: Folder) -> None:
     write(folder, 8)
-    [one] = built(folder)
-    assert average(one, "Turned").p_holm == pytest.approx(2 * 2 / 2**8)
-    assert average(one, "Turned").change == "better"
+    [table] = built(folder)
+    assert average(table, "Turned").p_holm == pytest.approx(2 * 2 / 2**8)
+    assert average(table, "Turned").change == "better"
 
 
 def test_the_parts_of_a_dataset_count_as_one(folder: Folder) -> None:
     write(folder, 4, {1: "forums", 2: "forums", 3: "forums"})
-    [one] = built(folder)
+    [table] = built(folder)
     forums = (1 + 2 * SECOND) / 3  # Mixed is right on set0 and set1
-    assert average(one, "Mixed").value == pytest.approx((1 + forums) / 2)
-    assert any("over 2 datasets, the parts of one dataset counted as one" in note for note in one.legend)
-    assert any("with fewer than 6 datasets it cannot be significant" in note for note in one.legend)
+    assert average(table, "Mixed").value == pytest.approx((1 + forums) / 2)
+    assert any("over 2 datasets, the parts of one dataset counted as one" in note for note in table.legend)
+    assert any("with fewer than 6 datasets it cannot be significant" in note for note in table.legend)
 
 
 def test_two_suites_have_two_tables_and_two_averages(folder: Folder) -> None:
@@ -81,7 +81,7 @@ def test_two_suites_have_two_tables_and_two_averages(folder: Folder) -> None:
     small, large = built(folder)
     assert (small.about["suite"], large.about["suite"]) == ("small", "large")
     assert small.name != large.name
-    assert [len(one.columns) for one in (small, large)] == [3, 4]
+    assert [len(suite_table.columns) for suite_table in (small, large)] == [3, 4]
 
 
 def test_each_setting_of_a_suite_has_its_average(folder: Folder) -> None:
@@ -93,7 +93,7 @@ def test_each_setting_of_a_suite_has_its_average(folder: Folder) -> None:
             order = folder.turned if kind == "bm25" else folder.kept
             member = SuiteMember(name="ours", title=f"set{place}", datasets=2)
             folder.cell(pool, "S", order, suite=member)
-    [one] = built(folder)
-    by_name = dict(zip([head.name for head in one.columns], one.rows[0].cells, strict=True))
+    [table] = built(folder)
+    by_name = dict(zip([head.name for head in table.columns], table.rows[0].cells, strict=True))
     averages = {name: cell.value for name, cell in by_name.items() if name.startswith("average")}
     assert averages == {"average, BM25": 1.0, "average, given": pytest.approx(SECOND)}

@@ -23,8 +23,8 @@ def system(**work: float) -> Any:
     )
 
 
-def value(name: str, one: Any) -> float | None:
-    estimate = COLUMNS[name].read(one)
+def value(name: str, row_system: Any) -> float | None:
+    estimate = COLUMNS[name].read(row_system)
     return None if estimate is None else estimate.value
 
 
@@ -44,19 +44,19 @@ def test_energy_and_operations_are_shown_per_query_where_they_are_known() -> Non
     described = SimpleNamespace(described={"dtype": "bfloat16"})
     record: Any = SimpleNamespace(sessions=sessions, operations=counted, system=described)
     cell: Any = SimpleNamespace(record=record, rows=rows)
-    one = system(**operations([cell]))
-    one.work.operations = stage_operations([cell])
-    assert value("joules", one) == (30 + 50) / 4
-    assert value("flops", one) == (3 + 1) / 2
-    assert value("bytes", one) == 1 / 2
+    entry = system(**operations([cell]))
+    entry.work.operations = stage_operations([cell])
+    assert value("joules", entry) == (30 + 50) / 4
+    assert value("flops", entry) == (3 + 1) / 2
+    assert value("bytes", entry) == 1 / 2
     used = 3e9 / 2 / 0.5 / 989.4e12  # the H200's published peak; decode took no time
-    assert value("utilisation", one) == pytest.approx(used)
+    assert value("utilisation", entry) == pytest.approx(used)
     group: Any = SimpleNamespace(measures=())
-    prefill = column("utilisation:prefill", group).read(one)
+    prefill = column("utilisation:prefill", group).read(entry)
     assert prefill is not None
     assert prefill.value == pytest.approx(used)
-    assert column("flops:prefill", group).read(one) == Estimate(3 / 2)
-    assert column("utilisation:decode", group).read(one) is None
+    assert column("flops:prefill", group).read(entry) == Estimate(3 / 2)
+    assert column("utilisation:decode", group).read(entry) is None
     rows[3].session = 2
     record.operations = None
     assert operations([cell]) == {}
@@ -65,17 +65,17 @@ def test_energy_and_operations_are_shown_per_query_where_they_are_known() -> Non
 
 
 def test_the_first_token_and_the_next_ones_are_told_apart_by_call() -> None:
-    one = system(llm_calls=9.0, generated_tokens=109.0)
-    assert value("first_token", one) == pytest.approx(1800 / 9)
-    assert value("inter_token", one) == pytest.approx(200 / (109 - 9))  # the first token ends prefill
+    entry = system(llm_calls=9.0, generated_tokens=109.0)
+    assert value("first_token", entry) == pytest.approx(1800 / 9)
+    assert value("inter_token", entry) == pytest.approx(200 / (109 - 9))  # the first token ends prefill
     assert value("inter_token", system(llm_calls=9.0)) is None
 
 
 def test_well_formed_answers_are_a_share_of_the_calls() -> None:
     def share(faults: dict[str, int], **work: float) -> float | None:
-        one = system(**work)
-        one.work.faults = faults
-        return value("well_formed", one)
+        entry = system(**work)
+        entry.work.faults = faults
+        return value("well_formed", entry)
 
     assert share({}, llm_calls=9.0, well_formed=9.0, generated_tokens=900.0) == 1.0
     assert share({"malformed": 3}, llm_calls=9.0, generated_tokens=900.0) == 0.0
@@ -92,9 +92,9 @@ def test_small_amounts_keep_two_digits(amount: float, text: str) -> None:
 
 
 def test_calls_that_were_not_made_or_not_counted_are_said() -> None:
-    one = system(llm_calls=8.0, calls_replayed=2.0, calls_estimated=8.0)
-    one.label = "RankGPT"
-    replayed, estimated = about_calls(one)
+    entry = system(llm_calls=8.0, calls_replayed=2.0, calls_estimated=8.0)
+    entry.label = "RankGPT"
+    replayed, estimated = about_calls(entry)
     assert replayed.startswith("RankGPT: 25\u202f% of its calls were answered from a recording")
     assert estimated.startswith("RankGPT: 100\u202f% of its calls have tokens that are an estimate")
     plain = system(llm_calls=8.0)
@@ -103,7 +103,9 @@ def test_calls_that_were_not_made_or_not_counted_are_said() -> None:
 
 def test_an_endpoint_that_changed_its_model_is_said() -> None:
     def cell(*fingerprints: list[str]) -> Any:
-        sessions = [SimpleNamespace(described={"system_fingerprints": each}) for each in fingerprints]
+        sessions = [
+            SimpleNamespace(described={"system_fingerprints": fingerprint}) for fingerprint in fingerprints
+        ]
         named = SimpleNamespace(label="RankGPT")
         return SimpleNamespace(record=SimpleNamespace(sessions=sessions, system=named))
 

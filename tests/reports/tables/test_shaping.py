@@ -35,14 +35,14 @@ def compared(folder: Folder) -> Folder:
 def test_systems_and_columns_are_chosen_ordered_renamed_and_hidden(compared: Folder) -> None:
     (whole,) = tables(build([read_results(compared.path)]), "headline")
     shape = Shape(("a=b=Ours", "Good", "oracle"), ("p50=latency", "nDCG@10"), ("controls",), "s")
-    (one,) = shaped([whole], shape)
-    assert [row.label for row in one.rows] == ["Ours", "Good"]
-    assert [(head.title, head.unit) for head in one.columns] == [("latency", "s"), ("nDCG@10", "")]
-    latency = one.rows[1].cells[0]
+    (shaped_table,) = shaped([whole], shape)
+    assert [row.label for row in shaped_table.rows] == ["Ours", "Good"]
+    assert [(head.title, head.unit) for head in shaped_table.columns] == [("latency", "s"), ("nDCG@10", "")]
+    latency = shaped_table.rows[1].cells[0]
     assert latency.value == pytest.approx(1.234)
     assert latency.text == "1.23"
     assert latency.interval == "1.23–1.23"
-    assert not any("Controls" in note for note in one.legend)
+    assert not any("Controls" in note for note in shaped_table.legend)
     (hidden,) = shaped([whole], Shape(hidden=("RR@10", "First stage")))
     assert "RR@10" not in [head.name for head in hidden.columns]
     assert [row.label for row in hidden.rows] == [
@@ -60,15 +60,15 @@ def test_a_row_or_column_that_is_nowhere_is_refused_with_near_misses(compared: F
 
 def test_a_second_baseline_has_marks_and_p_values_of_its_own(compared: Folder) -> None:
     context = build([read_results(compared.path)])
-    (one,) = against_second(tables(context, "headline"), context, "Good")
-    rows = {row.label: row.cells[0] for row in one.rows}
+    (tested,) = against_second(tables(context, "headline"), context, "Good")
+    rows = {row.label: row.cells[0] for row in tested.rows}
     values = {s.label: [*s.quality.per_query["nDCG@10"].values()] for s in context.groups[0].systems}
     p = paired_t_test(values["Good too"], values["Good"])
     assert rows["Good too"].second_p_holm == pytest.approx(min(1.0, p))
     assert rows["First stage"].changes == "‡"
     assert rows["Good"].changes == " ▲"
     assert rows["oracle"].second_p_holm is None
-    assert any(note.startswith("† ‡ significantly above or below Good") for note in one.legend)
+    assert any(note.startswith("† ‡ significantly above or below Good") for note in tested.legend)
     written = table([compared.path], "latex", baselines=["First stage", "Good"])
     assert r"$^{\ddagger}$" in written
     assert "_p_holm_second" in table([compared.path], "csv", baselines=["First stage", "Good"])

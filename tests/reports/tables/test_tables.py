@@ -58,35 +58,37 @@ def results(folder: Folder) -> Folder:
 
 
 def only_table(folder: Folder, layout: str = "headline") -> Table:
-    (one,) = tables(build([read_results(folder.path)]), layout)
-    return one
+    (result_table,) = tables(build([read_results(folder.path)]), layout)
+    return result_table
 
 
-def cell(one: Table, label: str, column: str) -> Cell:
-    row = next(row for row in one.rows if row.label == label)
-    return row.cells[[each.name for each in one.columns].index(column)]
+def cell(only: Table, label: str, column: str) -> Cell:
+    row = next(row for row in only.rows if row.label == label)
+    return row.cells[[head.name for head in only.columns].index(column)]
 
 
 def test_best_and_second_are_marked_and_controls_never(results: Folder) -> None:
-    one = only_table(results)
-    assert cell(one, "Turned", "nDCG@10").mark == "best"
-    assert cell(one, "Middle", "nDCG@10").mark == "second"
-    assert cell(one, "Oracle", "nDCG@10").mark == ""
-    assert cell(one, "Middle", "p50").mark == "best"
-    assert cell(one, "First stage", "p50").mark == ""
+    result_table = only_table(results)
+    assert cell(result_table, "Turned", "nDCG@10").mark == "best"
+    assert cell(result_table, "Middle", "nDCG@10").mark == "second"
+    assert cell(result_table, "Oracle", "nDCG@10").mark == ""
+    assert cell(result_table, "Middle", "p50").mark == "best"
+    assert cell(result_table, "First stage", "p50").mark == ""
 
 
 def test_significant_changes_are_marked_against_the_baseline(results: Folder) -> None:
-    one = only_table(results)
-    assert cell(one, "Turned", "nDCG@10").change == "better"
-    assert cell(one, "First stage", "nDCG@10").change == ""
-    assert "p\u00a0<\u00a00.001 (Holm); 8 wins, 0 ties, 0 losses" in cell(one, "Turned", "nDCG@10").hint
+    result_table = only_table(results)
+    assert cell(result_table, "Turned", "nDCG@10").change == "better"
+    assert cell(result_table, "First stage", "nDCG@10").change == ""
+    assert (
+        "p\u00a0<\u00a00.001 (Holm); 8 wins, 0 ties, 0 losses" in cell(result_table, "Turned", "nDCG@10").hint
+    )
 
 
 def test_latencies_are_printed_in_milliseconds_and_speed_ups_as_factors(results: Folder) -> None:
-    one = only_table(results)
-    assert cell(one, "Turned", "p50").text == "600"
-    assert cell(one, "Middle", "speedup").text == "3.0"
+    result_table = only_table(results)
+    assert cell(result_table, "Turned", "p50").text == "600"
+    assert cell(result_table, "Middle", "speedup").text == "3.0"
 
 
 def test_what_was_served_has_a_rate_and_a_wait(folder: Folder) -> None:
@@ -108,9 +110,14 @@ def test_columns_without_any_value_are_left_out_of_named_layouts(results: Folder
 
 
 def test_the_stages_layout_ends_with_what_is_untracked_and_the_mean(results: Folder) -> None:
-    one = only_table(results, "stages")
-    assert [column.name for column in one.columns] == ["stage:forward", "stage:untracked", "mean", "p50"]
-    assert cell(one, "Turned", "stage:untracked").value == pytest.approx(600 - 500)
+    result_table = only_table(results, "stages")
+    assert [column.name for column in result_table.columns] == [
+        "stage:forward",
+        "stage:untracked",
+        "mean",
+        "p50",
+    ]
+    assert cell(result_table, "Turned", "stage:untracked").value == pytest.approx(600 - 500)
 
 
 def test_the_parts_of_a_fusion_have_rows_of_their_own_below_it_and_never_compete(folder: Folder) -> None:
@@ -119,22 +126,22 @@ def test_the_parts_of_a_fusion_have_rows_of_their_own_below_it_and_never_compete
         return Usage(parts=[{"reranker": name, **cost} for name in ("embedding", "bm25", "embedding")])  # type: ignore[typeddict-item]
 
     folder.cell(folder.pool(TEXTS, QRELS), "Fused", folder.kept, stages={"forward": 0.06}, usage=usage)
-    one = only_table(folder, "stages")
-    assert [row.label for row in one.rows] == [
+    result_table = only_table(folder, "stages")
+    assert [row.label for row in result_table.rows] == [
         "Fused",
         "Fused: embedding 1",
         "Fused: bm25",
         "Fused: embedding 3",
     ]
-    assert cell(one, "Fused", "stage:forward").value == pytest.approx(60)
-    assert cell(one, "Fused: bm25", "stage:forward").value == pytest.approx(20)
-    assert cell(one, "Fused: bm25", "p50").value is None
+    assert cell(result_table, "Fused", "stage:forward").value == pytest.approx(60)
+    assert cell(result_table, "Fused: bm25", "stage:forward").value == pytest.approx(20)
+    assert cell(result_table, "Fused: bm25", "p50").value is None
     assert [row.label for row in only_table(folder).rows] == ["Fused"]
 
 
 def test_a_list_of_columns_is_a_layout(results: Folder) -> None:
-    one = only_table(results, "p50, nDCG@10, share:forward")
-    assert [column.name for column in one.columns] == ["p50", "nDCG@10", "share:forward"]
+    result_table = only_table(results, "p50, nDCG@10, share:forward")
+    assert [column.name for column in result_table.columns] == ["p50", "nDCG@10", "share:forward"]
 
 
 def test_any_measure_can_be_a_column_without_a_new_run(results: Folder) -> None:
@@ -153,40 +160,40 @@ def test_datasets_stand_side_by_side_with_an_average_for_systems_that_have_all(f
         folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
         if dataset == "easy":
             folder.cell(pool, "Partial", folder.turned)
-    one = only_table(folder, "datasets")
-    assert [head.title for head in one.columns] == ["easy", "hard", "average"]
-    assert [row.label for row in one.rows] == ["First stage", "Partial"]
-    assert cell(one, "First stage", "average").value == pytest.approx((1 + 1 / math.log2(2 + 1)) / 2)
-    assert cell(one, "Partial", "hard").value is None
-    assert cell(one, "Partial", "average").value is None
+    result_table = only_table(folder, "datasets")
+    assert [head.title for head in result_table.columns] == ["easy", "hard", "average"]
+    assert [row.label for row in result_table.rows] == ["First stage", "Partial"]
+    assert cell(result_table, "First stage", "average").value == pytest.approx((1 + 1 / math.log2(2 + 1)) / 2)
+    assert cell(result_table, "Partial", "hard").value is None
+    assert cell(result_table, "Partial", "average").value is None
 
 
 def test_columns_of_one_dataset_say_what_they_differ_in_and_have_no_average(folder: Folder) -> None:
     for depth in (2, 3):
         folder.cell(folder.pool({"q": ["x", "y", "z"][:depth]}, {"q": {"d1": 1}}), "S", folder.turned)
-    one = only_table(folder, "datasets")
-    assert one.caption == "nDCG@10 on tiny by depth."
-    assert [head.title for head in one.columns] == ["top 2", "top 3"]
+    result_table = only_table(folder, "datasets")
+    assert result_table.caption == "nDCG@10 on tiny by depth."
+    assert [head.title for head in result_table.columns] == ["top 2", "top 3"]
 
 
 def test_every_pair_is_compared_and_corrected_over_all_pairs(results: Folder) -> None:
-    one = only_table(results, "significance")
-    assert [row.label for row in one.rows] == ["Turned", "Middle", "First stage"]
-    ahead, behind = cell(one, "Turned", "minus:Middle"), cell(one, "Middle", "minus:Turned")
+    result_table = only_table(results, "significance")
+    assert [row.label for row in result_table.rows] == ["Turned", "Middle", "First stage"]
+    ahead, behind = cell(result_table, "Turned", "minus:Middle"), cell(result_table, "Middle", "minus:Turned")
     assert ahead.value == pytest.approx(1 - 1 / math.log2(2 + 1))
     assert behind.value == pytest.approx(-(1 - 1 / math.log2(2 + 1)))
     assert (ahead.change, behind.change) == ("better", "worse")
-    for told in ("(Holm)", "(Bonferroni)", "randomisation test", "Cohen's d", " wins, ", " losses"):
-        assert told in ahead.hint
+    for words in ("(Holm)", "(Bonferroni)", "randomisation test", "Cohen's d", " wins, ", " losses"):
+        assert words in ahead.hint
     assert "8 wins, 0 ties, 0 losses" in ahead.hint
     assert "0 wins, 0 ties, 8 losses" in behind.hint
-    assert cell(one, "Turned", "minus:Turned").value is None
+    assert cell(result_table, "Turned", "minus:Turned").value is None
 
 
 def test_a_notice_becomes_a_footnote_of_its_row(results: Folder) -> None:
-    one = only_table(results)
-    assert one.footnotes == (("a", "untrained"),)
-    assert [row.notes for row in one.rows if row.label == "Turned"] == [("a",)]
+    result_table = only_table(results)
+    assert result_table.footnotes == (("a", "untrained"),)
+    assert [row.notes for row in result_table.rows if row.label == "Turned"] == [("a",)]
 
 
 @pytest.mark.parametrize(

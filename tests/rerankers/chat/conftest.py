@@ -53,8 +53,8 @@ class Reply:
 
 def shown_passages(body: Body) -> list[str]:
     """Return the passages in a RankGPT prompt, in the order shown."""
-    found = [re.fullmatch(r"\[\d+\] (.*)", message["content"]) for message in body["messages"]]
-    return [match[1] for match in found if match]
+    matches = [re.fullmatch(r"\[\d+\] (.*)", message["content"]) for message in body["messages"]]
+    return [match[1] for match in matches if match]
 
 
 def best_first(body: Body) -> Reply:
@@ -173,9 +173,9 @@ def _events(body: Body, reply: Reply) -> Iterator[str]:
 
     def chunk(delta: dict[str, str], finish: str | None, written: int) -> str:
         usage = {"prompt_tokens": 100, "completion_tokens": written, "total_tokens": 100 + written}
-        shown = {"usage": usage} if options.get("continuous_usage_stats") else {}
+        usage_field = {"usage": usage} if options.get("continuous_usage_stats") else {}
         return json.dumps(
-            {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **shown}
+            {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **usage_field}
         )
 
     yield chunk({"role": "assistant", "content": ""}, None, 0)
@@ -206,22 +206,22 @@ def _completion(body: Body, reply: Reply) -> str:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
-    made = Endpoint()
-    yield made
-    made.close()
+    server = Endpoint()
+    yield server
+    server.close()
 
 
 @pytest.fixture
 def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., Reranker]]:
     """Give a function that makes RankGPT rerankers over the endpoint, and close them."""
-    made: list[Reranker] = []
+    rerankers: list[Reranker] = []
 
     def make(**options: Any) -> Reranker:
-        made.append(create("rankgpt", {"model": "m", "base_url": endpoint.base_url, **options}))
-        return made[-1]
+        rerankers.append(create("rankgpt", {"model": "m", "base_url": endpoint.base_url, **options}))
+        return rerankers[-1]
 
     yield make
-    for reranker in made:
+    for reranker in rerankers:
         reranker.close()
 
 

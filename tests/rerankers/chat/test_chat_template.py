@@ -72,10 +72,10 @@ def test_a_template_whose_thinking_is_turned_off_ranks(
     make_request: Callable[..., RerankRequest],
     clock: StageClock,
 ) -> None:
-    made = create(method, {"model": thinks, "template_variables": {"enable_thinking": False}, **options})
-    (ranking,) = made.rerank([make_request("bees", ["hive", "frost"])], clock)
+    reranker = create(method, {"model": thinks, "template_variables": {"enable_thinking": False}, **options})
+    (ranking,) = reranker.rerank([make_request("bees", ["hive", "frost"])], clock)
     assert sorted(ranking.doc_ids) == ["d0", "d1"]
-    assert made.describe()["template_variables"] == {"enable_thinking": False}
+    assert reranker.describe()["template_variables"] == {"enable_thinking": False}
 
 
 def test_template_variables_change_where_the_answer_is_read(
@@ -146,10 +146,10 @@ def test_methods_with_a_system_turn_run_on_models_without_one(
     clock: StageClock,
     method: str,
 ) -> None:
-    made = create(method, {"model": with_template(NO_SYSTEM), **dict(METHODS)[method]})
-    (ranking,) = made.rerank([make_request("bees", ["hive", "frost"])], clock)
+    reranker = create(method, {"model": with_template(NO_SYSTEM), **dict(METHODS)[method]})
+    (ranking,) = reranker.rerank([make_request("bees", ["hive", "frost"])], clock)
     assert sorted(ranking.doc_ids) == ["d0", "d1"]
-    assert "system_turn" in made.describe()
+    assert "system_turn" in reranker.describe()
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

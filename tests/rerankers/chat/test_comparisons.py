@@ -34,18 +34,18 @@ def comparing(endpoint: Endpoint, make_reply: type[Reply]) -> Iterator[Callable[
     """Make rerankers over an endpoint that picks the highest number, as `Passage X`."""
 
     def pick(body: Body) -> Reply:
-        shown = re.findall(r"Passage ([A-Z]): (\d+)", body["messages"][0]["content"])
-        return make_reply(f"Passage {max(shown, key=lambda each: int(each[1]))[0]}")
+        matches = re.findall(r"Passage ([A-Z]): (\d+)", body["messages"][0]["content"])
+        return make_reply(f"Passage {max(matches, key=lambda passage: int(passage[1]))[0]}")
 
     endpoint.reply = pick
-    made: list[Reranker] = []
+    rerankers: list[Reranker] = []
 
     def make(name: str, **options: Any) -> Reranker:
-        made.append(create(name, {"model": "m", "base_url": endpoint.base_url, **options}))
-        return made[-1]
+        rerankers.append(create(name, {"model": "m", "base_url": endpoint.base_url, **options}))
+        return rerankers[-1]
 
     yield make
-    for reranker in made:
+    for reranker in rerankers:
         reranker.close()
 
 

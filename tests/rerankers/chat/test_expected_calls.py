@@ -43,12 +43,12 @@ def test_a_model_that_answers_as_assumed_takes_the_calls_that_are_estimated(
     name: str, options: dict[str, Any], endpoint: Any, make_reply: Callable[..., Any]
 ) -> None:
     def by_label(body: dict[str, Any]) -> Any:
-        shown = re.findall(r"^Passage ([A-Z]): (\d+)$", body["messages"][0]["content"], re.MULTILINE)
-        return make_reply(f"Passage {min(shown, key=lambda each: int(each[1]))[0]}")
+        matches = re.findall(r"^Passage ([A-Z]): (\d+)$", body["messages"][0]["content"], re.MULTILINE)
+        return make_reply(f"Passage {min(matches, key=lambda passage: int(passage[1]))[0]}")
 
     def by_number(body: dict[str, Any]) -> Any:
-        shown = [re.fullmatch(r"\[\d+\] (\d+)", message["content"]) for message in body["messages"]]
-        values = [int(match[1]) for match in shown if match]
+        matches = [re.fullmatch(r"\[\d+\] (\d+)", message["content"]) for message in body["messages"]]
+        values = [int(match[1]) for match in matches if match]
         order = sorted(range(len(values)), key=lambda i: values[i])
         return make_reply(" > ".join(f"[{i + 1}]" for i in order))
 

@@ -166,8 +166,8 @@ def test_the_command_line_keeps_a_budget_and_says_what_was_spent(
     assert main([*command, "5"]) == 0
     assert f"for ${QUERIES * WINDOWS * OF_A_CALL:.4f} at list price" in capsys.readouterr().out
     endpoint.bodies.clear()
-    given = [f"model=m base_url={endpoint.base_url} window=4 step=2", f"price={json.dumps(PRICE)}"]
-    options = ["--reranker", "rankgpt", "--option", *given[0].split(), given[1]]
+    arguments = [f"model=m base_url={endpoint.base_url} window=4 step=2", f"price={json.dumps(PRICE)}"]
+    options = ["--reranker", "rankgpt", "--option", *arguments[0].split(), arguments[1]]
     files = ["--candidates", str(tmp_path / "hits.jsonl"), "--output", str(tmp_path / "run.trec")]
     assert main(["rerank", *options, *files, "--budget", "0.3"]) == 1
     assert "budget of $0.30" in capsys.readouterr().err
@@ -322,9 +322,9 @@ def test_a_file_is_not_reranked_by_a_model_without_one_good_answer(
     ]
     endpoint.reply = lambda body: make_reply("I cannot rank these.")
     assert main(command) == 1
-    said = capsys.readouterr().err
-    assert "Nothing was written" in said
-    assert "with the option recording" in said
+    error_output = capsys.readouterr().err
+    assert "Nothing was written" in error_output
+    assert "with the option recording" in error_output
     assert not (tmp_path / "run.trec").exists()
     endpoint.reply = lambda body: flawless(body) if len(endpoint.bodies) % 2 else make_reply("no")
     assert main(command) == 0
@@ -390,10 +390,10 @@ def test_what_changed_is_asked_again(
     endpoint: Endpoint, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     assert go(write_experiment({"warmup": 0}), tmp_path / "out", "limit=2").exit_status == 0
-    asked = len(endpoint.bodies)
+    call_count = len(endpoint.bodies)
     path = write_experiment({"warmup": 0}, passage_words=50)  # another prompt
     assert go(path, tmp_path / "out").exit_status == 0
-    assert len(endpoint.bodies) == asked + QUERIES * WINDOWS
+    assert len(endpoint.bodies) == call_count + QUERIES * WINDOWS
 
 
 def test_the_closing_line_and_the_budget_count_the_same_calls(

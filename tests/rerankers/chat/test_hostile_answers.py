@@ -111,13 +111,13 @@ def test_a_rerank_response_of_any_shape_is_read_or_an_error(answer: Any, scores:
     tokens = tokens_reported(response, ["usage", "total_tokens"])
     assert tokens is None or 0 < tokens <= MOST_TOKENS
     try:
-        found = read_scores(response, "results", "relevance_score", 3, usage)
+        parsed_scores = read_scores(response, "results", "relevance_score", 3, usage)
     except UnusableResponseError:
         return
-    assert found
-    assert set(found) <= {0, 1, 2}
-    assert all(abs(score) < 3.5e38 for score in found.values())
-    assert len(found) + sum(usage.faults.values()) == len(response["results"])
+    assert parsed_scores
+    assert set(parsed_scores) <= {0, 1, 2}
+    assert all(abs(score) < 3.5e38 for score in parsed_scores.values())
+    assert len(parsed_scores) + sum(usage.faults.values()) == len(response["results"])
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])

@@ -284,7 +284,7 @@ def test_only_openai_is_told_the_organization(
     monkeypatch.setenv("OPENAI_ORG_ID", "org-a")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project-b")
     endpoint.reply = lambda body: make_reply("hello")
-    asked = ChatEndpoint(
+    chat_endpoint = ChatEndpoint(
         url=address("base_url", endpoint.base_url, "/chat/completions"),
         shown_url=endpoint.base_url,
         name="stub",
@@ -299,7 +299,7 @@ def test_only_openai_is_told_the_organization(
     )
 
     async def ask() -> None:
-        client = OpenAIClient(asked, names_organization)
+        client = OpenAIClient(chat_endpoint, names_organization)
         await client.post(b'{"model": "m", "messages": []}')
         await client.close()
 
@@ -338,8 +338,8 @@ def test_a_key_that_an_error_quotes_is_not_passed_on(
     make_reply: MakeReply,
     clock: StageClock,
 ) -> None:
-    said = json.dumps({"error": {"message": "Incorrect API key provided: secret-key."}})
-    endpoint.reply = lambda body: make_reply(status=401, raw=said)
+    message = json.dumps({"error": {"message": "Incorrect API key provided: secret-key."}})
+    endpoint.reply = lambda body: make_reply(status=401, raw=message)
     with pytest.raises(BackendError, match=r"provided: \$OPENAI_API_KEY\.") as raised:
         rankgpt().rerank(requests[:1], clock)
     assert "secret-key" not in str(raised.value)

@@ -37,8 +37,8 @@ def test_windows_and_rankings_are_those_of_the_published_loop(
 
         def answer(body: Body, calls: Any = calls) -> Reply:
             call = next(calls)
-            shown = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
-            assert shown == call["window"]
+            passages = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
+            assert passages == call["window"]
             return make_reply(call["raw"])
 
         endpoint.reply = answer
@@ -55,10 +55,10 @@ def test_calls_of_a_round_are_under_way_at_once(
     flawless, partitions = endpoint.reply, threading.Barrier(5, timeout=60)
 
     def answer(body: Body) -> Reply:
-        shown = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
+        passages = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
         if len(endpoint.bodies) in range(2, 7):
             partitions.wait()  # answered only once all five are here
-        assert len(shown) in (20, 5, 19, 12)
+        assert len(passages) in (20, 5, 19, 12)
         return flawless(body)
 
     endpoint.reply = answer
@@ -280,20 +280,20 @@ def test_tour_rank_asks_for_the_survivors_of_each_group(
     make_reply: MakeReply,
     clock: StageClock,
 ) -> None:
-    asked: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
     def answer(body: Body) -> Reply:
-        shown = [message["content"].split(": ")[1] for message in body["messages"][3:-1:2]]
+        passages = [message["content"].split(": ")[1] for message in body["messages"][3:-1:2]]
         ranks = int(body["messages"][-1]["content"].split("top ")[1].split()[0])
-        asked.append((len(shown), ranks))
-        best = sorted(range(len(shown)), key=lambda i: -int(shown[i]))[:ranks]
+        calls.append((len(passages), ranks))
+        best = sorted(range(len(passages)), key=lambda i: -int(passages[i]))[:ranks]
         return make_reply(", ".join(f"Document {i + 1}" for i in best))
 
     endpoint.reply = answer
     values = random.Random(0).sample(range(1000), 100)
     reranker = rankgpt(prompt="tour-rank", window_policy="tournament", tournaments=2)
     [ranking] = reranker.rerank([make_request("query", [str(value) for value in values])], clock)
-    assert sorted(asked) == sorted([(20, 10)] * 12 + [(10, 4)] * 10 + [(10, 5)] * 2 + [(5, 2)] * 2)
+    assert sorted(calls) == sorted([(20, 10)] * 12 + [(10, 4)] * 10 + [(10, 5)] * 2 + [(5, 2)] * 2)
     best = sorted(range(100), key=lambda i: -values[i])[:2]
     assert set(ranking.doc_ids[:2]) == {f"d{i}" for i in best}
     assert ranking.usage.faults == {}

@@ -76,8 +76,8 @@ def test_a_killed_run_resumes_without_one_repeated_call(
     endpoint.reply = flawless
     endpoint.bodies.clear()
     resumed = rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
-    asked = {str(body["messages"]) for body in endpoint.bodies}  # on a slow machine one may be asked twice
-    assert len(asked) == 32 - len(recorded)
+    messages = {str(body["messages"]) for body in endpoint.bodies}  # on a slow machine one may be asked twice
+    assert len(messages) == 32 - len(recorded)
     assert 7 <= len(recorded) <= 9  # two answers may have been under way when the run died
     expected = rankgpt().rerank(requests, clock)
     assert [ranking.doc_ids for ranking in resumed] == [ranking.doc_ids for ranking in expected]
@@ -383,16 +383,16 @@ def test_a_claim_ends_with_its_process(
     clock: StageClock,
     tmp_path: Path,
 ) -> None:
-    asked = threading.Event()
+    is_claimed = threading.Event()
 
     def hang(body: object) -> Reply:
-        asked.set()
+        is_claimed.set()
         return make_reply("[2] > [1]", delay_seconds=0.0 if len(endpoint.bodies) > 2 else 20.0)
 
     endpoint.reply = hang
     command = [sys.executable, "-c", ASKING, endpoint.base_url, str(tmp_path / "a.sqlite")]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    assert asked.wait(60)
+    assert is_claimed.wait(60)
     killed.kill()
     killed.wait()
     endpoint.reply = lambda body: make_reply("[2] > [1]")

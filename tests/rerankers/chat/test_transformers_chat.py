@@ -74,9 +74,9 @@ def test_an_answer_that_reaches_the_limit_is_cut_off(chat: TransformersChat, clo
 
 def test_generation_ends_once_the_answer_is_known(chat: TransformersChat, clock: StageClock) -> None:
     full, _ = ask(chat, clock, limit=24)
-    known, cost = ask(chat, clock, limit=24, known=lambda text: len(text) >= 5)
-    assert known.end == "known"
-    assert full.text.startswith(known.text)
+    answer, cost = ask(chat, clock, limit=24, known=lambda text: len(text) >= 5)
+    assert answer.end == "known"
+    assert full.text.startswith(answer.text)
     assert cost.usage.generated_tokens < 24
 
 
@@ -142,12 +142,12 @@ def converse(chat: TransformersChat, clock: StageClock, rounds: int) -> tuple[li
     costs = [Cost() for _ in range(6)]
 
     def talk(number: int) -> Talk[str]:
-        said = []
+        lines = []
         for turn in range(rounds):
             messages = prompts(6 * rounds)[number * rounds + turn]
             [answer] = yield [ChatCall(messages, 4 + 5 * ((number + turn) % 3), costs[number])]
-            said.append(answer.text)
-        return " / ".join(said)
+            lines.append(answer.text)
+        return " / ".join(lines)
 
     return chat.run([talk(number) for number in range(6)], clock), costs
 
@@ -159,14 +159,14 @@ def test_calls_of_a_round_are_answered_as_one_by_one(tiny_llm: str, clock: Stage
         costs = [Cost(), Cost()]
 
         def talk(number: int) -> Talk[list[str]]:
-            said: list[str] = []
+            messages: list[str] = []
             for size in (5, 3):
-                asked = [
+                requests = [
                     ChatCall(prompts(20)[10 * number + size + place], 4 + 3 * place, costs[number])
                     for place in range(size)
                 ]
-                said += [answer.text for answer in (yield asked)]
-            return said
+                messages += [answer.text for answer in (yield requests)]
+            return messages
 
         return open_tiny(tiny_llm, at_once).run([talk(0), talk(1)], clock), costs
 

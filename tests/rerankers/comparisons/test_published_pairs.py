@@ -29,9 +29,9 @@ GRADES = [[int(grade) for grade in row] for row in PUBLISHED["dl19_grades"]["que
 
 
 def cases(strategy: str) -> list[Any]:
-    found = [case for case in PUBLISHED["llm4ranking"] if case["strategy"] == strategy]
-    assert len(found) == 5
-    return [pytest.param(case, id=str(case["n"])) for case in found]
+    matching = [case for case in PUBLISHED["llm4ranking"] if case["strategy"] == strategy]
+    assert len(matching) == 5
+    return [pytest.param(case, id=str(case["n"])) for case in matching]
 
 
 def finish(steps: Generator[None, None, list[int]]) -> list[int]:
@@ -121,8 +121,8 @@ def test_sorts_of_sets_make_as_many_comparisons_on_dl19_as_published(row: dict[s
         ("insertion.max_compare", insertion_order, {}),
         ("insertion.sort_compare", insertion_order, {"reads": "order"}),
     ):
-        found = mean(comparisons(sort, grades, children, **more) for grades in GRADES)
-        assert round(found, 2) == row[name], name
+        mean_comparisons = mean(comparisons(sort, grades, children, **more) for grades in GRADES)
+        assert round(mean_comparisons, 2) == row[name], name
     bubbles = mean(comparisons(set_bubble_order, grades, children) for grades in GRADES)
     # Calls that show one passage or none, at most three a query, are left out here.
     assert row["bubblesort"] - 3 < bubbles < row["bubblesort"]

@@ -64,13 +64,13 @@ def test_the_first_places_are_the_best_items(sort: str, size: int, values: list[
 def test_contradictory_choices_still_give_a_permutation(
     sort: str, size: int, picks: list[int], count: int
 ) -> None:
-    asked = 0
+    call_count = 0
 
     def best(items: Sequence[int]) -> Generator[None, None, int]:
-        nonlocal asked
-        asked += 1
+        nonlocal call_count
+        call_count += 1
         yield
-        return picks[asked % len(picks)] % len(items)
+        return picks[call_count % len(picks)] % len(items)
 
     assert sorted(finish(steps_of(sort, size, count, 5, best))) == list(range(count))
 
@@ -98,7 +98,9 @@ def test_setwise_makes_the_published_calls(case: dict[str, Any]) -> None:
     order, calls = run(SORT_OF[case["method"]], case["num_child"], case["relevance"], case["k"])
     assert order == case["ranking"]
     if "calls" in case:
-        assert calls == [shown for shown in case["calls"] if len(shown) > 1]  # one passage needs no call
+        assert calls == [
+            passages for passages in case["calls"] if len(passages) > 1
+        ]  # one passage needs no call
     if len(calls) == case["comparisons"]:
         written = json.dumps(calls, separators=(",", ":")).encode()
         assert hashlib.sha256(written).hexdigest() == case["calls_sha256"]

@@ -267,8 +267,8 @@ def test_weights_from_elsewhere_are_another_embedding_store(tiny_encoder: str) -
 
     weights = load_file(f"{tiny_encoder}/model.safetensors")
     described = [
-        Encoder(tiny_encoder, device="cpu", weights=given).describe()
-        for given in (weights, {name: weight * 2 for name, weight in weights.items()})
+        Encoder(tiny_encoder, device="cpu", weights=tensors).describe()
+        for tensors in (weights, {name: weight * 2 for name, weight in weights.items()})
     ]
     assert described[0]["transformer_weights"] != described[1]["transformer_weights"]
 

@@ -30,8 +30,8 @@ def write_many(folder: Path, writer: int) -> None:
 def test_what_was_put_is_found_and_nothing_else(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path, META, 3)
     store.put(["b", "a", ""], np.eye(3, dtype=np.float32))
-    vectors, found = store.get(["a", "c", "", "a", "b"])
-    assert found.tolist() == [True, False, True, True, True]
+    vectors, is_stored = store.get(["a", "c", "", "a", "b"])
+    assert is_stored.tolist() == [True, False, True, True, True]
     assert vectors.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]]
 
 
@@ -59,8 +59,8 @@ def test_many_segments_become_one_and_lose_nothing(tmp_path: Path) -> None:
     for text in texts:
         store.put([text], vectors_of([text]))
     assert len(list(store.folder.glob("*.keys.npy"))) < 40
-    vectors, found = store.get(texts)
-    assert found.all()
+    vectors, is_stored = store.get(texts)
+    assert is_stored.all()
     assert np.array_equal(vectors, vectors_of(texts))
 
 
@@ -73,8 +73,8 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
         writer.join()
         assert writer.exitcode == 0
     texts = [f"{writer} writes {number}" for writer in (0, 1, 2, "everybody") for number in range(40)]
-    vectors, found = EmbeddingStore(tmp_path, META, 3).get(texts)
-    assert found.all()
+    vectors, is_stored = EmbeddingStore(tmp_path, META, 3).get(texts)
+    assert is_stored.all()
     assert np.array_equal(vectors, vectors_of(texts))
 
 

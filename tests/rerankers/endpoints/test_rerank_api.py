@@ -270,9 +270,9 @@ def test_a_budget_is_refused_where_nobody_says_what_a_vendor_charges(
     vendor = create("rerank-api", {"api": "jina", "model": "m"})
     with pytest.raises(InputError, match="option price"):
         vendor.pay_from(Budget(1.0))
-    own = create("rerank-api", {"api": "vllm", "model": "m", "base_url": endpoint})
-    own.pay_from(Budget(0.0))
-    for reranker in (vendor, own):
+    vllm = create("rerank-api", {"api": "vllm", "model": "m", "base_url": endpoint})
+    vllm.pay_from(Budget(0.0))
+    for reranker in (vendor, vllm):
         reranker.close()
 
 

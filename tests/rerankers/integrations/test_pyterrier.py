@@ -35,13 +35,13 @@ def test_a_frame_comes_back_ranked_with_its_other_columns() -> None:
     ]
     frame = pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "score", "url"])
     rerank = RerankTransformer("reverse")
-    found = rerank.transform(frame)
-    assert found[["qid", "docno", "rank", "url"]].to_numpy().tolist() == [
+    ranked = rerank.transform(frame)
+    assert ranked[["qid", "docno", "rank", "url"]].to_numpy().tolist() == [
         ["q2", "d3", 0, "kept 3"],
         ["q1", "d1", 0, "kept 1"],  # the given order was d2, d1
         ["q1", "d2", 1, "kept 2"],
     ]
-    assert found["score"].tolist() == [1.0, 2.0, 1.0]
+    assert ranked["score"].tolist() == [1.0, 2.0, 1.0]
     assert rerank.stage_seconds["q1"].keys() == {"order"}
     unscored = rerank.transform(frame.drop(columns="score"))  # then the rows are the given order
     assert unscored["docno"].tolist() == ["d3", "d2", "d1"]

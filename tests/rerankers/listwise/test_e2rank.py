@@ -93,8 +93,8 @@ def test_what_is_read_in_place_of_the_query_is_the_published_text(kind: str) -> 
     if case["rank_method"] == "embedding":
         assert writer.alone(case["query"]).token_ids == case["prompt_token_ids"]
     else:
-        shown = [shown_text(text, 1024)[0] for text in case["passages"][: case["num_input_docs"]]]
-        assert writer.listwise(case["query"], shown).token_ids == case["prompt_token_ids"]
+        passages = [shown_text(text, 1024)[0] for text in case["passages"][: case["num_input_docs"]]]
+        assert writer.listwise(case["query"], passages).token_ids == case["prompt_token_ids"]
 
 
 @pytest.mark.parametrize("kind", SLIDING)
@@ -116,8 +116,8 @@ def test_every_window_has_the_published_prompt_and_scores(kind: str, clock: Stag
 @pytest.mark.parametrize("case", GOLDEN["readme_form"], ids=lambda case: f"{len(case['passages'])}-passages")
 def test_the_readmes_example_has_its_own_text_and_scores(case: dict[str, Any], clock: StageClock) -> None:
     reranker = published(prompt="readme")
-    shown = case["passages"][:20]
-    assert reranker.writer.listwise(case["query"], shown).token_ids == case["prompt_token_ids"]
+    passages = case["passages"][:20]
+    assert reranker.writer.listwise(case["query"], passages).token_ids == case["prompt_token_ids"]
     scores = scores_by_position(ranked(reranker, case["query"], case["passages"], clock))
     assert (scores - torch.tensor(case["scores"])).abs().max() < TOLERANCE
 
@@ -169,10 +169,12 @@ def test_where_vectors_come_from_changes_no_ranking(mode: str, tmp_path: Path, c
     ranking = ranked(reranker, case["query"], case["passages"], clock)
     order = [int(doc_id) for doc_id in ranking.doc_ids]
     assert texts_in_order(case["passages"], order) == texts_in_order(case["passages"], case["permutation"])
-    shown = sum(len(set(case["passages"][start:end])) for start, end in case["windows"])
+    passage_count = sum(len(set(case["passages"][start:end])) for start, end in case["windows"])
     usage = ranking.usage
     assert (usage.windows, usage.llm_calls, usage.sequential_calls) == (4, 4, 4)
-    assert usage.passages_embedded == (44 if mode != "per_window" else shown)  # one text stands there twice
+    assert usage.passages_embedded == (
+        44 if mode != "per_window" else passage_count
+    )  # one text stands there twice
 
 
 def test_embedding_and_prompt_are_stages_of_their_own(
@@ -211,8 +213,8 @@ def test_the_prefix_that_prompts_share_is_prefilled_once(
     assert cached[0] == alone[0].usage.cached_tokens > 20  # the instruction, read when the model was loaded
     assert cached[1] == cached[2] > 1000  # all passages
     assert [a.usage.prompt_tokens for a in alone] == [t.usage.prompt_tokens for t in together]
-    for one, other in zip(alone, together, strict=True):
-        assert torch.tensor(one.scores) == pytest.approx(torch.tensor(other.scores), abs=TOLERANCE)
+    for single, other in zip(alone, together, strict=True):
+        assert torch.tensor(single.scores) == pytest.approx(torch.tensor(other.scores), abs=TOLERANCE)
 
 
 def test_texts_too_long_for_the_context_are_cut_and_counted(

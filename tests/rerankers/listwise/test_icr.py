@@ -34,8 +34,8 @@ TOLERANCE = 1e-5  # the reference's README
 
 
 def cases(file: str) -> list[Any]:
-    found = json.loads((FOLDER / file).read_text(encoding="utf-8"))["cases"]
-    return [pytest.param(case, id=case["kind"]) for case in found]
+    matching = json.loads((FOLDER / file).read_text(encoding="utf-8"))["cases"]
+    return [pytest.param(case, id=case["kind"]) for case in matching]
 
 
 @cache
@@ -74,7 +74,7 @@ def test_rankings_are_those_of_the_published_code(case: dict[str, Any]) -> None:
         assert scores == pytest.approx(case["scores"], abs=TOLERANCE)
     if len(order) > 1:
         assert ranking.usage.windows == len(case["windows"])
-        lengths = [each["prompt_length"] for each in case["windows"]]
+        lengths = [window["prompt_length"] for window in case["windows"]]
         if case["scoring_strategy"] == "query_last":
             assert ranking.usage.prompt_tokens == sum(lengths)
 
@@ -133,11 +133,11 @@ def test_prompts_and_spans_are_those_of_qrhead(case: dict[str, Any]) -> None:
     assert ids == case["prompt_token_ids"]
     assert len(ids) == case["prompt_length"]
     assert [len(prompt.beginning), len(ids) - 1] == case["query_span_inclusive"]
-    found = [[start, end - 1] for start, end in prompt.passages]
+    spans = [[start, end - 1] for start, end in prompt.passages]
     stolen = (
         [1] if case["kind"] == "quoted" else []
     )  # its code takes the quotation in passage 1 for passage 2
-    for i, (ours, theirs) in enumerate(zip(found, case["passage_spans_inclusive"], strict=True)):
+    for i, (ours, theirs) in enumerate(zip(spans, case["passage_spans_inclusive"], strict=True)):
         assert (ours == theirs) != (i in stolen)
 
 
@@ -148,8 +148,8 @@ def test_one_passage_scores_as_in_the_published_code() -> None:
         [case["query"], "N/A"], case["passages"]
     )
     query, calibration = AttentionRows(llm).read(prompt.beginning, prompt.endings)
-    found = calibrated_scores(query - calibration, prompt.passages)
-    assert found == pytest.approx(case["scores"], abs=TOLERANCE)
+    scores = calibrated_scores(query - calibration, prompt.passages)
+    assert scores == pytest.approx(case["scores"], abs=TOLERANCE)
 
 
 def test_scores_by_head_are_those_that_qrhead_detects_heads_by() -> None:
@@ -189,7 +189,7 @@ class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused-i
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = result if isinstance(result, tuple | list) else [result]
-        self.found |= {tuple(each.shape) for each in outputs if isinstance(each, torch.Tensor)}
+        self.found |= {tuple(output.shape) for output in outputs if isinstance(output, torch.Tensor)}
         return result
 
 
@@ -232,12 +232,14 @@ def test_rows_are_those_of_the_models_own_attention(kind: str, tiny_family: Call
     folder = tiny_family(kind)
     beginning, endings = list(range(20, 90)), [list(range(90, 97)), list(range(200, 211))]
     model: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
-    found = AttentionRows(CausalLM(folder), {1: [5, 2], 0: [3]}).read_heads(beginning, endings)
-    for ending, rows in zip(endings, found, strict=True):
+    head_rows = AttentionRows(CausalLM(folder), {1: [5, 2], 0: [3]}).read_heads(beginning, endings)
+    for ending, rows in zip(endings, head_rows, strict=True):
         with torch.inference_mode():
             layers = model(torch.tensor([beginning + ending]), output_attentions=True).attentions
-        own = [layers[layer][0, head, 70:, :70].mean(dim=0) for layer, head in [(0, 3), (1, 5), (1, 2)]]
-        torch.testing.assert_close(rows, torch.stack(own), atol=1e-6, rtol=0)
+        expected_rows = [
+            layers[layer][0, head, 70:, :70].mean(dim=0) for layer, head in [(0, 3), (1, 5), (1, 2)]
+        ]
+        torch.testing.assert_close(rows, torch.stack(expected_rows), atol=1e-6, rtol=0)
 
 
 def test_a_prompt_longer_than_the_sliding_window_is_cut(tiny_family: Callable[..., str]) -> None:

@@ -58,7 +58,7 @@ def test_tournaments_of_llm4ranking_make_its_calls(case: dict[str, Any]) -> None
     )
     order, seen = oracle(rounds, relevance)
     assert order == case["ranking"]
-    calls = [sorted(shown) for shown in shown_in(seen)]  # groups are shuffled there and here
+    calls = [sorted(passages) for passages in shown_in(seen)]  # groups are shuffled there and here
     assert calls == case["calls"]
     assert len(calls) == case["calls_count"]
     assert len(seen) <= 5 * parameters.get("tournament_times", 1)  # groups of a stage run side by side
@@ -88,8 +88,8 @@ def test_windows_of_tdpart_are_its_own(case: dict[str, Any]) -> None:
 def test_windows_of_rank_k_are_counted_from_its_depth(case: dict[str, Any]) -> None:
     order, seen = oracle(planned("sliding-rank-k", case["n"], windows_from=case["depth"]), case["relevance"])
     assert order == case["ranking"]
-    assert shown_in(seen) == [shown for shown in case["shown"] if len(shown) > 1]
-    empty = [shown for shown in case["shown"] if not shown]
+    assert shown_in(seen) == [passages for passages in case["shown"] if len(passages) > 1]
+    empty = [passages for passages in case["shown"] if not passages]
     assert len(seen) == len(case["shown"]) - len(empty)  # its calls without a passage cost nothing here
 
 

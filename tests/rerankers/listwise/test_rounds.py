@@ -82,6 +82,6 @@ def test_first_orders_the_windows_of_a_round_as_one_at_a_time(
         create("first", {**options, "batch_size": batch_size}).rerank(requests, clock)
         for batch_size in (1, 3, 8)
     ]
-    assert len({tuple(ranking.doc_ids for ranking in each) for each in rankings}) == 1
+    assert len({tuple(ranking.doc_ids for ranking in batch) for batch in rankings}) == 1
     for ranking in rankings[0]:
         assert ranking.usage.llm_calls >= ranking.usage.sequential_calls > 0

@@ -69,8 +69,8 @@ def test_the_order_of_the_candidates_has_no_influence(
         make_request("which animal hunts", TEXTS),
         make_request("which animal hunts", TEXTS[::-1]),
     )
-    [one], [other] = (set_encoder().rerank([request], clock) for request in (forward, backward))
-    assert by_passage(one).flip(0) == pytest.approx(by_passage(other), abs=TOLERANCE)
+    [ranking], [other] = (set_encoder().rerank([request], clock) for request in (forward, backward))
+    assert by_passage(ranking).flip(0) == pytest.approx(by_passage(other), abs=TOLERANCE)
 
 
 def test_passages_see_each_other(make_request: Callable[..., RerankRequest], clock: StageClock) -> None:

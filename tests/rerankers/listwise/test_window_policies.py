@@ -56,7 +56,7 @@ def shown_in(rounds: list[list[Window]]) -> list[list[int]]:
 def is_published(calls: list[list[int]], case: dict[str, Any]) -> bool:
     """Whether the calls are those of a golden case; a single passage needs no call here."""
     if "calls" in case:
-        return calls == [shown for shown in case["calls"] if len(shown) > 1]
+        return calls == [passages for passages in case["calls"] if len(passages) > 1]
     written = json.dumps(calls, separators=(",", ":")).encode()
     return bool(hashlib.sha256(written).hexdigest() == case["calls_sha256"])
 
@@ -68,7 +68,7 @@ def test_sliding_makes_the_calls_of_llm4ranking(case: dict[str, Any]) -> None:
     plan = policy("sliding", window=parameters["window_size"], step=parameters["step"])
     order, rounds = oracle(plan, relevance[first:])
     assert [*range(first), *(first + i for i in order)] == case["ranking"]
-    assert is_published([[first + i for i in shown] for shown in shown_in(rounds)], case)
+    assert is_published([[first + i for i in passages] for passages in shown_in(rounds)], case)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_top_down_partitioning_makes_the_published_calls(case: dict[str, Any]) -
 
     # Side by side: no call is missing but those on a list in order already, and the same passages lead.
     mended, rounds = oracle(policy("top-down", **sizes), relevance)
-    ours, published = shown_in(rounds), [shown for shown in case["calls"] if len(shown) > 1]
-    missing = [shown for shown in published if shown not in ours]
+    ours, published = shown_in(rounds), [passages for passages in case["calls"] if len(passages) > 1]
+    missing = [passages for passages in published if passages not in ours]
     assert missing in ([], published[-1:])
-    assert all(relevance[a] >= relevance[b] for shown in missing for a, b in pairwise(shown))
+    assert all(relevance[a] >= relevance[b] for passages in missing for a, b in pairwise(passages))
     settled = case["cutoff"] - 1
     assert mended[:settled] == order[:settled]
     assert len(rounds) <= case["inferences"]
@@ -108,14 +108,14 @@ def test_top_down_keeps_what_a_later_round_drops_before_what_an_earlier_one_drop
 def test_a_tournament_makes_the_published_calls(case: dict[str, Any]) -> None:
     order, rounds = oracle(policy("tournament"), case["relevance"])
     assert order == case["ranking"]
-    assert [[sorted(each.shown), each.ranks] for windows in rounds for each in windows] == [
+    assert [[sorted(window.shown), window.ranks] for windows in rounds for window in windows] == [
         [sorted(group), survivors] for group, survivors in case["groups"]
     ]
     assert [len(windows) for windows in rounds] == [5, 5, 1, 1, 1]
     ten, rounds = oracle(policy("tournament", tournaments=10), case["relevance"])
     assert ten == order  # the oracle is never of two minds
     assert [len(windows) for windows in rounds] == [50, 50, 10, 10, 10]
-    assert len({tuple(shown) for shown in shown_in(rounds)}) > 100  # groups are shuffled anew
+    assert len({tuple(passages) for passages in shown_in(rounds)}) > 100  # groups are shuffled anew
 
 
 @given(count=st.integers(2, 130), window=st.integers(3, 20))
@@ -125,8 +125,8 @@ def test_the_best_passage_comes_through_a_tournament_of_any_size(count: int, win
     playing = range(min(count, 100))
     best = sorted(playing, key=lambda i: -relevance[i])
     assert best[0] in order[:2]  # the last two have equal points
-    assert all(len(shown) <= window for shown in shown_in(rounds))
-    assert sum(len(shown) for shown in shown_in(rounds)) <= len(playing) + 50 + 20 + 10 + 5
+    assert all(len(passages) <= window for passages in shown_in(rounds))
+    assert sum(len(passages) for passages in shown_in(rounds)) <= len(playing) + 50 + 20 + 10 + 5
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_a_policy_returns_a_permutation_whatever_is_answered(
 
     def rank(windows: list[Window]) -> list[list[int]]:
         assert windows
-        for each in windows:
-            assert 2 <= len(each.shown) == len(set(each.shown))
-            assert 0 < each.ranks <= len(each.shown)
-            assert len(each.shown) <= window or name == "full"
-        return [random.sample(each.shown, len(each.shown)) for each in windows]
+        for window_call in windows:
+            assert 2 <= len(window_call.shown) == len(set(window_call.shown))
+            assert 0 < window_call.ranks <= len(window_call.shown)
+            assert len(window_call.shown) <= window or name == "full"
+        return [random.sample(window_call.shown, len(window_call.shown)) for window_call in windows]
 
     options = {"window": window, "step": max(1, window // 2), "initial_order": "shuffled"}
     order = run_rounds(policy(name, top, **options).rounds(count, "q"), rank)

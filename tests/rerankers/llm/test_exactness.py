@@ -91,8 +91,8 @@ def test_query_likelihoods_are_those_of_prompts_read_alone(
 def test_first_orders_by_the_letters_logits_of_a_prompt_read_alone(
     model: str, llm: CausalLM, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    made = create("first", {"model": model, "dtype": "float32", "device": "cpu"})
-    (ranking,) = made.rerank([make_request("bees", PASSAGES)], clock)
+    reranker = create("first", {"model": model, "dtype": "float32", "device": "cpu"})
+    (ranking,) = reranker.rerank([make_request("bees", PASSAGES)], clock)
     system, user = load_prompt("first").messages("bees", [passage.strip() for passage in PASSAGES], "ABCDE")
     joined = [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}]  # no system role
     begun = llm.tokenizer.apply_chat_template(joined, add_generation_prompt=True, tokenize=False) + "["
@@ -107,12 +107,12 @@ def answers_of(model: str, dtype: Any, at_once: int, clock: StageClock) -> tuple
     )
 
     def talk(passage: str) -> Talk[str]:
-        said = []
+        lines = []
         for question in ("Which bees fly? ", "Which bees fly? Say why. "):
             messages: list[Message] = [{"role": "user", "content": question + passage}]
             [answer] = yield [ChatCall(messages, 6, Cost())]
-            said.append(answer.text)
-        return " / ".join(said)
+            lines.append(answer.text)
+        return " / ".join(lines)
 
     return chat.run([talk(passage * 3) for passage in PASSAGES], clock), chat
 

@@ -16,10 +16,10 @@ def test_only_a_whole_commit_is_pinned(revision: str | None) -> None:
 
 
 def test_an_error_that_says_what_to_do_stays_as_it_is() -> None:
-    told = InputError("do this")
+    error = InputError("do this")
     with pytest.raises(InputError) as raised, loading("encoder", "org/name"):
-        raise told
-    assert raised.value is told
+        raise error
+    assert raised.value is error
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def test_results_keep_the_order_and_torch_its_threads() -> None:
 @pytest.mark.parametrize(("items", "device"), [([], "cpu"), ([7], "cpu"), ([7, 8, 9], "meta")])
 def test_where_nothing_is_gained_this_thread_does_it(items: list[int], device: str) -> None:
     here = threading.get_ident()
-    found = side_by_side(lambda item: (item, threading.get_ident()), items, torch.device(device))
-    assert found == [(item, here) for item in items]
+    results = side_by_side(lambda item: (item, threading.get_ident()), items, torch.device(device))
+    assert results == [(item, here) for item in items]
 
 
 def test_an_error_is_the_callers_and_torch_keeps_its_threads() -> None:

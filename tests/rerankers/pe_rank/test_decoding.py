@@ -180,16 +180,18 @@ def test_what_the_prefix_claims_is_in_the_cache(one_model: PassageLLM) -> None:
     projected = passages(one_model, 3, 5, 0)
     decoder = WindowDecoder(one_model)
     for rows in ([0], [0, 1, 2], [1, 2], [1, 2], [2], [2, 0]):
-        asked = [prompts[row] for row in rows]
-        decoder.steps(decoder.prefill(asked, projected[rows]), 4)
+        row_prompts = [prompts[row] for row in rows]
+        decoder.steps(decoder.prefill(row_prompts, projected[rows]), 4)
         fresh = WindowDecoder(one_model, reuse_prefix=False)
-        fresh.prefill(asked, projected[rows])
+        fresh.prefill(row_prompts, projected[rows])
         assert decoder.prefix.ids.tolist() == fresh.prefix.ids.tolist()
         columns = decoder.prefix.ids.shape[1]
         is_real = torch.from_numpy(decoder.prefix.ids != PADDING)
         for layer, expected in zip(decoder.cache.layers, fresh.cache.layers, strict=True):
             for side in ("keys", "values"):
-                cached, right = (getattr(each, side)[:, :, :columns] for each in (layer, expected))
+                cached, right = (
+                    getattr(layer_cache, side)[:, :, :columns] for layer_cache in (layer, expected)
+                )
                 torch.testing.assert_close(cached.transpose(1, 2)[is_real], right.transpose(1, 2)[is_real])
 
 

@@ -16,13 +16,13 @@ def ranked(count: int, windows: list[tuple[int, int]], depths: list[int] | None,
     """
     order = list(range(count))
     for j, (start, end) in enumerate(windows):
-        shown = order[start:end]
+        window = order[start:end]
         depth = end - start if depths is None else depths[j]
         placed: list[int] = []
         while len(placed) < depth:
-            choose = random.Random(f"{seed}:{shown}:{placed}")
-            placed.append(choose.choice([i for i in shown if i not in placed]))
-        order[start:end] = placed + [i for i in shown if i not in placed]
+            choose = random.Random(f"{seed}:{window}:{placed}")
+            placed.append(choose.choice([i for i in window if i not in placed]))
+        order[start:end] = placed + [i for i in window if i not in placed]
     return order
 
 

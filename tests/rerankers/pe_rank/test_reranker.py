@@ -34,15 +34,15 @@ def model(golden: Path) -> str:
 def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
     """Return queries with 11, 11, 11, 5 and 2 passages; one passage is there twice."""
     shuffle = random.Random(1)
-    made = []
+    built = []
     for number, count in enumerate([11, 11, 11, 5, 2]):
         texts = [" ".join(shuffle.choices(WORDS, k=6)) for _ in range(count)]
         if number == 1:
             texts[7] = texts[2]
-        made.append(
+        built.append(
             make_request(" ".join(shuffle.choices(WORDS, k=3 + number)), texts, query_id=f"q{number}")
         )
-    return made
+    return built
 
 
 def ranked(model: str, requests: list[RerankRequest], **options: Any) -> list[Ranking]:
@@ -165,12 +165,12 @@ def reordered(request: RerankRequest, order: list[int]) -> RerankRequest:
 
 
 def test_the_initial_order_is_that_of_a_list_so_ordered(model: str, requests: list[RerankRequest]) -> None:
-    turned = [reordered(each, list(range(len(each.candidates)))[::-1]) for each in requests]
+    turned = [reordered(request, list(range(len(request.candidates)))[::-1]) for request in requests]
     expected = [ranking.doc_ids for ranking in ranked(model, turned)]
     assert [ranking.doc_ids for ranking in ranked(model, requests, initial_order="reversed")] == expected
     shuffled = [
-        reordered(each, initial_order(len(each.candidates), "shuffled", 3, each.query_id))
-        for each in requests
+        reordered(request, initial_order(len(request.candidates), "shuffled", 3, request.query_id))
+        for request in requests
     ]
     expected = [ranking.doc_ids for ranking in ranked(model, shuffled)]
     again = ranked(model, requests, initial_order="shuffled", seed=3)
@@ -182,7 +182,9 @@ def test_passages_are_cut_after_so_many_tokens_of_the_encoder(
 ) -> None:
     request = replace(
         requests[0],
-        candidates=tuple(each._replace(text=9 * f"{each.text} ") for each in requests[0].candidates),
+        candidates=tuple(
+            candidate._replace(text=9 * f"{candidate.text} ") for candidate in requests[0].candidates
+        ),
     )
     whole, short = (ranked(model, [request], max_length=length)[0] for length in (None, 8))
     assert (whole.usage.passages_truncated, short.usage.passages_truncated) == (0, 11)

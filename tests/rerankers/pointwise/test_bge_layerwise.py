@@ -35,8 +35,8 @@ def layerwise(**options: Any) -> Any:
 
 
 def published(case: dict[str, Any], layer: int) -> Any:
-    own = {} if case["prompt"] is None else {"prompt": case["prompt"]}
-    return layerwise(layer=layer, max_length=case["max_length"], control_tokens="control", **own)
+    prompt_option = {} if case["prompt"] is None else {"prompt": case["prompt"]}
+    return layerwise(layer=layer, max_length=case["max_length"], control_tokens="control", **prompt_option)
 
 
 @pytest.mark.parametrize(("kind", "layer"), BY_LAYER)
@@ -45,8 +45,8 @@ def test_scores_are_the_published_class_s(kind: str, layer: int, clock: StageClo
     request = RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(case["passages"])})
     [ranking] = published(case, layer).rerank([request], clock)
     scores = dict(zip(map(int, ranking.doc_ids), ranking.scores, strict=True))
-    found = torch.tensor([scores[i] for i in range(len(scores))])
-    assert (found - torch.tensor(case["scores"][case["layers"].index(layer)])).abs().max() < TOLERANCE
+    in_order = torch.tensor([scores[i] for i in range(len(scores))])
+    assert (in_order - torch.tensor(case["scores"][case["layers"].index(layer)])).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -60,8 +60,10 @@ def test_prompts_are_the_published_class_s(kind: str) -> None:
 
 def test_all_layers_are_computed_unless_one_is_chosen(clock: StageClock) -> None:
     assert layerwise().describe()["layer"] == 5
-    fewer, every = (layerwise(**own).describe()["parameters"] for own in ({"layer": 2}, {}))
-    assert fewer < every
+    fewer, all_layers = (
+        layerwise(**layer_option).describe()["parameters"] for layer_option in ({"layer": 2}, {})
+    )
+    assert fewer < all_layers
 
 
 @pytest.mark.parametrize("layer", [1, 6])

@@ -48,10 +48,10 @@ def plain_loop(llm: CausalLM, text: str, answers: list[str]) -> float:
 
 def scores_of(options: dict[str, Any], requests: list[RerankRequest], clock: StageClock) -> list[list[float]]:
     rankings = create("causal-yes-no", options).rerank(requests, clock)
-    found = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
+    score_maps = [dict(zip(ranking.doc_ids, ranking.scores, strict=True)) for ranking in rankings]
     return [
         [scores[candidate.doc_id] for candidate in request.candidates]
-        for scores, request in zip(found, requests, strict=True)
+        for scores, request in zip(score_maps, requests, strict=True)
     ]
 
 
@@ -72,9 +72,9 @@ def test_scores_are_those_of_a_plain_loop_over_pairs(
     queries = [QUERY, "what is an equinox"]
     options = {"model": tiny_llm, "prompt": prompt, "batch_tokens": batch_tokens}
     scores = scores_of(options, [make_request(query, PASSAGES) for query in queries], clock)
-    for query, found in zip(queries, scores, strict=True):
+    for query, score_by_doc in zip(queries, scores, strict=True):
         expected = [plain_loop(llm, text.format(query, passage), answers) for passage in PASSAGES]
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert score_by_doc == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_chat_prompt_is_a_user_message(

@@ -35,9 +35,9 @@ def llm() -> CausalLM:
 
 @pytest.fixture(scope="module")
 def reranker() -> Rank1:
-    made = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": BUDGET})
-    assert isinstance(made, Rank1)
-    return made
+    built = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": BUDGET})
+    assert isinstance(built, Rank1)
+    return built
 
 
 def probability(logit: float) -> float:
@@ -47,9 +47,9 @@ def probability(logit: float) -> float:
 @pytest.mark.parametrize("case", PUBLISHED["rank1_prompts"], ids=lambda case: case["query"][:12])
 def test_prompts_are_the_published_ones(llm: CausalLM, case: dict[str, Any]) -> None:
     options = {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": BUDGET}
-    made = create("rank1", {**options, "query_prompt": case["dataset_prompt"]})
-    assert isinstance(made, Rank1)
-    prompt = made.prompt(case["query"], case["passage"])
+    rank1 = create("rank1", {**options, "query_prompt": case["dataset_prompt"]})
+    assert isinstance(rank1, Rank1)
+    prompt = rank1.prompt(case["query"], case["passage"])
     assert prompt == case["prompt"]
     assert llm.tokenizer(prompt)["input_ids"] == case["prompt_token_ids"]
 
@@ -113,8 +113,8 @@ def test_thoughts_end_where_the_model_closes_them_and_says_one_of_the_two(
 def test_a_budget_of_nothing_is_an_answer_at_once(
     make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    made = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 0})
-    usage = made.rerank([make_request("query", ["one", "two", "one"])], clock)[0].usage
+    rank1 = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 0})
+    usage = rank1.rerank([make_request("query", ["one", "two", "one"])], clock)[0].usage
     assert usage.llm_calls == 2
     assert usage.generated_tokens == usage.reasoning_tokens == 0
     assert usage.faults == {}
@@ -135,21 +135,21 @@ def test_batches_think_as_one_prompt_at_a_time(
         for size in (1, 7)
     )
     assert [ranking.doc_ids for ranking in together] == [ranking.doc_ids for ranking in alone]
-    for one, other in zip(alone, together, strict=True):
-        assert one.scores == pytest.approx(other.scores, abs=1e-4)
-        assert one.usage.generated_tokens == other.usage.generated_tokens
-        assert one.usage.sequential_calls == other.usage.sequential_calls == 2
+    for single, other in zip(alone, together, strict=True):
+        assert single.scores == pytest.approx(other.scores, abs=1e-4)
+        assert single.usage.generated_tokens == other.usage.generated_tokens
+        assert single.usage.sequential_calls == other.usage.sequential_calls == 2
 
 
 def test_passages_are_cut_until_thoughts_fit_the_context(
     make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
-    made = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 4000})
+    rank1 = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 4000})
     with pytest.raises(ModelError, match="Lower reasoning_tokens"):
-        made.rerank([make_request("a long query " * 50, ["one"])], clock)
+        rank1.rerank([make_request("a long query " * 50, ["one"])], clock)
     with pytest.raises(ModelError, match="reads 4096 tokens"):
         create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 8192})
-    made = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 2})
-    usage = made.rerank([make_request("a query", ["lighthouse " * 5000, "short"])], clock)[0].usage
+    rank1 = create("rank1", {"model": str(FOLDER), "device": "cpu", "reasoning_tokens": 2})
+    usage = rank1.rerank([make_request("a query", ["lighthouse " * 5000, "short"])], clock)[0].usage
     assert usage.passages_truncated == 1
     assert usage.prompt_tokens < 2 * (4096 + 200)

@@ -27,16 +27,22 @@ DEFAULT_LENGTH = 8192
 
 
 def cases(folder: str, section: str = "cases") -> list[Any]:
-    found = json.loads((GOLDEN / folder / "golden.json").read_text(encoding="utf-8"))[section]
-    return [pytest.param(case, id=case["kind"]) for case in found]
+    matching = json.loads((GOLDEN / folder / "golden.json").read_text(encoding="utf-8"))[section]
+    return [pytest.param(case, id=case["kind"]) for case in matching]
 
 
 @cache
 def made(folder: str, prompt: str, length: int = DEFAULT_LENGTH, **options: Any) -> Any:
     """Return the published codes read control tokens as such."""
     limit = {} if length == DEFAULT_LENGTH else {"max_prompt_tokens": length}
-    given = {"model": str(GOLDEN / folder), "prompt": prompt, "control_tokens": "control", **limit, **options}
-    return create("causal-yes-no", given)
+    all_options = {
+        "model": str(GOLDEN / folder),
+        "prompt": prompt,
+        "control_tokens": "control",
+        **limit,
+        **options,
+    }
+    return create("causal-yes-no", all_options)
 
 
 def check_tokens(reranker: Any, pairs: Sequence[Pair], case: dict[str, Any]) -> None:
@@ -111,8 +117,8 @@ def test_an_instruction_of_the_reranker_comes_before_that_of_the_query() -> None
         texts[instruction] = [tokenizer.decode(row) for _, row in reranker.tokenize(pairs).inputs]
     default = "Given a web search query, retrieve relevant passages that answer the query"
     assert [
-        f"<Instruct>: {each}\n" in text
-        for each, text in zip((default, "the query's"), texts[None], strict=True)
+        f"<Instruct>: {instruction_read}\n" in text
+        for instruction_read, text in zip((default, "the query's"), texts[None], strict=True)
     ]
     assert all("<Instruct>: the option's\n" in text for text in texts["the option's"])
 
@@ -183,8 +189,8 @@ def test_a_cascade_hands_the_instruction_on() -> None:
     plain = RerankRequest.of("who guides ships", passages)
     request = replace(plain, instruction="Find the longest passage.")
     rankings = {
-        kind: reranker.rerank([each], StageClock())[0].doc_ids
-        for kind, reranker, each in [
+        kind: reranker.rerank([query_request], StageClock())[0].doc_ids
+        for kind, reranker, query_request in [
             ("cascade", cascade, request),
             ("alone", alone, request),
             ("without", alone, plain),

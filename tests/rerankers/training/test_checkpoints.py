@@ -33,8 +33,8 @@ ADAPTER = {"README.md", "adapter_config.json", "adapter_model.safetensors", "pe_
 def front_matter(card: ModelCard) -> dict[str, Any]:
     """Return the fields of a model card that the hub reads."""
     data: Any = card.data
-    found: dict[str, Any] = data.to_dict()
-    return found
+    metadata: dict[str, Any] = data.to_dict()
+    return metadata
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_a_checkpoint_ranks_alike_as_a_folder_and_from_the_hub(
         ADAPTER if tune == "lora" else {"README.md", "llm", "pe_rank.json"}
     )
     request = make_request("harbour frost", ["map note", "fox sand", "violin maple press", "letter"])
-    found = order(str(folder), request)
-    assert order(on_the_hub(folder, tmp_path / "hub", monkeypatch), request) == found
+    ranking = order(str(folder), request)
+    assert order(on_the_hub(folder, tmp_path / "hub", monkeypatch), request) == ranking
 
 
 def test_the_card_says_where_a_checkpoint_comes_from_and_how_it_is_made_again(
@@ -147,7 +147,7 @@ def test_the_recommended_experiment_runs(
     assert main(["run", str(experiment), "--dry-run"]) == 0
     first = f'first_stages=[{{"kind": "dense", "encoder": "{tiny_encoder}"}}]'  # BM25 needs a Java runtime
     assert main(["run", str(experiment), "--limit", "2", "--set", first]) == 0
-    shown = capsys.readouterr()
+    captured = capsys.readouterr()
     cells = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("record.json")]
-    assert len(cells) == 3, shown
+    assert len(cells) == 3, captured
     assert {cell["system"]["reranker"] for cell in cells} == {"first-stage", "reverse", "pe-rank"}

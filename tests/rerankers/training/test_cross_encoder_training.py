@@ -80,10 +80,10 @@ def test_each_visit_draws_passages_with_their_labels() -> None:
     examples = ScoredExamples([whole], ListChoice(2, shuffle=True))
     label_of = dict(zip(whole.passages, whole.labels, strict=True))
     drawn = [examples.visit(0, np.random.default_rng(seed)) for seed in range(6)]
-    for each in drawn:
-        assert len(set(each.passages)) == 2
-        assert each.labels == tuple(label_of[text] for text in each.passages)
-    assert len({each.passages for each in drawn}) > 1
+    for draw in drawn:
+        assert len(set(draw.passages)) == 2
+        assert draw.labels == tuple(label_of[text] for text in draw.passages)
+    assert len({draw.passages for draw in drawn}) > 1
 
 
 def test_the_loss_is_that_of_sentence_transformers(tiny_encoder: str) -> None:
@@ -99,8 +99,8 @@ def test_the_loss_is_that_of_sentence_transformers(tiny_encoder: str) -> None:
     ]
     batch = PairCollator(encoder)(list(enumerate(lists)))
     loss = TrainableCrossEncoder(encoder, None)(**batch)["loss"]
-    columns = [[each.query for each in lists], [list(each.passages) for each in lists]]
-    theirs = ListNetLoss(encoder)(columns, [torch.tensor(each.labels) for each in lists])
+    columns = [[example.query for example in lists], [list(example.passages) for example in lists]]
+    theirs = ListNetLoss(encoder)(columns, [torch.tensor(example.labels) for example in lists])
     assert float(loss.detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
 
 
@@ -148,14 +148,14 @@ def test_the_command_leaves_a_checkpoint_that_the_reranker_loads_by_every_path(
     card = (best / "README.md").read_text()
     assert f"rerankbench train cross-encoder {config} --out {out}" in card
     request = make_request("stone", TEXTS)
-    found = []
+    rankings = []
     for model in (str(best), on_the_hub(best, tmp_path / "hub", monkeypatch)):
         reranker = create("cross-encoder", {"model": model, "device": "cpu"})
         assert reranker.describe()["architecture"] == "BertForSequenceClassification"
         assert reranker.describe()["max_length"] == 32
-        found += reranker.rerank([request], clock)
-    assert sorted(found[0].doc_ids) == ["d0", "d1", "d2"]
-    assert found[0].doc_ids == found[1].doc_ids
+        rankings += reranker.rerank([request], clock)
+    assert sorted(rankings[0].doc_ids) == ["d0", "d1", "d2"]
+    assert rankings[0].doc_ids == rankings[1].doc_ids
 
 
 def test_held_out_lists_are_measured_against_judgements_too(
@@ -226,7 +226,11 @@ def test_settings_that_do_not_fit_are_told_with_their_file(
     config: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
 ) -> None:
     key = line.partition(":")[0]
-    kept = [each for each in config.read_text().splitlines() if not each.startswith(f"{key}:")]
+    kept = [
+        setting_line
+        for setting_line in config.read_text().splitlines()
+        if not setting_line.startswith(f"{key}:")
+    ]
     config.write_text("\n".join([*kept, line]) + "\n")
     assert main(["train", "cross-encoder", str(config), "--dry-run"]) == 2
     assert message in capsys.readouterr().err

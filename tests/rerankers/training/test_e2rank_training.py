@@ -77,8 +77,8 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(lists: Path, tmp_path: 
     (tmp_path / "killed").mkdir()
     with pytest.raises(KeyboardInterrupt):
         train(whole, tmp_path / "killed", _stop_after("step 3"), use_cpu=True)
-    found = load_file(train(whole, tmp_path / "killed", print, use_cpu=True) / "model.safetensors")
-    assert all(torch.equal(weight, expected[name]) for name, weight in found.items())
+    weights = load_file(train(whole, tmp_path / "killed", print, use_cpu=True) / "model.safetensors")
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
     assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
 
 

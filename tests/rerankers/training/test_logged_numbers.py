@@ -31,8 +31,8 @@ def trained(settings: Settings, folder: Path) -> Outcome:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line for line in found if "loss" in line]
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in rows if "loss" in line]
 
 
 def test_an_epoch_is_one_pass_over_the_lists(make_settings: Make, tmp_path: Path) -> None:

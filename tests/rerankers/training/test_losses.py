@@ -20,14 +20,14 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor]:
 
 def written_out(hidden: torch.Tensor, passages: torch.Tensor) -> list[list[list[float]]]:
     """p_t(j) for j >= t of each list, from the definition."""
-    found: list[list[list[float]]] = []
+    log_probabilities: list[list[list[float]]] = []
     for row, length in enumerate(LENGTHS.tolist()):
         steps = []
         for t in range(length):
             scores = [math.exp(float(hidden[row, t] @ passages[row, j])) for j in range(t, length)]
             steps.append([score / sum(scores) for score in scores])
-        found.append(steps)
-    return found
+        log_probabilities.append(steps)
+    return log_probabilities
 
 
 @pytest.mark.parametrize("discount", [False, True])
@@ -40,10 +40,10 @@ def test_list_mle_is_the_cross_entropy_over_passages_not_yet_placed(
         weights = [1 / math.log2(t + 2) if discount else 1.0 for t in range(len(steps))]
         summed = sum(-math.log(step[0]) * weight for step, weight in zip(steps, weights, strict=True))
         expected.append(summed if reduction == "paper" else summed / sum(weights))
-    found = losses.list_mle(
+    loss = losses.list_mle(
         losses.step_log_probabilities(*tensors, LENGTHS), LENGTHS, reduction, discount=discount
     )
-    assert float(found) == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert float(loss) == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
 def test_divergence_is_summed_over_steps(tensors: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -55,16 +55,16 @@ def test_divergence_is_summed_over_steps(tensors: tuple[torch.Tensor, torch.Tens
         for step_q, step_p in zip(steps_q, steps_p, strict=True)
         for q, p in zip(step_q, step_p, strict=True)
     )
-    found = losses.context_divergence(
+    divergence = losses.context_divergence(
         losses.step_log_probabilities(hidden.flip(2), passages, LENGTHS),
         losses.step_log_probabilities(hidden, passages, LENGTHS),
     )
-    assert float(found) == pytest.approx(expected / 2, rel=1e-4)
+    assert float(divergence) == pytest.approx(expected / 2, rel=1e-4)
 
 
 def test_padding_changes_neither_loss_nor_gradient(tensors: tuple[torch.Tensor, torch.Tensor]) -> None:
     hidden, passages = tensors
-    found: list[tuple[float, torch.Tensor]] = []
+    outcomes: list[tuple[float, torch.Tensor]] = []
     for padding in (0.0, 1e4):
         padded = hidden.clone()
         padded[1, 2:] = padding
@@ -75,10 +75,10 @@ def test_padding_changes_neither_loss_nor_gradient(tensors: tuple[torch.Tensor, 
         loss = losses.list_mle(log_probabilities, LENGTHS, "paper")
         total = loss + losses.context_divergence(log_probabilities, log_probabilities.detach() * 0.5)
         (gradient,) = torch.autograd.grad(total, padded)
-        found.append((float(loss.detach()), gradient))
-    assert found[0][0] == found[1][0]
-    assert torch.equal(found[0][1], found[1][1])
-    assert torch.isfinite(found[0][1]).all()
+        outcomes.append((float(loss.detach()), gradient))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert torch.equal(outcomes[0][1], outcomes[1][1])
+    assert torch.isfinite(outcomes[0][1]).all()
 
 
 def test_a_model_that_scores_like_its_encoder_has_no_first_step_loss() -> None:

@@ -39,9 +39,9 @@ def test_chance_is_the_mean_over_all_orders() -> None:
     from itertools import permutations
 
     held_out = HeldOutLists([(2, 0, 1)], None, [(1, 0, 2)], [(3,)])
-    found = [held_out.measure([order]) for order in permutations(range(3))]
+    values = [held_out.measure([order]) for order in permutations(range(3))]
     for name, expected in held_out.references()["chance"].items():
-        assert np.mean([means[name] for means in found]) == pytest.approx(expected)
+        assert np.mean([means[name] for means in values]) == pytest.approx(expected)
 
 
 def test_lists_without_a_first_stage_are_compared_with_the_order_of_the_input() -> None:

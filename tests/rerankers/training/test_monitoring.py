@@ -44,9 +44,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_off_a_terminal_each_line_of_the_log_tells_the_time_left(make_settings: Make, tmp_path: Path) -> None:
-    said: list[str] = []
-    trained(make_settings("rank"), tmp_path / "run", said)
-    steps = [line for line in said if re.match(r"step [1-4] of 4: loss", line)]
+    messages: list[str] = []
+    trained(make_settings("rank"), tmp_path / "run", messages)
+    steps = [line for line in messages if re.match(r"step [1-4] of 4: loss", line)]
     assert len(steps) == 4
     assert all(re.search(r"about \d\d:\d\d left$", line) for line in steps[:3])
     assert "left" not in steps[3]
@@ -57,7 +57,7 @@ def test_on_a_terminal_a_bar_shows_steps_and_time_left(
 ) -> None:
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
-    said: list[str] = []
+    messages: list[str] = []
     parts: list[bytes] = []
 
     def read_all() -> None:
@@ -69,12 +69,12 @@ def test_on_a_terminal_a_bar_shows_steps_and_time_left(
     reading.start()
     with monkeypatch.context() as patch, os.fdopen(writer, "w") as terminal:
         patch.setattr(sys, "stderr", terminal)
-        trained(make_settings("rank"), tmp_path / "run", said)
+        trained(make_settings("rank"), tmp_path / "run", messages)
     reading.join()
     os.close(reader)
-    shown = b"".join(parts).decode()
-    assert re.search(r"training: 100%.* 4/4 \[\d\d:\d\d<\d\d:\d\d", shown)
-    assert not any("left" in line for line in said)
+    screen = b"".join(parts).decode()
+    assert re.search(r"training: 100%.* 4/4 \[\d\d:\d\d<\d\d:\d\d", screen)
+    assert not any("left" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_early_stopping_keeps_the_best_checkpoint_and_a_kill_changes_nothing(
         save_every=2,
         early_stopping={"patience": 2, "min_gain": 0.01},
     )
-    said: list[str] = []
-    outcome = trained(settings, tmp_path / "whole", said)
+    messages: list[str] = []
+    outcome = trained(settings, tmp_path / "whole", messages)
     assert (outcome.step, outcome.best_step, outcome.best_score) == (4, 2, 0.5)
     assert outcome.checkpoint == tmp_path / "whole" / "best"
-    assert any("step 4: early stopping" in line and "at step 2" in line for line in said)
+    assert any("step 4: early stopping" in line and "at step 2" in line for line in messages)
     step = trainers.PERankTrainer.training_step
 
     def killing(self: Any, *arguments: Any, **options: Any) -> Any:

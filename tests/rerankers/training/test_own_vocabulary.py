@@ -103,8 +103,8 @@ def pairs(tmp_path: Path) -> Path:
 
 def trained(stage: Stage, settings: Settings, folder: Path) -> Outcome:
     outcome = train(stage, settings, folder, lambda _: None, use_cpu=True)
-    found = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert all(math.isfinite(line["loss"]) for line in found if "loss" in line)
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(line["loss"]) for line in rows if "loss" in line)
     return outcome
 
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 def test_a_dry_run_tells_the_plan_and_leaves_the_folder_alone(make_settings: Make, tmp_path: Path) -> None:
     optimizer = {"batch_size": 2, "accumulation": 2, "max_steps": 6}
-    said: list[str] = []
-    plan("rank", make_settings("rank", optimizer=optimizer), tmp_path / "run", said.append, use_cpu=True)
-    text = "\n".join(said)
+    messages: list[str] = []
+    plan("rank", make_settings("rank", optimizer=optimizer), tmp_path / "run", messages.append, use_cpu=True)
+    text = "\n".join(messages)
     assert "1 process x accumulation 2 x batch 2 = 4 records a step" in text
     assert "6 steps, 3 epochs of 8 records" in text  # 6 x 4 / 8
     # rank 4, two layers: q and o 64 to 64, k and v 64 to 32, gate, up and down between 64 and 128
@@ -96,16 +96,16 @@ def test_another_batch_than_the_recipe_s_is_warned_of(
     make_settings: Make, tmp_path: Path, batch: int, accumulation: int, advice: str
 ) -> None:
     optimizer = {"batch_size": batch, "accumulation": accumulation, "effective_batch": 32}
-    said: list[str] = []
-    plan("rank", make_settings("rank", optimizer=optimizer), tmp_path, said.append, use_cpu=True)
-    warnings = [line for line in said if line.startswith("warning: ")]
+    messages: list[str] = []
+    plan("rank", make_settings("rank", optimizer=optimizer), tmp_path, messages.append, use_cpu=True)
+    warnings = [line for line in messages if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert f"made for 32 records a step, not {batch * accumulation}" in warnings[0]
     assert f"optimizer.{advice}" in warnings[0]
     whole = {"batch_size": batch, "accumulation": 1, "effective_batch": batch}
-    said.clear()
-    plan("rank", make_settings("rank", optimizer=whole), tmp_path, said.append, use_cpu=True)
-    assert not any(line.startswith("warning: ") for line in said)
+    messages.clear()
+    plan("rank", make_settings("rank", optimizer=whole), tmp_path, messages.append, use_cpu=True)
+    assert not any(line.startswith("warning: ") for line in messages)
 
 
 @pytest.mark.parametrize("kind", ["lora", "merged", "full", "with text", "checkpointed"])
@@ -119,11 +119,11 @@ def test_the_memory_expected_is_what_a_whole_batch_keeps(
         "with text": {"loss": {"with_text": True}},
         "checkpointed": {"llm": {"gradient_checkpointing": True}},
     }
-    given = kinds[kind]
+    changes = kinds[kind]
     arguments = training_arguments(make_settings("rank"), tmp_path, use_cpu=True)
     batches, kept = [], []
     for size in (2, 16):
-        sized = make_settings("rank", optimizer={"batch_size": size}, **given)
+        sized = make_settings("rank", optimizer={"batch_size": size}, **changes)
         setup = set_up("rank", sized, tmp_path, lambda _: None, arguments)
         longest = setup.visits.longest()
         batches.append(expected_memory(setup, torch.device("cpu")))

@@ -29,8 +29,8 @@ TEXTS = ("the harbour", "a violin", "sand and maple", "the press")
 
 
 def record(text: str) -> AlignmentRecord:
-    asked = {"role": "user", "content": "Say it: <PLACEHOLDER>"}
-    return AlignmentRecord((asked, {"role": "assistant", "content": text}), (text,))
+    message = {"role": "user", "content": "Say it: <PLACEHOLDER>"}
+    return AlignmentRecord((message, {"role": "assistant", "content": text}), (text,))
 
 
 def test_what_is_measured_is_the_cross_entropy_of_the_passages_tokens(tiny_llm: str) -> None:
@@ -46,9 +46,9 @@ def test_what_is_measured_is_the_cross_entropy_of_the_passages_tokens(tiny_llm: 
 
     def by_hand(sources: list[int | None]) -> float:
         losses = []
-        for each, source in zip(records, sources, strict=True):
-            prompt = writer.write_messages(each.messages, 1)
-            asked = len(writer.write_messages(each.messages[:1], 1).token_ids)
+        for example, source in zip(records, sources, strict=True):
+            prompt = writer.write_messages(example.messages, 1)
+            prompt_length = len(writer.write_messages(example.messages[:1], 1).token_ids)
             table = base.model.get_input_embeddings().weight
             inputs = [table[token] for token in prompt.token_ids[: prompt.slots[0]]]
             inputs += [] if source is None else [projector(torch.from_numpy(vectors[source]))]
@@ -56,7 +56,7 @@ def test_what_is_measured_is_the_cross_entropy_of_the_passages_tokens(tiny_llm: 
             with torch.no_grad():
                 logits = base.model(inputs_embeds=torch.stack(inputs)[None]).logits[0].double()
             shift = -1 if source is None else 0
-            for place in range(asked, len(prompt.token_ids)):
+            for place in range(prompt_length, len(prompt.token_ids)):
                 row = logits[place + shift - 1]
                 losses.append(float(row.logsumexp(0) - row[prompt.token_ids[place]]))
         return sum(losses) / len(losses)
@@ -72,8 +72,8 @@ def test_a_projector_that_learns_passages_by_heart_writes_them(
 ) -> None:
     path = tmp_path / "pairs.jsonl"
     rows = [
-        {"messages": list(each.messages), "extra_texts": list(each.extra_texts)}
-        for each in map(record, TEXTS)
+        {"messages": list(example.messages), "extra_texts": list(example.extra_texts)}
+        for example in map(record, TEXTS)
     ]
     path.write_text("\n".join(map(json.dumps, rows)))
     settings = make_settings(
@@ -83,8 +83,8 @@ def test_a_projector_that_learns_passages_by_heart_writes_them(
         prompt=None,
         optimizer={"learning_rate": 1e-2, "batch_size": 4, "max_steps": 60},
     )
-    said: list[str] = []
-    outcome = train("align", settings, tmp_path / "run", said.append, use_cpu=True)
+    messages: list[str] = []
+    outcome = train("align", settings, tmp_path / "run", messages.append, use_cpu=True)
     log: list[dict[str, Any]] = [
         json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     ]
@@ -94,7 +94,7 @@ def test_a_projector_that_learns_passages_by_heart_writes_them(
     assert last["rebuilt_words"] == 1.0
     assert last["rebuilt_words_other"] < 0.5
     assert last["rebuilt_cross_entropy_other"] > 10 * last["rebuilt_cross_entropy"]
-    assert any(line.startswith("step 0: rebuilt_cross_entropy") for line in said)
+    assert any(line.startswith("step 0: rebuilt_cross_entropy") for line in messages)
     card = (outcome.checkpoint / "README.md").read_text()
     assert f"| {first['rebuilt_cross_entropy']:.4g} | {last['rebuilt_cross_entropy']:.4g} |" in card
     assert outcome.next.startswith("rerankbench train rank CONFIG --set init_from=")

@@ -66,12 +66,12 @@ def test_without_validation_lists_nothing_is_evaluated(make_settings: Make, tmp_
 
 
 def test_merging_once_a_step_changes_no_loss(make_settings: Make, tmp_path: Path) -> None:
-    found = []
+    losses_by_way = []
     for merge in (False, True):
         lora = {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": "all-linear", "merge_per_step": merge}
         trained("rank", make_settings("rank", lora=lora), tmp_path / str(merge))
-        found.append([line["loss"] for line in lines(tmp_path / str(merge)) if "loss" in line])
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
+        losses_by_way.append([line["loss"] for line in lines(tmp_path / str(merge)) if "loss" in line])
+    assert losses_by_way[0] == pytest.approx(losses_by_way[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("stage", ["query", "rank"])
@@ -163,11 +163,11 @@ def test_stages_follow_each_other_and_checkpoints_load(
     assert manifest["training"]["stage"] == "rank"
     assert manifest["training"]["started_from"]["stage"] == "query"
     request = make_request("harbour frost", ["map note", "fox sand", "violin maple press", "letter"])
-    found = order(outcome.checkpoint, request)
-    assert sorted(found) == ["d0", "d1", "d2", "d3"]
+    ranking = order(outcome.checkpoint, request)
+    assert sorted(ranking) == ["d0", "d1", "d2", "d3"]
     cut = tmp_path / "cut"
     truncate_adapter(outcome.checkpoint, cut, rank=4, dtype=torch.float32)
-    assert order(cut, request) == found  # nothing was cut away
+    assert order(cut, request) == ranking  # nothing was cut away
     truncate_adapter(outcome.checkpoint, cut, rank=1)
     weights = load_file(cut / "adapter_model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float16}
@@ -216,12 +216,12 @@ def test_a_model_trained_as_a_whole_loads_from_wherever_it_lies(
 ) -> None:
     outcome = trained("rank", make_settings("rank", tune="full"), tmp_path / "run")
     request = make_request("harbour frost", ["map note", "fox sand", "violin maple press", "letter"])
-    found = order(outcome.checkpoint, request)
+    ranking = order(outcome.checkpoint, request)
     again = make_settings("rank", init_from=str(outcome.checkpoint))
     with pytest.raises(InputError, match=r"was trained as a whole; name .*/llm as llm"):
         trained("rank", again, tmp_path / "again")
     moved = outcome.checkpoint.rename(tmp_path / "moved")
-    assert order(moved, request) == found
+    assert order(moved, request) == ranking
 
 
 def test_merging_at_every_step_needs_weights_that_do_not_round(make_settings: Make, tmp_path: Path) -> None:
@@ -234,8 +234,8 @@ def test_alignment_teaches_the_projector_alone(make_settings: Make, tmp_path: Pa
     path = tmp_path / "pairs.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for text in ("the harbour", "a violin", "sand and maple", "the press"):
-            asked = {"role": "user", "content": "Say it: <PLACEHOLDER>"}
-            turns = [asked, {"role": "assistant", "content": text}]
+            message = {"role": "user", "content": "Say it: <PLACEHOLDER>"}
+            turns = [message, {"role": "assistant", "content": text}]
             file.write(json.dumps({"messages": turns, "extra_texts": [text]}) + "\n")
     settings = make_settings(
         "align",
@@ -245,8 +245,8 @@ def test_alignment_teaches_the_projector_alone(make_settings: Make, tmp_path: Pa
         optimizer={"learning_rate": 3e-2, "batch_size": 4, "max_steps": 25, "warmup": 0.0},
     )
     outcome = trained("align", settings, tmp_path / "run")
-    found = [line["cross_entropy"] for line in lines(tmp_path / "run") if "cross_entropy" in line]
-    assert found[-1] < 0.8 * found[0]
+    losses = [line["cross_entropy"] for line in lines(tmp_path / "run") if "cross_entropy" in line]
+    assert losses[-1] < 0.8 * losses[0]
     assert outcome.checkpoint == tmp_path / "run" / "last"
     assert not (outcome.checkpoint / "adapter_config.json").exists()
 

@@ -80,11 +80,11 @@ def test_fsdp_learns_what_one_process_learns_saves_whole_checkpoints_and_goes_on
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """All weights of a checkpoint by file and name."""
-    found: dict[str, torch.Tensor] = {}
+    weights_by_name: dict[str, torch.Tensor] = {}
     for path in sorted(checkpoint.rglob("*.safetensors")):
-        found |= {f"{path.name}:{name}": weight for name, weight in load_file(path).items()}
-    assert found
-    return found
+        weights_by_name |= {f"{path.name}:{name}": weight for name, weight in load_file(path).items()}
+    assert weights_by_name
+    return weights_by_name
 
 
 def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:

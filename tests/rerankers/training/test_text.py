@@ -186,12 +186,12 @@ def test_lists_that_cannot_be_shown_are_refused_before_the_folder_is_claimed(
 def test_a_dry_run_says_what_would_be_trained_and_leaves_no_folder(
     make_text_settings: Callable[..., TextSettings], tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     settings = make_text_settings(data={"validation_limit": 2})
-    plan("text", settings, tmp_path / "run", said.append, use_cpu=True)
-    told = "\n".join(said)
-    assert "48 of 48 passages are cut after 4 words" in told
-    assert "step 0: nDCG@10" in told
+    plan("text", settings, tmp_path / "run", messages.append, use_cpu=True)
+    text = "\n".join(messages)
+    assert "48 of 48 passages are cut after 4 words" in text
+    assert "step 0: nDCG@10" in text
     assert not (tmp_path / "run").exists()
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def losses(folder: Path, name: str = "loss") -> list[float]:
-    found = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line[name] for line in found if name in line]
+    log_rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line[name] for line in log_rows if name in line]
 
 
 def trained(stage: Stage, settings: Settings, folder: Path) -> list[float]:

@@ -168,7 +168,10 @@ def test_an_exported_run_is_imported_again_under_its_label(results: Path, tmp_pa
     cell = next(cell for cell in read_results(results).cells if cell.record.system.label == "random (seed=1)")
     assert read_run(runs["random (seed=1)"])["q1"] == list(cell.rankings["q1"])
     import_runs(tmp_path / "again", stored_pool(results, cell.record.pool), runs)
-    labels = {one.record.system.label: one for one in read_results(tmp_path / "again").cells}
+    labels = {
+        imported_cell.record.system.label: imported_cell
+        for imported_cell in read_results(tmp_path / "again").cells
+    }
     assert set(labels) == {"first stage", *runs}
     assert labels["random (seed=1)"].rankings["q1"] == cell.rankings["q1"]
 

@@ -122,10 +122,12 @@ def test_foreign_queries_and_ties_are_counted_aloud_and_stand_under_the_table(
 ) -> None:
     (tmp_path / "theirs.trec").write_text(THEIRS + "q9 Q0 a 1 0.9 y\nq10 Q0 a 1 0.9 y\n")
     assert main(["import-run", str(tmp_path / "theirs.trec"), *files]) == 0
-    said = capsys.readouterr().err
-    assert "theirs.trec: queries of the run left out, not in the dataset or not judged: 2" in said
-    assert "theirs.trec: passages that share a score, ordered by document id as in trec_eval: 2" in said
-    assert "bm25.trec: queries of the run left out, not in the dataset or not judged: 1" in said  # q4
+    error_output = capsys.readouterr().err
+    assert "theirs.trec: queries of the run left out, not in the dataset or not judged: 2" in error_output
+    assert (
+        "theirs.trec: passages that share a score, ordered by document id as in trec_eval: 2" in error_output
+    )
+    assert "bm25.trec: queries of the run left out, not in the dataset or not judged: 1" in error_output  # q4
     first, theirs = read_results(tmp_path / "out").cells
     assert "not judged: 2; passages that share a score" in theirs.record.system.described["notice"]
     assert first.record.first_stage["queries_left_out"] == 1
@@ -154,10 +156,10 @@ def test_runs_join_our_own_results_on_their_pool_and_outlive_the_next_run(
     out = tmp_path / "out"
     path = write_experiment(queries=1, depth=2, rerankers="reverse")
     main(["run", str(path), "--out", str(out)])
-    (own,) = read_results(out).cells
+    (our_cell,) = read_results(out).cells
     (tmp_path / "theirs.trec").write_text("q0 Q0 q0-d1 1 2 y\nq0 Q0 q0-d0 2 1 y\n")
     arguments = ["import-run", str(tmp_path / "theirs.trec"), "--out", str(out)]
-    assert main([*arguments, "--pool", own.record.pool]) == 0
+    assert main([*arguments, "--pool", our_cell.record.pool]) == 0
     main(["run", str(path), "--out", str(out), "--set", "rerankers=[reverse, first-stage]"])
     labels = [cell.record.system.label for cell in read_results(out).cells]
     assert labels == ["reverse", "first-stage", "first stage", "theirs"]

@@ -47,16 +47,16 @@ def test_rank_llm_s_requests_are_read(tmp_path: Path) -> None:
         {"docid": 7, "score": 1.5, "doc": {"segment": "a segment", "url": "ignored"}},
     ]
     line = {"query": {"text": "which?", "qid": 264014}, "candidates": candidates, "invocations_history": []}
-    found = read_candidates(written(tmp_path / "requests.jsonl", line))
-    assert found.queries == {"264014": "which?"}
-    assert found.passages == {"d1": "A title and a text", "7": "a segment"}
-    assert found.hits == {"264014": [("d1", 2.5), ("7", 1.5)]}
+    candidates_file = read_candidates(written(tmp_path / "requests.jsonl", line))
+    assert candidates_file.queries == {"264014": "which?"}
+    assert candidates_file.passages == {"d1": "A title and a text", "7": "a segment"}
+    assert candidates_file.hits == {"264014": [("d1", 2.5), ("7", 1.5)]}
 
 
 def test_rankgpt_s_results_are_read(tmp_path: Path) -> None:
     hit = {"content": "Title: A Content: B", "qid": 1, "docid": "3", "rank": 1, "score": 18.9}
-    found = read_candidates(written(tmp_path / "hits.jsonl", {"query": "which?", "hits": [hit]}))
-    assert found.hits == {"1": [("3", 18.9)]}
+    candidates_file = read_candidates(written(tmp_path / "hits.jsonl", {"query": "which?", "hits": [hit]}))
+    assert candidates_file.hits == {"1": [("3", 18.9)]}
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,11 @@ def test_titles_are_queries_where_a_collection_has_none(
         "usable": 5,
         "faults": {"duplicate": 1, "empty": 1, "no_text": 1, "too_short": 1},
     }
-    told = capsys.readouterr().err
-    assert "5 usable queries from 9 passages, without 1 duplicate, 1 empty, 1 no text, 1 too short" in told
+    error_output = capsys.readouterr().err
+    assert (
+        "5 usable queries from 9 passages, without 1 duplicate, 1 empty, 1 no text, 1 too short"
+        in error_output
+    )
 
 
 def test_alignment_data_need_no_queries_either(collection: Path) -> None:
@@ -163,9 +166,9 @@ def test_the_collections_own_test_queries_are_kept_out(
     distill(load_distillation(str(write_settings())), out)
     assert "d6" not in {row["source_doc_id"] for row in lists(out)}
     assert counts(out)["faults"]["test_query"] == 1
-    told = capsys.readouterr().err
-    assert "kept out of training: 1 (abstracts" in told
-    assert "repeat a test query: 1 (" in told
+    error_output = capsys.readouterr().err
+    assert "kept out of training: 1 (abstracts" in error_output
+    assert "repeat a test query: 1 (" in error_output
     [row] = [row for row in lines(collection / "lists.queries.jsonl") if row.get("doc_id") == "d6"]
     assert row["questions"][0]["fault"] == "test_query"
     assert row["questions"][0]["repeats"].startswith("context free")

@@ -32,10 +32,10 @@ def test_another_spelling_order_or_one_word_more_is_a_near_duplicate(
     left: str, right: str, similarity: float
 ) -> None:
     for query, other in ((left, right), (right, left)):
-        found = NearDuplicates([other]).find(query)
-        assert found is not None
-        assert found.text == other
-        assert found.similarity == pytest.approx(similarity)
+        duplicate = NearDuplicates([other]).find(query)
+        assert duplicate is not None
+        assert duplicate.text == other
+        assert duplicate.similarity == pytest.approx(similarity)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_other_queries_of_the_same_field_are_not(left: str, right: str) -> None:
 
 def test_the_most_similar_query_is_named() -> None:
     queries = ["paging in virtual memory systems now", "paging in virtual memory systems"]
-    found = NearDuplicates(queries).find("Paging in virtual memory systems!")
-    assert found == ("paging in virtual memory systems", 1.0)
+    duplicate = NearDuplicates(queries).find("Paging in virtual memory systems!")
+    assert duplicate == ("paging in virtual memory systems", 1.0)
 
 
 WORDS = st.text("abcdefg", max_size=8).map(" ".join)

@@ -50,7 +50,9 @@ def questions(folder: Path, name: str = "lists") -> dict[str, list[dict[str, Any
 )
 def test_questions_are_read_from_an_answer(text: str, end: Any, count: int, expected: list[str]) -> None:
     read = read_questions(ChatAnswer(text, end), count)
-    assert [f"{each.text} {each.fault}" if each.fault else each.text for each in read] == expected
+    assert [
+        f"{question.text} {question.fault}" if question.fault else question.text for question in read
+    ] == expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,9 @@ def test_no_question_is_asked_that_the_budget_may_not_hold(
     with pytest.raises(BackendError, match="exceed the budget"):
         distill(load_distillation(path), collection / "lists.jsonl")
     assert 1 <= len(chat_endpoint.prompts) <= 2  # 0.002 dollars each, and what the next could cost at most
-    [*paid] = (each for [each] in questions(collection).values() if each.get("fault") != "no_text")
+    [*paid] = (
+        question for [question] in questions(collection).values() if question.get("fault") != "no_text"
+    )
     assert len(paid) == len(chat_endpoint.prompts)  # what was paid for stays
 
 
@@ -127,9 +131,9 @@ def test_a_chat_model_in_this_process_writes_questions(
     source = {"kind": "chat", "backend": "transformers", "model": model, "max_new_tokens": 30}
     path = str(write_settings(queries={**source, "shortest_words": 1}))
     count = distill(load_distillation(path), collection / "lists.jsonl")
-    asked = questions(collection)
-    assert set(asked) == {f"d{number}" for number in range(9)}
-    assert count == sum("fault" not in each for row in asked.values() for each in row) > 0
+    rows = questions(collection)
+    assert set(rows) == {f"d{number}" for number in range(9)}
+    assert count == sum("fault" not in question for row in rows.values() for question in row) > 0
 
 
 def t5(model: str, **options: Any) -> dict[str, Any]:
@@ -142,14 +146,18 @@ def written(model: str, batch: int, seed: int = 0, **options: Any) -> list[list[
     source = Seq2SeqQuestions.model_validate(t5(model, batch=batch, dtype="float32", **options))
     writer = Seq2SeqWriter(source, seed)
     passages = [(f"d{number}", "frost and leaves " * (number + 1)) for number in range(4)]
-    return [each for start in range(0, 4, batch) for each in writer.write(passages[start : start + batch])]
+    return [
+        questions_of_passage
+        for start in range(0, 4, batch)
+        for questions_of_passage in writer.write(passages[start : start + batch])
+    ]
 
 
 def test_a_t5_draws_the_same_questions_in_any_batch(tiny_t5: str) -> None:
     alone, together = written(tiny_t5, 1, per_passage=3), written(tiny_t5, 4, per_passage=3)
     assert alone == together
-    assert all(len(each) == 3 for each in alone)
-    assert len({question.text for each in alone for question in each}) > 4
+    assert all(len(questions_of_passage) == 3 for questions_of_passage in alone)
+    assert len({question.text for questions_of_passage in alone for question in questions_of_passage}) > 4
     assert written(tiny_t5, 4, seed=1, per_passage=3) != together
 
 
@@ -187,6 +195,6 @@ def test_a_t5_makes_training_queries(
     model = ending(tiny_t5, collection / "t5", forced_eos_token_id=1, eos_token_id=1)
     path = str(write_settings(queries=t5(model, per_passage=3, batch=3)))
     count = distill(load_distillation(path), collection / "lists.jsonl")
-    asked = questions(collection)
-    assert [len(asked[f"d{number}"]) for number in range(8)] == [3] * 8
-    assert count == sum("fault" not in each for row in asked.values() for each in row) > 8
+    rows = questions(collection)
+    assert [len(rows[f"d{number}"]) for number in range(8)] == [3] * 8
+    assert count == sum("fault" not in question for row in rows.values() for question in row) > 8

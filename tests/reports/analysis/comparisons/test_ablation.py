@@ -43,21 +43,21 @@ def test_a_setting_that_varies_alone_is_a_factor_and_its_first_level_the_baselin
 
 
 def test_the_matrix_has_a_column_for_each_pool_with_changes_and_corrected_tests(swept: Context) -> None:
-    one = tables(swept, "ablation")[0]
-    assert [title for title, _ in one.sections] == [
+    result_table = tables(swept, "ablation")[0]
+    assert [title for title, _ in result_table.sections] == [
         "easy, BM25",
         "easy, dense mini",
         "hard, BM25",
         "hard, dense mini",
     ]
-    assert [row.label for row in one.rows] == ["A (a)", "B (b)"]
-    value, change = one.rows[1].cells[:2]
+    assert [row.label for row in result_table.rows] == ["A (a)", "B (b)"]
+    value, change = result_table.rows[1].cells[:2]
     assert value.value == 1.0
     assert change.value == pytest.approx(1 - LAST)
     assert (change.text, change.change) == ("+0.5000", "better")
-    assert one.rows[0].cells[1].value is None
-    assert one.legend[0] == "All on top 3"
-    assert "over the 4 changes" in one.legend[2]
+    assert result_table.rows[0].cells[1].value is None
+    assert result_table.legend[0] == "All on top 3"
+    assert "over the 4 changes" in result_table.legend[2]
 
 
 def test_numbers_that_vary_have_a_curve_of_quality_and_one_of_latency(folder: Folder) -> None:
@@ -93,9 +93,15 @@ def test_depth_is_a_factor_compared_on_the_same_queries(folder: Folder) -> None:
         folder.cell(pool, "S", folder.turned)
     (factor,) = ablation.factors(build([read_results(folder.path)]))
     assert factor.name == "candidate depth"
-    (one,) = tables(build([read_results(folder.path)]), "ablation")
-    assert [head.title for head in one.columns] == ["2", "3", "change"]  # a row a system, a column a level
-    assert [cell.value for cell in one.rows[0].cells] == pytest.approx([0.0, 1.0, 1.0])  # it is third
+    (result_table,) = tables(build([read_results(folder.path)]), "ablation")
+    assert [head.title for head in result_table.columns] == [
+        "2",
+        "3",
+        "change",
+    ]  # a row a system, a column a level
+    assert [cell.value for cell in result_table.rows[0].cells] == pytest.approx(
+        [0.0, 1.0, 1.0]
+    )  # it is third
 
 
 def test_without_a_factor_the_layout_says_what_it_needs(folder: Folder) -> None:

@@ -95,7 +95,7 @@ def test_the_finding_names_the_highest_load_that_keeps_the_slo(context: Context)
 def test_the_curve_has_three_percentiles_against_the_rate_and_the_bound(context: Context) -> None:
     curve = load_curve(context.groups[0], PAPER)
     assert curve is not None
-    points = {(one["percentile"], one["x"]): one["y"] for one in curve["data"]["values"]}
+    points = {(point["percentile"], point["x"]): point["y"] for point in curve["data"]["values"]}
     assert points.keys() == {(name, rate) for name in ("p50", "p95", "p99") for rate in (1.0, 2.0, 4.0)}
     assert points["p95", 4.0] == pytest.approx(800)
     assert curve["layer"][0]["data"]["values"] == [{"bound": 500.0, "slo": "p95 < 0.5 s"}]

@@ -24,13 +24,13 @@ MODEL = {"model": "m"}
 
 
 def factors(folder: Folder) -> Table:
-    [one] = tables(build([read_results(folder.path)]), "factors")
-    return one
+    [table] = tables(build([read_results(folder.path)]), "factors")
+    return table
 
 
-def cells(one: Table, label: str) -> dict[str, Cell]:
-    row = next(row for row in one.rows if row.label == label)
-    return {head.name: cell for head, cell in zip(one.columns, row.cells, strict=True)}
+def cells(factor_table: Table, label: str) -> dict[str, Cell]:
+    row = next(row for row in factor_table.rows if row.label == label)
+    return {head.name: cell for head, cell in zip(factor_table.columns, row.cells, strict=True)}
 
 
 @pytest.fixture
@@ -64,16 +64,16 @@ def test_the_factor_of_the_largest_effect_stands_first(varied: Folder) -> None:
 
 
 def test_a_level_has_its_change_with_interval_and_test_and_its_cost(varied: Folder) -> None:
-    one = factors(varied)
-    step = cells(one, "step: 5")
+    table = factors(varied)
+    step = cells(table, "step: 5")
     assert step["change"].value == pytest.approx(1 - THIRD)
     assert (step["change"].low, step["change"].high) == pytest.approx((1 - THIRD, 1 - THIRD))
     assert step["change"].change == "better"
     assert step["change"].p_holm is not None
     assert step["p50"].value == pytest.approx(800)
     assert (step["calls"].value, step["tokens"].value, step["dollars"].value) == (3, 1000, 0.002)
-    assert cells(one, "window: 10")["change"].value == pytest.approx(SECOND - THIRD)
-    assert cells(one, "step: 10 (base)")["change"].value is None
+    assert cells(table, "window: 10")["change"].value == pytest.approx(SECOND - THIRD)
+    assert cells(table, "step: 10 (base)")["change"].value is None
 
 
 def test_an_option_left_at_its_default_is_at_that_level(folder: Folder) -> None:

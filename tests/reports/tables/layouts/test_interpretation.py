@@ -23,9 +23,9 @@ def test_gain_outcomes_and_bounds_of_one_query_each(folder: Folder) -> None:
     pool = folder.pool(texts, {query_id: {"d1": 2, "d2": 0} for query_id in texts})  # nobody judged d0
     folder.cell(pool, "First stage", folder.kept, reranker="first-stage")
     folder.cell(pool, "half", lambda r: [1, 0, 2] if r.query_id < "q2" else [0, 1, 2])
-    (one,) = tables(build([read_results(folder.path)]), "interpretation")
-    names = [head.name for head in one.columns]
-    rows = {row.label: dict(zip(names, row.cells, strict=True)) for row in one.rows}
+    (table,) = tables(build([read_results(folder.path)]), "interpretation")
+    names = [head.name for head in table.columns]
+    rows = {row.label: dict(zip(names, row.cells, strict=True)) for row in table.rows}
     second = 1 / math.log2(3)  # nDCG with the only relevant passage in second place
     half = rows["half"]
     assert half["nDCG@10"].value == pytest.approx((1 + second) / 2)
@@ -34,7 +34,7 @@ def test_gain_outcomes_and_bounds_of_one_query_each(folder: Folder) -> None:
     assert half["lowest"].value == pytest.approx((1 + second) / 2)
     assert half["highest"].value == pytest.approx(1.0)  # d0 may be as relevant as d1
     assert rows["First stage"]["gain"].text == "0\u202f%"
-    assert any("nDCG@10 1.0000" in note for note in one.legend)
+    assert any("nDCG@10 1.0000" in note for note in table.legend)
 
 
 def test_points_without_room_for_a_name_are_numbered_in_figures_too(folder: Folder) -> None:

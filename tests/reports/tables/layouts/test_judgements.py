@@ -37,15 +37,15 @@ def rows(folder: Folder, layout: str) -> dict[str, dict[str, str]]:
 
 
 def test_values_filled_by_a_model_stand_beside_the_datasets_own(judged: Folder) -> None:
-    found = rows(judged, "judgements")
+    table_rows = rows(judged, "judgements")
     # By the dataset d1 alone is relevant: first, or second.
-    assert float(found["Turned"]["own:nDCG@10"]) == 1.0
-    assert float(found["BM25"]["own:nDCG@10"]) == pytest.approx(1 / math.log2(3))
+    assert float(table_rows["Turned"]["own:nDCG@10"]) == 1.0
+    assert float(table_rows["BM25"]["own:nDCG@10"]) == pytest.approx(1 / math.log2(3))
     # The model gives d0 a 3; d2 keeps the dataset's 0. Ideal: 3 + 1 / log2(3).
     ideal = 3 + 1 / math.log2(3)
-    assert float(found["BM25"]["filled-1:nDCG@10"]) == 1.0
-    assert float(found["Turned"]["filled-1:nDCG@10"]) == pytest.approx((1 + 3 / math.log2(4)) / ideal)
-    assert [float(found["BM25"][f"{own}:Judged@10"]) for own in ("own", "filled-1")] == [
+    assert float(table_rows["BM25"]["filled-1:nDCG@10"]) == 1.0
+    assert float(table_rows["Turned"]["filled-1:nDCG@10"]) == pytest.approx((1 + 3 / math.log2(4)) / ideal)
+    assert [float(table_rows["BM25"][f"{source}:Judged@10"]) for source in ("own", "filled-1")] == [
         pytest.approx(2 / 3),
         1.0,
     ]
@@ -58,20 +58,20 @@ def test_the_headline_rests_on_the_dataset_alone(judged: Folder) -> None:
 
 def test_a_finding_says_that_the_models_grades_turn_the_order(judged: Folder) -> None:
     [group] = build([read_results(judged.path)]).groups
-    told = ["".join(sentence) for sentence in group.findings]
-    assert told[0].startswith("Turned ranks best")
+    sentences = ["".join(sentence) for sentence in group.findings]
+    assert sentences[0].startswith("Turned ranks best")
     assert (
         "With 3 unjudged passages graded by judge, BM25 ranks best (nDCG@10 1.000), and no longer Turned."
-        in told
+        in sentences
     )
 
 
 def test_the_agreement_is_of_passages_that_both_judged(judged: Folder) -> None:
-    found = rows(judged, "agreement")
+    table_rows = rows(judged, "agreement")
     # d1: 1 and 1; d2: 0 and 1. The model gave one grade throughout, so agreement is what chance gives.
-    assert found["grade 1 in the dataset"]["grade:1"] == "3"
-    assert found["grade 0 in the dataset"]["grade:1"] == "3"
-    assert {(row["passages"], row["equal"], row["kappa"]) for row in found.values()} == {
+    assert table_rows["grade 1 in the dataset"]["grade:1"] == "3"
+    assert table_rows["grade 0 in the dataset"]["grade:1"] == "3"
+    assert {(row["passages"], row["equal"], row["kappa"]) for row in table_rows.values()} == {
         ("6", "0.5000", "0.0000")
     }
 
@@ -81,9 +81,9 @@ def test_without_judgements_the_models_grades_are_the_only_ones(folder: Folder) 
     folder.cell(pool, "BM25", folder.kept, reranker="first-stage")
     folder.cell(pool, "Turned", folder.turned)
     folder.judge(pool, MODEL)
-    found = rows(folder, "judgements")
-    assert float(found["BM25"]["filled-1:nDCG@10"]) == 1.0
-    assert "own:nDCG@10" not in found["BM25"]
+    table_rows = rows(folder, "judgements")
+    assert float(table_rows["BM25"]["filled-1:nDCG@10"]) == 1.0
+    assert "own:nDCG@10" not in table_rows["BM25"]
 
 
 def test_replicates_are_averaged_by_the_models_grades_too(folder: Folder) -> None:

@@ -61,8 +61,8 @@ def test_the_first_group_s_prompts_answer_and_logits_are_the_published_script_s(
     case = CASES[kind]
     reranker = published(case)
     [first, *_] = next(iter(tournament(len(case["passages"]), 5, case["out_k"], 10, 21)))
-    shown = enumerate(first.shown, 1)
-    texts = [reranker.prompt(case["query"], number, case["passages"][i]) for number, i in shown]
+    numbered = enumerate(first.shown, 1)
+    texts = [reranker.prompt(case["query"], number, case["passages"][i]) for number, i in numbered]
     prompts, _ = reranker.network.prompts(texts, case["max_input_length"])
     assert [list(prompt) for prompt in prompts] == case["first_prompts"]
     states: dict[Any, torch.Tensor] = {}

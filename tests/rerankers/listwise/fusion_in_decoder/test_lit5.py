@@ -63,13 +63,13 @@ def windows_of(case: dict[str, Any]) -> list[list[int]]:
     """Follow the published answers from window to window, and return the passages that each shows."""
     order = list(range(len(case["passages"])))
     starts = list(range(len(order) - case["window"], -1, -case["stride"])) * case["passes"]
-    shown = []
+    windows = []
     for start, call in zip(starts, case["calls"], strict=True):
-        shown.append(order[start : start + case["window"]])
+        windows.append(order[start : start + case["window"]])
         ranked = parse(call["answer"], case["window"]).order
-        order[start : start + case["window"]] = [shown[-1][i] for i in ranked]
+        order[start : start + case["window"]] = [windows[-1][i] for i in ranked]
     assert order == case["order"]
-    return shown
+    return windows
 
 
 def digest(prompts: list[tuple[int, ...]]) -> str:
@@ -88,9 +88,10 @@ def test_the_order_is_the_published_script_s(kind: str, clock: StageClock) -> No
 def test_prompts_answers_and_logits_are_the_published_script_s(kind: str) -> None:
     case = CASES[kind]
     reranker = published(case)
-    for shown, call in list(zip(windows_of(case), case["calls"], strict=True))[-2:]:
+    for passages, call in list(zip(windows_of(case), case["calls"], strict=True))[-2:]:
         texts = [
-            reranker.prompt(case["query"], number, case["passages"][i]) for number, i in enumerate(shown, 1)
+            reranker.prompt(case["query"], number, case["passages"][i])
+            for number, i in enumerate(passages, 1)
         ]
         prompts, _ = reranker.network.prompts(texts, case["text_maxlength"])
         assert digest(prompts) == call["prompts_sha256"]
@@ -113,8 +114,8 @@ def test_the_logits_of_the_first_token_are_the_published_script_s() -> None:
     case = next(case for kind, case in CASES.items() if kind.startswith("cut-answer"))
     [call] = case["calls"]
     reranker = published(case)
-    shown = enumerate(case["passages"], 1)
-    texts = [reranker.prompt(case["query"], number, passage) for number, passage in shown]
+    numbered = enumerate(case["passages"], 1)
+    texts = [reranker.prompt(case["query"], number, passage) for number, passage in numbered]
     prompts, _ = reranker.network.prompts(texts, case["text_maxlength"])
     states: dict[Any, torch.Tensor] = {}
     reranker.network.encode(prompts, states)
