@@ -98,7 +98,7 @@ def test_a_model_that_may_be_fetched_ranks() -> None:
 
 
 def test_a_training_is_tried_by_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert proofs._proof("training", proofs._train).found.startswith("one step through a LoRA adapter, ")
+    assert proofs._proof("training", proofs._train).state.startswith("one step through a LoRA adapter, ")
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match=r"rerankbench\[train\]"):
         proofs._train()
