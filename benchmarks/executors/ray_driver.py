@@ -83,7 +83,7 @@ class Task:
         self._tries += 1
 
     def read(self) -> list[Arrival | News] | None:
-        """Return the task's messages since the last call; None if it has ended.
+        """Wait for the task's next messages and return them; None if it has ended.
 
         Raises:
             ray.exceptions.RayError: the task failed, or was lost.

@@ -41,7 +41,7 @@ class NotHereError(RerankbenchError):
     """Raised when something that a check needs is not on this machine; the message says how to get it."""
 
 
-def prove(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
+def run_checks(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
     """Run all checks in a temporary folder and yield a finding for each: whether it worked, and why not.
 
     Args:
@@ -50,20 +50,20 @@ def prove(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        yield _proof("evaluation", _evaluate)
-        yield _proof("experiment", lambda: _experiment(folder / "results"))
-        yield _proof("report", lambda: _page(render, folder / "results"))
-        yield _proof("browser", lambda: _browse(folder / "results" / "report.html"))
-        yield _proof("Parquet", lambda: _parquet(folder / "results", folder))
-        yield _proof("Lucene", _lucene)
-        yield _proof("embedding", lambda: _rank("embedding", ENCODER, may_fetch))
-        yield _proof("language model", lambda: _rank("query-likelihood", LLM, may_fetch))
-        yield _proof("PE-Rank", lambda: _rank("pe-rank", PE_RANK, may_fetch, LLM, ENCODER))
-        yield _proof("endpoint", _endpoint)
-        yield _proof("training", _train)
+        yield _check("evaluation", _evaluate)
+        yield _check("experiment", lambda: _experiment(folder / "results"))
+        yield _check("report", lambda: _page(render, folder / "results"))
+        yield _check("browser", lambda: _browse(folder / "results" / "report.html"))
+        yield _check("Parquet", lambda: _parquet(folder / "results", folder))
+        yield _check("Lucene", _lucene)
+        yield _check("embedding", lambda: _rank("embedding", ENCODER, may_fetch))
+        yield _check("language model", lambda: _rank("query-likelihood", LLM, may_fetch))
+        yield _check("PE-Rank", lambda: _rank("pe-rank", PE_RANK, may_fetch, LLM, ENCODER))
+        yield _check("endpoint", _endpoint)
+        yield _check("training", _train)
 
 
-def _proof(name: str, act: Callable[[], str]) -> Finding:
+def _check(name: str, act: Callable[[], str]) -> Finding:
     """Run one check and return its finding; the check returns a description of what it did, or raises."""
     clock = StageClock()
     started = clock.now()

@@ -56,7 +56,7 @@ class Measured:
     done: int
 
 
-def outlook(experiment: Experiment, folder: Path) -> Iterator[str]:
+def describe_run(experiment: Experiment, folder: Path) -> Iterator[str]:
     """Yield the lines of a dry run: one per cell, one per model, and totals.
 
     Nothing is loaded, downloaded or written.

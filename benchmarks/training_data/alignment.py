@@ -68,7 +68,10 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
 
 
 def _drawn(dataset: Dataset, limit: int | None, generator: random.Random) -> Iterator[str]:
-    """Yield the texts of `limit` random passages of a dataset, in its order; of all without a limit."""
+    """Yield the texts of `limit` random passages of a dataset, in its order; of all without a limit.
+
+    If the dataset's size is unknown, they are the first passages.
+    """
     count = dataset.passage_count
     if limit is None or count is None:
         chosen = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import (
+from reports.charts.theme import (
     MILLISECONDS,
-    Look,
     Spec,
+    Theme,
     chart,
     level_axis,
     log_axis,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reports.analysis.comparisons.ablation import Factor, Point
 
 
-def quality_curve(factor: Factor, look: Look) -> Spec | None:
+def quality_curve(factor: Factor, theme: Theme) -> Spec | None:
     """Return the chart of the headline measure by levels of a factor, one line per system and candidate set.
 
     None if the factor is not numeric or has no values.
@@ -33,10 +33,10 @@ def quality_curve(factor: Factor, look: Look) -> Spec | None:
         if (estimate := point.system.quality.estimates.get(measure))
     ]
     written = [{**value, "written": fixed(value["y"], 4)} for value in values]
-    return _lines(factor, f"{measure} by {factor.name}", measure, written, look, is_log=False)
+    return _lines(factor, f"{measure} by {factor.name}", measure, written, theme, is_log=False)
 
 
-def latency_curve(factor: Factor, look: Look) -> Spec | None:
+def latency_curve(factor: Factor, theme: Theme) -> Spec | None:
     """Return the chart of median latency by levels of a factor.
 
     None if it is not numeric or has no latencies.
@@ -48,7 +48,7 @@ def latency_curve(factor: Factor, look: Look) -> Spec | None:
         for milliseconds in [MILLISECONDS * point.system.timing.latency.p50.value]
     ]
     title = "Median latency per query (ms, log scale)"
-    return _lines(factor, f"Median latency by {factor.name}", title, values, look, is_log=True)
+    return _lines(factor, f"Median latency by {factor.name}", title, values, theme, is_log=True)
 
 
 def _points(factor: Factor) -> list[tuple[str, Point]]:
@@ -70,7 +70,7 @@ def _named(factor: Factor, point: Point, line: str) -> Spec:
 
 
 def _lines(
-    factor: Factor, title: str, y_title: str, values: Sequence[Spec], look: Look, *, is_log: bool
+    factor: Factor, title: str, y_title: str, values: Sequence[Spec], theme: Theme, *, is_log: bool
 ) -> Spec | None:
     """Return a line chart of the values; None without values, or if the factor is not numeric.
 
@@ -85,7 +85,7 @@ def _lines(
         "field": "line",
         "type": "nominal",
         "scale": {"domain": names},
-        "legend": {"columns": 1, "labelLimit": look.room},
+        "legend": {"columns": 1, "labelLimit": theme.room},
     }
     hover = [
         {"field": "name", "title": "System"},
@@ -95,8 +95,8 @@ def _lines(
     layers = [
         {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
         {
-            "mark": {"type": "point", "opacity": 1, "filled": True, "size": look.point},
+            "mark": {"type": "point", "opacity": 1, "filled": True, "size": theme.point},
             "encoding": {"x": x, "y": y, "color": kind, "shape": kind, "tooltip": hover},
         },
     ]
-    return chart(title, look, round(0.7 * look.height), values, layers)
+    return chart(title, theme, round(0.7 * theme.height), values, layers)

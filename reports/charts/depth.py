@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import Look, Spec, chart, level_axis, quality_axis
+from reports.charts.theme import Spec, Theme, chart, level_axis, quality_axis
 from reports.charts.trade_off import level_line, pareto_points
 from reports.formats.numbers import fixed
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reports.analysis.values import Group
 
 
-def depth_trade_off(group: Group, look: Look) -> Spec | None:
+def depth_trade_off(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of the headline measure by number of candidates reranked, with the Pareto front.
 
     None if no system has values by depth.
@@ -41,18 +41,18 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
         "field": "name",
         "type": "nominal",
         "scale": {"domain": [system.label for system in systems]},
-        "legend": {"columns": max(1, look.legend_columns // 3), "labelLimit": look.room},
+        "legend": {"columns": max(1, theme.legend_columns // 3), "labelLimit": theme.room},
     }
     layers = [
-        *level_line(level, look),
+        *level_line(level, theme),
         {
             "transform": [{"filter": "datum.front"}],
-            "mark": {"type": "line", "stroke": look.rule, "strokeWidth": 9, "strokeCap": "round"},
+            "mark": {"type": "line", "stroke": theme.rule, "strokeWidth": 9, "strokeCap": "round"},
             "encoding": {"x": x, "y": y, "order": {"field": "x", "type": "quantitative"}},
         },
         {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
         {
-            "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": look.point},
+            "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": theme.point},
             "encoding": {
                 "x": x,
                 "y": y,
@@ -69,4 +69,6 @@ def depth_trade_off(group: Group, look: Look) -> Spec | None:
             },
         },
     ]
-    return chart(f"{measure} against candidates reranked on {group.title}", look, look.height, points, layers)
+    return chart(
+        f"{measure} against candidates reranked on {group.title}", theme, theme.height, points, layers
+    )

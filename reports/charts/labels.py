@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.charts.look import Look
+    from reports.charts.theme import Theme
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
@@ -31,7 +31,7 @@ def shortened(label: str, limit: int = 32) -> str:
 
 
 def place_labels(
-    points: Sequence[dict[str, Any]], x_domain: Sequence[float], y_domain: Sequence[float], look: Look
+    points: Sequence[dict[str, Any]], x_domain: Sequence[float], y_domain: Sequence[float], theme: Theme
 ) -> None:
     """Set `side` of each point to a free place for its label, points on the front first; "" if none is free.
 
@@ -39,13 +39,13 @@ def place_labels(
         points: chart values with `x`, `y`, `short` and `front`; changed in place.
         x_domain: ends of the log x axis.
         y_domain: ends of the y axis.
-        look: sizes of plot and text.
+        theme: sizes of plot and text.
     """
     low, high = math.log(x_domain[0]), math.log(x_domain[1])
     centres = [
         (
-            look.room * (math.log(point["x"]) - low) / (high - low),
-            look.height * (y_domain[1] - point["y"]) / (y_domain[1] - y_domain[0]),
+            theme.room * (math.log(point["x"]) - low) / (high - low),
+            theme.height * (y_domain[1] - point["y"]) / (y_domain[1] - y_domain[0]),
         )
         for point in points
     ]
@@ -53,8 +53,8 @@ def place_labels(
     for point, centre in sorted(zip(points, centres, strict=True), key=lambda pair: not pair[0]["front"]):
         point["side"] = ""
         for side, options in SIDES.items():
-            box = _box(*centre, options, 0.56 * look.text * len(point["short"]), 1.2 * look.text)
-            inside = box[0] >= 0 and box[2] <= look.room and box[1] >= 0 and box[3] <= look.height
+            box = _box(*centre, options, 0.56 * theme.text * len(point["short"]), 1.2 * theme.text)
+            inside = box[0] >= 0 and box[2] <= theme.room and box[1] >= 0 and box[3] <= theme.height
             if inside and not any(_overlap(box, other) for other in occupied):
                 point["side"] = side
                 occupied.append(box)

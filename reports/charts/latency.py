@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.analysis.timing import QUANTILES
-from reports.charts.look import METHODS, MILLISECONDS, Look, Spec, chart, log_axis, named_rows, names_axis
+from reports.charts.theme import METHODS, MILLISECONDS, Spec, Theme, chart, log_axis, named_rows, names_axis
 from reports.formats.numbers import significant
 
 if TYPE_CHECKING:
     from reports.analysis.values import Group
 
 
-def distribution(group: Group, look: Look) -> Spec | None:
+def distribution(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of latency quantiles of a group's rerankers; None without latencies.
 
     A line goes from 5 to 95 %, a box from 25 to 75 %, with a tick at the median and a ring at 99 %.
@@ -22,7 +22,7 @@ def distribution(group: Group, look: Look) -> Spec | None:
         for system in group.systems
         if system.role == "reranker" and system.timing.latency and not system.timing.is_amortised
     ]
-    named = named_rows([system.label for system in systems], look)
+    named = named_rows([system.label for system in systems], theme)
     rows: list[Spec] = []
     for system in systems:
         if system.timing.latency:
@@ -35,23 +35,23 @@ def distribution(group: Group, look: Look) -> Spec | None:
         return None
     ends = [row[end] for row in rows for end in ("p5", "p99")]
     x = log_axis("p5", "Latency per query (ms, log scale)", ends)
-    y = names_axis(named, look)
+    y = names_axis(named, theme)
     hover = [{"field": "name", "title": "System"}, *({"field": f"{n}_text", "title": n} for n in QUANTILES)]
-    thick = look.row // 2
+    thick = theme.row // 2
     marks: list[tuple[Spec, Spec]] = [
-        ({"type": "rule", "stroke": look.muted}, {"x": x, "x2": {"field": "p95"}}),
+        ({"type": "rule", "stroke": theme.muted}, {"x": x, "x2": {"field": "p95"}}),
         (
             {"type": "bar", "fill": METHODS[0], "fillOpacity": 0.55, "height": thick},
             {"x": {**x, "field": "p25"}, "x2": {"field": "p75"}},
         ),
         (
-            {"type": "tick", "color": look.ink, "thickness": 2, "size": thick + 4},
+            {"type": "tick", "color": theme.ink, "thickness": 2, "size": thick + 4},
             {"x": {**x, "field": "p50"}},
         ),
         (
-            {"type": "point", "stroke": look.muted, "opacity": 1, "size": look.point / 3},
+            {"type": "point", "stroke": theme.muted, "opacity": 1, "size": theme.point / 3},
             {"x": {**x, "field": "p99"}},
         ),
     ]
     layers = [{"mark": mark, "encoding": {"y": y, **where, "tooltip": hover}} for mark, where in marks]
-    return chart(f"Latency per query on {group.title}", look, look.row * len(rows), rows, layers)
+    return chart(f"Latency per query on {group.title}", theme, theme.row * len(rows), rows, layers)

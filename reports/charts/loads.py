@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.analysis.comparisons.loads import loaded
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, level_axis, log_axis
+from reports.charts.theme import MILLISECONDS, Spec, Theme, chart, level_axis, log_axis
 from reports.formats.numbers import significant
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ PERCENTILES = ("p50", "p95", "p99")
 DASHES = ([1, 0], [6, 3], [2, 2])
 
 
-def load_curve(group: Group, look: Look) -> Spec | None:
+def load_curve(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of latency percentiles by arrival rate.
 
     None unless a system was served at two rates.
@@ -37,7 +37,7 @@ def load_curve(group: Group, look: Look) -> Spec | None:
         return None
     x = level_axis("Requests per second", [value["x"] for value in values])
     y = log_axis("y", "Latency per query (ms, log scale)", [*(value["y"] for value in values), *bounds])
-    legend = {"columns": max(1, look.legend_columns // 3), "labelLimit": look.room}
+    legend = {"columns": max(1, theme.legend_columns // 3), "labelLimit": theme.room}
     color = {"field": "line", "type": "nominal", "scale": {"domain": names}, "legend": legend}
     dash = {
         "field": "percentile",
@@ -55,7 +55,7 @@ def load_curve(group: Group, look: Look) -> Spec | None:
     layers: list[Spec] = [
         {
             "data": {"values": [{"bound": bound, "slo": slo} for bound, slo in bounds.items()]},
-            "mark": {"type": "rule", "stroke": look.muted, "strokeDash": [2, 4]},
+            "mark": {"type": "rule", "stroke": theme.muted, "strokeDash": [2, 4]},
             "encoding": {"y": {**y, "field": "bound"}, "tooltip": [{"field": "slo", "title": "SLO"}]},
         },
         {
@@ -63,8 +63,8 @@ def load_curve(group: Group, look: Look) -> Spec | None:
             "encoding": {"x": x, "y": y, "color": color, "strokeDash": dash},
         },
         {
-            "mark": {"type": "point", "opacity": 1, "filled": True, "size": look.point / 2},
+            "mark": {"type": "point", "opacity": 1, "filled": True, "size": theme.point / 2},
             "encoding": {"x": x, "y": y, "color": color, "tooltip": hover},
         },
     ]
-    return chart(f"Latency against load on {group.title}", look, look.height, values, layers)
+    return chart(f"Latency against load on {group.title}", theme, theme.height, values, layers)

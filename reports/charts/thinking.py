@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, level_axis, quality_axis
+from reports.charts.theme import MILLISECONDS, Spec, Theme, chart, level_axis, quality_axis
 from reports.charts.trade_off import level_line
 from reports.formats.numbers import count, fixed, significant
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BUDGET = "reasoning_tokens"
 
 
-def thinking_curve(group: Group, look: Look) -> Spec | None:
+def thinking_curve(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of the headline measure by thinking budget; None if no budget was varied.
 
     There is a line for each set of systems that differ in their budget alone.
@@ -40,7 +40,7 @@ def thinking_curve(group: Group, look: Look) -> Spec | None:
         "field": "line",
         "type": "nominal",
         "scale": {"domain": list(lines)},
-        "legend": {"columns": 1, "labelLimit": look.room},
+        "legend": {"columns": 1, "labelLimit": theme.room},
     }
     hover = [
         {"field": "name", "title": "System"},
@@ -50,18 +50,18 @@ def thinking_curve(group: Group, look: Look) -> Spec | None:
         {"field": "latency", "title": "p50"},
     ]
     layers = [
-        *level_line(level, look),
+        *level_line(level, theme),
         {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y, "color": kind}},
         {
-            "mark": {"type": "rule", "stroke": look.muted, "opacity": 0.45},
+            "mark": {"type": "rule", "stroke": theme.muted, "opacity": 0.45},
             "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
         },
         {
-            "mark": {"type": "point", "opacity": 1, "filled": True, "size": look.point},
+            "mark": {"type": "point", "opacity": 1, "filled": True, "size": theme.point},
             "encoding": {"x": x, "y": y, "color": kind, "shape": kind, "tooltip": hover},
         },
     ]
-    return chart(f"{measure} against thinking budget on {group.title}", look, look.height, points, layers)
+    return chart(f"{measure} against thinking budget on {group.title}", theme, theme.height, points, layers)
 
 
 def _lines(group: Group, measure: str) -> dict[str, list[SystemResult]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.charts.labels import SIDES, number_the_others, place_labels, shortened
-from reports.charts.look import MILLISECONDS, Look, Spec, chart, log_axis, quality_axis
+from reports.charts.theme import MILLISECONDS, Spec, Theme, chart, log_axis, quality_axis
 from reports.formats.numbers import fixed, significant
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reports.analysis.values import Group, SystemResult
 
 
-def trade_off(group: Group, look: Look) -> Spec | None:
+def trade_off(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of the headline measure against p50 on a log axis; None if no reranker has both.
 
     It has intervals, the Pareto front and the first stage's level.
@@ -41,23 +41,23 @@ def trade_off(group: Group, look: Look) -> Spec | None:
     x = log_axis("x", f"Median {subject} (ms, log scale)", [point["x"] for point in points])
     ends = [point[end] for point in points for end in ("low", "high")] + [marker["y"] for marker in level]
     y_domain = [min(ends) - 0.02, max(ends) + 0.02]
-    place_labels(points, x["scale"]["domain"], y_domain, look)
+    place_labels(points, x["scale"]["domain"], y_domain, theme)
     key = number_the_others(points)
     y = quality_axis(measure, y_domain)
     layers = [
-        *level_line(level, look),
-        front_line(x, y, look),
+        *level_line(level, theme),
+        front_line(x, y, theme),
         {
-            "mark": {"type": "rule", "stroke": look.muted, "opacity": 0.45},
+            "mark": {"type": "rule", "stroke": theme.muted, "opacity": 0.45},
             "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
         },
-        *_names(x, y, look, halo=True),
-        *_names(x, y, look, halo=False),
-        _marks(x, y, measure, sorted({system.reranker for system in systems}), look),
-        *_numbers(x, y, key, look),
+        *_names(x, y, theme, halo=True),
+        *_names(x, y, theme, halo=False),
+        _marks(x, y, measure, sorted({system.reranker for system in systems}), theme),
+        *_numbers(x, y, key, theme),
     ]
-    drawn = chart(f"{measure} against median {subject} on {group.title}", look, look.height, points, layers)
-    return {**drawn, "title": _key(key, look)} if key else drawn
+    drawn = chart(f"{measure} against median {subject} on {group.title}", theme, theme.height, points, layers)
+    return {**drawn, "title": _key(key, theme)} if key else drawn
 
 
 def pareto(systems: Sequence[SystemResult], measure: str) -> list[SystemResult]:
@@ -103,12 +103,12 @@ def _point(system: SystemResult, measure: str, on_front: bool) -> Spec:
     }
 
 
-def level_line(values: list[Spec], look: Look) -> list[Spec]:
+def level_line(values: list[Spec], theme: Theme) -> list[Spec]:
     """Return the layers of a horizontal line at the first stage's value, named at its left end."""
     y = {"y": {"field": "y", "type": "quantitative"}}
-    line = {"type": "rule", "stroke": look.muted, "strokeDash": [6, 4]}
-    name = {"type": "text", "align": "left", "dx": 4, "dy": -look.text / 2 - 2}
-    inks = ({"stroke": look.ground, "strokeWidth": 4, "fill": look.ground}, {"fill": look.muted})
+    line = {"type": "rule", "stroke": theme.muted, "strokeDash": [6, 4]}
+    name = {"type": "text", "align": "left", "dx": 4, "dy": -theme.text / 2 - 2}
+    inks = ({"stroke": theme.ground, "strokeWidth": 4, "fill": theme.ground}, {"fill": theme.muted})
     text = {**y, "x": {"value": 0}, "text": {"field": "written"}}
     return [
         {"data": {"values": values}, "mark": line, "encoding": y},
@@ -116,14 +116,14 @@ def level_line(values: list[Spec], look: Look) -> list[Spec]:
     ]
 
 
-def front_line(x: Spec, y: Spec, look: Look) -> Spec:
+def front_line(x: Spec, y: Spec, theme: Theme) -> Spec:
     """Return the layer of a stepped line along the points whose `front` is true."""
     return {
         "transform": [{"filter": "datum.front"}],
         "mark": {
             "type": "line",
             "interpolate": "step-after",
-            "stroke": look.muted,
+            "stroke": theme.muted,
             "strokeDash": [1, 3],
             "strokeWidth": 1.5,
         },
@@ -131,12 +131,14 @@ def front_line(x: Spec, y: Spec, look: Look) -> Spec:
     }
 
 
-def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
+def _names(x: Spec, y: Spec, theme: Theme, halo: bool) -> list[Spec]:
     """Return layers with the names beside points, one per side.
 
     With `halo`, only the halo behind the names.
     """
-    ink: Spec = {"stroke": look.ground, "strokeWidth": 4, "fill": look.ground} if halo else {"fill": look.ink}
+    ink: Spec = (
+        {"stroke": theme.ground, "strokeWidth": 4, "fill": theme.ground} if halo else {"fill": theme.ink}
+    )
     return [
         {
             "transform": [{"filter": f"datum.side == '{side}'"}],
@@ -147,34 +149,34 @@ def _names(x: Spec, y: Spec, look: Look, halo: bool) -> list[Spec]:
     ]
 
 
-def _numbers(x: Spec, y: Spec, key: list[str], look: Look) -> list[Spec]:
+def _numbers(x: Spec, y: Spec, key: list[str], theme: Theme) -> list[Spec]:
     """Return the layer with the numbers of points that the key names, as a list; empty without a key."""
-    mark = {"type": "text", "aria": False, "fill": look.ink, "fontSize": look.text - 1, "dx": 7, "dy": -6}
+    mark = {"type": "text", "aria": False, "fill": theme.ink, "fontSize": theme.text - 1, "dx": 7, "dy": -6}
     numbered = {"transform": [{"filter": "isValid(datum.number)"}], "mark": mark}
     return [{**numbered, "encoding": {"x": x, "y": y, "text": {"field": "number"}}}] if key else []
 
 
-def _key(lines: list[str], look: Look) -> Spec:
+def _key(lines: list[str], theme: Theme) -> Spec:
     """Return a chart title below the plot that holds the key's lines."""
     return {
         "text": lines,
         "orient": "bottom",
         "anchor": "start",
         "align": "left",
-        "color": look.ink,
-        "fontSize": look.text,
+        "color": theme.ink,
+        "fontSize": theme.text,
         "fontWeight": "normal",
-        "offset": look.text,
-        "limit": look.room,
+        "offset": theme.text,
+        "limit": theme.room,
     }
 
 
-def _marks(x: Spec, y: Spec, measure: str, methods: list[str], look: Look) -> Spec:
+def _marks(x: Spec, y: Spec, measure: str, methods: list[str], theme: Theme) -> Spec:
     """Return the layer of the points, by method, filled if they are on the Pareto front."""
     kind = {"field": "method", "type": "nominal", "scale": {"domain": methods}}
     legend = kind if len(methods) > 1 else {**kind, "legend": None}
     return {
-        "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": look.point},
+        "mark": {"type": "point", "opacity": 1, "strokeWidth": 2, "size": theme.point},
         "encoding": {
             "x": x,
             "y": y,

@@ -23,8 +23,8 @@ from reports.charts.curves import latency_curve, quality_curve
 from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
 from reports.charts.loads import load_curve
-from reports.charts.look import PAGE, PAPER, PHONE
 from reports.charts.stages import stage_bars
+from reports.charts.theme import PAGE, PAPER, PHONE
 from reports.charts.thinking import thinking_curve
 from reports.charts.trade_off import trade_off
 from reports.formats import csv as csv_table
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from reports.analysis.values import Context, Group, SystemResult
-    from reports.charts.look import Look, Spec
+    from reports.charts.theme import Spec, Theme
     from reports.tables.cells import Table
 
     Drawn = dict[str, Spec | None]
@@ -171,7 +171,7 @@ def _charts(group: Group) -> dict[str, Drawn]:
     return {name: _drawn(draw, group) for name, draw in _DRAWINGS.items()}
 
 
-def _drawn(draw: Callable[[Any, Look], Spec | None], data: object) -> Drawn:
+def _drawn(draw: Callable[[Any, Theme], Spec | None], data: object) -> Drawn:
     """Return a chart for wide and for narrow columns; its values are None if there is no data."""
     return {"wide": draw(data, PAGE), "narrow": draw(data, PHONE)}
 
@@ -184,14 +184,14 @@ def _ablations(context: Context, tables: Sequence[Table]) -> list[dict[str, Any]
     ]
 
 
-def _absolute(group: Group, look: Look) -> Spec | None:
+def _absolute(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of stages in milliseconds."""
-    return stage_bars(group, share=False, look=look)
+    return stage_bars(group, share=False, theme=theme)
 
 
-def _share(group: Group, look: Look) -> Spec | None:
+def _share(group: Group, theme: Theme) -> Spec | None:
     """Return the chart of stages as shares of the total."""
-    return stage_bars(group, share=True, look=look)
+    return stage_bars(group, share=True, theme=theme)
 
 
 _DRAWINGS = {

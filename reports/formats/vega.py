@@ -18,7 +18,7 @@ from rerankers.files.writing import replace_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.charts.look import Spec
+    from reports.charts.theme import Spec
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 

@@ -11,13 +11,13 @@ from reports.analysis.context import build
 from reports.charts.curves import quality_curve
 from reports.charts.depth import depth_trade_off
 from reports.charts.latency import distribution
-from reports.charts.look import PAPER, PHONE, named_rows
 from reports.charts.stages import stage_bars
+from reports.charts.theme import PAPER, PHONE, named_rows
 from reports.charts.thinking import thinking_curve
 
 if TYPE_CHECKING:
     from reports.analysis.values import Group
-    from reports.charts.look import Spec
+    from reports.charts.theme import Spec
     from tests.reports.conftest import Folder
 
 TEXTS = {f"q{i}": [str(n) for n in range(100)] for i in range(4)}
@@ -78,7 +78,7 @@ def test_quality_is_drawn_against_the_thinking_budget_that_was_varied(folder: Fo
 
 
 def test_a_system_too_fast_for_its_bar_to_be_seen_keeps_its_row_and_its_number(timed: Group) -> None:
-    bars = drawn(stage_bars(timed, share=False, look=PAPER))
+    bars = drawn(stage_bars(timed, share=False, theme=PAPER))
     assert ">Quick</text>" in bars
     assert ">0.10 ms</text>" in bars
     assert ">order</text>" not in bars  # a legend of what nobody sees

@@ -39,9 +39,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.quick:
         return 0
     from benchmarks.cli.extensions import load_page
-    from benchmarks.experiments.capability_checks import prove
+    from benchmarks.experiments.capability_checks import run_checks
 
-    for finding in prove(load_page("html"), may_fetch=options.fetch):
+    for finding in run_checks(load_page("html"), may_fetch=options.fetch):
         print(finding, flush=True)
     return 0
 

@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     from benchmarks.executors.local import run
     from benchmarks.executors.ray import on_cluster
     from benchmarks.experiments.config import find_experiment, load_experiment
-    from benchmarks.experiments.dry_run import outlook
+    from benchmarks.experiments.dry_run import describe_run
 
     overrides = list(options.set)
     if options.limit is not None:
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     experiment, config = load_experiment(find_experiment(options.config), overrides)
     folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
     if options.dry_run:
-        for line in outlook(experiment, folder):
+        for line in describe_run(experiment, folder):
             print(printable(line))
         return 0
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)

@@ -93,7 +93,7 @@ def _beside(group: Group) -> str:
 
 
 def _count_of_queries(group: Group) -> int:
-    """Return the number of judged queries."""
+    """Return the number of queries that the dataset judges or, if it judges none, the first further set."""
     return len(group.pool.qrels) or group.judges[0].queries
 
 

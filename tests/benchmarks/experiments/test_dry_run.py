@@ -15,7 +15,7 @@ from benchmarks.executors.local import run
 from benchmarks.experiments import downloads
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.downloads import find_download, megabytes
-from benchmarks.experiments.dry_run import outlook
+from benchmarks.experiments.dry_run import describe_run
 from benchmarks.results.cell_record import read_record, write_record
 from rerankers.errors import InputError
 from rerankers.registry import validated
@@ -37,7 +37,7 @@ def dry_run_lines(
 
     def tell(*overrides: str, **changes: Any) -> list[str]:
         experiment, _ = load_experiment(write_experiment(**changes), overrides)
-        return list(outlook(experiment, tmp_path / "out"))
+        return list(describe_run(experiment, tmp_path / "out"))
 
     return tell
 

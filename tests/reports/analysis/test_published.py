@@ -9,7 +9,7 @@ from benchmarks.results.store import read_results
 from reports.analysis import published_figures
 from reports.analysis.context import build
 from reports.charts.depth import depth_trade_off
-from reports.charts.look import PAGE
+from reports.charts.theme import PAGE
 from reports.tables.by_name import tables
 from rerankers.interface import Usage
 from rerankers.registry import options_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.charts.look import PAPER
+from reports.charts.theme import PAPER
 from reports.formats import vega
 
 if TYPE_CHECKING:

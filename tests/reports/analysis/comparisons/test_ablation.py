@@ -9,7 +9,7 @@ from benchmarks.results.store import read_results
 from reports.analysis.comparisons import ablation
 from reports.analysis.context import build
 from reports.charts.curves import latency_curve, quality_curve
-from reports.charts.look import PAGE
+from reports.charts.theme import PAGE
 from reports.tables.by_name import table, tables
 from rerankers.errors import InputError
 

@@ -13,7 +13,7 @@ from benchmarks.results.record import Protocol, Record, Served, Session, System
 from benchmarks.results.store import read_results, write_experiment
 from reports.analysis.context import build
 from reports.charts.loads import load_curve
-from reports.charts.look import PAPER
+from reports.charts.theme import PAPER
 from reports.formats import latex
 from reports.formats.html import render
 from reports.tables.by_name import tables

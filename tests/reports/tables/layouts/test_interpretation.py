@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
-from reports.charts.look import PAPER
+from reports.charts.theme import PAPER
 from reports.charts.trade_off import trade_off
 from reports.formats import vega
 from reports.tables.by_name import tables

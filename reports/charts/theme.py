@@ -19,7 +19,7 @@ MILLISECONDS = 1e3
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Theme:
     """A theme of charts. Sizes are pixels; colours are CSS values, on the page its own variables.
 
     Attributes:
@@ -86,9 +86,9 @@ _PAGE_COLOURS = {
     "ground": "var(--ground)",
     "font": "system-ui, sans-serif",
 }
-PAGE = Look("container", 900, 400, 30, 240, 12, 100, 7, **_PAGE_COLOURS)
-PHONE = Look("container", 290, 300, 30, 104, 11, 70, 3, **_PAGE_COLOURS)
-PAPER = Look(
+PAGE = Theme("container", 900, 400, 30, 240, 12, 100, 7, **_PAGE_COLOURS)
+PHONE = Theme("container", 290, 300, 30, 104, 11, 70, 3, **_PAGE_COLOURS)
+PAPER = Theme(
     width=250,  # with axis and names about 3.3 inches, one column of a two-column paper
     room=250,
     height=190,
@@ -109,7 +109,9 @@ _LETTER = 0.6  # width of a letter on average, as a part of the font's size
 _EXACT = ",.6~r"  # six digits: without a precision, d3 rounds to that of the ticks it would have chosen
 
 
-def chart(description: str, look: Look, height: int, values: Sequence[Spec], layers: Sequence[Spec]) -> Spec:
+def chart(
+    description: str, theme: Theme, height: int, values: Sequence[Spec], layers: Sequence[Spec]
+) -> Spec:
     """Return a whole Vega-Lite specification: layers over the same values.
 
     Numbers are rounded to six digits, which draws the same picture.
@@ -117,12 +119,12 @@ def chart(description: str, look: Look, height: int, values: Sequence[Spec], lay
     return {
         "$schema": SCHEMA,
         "description": description,
-        "width": look.width,
+        "width": theme.width,
         "height": height,
-        "autosize": {"type": "fit-x" if look.width == "container" else "pad", "contains": "padding"},
+        "autosize": {"type": "fit-x" if theme.width == "container" else "pad", "contains": "padding"},
         "data": {"values": [{name: _drawn(value) for name, value in row.items()} for row in values]},
         "layer": list(layers),
-        "config": look.config(),
+        "config": theme.config(),
     }
 
 
@@ -131,9 +133,9 @@ def _drawn(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def named_rows(labels: Sequence[str], look: Look) -> dict[str, str]:
+def named_rows(labels: Sequence[str], theme: Theme) -> dict[str, str]:
     """Return the `row` value of each label for `names_axis`: position, and name on one or two lines."""
-    room = int(look.names / (_LETTER * look.text))
+    room = int(theme.names / (_LETTER * theme.text))
     return {label: "\n".join([str(place), *_broken(label, room)]) for place, label in enumerate(labels)}
 
 
@@ -144,16 +146,16 @@ def _broken(label: str, room: int) -> tuple[str, ...]:
     return min(halves, key=lambda pair: max(map(len, pair)), default=(label,))
 
 
-def names_axis(rows: Mapping[str, str], look: Look) -> Spec:
+def names_axis(rows: Mapping[str, str], theme: Theme) -> Spec:
     """Return a vertical axis with one row per system, in the order of `rows`, the result of `named_rows`."""
     axis = {
         "domain": False,
         "ticks": False,
         "labelPadding": 8,
-        "labelLineHeight": look.text + 2,
+        "labelLineHeight": theme.text + 2,
         "labelExpr": "slice(split(datum.label, '\\n'), 1)",
         "labelOffset": {
-            "condition": {"test": "length(split(datum.value, '\\n')) > 2", "value": -(look.text + 2) / 2},
+            "condition": {"test": "length(split(datum.value, '\\n')) > 2", "value": -(theme.text + 2) / 2},
             "value": 0,
         },
     }
