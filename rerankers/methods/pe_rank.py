@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from rerankers.errors import InputError
 from rerankers.listwise.windows import WindowPlan
 from rerankers.methods.embedded import EmbeddingOptions, PoolingName
 from rerankers.methods.loaded import AttentionOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 DraftMode = Literal["auto", "on", "off"]
+PassMode = Literal["auto", "eager", "static"]
 TEXT_WORDS = 300
 """Words after which passages' text is cut where it is in the prompt, as RankGPT cuts it."""
 
@@ -63,12 +65,26 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
     """Speculative decoding: draft and verify several ranks a forward pass (`on`), decode one a pass (`off`),
     or whatever is cheaper."""
 
+    passes: PassMode = "auto"
+    """How the language model runs: transformers' own passes (`eager`), or passes of few operations on fixed
+    buffers (`static`: Llama, Mistral, Qwen2 and Qwen3). `auto` is `static` where the model has them."""
+
     batch_size: int = Field(default=16, ge=1)
     """Most queries whose windows are run in one batch, if they come in one call."""
 
     exact: bool = False
     """One window at a time, one rank a pass, nothing reused: in half precision, where kernels round by shape,
     this is the plain greedy answer. In float32 it changes nothing but the time."""
+
+    def check(self) -> None:
+        """Refuse static passes where greedy decoding runs transformers' own.
+
+        Raises:
+            InputError: `exact` with `passes: static`, or windows that do not fit.
+        """
+        super().check()
+        if self.exact and self.passes == "static":
+            raise InputError("'exact' runs transformers' own passes. Leave out 'passes: static'.")
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:

@@ -15,6 +15,7 @@ from rerankers.pe_rank.layout import PASSAGE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rerankers.llm.static.buffers import KeyValueBuffers
     from rerankers.pe_rank.cache import WindowCache
 
     Ids = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ class CachedPrefix:
         ids: token ids in the cache, (rows, columns); see `rerankers.pe_rank.layout`.
     """
 
-    def __init__(self, cache: WindowCache, *, is_reused: bool) -> None:
+    def __init__(self, cache: WindowCache | KeyValueBuffers, *, is_reused: bool) -> None:
         self.ids = _NOTHING
         self._cache, self._is_reused = cache, is_reused
 

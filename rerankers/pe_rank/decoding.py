@@ -81,7 +81,7 @@ class WindowDecoder:
 
     def __init__(self, model: PassageLLM, *, reuse_prefix: bool = True) -> None:
         self.model = model
-        self.cache = model.new_cache()
+        self.cache = model.new_window_cache()
         self.prefix = CachedPrefix(self.cache, is_reused=reuse_prefix)
 
     @torch.inference_mode()

@@ -12,6 +12,9 @@ import torch
 
 from rerankers.errors import ModelError
 from rerankers.llm.exactness import is_alike
+from rerankers.llm.static.buffers import KeyValueBuffers
+from rerankers.llm.static.decoder import StaticDecoder
+from rerankers.llm.static.packing import refusal
 from rerankers.pe_rank.cache import WindowCache
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class PassageLLM:
             self.context = min(self.context, sliding)
         self.attention: str = config._attn_implementation
         self._kind: str = config.model_type
+        self._static: StaticDecoder | None = None
 
     @torch.inference_mode()
     def refuse_inexact_windows(self) -> None:
@@ -82,9 +86,34 @@ class PassageLLM:
                 "need. Choose another language model."
             )
 
+    @torch.inference_mode()
+    def use_static_passes(self) -> str | None:
+        """Let window decoders run static passes (`rerankers.llm.static`), if this model has them.
+
+        Returns:
+            The reason why it has none, in a few words; then transformers' own passes are run as before.
+        """
+        if self.attention != "sdpa":
+            return f"attention is {self.attention}, and static passes use sdpa"
+        reason = refusal(self.transformer)
+        if reason is not None:
+            return reason
+        static = StaticDecoder(self.transformer)
+        inputs = self.embed(torch.arange(12, device=self.device))[None]  # (1, 12, dimension)
+        positions = torch.arange(12, device=self.device)[None]
+        whole = self.forward(inputs, positions, self.new_cache())[0, -1]
+        if not is_alike(static.forward(inputs, positions, static.new_buffers())[0, -1], whole):
+            return "its hidden states differ from those of transformers"
+        self._static = static
+        return None
+
     def new_cache(self) -> WindowCache:
-        """Return an empty cache for this model."""
+        """Return an empty cache for passes of transformers."""
         return WindowCache(self.transformer.config.num_hidden_layers)
+
+    def new_window_cache(self) -> WindowCache | KeyValueBuffers:
+        """Return an empty cache for a window decoder: that of static passes where they are used."""
+        return self.new_cache() if self._static is None else self._static.new_buffers()
 
     @torch.inference_mode()
     def project(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -104,10 +133,12 @@ class PassageLLM:
         self,
         inputs: torch.Tensor,
         positions: torch.Tensor,
-        cache: WindowCache,
+        cache: WindowCache | KeyValueBuffers,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return last hidden states (batch, q, dimension) of `inputs` that follow what `cache` holds.
+
+        The cache decides between a pass of transformers and a static one.
 
         Args:
             inputs: embeddings, (batch, q, dimension).
@@ -115,6 +146,8 @@ class PassageLLM:
             cache: keys and values of earlier columns; the new ones are appended.
             mask: True where a query may look, (batch, 1, q, columns); None for plain causal attention.
         """
+        if self._static is not None and isinstance(cache, KeyValueBuffers):
+            return self._static.forward(inputs, positions, cache, mask)
         if mask is not None and self.attention == "eager":
             mask = torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
         hidden: torch.Tensor = self.transformer(

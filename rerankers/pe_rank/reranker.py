@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
+from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.listwise.windows import initial_order
 from rerankers.models.locate import cache_folder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from rerankers.methods.pe_rank import PERankOptions
     from rerankers.pe_rank.decoding import WindowDecoder
+    from rerankers.pe_rank.model import PassageLLM
     from rerankers.stages import StageClock
 
 
@@ -52,6 +54,7 @@ class PERank(Reranker):
             source, dtype=options.dtype, device=options.device, attention=options.attention
         )
         self._llm = self._checkpoint.llm
+        self._passes = _choose_passes(self._llm, options)
         self._encoder = self._checkpoint.encoder
         if options.max_length is not None:
             self._encoder.shorten(options.max_length)
@@ -106,6 +109,7 @@ class PERank(Reranker):
             "control_tokens": self._llm.writer.control_tokens,
             "embeddings": self._options.embeddings,
             "draft": self._options.draft,
+            "passes": self._passes,
             "batch_size": self._batch_size,
             "exact": self._options.exact,
             "dtype": str(self._llm.dtype).removeprefix("torch."),
@@ -160,6 +164,22 @@ class PERank(Reranker):
                 run.order[:, start:end] = self._windows.rank(run, run.order[:, start:end], depth)
                 for cost in run.costs:
                     cost.usage.sequential_calls += 1
+
+
+def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
+    """Let a language model run the passes that the options name, and return which ones it runs, and why.
+
+    Raises:
+        ModelError: the options ask for static passes that the model does not have.
+    """
+    if options.exact or options.passes == "eager":
+        return "eager"
+    reason = llm.use_static_passes()
+    if reason is None:
+        return "static"
+    if options.passes == "static":
+        raise ModelError(f"{options.model!r} has no static passes: {reason}. Use 'passes: auto'.")
+    return f"eager: {reason}"
 
 
 def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:

@@ -16,6 +16,7 @@ from rerankers.encoders.transfer import read_back
 from rerankers.llm.causal import CausalLM
 from rerankers.pe_rank import decoding
 from rerankers.pe_rank import speculative as drafting
+from rerankers.pe_rank.cache import WindowCache
 from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.greedy import plain_order
 from rerankers.pe_rank.layout import PADDING
@@ -31,7 +32,9 @@ ENCODER_DIMENSION = 32
 aten = torch.ops.aten
 
 
-def passage_llm(folder: str, seed: int, attention: Any = "auto") -> PassageLLM:
+def passage_llm(
+    folder: str, seed: int, attention: Any = "auto", *, has_static_passes: bool = False
+) -> PassageLLM:
     """Return a random model: its weights are drawn afresh, large enough that scores differ."""
     base = CausalLM(folder, dtype="float32", device="cpu", attention=attention)
     torch.manual_seed(seed)
@@ -39,17 +42,21 @@ def passage_llm(folder: str, seed: int, attention: Any = "auto") -> PassageLLM:
         if weight.ndim == 2:
             weight.normal_(std=0.2)
     projector = untrained_projector(ENCODER_DIMENSION, base.model.get_input_embeddings().weight, seed)
-    return PassageLLM(base.model, projector, PromptWriter(base.tokenizer, PromptTemplate()))
+    model = PassageLLM(base.model, projector, PromptWriter(base.tokenizer, PromptTemplate()))
+    if has_static_passes:
+        assert model.use_static_passes() is None
+    return model
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=[(0, True), (1, False), (2, True)])
 def model(request: pytest.FixtureRequest, tiny_llm: str) -> PassageLLM:
-    return passage_llm(tiny_llm, request.param)
+    seed, has_static_passes = request.param
+    return passage_llm(tiny_llm, seed, has_static_passes=has_static_passes)
 
 
-@pytest.fixture(scope="module")
-def one_model(tiny_llm: str) -> PassageLLM:
-    return passage_llm(tiny_llm, 7)
+@pytest.fixture(scope="module", params=[False, True], ids=["eager", "static"])
+def one_model(request: pytest.FixtureRequest, tiny_llm: str) -> PassageLLM:
+    return passage_llm(tiny_llm, 7, has_static_passes=request.param)
 
 
 def passages(model: PassageLLM, rows: int, count: int, seed: int) -> torch.Tensor:
@@ -175,7 +182,8 @@ def test_a_pass_that_failed_leaves_nothing_behind(
                 assert places[row].tolist() == plain_order(one_model, prompts[row], projected[row])[:5]
 
 
-def test_what_the_prefix_claims_is_in_the_cache(one_model: PassageLLM) -> None:
+def test_what_the_prefix_claims_is_in_the_cache(tiny_llm: str) -> None:
+    one_model = passage_llm(tiny_llm, 7)
     prompts = [one_model.writer.write(query, 5) for query in ("bees", "beetles and foxes", "ants")]
     projected = passages(one_model, 3, 5, 0)
     decoder = WindowDecoder(one_model)
@@ -186,6 +194,8 @@ def test_what_the_prefix_claims_is_in_the_cache(one_model: PassageLLM) -> None:
         fresh.prefill(row_prompts, projected[rows])
         assert decoder.prefix.ids.tolist() == fresh.prefix.ids.tolist()
         columns = decoder.prefix.ids.shape[1]
+        assert isinstance(decoder.cache, WindowCache)
+        assert isinstance(fresh.cache, WindowCache)
         is_real = torch.from_numpy(decoder.prefix.ids != PADDING)
         for layer, expected in zip(decoder.cache.layers, fresh.cache.layers, strict=True):
             for side in ("keys", "values"):

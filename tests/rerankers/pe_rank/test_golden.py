@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rerankers.methods.pe_rank import PERankOptions
+from rerankers.pe_rank.decoding import WindowDecoder
 from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
 from rerankers.pe_rank.greedy import first_scores, plain_order
 from rerankers.pe_rank.reranker import PERank
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())["cases"]
 IDS = [f"{number}-{case['kind']}-{len(case['passages'])}" for number, case in enumerate(CASES)]
+WAYS: dict[str, dict[str, Any]] = {
+    "eager": {"passes": "eager"}, "static": {"passes": "static"}, "plain": {"exact": True},
+}  # fmt: skip
 SINGLE = [(case, name) for case, name in zip(CASES, IDS, strict=True) if "prompt_token_ids" in case]
 
 
@@ -33,14 +37,14 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def rerankers() -> dict[tuple[bool, bool], PERank]:
-    """By whether the prompt has the passages' text, and whether decoding is plain."""
+def rerankers() -> dict[tuple[bool, str], PERank]:
+    """By whether the prompt has the passages' text, and by the way of decoding."""
     return {
-        (text, exact): PERank(
-            PERankOptions(model=str(FOLDER), text=text, exact=exact, dtype="float32", device="cpu")
+        (text, way): PERank(
+            PERankOptions(model=str(FOLDER), text=text, dtype="float32", device="cpu", **options)
         )
         for text in (False, True)
-        for exact in (False, True)
+        for way, options in WAYS.items()
     }
 
 
@@ -63,15 +67,28 @@ def test_prompt_scores_and_order_of_a_window(checkpoint: Checkpoint, case: dict[
     assert plain_order(checkpoint.llm, prompt, projected) == case["permutation"]
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize("case", [case for case, _ in SINGLE], ids=[name for _, name in SINGLE])
+def test_static_passes_give_the_scores_of_eager_ones(checkpoint: Checkpoint, case: dict[str, Any]) -> None:
+    llm = checkpoint.llm
+    texts = case["passages"] if case["kind"] == "window_with_text" else None
+    prompt = llm.writer.write(case["query"], len(case["passages"]), texts)
+    projected = llm.project(checkpoint.encoder.encode(case["passages"]))
+    eager = first_scores(llm, prompt, projected)
+    assert llm.use_static_passes() is None
+    batch = WindowDecoder(llm).prefill([prompt], projected[None])
+    static = batch.scores(batch.hidden[:, None])[0, 0]
+    assert (static - eager).abs().max() <= 1e-5 * eager.abs().max()
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_the_reranker_gives_the_reference_permutation(
-    rerankers: dict[tuple[bool, bool], PERank],
+    rerankers: dict[tuple[bool, str], PERank],
     make_request: Callable[..., RerankRequest],
     clock: StageClock,
     case: dict[str, Any],
-    exact: bool,
+    way: str,
 ) -> None:
-    reranker = rerankers[case["kind"] == "window_with_text", exact]
+    reranker = rerankers[case["kind"] == "window_with_text", way]
     ranking = reranker.rerank([make_request(case["query"], case["passages"])], clock)[0]
     assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])

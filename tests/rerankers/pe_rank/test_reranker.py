@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rerankers import StageClock, create
-from rerankers.errors import InputError, UnknownNameError
+from rerankers.errors import InputError, ModelError, UnknownNameError
 from rerankers.listwise.windows import initial_order
 from rerankers.methods.pe_rank import PERankOptions
 from rerankers.pe_rank.reranker import PERank
@@ -66,6 +66,8 @@ def plain(model: str, requests: list[RerankRequest]) -> list[tuple[str, ...]]:
         {"batch_size": 2, "draft": "on"},
         {"embeddings": "per_window"},
         {"attention": "eager"},
+        {"passes": "eager"},
+        {"passes": "static", "batch_size": 2},
     ],
     ids=str,
 )
@@ -73,6 +75,29 @@ def test_the_fast_way_gives_the_plain_answers(
     model: str, requests: list[RerankRequest], plain: list[tuple[str, ...]], options: dict[str, Any]
 ) -> None:
     assert [ranking.doc_ids for ranking in ranked(model, requests, **options)] == plain
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({}, "static"),
+        ({"passes": "eager"}, "eager"),
+        ({"exact": True}, "eager"),
+        ({"attention": "eager"}, "eager: attention is eager, and static passes use sdpa"),
+    ],
+    ids=str,
+)
+def test_the_record_says_which_passes_ran(model: str, options: dict[str, Any], passes: str) -> None:
+    reranker = create("pe-rank", {"model": model, "device": "cpu", **options})
+    assert reranker.describe()["passes"] == passes
+
+
+def test_static_passes_are_refused_where_a_model_has_none(model: str) -> None:
+    settings = {"model": model, "device": "cpu", "passes": "static"}
+    with pytest.raises(ModelError, match=r"no static passes: attention is eager.*passes: auto"):
+        create("pe-rank", {**settings, "attention": "eager"})
+    with pytest.raises(InputError, match=r"exact.*passes: static"):
+        create("pe-rank", {**settings, "exact": True})
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 7])

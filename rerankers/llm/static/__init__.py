@@ -1,0 +1,1 @@
+"""Forward passes of common decoders in few operations, on fixed buffers."""
