@@ -1,9 +1,9 @@
-"""Names the kind of a file that no reader takes, by its first bytes, and says what to do with it."""
+"""Recognition of file formats that no reader accepts, by a file's first bytes, with advice for the user."""
 
 from __future__ import annotations
 
 HEAD_BYTES = 512
-"""Bytes that are needed to tell all kinds, those of a tar archive's first block."""
+"""Number of leading bytes that `kind_of` needs: the length of a tar archive's first block."""
 
 _STARTS = {
     b"\x1f\x8b": "a gzip file; decompress it",
@@ -27,7 +27,10 @@ _TAR_MARK = slice(257, 262)
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return the kind of a file that begins with these bytes, and advice; None if it may be text."""
+    """Return the format of a file that begins with the bytes `head`, with advice; None if it may be text.
+
+    The result reads, for example, "a gzip file; decompress it".
+    """
     for start, kind in _STARTS.items():
         if head.startswith(start):
             return kind

@@ -1,7 +1,7 @@
-"""Digests of files by their whole content, remembered so that large weights are read once.
+"""SHA-256 digests of files and folders, cached so that large weight files are read once.
 
-A digest is remembered in the cache folder under the file's path, with its size, inode, and the times of its
-last change. It counts while all of them are the same, and while they were at rest when the file was read: a
+A file's digest is kept in the cache folder under its path, with its size, inode, and the times of its last
+change. It counts while all of them are the same, and while they were at rest when the file was read: a
 file that changed within the two seconds before is read again, because times may be that coarse.
 """
 
@@ -25,7 +25,10 @@ _AT_REST = 2_000_000_000  # nanoseconds
 
 
 def fields_digest(fields: Iterable[str]) -> str:
-    """Return the sha256 of some texts, each after its length, so that no two sequences are joined alike."""
+    """Return the SHA-256 (hex) of a sequence of texts.
+
+    Each text is hashed behind its length in bytes, so that ["ab", "c"] and ["a", "bc"] differ.
+    """
     digest = hashlib.sha256()
     for field in fields:
         content = field.encode(errors="surrogatepass")
@@ -35,7 +38,7 @@ def fields_digest(fields: Iterable[str]) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return `sha256:...` over the names, sizes and contents of all files below a folder."""
+    """Return `sha256:...` over the relative paths, sizes and contents of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -46,12 +49,15 @@ def fingerprint(folder: Path) -> str:
 
 
 def is_content_of(folder: Path, stated: str) -> bool:
-    """Return whether a fingerprint belongs to a folder; earlier versions wrote one of the files' ends."""
+    """Return whether the fingerprint `stated` belongs to the files of a folder.
+
+    It may also have the form of earlier versions, which read only the first and last MiB of each file.
+    """
     return stated in (fingerprint(folder), _fingerprint_of_ends(folder))
 
 
 def _fingerprint_of_ends(folder: Path) -> str:
-    """Return the fingerprint that earlier versions wrote: over the first and last MiB of every file."""
+    """Return a folder's fingerprint as earlier versions wrote it: over each file's first and last MiB."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         size = path.stat().st_size
@@ -64,36 +70,43 @@ def _fingerprint_of_ends(folder: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hex.
+
+    The digest of a file of 1 MiB or more is taken from the cache folder if it is there, else stored in it.
+    """
     before = path.stat()
     if before.st_size < _WORTH_REMEMBERING:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     name = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:32]
-    note = cache_folder() / "digests" / f"{name}.json"
+    cache_file = cache_folder() / "digests" / f"{name}.json"
     state = _state(before)
-    remembered = _remembered(note, state)
-    if remembered is not None:
-        return remembered
+    cached = _cached_digest(cache_file, state)
+    if cached is not None:
+        return cached
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if _state(path.stat()) == state:
         try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(note, json.dumps({"state": state, "sha256": digest}))
+            cache_file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(cache_file, json.dumps({"state": state, "sha256": digest}))
         except (OSError, StoreError):
             pass  # the next reader takes as long
     return digest
 
 
 def _state(facts: os.stat_result) -> list[int]:
+    """Return a file's size, inode and times of last change (ns), by which a changed file is noticed."""
     return [facts.st_size, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns]
 
 
-def _remembered(note: Path, state: list[int]) -> str | None:
-    """Return the digest in a note that was written for this state, well after the file's last change."""
+def _cached_digest(cache_file: Path, state: list[int]) -> str | None:
+    """Return the digest in a cache file; None unless it counts for a file in this state.
+
+    The file must have been written for the same `_state`, and well after the file's last change.
+    """
     try:
-        content = json.loads(note.read_bytes())
-        if content["state"] != state or note.stat().st_mtime_ns - max(state[2:]) < _AT_REST:
+        content = json.loads(cache_file.read_bytes())
+        if content["state"] != state or cache_file.stat().st_mtime_ns - max(state[2:]) < _AT_REST:
             return None
         return str(content["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""One writer a folder: an advisory lock that the system itself takes back when its holder dies."""
+"""An advisory lock on a folder, so that one process at a time writes into it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class FolderLock:
-    """Holds `FOLDER/.lock` from `with` to its end; a killed process leaves nothing that needs cleaning.
+    """A lock on a folder, held from `with` to the end of its block.
+
+    The file `FOLDER/.lock` is locked. The system releases it when its holder dies, so a killed process leaves
+    nothing that needs cleaning.
 
     Raises:
         StoreError: another process holds it, or the folder cannot be written.
@@ -27,12 +30,13 @@ class FolderLock:
 
     def __enter__(self) -> FolderLock:
         try:
-            return self._lock()
+            return self._acquire()
         except OSError as error:
             reason = f"cannot write ({error.strerror}); make room or check its permissions, then run again"
             raise StoreError(f"{self._folder}: {reason}") from error
 
-    def _lock(self) -> FolderLock:
+    def _acquire(self) -> FolderLock:
+        """Make the folder if needed, lock its `.lock` file, and write this process's id into the file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         file = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         if not lock(file):

@@ -1,4 +1,4 @@
-"""Opens an input file exactly once, plain or compressed, so that pipes and FIFOs are read whole.
+"""The one way to open an input file, plain or compressed: it is opened once, so pipes are read whole.
 
 The format is recognised by the first bytes, which are then handed on: a pipe such as `<(zcat qrels.gz)` gives
 its bytes to one reader only, and a second `open` would start behind the first block.
@@ -36,10 +36,10 @@ _BUFFER_BYTES = 1 << 18
 
 
 class Digest(Protocol):
-    """A hash of `hashlib`."""
+    """The part of a hash object of `hashlib` that readers use."""
 
     def update(self, data: bytes, /) -> None:
-        """Add bytes."""
+        """Add bytes to the hashed content."""
 
 
 def uncompressed_name(path: Path) -> str:
@@ -49,7 +49,7 @@ def uncompressed_name(path: Path) -> str:
 
 @contextmanager
 def open_once(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressed if it is gzip, bzip2 or xz.
+    """Open a file for reading as bytes, decompressed if it is gzip, bzip2 or xz.
 
     Args:
         path: a file, FIFO or pipe.
@@ -76,7 +76,13 @@ def open_once(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream of bytes that were read already and of those that follow."""
+    """A byte stream that gives the bytes already read from a file (`head`) and then the rest of the file.
+
+    Args:
+        head: the bytes read so far.
+        rest: the file, positioned behind them.
+        digest: updated with all bytes as they are read; None for none.
+    """
 
     def __init__(self, head: bytes, rest: io.BufferedReader, digest: Digest | None) -> None:
         self._head, self._rest, self._digest = head, rest, digest
@@ -85,7 +91,7 @@ class _Rejoined(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as bytes are there; 0 at the end."""
+        """Fill the buffer with the next bytes, and return how many they are; 0 at the end of the file."""
         content = self._head[: len(buffer)] or self._rest.read1(len(buffer))
         self._head = self._head[len(content) :]
         if self._digest is not None:

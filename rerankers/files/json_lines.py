@@ -1,6 +1,6 @@
-"""A strict reader of JSON lines, plain or compressed: the first wrong line stops it, with its number and why.
+"""A strict reader of JSON lines, plain or compressed: the first bad line raises an error with its number.
 
-Nothing is skipped but blank lines, for what a reader skips silently becomes a wrong number in a paper.
+Only blank lines are skipped: a line that a reader skips silently becomes a wrong number in a paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LARGEST = (2 - 2**-23) * 2.0**127  # in 32 bits, as runs and measures hold scor
 
 
 def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, str]]:
-    """Yield lines that are not blank, with their numbers (1-based) and without line ends.
+    """Yield the number (from 1) and the text of each line that is not blank, without its line end.
 
     Args:
         path: a file, FIFO or pipe, plain or compressed by gzip, bzip2 or xz; it is opened once.
@@ -58,7 +58,7 @@ def read_lines(path: Path, digest: Digest | None = None) -> Iterator[tuple[int, 
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield JSON objects, one a line, with their line numbers.
+    """Yield the line number (from 1) and the decoded JSON object of each line that is not blank.
 
     Raises:
         InputError: as `read_lines`; or a line is not a JSON object.
@@ -68,10 +68,15 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return the JSON object that a line holds.
+    """Decode one line of a file as a JSON object.
+
+    Args:
+        path: the file, for the error message.
+        number: the line's number, for the error message.
+        line: the line's text.
 
     Raises:
-        InputError: it holds something else.
+        InputError: the line holds broken JSON, or another JSON value than an object.
     """
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
@@ -85,7 +90,9 @@ def json_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 class Row:
-    """One JSON object of a file, whose values are asked for by name and kind.
+    """One JSON object of a file, with methods that return its values and check their type.
+
+    Each method raises an `InputError` that names file and line where a value is missing or of the wrong kind.
 
     Args:
         path: the file it stands in, for messages.
@@ -98,28 +105,28 @@ class Row:
         self.path, self.line, self.values, self.where = path, line, values, where
 
     def fail(self, reason: str) -> NoReturn:
-        """Raise the `InputError` that points here."""
+        """Raise an `InputError` with this reason and the object's file and line."""
         raise InputError.at(self.path, self.line, f"{self.where}: {reason}" if self.where else reason)
 
     def get(self, key: str) -> Any:
-        """Return any value; the key has to be there."""
+        """Return the value of a key, which must be present; the value may be of any type."""
         if key not in self.values:
-            self.fail(f"the key {key!r} is missing; found {_few(self.values)}")
+            self.fail(f"the key {key!r} is missing; found {_key_list(self.values)}")
         return self.values[key]
 
     def first_key(self, keys: Sequence[str]) -> str:
-        """Return the first of several names of a value that the object has, one that is not null if any."""
+        """Return the first of `keys` that the object has, preferring one whose value is not null."""
         for key in keys:
             if self.values.get(key) is not None:
                 return key
         null_key = next((key for key in keys if key in self.values), None)
         if null_key is None:
             others = f" (read too: {', '.join(map(repr, keys[1:]))})" if keys[1:] else ""
-            self.fail(f"the key {keys[0]!r} is missing{others}; found {_few(self.values)}")
+            self.fail(f"the key {keys[0]!r} is missing{others}; found {_key_list(self.values)}")
         return null_key
 
     def text(self, key: str) -> str:
-        """Return a string that can be written as UTF-8."""
+        """Return the value of a key, which must be a string that can be written as UTF-8."""
         value = self.get(key)
         if not isinstance(value, str):
             self.fail(f"{key!r} must be a string, not {type(value).__name__}")
@@ -130,23 +137,33 @@ class Row:
         return value
 
     def identifier(self, key: str) -> str:
-        """Return an id: a string without white space, as a TREC run needs it; a whole number is taken too."""
+        """Return the value of a key as an id, as a TREC run needs it.
+
+        It must be a string without white space, or a whole number, which is returned as text.
+        """
         value = self.get(key)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         identifier = _id(self.text(key))
         if identifier is None:
-            self.fail(f"{key!r} must be an id without white space and zero bytes, not {_cut(value)}")
+            self.fail(f"{key!r} must be an id without white space and zero bytes, not {_excerpt(value)}")
         return identifier
 
-    def add(self, values: dict[str, _Value], what: str, key: str, value: _Value) -> None:
-        """Enter a value under a key that must be new."""
+    def add(self, values: dict[str, _Value], kind: str, key: str, value: _Value) -> None:
+        """Enter `key: value` into a mapping that is filled line by line; fail if the key is there already.
+
+        Args:
+            values: the mapping.
+            kind: how the message calls the key, such as "query id".
+            key: the new key.
+            value: its value.
+        """
         if key in values:
-            self.fail(f"{what} {_cut(key)} appears a second time; keep one of them")
+            self.fail(f"{kind} {_excerpt(key)} appears a second time; keep one of them")
         values[key] = value
 
     def number(self, key: str) -> float:
-        """Return a finite number."""
+        """Return the value of a key, which must be a finite number within the range of 32-bit floats."""
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.fail(f"{key!r} must be a number, not {type(value).__name__}")
@@ -162,25 +179,28 @@ class Row:
 
 
 def _damaged(path: Path, line: int, error: Exception) -> InputError:
+    """Return the error that says that a compressed file is damaged at a line."""
     return InputError.at(path, line, f"the compressed file is damaged ({error}); fetch it again")
 
 
 def _id(text: str) -> str | None:
-    """Return the id, or None if it is empty, or white space or a zero byte would
-    tear it apart in a TREC run.
+    """Return the text if it is a valid id for a TREC run, else None.
+
+    An id is not empty, and holds neither white space nor a zero byte.
     """
     parts = text.split()
     return parts[0] if len(parts) == 1 and parts[0] == text and "\0" not in text else None
 
 
-def _cut(value: object) -> str:
-    """Return a value as a message of one line shows it."""
+def _excerpt(value: object) -> str:
+    """Return the `repr` of a value for an error message, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _few(keys: Iterable[str]) -> str:
-    names = [_cut(key) for key in keys]
+def _key_list(keys: Iterable[str]) -> str:
+    """Return the first eight keys as one text for an error message: quoted, with commas between them."""
+    names = [_excerpt(key) for key in keys]
     return ", ".join([*names[:8], *(["..."] if len(names) > 8 else [])]) or "no key"
 
 

@@ -1,17 +1,17 @@
-"""Locks on open files, which the system itself takes back when their holder dies."""
+"""Exclusive locks on open files, which the system releases when their holder dies."""
 
 from __future__ import annotations
 
 
 def lock(descriptor: int, *, may_wait: bool = False) -> bool:
-    """Lock a file exclusively until its descriptor is closed.
+    """Lock an open file exclusively until its descriptor is closed.
 
     Args:
         descriptor: of the open file.
         may_wait: whether to wait for another process that holds the lock.
 
     Returns:
-        whether it is locked; False while another process holds it, and on disks without locks.
+        Whether the file is locked; False while another process holds the lock, and on disks without locks.
     """
     from filelock import lock_descriptor  # its import takes longer than most commands
 

@@ -1,6 +1,6 @@
-"""Paths as people write them, and the cache folder.
+"""File paths as users write them, and the cache folder.
 
-`~` is a home, `-` a standard stream, and no text, however odd, ends in a traceback.
+`~` is the home folder and `-` a standard stream. A text that cannot be a path is an `InputError`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ STANDARD_OUTPUT = Path("/dev/stdout")
 
 
 def input_path(text: str) -> Path:
-    """Return the path of an argument that names an input file; `-` is standard input."""
+    """Turn a command-line argument into the path of an input file; `-` is standard input."""
     return STANDARD_INPUT if text == "-" else Path(text)
 
 
 def output_path(text: str) -> Path:
-    """Return the path of an argument that names an output file; `-` is standard output."""
+    """Turn a command-line argument into the path of an output file; `-` is standard output."""
     return STANDARD_OUTPUT if text == "-" else Path(text)
 
 
 def user_path(name: str | Path) -> Path:
-    """Return the path that a name means, whether or not anything is there.
+    """Turn a name that a user wrote into a path, `~` expanded; the file need not exist.
 
     Raises:
         InputError: no file can have that name, or this user may not look there.
@@ -43,7 +43,7 @@ def user_path(name: str | Path) -> Path:
 
 
 def existing_path(text: str) -> Path | None:
-    """Return the file or folder that a text names, or None if it names none."""
+    """Return the path of the file or folder that a text names, `~` expanded; None if there is none."""
     try:
         path = user_path(text)
     except InputError:
@@ -52,5 +52,8 @@ def existing_path(text: str) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder of wheels, indexes and embeddings: `$RERANKBENCH_CACHE`, else the user's cache."""
+    """Return the folder that keeps downloaded wheels, indexes, embeddings and digests.
+
+    It is `$RERANKBENCH_CACHE` if that is set, else the user's cache folder.
+    """
     return Path(os.environ.get("RERANKBENCH_CACHE") or platformdirs.user_cache_path("rerankbench"))

@@ -1,1 +1,1 @@
-"""Text handling that every room shares: words, labels, printable text, redaction."""
+"""Text handling shared by all rooms: words, labels, printable text, redaction, control tokens."""

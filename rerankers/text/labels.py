@@ -1,4 +1,4 @@
-"""Passages shown under letters, and the letter that a chat model's answer names."""
+"""Labels A, B, C for the passages of a prompt, and the label that a chat model's output selects."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ _LABEL = re.compile(r"(?i:passage)\s+([A-Z])\b|\A\W*([A-Z])(?=\W*\Z|[.:)\]])")
 
 
 def cut_passages(request: RerankRequest, longest: int, usage: Usage) -> list[str]:
-    """Return the candidates' texts, cut after `longest` words; how many were is counted."""
+    """Return the candidates' texts, each cut to its first `longest` words; `usage` counts the cut ones."""
     words = [passage_words(candidate.text) for candidate in request.candidates]
     usage.passages_truncated = sum(len(passage) > longest for passage in words)
     return ["".join(passage[:longest]) for passage in words]
 
 
-def labelled(texts: Sequence[str]) -> str:
-    """Return the texts as `Passage A: ...`, with an empty line between them."""
+def label_passages(texts: Sequence[str]) -> str:
+    """Return all passages as one text, `Passage A: ...` and so on, with an empty line between them."""
     lettered = zip(string.ascii_uppercase, texts, strict=False)
     return "\n\n".join(f"Passage {label}: {text}" for label, text in lettered)
 
 
-def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
-    """Return the position (0-based) that an answer names out of `count`; None, and a fault counted,
-    without one.
+def read_choice(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
+    """Return the position (from 0) of the passage, out of `count`, whose label the model output names.
+
+    None if it names no passage shown. `usage` counts the output as well-formed, or its faults by kind.
     """
     label = _LABEL.search(answer.text)
     position = string.ascii_uppercase.index(label[1] or label[2]) if label else None
@@ -48,7 +49,7 @@ def chosen(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
     return None
 
 
-def is_said(text: str) -> bool:
-    """Return whether a label stands in the text and its word is over."""
+def has_label(text: str) -> bool:
+    """Return whether a growing model output holds a complete label: one that a further character follows."""
     label = _LABEL.search(text)
     return label is not None and label.end() < len(text)

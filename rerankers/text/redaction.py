@@ -1,4 +1,4 @@
-"""Keeps secrets out of every text: endpoints repeat keys in errors, and tracebacks repeat those errors.
+"""Replaces secrets in texts: endpoints repeat keys in errors, and tracebacks repeat those errors.
 
 A secret is the value of an environment variable such as `OPENAI_API_KEY`, or the password in an address such
 as `HTTPS_PROXY`. It is hidden as it is and as
@@ -27,12 +27,12 @@ _BASIC = re.compile(r"\bBasic +(?=\S*[A-Z0-9=])[A-Za-z0-9+/]{4,}=*")  # how a pa
 
 
 def redacted(text: str) -> str:
-    """Replace the secrets in a message, and passwords as addresses send them."""
+    """Return the text without the environment's secrets and without HTTP Basic authentication headers."""
     return _BASIC.sub("Basic ...", without_secrets(text))
 
 
 def without_secrets(text: str) -> str:
-    """Replace the secrets of the environment by the names of their variables."""
+    """Return the text with each secret of the environment replaced by `$NAME` of its variable."""
     for name, value in os.environ.items():
         if _SECRET.search(name.upper()):
             text = hide(text, name, value)
@@ -42,7 +42,7 @@ def without_secrets(text: str) -> str:
 
 
 def hide(text: str, name: str, secret: str) -> str:
-    """Replace one secret, in any of its spellings, by `$NAME`."""
+    """Return the text with one secret, in any of its spellings, replaced by `$NAME`."""
     for spelling in _spellings(secret):
         if spelling in text:
             text = text.replace(spelling, f"${name}")
@@ -50,7 +50,7 @@ def hide(text: str, name: str, secret: str) -> str:
 
 
 def hide_within(value: Any, name: str, secret: str) -> Any:
-    """Replace one secret in all strings of a decoded JSON value, names of fields included."""
+    """Return a decoded JSON value with one secret replaced by `$NAME` in all its strings and keys."""
     if isinstance(value, str):
         return hide(value, name, secret)
     if isinstance(value, list):
@@ -61,14 +61,17 @@ def hide_within(value: Any, name: str, secret: str) -> Any:
 
 
 def excerpt(value: object, length: int) -> str:
-    """Return the first `length` characters of a value in one line, without secrets or control characters."""
+    """Return the first `length` characters of a value as one line, without secrets or control characters."""
     line = printable(" ".join(redacted(str(value)).split()))
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 @lru_cache(maxsize=64)
 def _spellings(secret: str) -> tuple[str, ...]:
-    """Return the ways in which a secret may be written, longest first; none of a short one."""
+    """Return the spellings of a secret (as is, repr, JSON, HTML, URL, base64), longest first.
+
+    A secret, or a line of it, shorter than 8 characters has none: it would match ordinary words.
+    """
     lines = [line.strip() for line in secret.splitlines()]
     spellings: set[str] = set()
     for part in (secret, secret.strip(), *lines):

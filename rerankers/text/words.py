@@ -1,4 +1,4 @@
-"""Divides text into words, in scripts that put spaces between them and in scripts that do not.
+"""Splits text into words, in scripts that put spaces between them and in scripts that do not.
 
 Prompts cut passages after a number of words. Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan and a few
 other scripts write sentences without spaces, so a whole passage would count as one word. There a number of
@@ -22,7 +22,12 @@ _UNSPACED = re.compile(f"[{_IDEOGRAPHS}{_SYLLABLES}]")
 
 
 def _run(characters: str, most: str) -> str:
-    """Write the pattern of up to `most` characters of a class, each with the marks and signs behind it."""
+    """Return the pattern of a run of characters of a class, each with the marks and signs behind it.
+
+    Args:
+        characters: the class, `[...]`.
+        most: the quantifier of the run, such as `{1,2}` or `+`.
+    """
     return rf"(?:(?=\w){characters}\W*){most}"
 
 
@@ -38,7 +43,7 @@ _WORD = re.compile(
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text; each but the first of a spaced group begins with the space before it.
+    """Split a text into words; each one that follows white space begins with a single space.
 
     Joined without a separator they are the text with single spaces, so the first n are its beginning.
     """
