@@ -1,1 +1,1 @@
-"""Rerankers that sort by comparing a few passages at a time."""
+"""Rerankers that compare a few passages at a time with a chat model, and the sorts that they drive."""

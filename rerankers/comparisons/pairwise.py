@@ -16,7 +16,7 @@ from rerankers.chat.reranker import ChatReranker
 from rerankers.comparisons.sorting import best_by_pairs, points_order
 from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.methods.comparisons.pairwise import PROMPT, pair_sort
-from rerankers.text.labels import chosen, cut_passages, is_said, labelled
+from rerankers.text.labels import cut_passages, has_label, label_passages, read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Pairwise(ChatReranker):
-    """Pairwise ranking prompting (PRP) with a chat model."""
+    """A reranker that asks a chat model which of two passages is more relevant, and sorts by that (PRP)."""
 
     def __init__(self, options: PairwiseOptions) -> None:
         self._options = options
@@ -38,20 +38,20 @@ class Pairwise(ChatReranker):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
         def call(first: int, second: int) -> ChatCall:
-            """Build the call that shows two passages, given by candidate position, in this order."""
+            """Return the call that shows two passages, given by candidate position, in this order."""
             with clock.stage("prompt", cost):
-                passages = labelled([texts[first], texts[second]])
+                passages = label_passages([texts[first], texts[second]])
                 text = PROMPT.format(query=request.query, passages=passages)
             messages: list[Message] = [{"role": "user", "content": text}]
-            return ChatCall(messages, self._options.max_new_tokens, cost, is_said)
+            return ChatCall(messages, self._options.max_new_tokens, cost, has_label)
 
         def read(answer: ChatAnswer) -> int | None:
-            """Return which of the two the model prefers, 0 or 1; None if it does not say."""
+            """Return which of the two passages a model output prefers, 0 or 1; None for neither."""
             with clock.stage("parse", cost):
-                return chosen(answer, 2, cost.usage)
+                return read_choice(answer, 2, cost.usage)
 
         def wins(challenger: int, leader: int) -> Talk[bool]:
-            """Ask in the current order, then in the other one if the first answer favours the challenger."""
+            """Return whether the model prefers the challenger in both display orders of the two."""
             first = yield from ask(call(leader, challenger))
             if read(first) != 1:
                 return False
@@ -69,23 +69,30 @@ class Pairwise(ChatReranker):
         read: Callable[[ChatAnswer], int | None],
         best: Callable[[Sequence[int]], Talk[int]],
     ) -> Talk[list[int]]:
-        """Sort by the method chosen."""
+        """Return all candidate positions, best first, by the sort that the option `method` names.
+
+        Args:
+            count: number of candidates.
+            call: makes the call that compares two candidates, shown in this order.
+            read: reads the position (0 or 1) that a model output prefers.
+            best: comparator for the sorts that stop once the top ranks are known.
+        """
         if self._options.method != "all-pairs":
             return (yield from pair_sort(self._options.method, count, self._options.top, best))
         pairs = list(combinations(range(count), 2))
-        asked = [call(*shown) for pair in pairs for shown in (pair, pair[::-1])]
-        answers = iter((yield asked) if asked else [])
+        calls = [call(*order) for pair in pairs for order in (pair, pair[::-1])]
+        answers = iter((yield calls) if calls else [])
         return points_order(
             count, [(*pair, _result(read(next(answers)), read(next(answers)))) for pair in pairs]
         )
 
 
 def _result(usual: int | None, swapped: int | None) -> int:
-    """Return 1 if both answers favour the first passage, -1 if both favour the second, else 0.
+    """Return 1 if both model outputs favour the first passage, -1 if both favour the second, else 0 (a tie).
 
     Args:
-        usual: position preferred with the first passage shown first; None without an answer.
-        swapped: position preferred with the first passage shown second.
+        usual: position preferred with the first passage shown first; None if the output names neither.
+        swapped: position preferred with the second passage shown first.
     """
     if usual is None or swapped is None:
         return 0

@@ -14,7 +14,7 @@ from rerankers.chat.conversation import ChatCall, Message, Talk, ask
 from rerankers.chat.reranker import ChatReranker
 from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.methods.comparisons.setwise import PROMPT, set_sort
-from rerankers.text.labels import chosen, cut_passages, is_said, labelled
+from rerankers.text.labels import cut_passages, has_label, label_passages, read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Setwise(ChatReranker):
-    """Setwise prompting with a chat model."""
+    """A reranker that asks a chat model for the best of a few passages, and sorts by its answers."""
 
     def __init__(self, options: SetwiseOptions) -> None:
         self._options = options
@@ -36,13 +36,14 @@ class Setwise(ChatReranker):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
         def best(items: Sequence[int]) -> Talk[int]:
+            """Return the place in `items`, candidate positions, of the passage the model selects; else 0."""
             with clock.stage("prompt", cost):
-                passages = labelled([texts[item] for item in items])
+                passages = label_passages([texts[item] for item in items])
                 text = PROMPT.format(query=request.query, passages=passages)
             messages: list[Message] = [{"role": "user", "content": text}]
-            answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, is_said))
+            answer = yield from ask(ChatCall(messages, self._options.max_new_tokens, cost, has_label))
             with clock.stage("parse", cost):
-                return chosen(answer, len(items), cost.usage) or 0
+                return read_choice(answer, len(items), cost.usage) or 0
 
         options = self._options
         order = yield from set_sort(options.method, len(texts), options.top, options.children, best)

@@ -2,8 +2,9 @@
 
 A comparison costs a call of a language model, so the algorithms are those of arXiv 2306.17563 (pairs) and
 arXiv 2310.09497 (sets), an insertion of sets, and the points of all pairs. The sorts settle the first ranks
-only. They are generators, as the comparator is one: whatever it yields goes out to the backend. A
-contradictory comparison spoils the order and nothing else.
+only. They are generators, as the comparator is one: whatever it yields goes out to the caller, and what the
+caller sends back goes in. Items are numbers from 0. A contradictory comparison spoils the order and nothing
+else.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from typing import TypeVar
 Y = TypeVar("Y")
 S = TypeVar("S")
 Best = Callable[[Sequence[int]], Generator[Y, S, int]]
-"""Selects among items given in their current order; returns the position of the best one."""
+"""A comparator: takes items in their current order and returns the position, among them, of the best one."""
 InOrder = Callable[[Sequence[int]], Generator[Y, S, list[int]]]
-"""Orders items given in their current order; returns their positions, best first."""
+"""A comparator: takes items in their current order and returns their positions, best first."""
 
 
 Wins = Callable[[int, int], Generator[Y, S, bool]]
-"""Tells whether the first item beats the second one, which stands before it."""
+"""A comparator: returns whether the first item beats the second one, which stands before it."""
 
 
 def best_by_pairs(wins: Wins[Y, S]) -> Best[Y, S]:
-    """Return a comparator of several items that compares each with the best one before it."""
+    """Return a comparator of several items, made from one of two: each item meets the best one before it."""
 
     def best(items: Sequence[int]) -> Generator[Y, S, int]:
+        """Return the place in `items` of the one that is left after each has met the best one before it."""
         leader = 0
         for challenger in range(1, len(items)):
             if (yield from wins(items[challenger], items[leader])):
@@ -37,7 +39,7 @@ def best_by_pairs(wins: Wins[Y, S]) -> Best[Y, S]:
 
 
 def points_order(count: int, results: Iterable[tuple[int, int, int]]) -> list[int]:
-    """Return `count` items by their points, best first; equal ones keep their input order.
+    """Return the items 0 to `count` - 1, most points first; items with as many points keep their input order.
 
     Args:
         count: how many items.
@@ -54,22 +56,23 @@ def points_order(count: int, results: Iterable[tuple[int, int, int]]) -> list[in
 def heap_order(
     count: int, top: int, children: int, best: Best[Y, S], *, rest_as_left: bool = False
 ) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by a heap; the others follow in input order.
+    """Sort the items 0 to `count` - 1 by a heap until the `top` best are known, and return them, best first.
 
-    Each comparison shows a parent and its up to `children` children, the parent first. n items need about
-    n / children comparisons to build the heap and log n for each rank.
+    The other items follow in input order. Each comparison shows a parent and its up to `children` children,
+    the parent first. n items need about n / children comparisons to build the heap and log n for each rank.
 
     Args:
         count: how many items.
         top: ranks to settle.
         children: of a node of the heap.
-        best: reads the best of a set.
+        best: comparator of a parent and its children.
         rest_as_left: return the others in the heap's order, last node first, after one more sift. The code of
             `liuqi6777/llm4ranking` does so.
     """
     heap = list(range(count))
 
     def sift_down(parent: int, end: int) -> Generator[Y, S, None]:
+        """Move the item at node `parent` down, below better children, within the first `end` nodes."""
         while children * parent + 1 < end:
             family = [parent, *range(children * parent + 1, min(children * parent + children + 1, end))]
             winner = family[(yield from best([heap[node] for node in family]))]
@@ -94,10 +97,11 @@ def heap_order(
 
 
 def pair_bubble_order(count: int, top: int, best: Best[Y, S]) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by passes of neighbouring pairs from tail to head.
+    """Sort the items 0 to `count` - 1 by passes over neighbouring pairs, and return them, best first.
 
-    The better of a pair moves to the front and on into the next pair; the others keep their order. A pass
-    needs n - 1 comparisons and settles one rank (arXiv 2306.17563, section 3.3).
+    Each pass runs from tail to head: the better of a pair moves to the front and on into the next pair. It
+    needs n - 1 comparisons and settles one rank (arXiv 2306.17563, section 3.3). `top` ranks are settled; the
+    other items stay as the passes left them.
     """
     order = list(range(count))
     for settled in range(min(top, count - 1)):
@@ -110,15 +114,15 @@ def pair_bubble_order(count: int, top: int, best: Best[Y, S]) -> Generator[Y, S,
 def set_bubble_order(
     count: int, top: int, children: int, best: Best[Y, S], *, rest_as_left: bool = False
 ) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by passes of sets; the rest follow in input order.
+    """Sort the items 0 to `count` - 1 by passes over small sets, and return them, the `top` best first.
 
-    A comparison shows up to `children` + 1 neighbours; the best changes places with the first of them, which
-    the next comparison shows last. A pass begins where the one before first changed something: behind that
-    place every comparison would be repeated. The published code's rule for that place is kept to the letter,
-    because it decides which calls are made, although behind a set clipped at the head it skips a few passages
-    too many: [0, 1, 0, 0, 1] with 3 children keeps its last item last. The published code's calls that show
-    one passage or none are left out. With one child these are the passes of `liuqi6777/llm4ranking`, which
-    leaves the rest as the passes left it (`rest_as_left`).
+    The rest follows in input order. A comparison shows up to `children` + 1 neighbours; the best changes
+    places with the first of them, which the next comparison shows last. A pass begins where the one before
+    first changed something: behind that place every comparison would be repeated. The published code's rule
+    for that place is kept to the letter, because it decides which calls are made, although behind a set
+    clipped at the head it skips a few passages too many: [0, 1, 0, 0, 1] with 3 children keeps its last item
+    last. The published code's calls that show one passage or none are left out. With one child these are the
+    passes of `liuqi6777/llm4ranking`, which leaves the rest as the passes left it (`rest_as_left`).
     """
     order = list(range(count))
     tail = first_start = count - (children + 1)
@@ -145,7 +149,9 @@ def set_bubble_order(
 def insertion_order(
     count: int, top: int, children: int, best: Best[Y, S], in_order: InOrder[Y, S] | None = None
 ) -> Generator[Y, S, list[int]]:
-    """Return the `top` best of `count` items, best first, by insertions; the others follow in input order.
+    """Sort the items 0 to `count` - 1 by insertions, and return them, the `top` best first.
+
+    The rest keeps its order.
 
     The first `top` items are sorted by a heap. Then up to `children` further items at a time are compared
     with the last of the best so far. The winner takes its place and moves up in sets of `children` + 1, as
@@ -162,7 +168,7 @@ def insertion_order(
     """
 
     def compare(items: list[int]) -> Generator[Y, S, list[int]]:
-        """Return positions in `items`, the best first, the rest in order as far as that is read."""
+        """Return the positions of `items`, best first; without `in_order`, only the first one is compared."""
         if in_order is not None:
             return (yield from in_order(items))
         winner = yield from best(items)
@@ -193,5 +199,5 @@ def insertion_order(
 
 
 def _followed_by_rest(settled: list[int], count: int) -> list[int]:
-    """Append the items that are not settled, in their original order."""
+    """Return the settled items, followed by all others below `count` in input order."""
     return settled + sorted(set(range(count)) - set(settled))

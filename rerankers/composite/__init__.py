@@ -1,1 +1,1 @@
-"""Rerankers made of other rerankers: fusion and cascade."""
+"""Rerankers that combine other rerankers: fusion and cascade."""

@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 
 
 class Cascade(Composite):
-    """Each step reorders the top of the order so far; what it does not see stays below, in order."""
+    """A reranker in steps, each of which reorders the top of the list that the step before left.
+
+    Candidates below a step's depth keep their order behind the reordered ones.
+    """
 
     def __init__(self, options: CascadeOptions) -> None:
         super().__init__(options)
         self._depths = [step.depth for step in options.steps]
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank step by step; rank n scores 1; stage times are sums, and `usage.parts` keeps each step's."""
+        """Rank each request by all steps, one after another; the last rank has score 1.
+
+        Stage seconds and counts are sums over the steps; `usage.parts` keeps each step's own.
+        """
         costs = [Cost() for _ in requests]
         orders = [list(request.candidates) for request in requests]
         for i, depth in enumerate(self._depths):
@@ -32,7 +38,9 @@ class Cascade(Composite):
                 replace(request, candidates=tuple(order[:depth]))
                 for request, order in zip(requests, orders, strict=True)
             ]
-            for top, order, cost, ranking in zip(tops, orders, costs, self._ask(i, tops, clock), strict=True):
+            for top, order, cost, ranking in zip(
+                tops, orders, costs, self._rank_by(i, tops, clock), strict=True
+            ):
                 self._charge(cost, i, ranking)
                 by_id = {candidate.doc_id: candidate for candidate in top.candidates}
                 order[: len(by_id)] = [by_id[doc_id] for doc_id in ranking.doc_ids]
@@ -44,6 +52,6 @@ class Cascade(Composite):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """Return each step's depth, and what it really used."""
+        """Return the record's entry: each step's depth and the description of its reranker."""
         described = zip(self.describe_parts(), self._depths, strict=True)
         return {"steps": [{**part, "depth": depth} for part, depth in described]}

@@ -1,4 +1,4 @@
-"""Rerankers made of rerankers: how their components are made, asked, and paid for."""
+"""The base of rerankers that combine others: it creates components, calls them and adds up their costs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Composite(Reranker):
-    """A reranker that asks others; its costs are sums, and `usage.parts` keeps each one's."""
+    """A reranker that combines the rankings of its components.
+
+    Its costs are sums over the components, and `usage.parts` keeps each one's own.
+    """
 
     def __init__(self, options: CompositeOptions) -> None:
         components = options.components
@@ -32,24 +35,34 @@ class Composite(Reranker):
         self.device = next((part.device for part in self._rerankers if part.device != "cpu"), "cpu")
 
     def connection(self) -> Reranker:
-        """Return one whose endpoints have connections of their own; models are shared, a client at a time."""
+        """Return a copy for one more client at the same time.
+
+        Endpoints get connections of their own. Models are shared, and used by one client at a time.
+        """
         other = copy.copy(self)
         other._rerankers = [part.connection() for part in self._rerankers]
         return other
 
-    def _ask(self, part: int, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+    def _rank_by(self, part: int, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Return the rankings by component number `part`; only one client at a time uses a local model."""
         with self._locks[part]:
             return self._rerankers[part].rerank(requests, clock)
 
     def describe_parts(self) -> list[dict[str, object]]:
-        """Return the models and settings that each component really used, for the record."""
+        """Return each component's name and the models and settings that it really used, for the record."""
         return [
             {"reranker": name, **part.describe()}
             for name, part in zip(self._names, self._rerankers, strict=True)
         ]
 
     def _charge(self, cost: Cost, part: int, ranking: Ranking) -> None:
-        """Add what a part's ranking cost, seconds stage by stage and every count, and keep it apart too."""
+        """Add the cost of one component's ranking to `cost`, and append it to `usage.parts`.
+
+        Args:
+            cost: of the whole request.
+            part: number of the component.
+            ranking: its ranking of the request.
+        """
         for stage, seconds in ranking.stage_seconds.items():
             cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + seconds
         for field in fields(Usage):
@@ -68,20 +81,20 @@ class Composite(Reranker):
         )
 
     def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding stores of every part."""
+        """Return the embedding stores of all components."""
         return [store for part in self._rerankers for store in part.stores()]
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Let every part prepare for all candidates."""
+        """Let every component prepare for the candidates of these requests."""
         for part in self._rerankers:
             part.prepare(requests)
 
     def pay_from(self, budget: Budget) -> None:
-        """Let every part pay from one budget."""
+        """Let every component pay for its calls from one budget."""
         for part in self._rerankers:
             part.pay_from(budget)
 
     def close(self) -> None:
-        """Close every part."""
+        """Close every component."""
         for part in self._rerankers:
             part.close()

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 
 class Fusion(Composite):
-    """Ranks by the sum of 1 / (k + rank) over the parts' rankings, ranks from 1."""
+    """A reranker that sorts by the sum of 1 / (k + rank) over its components' rankings, ranks from 1."""
 
     def __init__(self, options: FusionOptions) -> None:
         super().__init__(options)
         self._k = options.k
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by fused reciprocal ranks; stage times are sums, and `usage.parts` keeps each part's."""
-        by_part = [self._ask(part, requests, clock) for part in range(len(self._rerankers))]
+        """Rank each request by every component, and sort by the sum of reciprocal ranks.
+
+        Stage seconds and counts are sums over the components; `usage.parts` keeps each one's own.
+        """
+        by_part = [self._rank_by(part, requests, clock) for part in range(len(self._rerankers))]
         rankings = []
         for request, *component_rankings in zip(requests, *by_part, strict=True):
             cost = Cost()
@@ -38,5 +41,5 @@ class Fusion(Composite):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """Return the constant, and what each part really used."""
+        """Return the record's entry: the constant k and each component's description."""
         return {"k": self._k, "parts": self.describe_parts()}

@@ -1,4 +1,4 @@
-"""Any reranker as a PyTerrier transformer (Macdonald and Tonellotto, ICTIR 2020).
+"""A PyTerrier transformer that runs any reranker (Macdonald and Tonellotto, ICTIR 2020).
 
 bm25 % 100 >> pt.text.get_text(dataset, "text") >> RerankTransformer("cross-encoder", {"model": ...})
 """
@@ -29,9 +29,9 @@ NEEDED = ("qid", "query", "docno", "text")
 
 
 class RerankTransformer(pt.Transformer):  # type: ignore[misc]
-    """Gives the rows of a frame a new `score` and `rank` (from 0), and sorts each query's by them.
+    """A PyTerrier transformer that reranks each query's rows: new `score`, `rank` (from 0) and order.
 
-    The given order is that of `score` if there is one, else that of the rows. All other columns are kept.
+    The input order is that of `score` if there is one, else that of the rows. All other columns are kept.
 
     Args:
         reranker: registered name, or `module:Class`.
@@ -57,7 +57,7 @@ class RerankTransformer(pt.Transformer):  # type: ignore[misc]
         return redacted(self._call)
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Rerank every query of a frame.
+        """Return the frame with new `score` and `rank` columns, each query's rows sorted best first.
 
         Raises:
             InputError: a column is missing, or a query lists a passage twice.
@@ -85,6 +85,7 @@ class RerankTransformer(pt.Transformer):  # type: ignore[misc]
 
 
 def _request(query_id: str, rows: pd.DataFrame) -> RerankRequest:
+    """Return the rerank request of one query's rows; without a `score` column, scores descend by one to 1."""
     count = len(rows)
     scores = rows["score"] if "score" in rows.columns else range(count, 0, -1)
     candidates = (
