@@ -1,1 +1,1 @@
-"""Chat models behind one small interface, and what all rerankers with a chat model share."""
+"""Chat models behind one interface: conversations, backends, templates, and the base of chat rerankers."""

@@ -1,4 +1,4 @@
-"""What a chat endpoint refuses of a request, and requests without it.
+"""Learns which request options a chat endpoint refuses, and rewrites later requests without them.
 
 Endpoints differ in the options and turns that they take. A refusal is remembered, so that later requests
 leave the same option out at once.
@@ -33,14 +33,14 @@ _REFUSAL = re.compile(
 
 
 class AcceptedOptions:
-    """The options that one endpoint accepts.
+    """The request options that one endpoint accepts, as far as its refusals show.
 
     Args:
-        limit: the field that limits an answer's tokens, as requests are first written.
-        stream_options: the options of a stream that are asked for; None where answers are not streamed.
+        limit: the field that limits a completion's tokens, as requests are first written.
+        stream_options: the options of a stream that are asked for; None where completions are not streamed.
 
     Attributes:
-        refused: what the endpoint refused so far.
+        refused: names of the options, and kinds of turns, that the endpoint has refused.
     """
 
     def __init__(self, limit: str, stream_options: dict[str, bool] | None) -> None:
@@ -50,11 +50,11 @@ class AcceptedOptions:
 
     @property
     def asks_usage(self) -> bool:
-        """Return whether a stream is asked for its usage."""
+        """Whether a stream is asked to report its token usage."""
         return self._stream_options is not None and "stream_options" not in self.refused
 
     def rewrite(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a request without the options that the endpoint refused before."""
+        """Return a request body without what the endpoint refused before: options dropped, turns joined."""
         sent = {name: value for name, value in body.items() if name not in self.refused}
         sent[self._limit] = body[self._first_limit]
         if _TURNS & self.refused:
@@ -65,7 +65,14 @@ class AcceptedOptions:
         return sent
 
     def learn(self, error: StatusError, sent: dict[str, Any]) -> bool:
-        """Remember the option that the endpoint refused; False where the request cannot do without it."""
+        """Note the option that an error response refuses, and return whether to send the request again.
+
+        False if the error has another cause, or if the request cannot do without the option.
+
+        Args:
+            error: the endpoint's response.
+            sent: body of the request that it refused.
+        """
         message = error.body.message
         if error.status not in (400, 422):
             return False
@@ -89,7 +96,11 @@ class AcceptedOptions:
         return False
 
     def _joins_turns(self, message: str, messages: Sequence[Message]) -> bool:
-        """Return whether the model refused turns (Gemma 2, older Mistral), which are joined from now on."""
+        """Return whether an error message refuses the kinds of turns sent; if so, remember to join them.
+
+        Gemma 2 and older Mistral models refuse system turns, and some templates two turns of one role in a
+        row.
+        """
         roles = [turn["role"] for turn in messages]
         if "system" in roles and _NO_SYSTEM.search(message):
             self.refused.add(_SYSTEM_TURN)

@@ -1,4 +1,4 @@
-"""Opens the backend that the options of a chat reranker name."""
+"""Opens the chat backend that a reranker's options name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_chat(options: ChatOptions) -> ChatBackend:
-    """Return the backend, loaded, or connected on its first call.
+    """Return the backend that the options name: a loaded model, or a client that connects when called.
 
     Raises:
         InputError: an option does not belong to the backend, or a key is missing or malformed.

@@ -1,4 +1,4 @@
-"""Reads what an endpoint sent: the text, why it stopped, who answered, and what it counted.
+"""Parses an endpoint's chat completions, whole or streamed: text, finish reason, model, token counts.
 
 Counts that cannot be right (negative, more cached tokens than the prompt has, `true`, 10^9) are not taken
 over: the call's tokens are then an estimate, which says why.
@@ -28,7 +28,11 @@ ENDED_EARLY = f"{ESTIMATED}, because the stream was ended before its usage came"
 
 
 def read_completion(completion: Any, call: ChatCall) -> Exchange:
-    """Return the exchange that a whole answer amounts to, without its times.
+    """Parse the JSON of a whole completion into an `Exchange`, its times left out.
+
+    Args:
+        completion: the decoded response.
+        call: the call it answers, from which tokens are estimated where the endpoint counts none.
 
     Raises:
         UnusableResponseError: it is not a chat completion.
@@ -42,20 +46,26 @@ def read_completion(completion: Any, call: ChatCall) -> Exchange:
         exchange.end = _end(choice.get("finish_reason"), message.get("refusal"))
         _identify(exchange, completion)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        said = error_message(completion) if isinstance(completion, dict) and "error" in completion else ""
-        shown = excerpt(said, 200) or f"no chat completion in {excerpt(completion, 100)!r}"
-        raise UnusableResponseError(shown, _counted(usage)) from error
+        message_text = (
+            error_message(completion) if isinstance(completion, dict) and "error" in completion else ""
+        )
+        reason = excerpt(message_text, 200) or f"no chat completion in {excerpt(completion, 100)!r}"
+        raise UnusableResponseError(reason, _reported(usage)) from error
     _count(exchange, call, usage)
     return exchange
 
 
 class GrowingAnswer:
-    """An answer that comes in chunks, with its usage at the end where the endpoint was asked for it.
+    """A completion that arrives in chunks of a stream.
+
+    Args:
+        call: the call it answers, whose stop condition is checked after each chunk.
+        asks_usage: whether the endpoint was asked for its token counts, which come at the end.
 
     Attributes:
         exchange: what has come so far.
         has_begun: whether any text has come, of the answer or of the reasoning before it.
-        is_known: whether all that the caller will read has come, though the answer goes on.
+        is_known: whether the stop condition is met, though the model goes on writing.
     """
 
     def __init__(self, call: ChatCall, asks_usage: bool = True) -> None:
@@ -70,10 +80,10 @@ class GrowingAnswer:
         self._pieces = 0
 
     def add(self, chunk: Any) -> None:
-        """Take the next chunk.
+        """Add the next chunk (decoded JSON): append its text, and note its usage and finish reason.
 
         Raises:
-            UnusableResponseError: it is none, or says that the endpoint failed.
+            UnusableResponseError: it is not a chunk, or says that the endpoint failed.
         """
         try:
             if chunk.get("error"):
@@ -92,23 +102,23 @@ class GrowingAnswer:
                 self._finish = choice.get("finish_reason") or self._finish
             self._usage = chunk.get("usage") or self._usage
         except (AttributeError, KeyError, TypeError) as error:
-            shown = excerpt(chunk, 100)
-            raise UnusableResponseError(f"no chunk of a chat completion in {shown!r}") from error
+            start = excerpt(chunk, 100)
+            raise UnusableResponseError(f"no chunk of a chat completion in {start!r}") from error
         self.is_known = self._finish is None and (self.is_known or self._call.known(self.exchange.text))
 
     @property
     def has_usage(self) -> bool:
-        """Return whether the endpoint's count of all that has come is there."""
-        return _counted(self._usage) is not None
+        """Whether the endpoint has reported the tokens of all that has come."""
+        return _reported(self._usage) is not None
 
     def finish(self) -> Exchange:
-        """Return the exchange that all chunks amount to, without its times.
+        """Return the `Exchange` of all chunks together, its times left out.
 
         Raises:
-            UnusableResponseError: the answer was not over yet.
+            UnusableResponseError: the stream broke off before the completion ended.
         """
         if self._finish is None and not self.is_known:
-            raise UnusableResponseError("the stream ended before the answer did", _counted(self._usage))
+            raise UnusableResponseError("the stream ended before the answer did", _reported(self._usage))
         self.exchange.end = "known" if self.is_known else _end(self._finish, self._refusal)
         _count(self.exchange, self._call, self._usage, self._pieces)
         if self.is_known and self._asks_usage and self.exchange.counted_by == UNREPORTED:
@@ -117,37 +127,45 @@ class GrowingAnswer:
 
 
 def refused() -> Exchange:
-    """Return the exchange of a call whose content the endpoint did not accept, which costs nothing."""
+    """Return the exchange of a call that the endpoint's content filter refused: no text and no tokens."""
     return Exchange(end="refused")
 
 
 def _end(finish_reason: str | None, refusal: str | None) -> End:
-    """Return why an answer stopped, from what the endpoint calls it."""
+    """Map the endpoint's finish reason and refusal text to an `End`: refused, cut off or done."""
     if finish_reason == "content_filter" or refusal:
         return "refused"
     return "cut_off" if finish_reason == "length" else "done"
 
 
 def _identify(exchange: Exchange, response: Any) -> None:
-    """Note which model answered."""
+    """Copy the model's name and fingerprint from a response into the exchange, if it states them."""
     exchange.served_model = _name(response.get("model")) or exchange.served_model
     exchange.fingerprint = _name(response.get("system_fingerprint")) or exchange.fingerprint
 
 
 def _name(value: Any) -> str:
-    """Return a name as it may be recorded: each chunk of a stream repeats it."""
+    """Return a name from a response as text that may be recorded: at most 200 characters, without secrets."""
     text = "" if value is None else str(value)
     return _short_name(text) if len(text) <= _LONGEST_NAME else excerpt(text, _LONGEST_NAME)
 
 
 @lru_cache(maxsize=64)
 def _short_name(text: str) -> str:
+    """Return the name without secrets; cached, since each chunk of a stream repeats it."""
     return excerpt(text, _LONGEST_NAME)
 
 
 def _count(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = None) -> None:
-    """Take tokens over as reported; without a report, an estimate, in which each chunk of a stream is one."""
-    counted = _counted(usage)
+    """Set the exchange's token counts: those that the endpoint reports, else an estimate that says why.
+
+    Args:
+        exchange: takes the counts.
+        call: whose prompt is estimated.
+        usage: as the endpoint reports it.
+        pieces: chunks of a stream, each estimated as one token; None for a whole completion.
+    """
+    counted = _reported(usage)
     if counted is not None:
         exchange.prompt_tokens, exchange.cached_tokens = counted.prompt_tokens, counted.cached_tokens
         exchange.generated_tokens = counted.generated_tokens
@@ -160,8 +178,8 @@ def _count(exchange: Exchange, call: ChatCall, usage: Any, pieces: int | None = 
     exchange.generated_tokens = _tokens(exchange.text) if pieces is None else pieces
 
 
-def _counted(usage: Any) -> Exchange | None:
-    """Return the tokens that an endpoint reports; None where it reports none, or what cannot be."""
+def _reported(usage: Any) -> Exchange | None:
+    """Return the token counts that `usage` reports, as an exchange; None for none or impossible ones."""
     if not isinstance(usage, dict):
         return None
     details = [usage.get(name) or {} for name in ("prompt_tokens_details", "completion_tokens_details")]
@@ -180,7 +198,11 @@ def _counted(usage: Any) -> Exchange | None:
 
 
 def _text(value: Any) -> str:
-    """Return a text that may be left out, or come in parts; a `TypeError` if it is something else."""
+    """Return a message's content as one string; it may be null (empty), a string or a list of parts.
+
+    Raises:
+        TypeError: it is something else.
+    """
     if isinstance(value, list):
         parts = [part if isinstance(part, dict) else {"text": part} for part in value]
         return "".join(_text(part.get("text")) for part in parts if part.get("type", "text") in _TEXT_PARTS)
@@ -190,4 +212,5 @@ def _text(value: Any) -> str:
 
 
 def _tokens(text: str) -> int:
+    """Estimate the tokens of a text from its bytes."""
     return math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)

@@ -1,9 +1,9 @@
-"""Chat models behind one small interface: talks that ask, and backends that answer them.
+"""The interface of chat models: conversations that make calls, and backends that answer them.
 
-A reranker writes each query as a talk: a generator that yields a round of `ChatCall`s, is sent a `ChatAnswer`
-for each of them, and returns its ranking. The calls of a round do not depend on each other. A backend drives
-many talks at once, each in its own order: an endpoint serves them and their rounds concurrently, a model in
-this process in batches. The reranker knows nothing of either.
+A reranker writes each query as a conversation (`Talk`): a generator that yields a round of `ChatCall`s, is
+sent a `ChatAnswer` for each of them, and returns its ranking. The calls of a round do not depend on each
+other. A backend drives many conversations at once, each in its own order: an endpoint serves them and their
+rounds concurrently, a model in this process in batches. The reranker knows nothing of either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a chat: who speaks, and the text."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -32,10 +32,10 @@ class Message(TypedDict):
 def joined_turns(
     messages: Sequence[Message], *, joins_system: bool = True, joins_turns: bool = False
 ) -> list[Message]:
-    """Join turns with an empty line between them, for models that do not take them one by one.
+    """Return a chat with some turns joined by an empty line, for models that do not take them one by one.
 
     Args:
-        messages: the conversation.
+        messages: the chat.
         joins_system: the system turn joins the user's.
         joins_turns: turns of one role in a row become one.
     """
@@ -53,14 +53,15 @@ def joined_turns(
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """One question to a chat model.
+    """One prompt for a chat model, with its limit and stop condition.
 
     Attributes:
-        messages: the conversation so far; the model writes the next assistant turn.
-        max_new_tokens: the answer is cut off here.
+        messages: the chat so far; the model writes the next assistant turn.
+        max_new_tokens: most tokens that the model may write.
         cost: the request that pays; the backend adds seconds and tokens to it.
-        known: whether the answer so far holds all that the caller will read. A backend that sees the answer
-            grow ends it there; one that does not may ignore it.
+        known: stop condition: whether the text so far holds all that the caller will read. A backend that
+            sees
+            the text grow ends it there; one that does not may ignore it.
     """
 
     messages: Sequence[Message]
@@ -71,7 +72,7 @@ class ChatCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """The model's text, its finish reason, and its number of tokens, thoughts not counted."""
+    """The model's text for one call, its finish reason, and its number of tokens, reasoning not counted."""
 
     text: str
     end: End = "done"
@@ -80,48 +81,49 @@ class ChatAnswer:
 
 T = TypeVar("T")
 Talk = Generator[Sequence[ChatCall], Sequence[ChatAnswer], T]
+"""A conversation: yields rounds of calls, is sent each round's answers, and returns a T."""
 
 
 def ask(call: ChatCall) -> Talk[ChatAnswer]:
-    """Ask one question that everything after it depends on, as a part of a talk."""
+    """Make one call as a round of its own in a conversation, and return its answer."""
     [answer] = yield [call]
     return answer
 
 
 def count_round(calls: Sequence[ChatCall]) -> None:
-    """Count a round of a talk as calls that had to follow the ones before; backends do so once a round."""
+    """Count a round: add one to `sequential_calls` of the request that pays for it."""
     calls[0].cost.usage.sequential_calls += 1
 
 
 class ChatBackend(ABC):
-    """Answers the calls of talks."""
+    """A chat model that answers the calls of conversations: in this process, or behind an endpoint."""
 
     device: str = "cpu"
     """The torch device whose queue the clock has to wait for."""
 
     @abstractmethod
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Drive every talk to its end; their results, in the order given.
+        """Drive every conversation to its end, and return their results in the same order.
 
         Raises:
-            BackendError: an endpoint failed for good; no further call is made for any talk.
+            BackendError: an endpoint failed for good; no further call is made for any conversation.
             ModelError: the model cannot take a call.
         """
 
     def cut_to_tokens(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
-        """Return each text's beginning of at most `limit` tokens, and whether anything was cut.
+        """Cut each text to its first `limit` tokens; return the texts, and for each whether it was cut.
 
         Raises:
-            InputError: only the endpoint knows the model's tokens.
+            InputError: the model is behind an endpoint, which does not tell its tokens.
         """
         raise InputError("an endpoint does not tell its model's tokens. Cut passages after words.")
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
-        """Return whether a call fits the model's context; True where only the endpoint knows."""
+        """Return whether prompt and completion fit the model's context; True if only the endpoint knows."""
         return True
 
     def pay_from(self, budget: Budget) -> None:  # noqa: B027 - a model in this process costs nothing
-        """Stop before calls could cost more than a budget has left.
+        """Charge calls to a budget from now on, and stop before one could cost more than it has left.
 
         Raises:
             InputError: what the calls cost is not known.
@@ -129,7 +131,7 @@ class ChatBackend(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Return model, revision and numerics as really used. JSON values."""
+        """Return the record's entry: model, revision and numerics as really used. JSON values."""
 
     def close(self) -> None:  # noqa: B027 - a model in process holds nothing that needs closing
-        """Release connections."""
+        """Release connections, if there are any."""

@@ -1,9 +1,10 @@
 """A chat model in this process: transformers, the model's own chat template, greedy decoding.
 
 Prefill and decode are written out, because they are bound by different things and are measured apart: prefill
-reads all prompt tokens in one pass and is bound by arithmetic, decoding reads all weights once per token and
-is bound by memory bandwidth. Calls that do not depend on each other are answered in batches, so that decoding
-reads the weights once for all of them. The prefix that prompts share is read once; see `SharedPrefix`.
+reads all prompt tokens in one forward pass and is bound by arithmetic, decoding reads all weights once per
+token and is bound by memory bandwidth. Calls that do not depend on each other are answered in batches, so
+that decoding reads the weights once for all of them. The prefix that prompts share is prefilled once; see
+`SharedPrefix`.
 """
 
 from __future__ import annotations
@@ -40,22 +41,23 @@ if TYPE_CHECKING:
 
 
 class _Round:
-    """Calls of one talk that do not depend on each other, and the answers so far, by place."""
+    """A round of calls of one conversation, with the answers so far by the call's place in the round."""
 
     def __init__(self, calls: Sequence[ChatCall]) -> None:
         self.calls = calls
         self.answers: dict[int, ChatAnswer] = {}
 
     def in_order(self) -> list[ChatAnswer]:
+        """Return all answers in the order of the calls."""
         return [self.answers[place] for place in range(len(self.calls))]
 
 
 class TransformersChat(ChatBackend):
-    """Answers calls with a causal LM.
+    """A chat backend that runs a causal LM of transformers in this process.
 
     Args:
-        options: which model, and how it is asked.
-        llm: the model, where it is loaded already; it is used as it is.
+        options: which model, and how it is prompted and decoded.
+        llm: the model, if it is loaded already; it is used as it is.
 
     Raises:
         InputError: the chat template does not know a variable.
@@ -86,7 +88,10 @@ class TransformersChat(ChatBackend):
         self._counted: dict[int, tuple[Sequence[Message], list[int], int]] = {}
 
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Drive up to `concurrency` talks at once, and answer up to as many of their calls in a batch."""
+        """Drive every conversation to its end, and return their results in the same order.
+
+        Up to `concurrency` conversations are open at once, and as many of their calls form a batch.
+        """
         prefix = SharedPrefix(self._llm)  # forgotten afterwards: a repeated query is not to find itself
         results: dict[int, T] = {}
         waiting = deque(range(len(talks)))
@@ -94,6 +99,10 @@ class TransformersChat(ChatBackend):
         calls: deque[tuple[int, int]] = deque()  # the talk, and the place in its round
 
         def go_on(number: int, answers: list[ChatAnswer] | None) -> None:
+            """Send answers to conversation `number` (None starts it).
+
+            Queue its next calls, or keep its result.
+            """
             try:
                 batch_calls = next(talks[number]) if answers is None else talks[number].send(answers)
             except StopIteration as finished:
@@ -118,17 +127,17 @@ class TransformersChat(ChatBackend):
         return [results[number] for number in range(len(talks))]
 
     def cut_to_tokens(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
-        """Return each text's beginning of at most `limit` tokens, and whether anything was cut."""
+        """Cut each text to its first `limit` tokens; return the texts, and for each whether it was cut."""
         check_offsets(self._llm.tokenizer)
         return cut_to_tokens(self._llm.tokenizer, texts, limit)
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
-        """Return whether prompt and answer fit the positions the model was trained with."""
+        """Return whether prompt, thoughts and completion fit the positions the model was trained with."""
         longest = self._reasoning_tokens + max_new_tokens
         return self._context is None or len(self._tokens(messages)[0]) + longest <= self._context
 
     def describe(self) -> dict[str, object]:
-        """Return backend and model as loaded; tokens are counted here, so exactly."""
+        """Return the record's entry: the model as loaded, its chat template and how it is decoded."""
         return {
             "backend": "transformers",
             **self._llm.describe(),
@@ -141,6 +150,7 @@ class TransformersChat(ChatBackend):
 
     @torch.inference_mode()
     def _answer(self, calls: Sequence[ChatCall], prefix: SharedPrefix, clock: StageClock) -> list[ChatAnswer]:
+        """Answer a batch of calls: prefill, decode, and charge seconds and tokens to each request."""
         costs = [call.cost for call in calls]
         with clock.stage("prompt", *costs):
             prompts = [self._prompt(call) for call in calls]
@@ -172,10 +182,11 @@ class TransformersChat(ChatBackend):
     def _decode(
         self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts], clock: StageClock
     ) -> tuple[list[list[int]], list[ChatAnswer]]:
-        """Decode each call greedily, and return its tokens and output; a call that is over leaves the batch.
+        """Decode a prefilled batch greedily; return the token ids and the answer of each call.
 
-        Without a budget for thoughts all of it is one stage. With one, every step is charged to the calls
-        that take part in it: to `think` as long as a call thinks, then to `decode`.
+        A call that has ended leaves the batch. Without a budget for thoughts all steps are one stage. With
+        one, every step is charged to the calls that take part in it: to `think` as long as a call thinks,
+        then to `decode`.
         """
         costs = [call.cost for call in calls]
         generated: list[list[int]] = [[] for _ in calls]
@@ -183,6 +194,7 @@ class TransformersChat(ChatBackend):
         rows = list(range(len(calls)))
 
         def step() -> None:
+            """Add a token to each open call, drop those that end, and run the next forward pass."""
             nonlocal rows
             proposed = read.tokens.tolist()  # the one wait for the device
             for place, row in enumerate(rows):
@@ -218,6 +230,11 @@ class TransformersChat(ChatBackend):
         return generated, [answers[row] for row in range(len(calls))]
 
     def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
+        """Return the answer of a call if its generated tokens end it, else None.
+
+        It ends by an end token, by the call's stop condition, or by its limit of tokens; thoughts count for
+        none.
+        """
         has_ended = generated[-1] in self._ends
         if thoughts.go_on and not has_ended:
             return None
@@ -232,6 +249,11 @@ class TransformersChat(ChatBackend):
         return ChatAnswer(text, "cut_off", len(answered)) if is_cut_off else None
 
     def _prompt(self, call: ChatCall) -> list[int]:
+        """Return the token ids of a call's prompt.
+
+        Raises:
+            ModelError: prompt and completion exceed the model's context.
+        """
         tokens, _ = self._tokens(call.messages)
         if not self.fits(call.messages, call.max_new_tokens):
             raise ModelError(
@@ -244,7 +266,7 @@ class TransformersChat(ChatBackend):
     def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], int]:
         """Return the prompt's token ids, and how many control tokens its messages brought.
 
-        They are kept until the prompt is answered, because a call is first tried for size.
+        The result is kept until the prompt is answered, because `fits` asks for it first.
         """
         if id(messages) not in self._counted:
             readable, control_tokens = self._control.read_messages(messages)
@@ -252,7 +274,7 @@ class TransformersChat(ChatBackend):
         return self._counted[id(messages)][1:]
 
     def _end_tokens(self) -> frozenset[int]:
-        """Return ids that end a turn: the generation config's, one or several, and the tokenizer's."""
+        """Return the token ids that end a turn, by the generation config and the tokenizer."""
         configured = self._llm.model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
         return frozenset(end for end in [*ends, self._llm.tokenizer.eos_token_id] if end is not None)

@@ -1,4 +1,4 @@
-"""Chat models behind any endpoint that speaks OpenAI's chat API: OpenAI, vLLM, SGLang, llama.cpp, and others.
+"""A chat backend for any endpoint with OpenAI's chat API: OpenAI, vLLM, SGLang, llama.cpp, and others.
 
 One client with its connection pool, and one event loop for it, live as long as the backend. Queries run
 concurrently, and so do calls of one query that do not depend on each other. Neither failed attempts nor the
@@ -47,10 +47,13 @@ _MOST_NAMES = 20  # of models and fingerprints, in the record
 
 
 class OpenAIChat(ChatBackend):
-    """Answers calls through an endpoint; the key is read from `OPENAI_API_KEY` and never leaves the client.
+    """A chat backend that calls an endpoint.
+
+    The key is read from `OPENAI_API_KEY` and never leaves the client.
 
     Raises:
-        InputError: neither a key nor a base URL nor a recording is set, or the key or the URL is malformed.
+        InputError: neither a key nor a base URL nor a response cache is set, or the key or the URL is
+            malformed.
     """
 
     def __init__(self, options: ChatOptions) -> None:
@@ -81,25 +84,26 @@ class OpenAIChat(ChatBackend):
         # OpenAI's own newer models refuse `max_tokens`; many other servers know nothing else.
         self._limit = "max_completion_tokens" if is_openai else "max_tokens"
         # Usage with every chunk, where a server offers it, survives ending the answer early.
-        asked = {"include_usage": True, **({} if is_openai else {"continuous_usage_stats": True})}
-        self._accepted = AcceptedOptions(self._limit, asked if options.stream else None)
+        stream_options = {"include_usage": True, **({} if is_openai else {"continuous_usage_stats": True})}
+        self._accepted = AcceptedOptions(self._limit, stream_options if options.stream else None)
         self._served_models: set[str] = set()
         self._fingerprints: set[str] = set()
         self._counted_by = BY_ENDPOINT
 
     def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Drive up to `concurrency` talks at once; after a failure for good, no further call begins."""
+        """Drive every conversation to its end, and return their results in the same order.
+
+        Up to `concurrency` of them are open at once; after a failure for good, no further call begins.
+        """
         alone = len(talks) == 1
         return self._client.run([partial(self._drive, talk, clock, alone) for talk in talks])
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left."""
+        """Charge calls to a budget from now on, and stop before one could cost more than it has left."""
         self._client.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """Return the record's entry: settings of the requests, models served, refusals,
-        and who counted the tokens.
-        """
+        """Return the record's entry: request settings, models served, refused options, token counter."""
         left_out = sorted(self._accepted.refused)
         notice = {"notice": "the endpoint refuses a temperature: its answers are drawn at random"}
         return {
@@ -117,10 +121,14 @@ class OpenAIChat(ChatBackend):
         }
 
     def close(self) -> None:
-        """Close connections, the event loop and the recording."""
+        """Close the connections, the event loop and the response cache."""
         self._client.close()
 
     async def _drive(self, talk: Talk[T], clock: StageClock, alone: bool) -> T:
+        """Drive one conversation to its end, and return its result.
+
+        `alone` says that no other one runs beside it.
+        """
         try:
             calls = next(talk)
             while True:
@@ -130,7 +138,7 @@ class OpenAIChat(ChatBackend):
             return cast("T", finished.value)
 
     async def _answer(self, calls: Sequence[ChatCall], clock: StageClock, alone: bool) -> list[ChatAnswer]:
-        """Answer the calls of a round side by side."""
+        """Answer the calls of a round concurrently; the answers hold no thoughts."""
         if self._options.reasoning_tokens:
             calls = [answers_after_thoughts(call) for call in calls]
         exchanges = await self._client.answer([self._paid(call, clock) for call in calls], clock, alone)
@@ -143,6 +151,7 @@ class OpenAIChat(ChatBackend):
         return answers
 
     def _paid(self, call: ChatCall, clock: StageClock) -> PaidCall:
+        """Return a call in the form of the paid client: request body, largest cost and sender."""
         body = self._body(call)
         written = canonical(body)
         return PaidCall(
@@ -150,11 +159,11 @@ class OpenAIChat(ChatBackend):
             cost=call.cost,
             largest=partial(self._largest, call),
             ask=partial(self._ask, call, body, written, clock),
-            suffices=lambda kept: kept.end != "known" or call.known(kept.text),
+            suffices=lambda cached: cached.end != "known" or call.known(cached.text),
         )
 
     def _body(self, call: ChatCall) -> dict[str, Any]:
-        """Return the request as the options say, which is how it is recorded."""
+        """Return the request body by the options alone, as the response cache files it."""
         body = {
             "model": self._options.model,
             "messages": call.messages,
@@ -167,11 +176,20 @@ class OpenAIChat(ChatBackend):
         return {**self._options.extra_body, **body}
 
     def _most_tokens(self, call: ChatCall) -> int:
-        """Return the most tokens that an answer may have, thoughts included."""
+        """Return the most tokens that a completion may have, thoughts included."""
         return call.max_new_tokens + self._options.reasoning_tokens
 
     async def _ask(self, call: ChatCall, body: dict[str, Any], written: str, clock: StageClock) -> Exchange:
-        """Make one attempt; a request whose options are refused is repeated at once without them."""
+        """Send one request and return its exchange; if an option is refused, send it again without.
+
+        A prompt that a content filter refuses is sent up to two more times, then counts as refused.
+
+        Args:
+            call: the call to answer.
+            body: its request body.
+            written: the body as canonical JSON.
+            clock: times the attempt.
+        """
         filtered = 0
         while True:
             sent = self._accepted.rewrite(body)
@@ -192,13 +210,18 @@ class OpenAIChat(ChatBackend):
         return exchange
 
     async def _complete(self, call: ChatCall, content: bytes, clock: StageClock) -> Exchange:
+        """Post a request body and return the exchange of its whole completion, timed as `generate`."""
         completion, stage_seconds = await self._client.post(content, "generate", clock)
         exchange = read_completion(completion, call)
         exchange.stage_seconds = stage_seconds
         return exchange
 
     async def _stream(self, call: ChatCall, content: bytes, clock: StageClock) -> Exchange:
-        """Prefill lasts until the first token, decode from there; the answer ends once it is known."""
+        """Post a request body and return the exchange of its streamed completion.
+
+        It is timed as `prefill` until the first token and `decode` from there. The stream is closed once the
+        call's stop condition is met, after a few more chunks in case the token counts come.
+        """
         asks_usage = self._accepted.asks_usage
         measured, answer = Cost(), GrowingAnswer(call, asks_usage)
         further_bytes = _STREAM_BYTES_PER_TOKEN * self._most_tokens(call)
@@ -219,7 +242,7 @@ class OpenAIChat(ChatBackend):
         return exchange
 
     def _note(self, exchange: Exchange) -> None:
-        """Remember who answered, what was refused, and who counted the tokens."""
+        """Remember for the record which model answered, what was refused, and who counted the tokens."""
         if exchange.is_estimate:
             self._counted_by = exchange.counted_by
         self._accepted.refused.update(exchange.options_refused)
@@ -231,7 +254,7 @@ class OpenAIChat(ChatBackend):
                 names.add(name)
 
     def _largest(self, call: ChatCall) -> Exchange:
-        """Return the most tokens that an attempt can take; a byte is at most a token."""
+        """Return the most tokens that a call can take, as an exchange; a byte is at most a token."""
         longest = sum(
             len(message["content"].encode(errors="replace")) + _TOKENS_PER_MESSAGE
             for message in call.messages
@@ -240,7 +263,10 @@ class OpenAIChat(ChatBackend):
 
 
 async def _next_chunk(events: AsyncIterator[str], answer: GrowingAnswer) -> bool:
-    """Read the server-sent events up to the next chunk; False where they end."""
+    """Read server-sent events up to the next chunk and add it to `answer`.
+
+    Return False at the stream's end.
+    """
     async for line in events:
         field, _, value = line.partition(":")
         if field == "data":

@@ -1,4 +1,4 @@
-"""The client of chat endpoints: requests of the `openai` package, within the bounds of all endpoints.
+"""The HTTP client of chat endpoints, which sends through the `openai` package within our bounds.
 
 The package writes, signs and sends each request. Its own retries are off, since `rerankers.endpoints.paid`
 retries within the budget. Its typed method for chat is passed over: it validates every message again, which
@@ -23,7 +23,7 @@ _NO_KEY = "none"  # the package insists on a key, which servers without keys are
 
 
 class OpenAIClient(HttpClient):
-    """One `openai.AsyncOpenAI` for one endpoint.
+    """An HTTP client of one endpoint that sends through `openai.AsyncOpenAI`.
 
     Args:
         endpoint: posts go to its address, which is that of chat completions.
@@ -47,6 +47,7 @@ class OpenAIClient(HttpClient):
         self._headers: Headers = {} if key else {"Authorization": openai.Omit()}
 
     async def _send(self, body: bytes) -> httpx2.Response:
+        """Post a request body, and return the response with its body not read yet."""
         streaming: bool = True  # the response as it comes, not the package's stream of checked objects
         try:
             response = await self._openai.post(

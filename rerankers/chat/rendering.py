@@ -27,7 +27,7 @@ _FREE_CHARACTERS = 1 << 20  # that a template may add to what it is given
 
 
 class _OverLimit(BaseException):
-    """Ends a rendering; not an `Exception`, so that no library catches it."""
+    """An exception that ends a rendering; not an `Exception`, so that no library catches it."""
 
 
 def render(
@@ -38,17 +38,17 @@ def render(
     add_generation_prompt: bool = True,
     variables: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return a conversation in a tokenizer's chat template.
+    """Return a chat as one text, rendered by a tokenizer's chat template.
 
     Args:
         tokenizer: of transformers, with a chat template.
-        messages: the conversation.
+        messages: the chat.
         model: the model's name, for errors.
         add_generation_prompt: whether the text ends where the model's answer begins.
         variables: the template's own variables.
 
     Raises:
-        ModelError: the template refuses the conversation, or takes too much time, memory or text.
+        ModelError: the template refuses the chat, or takes too much time, memory or text.
     """
     label = f"the chat template of {model!r}"
     try:
@@ -71,12 +71,17 @@ def render(
 
 @contextmanager
 def _limited(label: str) -> Iterator[None]:
-    """End the block with a `ModelError` once it takes too long or the process grows too much."""
+    """End the block with a `ModelError` once it takes too long or the process grows too much.
+
+    Args:
+        label: what the error blames, such as "the chat template of 'm'".
+    """
     thread = ctypes.c_ulong(threading.get_ident())
     is_over, lock = threading.Event(), threading.Lock()
     reasons: list[str] = []
 
     def watch() -> None:
+        """Wait in a second thread, and raise `_OverLimit` in the first one if a limit is exceeded."""
         reason = _reason_to_end(is_over)
         with lock:
             if reason is not None and not is_over.is_set():
@@ -97,7 +102,7 @@ def _limited(label: str) -> Iterator[None]:
 
 
 def _reason_to_end(is_over: threading.Event) -> str | None:
-    """Watch until a rendering is over, or say why it has to end."""
+    """Wait until `is_over` is set (return None) or a limit of time or memory is exceeded (return which)."""
     if is_over.wait(_LOOK_SECONDS):
         return None
     process = psutil.Process(os.getpid())

@@ -1,4 +1,4 @@
-"""The base of rerankers with a chat model: one conversation a query, driven by a backend."""
+"""The base of rerankers that use a chat model: one conversation a query, driven by a backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class ChatReranker(Reranker):
-    """A reranker that says how it talks about one request; requests run side by side in the backend."""
+    """A reranker that ranks each request by a conversation with a chat model.
+
+    A subclass defines `_talk`; the backend runs the conversations of several requests side by side.
+    """
 
     def __init__(self, options: ChatOptions) -> None:
         self._chat_options = options
@@ -27,11 +30,14 @@ class ChatReranker(Reranker):
         self.device = self._chat.device
 
     def _open(self, options: ChatOptions) -> ChatBackend:
-        """Open the backend that the options name."""
+        """Return the backend that the options name."""
         return open_chat(options)
 
     def connection(self) -> Reranker:
-        """Return a reranker that asks the same endpoint over a connection of its own."""
+        """Return a reranker that calls the same endpoint over a connection of its own.
+
+        Itself for a local model.
+        """
         if self._chat_options.backend != "openai":
             return self
         other = copy.copy(self)
@@ -40,18 +46,18 @@ class ChatReranker(Reranker):
 
     @abstractmethod
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
-        """Ask what has to be asked about a request, call by call, and return its ranking."""
+        """Return the conversation about one request: it yields rounds of calls and returns the ranking."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests side by side, the calls of each one after another."""
+        """Rank the requests, their conversations running side by side."""
         return self._chat.run([self._talk(request, clock) for request in requests], clock)
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left."""
+        """Charge calls to a budget from now on, and stop before one could cost more than it has left."""
         self._chat.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """Return the backend as used."""
+        """Return the record's entry of the backend: model, revision and settings as really used."""
         return self._chat.describe()
 
     def close(self) -> None:

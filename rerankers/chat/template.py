@@ -1,8 +1,8 @@
-"""Renders conversations in a model's chat template, for every method that reads a chat model in this process.
+"""Renders chats in a model's chat template, for every method that runs a chat model in this process.
 
-A template may refuse a system turn or two turns of one role; such turns are joined, and the record says so. A
-template may also leave its prompt inside a thinking block. What follows then is a thought, not the answer, so
-a method that does not let the model think refuses the template.
+A template may refuse a system turn or two turns of one role; such turns are joined, and this is recorded. A
+template may also leave its prompt inside a thinking block. The model then writes a thought first, not the
+answer, so a method that does not let the model think refuses the template.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIRST, _SECOND = "zeroth", "firstly"  # turns of a trial conversation
 
 
 class ChatTemplate:
-    """A chat template with its variables, and the turns that it makes necessary to join.
+    """A tokenizer's chat template with its variables, and the kinds of turns that must be joined for it.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -64,24 +64,24 @@ class ChatTemplate:
         self.joins_turns = not self._shows([user, {"role": "user", "content": _SECOND}])
 
     def text(self, messages: Sequence[Message]) -> str:
-        """Render a conversation up to where the model's answer begins.
+        """Return a chat as one text, up to where the model's answer begins.
 
         Raises:
-            ModelError: the template refuses the conversation.
+            ModelError: the template refuses the chat.
         """
         return self._render(messages)
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
-        """Return the token ids of a rendered conversation.
+        """Return the token ids of a chat's text.
 
         Raises:
-            ModelError: the template refuses the conversation.
+            ModelError: the template refuses the chat.
         """
         ids: list[int] = self._tokenizer(self.text(messages), add_special_tokens=False)["input_ids"]
         return ids
 
     def refuse_thinking(self) -> None:
-        """Refuse a template after which the model thinks before it answers.
+        """Raise an error if the model would think before it answers.
 
         Raises:
             ModelError: the prompt ends inside a thinking block, or a variable leaves thinking on.
@@ -99,7 +99,11 @@ class ChatTemplate:
                 )
 
     def refuse_open_thinking(self, why: str, remedy: str) -> None:
-        """Refuse a template whose prompt ends inside a thinking block.
+        """Raise an error if the template's prompt ends inside a thinking block.
+
+        Args:
+            why: the reason that this is a problem, for the message.
+            remedy: what the user can do beside switching thinking off.
 
         Raises:
             ModelError: it does.
@@ -114,7 +118,10 @@ class ChatTemplate:
         )
 
     def describe(self) -> dict[str, object]:
-        """Return the variables, and which turns are joined; nothing where the template is used as it is."""
+        """Return the record's entry: the template's variables and which turns are joined.
+
+        Empty for neither.
+        """
         described: dict[str, object] = {}
         if self._variables:
             described["template_variables"] = self._variables
@@ -125,15 +132,16 @@ class ChatTemplate:
         return described
 
     def _render(self, messages: Sequence[Message], more: Mapping[str, Any] | None = None) -> str:
+        """Return the text of a chat, its turns joined, with the template's variables and `more` of them."""
         variables = {**self._variables, **(more or {})}
         return render(self._tokenizer, self._joined(messages), model=self._model, variables=variables)
 
     def _joined(self, messages: Sequence[Message]) -> list[Message]:
-        """Join the turns that the template does not take one by one, with an empty line between them."""
+        """Return the messages with those turns joined that the template does not take one by one."""
         return joined_turns(messages, joins_system=self.joins_system, joins_turns=self.joins_turns)
 
     def _shows(self, messages: Sequence[Message]) -> bool:
-        """Return whether the template takes a conversation and shows every turn of it."""
+        """Return whether the template accepts a chat and its text contains every message."""
         try:
             text = self.text(messages)
         except ModelError:
@@ -141,9 +149,11 @@ class ChatTemplate:
         return all(message["content"] in text for message in messages)
 
     def _mentions(self, variable: str) -> bool:
+        """Return whether the template's source contains the name of a variable."""
         return re.search(rf"\b{re.escape(variable)}\b", str(self._tokenizer.chat_template)) is not None
 
     def _refuse_unknown_variables(self) -> None:
+        """Raise an `InputError` for a variable that the template does not mention."""
         taken = {"messages", *inspect.signature(self._tokenizer.apply_chat_template).parameters}
         for name in self._variables:
             if name in taken or not self._mentions(name):
@@ -154,7 +164,7 @@ class ChatTemplate:
 
 
 def _open_tags(ending: str) -> tuple[str, str] | None:
-    """Return the tags of the thinking block that a text leaves open, if it does."""
+    """Return the opening and closing tag of the thinking block that a text leaves open, or None."""
     tags = list(_THINKING.finditer(ending))
     if not tags or tags[-1][1] or tags[-1][3]:
         return None

@@ -1,4 +1,4 @@
-"""Thoughts before an answer: where they end, and how a budget of tokens ends them."""
+"""Separates a model's thoughts from its answer, and ends them once a budget of tokens is used up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAST_TOKENS = 16  # decoded to find a closing tag, which takes fewer
 
 
 def after_thoughts(text: str) -> str:
-    """Return the text behind the thoughts; an empty one while they go on."""
+    """Return the text behind the thoughts: all of it if there are none, "" while they go on."""
     begin, end = _USUAL_TAGS
     if end in text:
         return text.rpartition(end)[2].lstrip()
@@ -21,11 +21,11 @@ def after_thoughts(text: str) -> str:
 
 
 class Thoughts:
-    """The thoughts of one growing answer.
+    """The thoughts at the beginning of one growing model output.
 
     Args:
         tokenizer: the model's tokenizer.
-        budget: tokens that the model may think; then a closing tag is put into its mouth.
+        budget: tokens that the model may think; then a closing tag is forced.
         tags: opening and closing tag where the prompt ends inside the thoughts; else the model opens them.
 
     Attributes:
@@ -43,14 +43,14 @@ class Thoughts:
         self._forced: list[int] | None = None
 
     def next_token(self, proposed: int) -> int:
-        """Return the token to write: the model's, or one of the closing tag once the budget is used up."""
+        """Return the next token: the one proposed, or the closing tag's once the budget is used up."""
         if self.go_on and self._forced is None and self.tokens >= self._budget:
             closing = f"\n{self._end}\n\n"
             self._forced = self._tokenizer(closing, add_special_tokens=False)["input_ids"]
         return self._forced.pop(0) if self._forced else proposed
 
     def add(self, written: list[int]) -> None:
-        """Take note of the last of the tokens written."""
+        """Update `tokens` and `go_on` after a token was written; `written` holds all tokens so far."""
         if self._may_open:
             text = self._tokenizer.decode(written, skip_special_tokens=False).lstrip()
             self.go_on = text.startswith(self._begin)
@@ -63,5 +63,5 @@ class Thoughts:
 
 
 def answers_after_thoughts(call: ChatCall) -> ChatCall:
-    """Return the call with a stop condition that looks at the answer alone, not at the thoughts before it."""
+    """Return a copy of the call whose stop condition reads only the text behind the thoughts."""
     return replace(call, known=lambda text: call.known(after_thoughts(text)))

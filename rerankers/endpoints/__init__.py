@@ -1,1 +1,1 @@
-"""One HTTP client for every endpoint that is paid: bounded, redacted, retried, budgeted and cached."""
+"""Paid HTTP endpoints: one client that bounds, retries, budgets and caches calls; prices; rerank APIs."""

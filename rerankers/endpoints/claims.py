@@ -1,4 +1,4 @@
-"""Claims of requests: processes that share a response cache do not ask the same request at the same time.
+"""Claims on requests, so that processes that share a response cache do not send the same request at once.
 
 A claim is a lock on one byte of a file beside the cache, which the system takes back when the process ends.
 """
@@ -17,17 +17,20 @@ _held: set[tuple[int, int]] = set()  # by this process: locks exclude other proc
 
 
 class Claims:
-    """Claims beside one response cache. Where locks are not to be had, every claim is granted.
+    """Claims on requests of one response cache. On a disk without locks, every claim is granted.
 
     Args:
-        path: the file of the response cache.
+        path: the file of the response cache; claims are locked in `PATH.claims` beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = _open(path.resolve().with_name(f"{path.name}.claims"))
 
     def take(self, number: int) -> bool:
-        """Claim a request by its number, below 2^62; False while anybody holds it."""
+        """Claim a request, given by a number below 2^62.
+
+        Return False while this or another process holds the claim.
+        """
         if self._file is None:
             return True
         if (self._file, number) in _held or not _lock(self._file, number):
@@ -36,7 +39,7 @@ class Claims:
         return True
 
     def release(self, number: int) -> None:
-        """Give a claim back."""
+        """Give up the claim on the request with this number."""
         if self._file is not None:
             _unlock(self._file, number)
             _held.discard((self._file, number))
@@ -44,7 +47,10 @@ class Claims:
 
 @cache
 def _open(path: Path) -> int | None:
-    """Open the file of claims, for as long as the process lives: closing it would give up all its locks."""
+    """Return a descriptor of the file of claims, or None if it cannot be opened.
+
+    It stays open for as long as the process lives: closing it would give up all its locks.
+    """
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
@@ -52,6 +58,10 @@ def _open(path: Path) -> int | None:
 
 
 def _lock(file: int, number: int) -> bool:
+    """Lock the byte `number` of a file without waiting.
+
+    False if another process holds it, True without locks.
+    """
     if sys.platform == "win32":
         return True
     import fcntl
@@ -66,6 +76,7 @@ def _lock(file: int, number: int) -> bool:
 
 
 def _unlock(file: int, number: int) -> None:
+    """Unlock the byte `number` of a file."""
     if sys.platform == "win32":
         return
     import fcntl

@@ -1,4 +1,4 @@
-"""The HTTP client of endpoints: posts JSON to one address, and bounds what the response may take.
+"""The HTTP client of endpoints: posts JSON to one address, and bounds the time and size of the response.
 
 `rerankers.chat.openai_client` sends through the `openai` package instead, within the same bounds.
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rerankers.endpoints.endpoint import Endpoint
 
 LEAST_BOUND_BYTES = 2**22
-"""A response may have as many bytes, and twice those of its request, which rerank servers repeat."""
+"""Most bytes of a response, to which twice those of its request are added: rerank servers repeat passages."""
 LONGEST_CONNECT_SECONDS = 30.0
 _MOST_ERROR_BYTES = 2**16
 _MOST_REDIRECTS = 3
@@ -39,7 +39,7 @@ _BROKEN_TLS = (ssl.SSLError, anyio.EndOfStream)  # which httpx2 lets through as 
 
 
 class HttpClient:
-    """One connection pool to one endpoint."""
+    """An HTTP client of one endpoint, with a pool of connections and bounds on each response."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -70,7 +70,7 @@ class HttpClient:
             return json.loads(b"".join([piece async for piece in pieces]))
 
     async def get(self, path: str) -> Any:
-        """Return the decoded JSON at another path of the same host.
+        """Return the decoded JSON at another path of the endpoint's host, fetched by GET.
 
         Raises:
             the errors of `post`.
@@ -82,7 +82,11 @@ class HttpClient:
 
     @asynccontextmanager
     async def open(self, body: bytes, further_bytes: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Post a JSON body; the pieces of the response as they come, `further_bytes` more than usual.
+        """Post a JSON body, and give the block an iterator over the pieces of the response as they arrive.
+
+        Args:
+            body: the JSON.
+            further_bytes: bytes that the response may have beyond the usual bound.
 
         Raises:
             the errors of `post`, but for those about JSON.
@@ -92,7 +96,7 @@ class HttpClient:
             yield pieces
 
     async def _send(self, body: bytes) -> httpx2.Response:
-        """Post the body once; the response is not read yet."""
+        """Post the body once, and return the response with its body not read yet."""
         request = self._connections.build_request("POST", self.endpoint.url, content=body)
         return await self._connections.send(request)
 
@@ -100,6 +104,7 @@ class HttpClient:
     async def _bounded(
         self, send: Callable[[], Awaitable[httpx2.Response]], most: int
     ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the block the pieces of the response to `send`, `most` bytes and `timeout_seconds` at most."""
         try:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
                 response = await send()
@@ -118,7 +123,7 @@ class HttpClient:
 
     @property
     def is_closed(self) -> bool:
-        """Return whether `close` was called."""
+        """Whether `close` was called."""
         return self._connections.is_closed
 
     async def close(self) -> None:
@@ -127,7 +132,10 @@ class HttpClient:
 
 
 class BoundedConnections(httpx2.AsyncClient):
-    """A connection pool that follows no redirect to another host, and reads the start of a failure only."""
+    """A connection pool that follows no redirect to another host.
+
+    Of an error body it reads the start only.
+    """
 
     async def send(
         self,
@@ -137,7 +145,7 @@ class BoundedConnections(httpx2.AsyncClient):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = False,
     ) -> httpx2.Response:
-        """Send a request; the response is a success whose body is not read yet, for its reader bounds it.
+        """Send a request and return its successful response, whose body is not read yet.
 
         Raises:
             httpx2.HTTPError: the connection broke.
@@ -161,7 +169,7 @@ class BoundedConnections(httpx2.AsyncClient):
 
 
 async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Split what comes into lines."""
+    """Yield the lines of a byte stream as text, without line ends, as soon as each one is complete."""
     rest = bytearray()
     async for piece in pieces:
         rest += piece
@@ -175,10 +183,14 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
-    """Return the next request if it goes to the same host by the same method, with the same body.
+    """Return the next request of a redirect, if it stays on the same host with the same method.
+
+    Args:
+        request: the request that was redirected.
+        following: the one that the response asks for.
 
     Raises:
-        BackendError: it does not.
+        BackendError: it would go elsewhere.
     """
     origin, target = request.url, following.url
     is_same_host = (origin.scheme, origin.host, origin.port) == (target.scheme, target.host, target.port)
@@ -192,7 +204,12 @@ def _followed(request: httpx2.Request, following: httpx2.Request) -> httpx2.Requ
 
 
 async def _pieces(response: httpx2.Response, most: int) -> AsyncGenerator[bytes]:
-    """Yield the response as it comes, unpacked, up to `most` bytes."""
+    """Yield the body of a response, decompressed, piece by piece as it arrives.
+
+    Raises:
+        OversizedResponseError: it has more than `most` bytes.
+        UnusableResponseError: it is compressed in an unknown way, or damaged.
+    """
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if packing not in ("identity", "", "gzip", "x-gzip", "deflate"):
         raise UnusableResponseError(f"the response is packed as {excerpt(packing, 40)!r}, not as asked for")
@@ -211,7 +228,7 @@ async def _pieces(response: httpx2.Response, most: int) -> AsyncGenerator[bytes]
 
 
 async def _read_up_to(response: httpx2.Response, most: int) -> str:
-    """Return the start of the body of a failure, unpacked."""
+    """Return the first `most` bytes of an error response's body as text; what cannot be read is left out."""
     pieces: list[bytes] = []
     try:
         async for piece in _pieces(response, most):

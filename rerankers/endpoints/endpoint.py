@@ -1,4 +1,4 @@
-"""One endpoint: its address and key, the bounds of a call, and what to do when a call fails.
+"""One endpoint: its address and key, the limits of a call, and the wait before a failed call is repeated.
 
 A failure that may pass (rate limit, overload, timeout, broken connection, half a response) is waited out: for
 as long as the endpoint asks with `Retry-After`, else exponentially longer each time. One that cannot pass (a
@@ -36,7 +36,7 @@ _PASSING_STATUS = frozenset({408, 409, 425, 429})  # beside every 5xx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An endpoint, and how calls to it are made.
+    """The address of an endpoint, and the settings of calls to it.
 
     Attributes:
         url: where every call is posted.
@@ -47,7 +47,7 @@ class Endpoint:
         key: sent as a bearer token; None for servers without keys.
         timeout_seconds: longest wait for one response, from the first byte sent to the last one read.
         retries: attempts allowed after the first.
-        concurrency: queries under way at once, calls of theirs, and connections kept open.
+        concurrency: most queries, most calls and most connections open at once.
         recording: the file of the response cache.
         price_example: how the option `price` is written; None where calls cost nothing.
     """
@@ -65,7 +65,11 @@ class Endpoint:
     price_example: str | None
 
     def wait_before_retry(self, error: Exception, failures: int) -> float:
-        """Return the seconds to wait after the latest of `failures` failures of one call.
+        """Return the seconds to wait before a failed call is tried again.
+
+        Args:
+            error: why the latest attempt failed.
+            failures: how many attempts of this call have failed in a row.
 
         Raises:
             BackendError: asking again is useless, or was tried `retries` times.
@@ -84,15 +88,18 @@ class Endpoint:
             has_answered = isinstance(error, StatusError)
             remedy = "run again later" if has_answered else f"see whether it is up, and check {self.settings}"
             raise BackendError(f"{self.name} failed {failures} times in a row: {why}; {remedy}") from error
-        asked = _asked_wait(error)
-        if asked is None:
+        requested = _requested_wait(error)
+        if requested is None:
             doubled = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (failures - 1))
             return doubled * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, no secret
-        if asked > LONGEST_ASKED_WAIT_SECONDS:
-            raise BackendError(f"{self.name} asks to wait {asked:.0f} s: {why}; run again later") from error
-        return asked
+        if requested > LONGEST_ASKED_WAIT_SECONDS:
+            raise BackendError(
+                f"{self.name} asks to wait {requested:.0f} s: {why}; run again later"
+            ) from error
+        return requested
 
     def _remedy(self, status: int) -> str:
+        """Return what the user can do about an HTTP error status, for the error message."""
         remedies = {
             401: f"set {self.key_variable} to a valid key",
             403: f"set {self.key_variable} to a key that may use this model",
@@ -101,8 +108,11 @@ class Endpoint:
         return remedies.get(status, f"change the options it complains about, or check {self.settings}")
 
 
-def _asked_wait(error: Exception) -> float | None:
-    """Return the seconds that `Retry-After` asks for, in seconds or as a date; None without one."""
+def _requested_wait(error: Exception) -> float | None:
+    """Return the seconds that an error response's `Retry-After` (seconds or a date) asks for.
+
+    None without one.
+    """
     value = error.wait.strip() if isinstance(error, StatusError) else ""
     if not value:
         return None
@@ -116,18 +126,25 @@ def _asked_wait(error: Exception) -> float | None:
 
 
 def address(option: str, written: str, path: str) -> httpx2.URL:
-    """Return the address of an API's path; a query, such as Azure's `api-version`, stays behind it.
+    """Return the URL of an API's path below the root that the user wrote.
+
+    A query such as Azure's stays at its end.
+
+    Args:
+        option: name of the option, for the error message.
+        written: the root, such as `http://localhost:8000/v1`.
+        path: of the API, such as `/rerank`; not added again if the root ends with it.
 
     Raises:
-        InputError: the root of the API, as written in the option, is not an address.
+        InputError: the root is not an http or https address.
     """
     try:
         url = httpx2.URL(written)
     except httpx2.InvalidURL as error:
         raise InputError(f"{option} {excerpt(written, 200)!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        shown = excerpt(written, 200)
-        raise InputError(f"{option} {shown!r} has no scheme or host; write it as http://localhost:8000/v1")
+        root = excerpt(written, 200)
+        raise InputError(f"{option} {root!r} has no scheme or host; write it as http://localhost:8000/v1")
     root = url.path.rstrip("/")
     whole = root if path and root.endswith(path) else root + path
     return url.copy_with(path=whole or "/", fragment=None)

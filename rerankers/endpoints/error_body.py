@@ -1,4 +1,4 @@
-"""Finds what an endpoint says went wrong, in whatever shape it says so.
+"""Extracts the error message from an endpoint's response, whichever layout the server uses.
 
 Seen in the wild: `{"error": {"message"}}` (OpenAI), `[{"error": {...}}]` (Gemini), `{"detail": "..."}` and
 `{"detail": [{"loc", "msg"}]}` (FastAPI), `{"message"}` (Cohere, vLLM), `{"error": "...", "error_type"}`
@@ -21,25 +21,29 @@ _DEEPEST = 6
 
 
 class ErrorBody(NamedTuple):
-    """An endpoint's error: one line without secrets, and the code of its kind."""
+    """An endpoint's error: its message in one line without secrets, and its error code if it states one."""
 
     message: str
     code: str | None
 
 
 def read_error(body: str) -> ErrorBody:
-    """Read the body of a response that reports an error."""
+    """Parse the body of an error response, JSON, HTML or plain text, into message and code."""
     decoded = _decoded(body)
     message = error_message(body if decoded is None else decoded) or body
     return ErrorBody(excerpt(message, LONGEST_MESSAGE), _code(decoded))
 
 
 def error_message(value: Any) -> str:
-    """Return the message in a decoded error, secrets included; empty without one."""
+    """Return the error message in a decoded JSON value, secrets included; empty if there is none."""
     return _message(value, _DEEPEST)
 
 
 def _message(value: Any, deepest: int) -> str:
+    """Search a decoded JSON value for an error message, at most `deepest` levels down.
+
+    Empty if there is none.
+    """
     if deepest == 0 or value is None:
         return ""
     if isinstance(value, str):
@@ -61,7 +65,10 @@ def _message(value: Any, deepest: int) -> str:
 
 
 def _code(value: Any) -> str | None:
-    """Return the code of an error: of its `error` object, or beside its message."""
+    """Return the error code in a decoded body, inside its `error` object or beside its message.
+
+    None without one.
+    """
     if isinstance(value, list):
         value = next(iter(value), None)
     if not isinstance(value, dict):
@@ -72,7 +79,7 @@ def _code(value: Any) -> str | None:
 
 
 def _decoded(text: str) -> Any:
-    """Return the object or list that a text is the JSON of; None of any other text."""
+    """Return the JSON object or list that a text holds; None for any other text."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
@@ -83,7 +90,10 @@ def _decoded(text: str) -> Any:
 
 
 def _text_of_page(text: str) -> str:
-    """Return the title of an HTML page, or its text without tags; any other text as it is."""
+    """Return the title of an HTML page, or its text without tags.
+
+    A text that is no HTML page stays as it is.
+    """
     if not re.match(r"\s*<(!doctype|html|head|body|center|h1)\b", text, re.IGNORECASE):
         return text
     page = redacted(text)[:_LONGEST_PAGE]

@@ -1,4 +1,4 @@
-"""One call of an endpoint as it went, which is what the response cache keeps and what is charged."""
+"""The record of one call to an endpoint, as the response cache keeps it and the call is charged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pydantic import Field
 from rerankers.stages import Stage  # noqa: TC001 - read by pydantic
 
 End = Literal["done", "known", "cut_off", "refused"]
-"""Why an answer ends: the model ended its turn; `ChatCall.known` ended it;
-`max_new_tokens` was reached; the endpoint withheld it."""
+"""Finish reason of a completion: the model ended its turn (done).
+
+The stop condition `ChatCall.known` ended it.
+(known); it reached `max_new_tokens` (cut_off); the endpoint withheld it (refused).
+"""
 
 BY_ENDPOINT = "the endpoint"
 MOST_TOKENS = 10**8
-"""No call has as many; what counts more of them does not count tokens."""
+"""Largest token count that is believed: no call has as many tokens."""
 
 _Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -24,7 +27,7 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(slots=True)
 class Exchange:
-    """One call as it went: the response, what the endpoint counted, and what the client measured.
+    """One call to an endpoint: text, finish reason, token counts, model and seconds of the response.
 
     `options_refused` names the options that the endpoint refused and that were left out or renamed.
     """
@@ -43,17 +46,20 @@ class Exchange:
 
     @property
     def is_estimate(self) -> bool:
-        """Return whether somebody else than the endpoint counted the tokens."""
+        """Whether the token counts are an estimate, not the endpoint's own."""
         return self.counted_by != BY_ENDPOINT
 
 
 def canonical(value: object) -> str:
-    """Return JSON that does not depend on the order of keys; ASCII."""
+    """Return a value as compact ASCII JSON with sorted keys, equal for equal values."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def read_count(value: Any) -> int | None:
-    """Read a count of tokens: 100, 100.0 or "100"; None of anything else, and of more than any call has."""
+    """Return a token count given as 100, 100.0 or "100".
+
+    None for any other value, and beyond `MOST_TOKENS`.
+    """
     if isinstance(value, str):
         try:
             value = float(value)

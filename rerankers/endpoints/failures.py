@@ -1,4 +1,4 @@
-"""The failures of endpoints, and whether a failed call may be billed all the same."""
+"""The exceptions of calls to endpoints, and whether a failed call may be billed all the same."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, h
 
 
 class UnusableResponseError(Exception):
-    """An endpoint reported success but sent something else than what was asked for.
+    """An error for a response that reports success but does not hold what was asked for.
 
     Attributes:
-        exchange: what it counted, where that could be read: it will be on the bill.
+        exchange: the tokens it counted, where they could be read: they will be on the bill.
     """
 
     def __init__(self, reason: str, exchange: Exchange | None = None) -> None:
@@ -31,20 +31,20 @@ class UnusableResponseError(Exception):
 
 
 class UnreadableResponseError(UnusableResponseError):
-    """A whole response has another form than was asked for, which asking again will not change."""
+    """An error for a complete response in an unknown form, which asking again will not change."""
 
 
 class OversizedResponseError(UnusableResponseError):
-    """A response is larger than any that answers the request."""
+    """An error for a response that is larger than any that answers the request."""
 
 
 class StatusError(Exception):
-    """An endpoint reported a failure.
+    """An error for a response whose HTTP status reports a failure.
 
     Attributes:
         status: the HTTP status.
-        body: what it said.
-        wait: the value of `Retry-After`.
+        body: message and code.
+        wait: the value of `Retry-After`; empty without one.
     """
 
     def __init__(self, status: int, body: ErrorBody, wait: str = "") -> None:
@@ -55,16 +55,18 @@ class StatusError(Exception):
 
 
 PASSING = (httpx2.HTTPError, StatusError, UnusableResponseError, ValueError, RecursionError)
-"""The exceptions of a call; `ValueError` is JSON cut short, `RecursionError` JSON nested too deeply."""
+"""Exceptions after which a call may be repeated. `ValueError` is JSON cut short, `RecursionError` JSON nested
+too deeply.
+"""
 
 
 def reason(error: Exception) -> str:
-    """Return the endpoint's error message, or the cause of a broken connection: one line without secrets."""
+    """Return a failed call's exception as a message of one line without secrets."""
     return excerpt(error, LONGEST_MESSAGE) or type(error).__name__
 
 
 def may_be_billed(error: Exception) -> bool:
-    """Return whether a call that failed may have been answered all the same, so that somebody may bill it."""
+    """Return whether a call that failed with this exception may have been processed, and so be billed."""
     if isinstance(error, StatusError):
         return error.status in _TIMED_OUT
     return not isinstance(error, (*_NEVER_SENT, BackendError))

@@ -8,10 +8,10 @@ from rerankers.errors import InputError
 
 
 def read_key(variable: str) -> str | None:
-    """Return the key in an environment variable; None where it is not set or empty.
+    """Return the API key in an environment variable; None if it is not set or empty.
 
     Raises:
-        InputError: the key holds what no key holds, such as a line end; the message does not show the key.
+        InputError: the key holds a character that no key has, such as a line end; the message hides the key.
     """
     key = os.environ.get(variable) or None
     for place, character in enumerate(key or "", start=1):

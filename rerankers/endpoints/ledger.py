@@ -1,4 +1,4 @@
-"""The ledger of a budget: a file of amounts, one a line, whole after a kill or a full disk."""
+"""The ledger of a budget: a file of dollar amounts that stays readable after a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """A file of amounts, made with the first of them.
+    """A file of dollar amounts, one JSON object a line; it is made when the first one is added.
 
     Args:
         path: the file.
 
+    Attributes:
+        total: sum of the amounts that the file held when it was opened, in dollars.
+
     Raises:
-        InputError: a line is not an amount, so that nobody knows what was spent.
+        InputError: a line is not an amount, so that the total is unknown.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +36,15 @@ class Ledger:
         self.total = sum(self._amount(line, number) for number, line in enumerate(whole.splitlines(), 1))
 
     def add(self, dollars: float, is_estimate: bool = False) -> None:
-        """Append an amount, and all that could not be written before.
+        """Append an amount in dollars to the file, and any earlier ones that could not be written.
+
+        Args:
+            dollars: the amount; negative to take back what was set aside.
+            is_estimate: whether it rests on an estimate of tokens.
 
         Raises:
-            OSError: the disk is full or refuses to write; the amount is kept, and the file as it was.
+            OSError: the disk is full or refuses to write; the amount is kept in memory, and the file as it
+                was.
         """
         line = {"dollars": dollars, **({"is_estimate": True} if is_estimate else {})}
         self._unwritten.append(json.dumps(line).encode() + b"\n")
@@ -51,10 +59,15 @@ class Ledger:
         self._unwritten.clear()
 
     def forget(self) -> None:
-        """Take back the amount that was added last and could not be written."""
+        """Drop the latest amount that `add` could not write, so that it will never be written."""
         self._unwritten.pop()
 
     def _amount(self, line: bytes, number: int) -> float:
+        """Return the dollars on line `number` of the file.
+
+        Raises:
+            InputError: the line holds no finite amount.
+        """
         why: Exception | None = None
         try:
             dollars = float(json.loads(line)["dollars"])

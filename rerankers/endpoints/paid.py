@@ -1,7 +1,7 @@
-"""The one client of calls that may cost money: each is looked up, claimed, budgeted, asked, retried, charged.
+"""The client of calls that may cost money: it looks each up in the cache, budgets, sends and charges it.
 
-The connections and the bounds of a response are those of `rerankers.endpoints.client`; how long a failure is
-waited out is said by `rerankers.endpoints.endpoint`.
+The connections and the bounds of a response are those of `rerankers.endpoints.client`; the waits between
+attempts are those of `rerankers.endpoints.endpoint`.
 
 Calls of several queries are under way at once. When one fails for good, no further call begins; those under
 way are waited for and kept, and queries that they finish are handed over with the error.
@@ -36,14 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PaidCall:
-    """One call.
+    """One call for `PaidClient`: its request, who pays, and how to send it.
 
     Attributes:
-        body: its canonical JSON, under which the response is cached.
-        cost: the request that pays.
+        body: the request's canonical JSON, under which the response is cached.
+        cost: cost of the rerank request that pays; it takes seconds, tokens and dollars.
         largest: returns the most tokens that one attempt can take.
         ask: makes one attempt, whose errors are those of `HttpClient`.
-        suffices: whether a cached response is enough.
+        suffices: whether a cached response can be used.
     """
 
     body: str
@@ -54,7 +54,9 @@ class PaidCall:
 
 
 class PaidClient:
-    """Makes the calls to one endpoint, and owns its connections, event loop, response cache and budget.
+    """A client that makes calls to one endpoint through a response cache and within a budget.
+
+    It owns the connections, the event loop and the cache.
 
     Args:
         http: the client of the endpoint.
@@ -74,10 +76,10 @@ class PaidClient:
         self.calls_replayed = 0
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left; an endpoint of one's own costs nothing.
+        """Charge calls to a budget from now on, and stop before one could cost more than it has left.
 
         Raises:
-            InputError: the price of a call is not known.
+            InputError: the price of a call is not known; a server of one's own costs nothing.
         """
         if self._price is None and self._endpoint.price_example is not None:
             raise InputError(
@@ -87,7 +89,7 @@ class PaidClient:
         self._account = Account(budget)
 
     def run(self, queries: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-        """Answer queries, up to `concurrency` at once; the results in their order.
+        """Run one coroutine a query, up to `concurrency` at once, and return their results in the same order.
 
         Raises:
             BackendError: the endpoint failed for good, now or in an earlier call. Its `finished` holds the
@@ -99,6 +101,10 @@ class PaidClient:
         return self._runner.run(self._run(queries))
 
     async def _run(self, queries: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Run the queries inside the event loop.
+
+        After the first error no further query begins, then raise it.
+        """
         free = asyncio.Semaphore(self._endpoint.concurrency)
         self._free = asyncio.Semaphore(self._endpoint.concurrency)
         failures: list[Exception] = []
@@ -124,7 +130,7 @@ class PaidClient:
         raise first
 
     async def post(self, body: bytes, stage: Stage, clock: StageClock) -> tuple[Any, dict[Stage, float]]:
-        """Post a JSON body; the decoded response, and its seconds, all of one stage.
+        """Post a JSON body; return the decoded response, and the seconds it took, charged to one stage.
 
         Raises:
             the errors of `HttpClient.post`.
@@ -135,26 +141,34 @@ class PaidClient:
         return response, measured.stage_seconds
 
     def hidden(self, value: Any) -> Any:
-        """Return a text, or a decoded JSON value, in which the key, however it is spelled, is hidden.
+        """Return a text or decoded JSON value in which the endpoint's key, in any spelling, is hidden.
 
         The text of every exchange is hidden here; JSON is to be hidden before it is written as a text.
         """
         return hide_within(value, self._endpoint.key_variable, self._endpoint.key or "")
 
     async def answer(self, calls: Sequence[PaidCall], clock: StageClock, alone: bool) -> list[Exchange]:
-        """Answer calls of one query that do not depend on each other, and charge them to it.
+        """Answer independent calls of one query, from the cache or the endpoint, and charge each call's cost.
 
-        Responses come from the response cache or the endpoint, up to `concurrency` at once. The seconds are
-        those until the last answer, had no attempt failed. Stages of calls side by side share them.
+        Up to `concurrency` calls are sent at once. The seconds are those until the last answer, had no
+        attempt failed; calls side by side share them.
 
         A query that runs alone has the clock corrected: a replayed answer takes its recorded time, and what
         was spent on failures and waits did not happen. Queries side by side share one clock, where only
         their own stages can be right.
+
+        Args:
+            calls: the calls.
+            clock: read and, for a query that runs alone, corrected.
+            alone: whether no other query runs at the same time.
+
+        Returns:
+            The exchange of each call, in the order of the calls.
         """
         started = clock.now()
-        exchanges = await self._all_answered(calls)
+        exchanges = await self._answer_all(calls)
         seconds = [sum(exchange.stage_seconds.values(), 0.0) for exchange in exchanges]
-        total = _until_the_last(seconds, self._endpoint.concurrency)
+        total = _duration(seconds, self._endpoint.concurrency)
         if alone:
             clock.advance(total - (clock.now() - started))
         share = total / sum(seconds) if len(calls) > 1 and total else 1.0
@@ -163,7 +177,7 @@ class PaidClient:
         return exchanges
 
     def _charge(self, cost: Cost, exchange: Exchange, share: float) -> None:
-        """Charge one call to its query, with a share of its seconds."""
+        """Add an exchange's tokens, dollars and `share` times its seconds to the cost of its query."""
         for stage, seconds in exchange.stage_seconds.items():
             cost.stage_seconds[stage] = cost.stage_seconds.get(stage, 0.0) + share * seconds
         usage = cost.usage
@@ -176,11 +190,14 @@ class PaidClient:
         usage.dollars += self._dollars(exchange)
 
     def _dollars(self, exchange: Exchange) -> float:
-        """Return what a call costs, or did when it was recorded; 0 where no price is known."""
+        """Return the dollars that an exchange costs by the price of this client; 0 where none is known."""
         return self._price.of(exchange) if self._price else 0.0
 
-    async def _all_answered(self, calls: Sequence[PaidCall]) -> list[Exchange]:
-        """Return the answers in the order of the calls; once one fails for good, none begins."""
+    async def _answer_all(self, calls: Sequence[PaidCall]) -> list[Exchange]:
+        """Return the exchange of each call, in the order of the calls.
+
+        Once one fails for good, none begins.
+        """
         failures: list[Exception] = []
 
         async def answer(call: PaidCall) -> Exchange | None:
@@ -188,7 +205,7 @@ class PaidClient:
                 try:
                     if failures:
                         return None
-                    return await self._kept_or_asked(call)
+                    return await self._replay_or_ask(call)
                 except Exception as error:
                     failures.append(error)
                     self._stop.set()
@@ -199,24 +216,27 @@ class PaidClient:
             raise failures[0]
         return [exchange for exchange in exchanges if exchange is not None]
 
-    async def _kept_or_asked(self, call: PaidCall) -> Exchange:
+    async def _replay_or_ask(self, call: PaidCall) -> Exchange:
+        """Return the call's exchange from the response cache, or send the call and cache what comes back."""
         if self._recording is None:
             return await self._ask(call)
         key = self._recording.next_key(self._endpoint.shown_url, call.body)
-        kept = self._recording.find(key)
-        if kept is None or not call.suffices(kept):
+        cached = self._recording.find(key)
+        if cached is None or not call.suffices(cached):
             async with self._recording.claim(key):
-                kept = self._recording.find(key)  # another process may have asked meanwhile
-                if kept is None or not call.suffices(kept):
+                cached = self._recording.find(key)  # another process may have asked meanwhile
+                if cached is None or not call.suffices(cached):
                     exchange = await self._ask(call)
                     self._recording.add(key, exchange)
                     return exchange
         self.calls_replayed += 1
         call.cost.usage.calls_replayed += 1
-        return kept
+        return cached
 
     async def _ask(self, call: PaidCall) -> Exchange:
-        """Ask until there is an answer; every attempt is paid from the budget.
+        """Send a call until an attempt succeeds, and return its exchange.
+
+        Every attempt is paid from the budget.
 
         Raises:
             BackendError: the endpoint failed for good, another query failed, or the budget is spent.
@@ -233,16 +253,21 @@ class PaidClient:
         raise AssertionError  # the loop has no end
 
     def _check_that_nothing_failed(self) -> None:
+        """Raise a `BackendError` if another query has failed for good."""
         if self._stop.is_set():
             raise BackendError(f"{self._endpoint.name} is asked no further; another query failed")
 
     async def _attempt(self, call: PaidCall) -> Exchange:
+        """Make one attempt at a call and return its exchange.
+
+        Set its largest cost aside before, settle it after.
+        """
         if self._account is None:
-            return await self._asked(call)
+            return await self._send_redacted(call)
         async with self._account.bill(self._dollars(call.largest())) as bill:
             try:
                 self._check_that_nothing_failed()  # while it waited for money
-                exchange = await self._asked(call)
+                exchange = await self._send_redacted(call)
             except Exception as error:
                 counted = error.exchange if isinstance(error, UnusableResponseError) else None
                 if counted is not None:
@@ -253,13 +278,14 @@ class PaidClient:
             bill.dollars, bill.is_estimate = self._dollars(exchange), exchange.is_estimate
         return exchange
 
-    async def _asked(self, call: PaidCall) -> Exchange:
+    async def _send_redacted(self, call: PaidCall) -> Exchange:
+        """Make one attempt at a call and return its exchange, the key hidden in its text."""
         exchange = await call.ask()
         exchange.text = self.hidden(exchange.text)
         return exchange
 
     def close(self) -> None:
-        """Close connections, the event loop and the response cache."""
+        """Close the connections, the event loop and the response cache."""
         if self._http.is_closed:
             return
         self._runner.run(self._http.close())
@@ -268,8 +294,13 @@ class PaidClient:
             self._recording.close()
 
 
-def _until_the_last(seconds: Sequence[float], at_once: int) -> float:
-    """Return the seconds of calls of which up to `at_once` run side by side, begun in order."""
+def _duration(seconds: Sequence[float], at_once: int) -> float:
+    """Return the seconds until the last of some calls ends, of which up to `at_once` run side by side.
+
+    Args:
+        seconds: of each call, in the order in which they begin.
+        at_once: how many run at the same time.
+    """
     ends: list[float] = []
     for duration in seconds:
         begins = heapq.heappop(ends) if len(ends) == at_once else 0.0

@@ -1,4 +1,4 @@
-"""Prices of calls: a dated price list, and a budget that is never exceeded."""
+"""Prices of calls, and budgets in dollars that calls never exceed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SNAPSHOT = r"(-\d{4}(-\d{2}-\d{2})?)?"  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125
 
 
 class Price(BaseModel):
-    """Dollars per million tokens.
+    """The price of a chat model, in dollars per million tokens.
 
     Attributes:
         input: for tokens of a prompt.
@@ -45,17 +45,23 @@ class Price(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _cached_costs_as_much_as_input(cls, values: Any) -> Any:
-        """Charge cached tokens as fresh ones where nobody gives a price for them."""
+        """Return the values with `cached` set to the price of `input` where it is not given."""
         is_without = isinstance(values, dict) and "input" in values and values.get("cached") is None
         return {**values, "cached": values["input"]} if is_without else values
 
     def dollars(self, prompt_tokens: int, cached_tokens: int, generated_tokens: int) -> float:
-        """Return the cost of calls; cached tokens are a part of the prompt's, reasoning of the generated."""
+        """Return the cost in dollars of so many tokens.
+
+        Args:
+            prompt_tokens: of all prompts, cached ones included.
+            cached_tokens: those of them that cost `cached`.
+            generated_tokens: of all completions, reasoning included.
+        """
         fresh = max(0, prompt_tokens - cached_tokens)
         return (fresh * self.input + cached_tokens * self.cached + generated_tokens * self.output) / 1e6
 
     def of(self, exchange: Exchange) -> float:
-        """Return the dollars of one call."""
+        """Return the cost of one call in dollars."""
         return self.dollars(exchange.prompt_tokens, exchange.cached_tokens, exchange.generated_tokens)
 
 
@@ -68,12 +74,15 @@ class RerankPrice(BaseModel):
     calls: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     def of(self, exchange: Exchange) -> float:
-        """Return the dollars of one call."""
+        """Return the cost of one call in dollars."""
         return exchange.prompt_tokens * self.tokens / 1e6 + self.calls / 1e3
 
 
 def find_price(model: str) -> Price | None:
-    """Return the listed price of a model or of a dated snapshot of it; None where none is listed."""
+    """Return the price that the built-in list has for a model or a dated snapshot of it.
+
+    None if it has none.
+    """
     listed = tomllib.loads((Path(__file__).parent / "prices.toml").read_text(encoding="utf-8"))
     for name, price in listed["models"].items():
         if re.fullmatch(re.escape(name) + _SNAPSHOT, model):
@@ -82,7 +91,7 @@ def find_price(model: str) -> Price | None:
 
 
 class Budget:
-    """Dollars that calls may cost together, whichever reranker and process makes them.
+    """A limit in dollars that calls share, whichever reranker and process makes them.
 
     What a call can cost at most is set aside before it is made, and corrected by what it did cost. Both go
     into a ledger, one amount a line, so a call that a killed process had under way stays counted in full.
@@ -109,7 +118,9 @@ class Budget:
         return self._spent
 
     def reserve(self, dollars: float) -> bool:
-        """Set dollars aside; False, and nothing changes, if there are not as many left.
+        """Set dollars aside for a call and return True.
+
+        Return False, and change nothing, if too few are left.
 
         Raises:
             BackendError: the ledger cannot be written, and nothing changes.
@@ -129,31 +140,37 @@ class Budget:
         return True
 
     def settle(self, reserved: float, dollars: float, is_estimate: bool = False) -> None:
-        """Book what a call did cost in place of what was set aside for it.
+        """Replace the dollars set aside for a call by what it did cost.
 
         Where the ledger cannot be written, what was set aside stays booked until the next amount is written.
+
+        Args:
+            reserved: dollars that were set aside.
+            dollars: what the call cost.
+            is_estimate: whether its tokens are an estimate.
         """
         with suppress(OSError):
             self._add(dollars - reserved, is_estimate)
 
     def exhausted(self) -> BackendError:
-        """Return the error that ends a run."""
+        """Return the error to raise when the budget cannot cover the next call."""
         return BackendError(
             f"the next call could exceed the budget of ${self.dollars:.2f} (${self._spent:.4f} are spent); "
             "raise the budget and run again to go on"
         )
 
     def _add(self, dollars: float, is_estimate: bool = False) -> None:
+        """Add dollars to those spent, and to the ledger if there is one."""
         self._spent += dollars
         if self._ledger is not None:
             self._ledger.add(dollars, is_estimate)
 
 
 class Tab(Budget):
-    """The account of one cell's payments, out of a budget where there is one.
+    """The account of one cell's calls: it adds up their cost, and charges a shared budget if there is one.
 
     Args:
-        budget: pays, and may refuse; None refuses nothing.
+        budget: is charged, and may refuse; None refuses nothing.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -162,7 +179,10 @@ class Tab(Budget):
         self._lock = threading.Lock()
 
     def reserve(self, dollars: float) -> bool:
-        """Set dollars aside in both; False, and nothing changes, if the budget does not have them."""
+        """Set dollars aside here and in the shared budget.
+
+        Return False, and change nothing, if the budget refuses.
+        """
         with self._lock:
             if self._budget is not None and not self._budget.reserve(dollars):
                 return False
@@ -170,27 +190,27 @@ class Tab(Budget):
             return True
 
     def settle(self, reserved: float, dollars: float, is_estimate: bool = False) -> None:
-        """Book what a call did cost in both."""
+        """Replace the dollars set aside for a call by what it did cost, here and in the shared budget."""
         with self._lock:
             if self._budget is not None:
                 self._budget.settle(reserved, dollars, is_estimate)
             self._spent += dollars - reserved
 
     def exhausted(self) -> BackendError:
-        """Return the budget's error that ends a run."""
+        """Return the error to raise when the shared budget cannot cover the next call."""
         return super().exhausted() if self._budget is None else self._budget.exhausted()
 
 
 @dataclass(slots=True)
 class Bill:
-    """The charge of one call: at first the most it can cost, which stays where no response says less."""
+    """The charge of one call in dollars: at first the most it can cost, until a response says less."""
 
     dollars: float
     is_estimate: bool = True
 
 
 class Account:
-    """A budget from which calls that are under way at once are paid."""
+    """A budget of calls that run at the same time: a call waits for dollars that others have set aside."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -199,7 +219,9 @@ class Account:
 
     @asynccontextmanager
     async def bill(self, most: float) -> AsyncIterator[Bill]:
-        """Set aside the most that a call can cost, waiting while calls under way hold it; then pay its bill.
+        """Set `most` dollars aside, run the block, and settle the dollars that the block wrote into the bill.
+
+        If too few are left, it first waits for calls under way, which may give some back.
 
         Raises:
             BackendError: the budget does not suffice, and no call is under way that may give some back.

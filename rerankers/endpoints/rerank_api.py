@@ -1,4 +1,4 @@
-"""Rerank endpoints over HTTP: Jina, Cohere and Voyage, and vLLM, infinity and TEI on one's own machines.
+"""A reranker that calls rerank endpoints over HTTP: Jina, Cohere, Voyage, and vLLM, infinity and TEI servers.
 
 What differs between them is data: `rerankers/endpoints/rerank_apis.toml`. All are asked for activated scores,
 between 0 and 1, because vendors give no others. Queries run concurrently, the calls of one query one after
@@ -42,10 +42,10 @@ _PRICE_EXAMPLE = "{tokens: 0.05}, in dollars per million tokens, or {calls: 2}, 
 
 
 class RerankAPI(Reranker):
-    """Ranks by the scores of an endpoint; the key comes from the environment and is never written.
+    """A reranker that takes its scores from a rerank endpoint; the key comes from the environment.
 
     Raises:
-        InputError: the key (unless there is a recording), the URL or the model is missing.
+        InputError: the key (unless there is a response cache), the URL or the model is missing.
     """
 
     def __init__(self, options: RerankAPIOptions) -> None:
@@ -73,25 +73,33 @@ class RerankAPI(Reranker):
         self._connect()
 
     def _connect(self) -> None:
-        self._looking = asyncio.Lock()
-        self._has_looked = False
+        """Open a new client of the endpoint, with nothing known yet of the server's context length."""
+        self._room_lock = asyncio.Lock()
+        self._has_asked_for_room = False
         self._room: Room | None = None
         self._http = HttpClient(self._endpoint)
         self._client = PaidClient(self._http, self._price)
 
     def connection(self) -> Reranker:
-        """Return a reranker that asks the same endpoint over a connection of its own."""
+        """Return a reranker that calls the same endpoint over its own connection, without response cache."""
         other = copy.copy(self)
         other._endpoint = replace(self._endpoint, recording=None)
         other._connect()
         return other
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by the endpoint's scores, several queries at once; a failure for good ends all."""
+        """Rank each request by the endpoint's scores, several requests at once.
+
+        A failure for good ends all of them.
+        """
         alone = len(requests) == 1
         return self._client.run([partial(self._rank, request, clock, alone) for request in requests])
 
     async def _rank(self, request: RerankRequest, clock: StageClock, alone: bool) -> Ranking:
+        """Score one request's passages, `most_passages` a call, and return its ranking.
+
+        Passages without a score are last.
+        """
         cost = Cost()
         texts = [candidate.text for candidate in request.candidates]
         scores: dict[int, float] = {}
@@ -106,16 +114,17 @@ class RerankAPI(Reranker):
                 cost.usage.well_formed += not is_repaired
                 scores |= {start + index: score for index, score in read.items()}
         with clock.stage("order", cost):
-            found = sorted(scores, key=lambda i: -scores[i])
+            scored = sorted(scores, key=lambda i: -scores[i])
             missing = [i for i in range(len(texts)) if i not in scores]
             cost.usage.fault("missing", len(missing))
-            last = scores[found[-1]] if found else 0.0
+            last = scores[scored[-1]] if scored else 0.0
             values = [scores.get(i, last) for i in range(len(texts))]
-            return Ranking.of(request, [*found, *missing], cost, values)
+            return Ranking.of(request, [*scored, *missing], cost, values)
 
     async def _answer(
         self, query: str, texts: list[str], cost: Cost, clock: StageClock, alone: bool
     ) -> Exchange:
+        """Make one call that scores texts for a query; return its exchange, and charge it to `cost`."""
         body: dict[str, Any] = {**self._shape.body, "query": query, self._shape.documents: texts}
         if self._options.model is not None:
             body["model"] = self._options.model
@@ -131,23 +140,31 @@ class RerankAPI(Reranker):
         return exchange
 
     def _with_limit(self, body: dict[str, Any], passage_tokens: int) -> dict[str, Any]:
-        """Return the request with a limit for each passage in place of one for the whole prompt."""
-        kept = {name: value for name, value in body.items() if name != "truncate_prompt_tokens"}
-        return {**kept, self._shape.passage_tokens or "": passage_tokens}
+        """Return the request body with a limit of tokens a passage in place of one for the prompt."""
+        others = {name: value for name, value in body.items() if name != "truncate_prompt_tokens"}
+        return {**others, self._shape.passage_tokens or "": passage_tokens}
 
     async def _find_room(self) -> None:
-        """Find out, once, how much of a passage the server's model can read with the prompt around it."""
+        """Ask a vLLM server, once, how many tokens of a passage its model can read.
+
+        Keep the answer in `_room`.
+        """
         if self._options.passage_tokens is not None or not self._shape.has_room:
             return
-        async with self._looking:
-            if not self._has_looked:
+        async with self._room_lock:
+            if not self._has_asked_for_room:
                 root = self._endpoint.url.path.removesuffix(self._shape.path)
                 limit = self._shape.passage_tokens or ""
                 self._room = await find_room(self._http, root, self._options.model or "", limit)
-                self._has_looked = True
+                self._has_asked_for_room = True
 
     async def _ask(self, body: dict[str, Any], query: str, texts: list[str], clock: StageClock) -> Exchange:
-        """Make one attempt, and read the response as far as to know that it can be used."""
+        """Send one request, and return its exchange if the response holds a usable score.
+
+        Raises:
+            UnreadableResponseError: a complete response without one.
+            the errors of `PaidClient.post`.
+        """
         await self._find_room()
         sent = body if self._room is None else self._with_limit(body, self._room.passage_tokens(query))
         response, stage_seconds = await self._client.post(canonical(sent).encode(), "forward", clock)
@@ -168,6 +185,10 @@ class RerankAPI(Reranker):
         return exchange
 
     def _read(self, response: Any, passages: int, cost: Cost) -> dict[int, float]:
+        """Return the score of each passage, by its number, that a decoded response holds.
+
+        Faults go into `cost`.
+        """
         return read_scores(response, self._shape.results, self._shape.score, passages, cost.usage)
 
     def _tokens(self, decoded: Any, query: str, texts: list[str]) -> tuple[int, bool]:
@@ -178,11 +199,14 @@ class RerankAPI(Reranker):
         return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
 
     def pay_from(self, budget: Budget) -> None:
-        """Stop before calls could cost more than a budget has left; a server of one's own costs nothing."""
+        """Charge calls to a budget from now on, and stop before one could cost more.
+
+        A server of one's own is free.
+        """
         self._client.pay_from(budget)
 
     def describe(self) -> dict[str, object]:
-        """Return endpoint and model as asked, the kind of the scores, and who counts the tokens."""
+        """Return the record's entry: endpoint and model as asked, kind of scores, and token counter."""
         return {
             "api": self._options.api,
             "endpoint": self._endpoint.shown_url,
@@ -198,12 +222,15 @@ class RerankAPI(Reranker):
         }
 
     def close(self) -> None:
-        """Close connections, the event loop and the recording."""
+        """Close the connections, the event loop and the response cache."""
         self._client.close()
 
 
 def _largest(query: str, texts: list[str]) -> Exchange:
-    """Return the most tokens that an attempt can take; a byte is at most a token."""
+    """Return the most tokens that a call with these texts can take, as an exchange.
+
+    A byte is at most a token.
+    """
     return Exchange(prompt_tokens=_bytes_read(query, texts) + _TOKENS_PER_PAIR * len(texts))
 
 

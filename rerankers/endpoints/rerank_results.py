@@ -1,4 +1,4 @@
-"""Reads the scores in the response of a rerank endpoint, in every spelling that servers use."""
+"""Parses the scores in the response of a rerank endpoint, in every spelling that servers use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _Read = TypeVar("_Read")
 
 
 def read_scores(response: Any, path: str | None, field: str, passages: int, usage: Usage) -> dict[int, float]:
-    """Return the score by passage; what is not the result of a passage sent is counted as a fault.
+    """Return the score of each passage in a response, by the passage's number in the request, from 0.
+
+    A result that is unreadable, repeated or of no passage sent is left out and counted as a fault.
 
     Args:
         response: as decoded from JSON.
@@ -56,11 +58,19 @@ def read_scores(response: Any, path: str | None, field: str, passages: int, usag
 
 
 def tokens_reported(response: Any, path: Sequence[str] | None) -> int | None:
-    """Return the tokens that a server counted; None where it counts none, or something else."""
+    """Return the token count at a path (field names) of a decoded response.
+
+    None if it has none, or no number.
+    """
     return read_count(_at(response, path)) or None if path else None
 
 
 def _results(response: Any, path: str | None) -> list[Any]:
+    """Return the list of results in a decoded response.
+
+    Raises:
+        UnusableResponseError: there is none.
+    """
     results = response if path is None else _at(response, [path])
     if isinstance(results, list):
         return results
@@ -70,7 +80,7 @@ def _results(response: Any, path: str | None) -> list[Any]:
 
 
 def _seen(results: list[Any]) -> str:
-    """Describe the first result in an error message."""
+    """Return a short description of the first result, for an error message."""
     if not results or not isinstance(results[0], dict):
         return excerpt(results[0], 100) if results else "no results"
     fields = excerpt(", ".join(sorted(results[0])[:_MOST_FIELDS]), 200)
@@ -78,14 +88,17 @@ def _seen(results: list[Any]) -> str:
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
-    """Return the value at a path of a decoded JSON value; None where there is none."""
+    """Return the value at a path of field names in a decoded JSON value; None if there is none."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
 def _first(result: Any, names: Sequence[str], read: Callable[[Any], _Read | None]) -> _Read | None:
-    """Return the first of some fields that can be read."""
+    """Return the first value, among some fields of a result, that `read` accepts (not None).
+
+    None without one.
+    """
     if not isinstance(result, dict):
         return None
     values = (read(result.get(name)) for name in names)
@@ -93,7 +106,7 @@ def _first(result: Any, names: Sequence[str], read: Callable[[Any], _Read | None
 
 
 def _number(value: Any) -> float | None:
-    """Read a finite float32 number, also as a text; None of anything else."""
+    """Return a number, also one written as text, if it is finite in 32 bits; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -104,6 +117,6 @@ def _number(value: Any) -> float | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Read a whole number: 1, 1.0 or "1"; None of anything else."""
+    """Return a whole number given as 1, 1.0 or "1"; None for anything else."""
     number = _number(value)
     return int(number) if number is not None and number.is_integer() else None

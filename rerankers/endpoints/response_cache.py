@@ -1,13 +1,13 @@
-"""Answers on disk, so that no answer is paid for twice and a table can be rebuilt without a key.
+"""A cache of responses on disk, so that no call is paid for twice and a table can be rebuilt without a key.
 
-An answer is kept under a digest of its request: the endpoint's URL and the JSON body, never a header. Asking
-the same question again in one process gives the next recorded answer to it, so repeated runs stay repeated
-measurements. Times are kept with the answer: a replayed call takes as long as it took when it was recorded.
-A process that goes on where another was killed starts counting anew, so what it asks again is replayed; the
-usage of each ranking says how many of its calls were.
+A response is kept under a digest of its request: the endpoint's URL and the JSON body, never a header.
+Sending the same request again in one process gives the next cached response to it, so repeated runs stay
+repeated measurements. Times are kept with the response: a replayed call takes as long as it took when it was
+made. A process that goes on where another was killed starts counting anew, so what it asks again is replayed;
+the usage of each ranking says how many of its calls were.
 
-Several processes may share a file: who asks first claims the request, the others wait for the answer. A claim
-ends with its process, however that ends.
+Several processes may share a file: who asks first claims the request, the others wait for the response. A
+claim ends with its process, however that ends.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _POLL_SECONDS = 0.05
 
 
 class Recording:
-    """A SQLite file of exchanges.
+    """A response cache: a SQLite file of exchanges by request.
 
     Raises:
-        InputError: the file is no recording, or cannot be opened.
+        InputError: the file is not a response cache, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class Recording:
         self._claims = Claims(path)
 
     def next_key(self, url: str, body: str) -> tuple[str, int]:
-        """Return the key of a request: its digest, and how often this process has asked it before.
+        """Return the cache key of a request: its digest, and how often this process has asked for it before.
 
         Args:
             url: where it goes, without credentials.
@@ -74,10 +74,10 @@ class Recording:
         return digest, self._asked[digest] - 1
 
     def find(self, key: tuple[str, int]) -> Exchange | None:
-        """Return the recorded exchange, if there is one.
+        """Return the cached exchange under a key, or None.
 
         Raises:
-            InputError: what is recorded is not an exchange.
+            InputError: the entry is not an exchange.
         """
         if key in self._unwritten:
             return self._unwritten[key]
@@ -92,10 +92,12 @@ class Recording:
 
     @asynccontextmanager
     async def claim(self, key: tuple[str, int]) -> AsyncIterator[None]:
-        """Hold a request for this process, once no other process holds it: look again whether it is there.
+        """Hold the claim on a key within the block, so that no other process makes the same call.
+
+        It waits while another process holds it, so the caller looks again whether a response is cached.
 
         Raises:
-            BackendError: earlier answers cannot be written, so that the next one could be lost.
+            BackendError: earlier responses cannot be written, so that the next one could be lost.
         """
         self._write_again()
         number = int(key[0][:15], 16) ^ key[1]
@@ -107,7 +109,7 @@ class Recording:
             self._claims.release(number)
 
     def add(self, key: tuple[str, int], exchange: Exchange) -> None:
-        """Keep an exchange; once written, it survives a kill of this process.
+        """Store an exchange under its key; once written, it survives a kill of this process.
 
         Where the file cannot be written, the exchange is kept in memory, and the next `claim` tries again.
         """
@@ -121,7 +123,7 @@ class Recording:
         """Write what could not be written before, and close the file.
 
         Raises:
-            BackendError: an answer is lost, because the file still cannot be written.
+            BackendError: a response is lost, because the file still cannot be written.
         """
         try:
             self._write_again()
@@ -130,6 +132,7 @@ class Recording:
             self._database.close()
 
     def _write_again(self) -> None:
+        """Write what could not be written before; a `BackendError` if that fails again."""
         try:
             self._write()
         except sqlite3.Error as error:
@@ -139,6 +142,7 @@ class Recording:
             ) from error
 
     def _write(self) -> None:
+        """Write all exchanges that are in memory only; a `sqlite3.Error` if that fails."""
         if not self._unwritten:
             return
         rows = [(*key, json.dumps(asdict(exchange))) for key, exchange in self._unwritten.items()]

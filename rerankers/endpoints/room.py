@@ -1,4 +1,4 @@
-"""Finds out how much of a passage a vLLM server can read, so that nothing but passages is ever cut.
+"""Finds out how many tokens of a passage a vLLM server can read, so that only passages are ever cut.
 
 One request shows both whether the server cuts single passages and how many tokens its prompt has around them:
 a passage of 256 words, limited to one token, takes fewer than 256 tokens only where the limit is known.
@@ -21,24 +21,26 @@ _QUERY_BYTES_PER_TOKEN = 2  # fewer than in any usual text; a server refuses a p
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The room in the context of a server's model.
+    """The context length of a server's model, and the part of it that a prompt takes without its texts.
 
     Attributes:
-        context_tokens: in all.
-        prompt_tokens: what a prompt has around a query and a passage, with a token of each.
+        context_tokens: length of the context.
+        prompt_tokens: length of a prompt with one token of query and one of passage.
     """
 
     context_tokens: int
     prompt_tokens: int
 
     def passage_tokens(self, query: str) -> int:
-        """Return the tokens that are left for a passage beside a query."""
+        """Return the tokens that are left for a passage beside this query, at least one."""
         query_tokens = len(query.encode(errors="replace")) // _QUERY_BYTES_PER_TOKEN
         return max(1, self.context_tokens - self.prompt_tokens - query_tokens)
 
 
 async def find_room(http: HttpClient, root: str, model: str, limit: str) -> Room | None:
-    """Ask a server what its model can read; None where it does not say, or cannot cut single passages.
+    """Ask a server for its model's context length and prompt length.
+
+    None if it does not tell or cannot cut passages.
 
     Args:
         http: the client, whose address reranks.
@@ -63,4 +65,5 @@ async def find_room(http: HttpClient, root: str, model: str, limit: str) -> Room
 
 
 def _is_count(value: Any) -> bool:
+    """Return whether a JSON value is a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
