@@ -1,4 +1,4 @@
-"""Sets of attention heads: published ones by name, or a list of one's own.
+"""Sets of attention heads for ICR: published sets by name, or a list of the user's own.
 
 A head is written `layer-head`, both counted from 0, as QRHead does (arXiv 2506.09944). Published sets are
 data: `attention_heads.toml`.
@@ -27,6 +27,8 @@ _KEY = "attn_head_set:"  # in the published code's configurations
 
 
 class _HeadSet(BaseModel):
+    """A published set of heads: the model it was found for, and the list of its heads."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str
@@ -34,7 +36,7 @@ class _HeadSet(BaseModel):
 
 
 def find_heads(heads: str) -> Heads | None:
-    """Return the heads of a set, by layer; None for `all`.
+    """Return the head numbers of a set by layer; None for `all`.
 
     Args:
         heads: `all`, the name of a published set, a list such as `13-18 13-21` (spaces or commas), or a file
@@ -61,27 +63,42 @@ def find_heads(heads: str) -> Heads | None:
 
 
 def _published() -> dict[str, _HeadSet]:
+    """Return the published sets of heads by name, from `attention_heads.toml`."""
     text = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
     return {name: _HeadSet.model_validate(row) for name, row in tomllib.loads(text).items()}
 
 
 def _pieces(text: str) -> list[str]:
+    """Split a text at white space and commas, empty pieces left out."""
     return [piece for piece in re.split(r"[\s,]+", text) if piece]
 
 
 def _is_list(text: str) -> bool:
+    """Return whether a text is a list of heads such as `13-18 13-21`."""
     pieces = _pieces(text)
     return bool(pieces) and all(re.fullmatch(r"\d+-\d+", piece) for piece in pieces)
 
 
 def _without_keys(text: str) -> str:
-    """Return the list without comments; of a published configuration, return the line that holds it."""
+    """Return the list of heads in the text of a file, its comments removed.
+
+    In a configuration of the published code it is the value of one key.
+    """
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     named = [line.removeprefix(_KEY).strip().strip("\"'") for line in lines if line.startswith(_KEY)]
     return named[0] if named else "\n".join(lines)
 
 
 def _parsed(text: str, where: str) -> Heads:
+    """Return the head numbers by layer that a list such as `13-18 13-21` names.
+
+    Args:
+        text: the list.
+        where: what errors name as its place.
+
+    Raises:
+        InputError: an entry is not a head or is listed twice, or there are none.
+    """
     heads: Heads = {}
     for piece in _pieces(text):
         match = _HEAD.fullmatch(piece)

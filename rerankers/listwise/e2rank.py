@@ -3,7 +3,7 @@
 Paper: arXiv 2510.22733. One forward pass over a prompt of the first candidates gives one vector; its cosines
 with the embeddings of all candidates are their scores. Passage embeddings do not depend on the query, so
 they may come from a store. Deviations from the published script, none of which changes a score in float32:
-passages are embedded once and in batches, prompts of several queries are read together, and what is too long
+passages are embedded once and in batches, prompts of several queries are read together, and a text too long
 for the model is cut instead of refused. Control tokens in data are read as text, unless the options say
 otherwise.
 """
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Run:
-    """One request on its way through its windows.
+    """The state of one request while its windows are ranked.
 
     Attributes:
-        request: what was asked.
-        cost: what it has cost so far.
-        policy: which windows come next.
-        vectors: by candidate position, (candidates, dimension).
+        request: the request.
+        cost: its cost so far.
+        policy: gives the windows to rank next.
+        vectors: passage embeddings by candidate position, (candidates, dimension).
         scores: by candidate position, of the window in which each was ranked last.
         truncated: positions of the candidates that were cut to fit a prompt.
     """
@@ -59,9 +59,9 @@ class _Run:
 
 
 class E2Rank(Reranker):
-    """Ranks by the cosine of a listwise prompt's embedding and the passages' embeddings.
+    """A reranker that scores passages by the cosine of their embeddings and that of a listwise prompt.
 
-    The attribute `writer` writes what is read in place of the query.
+    The attribute `writer` writes the prompt that is embedded in place of the query.
 
     Raises:
         InputError: no such folder or device, or options that do not fit.
@@ -98,7 +98,10 @@ class E2Rank(Reranker):
         self._described = {**self._llm.describe(), **self.writer.describe()}
 
     def _passage_embedder(self) -> PassageEmbedder:
-        """Return what embeds passages as the prompt shows them, with the store if there is one."""
+        """Return the embedder of passages, which cuts texts as the prompt does.
+
+        With a store if options say so.
+        """
         options = self._options
         as_it_is, words = self._listwise.shows_texts_as_they_are, options.passage_words
         self._prepare = partial(shown_text, passage_words=words, as_it_is=as_it_is)
@@ -111,20 +114,20 @@ class E2Rank(Reranker):
             batch_tokens=self._batch_tokens,
             settings={"passage_words": None if as_it_is else words},
         )
-        kept = None
+        store = None
         if options.embeds_passages:
             folder = options.store or cache_folder() / "embeddings"
-            kept = EmbeddingStore(folder, encoder.describe(), encoder.dimension)
-        return PassageEmbedder(encoder, kept)
+            store = EmbeddingStore(folder, encoder.describe(), encoder.dimension)
+        return PassageEmbedder(encoder, store)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests; the windows that all of them ask for next go through the model together."""
+        """Rank the requests; the windows that all of them need next go through the model together."""
         runs = [_Run(request, Cost(), RunningPolicy(self._rounds(request))) for request in requests]
         busy = [run for run in runs if run.request.candidates]
         if self._options.embeddings != "per_window":
             self._embed([(run, range(len(run.request.candidates))) for run in busy], clock)
-        while going := [run for run in busy if run.policy.windows]:
-            self._rank_round(going, clock)
+        while active := [run for run in busy if run.policy.windows]:
+            self._rank_round(active, clock)
         rankings = []
         for run in runs:
             with clock.stage("order", run.cost):
@@ -140,15 +143,15 @@ class E2Rank(Reranker):
         return rankings
 
     def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store, if there is one."""
+        """Return the embedding store in a list; an empty one without a store."""
         return self._embedder.stores
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the prompt, windows, and where passage embeddings come from."""
+        """Return the record's entry: the model as loaded, prompt, windows and source of embeddings."""
         return {
             **self._described,
             "mode": self._options.mode,
@@ -163,17 +166,27 @@ class E2Rank(Reranker):
         }
 
     def _rounds(self, request: RerankRequest) -> Rounds:
-        """Return the windows of a request; one candidate, and a query alone, have a single one."""
+        """Return the window policy of a request.
+
+        A single candidate, or mode `embedding`, gives one window of all.
+        """
         count = len(request.candidates)
         if count and (count == 1 or self._options.mode == "embedding"):
             return _all_at_once(count)
         return self._windows.rounds(count, request.query_id)
 
-    def _embed(self, which: Sequence[tuple[_Run, Sequence[int]]], clock: StageClock) -> None:
-        """Embed candidates of requests, each different text once, and count it for the first request."""
+    def _embed(self, selections: Sequence[tuple[_Run, Sequence[int]]], clock: StageClock) -> None:
+        """Embed some candidates of requests into their runs' `vectors`.
+
+        Each different text is embedded once and counted for the first request that has it.
+
+        Args:
+            selections: runs, each with the positions of candidates to embed.
+            clock: times the stage `embed`.
+        """
         row_of: dict[str, int] = {}
         usages: list[Usage] = []
-        for run, positions in which:
+        for run, positions in selections:
             for i in positions:
                 text = run.request.candidates[i].text
                 if text not in row_of:
@@ -181,29 +194,31 @@ class E2Rank(Reranker):
                     usages.append(run.cost.usage)
         if not row_of:
             return
-        with clock.stage("embed", *_costs(run for run, _ in which)):
+        with clock.stage("embed", *_costs(run for run, _ in selections)):
             vectors = self._embedder.vectors(list(row_of), usages)
-            for run, positions in which:
+            for run, positions in selections:
                 rows = [row_of[run.request.candidates[i].text] for i in positions]
                 if run.vectors is None:
                     run.vectors = vectors.new_zeros(len(run.request.candidates), vectors.shape[1])
                 run.vectors[list(positions)] = vectors[rows]
 
     def _rank_round(self, runs: Sequence[_Run], clock: StageClock) -> None:
-        """Rank the windows that requests ask for next, all prompts read together."""
+        """Rank the windows that the runs need next, all prompts together, and send each policy its orders."""
         costs = [run.cost for run in runs]
-        which = [(run, window.shown) for run in runs for window in run.policy.windows]
+        windows = [(run, window.shown) for run in runs for window in run.policy.windows]
         if self._options.embeddings == "per_window":
-            self._embed(which, clock)
+            self._embed(windows, clock)
         with clock.stage("prompt", *costs):
-            prompts = [self._write(run, positions) for run, positions in which]
+            prompts = [self._write(run, positions) for run, positions in windows]
         with clock.stage("forward", *costs):
-            wanted = [[len(prompt.token_ids) - 1] for prompt in prompts]
-            read = self._llm.read([prompt.token_ids for prompt in prompts], wanted, self._batch_tokens)
-            states = zip(which, read.states, strict=True)
+            last_positions = [[len(prompt.token_ids) - 1] for prompt in prompts]
+            read = self._llm.read(
+                [prompt.token_ids for prompt in prompts], last_positions, self._batch_tokens
+            )
+            states = zip(windows, read.states, strict=True)
             scores = [self._scores(run, positions, state[0]) for (run, positions), state in states]
         for (run, _), ran, cached, prompt in zip(
-            which, read.ran_tokens, read.cached_tokens, prompts, strict=True
+            windows, read.ran_tokens, read.cached_tokens, prompts, strict=True
         ):
             usage = run.cost.usage
             usage.windows += 1
@@ -220,18 +235,27 @@ class E2Rank(Reranker):
                 )
 
     def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:
+        """Return the prompt for a window of candidates, by position.
+
+        In mode `embedding`, that of the query alone.
+        """
         if self._options.mode == "embedding":
             return self.writer.alone(run.request.query)
-        shown = positions[: self._options.prompt_passages]
-        texts = [self._prepare(run.request.candidates[i].text) for i in shown]
+        prompt_positions = positions[: self._options.prompt_passages]
+        texts = [self._prepare(run.request.candidates[i].text) for i in prompt_positions]
         prompt = self.writer.listwise(run.request.query, [text for text, _ in texts])
-        run.truncated |= {shown[i] for i in prompt.cut}
+        run.truncated |= {prompt_positions[i] for i in prompt.cut}
         return prompt
 
     def _scores(self, run: _Run, positions: Sequence[int], state: torch.Tensor) -> list[float]:
-        """Return cosines of the prompt's vector (dimension,) and the passages at some positions.
+        """Return the cosine of the prompt's vector with the embedding of each candidate at `positions`.
 
         Equal texts score equal to the last bit, which a product of all rows would not promise.
+
+        Args:
+            run: of the request.
+            positions: of the candidates.
+            state: the prompt's last hidden state, (dimension,).
         """
         assert run.vectors is not None  # noqa: S101 - embedded before
         texts = [run.request.candidates[i].text for i in positions]
@@ -242,13 +266,16 @@ class E2Rank(Reranker):
 
 
 def _all_at_once(count: int) -> Rounds:
-    """Ask for the order of all candidates in one window, which may hold a single one."""
+    """Return a window policy that ranks all candidates in one window, even if there is only one of them."""
     [order] = yield [Window(list(range(count)), count)]
     return list(order)
 
 
 def _ordered(run: _Run, positions: Sequence[int], scores: Sequence[float]) -> list[int]:
-    """Return the candidates of a window, best first; equal scores keep their order."""
+    """Return a window's candidate positions by score, best first, equal scores in their order.
+
+    Keep the scores.
+    """
     run.scores |= zip(positions, scores, strict=True)
     order = sorted(positions, key=lambda i: -run.scores[i])
     run.cost.usage.ties = count_ties([run.scores[i] for i in order])  # the last window is the head
@@ -256,5 +283,5 @@ def _ordered(run: _Run, positions: Sequence[int], scores: Sequence[float]) -> li
 
 
 def _costs(runs: Iterable[_Run]) -> list[Cost]:
-    """Return the cost of each request once."""
+    """Return the cost of each run, each once although a run may occur several times."""
     return list({id(run): run.cost for run in runs}.values())

@@ -1,4 +1,4 @@
-"""The texts that E2Rank reads in place of a query, and their token ids (arXiv 2510.22733, section 3).
+"""The prompts that E2Rank embeds in place of a query, as text and token ids (arXiv 2510.22733, section 3).
 
 The listwise prompt shows the first candidates and the query in one user turn. It is embedded as a query is.
 The texts are data: `e2rank_prompts.toml`.
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from rerankers.text.control_tokens import ControlTokens
 
 PromptName = Literal["script", "readme"]
-"""Which published text is used: the evaluation script's, or the one of the README's example."""
+"""Which published listwise prompt is used: the evaluation script's, or that of the README's example."""
 
 END = "<|endoftext|>"
-"""The text behind every passage, and behind a query that is read without passages."""
+"""The text that ends every passage, and a query that is embedded without passages."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListwisePrompt:
-    """One published text of the listwise prompt.
+    """A published template of the listwise prompt.
 
     Attributes:
         instruction: its first sentence.
@@ -48,24 +48,25 @@ class ListwisePrompt:
     shows_texts_as_they_are: bool = False
 
     def message(self, query: str, passages: Sequence[str]) -> str:
-        """Return the user turn: one line a passage, numbered from 1."""
+        """Return the user turn's text: instruction, a numbered line for each passage, and the query."""
         lines = [f"[{number}] {text}{self.after_passage}" for number, text in enumerate(passages, start=1)]
         return f"{self.instruction}{self.before_documents}{chr(10).join(lines)}{self.before_query}{query}"
 
 
 @cache
 def _published() -> dict[str, Any]:
+    """Return the content of `e2rank_prompts.toml`, read once."""
     return tomllib.loads((Path(__file__).parent / "e2rank_prompts.toml").read_text(encoding="utf-8"))
 
 
 def listwise_prompt(name: PromptName, instruction: str | None = None) -> ListwisePrompt:
-    """Return a published listwise prompt, with another instruction if one is given."""
+    """Return the published listwise prompt of this name, its instruction replaced if one is given."""
     prompt = ListwisePrompt(**_published()["listwise"][name])
     return prompt if instruction is None else replace(prompt, instruction=instruction)
 
 
 def task_sentence(task: str) -> str:
-    """Return the sentence by which a query is read without passages, for one of the published tasks.
+    """Return the published sentence that stands before a query of this task, embedded without passages.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -77,14 +78,14 @@ def task_sentence(task: str) -> str:
 
 
 def embedding_query(sentence: str, query: str) -> str:
-    """Return the text of a query that is read without passages; its end is not written."""
+    """Return the text of a query to embed without passages: the task's sentence and the query."""
     return f"Instruct: {sentence}\nQuery:{query}"
 
 
 def shown_text(text: str, passage_words: int, *, as_it_is: bool = False) -> tuple[str, bool]:
-    """Return a passage as prompt and embedding read it, and whether it was cut.
+    """Return a passage's text, cut to `passage_words` words, and whether it was cut.
 
-    White space becomes single blanks, as in the published script, and words beyond the limit are left out.
+    White space becomes single blanks, as in the published script; with `as_it_is` the text stays unchanged.
     """
     if as_it_is:
         return text, False
@@ -94,7 +95,7 @@ def shown_text(text: str, passage_words: int, *, as_it_is: bool = False) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt's token ids, which of its texts were cut to fit, and the control tokens that data brought.
+    """A prompt to embed, as token ids.
 
     Attributes:
         token_ids: the prompt; its last token's state is the query's vector.
@@ -108,7 +109,7 @@ class Prompt:
 
 
 class PromptWriter:
-    """Writes token ids of listwise prompts and of queries alone.
+    """A writer of listwise prompts, and of queries alone, as token ids.
 
     Args:
         tokenizer: of the model, with a chat template.
@@ -142,12 +143,12 @@ class PromptWriter:
         self._control, self._context = control, context
 
     def listwise(self, query: str, passages: Sequence[str]) -> Prompt:
-        """Write the prompt that shows some passages.
+        """Return the listwise prompt of a query and some passages.
 
         Texts too long for the context are cut: the longest ones, to one length in tokens.
 
         Raises:
-            ModelError: the prompt exceeds the context although it shows next to nothing of its texts.
+            ModelError: the prompt exceeds the context even if its texts are cut to a token each.
         """
         from rerankers.llm.readout import cut_to_tokens
 
@@ -163,7 +164,7 @@ class PromptWriter:
         return Prompt(ids, sorted(cut), sum(counts))
 
     def alone(self, query: str) -> Prompt:
-        """Write the query without passages, cut to the context from its end."""
+        """Return the prompt of a query without passages, cut at its end to fit the context."""
         [text], [count] = self._control.read([query])
         ids = self._encode(embedding_query(self._sentence, text))
         if self._context is not None:
@@ -171,34 +172,45 @@ class PromptWriter:
         return Prompt([*ids, self.end], [], count)
 
     def beginning(self) -> list[int]:
-        """Return the tokens that all listwise prompts begin with."""
+        """Return the token ids that all listwise prompts begin with."""
         from rerankers.llm.hidden import common_prefix
 
         return common_prefix([self._ids(["a", "b"]), self._ids(["c", "d", "e"])])
 
     def describe(self) -> dict[str, object]:
-        """Return the record's entry on adjustments to the chat template."""
+        """Return the record's entry on the chat template: its variables and which turns are joined."""
         return self._template.describe()
 
     def _ids(self, texts: Sequence[str]) -> list[int]:
+        """Return the token ids of the listwise prompt of texts: the query first, then the passages."""
         message = self._prompt.message(texts[0], texts[1:])
         return self._template.tokens([{"role": "user", "content": message}])
 
     def _encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, without special tokens around it."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def _shorter(self, texts: Sequence[str], excess: int, limit: int | None) -> int:
-        """Return the length in tokens to which all texts have to be cut to lose `excess` tokens."""
+        """Return the length in tokens to which all texts have to be cut to lose `excess` tokens together.
+
+        Args:
+            texts: the query and the passages.
+            excess: tokens to lose.
+            limit: length to which they were cut before; None for the first time.
+
+        Raises:
+            ModelError: even one token a text is too long.
+        """
         lengths = [len(self._encode(text)) for text in texts]
         level = max(lengths) if limit is None else min(limit, max(lengths))
 
         def total(longest: int) -> int:
             return sum(min(length, longest) for length in lengths)
 
-        kept = total(level) - excess
+        most = total(level) - excess
         # totals rise with the length, so the longest one that fits is found by bisection
-        shorter = bisect_right(range(1, level), kept, key=total)
+        shorter = bisect_right(range(1, level), most, key=total)
         if shorter:
             return shorter
         raise ModelError(
@@ -220,7 +232,7 @@ def end_token(tokenizer: Any, model: str) -> int:
 
 
 def check_task(mode: str, task: str | None, instruction: str | None) -> None:
-    """Refuse a task that is unknown, does nothing, or stands beside an instruction.
+    """Raise an error for a task that is unknown, has no effect in this mode, or stands beside an instruction.
 
     Raises:
         InputError: it does.

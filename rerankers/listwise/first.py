@@ -1,7 +1,7 @@
-"""FIRST: one forward pass ranks a window, by the logits of the first identifier (arXiv 2406.15657).
+"""FIRST: one forward pass ranks a window by the logits of the first identifier (arXiv 2406.15657).
 
-The prompt asks for an order of letters, as RankZephyr's does of numbers; the answer is begun with `[`, and
-the next-token logits of the letters shown are the passages' scores (section 3). Nothing is generated. Models
+The prompt asks for an order of letters, as RankZephyr's does of numbers. The answer is begun with `[`, and
+the next-token logits of the passages' letters are their scores (section 3). Nothing is generated. Models
 trained for it exist; an untrained model's first identifier says less. Windows as in
 `rerankers.listwise.windows`; those of a round share forward passes.
 """
@@ -34,7 +34,7 @@ _LETTERS = string.ascii_uppercase
 
 
 class First(Reranker):
-    """Listwise reranking by the logits of the first identifier.
+    """A listwise reranker that orders a window by the next-token logits of its passages' letters.
 
     Raises:
         InputError: the chat template does not know a variable.
@@ -67,14 +67,15 @@ class First(Reranker):
         read_only(self._llm.model, self._letter_tokens(options.model))
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests one after the other, each window in one forward pass."""
+        """Rank the requests one after another; the windows of a round go through the model in batches."""
         return [self._rank(request, clock) for request in requests]
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, and where the prompt is from."""
+        """Return the record's entry: the model as loaded, its chat template, and the source of the prompt."""
         return {**self._described, **self._template.describe(), "prompt_source": self._prompt.source}
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        """Rank one request, round by round: score each window's passages by their letters' logits."""
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [words_of(candidate.text) for candidate in request.candidates]
@@ -115,7 +116,7 @@ class First(Reranker):
 
     @torch.inference_mode()
     def _letter_logits(self, prompts: Sequence[list[int]]) -> list[list[float]]:
-        """Return the logits of all letters after each prompt; rows are padded on the right."""
+        """Return for each prompt (token ids) the next-token logits of the letters A to Z."""
         if len(prompts) == 1:
             row = torch.tensor(prompts, device=self._llm.device)  # (1, tokens)
             [alone] = self._llm.model(input_ids=row, use_cache=False, logits_to_keep=1).logits[:, -1].tolist()
@@ -128,9 +129,16 @@ class First(Reranker):
         return [logits[row, len(tokens) - 1].tolist() for row, tokens in enumerate(prompts)]
 
     def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int, int]:
-        """Return token ids of the prompt with passages as long as allowed and the context holds; that length.
+        """Return the token ids of a window's prompt, its passages cut so that it fits the model's context.
 
-        Last comes how many control tokens the query and the passages brought.
+        Args:
+            query: the query's text.
+            passages: words of each passage.
+
+        Returns:
+            The token ids; the number of words after which passages were cut; and how many control tokens the
+            query
+            and the passages held.
         """
         longest = self._passage_words
         while True:
@@ -146,22 +154,22 @@ class First(Reranker):
             longest = max(1, longest * 9 // 10)
 
     def _text(self, messages: Sequence[Message]) -> str:
-        """Return the prompt as text, with the answer begun."""
+        """Return the prompt as text, with the answer begun by `[`."""
         return self._template.text(messages) + "["
 
     def _encode(self, text: str) -> list[int]:
-        """Return token ids; the chat template has written the special tokens already."""
+        """Return the token ids of a text whose special tokens the chat template has written already."""
         ids: list[int] = self._llm.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _letter_tokens(self, model: str) -> list[int]:
-        """Return the token that writes each letter right after the opening bracket."""
+        """Return the id of the token for each letter A to Z right after the opening bracket."""
         begun = self._text([{"role": "user", "content": "Rank the passages."}])
         return letter_tokens(self._encode, begun, model)
 
 
 def letter_tokens(encode: Callable[[str], list[int]], begun: str, model: str) -> list[int]:
-    """Return the token that writes each letter of the alphabet behind a text.
+    """Return for each letter A to Z the id of the token that writes it behind a text.
 
     Args:
         encode: the model's tokenizer.
@@ -169,7 +177,7 @@ def letter_tokens(encode: Callable[[str], list[int]], begun: str, model: str) ->
         model: its name, for the error.
 
     Raises:
-        ModelError: the tokenizer joins the letter with what stands before it.
+        ModelError: the tokenizer joins the letter with the character before it.
     """
     before = encode(begun)
     tokens = []

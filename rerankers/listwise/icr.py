@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ICR(Reranker):
-    """Listwise reranking by the attention that the query pays to each passage.
+    """A listwise reranker that scores passages by the attention that the query pays to them.
 
     Raises:
         InputError: unknown heads or prompt.
@@ -64,14 +64,15 @@ class ICR(Reranker):
         self.device = str(llm.device)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests one after the other, each window in one forward pass."""
+        """Rank the requests one after another, each window in one forward pass."""
         return [self._rank(request, clock) for request in requests]
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the prompt, and how many heads in how many layers are read."""
+        """Return the record's entry: the model as loaded, the prompt, and numbers of heads and layers."""
         return self._described
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        """Rank one request: score the passages of its windows, round by round, until the policy is done."""
         cost = Cost()
         with clock.stage("prompt", cost):
             words = [split_words(candidate.text) for candidate in request.candidates]
@@ -82,13 +83,13 @@ class ICR(Reranker):
         while policy.windows:
             orders = []
             for window in policy.windows:
-                shown = window.shown if self._shows_best_first else window.shown[::-1]
+                positions = window.shown if self._shows_best_first else window.shown[::-1]
                 with clock.stage("prompt", cost):
-                    texts = [request.candidates[i].text for i in shown]
-                    prompt, longest = self._fit(request.query, texts, [words[i] for i in shown], cost)
-                    cut.update(i for i in shown if len(words[i]) > longest)
+                    texts = [request.candidates[i].text for i in positions]
+                    prompt, longest = self._fit(request.query, texts, [words[i] for i in positions], cost)
+                    cut.update(i for i in positions if len(words[i]) > longest)
                 with clock.stage("forward", cost):
-                    scores |= zip(shown, self._score(prompt), strict=True)
+                    scores |= zip(positions, self._score(prompt), strict=True)
                 with clock.stage("order", cost):
                     # Ties keep the order so far.
                     orders.append(sorted(window.shown, key=lambda i: -scores[i]))
@@ -107,9 +108,15 @@ class ICR(Reranker):
     def _fit(
         self, query: str, texts: Sequence[str], words: Sequence[list[str]], cost: Cost
     ) -> tuple[ICRPrompt, int]:
-        """Return the prompt with passages as long as allowed and the context holds, and that length in words.
+        """Return a window's prompt, its passages cut to fit the context, and their longest length in words.
 
         Texts that are short enough are shown as they are, white space included.
+
+        Args:
+            query: the query's text.
+            texts: of the passages, in the order shown.
+            words: of each passage.
+            cost: takes the number of control tokens.
         """
         longest, context = self._options.passage_words, self._rows.context
         [query], in_query = self._control.read([query])
@@ -121,12 +128,12 @@ class ICR(Reranker):
         if self._options.scoring == "NA_only":
             queries = [self._options.calibration_query]
         while True:
-            kept = [
+            cut_texts = [
                 text if len(each) <= longest else "".join(each[:longest])
                 for text, each in zip(texts, words, strict=True)
             ]
-            shown, in_passages = self._control.read(kept)
-            prompt = self._writer.write(queries, shown)
+            readable, in_passages = self._control.read(cut_texts)
+            prompt = self._writer.write(queries, readable)
             if context is None or len(prompt.beginning) + max(map(len, prompt.endings)) <= context:
                 cost.usage.control_tokens += sum(in_query) + sum(in_passages)
                 return prompt, longest
@@ -137,6 +144,7 @@ class ICR(Reranker):
             longest = max(1, longest * 9 // 10)
 
     def _score(self, prompt: ICRPrompt) -> list[float]:
+        """Return the score of each passage of a prompt, in the order shown, from one forward pass."""
         weights = self._rows.read(
             prompt.beginning, prompt.endings, last_token_only=self._options.scoring == "attention_sorting"
         )
@@ -145,6 +153,7 @@ class ICR(Reranker):
         return [float(weights[0, start:end].sum()) for start, end in prompt.passages]
 
     def _count(self, prompt: ICRPrompt, cost: Cost) -> None:
+        """Add one window's call and tokens to the cost."""
         cost.usage.windows += 1
         cost.usage.llm_calls += 1
         cost.usage.prompt_tokens += sum(len(prompt.beginning) + len(ending) for ending in prompt.endings)
@@ -152,13 +161,13 @@ class ICR(Reranker):
 
 
 def calibrated_scores(difference: torch.Tensor, passages: Sequence[tuple[int, int]]) -> list[float]:
-    """Return the sum over each passage's tokens, those left out that lie far below the passage's mean.
+    """Return each passage's score: the sum of its tokens' attention, tokens far below its mean left out.
 
     Tokens of a passage count if they lie above its mean less two standard deviations (with n - 1). A passage
     of one token has no standard deviation and scores 0, as in the published code.
 
     Args:
-        difference: attention of the query less that of the content-free query, (..., tokens).
+        difference: attention of the query less that of the content-free query, (tokens,).
         passages: (start, end) of each passage's tokens.
     """
     scores = []
@@ -167,6 +176,6 @@ def calibrated_scores(difference: torch.Tensor, passages: Sequence[tuple[int, in
         if end - start < 2:
             scores.append(0.0)
             continue
-        kept = tokens > tokens.mean() - 2 * tokens.std()
-        scores.append(float((tokens * kept).sum()))
+        is_counted = tokens > tokens.mean() - 2 * tokens.std()
+        scores.append(float((tokens * is_counted).sum()))
     return scores

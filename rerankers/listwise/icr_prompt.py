@@ -1,4 +1,4 @@
-"""Writes the prompts of in-context reranking as tokens, and finds the passages and the query in them.
+"""Writes the prompts of in-context reranking as token ids, with the tokens of each passage.
 
 The published code (arXiv 2410.02642) counts the tokens of each piece and stops where two pieces merge. Here,
 as in QRHead's code (arXiv 2506.09944), the whole prompt is tokenised, and character offsets tell which tokens
@@ -28,7 +28,7 @@ RetrievalType = Literal["QA", "IE"]
 
 
 class Family(BaseModel):
-    """The turns of a family of chat models.
+    """The texts that open and close turns in the prompts of one family of chat models.
 
     Attributes:
         source: where the turns are published.
@@ -48,6 +48,8 @@ class Family(BaseModel):
 
 
 class _Texts(BaseModel):
+    """The text of a template before the passages (`opening`) and behind them (`closing`)."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     opening: str
@@ -55,6 +57,8 @@ class _Texts(BaseModel):
 
 
 class _Data(BaseModel):
+    """The content of `icr_prompts.toml`: families, templates and instructions, each by name."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     families: dict[str, Family]
@@ -64,12 +68,18 @@ class _Data(BaseModel):
 
 @cache
 def _data() -> _Data:
+    """Return the content of `icr_prompts.toml`, read once."""
     path = Path(__file__).with_name("icr_prompts.toml")
     return _Data.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def find_family(name: str, tokenizer: Any, model: str) -> str:
-    """Return the name of a family of chat models; `auto` looks for its control token in the vocabulary.
+    """Return the name of a family of prompts: `name` itself, or for `auto` the one that fits the tokenizer.
+
+    Args:
+        name: of a family, or `auto`, which looks for a family's control token in the vocabulary.
+        tokenizer: of the model.
+        model: the model's name, for errors.
 
     Raises:
         UnknownNameError: there is no such family.
@@ -80,28 +90,28 @@ def find_family(name: str, tokenizer: Any, model: str) -> str:
         check_family(name)
         return name
     vocabulary = tokenizer.get_added_vocab()
-    found = [each for each, family in families.items() if family.marker in vocabulary]
-    if len(found) != 1:
+    names = [known_name for known_name, family in families.items() if family.marker in vocabulary]
+    if len(names) != 1:
         raise ModelError(
-            f"the tokenizer of {model!r} has the control tokens of {len(found)} of the families "
+            f"the tokenizer of {model!r} has the control tokens of {len(names)} of the families "
             f"{', '.join(families)}. Name one of them as prompt."
         )
-    return found[0]
+    return names[0]
 
 
 def check_family(name: str) -> None:
-    """Refuse the name of an unknown family; `auto` is known.
+    """Raise an error unless the name is `auto` or that of a family of prompts.
 
     Raises:
-        UnknownNameError: it is unknown.
+        UnknownNameError: it is neither.
     """
-    known = ["auto", *_data().families]
-    if name not in known:
-        raise UnknownNameError("icr prompt", name, known)
+    names = ["auto", *_data().families]
+    if name not in names:
+        raise UnknownNameError("icr prompt", name, names)
 
 
 def frame_text(template: Template, retrieval_type: RetrievalType) -> str:
-    """Return the text of a prompt without passages, query, and the turns of its family."""
+    """Return the fixed text of a prompt: opening, instruction and closing, with placeholders in it."""
     data = _data()
     texts = data.templates[template]
     return f"{texts.opening}\n{data.instructions[retrieval_type]}\n{texts.closing}"
@@ -109,7 +119,7 @@ def frame_text(template: Template, retrieval_type: RetrievalType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ICRPrompt:
-    """Prompts of one list of passages, tokenised.
+    """The tokenised prompts of several queries over one list of passages.
 
     Attributes:
         beginning: token ids up to the query's part, which all prompts share.
@@ -123,7 +133,7 @@ class ICRPrompt:
 
 
 class ICRPromptWriter:
-    """Writes the prompts of one model.
+    """A writer of prompts for one model.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
@@ -143,7 +153,7 @@ class ICRPromptWriter:
         self._instruction = data.instructions[retrieval_type]
 
     def write(self, queries: Sequence[str], passages: Sequence[str]) -> ICRPrompt:
-        """Return the prompts of several queries over the same passages, in the order shown.
+        """Return the tokenised prompts of several queries over the same passages, in the order given.
 
         Raises:
             ModelError: the tokenizer reads the passages differently under another query.
@@ -152,9 +162,9 @@ class ICRPromptWriter:
         spans = []
         for number, passage in enumerate(passages, 1):
             text += self._family.separator
-            shown = f"[{number}] {passage}"
-            spans.append((len(text), len(text) + len(shown) - 1))
-            text += shown
+            numbered = f"[{number}] {passage}"
+            spans.append((len(text), len(text) + len(numbered) - 1))
+            text += numbered
         text += self._family.separator
         encoded = self._tokenizer(
             [text + self._query_part(query) for query in queries], return_offsets_mapping=True, verbose=False
@@ -169,11 +179,14 @@ class ICRPromptWriter:
             raise ModelError(
                 "the tokenizer reads the passages differently under another query. Name another model."
             )
-        found = [(_token_at(starts, first), _token_at(starts, last) + 1) for first, last in spans]
-        return ICRPrompt(beginnings[0], endings, found)
+        token_spans = [(_token_at(starts, first), _token_at(starts, last) + 1) for first, last in spans]
+        return ICRPrompt(beginnings[0], endings, token_spans)
 
     def _query_part(self, query: str) -> str:
-        """Return the text behind the last separator; a query's braces stay as they are."""
+        """Return the text of a prompt behind the last passage: the closing with the query in it.
+
+        A query's braces stay as they are.
+        """
         values = {
             "instruction": self._instruction,
             "separator": self._family.separator,
@@ -183,5 +196,10 @@ class ICRPromptWriter:
 
 
 def _token_at(starts: Sequence[int], character: int) -> int:
-    """Return the last token that begins at a character or before it."""
+    """Return the index of the token that covers a character.
+
+    Args:
+        starts: first character of each token.
+        character: its position in the text.
+    """
     return bisect_right(starts, character) - 1

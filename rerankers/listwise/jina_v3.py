@@ -4,8 +4,8 @@ Paper: arXiv 2509.25085 ("last but not late interaction"). A prompt holds the qu
 The states behind each passage and behind the query pass a projector; cosines are the scores. Of several
 blocks the query vectors are averaged, weighted by each block's best score. Deviations from the published
 code, none of which changes a score in float32: blocks of several queries are read together, a prefix that
-blocks share is prefilled once, and nothing behind the query is read. Control tokens in data are read as text,
-unless the options say otherwise.
+blocks share is prefilled once, and no token behind the query is read. Control tokens in data are read as
+text, unless the options say otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_LIMIT = 10**9  # tokenizers without a limit state one far beyond
 
 @dataclass(slots=True)
 class _Run:
-    """One request: its candidates in the initial order, its cost, its prompts, and their vectors."""
+    """The state of one request: candidates in initial order, cost, prompts (blocks) and their vectors."""
 
     request: RerankRequest
     cost: Cost
@@ -48,7 +48,7 @@ class _Run:
 
 
 class JinaV3(Reranker):
-    """Ranks by cosines of embeddings that query and passages have in one prompt.
+    """A reranker that scores passages by the cosine of their and the query's embeddings in one prompt.
 
     The attribute `writer` divides passages into blocks and writes their prompts.
 
@@ -87,7 +87,7 @@ class JinaV3(Reranker):
         self._options = options
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests, the blocks of all of them read together."""
+        """Rank the requests; the prompts of all of them share forward passes."""
         runs = [self._run(request) for request in requests]
         busy = [run for run in runs if run.request.candidates]
         for run in busy:
@@ -104,7 +104,7 @@ class JinaV3(Reranker):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the limits, and how texts are read."""
+        """Return the record's entry: the model as loaded, the limits, and how texts are read."""
         return {
             **self._described,
             "block_passages": self._limits.block_passages,
@@ -118,13 +118,18 @@ class JinaV3(Reranker):
         }
 
     def _run(self, request: RerankRequest) -> _Run:
+        """Return the state of a request at its start, its candidates in the initial order."""
         how, seed = self._options.initial_order, self._options.seed
         first = initial_order(len(request.candidates), how, seed, request.query_id)
         candidates = tuple(request.candidates[i] for i in first)
         return _Run(replace(request, candidates=candidates), Cost(), [], [])
 
     def _write(self, run: _Run) -> None:
-        """Write the prompts of one request."""
+        """Write the prompts of one request into `run.blocks`, and count them.
+
+        Raises:
+            ModelError: a prompt exceeds the model's context.
+        """
         passages = [candidate.text for candidate in run.request.candidates]
         texts = self.writer.texts(run.request.query, passages)
         run.blocks = [self.writer.write(texts, start, end) for start, end in self.writer.divide(texts)]
@@ -141,7 +146,11 @@ class JinaV3(Reranker):
         usage.control_tokens = texts.control_tokens
 
     def _read(self, runs: Sequence[_Run]) -> None:
-        """Read all prompts: blocks of one size and query, which share a long prefix, by themselves."""
+        """Fill in the vectors of all runs' blocks.
+
+        Blocks of one query with as many passages share a long prefix and go through the model together; all
+        single ones form a batch.
+        """
         single = []
         for run in runs:
             run.vectors = [torch.empty(0)] * len(run.blocks)
@@ -155,9 +164,13 @@ class JinaV3(Reranker):
         if single:
             self._read_together(single)
 
-    def _read_together(self, which: Sequence[tuple[_Run, int]]) -> None:
-        read = self._llm_read([run.blocks[i] for run, i in which])
-        rows = zip(which, read.states, read.ran_tokens, read.cached_tokens, strict=True)
+    def _read_together(self, selections: Sequence[tuple[_Run, int]]) -> None:
+        """Fill in the vectors of some blocks, each given by its run and number, from one reading.
+
+        Count the tokens.
+        """
+        read = self._llm_read([run.blocks[i] for run, i in selections])
+        rows = zip(selections, read.states, read.ran_tokens, read.cached_tokens, strict=True)
         for (run, i), states, ran, cached in rows:
             run.vectors[i] = self._projected(states)
             run.cost.usage.prompt_tokens += ran + cached
@@ -168,6 +181,7 @@ class JinaV3(Reranker):
         return [self._projected(states) for states in self._llm_read(blocks).states]
 
     def _llm_read(self, blocks: Sequence[Block]) -> Read:
+        """Run the model on blocks, and return the hidden states at the ends of their passages and query."""
         return self._llm.read(
             [block.token_ids for block in blocks],
             [[*block.passages, block.query] for block in blocks],
@@ -176,12 +190,15 @@ class JinaV3(Reranker):
 
     @torch.inference_mode()
     def _projected(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the projector's output, (rows, 512), for hidden states (rows, dimension)."""
         projected: torch.Tensor = self._projector(states)
         return projected
 
 
 def _scores(blocks: Sequence[torch.Tensor]) -> list[float]:
-    """Return cosines of all passages, (passages,), with the weighted mean of the blocks' query vectors.
+    """Return the score of each passage of all blocks, in order: its cosine with the combined query vector.
+
+    The combined vector is the mean of the blocks' query vectors, weighted by each block's best cosine.
 
     Args:
         blocks: (passages + 1, 512) each; the last row is the query's.

@@ -1,6 +1,6 @@
 """The network of jina-reranker-v3: Qwen3 and a projector, in the layout of the published weights.
 
-The released configuration names code of its own repository. Nothing of it is run: the architecture is the
+The released configuration names code of its own repository. None of it is run: the architecture is the
 one below, its weights pass the same gate as all others, and `auto_map` is never read.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rerankers.models.model_files import ModelFiles
 
 PROJECTED = 512
-"""Length of the vectors that are compared; fixed in the published code."""
+"""Length of the projected vectors that are compared; fixed in the published code."""
 
 ARCHITECTURE = "JinaForRanking"
 
@@ -37,10 +37,10 @@ class JinaForRanking(Qwen3PreTrainedModel):  # type: ignore[no-untyped-call]
 
 
 def check_architecture(files: ModelFiles) -> None:
-    """Refuse a model that is not a jina-reranker-v3.
+    """Raise an error unless a model's `config.json` says that it is a jina-reranker-v3.
 
     Raises:
-        ModelError: `config.json` names another architecture.
+        ModelError: it names another architecture.
     """
     config = read_json(files, "config.json")
     stated = config.get("architectures")

@@ -47,7 +47,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One prompt: its token ids up to the query's end, and where its passages and the query end."""
+    """One prompt as token ids, up to the query's end.
+
+    Attributes:
+        token_ids: the prompt.
+        passages: position of the token that ends each passage.
+        query: position of the token that ends the query.
+    """
 
     token_ids: list[int]
     passages: list[int]
@@ -76,7 +82,7 @@ class Texts:
 
 
 class BlockWriter:
-    """Cuts texts, divides passages into blocks, and writes the prompt of each.
+    """A writer that cuts texts, divides passages into blocks, and writes the prompt of each.
 
     Args:
         tokenizer: of the model.
@@ -103,27 +109,30 @@ class BlockWriter:
         self._instruction = instruction
 
     def texts(self, query: str, passages: Sequence[str]) -> Texts:
-        """Cut a query and its passages, and take away what would end them early.
+        """Return a query and its passages, cut to the limits, without tokens that would end them early.
 
         As in the published code, a text that reaches its limit is replaced by its decoded tokens, and lengths
-        are those before anything is taken away.
+        are those before tokens are removed.
         """
         shown_query, query_tokens, _ = self._cut(query, self._limits.query_tokens)
-        cut = [self._cut(passage, self._limits.passage_tokens) for passage in passages]
-        texts = [_without_ends(text) for text in (shown_query, *(text for text, _, _ in cut))]
+        cut_passages = [self._cut(passage, self._limits.passage_tokens) for passage in passages]
+        texts = [_without_ends(text) for text in (shown_query, *(text for text, _, _ in cut_passages))]
         _, counts = self._control.read([query, *passages])
-        (shown_query, *shown), _ = self._control.read(texts)
+        (shown_query, *passage_texts), _ = self._control.read(texts)
         return Texts(
             shown_query,
-            shown,
+            passage_texts,
             query_tokens,
-            [length for _, length, _ in cut],
-            sum(is_cut for _, _, is_cut in cut),
+            [length for _, length, _ in cut_passages],
+            sum(is_cut for _, _, is_cut in cut_passages),
             sum(counts),
         )
 
     def divide(self, texts: Texts) -> list[tuple[int, int]]:
-        """Return the half-open positions of each block; the passage that fills a block belongs to it."""
+        """Return (start, end) of each block of passages, half-open.
+
+        The passage that fills a block belongs to it.
+        """
         blocks = []
         start, left = 0, self._limits.context - 2 * texts.query_tokens
         for position, length in enumerate(texts.passage_tokens):
@@ -137,9 +146,13 @@ class BlockWriter:
         return blocks
 
     def write(self, texts: Texts, start: int, end: int) -> Block:
-        """Write the prompt of one block.
+        """Return the prompt of the passages `start` to `end` (not included) as a block.
 
-        It ends with the query's last token: what the published prompt has behind it, no state depends on.
+        It ends with the query's last token: no state that is read depends on the rest of the published
+        prompt.
+
+        Raises:
+            ModelError: the prompt does not hold the end of each passage once.
         """
         ids = self.whole(texts, start, end)
         passages = [position for position, token in enumerate(ids) if token == self._passage_end]
@@ -152,20 +165,20 @@ class BlockWriter:
         return Block(ids[: queries[0] + 1], passages, queries[0])
 
     def whole(self, texts: Texts, start: int, end: int) -> list[int]:
-        """Return the token ids of one block's published prompt."""
-        prompt = written(texts.query, texts.passages[start:end], self._instruction)
+        """Return the token ids of the whole published prompt of passages `start` to `end` (not included)."""
+        prompt = prompt_text(texts.query, texts.passages[start:end], self._instruction)
         ids: list[int] = self._tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def beginning(self) -> list[int]:
-        """Return the tokens that all prompts begin with."""
+        """Return the token ids that all prompts begin with."""
         from rerankers.llm.hidden import common_prefix
 
         few, more = Texts("a", ["b"], 1, [1], 0, 0), Texts("c", ["d", "e"], 1, [1, 1], 0, 0)
         return common_prefix([self.whole(few, 0, 1), self.whole(more, 0, 2)])
 
     def _cut(self, text: str, limit: int) -> tuple[str, int, bool]:
-        """Return a text cut to a limit in tokens, its length in tokens, and whether it was longer."""
+        """Return a text cut to at most `limit` tokens, its length in tokens, and whether it was longer."""
         ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) < limit:
             return text, len(ids), False
@@ -173,9 +186,9 @@ class BlockWriter:
 
 
 def _without_ends(text: str) -> str:
-    """Return a text without the two tokens whose states are read.
+    """Return a text without the two tokens that end queries and passages in a prompt.
 
-    The published code takes them away once, which can leave another one; such a prompt fails there.
+    The published code removes them once, which can leave another one; such a prompt fails there.
     """
     while True:
         shorter = text.replace(QUERY_END, "").replace(PASSAGE_END, "")
@@ -184,16 +197,16 @@ def _without_ends(text: str) -> str:
         text = shorter
 
 
-def written(query: str, passages: Sequence[str], instruction: str | None = None) -> str:
-    """Return the published prompt of a block as text."""
-    stated = f"<instruct>\n{instruction}\n</instruct>\n" if instruction else ""
-    shown = "".join(
+def prompt_text(query: str, passages: Sequence[str], instruction: str | None = None) -> str:
+    """Return the published prompt of a query and a block of passages as text."""
+    instruct_tag = f"<instruct>\n{instruction}\n</instruct>\n" if instruction else ""
+    passage_tags = "".join(
         f'<passage id="{number}">\n{text}{PASSAGE_END}\n</passage>\n' for number, text in enumerate(passages)
     )
     return (
         f"{_SYSTEM}<|im_start|>user\n"
         f"I will provide you with {len(passages)} passages, each indicated by a numerical identifier. "
         f"Rank the passages based on their relevance to query: {query}\n"
-        f"{stated}{shown}<query>\n{query}{QUERY_END}\n</query><|im_end|>\n"
+        f"{instruct_tag}{passage_tags}<query>\n{query}{QUERY_END}\n</query><|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )

@@ -1,11 +1,11 @@
-"""From what a model wrote to a permutation, and what had to be repaired on the way.
+"""Parses a model's output such as `[2] > [1] > [3]` into a permutation, and counts what had to be repaired.
 
-Two ways to read an answer. `reference` is the behaviour (arXiv 2304.09542, `receive_permutation` of
-its code): everything that is not a digit separates numbers; ids count in the order of their first mention;
-ids out of range are dropped; passages never mentioned follow in their original order. One deviation:
-characters that are digits without being decimal (a superscript two) separate as well, where the published
-code stops with an exception. `strict` reads only ids written as the prompt asks, and none inside a reasoning
-block, so that "20 passages have been provided" is no vote for passage 20.
+There are two ways to parse. `reference` is the behaviour of the published code (arXiv 2304.09542,
+`receive_permutation`): everything that is not a digit separates numbers; ids count in the order of their
+first mention; ids out of range are dropped; passages never mentioned follow in their original order. One
+deviation: characters that are digits without being decimal (a superscript two) separate as well, where the
+published code stops with an exception. `strict` reads only ids written as the prompt asks, and none inside a
+reasoning block, so that "20 passages have been provided" is no vote for passage 20.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ _LONGEST_NUMBER = 640  # digits; Python may refuse to read longer ones, and no l
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Positions (0-based), best first, and the faults of the answer by kind; none if it was well-formed.
+    """The ranking parsed from a model output, and its faults.
 
-    An answer without any usable id is one `malformed` fault, and its passages are not counted as missing.
+    An output without any usable id is one `malformed` fault, and its passages are not counted as missing.
+
+    Attributes:
+        order: positions (from 0) of all passages, best first.
+        faults: how often each kind of fault occurred; empty for a well-formed output.
     """
 
     order: tuple[int, ...]
     faults: dict[Fault, int] = field(default_factory=dict)
 
     def without_missing(self, count: int) -> Parsed:
-        """Return the same with `count` passages fewer missing: those that the answer need not name."""
+        """Return a copy with `count` fewer missing passages: those that the output need not name."""
         faults = dict(self.faults)
         missing = faults.pop("missing", 0) - count
         if missing > 0:
@@ -43,11 +47,13 @@ class Parsed:
 
 
 def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
-    """Read a ranking of `count` passages, ids 1 to `count`. Any text gives a permutation.
+    """Parse a model output into a ranking of `count` passages with ids 1 to `count`.
+
+    Any text gives a permutation.
 
     Args:
-        text: what the model wrote.
-        count: how many passages it was shown.
+        text: the model output.
+        count: how many passages the prompt shows.
         ids: `strict`: how ids are written, the number in group 1. None: `reference`.
     """
     order: dict[int, None] = {}
@@ -71,10 +77,14 @@ def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
 
 
 def is_known(text: str, count: int, places: int) -> bool:
-    """Return whether every continuation of `text` leaves the first `places` of its
-    `reference` ranking unchanged.
+    """Return whether the first `places` ranks of a growing model output are final, parsed as `reference`.
 
     A number at the very end of the text may still grow another digit, so it does not count yet.
+
+    Args:
+        text: the output so far.
+        count: how many passages the prompt shows.
+        places: ranks that the caller reads.
     """
     end = len(text)
     while end and text[end - 1].isdecimal():
@@ -84,10 +94,10 @@ def is_known(text: str, count: int, places: int) -> bool:
 
 
 def _position(number: str) -> int:
-    """Return 0-based position of an id; -1 for a number of absurd length."""
+    """Return the position (from 0) of an id written in digits; -1 if it is absurdly long."""
     return int(number) - 1 if len(number) <= _LONGEST_NUMBER else -1
 
 
 def _without_reasoning(text: str) -> str:
-    """Return the text behind the last reasoning block; an empty one if the answer ends inside a block."""
+    """Return the text behind the last `</think>`, up to any `<think>` that follows."""
     return text.rpartition("</think>")[2].partition("<think>")[0]

@@ -1,4 +1,4 @@
-"""Listwise prompts as data (`prompts.toml`): RankGPT's multi-turn prompt and its successors'."""
+"""Listwise prompt templates, loaded from `prompts.toml`: RankGPT's multi-turn prompt and its successors'."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BRACKETED = re.compile(r"\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class ListwisePrompt:
-    """A conversation that asks for a ranking; see `prompts.toml` for the fields."""
+    """A prompt template that asks a chat model to rank passages; see `prompts.toml` for the fields."""
 
     source: str
     id: str
@@ -52,11 +52,14 @@ class ListwisePrompt:
 
     @property
     def id_pattern(self) -> re.Pattern[str]:
-        """Return the pattern by which a well-formed answer names a passage; group 1 is its number."""
+        """Pattern of a passage's id in a well-formed model output; group 1 is its number."""
         return re.compile(self.id)
 
     def cleaned(self, text: str) -> str:
-        """Return a query or passage as the prompt repairs it, if it does."""
+        """Return a query or passage with broken characters repaired, if this prompt does so.
+
+        Else unchanged.
+        """
         return _repaired(text.strip()) if self.repairs_text else text
 
     def messages(
@@ -66,7 +69,7 @@ class ListwisePrompt:
         labels: Sequence[str] | None = None,
         ranks: int | None = None,
     ) -> list[Message]:
-        """Return the conversation for a query and its passages.
+        """Return the chat messages that ask for a ranking of passages.
 
         Args:
             query: the query's text.
@@ -103,13 +106,13 @@ class ListwisePrompt:
 
 
 def load_prompt(name: PromptName | LetterPromptName) -> ListwisePrompt:
-    """Return the prompt of that name."""
+    """Return the prompt template with this name, from `prompts.toml`."""
     prompts = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
     return ListwisePrompt(**{"passage_turns": [], "passage": "", "name": "", **prompts[name]})
 
 
 def refuse_without_ftfy(prompt: ListwisePrompt, name: str) -> None:
-    """Refuse a prompt whose texts are repaired, where the package that repairs them is not installed.
+    """Raise an error if a prompt repairs its texts and the package `ftfy`, which does that, is not installed.
 
     Raises:
         MissingExtraError: it is not.
@@ -119,7 +122,7 @@ def refuse_without_ftfy(prompt: ListwisePrompt, name: str) -> None:
 
 
 def passage_words(text: str) -> list[str]:
-    """Return a passage's words, without the label that an empty title leaves in some collections.
+    """Return a passage's words, without the empty-title label `Title: Content:` of some collections.
 
     Joined without a separator, the first words are the passage's beginning; see `rerankers.text.words`.
     """
@@ -127,7 +130,7 @@ def passage_words(text: str) -> list[str]:
 
 
 def _repaired(text: str, *, unescapes_html: bool = True) -> str:
-    """Return a text with broken characters repaired and typographic quotation marks made straight."""
+    """Return a text with wrongly decoded characters repaired and curly quotation marks made straight."""
     import ftfy
 
     repaired: str = ftfy.fix_text(text, unescape_html="auto" if unescapes_html else False)
@@ -135,4 +138,5 @@ def _repaired(text: str, *, unescapes_html: bool = True) -> str:
 
 
 def _filled(turn: dict[str, str], values: Mapping[str, object]) -> Message:
+    """Return a chat message from one turn of a template, its fields replaced by values."""
     return {"role": turn["role"], "content": turn["content"].format(**values)}  # type: ignore[typeddict-item]

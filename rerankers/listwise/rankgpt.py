@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RankGPT(ChatReranker):
-    """Listwise reranking by a chat model."""
+    """A listwise reranker that asks a chat model to write the order of a window's passages."""
 
     def __init__(self, options: RankGPTOptions) -> None:
         self._options = options
@@ -39,25 +39,30 @@ class RankGPT(ChatReranker):
         super().__init__(options)
 
     def describe(self) -> dict[str, object]:
-        """Return the backend as used, and where the prompt is from."""
+        """Return the record's entry: the backend as used, and name and source of the prompt."""
         return {**super().describe(), "prompt": self._options.prompt, "prompt_source": self._prompt.source}
 
     def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
-        """Hold one query's conversation, round by round."""
+        """Rank one request by a conversation: yield each round's calls, and parse the answers."""
         cost = Cost()
         with clock.stage("prompt", cost):
             texts, truncated = self._cut(request)
             words = [passage_words(text) for text in texts]
 
         def call(window: Window) -> ChatCall:
+            """Return the call that asks for the order of one window."""
             with clock.stage("prompt", cost):
-                shown = window.shown
-                limit = self._options.answer_limit(len(shown))
-                messages, longest = self._fit(request.query, [words[i] for i in shown], limit, window.ranks)
-                truncated.update(i for i in shown if len(words[i]) > longest)
+                positions = window.shown
+                limit = self._options.answer_limit(len(positions))
+                messages, longest = self._fit(
+                    request.query, [words[i] for i in positions], limit, window.ranks
+                )
+                truncated.update(i for i in positions if len(words[i]) > longest)
             if not self._ends_when_known:
                 return ChatCall(messages, limit, cost)
-            return ChatCall(messages, limit, cost, partial(is_known, count=len(shown), places=window.ranks))
+            return ChatCall(
+                messages, limit, cost, partial(is_known, count=len(positions), places=window.ranks)
+            )
 
         with clock.stage("order", cost):
             policy = RunningPolicy(self._windows.rounds(len(words), request.query_id))
@@ -73,7 +78,10 @@ class RankGPT(ChatReranker):
             return Ranking.of(request, policy.order, cost)
 
     def _order(self, window: Window, answer: ChatAnswer, usage: Usage) -> list[int]:
-        """Read the order that an answer gives the passages of a window, and count it."""
+        """Return the candidate positions of a window in the order that an answer gives them.
+
+        Count its faults.
+        """
         count = len(window.shown)
         parsed = self._read(answer.text, count)
         if self._prompt.selects:
@@ -87,7 +95,10 @@ class RankGPT(ChatReranker):
 
     @staticmethod
     def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:
-        """Count what was repaired; an answer that was ended here is missing nothing."""
+        """Add the faults of an answer to `usage`.
+
+        Ids left out because the answer was stopped here are no fault.
+        """
         faults = {**parsed.faults}
         if answer.end == "known":
             faults.pop("missing", None)
@@ -99,7 +110,7 @@ class RankGPT(ChatReranker):
             usage.fault(answer.end)
 
     def _cut(self, request: RerankRequest) -> tuple[list[str], set[int]]:
-        """Return passages cut to tokens, if that is asked for, and the positions of those that lost some."""
+        """Return the passages, cut to tokens if the options say so, and the positions of cut ones."""
         texts = [candidate.text for candidate in request.candidates]
         if self._options.passage_tokens is None:
             return texts, set()
@@ -110,13 +121,23 @@ class RankGPT(ChatReranker):
     def _fit(
         self, query: str, passages: Sequence[list[str]], limit: int, ranks: int
     ) -> tuple[list[Message], int]:
-        """Return the prompt with passages as long as allowed, and how many words that is."""
+        """Return the messages for some passages, cut to the most words at which the prompt fits.
+
+        Args:
+            query: the query's text.
+            passages: words of each passage.
+            limit: most tokens of the completion.
+            ranks: how many passages to ask for.
+
+        Returns:
+            The messages, and the number of words after which passages were cut.
+        """
         longest = self._options.passage_words
         if self._options.passage_tokens is not None:
             longest = max(1, *map(len, passages))
         while True:
-            shown = ["".join(words[:longest]) for words in passages]
-            messages = self._prompt.messages(query, shown, ranks=ranks)
+            texts = ["".join(words[:longest]) for words in passages]
+            messages = self._prompt.messages(query, texts, ranks=ranks)
             if longest == 1 or self._chat.fits(messages, limit):
                 return messages, longest
             longest = max(1, longest * 9 // 10)

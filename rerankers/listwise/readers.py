@@ -1,7 +1,7 @@
-"""The answer parsers of published rerankers: ReasonRank, Rank-K and TourRank.
+"""Parsers for the model outputs of ReasonRank, Rank-K and TourRank.
 
-Each reader turns any text into a permutation, as `rerankers.listwise.permutation.parse` does for RankGPT's
-answers. Where the published code stops with an exception, the answer is malformed here.
+Each parser turns any text into a permutation, as `rerankers.listwise.permutation.parse` does for RankGPT.
+Where the published code stops with an exception, the output is malformed here.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ _LONGEST_NUMBER = 640  # digits; Python may refuse to read longer ones, and no l
 
 
 def read_reason_rank(text: str, count: int) -> Parsed:
-    """Read the numbers inside the answer's tags, as ReasonRank does (`rank_listwise_os_llm.py`).
+    """Parse the numbers inside the `<answer>` tags into a ranking of `count` passages, as ReasonRank does.
 
-    The first thought that an answer follows counts, in any case of letters. Without one, what follows the
+    The first thought that an answer follows counts, in any case of letters. Without one, the text behind the
     last `<answer>` counts, and without any the whole text: digits inside thoughts then rank as well. A
-    character that is a digit without being decimal (a superscript two) makes the whole answer void.
+    character that is a digit without being decimal (a superscript two) makes the whole output void
+    (`rank_listwise_os_llm.py`).
     """
     match = _THOUGHT_AND_ANSWER.search(text.lower())
     return read_whole_answer(match[1] if match else text.rpartition(_ANSWER)[2], count)
 
 
 def read_whole_answer(text: str, count: int) -> Parsed:
-    """Read the numbers of the whole text, as ReasonRank's code does for its baselines.
+    """Parse the numbers of the whole text into a ranking of `count` passages (ReasonRank's baselines).
 
-    A character that is a digit without being decimal makes the answer void.
+    A character that is a digit without being decimal makes the output void.
     """
     if any(character.isdigit() and not character.isdecimal() for character in text):
         return Parsed(tuple(range(count)), {"malformed": 1} if count else {})
@@ -45,11 +46,12 @@ def read_whole_answer(text: str, count: int) -> Parsed:
 
 
 def read_rank_k(text: str, count: int) -> Parsed:
-    """Read the last line, numbers between `>` and `=`, as Rank-K does (`rerank.py`).
+    """Parse the last line, numbers between `>` and `=`, into a ranking of `count` passages, as Rank-K does.
 
-    Brackets are dropped, and so are parts that are no number and numbers beyond the list. Zero and negative
-    numbers count from the list's end. The first passage named twice ends the reading. Ties keep the order in
-    which they are written, and passages that are not named follow in their original order.
+    Brackets are dropped, and so are parts that are not a number and numbers beyond the list. Zero and
+    negative numbers count from the list's end. The first passage named twice ends the parsing. Ties keep the
+    order in which they are written, and passages that are not named follow in their original order
+    (`rerank.py`).
     """
     order: dict[int, None] = {}
     out_of_range = duplicates = 0
@@ -78,13 +80,13 @@ def read_rank_k(text: str, count: int) -> Parsed:
 
 
 def read_tour_rank(text: str, count: int) -> Parsed:
-    """Read the passages that an answer selects, as TourRank does (`get_top_M`).
+    """Parse TourRank's selection of passages into a ranking of `count`: the selected ones come first.
 
-    The last line that says `Document` counts: what follows its last colon, up to the first full stop, split
-    at commas. The last word of a part is a number. Numbers from zero down count from the end of the list. A
-    part that ends in no number stands for the first number from 1 that is not taken yet, which the published
-    code then reads as a position from 0. Where that code stops with an exception (no such line, or a number
-    beyond the list), the answer is malformed here. A passage selected twice counts once.
+    The last line that says `Document` counts: the part behind its last colon, up to the first full stop,
+    split at commas. The last word of a part is a number. Numbers from zero down count from the end of the
+    list. A part that ends in no number stands for the first number from 1 that is not taken yet, which the
+    published code then reads as a position from 0. Where that code stops with an exception (no such line, or
+    a number beyond the list), the output is malformed here. A passage selected twice counts once.
     """
     lines = [line for line in text.split("\n") if "Document" in line]
     selected: list[int] = []
@@ -113,6 +115,7 @@ def read_tour_rank(text: str, count: int) -> Parsed:
 
 
 def _whole_number(part: str) -> int | None:
+    """Return a text without brackets as a whole number; None if it is none."""
     written = part.replace("[", "").replace("]", "").strip()
     if len(written) > _LONGEST_NUMBER:
         return None

@@ -1,6 +1,6 @@
-"""The base of fusion-in-decoder rerankers: windows of prompts in, one written answer for each window out.
+"""The base of fusion-in-decoder rerankers: the model reads windows of prompts and writes an answer for each.
 
-A method says how a passage's prompt reads, which windows it wants, and what an answer means. Windows that do
+A method defines a passage's prompt, the windows it wants, and how an answer is read. Windows that do
 not depend on each other, of all requests, share batches of the decoder. The encoder's states of a prompt are
 kept as long as its query is ranked: a prompt that comes again, because a passage stands at the same number of
 a later window, is not read again.
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 class _Query:
-    """A query on its way through its windows; query and passages as the tokenizer is to read them."""
+    """The state of one request while its windows are ranked.
+
+    `query` and `passages` are the texts for the tokenizer; `states` holds the encoder's states by prompt.
+    """
 
     def __init__(self, request: RerankRequest, query: str, passages: Sequence[str], rounds: Rounds) -> None:
         self.request = request
@@ -43,7 +46,7 @@ class _Query:
 
 
 class _Call(NamedTuple):
-    """A window of a query, and its prompts."""
+    """One window of a query, with a prompt for each of its passages."""
 
     query: _Query
     window: Window
@@ -51,7 +54,7 @@ class _Call(NamedTuple):
 
 
 class FusionInDecoderReranker(Reranker):
-    """Listwise reranking by the answers that a fusion-in-decoder T5 writes.
+    """A listwise reranker that reads the order of a window from the answer a fusion-in-decoder T5 writes.
 
     Args:
         options: the method's options; the network is loaded from them.
@@ -81,7 +84,7 @@ class FusionInDecoderReranker(Reranker):
         self._source = source
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the limits, and the source of the prompt."""
+        """Return the record's entry: the model as loaded, the limits, and the source of the prompt."""
         return {
             **self.network.describe(),
             "max_prompt_tokens": self._max_prompt_tokens,
@@ -91,11 +94,11 @@ class FusionInDecoderReranker(Reranker):
 
     @abstractmethod
     def prompt(self, query: str, number: int, passage: str) -> str:
-        """Return what the encoder reads of a passage that has a number (from 1) in its window."""
+        """Return the prompt of one passage as text; `number` (from 1) is its place in the window."""
 
     @abstractmethod
     def rounds(self, count: int, query_id: str) -> Rounds:
-        """Return the policy that decides which of `count` candidates the calls for a query show."""
+        """Return the window policy for `count` candidates of a query."""
 
     @abstractmethod
     def longest_answer(self, count: int) -> int:
@@ -103,19 +106,23 @@ class FusionInDecoderReranker(Reranker):
 
     @abstractmethod
     def is_over(self, window: Window, text: str) -> bool:
-        """Tell whether nothing behind this beginning of an answer can change what the policy reads."""
+        """Return whether an answer can end after `text`, because the ranks read cannot change."""
 
     @abstractmethod
     def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
-        """Return the order of a window, candidate positions best first, and count the answer's faults."""
+        """Return a window's candidate positions in the order that an answer gives; count its faults.
+
+        `is_cut` says that the answer ended at its limit of tokens.
+        """
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the requests, a few at once."""
+        """Rank the requests, `batch_size` of them at a time."""
         size = self._batch_size
         chunks = (requests[start : start + size] for start in range(0, len(requests), size))
         return [ranking for chunk in chunks for ranking in self._rerank(chunk, clock)]
 
     def _rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Rank some requests side by side: the windows that all of them need next share batches."""
         queries = [self._start(request, clock) for request in requests]
         while active := [query for query in queries if query.policy.windows]:
             calls = [self._call(query, window, clock) for query in active for window in query.policy.windows]
@@ -134,6 +141,7 @@ class FusionInDecoderReranker(Reranker):
         return rankings
 
     def _start(self, request: RerankRequest, clock: StageClock) -> _Query:
+        """Return the state of a request at its start, control tokens read as the options say."""
         cost = Cost()
         with clock.stage("prompt", cost):
             texts = [request.query, *(candidate.text for candidate in request.candidates)]
@@ -144,20 +152,20 @@ class FusionInDecoderReranker(Reranker):
         return running
 
     def _call(self, query: _Query, window: Window, clock: StageClock) -> _Call:
-        """Return the window's prompts, and count them."""
+        """Return a window with its passages' prompts as token ids, and count tokens and cut passages."""
         usage = query.cost.usage
         with clock.stage("prompt", query.cost):
-            shown = enumerate(window.shown, 1)
-            texts = [self.prompt(query.query, number, query.passages[i]) for number, i in shown]
-            prompts, cut = self.network.prompts(texts, self._max_prompt_tokens)
-            query.truncated.update(i for i, is_cut in zip(window.shown, cut, strict=True) if is_cut)
+            numbered = enumerate(window.shown, 1)
+            texts = [self.prompt(query.query, number, query.passages[i]) for number, i in numbered]
+            prompts, are_cut = self.network.prompts(texts, self._max_prompt_tokens)
+            query.truncated.update(i for i, is_cut in zip(window.shown, are_cut, strict=True) if is_cut)
             usage.prompt_tokens += sum(map(len, prompts))
             usage.windows += 1
             usage.llm_calls += 1
         return _Call(query, window, prompts)
 
     def _orders(self, calls: Sequence[_Call], clock: StageClock) -> list[list[int]]:
-        """Return the order of each window of a batch."""
+        """Encode a batch of windows, decode an answer for each, and return the orders they give."""
         queries = list(dict.fromkeys(call.query for call in calls))
         costs = [query.cost for query in queries]
         with clock.stage("prefill", *costs):
@@ -181,11 +189,11 @@ class FusionInDecoderReranker(Reranker):
         return orders
 
     def _encode(self, calls: Sequence[_Call], queries: Sequence[_Query]) -> None:
-        """Read the prompts that the encoder has not read yet; those of all queries share batches."""
+        """Run the encoder on a batch's new prompts, and keep their states with each query."""
         states = {prompt: state for query in queries for prompt, state in query.states.items()}
         for call in calls:
-            known = sum(len(prompt) for prompt in call.prompts if prompt in call.query.states)
-            call.query.cost.usage.cached_tokens += known
+            cached_tokens = sum(len(prompt) for prompt in call.prompts if prompt in call.query.states)
+            call.query.cost.usage.cached_tokens += cached_tokens
         self.network.encode([prompt for call in calls for prompt in call.prompts], states)
         for call in calls:
             call.query.states.update((prompt, states[prompt]) for prompt in call.prompts)

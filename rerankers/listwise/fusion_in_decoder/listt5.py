@@ -25,7 +25,7 @@ _RENAMED = {r"^encoder\.encoder\.": "encoder.", r"^(encoder\.block\.\d+)\.module
 
 
 class ListT5(FusionInDecoderReranker):
-    """Listwise reranking by tournaments of a fusion-in-decoder T5.
+    """A listwise reranker that ranks by tournaments, whose groups of five a fusion-in-decoder T5 orders.
 
     Raises:
         ModelError: the model does not load, or is not a T5.
@@ -36,26 +36,27 @@ class ListT5(FusionInDecoderReranker):
         super().__init__(options, _SOURCE, _RENAMED)
 
     def prompt(self, query: str, number: int, passage: str) -> str:
-        """Return the query and the numbered passage."""
+        """Return the prompt of one passage: the query, the passage's number and its text."""
         return f"Query: {query}, Index: {number}, Context: {passage.strip()}"
 
     def rounds(self, count: int, query_id: str) -> Rounds:
-        """Return the tournaments."""
+        """Return the tournaments for `count` candidates, as a window policy."""
         options = self._options
         return tournament(count, options.group, options.winners, options.top, options.dummy_offset)
 
     def longest_answer(self, count: int) -> int:
-        """Return one token a passage and one for the end."""
+        """Return the most tokens of an answer: one for each passage and one for the end."""
         return count + 1
 
     def is_over(self, window: Window, text: str) -> bool:
-        """Return False: the best passage comes last."""
+        """Return False: an answer is read to its end, since the best passage comes last."""
         return False
 
     def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
-        """Return the last numbers of an answer as candidate positions, the best last.
+        """Return the candidate positions that the last numbers of an answer name, the best last.
 
-        An answer that is not made of numbers counts as a vote for the first passage, as published.
+        As many numbers are read as the window has ranks. An answer that is not made of numbers counts as a
+        vote for the first passage, as published.
         """
         count, ranks = len(window.shown), window.ranks
         numbers = _numbers(text.split(" ")[-ranks:])
@@ -74,7 +75,7 @@ class ListT5(FusionInDecoderReranker):
 
 
 def _numbers(words: list[str]) -> list[int] | None:
-    """Return words as integers; None if one of them is not."""
+    """Return the words as integers; None if one of them is not."""
     try:
         return [int(word) for word in words]
     except ValueError:

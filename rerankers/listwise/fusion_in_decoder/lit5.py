@@ -26,7 +26,7 @@ _SOURCE = "castorini/LiT5, FiD/LiT5-Distill.py"
 
 
 class LiT5(FusionInDecoderReranker):
-    """Listwise reranking by a fusion-in-decoder T5 that writes permutations.
+    """A listwise reranker that reads the permutation a fusion-in-decoder T5 writes for a window.
 
     Raises:
         ModelError: the model does not load, or is not a T5.
@@ -38,23 +38,26 @@ class LiT5(FusionInDecoderReranker):
         super().__init__(options, _SOURCE)
 
     def prompt(self, query: str, number: int, passage: str) -> str:
-        """Return the query, the numbered passage and the request for a ranking."""
+        """Return the prompt of one passage: the query, the numbered passage and the request for a ranking."""
         return PROMPT.format(query=query, number=number, passage=passage)
 
     def rounds(self, count: int, query_id: str) -> Rounds:
-        """Return the window policy that the options name."""
+        """Return the window policy that the options name, for `count` candidates."""
         return self._plan.rounds(count, query_id)
 
     def longest_answer(self, count: int) -> int:
-        """Return the option's limit, or the characters of a full answer."""
+        """Return the most tokens of an answer: the option's limit, or a full permutation's characters."""
         return self._options.answer_limit(count)
 
     def is_over(self, window: Window, text: str) -> bool:
-        """Tell whether the ranks that the policy reads are written."""
+        """Return whether `text` names all the ranks of the window that the policy reads."""
         return is_known(text, len(window.shown), window.ranks)
 
     def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
-        """Return the order of a window as RankGPT's answers are read."""
+        """Return a window's candidate positions in the order that `text` gives, parsed as RankGPT's.
+
+        Count its faults.
+        """
         parsed = parse(text, len(window.shown))
         faults = dict(parsed.faults)
         if self.is_over(window, text):

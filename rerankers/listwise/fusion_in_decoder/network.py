@@ -32,7 +32,7 @@ Prompt = tuple[int, ...]
 
 
 class FusionInDecoder:
-    """A T5 that reads windows of prompts and writes one answer for each.
+    """A T5 whose encoder reads a window's prompts one by one and whose decoder writes one answer.
 
     Args:
         model: hub id or folder of a T5 checkpoint.
@@ -91,17 +91,20 @@ class FusionInDecoder:
         }
 
     def prompts(self, texts: Sequence[str], limit: int) -> tuple[list[Prompt], list[bool]]:
-        """Return the token ids of prompts, cut at the end to `limit` tokens, and which of them were cut."""
+        """Return the token ids of texts, each cut to `limit` tokens, and for each whether it was cut.
+
+        The end token is kept.
+        """
         rows = self.tokenizer(list(texts), verbose=False)["input_ids"] if texts else []
-        cut = [len(row) > limit for row in rows]
+        are_cut = [len(row) > limit for row in rows]
         ended = [
             (*row[: limit - 1], row[-1]) if is_cut else tuple(row)
-            for row, is_cut in zip(rows, cut, strict=True)
+            for row, is_cut in zip(rows, are_cut, strict=True)
         ]
-        return ended, cut
+        return ended, are_cut
 
     def encode(self, prompts: Sequence[Prompt], states: dict[Prompt, torch.Tensor]) -> int:
-        """Add the encoder's states (tokens, d_model) of prompts to `states`, and return the tokens read.
+        """Encode prompts: add their states (tokens, d_model) to `states`, and return the tokens read.
 
         A prompt that is in `states` already is not read again.
         """
@@ -142,8 +145,9 @@ class FusionInDecoder:
         Args:
             windows: for each window the states of its prompts, in the order shown.
             longest: most tokens of each answer.
-            is_over: from a window's number and the tokens of its answer so far, whether the rest of it is of
-                no interest; asked after each token but the end token.
+            is_over: from a window's number and the tokens of its answer so far, whether the answer can end
+                here;
+                called after each token but the end token.
             note: given the logits (windows, vocabulary) of each step.
 
         Returns:
@@ -183,7 +187,10 @@ class FusionInDecoder:
         return answers, steps
 
     def _fused(self, windows: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return states (windows, longest, d_model), and a mask where windows differ in length."""
+        """Return the concatenated states of each window, padded: (windows, longest, d_model), and their mask.
+
+        The mask is None if all windows have one length.
+        """
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
@@ -196,12 +203,12 @@ class FusionInDecoder:
         return fused, mask.long()
 
     def text(self, answer: list[int]) -> str:
-        """Return an answer as text, without control tokens."""
+        """Return an answer's token ids as text, without control tokens."""
         text: str = self.tokenizer.decode(answer, skip_special_tokens=True)
         return text
 
     def describe(self) -> dict[str, object]:
-        """Return model, revision or fingerprint, dtype and attention."""
+        """Return the record's entry: model, revision or fingerprint, size, dtype, attention and device."""
         return {
             **self._described,
             "architecture": type(self.model).__name__,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def tournament(count: int, group: int, winners: int, top: int, dummy_offset: int) -> Rounds:
-    """Rank `count` candidates; yields groups, and is sent the last `ranks` passages of each, the best last.
+    """Rank `count` candidates by tournaments; a window policy that returns all positions, best first.
+
+    It yields rounds of groups. For each group it is sent the last `ranks` passages of the answer, the best
+    last.
 
     Args:
         count: candidates.
@@ -39,14 +42,17 @@ def tournament(count: int, group: int, winners: int, top: int, dummy_offset: int
 
 
 def _one_group(count: int, group: int) -> Steps[list[int]]:
-    """Rank a list that fits into one group, which is filled up with its own passages."""
-    shown = sorted((*range(count), *(i % count for i in range(group - count))))
-    [answer] = yield [Window(shown, group)]
+    """Rank a list that fits into one group, which is filled up with its own passages.
+
+    Return the positions.
+    """
+    members = sorted((*range(count), *(i % count for i in range(group - count))))
+    [answer] = yield [Window(members, group)]
     return list(dict.fromkeys(reversed(answer)))
 
 
 class _Tournament:
-    """Tournaments over one list, and the answers that they have had."""
+    """Repeated tournaments over one list, with the answers so far by group."""
 
     def __init__(self, count: int, group: int, winners: int) -> None:
         self._list = list(range(count))
@@ -56,7 +62,12 @@ class _Tournament:
         self._answers: dict[frozenset[int], list[int]] = {}
 
     def settle(self, top: int, dummy_offset: int) -> Steps[list[int]]:
-        """Return the passages of the first `top` ranks."""
+        """Play `top` tournaments and return the winners' positions, best first.
+
+        Args:
+            top: ranks to settle.
+            dummy_offset: how far away the passage is that takes a winner's place in the list.
+        """
         count = len(self._list)
         for _ in range(min(top, count)):
             best = yield from self._best(self._list)
@@ -67,7 +78,7 @@ class _Tournament:
         return self._settled
 
     def _replace_settled(self) -> None:
-        """Let the next passage that is not settled stand in wherever a settled one still plays."""
+        """Replace each settled passage that is still in the list by the next one that is not settled."""
         count = len(self._list)
         for settled in self._settled:
             stand_in = (settled + 1) % count
@@ -76,29 +87,29 @@ class _Tournament:
             self._list = [stand_in if i == settled else i for i in self._list]
 
     def _best(self, playing: Sequence[int]) -> Steps[int]:
-        """Return the winner of the winners."""
+        """Return the winner of one tournament among the passages `playing`: winners of groups meet again."""
         size = self._group
         groups = [list(playing[start : start + size]) for start in range(0, len(playing), size)]
         # A group of one passage only, however often, needs no call, and sends it on once.
         filled = [
-            [*each, *self._stand_ins(each, size - len(each), playing)] if len(each) < size else each
-            for each in groups
+            [*group, *self._stand_ins(group, size - len(group), playing)] if len(group) < size else group
+            for group in groups
         ]
         yield from self._ask(filled)
-        through: list[int] = []
-        for each, whole in zip(groups, filled, strict=True):
+        winners: list[int] = []
+        for group, whole in zip(groups, filled, strict=True):
             if len(set(whole)) > 1:
-                through += self._answers[frozenset(whole)]
+                winners += self._answers[frozenset(whole)]
             else:
-                through += whole[:1] if len(each) == size else whole[:-1]
-        if len(through) > size:
-            return (yield from self._best(through))
-        last = [*through, *self._stand_ins(through, size - len(through), playing)]
+                winners += whole[:1] if len(group) == size else whole[:-1]
+        if len(winners) > size:
+            return (yield from self._best(winners))
+        last = [*winners, *self._stand_ins(winners, size - len(winners), playing)]
         yield from self._ask([last])
         return self._answers[frozenset(last)][-1] if len(set(last)) > 1 else last[0]
 
     def _stand_ins(self, members: Sequence[int], missing: int, playing: Sequence[int]) -> list[int]:
-        """Return passages that fill a group: the first that are neither in it nor settled, in turns.
+        """Return `missing` passages to fill up a group: the first others of `playing`, not settled, in turns.
 
         Where there are none, any will do.
         """
@@ -107,11 +118,11 @@ class _Tournament:
         return [others[i % len(others)] for i in range(missing)]
 
     def _ask(self, groups: Sequence[list[int]]) -> Steps[None]:
-        """Rank groups that were not ranked yet, side by side."""
+        """Request the orders of groups not ranked yet, as one round, and remember the answers."""
         new = {
-            key: Window(sorted(each), self._winners)
-            for each in reversed(groups)
-            if len(key := frozenset(each)) > 1 and key not in self._answers
+            key: Window(sorted(group), self._winners)
+            for group in reversed(groups)
+            if len(key := frozenset(group)) > 1 and key not in self._answers
         }
         windows = dict(reversed(new.items()))
         if windows:

@@ -1,1 +1,1 @@
-"""Set-Encoder: a cross-encoder whose passages see each other through one token each."""
+"""Set-Encoder: a cross-encoder whose passages attend to each other through one token each."""

@@ -30,14 +30,20 @@ _SUPPORTED = {"add_extra_token": True, "pooling_strategy": "first", "scoring_str
 
 
 class SetRow(NamedTuple):
-    """A query and a passage as token ids, and where the passage begins among them."""
+    """One input of the network: a query with a passage as token ids, and where the passage begins."""
 
     token_ids: list[int]
     passage_start: int
 
 
 class _Batch(NamedTuple):
-    """Passages of a set: their numbers (rows,), states (rows, tokens, width) and which tokens are real."""
+    """A batch of a set's passages.
+
+    Attributes:
+        members: number of each passage in the set, (rows,).
+        states: (rows, tokens, width).
+        mask: which tokens are not padding, (rows, tokens).
+    """
 
     members: torch.Tensor
     states: torch.Tensor
@@ -45,7 +51,7 @@ class _Batch(NamedTuple):
 
 
 class SetElectra(ElectraModel):  # type: ignore[no-untyped-call]
-    """ELECTRA and the linear layer that scores a passage."""
+    """ELECTRA with a linear layer that turns the state of `[CLS]` into a passage's score."""
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
@@ -54,7 +60,7 @@ class SetElectra(ElectraModel):  # type: ignore[no-untyped-call]
 
 
 class SetBert(BertModel):  # type: ignore[no-untyped-call]
-    """BERT and the linear layer that scores a passage."""
+    """BERT with a linear layer that turns the state of `[CLS]` into a passage's score."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config, add_pooling_layer=False)
@@ -69,7 +75,7 @@ _BACKBONES: dict[str, tuple[type[Any], type[Any]]] = {
 
 
 def architecture(name: str, config: Mapping[str, Any]) -> tuple[Any, type[Any]]:
-    """Return the backbone's configuration and the class of the network.
+    """Return the configuration and the network class of a Set-Encoder, by its `config.json`.
 
     Args:
         name: the model's name, for errors.
@@ -90,12 +96,12 @@ def architecture(name: str, config: Mapping[str, Any]) -> tuple[Any, type[Any]]:
                 f"{name!r}: config.json: {key} is {config[key]!r}. Only {value!r} is supported here."
             )
     make, network = _BACKBONES[str(backbone)]
-    own = {key: value for key, value in config.items() if key not in _NOT_THE_BACKBONE_S}
-    return make(**{**own, "linear_bias": config.get("linear_bias", False)}), network
+    backbone_config = {key: value for key, value in config.items() if key not in _NOT_THE_BACKBONE_S}
+    return make(**{**backbone_config, "linear_bias": config.get("linear_bias", False)}), network
 
 
 class SetAttention:
-    """The network at work on sets of passages.
+    """A scorer of sets of passages, which runs the network layer by layer with attention between passages.
 
     Args:
         network: a `SetElectra` or `SetBert` in evaluation mode.
@@ -110,7 +116,7 @@ class SetAttention:
 
     @torch.inference_mode()
     def scores(self, rows: Sequence[SetRow]) -> list[float]:
-        """Return one score for each passage of a set of at least one."""
+        """Return the score of each passage of one set, in the order of `rows`; a set has at least one."""
         device = self._network.device
         lengths = [len(row.token_ids) for row in rows]
         numbers = length_sorted_batches(lengths, self._batch_tokens, device)
@@ -131,7 +137,7 @@ class SetAttention:
         return values
 
     def _begin(self, rows: Sequence[SetRow], numbers: list[int]) -> _Batch:
-        """Return the embeddings of some passages, padded to the longest."""
+        """Return a batch with the input embeddings of the passages `numbers`, padded to the longest."""
         longest = max(len(rows[i].token_ids) for i in numbers)
         ids = torch.zeros(len(numbers), longest, dtype=torch.long)
         types, mask = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
@@ -154,10 +160,10 @@ class SetAttention:
         shared: tuple[torch.Tensor, torch.Tensor],
         kept: int | None,
     ) -> _Batch:
-        """Return a batch behind one layer.
+        """Return the batch with its states after one layer of the backbone.
 
         Args:
-            batch: passages in front of the layer.
+            batch: passages before the layer.
             layer: of the backbone.
             order: (set,) the passage that each interaction token belongs to.
             shared: keys and values of the interaction tokens, each (heads, set, width of a head).
@@ -166,8 +172,8 @@ class SetAttention:
         attention, count = layer.attention.self, len(batch.members)
         asking = batch.states[:, :kept]
         keys, values = (
-            torch.cat([self._by_head(own), others.expand(count, *others.shape)], dim=2)
-            for own, others in zip(
+            torch.cat([self._by_head(own_states), others.expand(count, *others.shape)], dim=2)
+            for own_states, others in zip(
                 (attention.key(batch.states), attention.value(batch.states)), shared, strict=True
             )
         )  # (rows, heads, tokens + set, width of a head)
@@ -179,6 +185,6 @@ class SetAttention:
         return batch._replace(states=layer.output(layer.intermediate(attended), attended))
 
     def _by_head(self, states: torch.Tensor) -> torch.Tensor:
-        """Turn (..., tokens, width) into (..., heads, tokens, width of a head)."""
+        """Reshape states (..., tokens, width) to (..., heads, tokens, width of a head)."""
         by_head: torch.Tensor = states.reshape(*states.shape[:-1], self._heads, -1).transpose(-2, -3)
         return by_head

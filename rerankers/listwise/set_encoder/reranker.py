@@ -1,4 +1,4 @@
-"""Set-Encoder: a cross-encoder whose passages see each other (Schlatt et al., arXiv 2404.06912).
+"""Set-Encoder: a cross-encoder whose passages attend to each other (Schlatt et al., arXiv 2404.06912).
 
 All candidates of a query are one set. The order in which they stand has no influence on their scores.
 Tokens, cuts and scores are those of lightning-ir, with one deviation: it fills a set of fewer than 100
@@ -33,7 +33,7 @@ _QUERY_TOKENS, _PASSAGE_TOKENS = 32, 512  # of lightning-ir, where config.json s
 
 
 class SetEncoder(Reranker):
-    """Listwise reranking by scores that depend on the whole set of passages, but not on its order.
+    """A listwise reranker whose scores depend on the whole set of a query's passages, but not on its order.
 
     Raises:
         InputError: the limits do not fit the model's positions.
@@ -48,8 +48,8 @@ class SetEncoder(Reranker):
         with loading("Set-Encoder", options.model):
             check_hub_model(files)
             refuse_adapter(files)
-            stated = read_json(files, "config.json")
-            config, kind = architecture(options.model, stated)
+            model_config = read_json(files, "config.json")
+            config, kind = architecture(options.model, model_config)
             self._tokenizer: Any = load_tokenizer(files, config)
             load = partial(
                 kind.from_pretrained,
@@ -73,8 +73,8 @@ class SetEncoder(Reranker):
         self._attention = SetAttention(network, self._batch_tokens)
         self._control = ControlTokens(self._tokenizer, options.control_tokens)
         self.device = str(target)
-        self._query_tokens = options.max_query_tokens or stated.get("query_length") or _QUERY_TOKENS
-        self._passage_tokens = options.max_passage_tokens or stated.get("doc_length") or _PASSAGE_TOKENS
+        self._query_tokens = options.max_query_tokens or model_config.get("query_length") or _QUERY_TOKENS
+        self._passage_tokens = options.max_passage_tokens or model_config.get("doc_length") or _PASSAGE_TOKENS
         self._positions = config.max_position_embeddings
         added = self._tokenizer.get_added_vocab()
         self._interaction = next((added[token] for token in _INTERACTION_TOKENS if token in added), None)
@@ -90,7 +90,7 @@ class SetEncoder(Reranker):
             )
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request's candidates as one set; passages read alike get one score."""
+        """Rank each request's candidates as one set; passages with the same token ids get one score."""
         rankings = []
         for request in requests:
             cost = Cost()
@@ -104,26 +104,26 @@ class SetEncoder(Reranker):
                 first: dict[tuple[int, ...], float] = {}
                 for row, score in zip(rows, scores, strict=True):
                     first.setdefault(tuple(row.token_ids), score)
-                alike = [first[tuple(row.token_ids)] for row in rows]
-                rankings.append(Ranking.by_score(request, alike, cost))
+                shared_scores = [first[tuple(row.token_ids)] for row in rows]
+                rankings.append(Ranking.by_score(request, shared_scores, cost))
         return rankings
 
     def rows(self, query: str, passages: Sequence[str]) -> tuple[list[SetRow], list[bool]]:
-        """Return the token ids of each passage with the query, and which passages were cut.
+        """Return the token ids of the query with each passage, and for each passage whether it was cut.
 
         As in lightning-ir, texts are cut to tokens, turned into text again and tokenised once more.
         """
         tokenizer = self._tokenizer
         (query_ids,), _ = self._cut([query], self._query_tokens)
-        passage_ids, cut = self._cut(passages, self._passage_tokens)
+        passage_ids, are_cut = self._cut(passages, self._passage_tokens)
         start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
         front = [start, self._interaction, *query_ids, end]
         room = max(0, self._positions - len(front) - 1)
         rows = [SetRow([*front, *ids[:room], end], len(front)) for ids in passage_ids]
-        return rows, [was or len(ids) > room for was, ids in zip(cut, passage_ids, strict=True)]
+        return rows, [was or len(ids) > room for was, ids in zip(are_cut, passage_ids, strict=True)]
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, and the limits."""
+        """Return the record's entry: the model as loaded, and the limits."""
         return {
             **self._described,
             "max_query_tokens": self._query_tokens,
@@ -134,19 +134,20 @@ class SetEncoder(Reranker):
         }
 
     def _rows(self, request: RerankRequest, cost: Cost) -> list[SetRow]:
+        """Return the network's input for a request, and count its tokens, cut passages and control tokens."""
         texts = [request.query, *(candidate.text for candidate in request.candidates)]
         [query, *passages], control_tokens = self._control.read(texts)
-        rows, cut = self.rows(query, passages) if passages else ([], [])
+        rows, are_cut = self.rows(query, passages) if passages else ([], [])
         usage = cost.usage
         usage.windows = min(1, len(rows))
         usage.control_tokens = sum(control_tokens)
-        usage.passages_truncated = sum(cut)
+        usage.passages_truncated = sum(are_cut)
         usage.prompt_tokens = sum(len(row.token_ids) for row in rows)
         return rows
 
     def _cut(self, texts: Sequence[str], limit: int) -> tuple[list[list[int]], list[bool]]:
-        """Return the token ids of texts cut to `limit` tokens, and which were cut."""
+        """Return the token ids of each text, cut to `limit` tokens, and for each whether it was cut."""
         ids = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        again = self._tokenizer.batch_decode([row[:limit] for row in ids])
-        read = self._tokenizer(again, add_special_tokens=False, verbose=False)["input_ids"]
-        return read, [len(row) > limit for row in ids]
+        cut_texts = self._tokenizer.batch_decode([row[:limit] for row in ids])
+        cut_ids = self._tokenizer(cut_texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return cut_ids, [len(row) > limit for row in ids]

@@ -1,4 +1,4 @@
-"""The policy that options name, ready for one query after another."""
+"""The window policy that a method's options name, for one query after another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENDS: dict[str, WindowPolicy] = {
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """The window plan of a query.
+    """A window policy with its settings, from which each query gets its rounds.
 
     Attributes:
         options: policy, window and step.
@@ -45,7 +45,7 @@ class WindowPlan:
     passes: int = 1
 
     def rounds(self, count: int, query_id: str = "") -> Rounds:
-        """Return the policy at work on `count` candidates of a query."""
+        """Return the policy's generator of rounds for a query with `count` candidates."""
         options = self.options
         order = initial_order(count, options.initial_order, options.seed, query_id)
         window, top = options.window, self.top or _TOP
@@ -72,14 +72,14 @@ class WindowPlan:
                 return slide(order, self.sliding(count), self.top, self.passes)
 
     def sliding(self, count: int) -> list[tuple[int, int]]:
-        """Return start and end of each window of a sliding policy, in the order they are ranked."""
+        """Return (start, end) of a sliding policy's windows over `count` candidates, as they are ranked."""
         options = self.options
         window = 0 if options.window_policy == "full" else options.window
         depth = options.windows_from or RANK_K_DEPTH
         return sliding_windows(count, window, options.step, _ENDS[options.window_policy], depth)
 
     def expected(self, count: int) -> list[list[Window]]:
-        """Return the rounds that `count` candidates take if their order says nothing of their relevance.
+        """Return the rounds that `count` candidates take if relevant ones are spread at random.
 
         Exact for policies whose windows do not depend on answers; typical for the others.
         """
@@ -88,6 +88,7 @@ class WindowPlan:
         rounds: list[list[Window]] = []
 
         def rank(windows: list[Window]) -> list[list[int]]:
+            """Keep the windows of a round, and return their orders by a random relevance."""
             rounds.append(windows)
             return [sorted(window.shown, key=lambda i: relevance[i]) for window in windows]
 

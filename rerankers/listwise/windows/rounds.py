@@ -1,4 +1,4 @@
-"""Rounds of windows: what a window policy asks of a listwise method, and how the method replies.
+"""Rounds of windows: the protocol between a window policy and a listwise method.
 
 A policy is a generator. It yields a round: windows that do not depend on each other. It is sent one order for
 each of them, and returns the final order. A method therefore ranks the windows of a round side by side and
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 
 class Window(NamedTuple):
-    """Passages that a method ranks in one call.
+    """A window: passages that a method ranks in one call.
 
     Attributes:
         shown: candidate positions, in the order in which the prompt shows them; at least two.
@@ -32,25 +32,31 @@ Rounds = Steps[list[int]]
 
 
 def ranked(shown: Sequence[int], ranks: int | None = None) -> Steps[list[int]]:
-    """Request the order of one window, of which the first `ranks` count (None: all);
-    one passage needs no call.
+    """Request the order of one window in a policy (`yield from`), and return it; one passage needs no call.
+
+    Args:
+        shown: candidate positions in the order shown.
+        ranks: how many of the first ranks are read; None for all.
     """
     [order] = yield from ranked_side_by_side([Window(list(shown), len(shown) if ranks is None else ranks)])
     return order
 
 
 def ranked_side_by_side(windows: Sequence[Window]) -> Steps[list[list[int]]]:
-    """Ask for the orders of windows that do not depend on each other; a window of one needs no call."""
+    """Request the orders of independent windows as one round, and return them.
+
+    A window of one needs no call.
+    """
     nontrivial = [window for window in windows if len(window.shown) > 1]
     orders = iter((yield nontrivial) if nontrivial else [])
     return [list(next(orders) if len(window.shown) > 1 else window.shown) for window in windows]
 
 
 class RunningPolicy:
-    """A policy at work on one query.
+    """A window policy at work on one query, which a method drives.
 
     Attributes:
-        windows: the round that it asks for; empty once it has finished.
+        windows: the round to rank next; empty once the policy has finished.
         order: all candidate positions, best first, once it has finished.
     """
 
@@ -61,10 +67,11 @@ class RunningPolicy:
         self._go_on(None)
 
     def send(self, orders: Sequence[Sequence[int]]) -> None:
-        """Give the order of each window of the round."""
+        """Give the policy the order of each window of its round; `windows` is then the next round."""
         self._go_on(orders)
 
     def _go_on(self, orders: Sequence[Sequence[int]] | None) -> None:
+        """Run the policy up to its next round, or to its end; None starts it."""
         try:
             self.windows = next(self._rounds) if orders is None else self._rounds.send(orders)
         except StopIteration as finished:
@@ -72,7 +79,10 @@ class RunningPolicy:
 
 
 def run_rounds(rounds: Rounds, rank: Callable[[list[Window]], Sequence[Sequence[int]]]) -> list[int]:
-    """Drive a policy to its end, and return its order; `rank` orders the windows of a round."""
+    """Drive a policy to its end, and return its final order.
+
+    `rank` returns the orders of a round's windows.
+    """
     policy = RunningPolicy(rounds)
     while policy.windows:
         policy.send(rank(policy.windows))

@@ -33,14 +33,13 @@ if TYPE_CHECKING:
 
 WindowPolicy = Literal["clipped", "reference", "aligned", "rank-k", "first"]
 RANK_K_DEPTH = 100
-"""Depth that Rank-K's published loop counts windows from unless told otherwise."""
+"""Depth from which Rank-K's published loop counts windows unless an option sets another."""
 
 
 def sliding_windows(
     count: int, window: int, step: int, policy: WindowPolicy = "clipped", depth: int = RANK_K_DEPTH
 ) -> list[tuple[int, int]]:
-    """Return half-open positions (start, end) of each window over `count` candidates,
-    in the order they are ranked.
+    """Return (start, end), half-open, of the windows over `count` candidates, in the order of ranking.
 
     One candidate or none needs no window. A `window` of 0 means one window over all candidates (`full`).
 
@@ -66,8 +65,8 @@ def sliding_windows(
         return [(0, min(window, count))]
     if policy == "aligned":
         starts = range((count - 1) // step * step, -1, -step)
-        found = [(start, min(start + window, count)) for start in starts]
-        return [(start, end) for start, end in found if start == 0 or end - start > step]
+        candidates = [(start, min(start + window, count)) for start in starts]
+        return [(start, end) for start, end in candidates if start == 0 or end - start > step]
     if policy == "rank-k":
         return _rank_k_windows(count, window, step, depth)
     windows = []
@@ -81,7 +80,7 @@ def sliding_windows(
 
 
 def _rank_k_windows(count: int, window: int, step: int, depth: int) -> list[tuple[int, int]]:
-    """Return the windows of Rank-K's loop, which ends at the list's head or once `depth` is used up."""
+    """Return (start, end) of the windows of Rank-K's loop, from `depth` down to the list's head."""
     windows = []
     for end in range(depth, 0, -step):
         first, last, _ = slice(end - window, end).indices(
@@ -97,7 +96,7 @@ def _rank_k_windows(count: int, window: int, step: int, depth: int) -> list[tupl
 def slide(
     order: Sequence[int], windows: Sequence[tuple[int, int]], top: int | None = None, passes: int = 1
 ) -> Rounds:
-    """Rank windows one after another, each on the order that the one before left.
+    """Rank windows one after another, each on the order that the one before left; return the final order.
 
     Args:
         order: candidate positions as they are shown at first.

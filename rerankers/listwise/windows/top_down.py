@@ -1,9 +1,9 @@
-"""Top-down partitioning: partitions of the list against a pivot (TDPart, arXiv 2405.14589).
+"""Top-down partitioning: partitions of the list are ranked against a pivot (TDPart, arXiv 2405.14589).
 
 The first window is ranked. The passage at rank `pivot_rank` becomes the pivot, and the passages before it are
-candidates. Every further partition of the list is ranked together with the pivot, and what comes out before
-the pivot joins the candidates, until `buffer` of them are found. The same is done with the candidates until
-they fit into one window, which a last call ranks.
+candidates. Every further partition of the list is ranked together with the pivot, and the passages that come
+out before the pivot join the candidates, until `buffer` of them are found. The same is done with the
+candidates until they fit into one window, which a last call ranks.
 
 Deviations of `top-down` from the published code, `top-down-reference`, whose calls and order are copied:
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def rank_top_down(
     order: Sequence[int], window: int, pivot_rank: int, buffer: int, *, as_published: bool = False
 ) -> Rounds:
-    """Rank by partitions against pivots.
+    """Rank candidates by partitions against pivots, and return their positions, best first.
 
     Args:
         order: candidate positions as they are shown at first.
@@ -55,7 +55,18 @@ def rank_top_down(
 def _partition(
     order: list[int], window: int, pivot_rank: int, buffer: int, one_by_one: bool
 ) -> Steps[tuple[list[int], list[int], bool]]:
-    """Return the candidates of a round, the other passages, and whether the candidates are in order."""
+    """Rank the partitions of one round against its pivot, and split the passages into better and other ones.
+
+    Args:
+        order: positions of the passages in this round.
+        window, pivot_rank, buffer: see `rank_top_down`.
+        one_by_one: stop as soon as the buffer is full.
+
+    Returns:
+        At most `buffer` passages that beat the pivot; the others, the pivot among them; and whether the
+        better
+        ones are in order already.
+    """
     first = yield from ranked(order[:window])
     better, pivot, worse = first[: pivot_rank - 1], first[pivot_rank - 1], first[pivot_rank:]
     parts = [order[start : start + window - 1] for start in range(window, len(order), window - 1)]

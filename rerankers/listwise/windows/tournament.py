@@ -1,9 +1,10 @@
-"""Tournaments: groups of passages whose best go on to the next stage, in points (TourRank, arXiv 2406.11678).
+"""Tournaments: the best of each group of passages go on to the next stage and get points (arXiv 2406.11678).
 
-A hundred candidates become 50, 20, 10, 5 and 2 in five stages of 13 calls. Passages are dealt to the groups
-of a stage one by one, so that every group holds good ones. A passage gets a point for each stage that it
-survives; points of all tournaments are added, and ties keep the first stage's order. Groups are shuffled,
-since models favour positions. All groups of a stage, of all tournaments, run side by side.
+This is TourRank. A hundred candidates become 50, 20, 10, 5 and 2 in five stages of 13 calls. Passages are
+dealt to the groups of a stage one by one, so that every group holds good ones. A passage gets a point for
+each stage that it survives; points of all tournaments are added, and ties keep the first stage's order.
+Groups are shuffled, since models favour positions. All groups of a stage, of all tournaments, run side by
+side.
 
 The published code plays with exactly 100 candidates. Here, a stage that has no more passages than it lets
 through is left out, and a shorter list is dealt to as many groups as it fills; with 100 candidates the calls
@@ -29,11 +30,13 @@ STAGES = ((50, 20), (20, 10), (10, 20), (5, 10), (2, 5))
 """Passages that each stage lets through, and the passages in one of its groups (appendix of the paper)."""
 ENTRANTS = 100
 LLM4RANKING_STAGES = ((10, 5), (10, 4), (10, 5), (10, 5), (5, 2))
-"""Of llm4ranking's tournaments: passages in a group of each stage, and how many of a group go on."""
+"""Stages of llm4ranking's tournaments: passages in a group, and how many of a group go on."""
 
 
 def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shuffle_seed: str) -> Rounds:
-    """Rank by the points of tournaments.
+    """Rank candidates by the points that they win in TourRank's tournaments.
+
+    Return positions, most points first.
 
     Args:
         order: candidate positions as they are shown at first.
@@ -51,18 +54,21 @@ def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shu
         windows = [group for players in playing for group in _groups(players, survivors, min(size, window))]
         for group in windows:
             shuffler.shuffle(group.shown)
-        through = yield from _survivors(windows)
+        winners = yield from _survivors(windows)
         per_tournament = len(windows) // tournaments
         for number in range(tournaments):
-            mine = through[number * per_tournament : (number + 1) * per_tournament]
-            playing[number] = sorted((i for group in mine for i in group), key=rank_of.__getitem__)
+            own_winners = winners[number * per_tournament : (number + 1) * per_tournament]
+            playing[number] = sorted((i for group in own_winners for i in group), key=rank_of.__getitem__)
             for i in playing[number]:
                 points[i] += 1
     return sorted(order, key=lambda i: -points[i])
 
 
 def _groups(playing: list[int], survivors: int, size: int) -> list[Window]:
-    """Deal passages to groups of up to `size`, of which `survivors` go on in all."""
+    """Deal passages to groups of at most `size`.
+
+    The groups' `ranks`, how many go on, add up to `survivors`.
+    """
     count = -(-len(playing) // size)
     return [
         Window(playing[number::count], survivors // count + (number < survivors % count))
@@ -71,7 +77,10 @@ def _groups(playing: list[int], survivors: int, size: int) -> list[Window]:
 
 
 def _survivors(groups: Sequence[Window]) -> Steps[list[list[int]]]:
-    """Return the winners of each group; a group whose members all go on needs no call."""
+    """Request the orders of groups, and return the winners of each.
+
+    A group whose members all go on needs no call.
+    """
     contested = [group for group in groups if group.ranks < len(group.shown)]
     orders = iter((yield from ranked_side_by_side(contested)))
     return [
@@ -87,7 +96,7 @@ def rank_by_group_tournaments(
     stages: Sequence[tuple[int, int]] = LLM4RANKING_STAGES,
     stage_weight: float = 0.0,
 ) -> Rounds:
-    """Rank by the points of llm4ranking's tournaments.
+    """Rank candidates by their points in llm4ranking's tournaments; return positions, most points first.
 
     Tournaments follow one another, because each deals the survivors of a stage by the points so far. The
     groups of a stage run side by side. A stage is played even if all of its passages go on.
@@ -98,7 +107,7 @@ def rank_by_group_tournaments(
         tournaments: how many are played.
         shuffle_seed: decides how groups are shuffled.
         stages: of each stage: passages in a group, and how many of a group go on.
-        stage_weight: what surviving a stage is worth beyond one point, times the stages before it.
+        stage_weight: points beyond one for surviving a stage, for each stage before it.
     """
     shuffler = random.Random(shuffle_seed)  # noqa: S311 - no secret
     points = dict.fromkeys(order, 0.0)
@@ -113,7 +122,9 @@ def rank_by_group_tournaments(
                 shuffler.shuffle(group)
             windows = [Window(group, min(survivors, len(group))) for group in groups]
             orders = yield from ranked_side_by_side(windows)
-            playing = [i for each, found in zip(windows, orders, strict=True) for i in found[: each.ranks]]
+            playing = [
+                i for played, ranking in zip(windows, orders, strict=True) for i in ranking[: played.ranks]
+            ]
             for i in playing:
                 points[i] += 1 + stage * stage_weight
             playing.sort(key=lambda i: -points[i])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from rerankers.listwise.jina_v3_prompt import written
+from rerankers.listwise.jina_v3_prompt import prompt_text
 from rerankers.listwise.windows.initial import InitialOrder
 from rerankers.methods.loaded import BatchOptions
 from rerankers.work import Work
@@ -55,8 +55,8 @@ class JinaV3Options(BatchOptions):
             room = self.context - 2 * query - self.max_passage_tokens
             block = min(block, max(1, math.ceil(room / passage)))
         blocks = math.ceil(size.candidates / block)
-        frame = size.tokens_of(written("", [], self.instruction)) + 2 * query
-        around = size.tokens_of(written("", [""])) - size.tokens_of(written("", []))
+        frame = size.tokens_of(prompt_text("", [], self.instruction)) + 2 * query
+        around = size.tokens_of(prompt_text("", [""])) - size.tokens_of(prompt_text("", []))
         return Work(
             windows=blocks,
             llm_calls=blocks,
