@@ -1,1 +1,1 @@
-"""Training of PE-Rank: alignment, query warm-up and ranking."""
+"""Training of rerankers: PE-Rank in its stages, listwise text rankers, cross-encoders and E2Rank."""

@@ -1,4 +1,4 @@
-"""Selects the part of the language model that learns: none, a LoRA adapter by PEFT, or all of it."""
+"""Sets which parameters of a language model learn: none, those of a LoRA adapter by PEFT, or all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def set_to_learn(
     base: CausalLM, settings: TrainingSettings, start: Path | None, *, checkpointing: bool
 ) -> tuple[Any, StepMerger | None]:
-    """Set what of a language model learns; what does not is left frozen, as it was loaded.
+    """Freeze or unfreeze a language model's parameters as `tune` says, with an adapter around it for `lora`.
 
     Args:
         base: the language model.
@@ -30,7 +30,9 @@ def set_to_learn(
         checkpointing: compute activations again in the backward pass.
 
     Returns:
-        The model, wrapped by PEFT where there is an adapter, and what merges that adapter once a step.
+        The model, wrapped by PEFT where there is an adapter, and the object that merges that adapter once a
+        step
+        (None unless `lora.merge_per_step`).
 
     Raises:
         InputError: merging once a step is asked for where it would round.
@@ -51,7 +53,7 @@ def set_to_learn(
 
 
 def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str = "CAUSAL_LM") -> Any:
-    """Wrap a language model with an adapter: a fresh one, or the one in the folder `start`.
+    """Return a language model wrapped by PEFT with a LoRA adapter: a fresh one, or that in folder `start`.
 
     Args:
         llm: a causal LM, or a decoder without a vocabulary head.
@@ -97,7 +99,10 @@ def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str 
 
 
 class _MergedLinear(torch.autograd.Function):
-    """x W'ᵀ with W' = W + s B A given, and the gradients of x, A and B without the gradient of W'."""
+    """A linear layer with a merged LoRA weight, for autograd: x W'ᵀ with W' = W + s B A.
+
+    The backward pass gives the gradients of x, A and B, and never makes the gradient of W'.
+    """
 
     @staticmethod
     def forward(
@@ -119,7 +124,7 @@ class _MergedLinear(torch.autograd.Function):
 
 
 class StepMerger:
-    """Replaces the products of an adapter's layers by one product with the merged weight.
+    """Merges a LoRA adapter into a copy of the weights, so that each adapted layer computes one product.
 
     Args:
         wrapped: PEFT's model, its adapter without dropout.
@@ -132,7 +137,7 @@ class StepMerger:
 
     @property
     def addresses(self) -> set[int]:
-        """Return where the merged weights lie in memory."""
+        """Memory addresses of the merged weights."""
         return {weight.untyped_storage().data_ptr() for weight in self._merged_weights()}
 
     @property
@@ -141,11 +146,12 @@ class StepMerger:
         return sum(weight.nbytes for weight in self._merged_weights())
 
     def _merged_weights(self) -> list[torch.Tensor]:
+        """Return the merged weight of each layer that has one."""
         return [layer.merged_weight for layer in self._layers if hasattr(layer, "merged_weight")]
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Compute the merged weights from the adapter as it is now."""
+        """Compute every layer's merged weight from the adapter as it is now."""
         for layer in self._layers:
             a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
             weight = layer.base_layer.weight
@@ -156,7 +162,7 @@ class StepMerger:
 
 
 def _merged_forward(layer: Any) -> Any:
-    """Return a layer's forward pass with its merged weight."""
+    """Return a forward function for an adapted layer that uses its merged weight and its bias."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = _MergedLinear.apply(  # type: ignore[no-untyped-call]

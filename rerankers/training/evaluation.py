@@ -1,4 +1,4 @@
-"""Greedy decoding of held-out lists while a model is trained, for `measures`."""
+"""Ranks held-out lists by greedy decoding while PE-Rank is trained, for `measures`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Validation:
-    """Lists to decode while training goes on.
+    """Held-out lists that a PE-Rank model in training ranks.
 
     Args:
         prompts: one a list, without text.
         rows: passages of each list in input order, as rows of `vectors`.
-        lists: what their orders are measured against.
+        lists: the references that their orders are measured against.
         vectors: of the passages under the encoder, (passages, encoder dimension).
         writer: of the prompts.
         batch_size: lists decoded at once.
@@ -53,7 +53,10 @@ class Validation:
         return len(self._prompts)
 
     def orders(self, model: TrainableRanker) -> list[list[int]]:
-        """Decode every list: positions of its passages, best first. The model is left as it was."""
+        """Return the model's order of each list: positions of its passages, best first.
+
+        The model stays as it was.
+        """
         was_training = model.training
         if model.merger is not None:
             model.merger.merge()
@@ -65,10 +68,10 @@ class Validation:
 
     @torch.no_grad()
     def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Do the same by whole forward passes of a model whose weights are spread over devices.
+        """Return the same as `orders`, by whole forward passes of a model spread over devices.
 
-        Such a model can be called in no other way; without keys and values kept it takes as many times longer
-        as places are decoded.
+        Such a model can be called in no other way. Without a KV cache it takes as many times longer as ranks
+        are decoded.
 
         Args:
             model: a `TrainableRanker`, wrapped by FSDP or DeepSpeed.
@@ -99,6 +102,7 @@ class Validation:
 
     @torch.inference_mode()
     def _decode(self, reader: PassageLLM) -> list[list[int]]:
+        """Return the order of each list that a `PassageLLM` decodes greedily, with a KV cache."""
         decoder = WindowDecoder(reader)
         orders: list[list[int]] = [[] for _ in self._prompts]
         for rows in self._batches():
@@ -111,7 +115,10 @@ class Validation:
         return orders
 
     def _batches(self) -> list[list[int]]:
-        """Return lists with as many passages as each other, and prompts about as long."""
+        """Return batches of list numbers.
+
+        The lists of a batch have equally many passages and prompts of like length.
+        """
         by_count: dict[int, list[int]] = {}
         for number in sorted(range(len(self)), key=lambda number: len(self._prompts[number].token_ids)):
             by_count.setdefault(len(self._rows[number]), []).append(number)

@@ -1,4 +1,4 @@
-"""Rewrites checkpoints: into the published code's layout, or with an adapter of a lower rank."""
+"""Converts checkpoints of PE-Rank: into the published code's layout, or with an adapter of a lower rank."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def export_published(checkpoint: Path, folder: Path) -> None:
-    """Write a compact checkpoint with an adapter in the layout that the published code leaves.
+    """Write a copy of a compact checkpoint with an adapter into `folder`, in the published code's layout.
 
-    Adapter, `config.json`, `non_lora_trainables.bin` and `projector.bin`; the wording has no place in it.
+    The files are the adapter, `config.json`, `non_lora_trainables.bin` and `projector.bin`. The layout has no
+    place for the prompt template.
 
     Raises:
         InputError: the folder holds no compact checkpoint with an adapter.
@@ -49,7 +50,7 @@ def export_published(checkpoint: Path, folder: Path) -> None:
 
 @torch.no_grad()
 def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dtype = torch.float16) -> None:
-    """Write a copy of a compact checkpoint with the best adapter of a lower rank, by SVD of each product.
+    """Write a copy of a compact checkpoint whose adapter is cut to a lower rank, by SVD of each product B A.
 
     Args:
         checkpoint: with an adapter.
@@ -92,7 +93,10 @@ def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dty
 
 
 def _truncated(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return factors (rank, in), (out, rank) of the best approximation of b a; never an (out, in) matrix."""
+    """Return factors (rank, in) and (out, rank) whose product best approximates b a, of shape (out, in).
+
+    The large matrix is never formed.
+    """
     left, inner_left = torch.linalg.qr(b)
     right, inner_right = torch.linalg.qr(a.T)
     u, values, v = torch.linalg.svd(inner_left @ inner_right.T)
@@ -101,7 +105,7 @@ def _truncated(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tenso
 
 
 def _register(module: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
-    """Put a weight where its dotted name says, so that `state_dict` gives it back."""
+    """Register a weight as a buffer under its dotted name, so that `state_dict` has it by that name."""
     *parents, leaf = name.split(".")
     for parent in parents:
         if not hasattr(module, parent):

@@ -30,7 +30,7 @@ KL_WEIGHT = 0.2  # section 3.4
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return `left @ right` in float32, also under autocast: scores lie closer than bfloat16 tells apart."""
+    """Return `left @ right` computed in float32, also under autocast: bfloat16 would tie close scores."""
     with torch.autocast(left.device.type, enabled=False):
         return left.float() @ right.float()
 
@@ -38,7 +38,7 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 def step_log_probabilities(
     hidden: torch.Tensor, passages: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Return log-probabilities of the passages not yet placed, at every step.
+    """Return the log-probability of each passage at each step, among the passages not placed yet.
 
     Args:
         hidden: h_t, (batch, n, dimension).
@@ -62,13 +62,13 @@ def step_log_probabilities(
 def list_mle(
     log_probabilities: torch.Tensor, lengths: torch.Tensor, reduction: Reduction, *, discount: bool = False
 ) -> torch.Tensor:
-    """Return ListMLE from `step_log_probabilities`, the mean over the batch.
+    """Return the ListMLE loss, a scalar: the mean over the batch.
 
     Args:
-        log_probabilities: (batch, n, n).
+        log_probabilities: of `step_log_probabilities`, (batch, n, n).
         lengths: passages of each list, (batch,).
         reduction: over the steps of a list.
-        discount: weight step t by 1 / log2(t + 2), as nDCG discounts places: early places count more.
+        discount: weight step t by 1 / log2(t + 2), as nDCG discounts ranks: early ranks count more.
     """
     losses = -log_probabilities.diagonal(dim1=1, dim2=2)  # (batch, n); 0 at padding
     place = torch.arange(losses.shape[1], device=losses.device)
@@ -80,9 +80,13 @@ def list_mle(
 
 
 def context_divergence(with_text: torch.Tensor, without_text: torch.Tensor) -> torch.Tensor:
-    """Return KL(q_t || p_t) of `step_log_probabilities`, summed over steps, the mean over the batch.
+    """Return KL(q_t || p_t), summed over the steps of a list, the mean over the batch: a scalar.
 
     Gradients flow into both, as in the published code.
+
+    Args:
+        with_text: q_t, from `step_log_probabilities` of the prompt with text, (batch, n, n).
+        without_text: p_t, the same of the prompt without text.
     """
     divergence = with_text.exp() * (with_text - without_text)  # 0 where both are 0, placed or padding
     return divergence.sum(dim=(1, 2)).mean()
@@ -91,10 +95,10 @@ def context_divergence(with_text: torch.Tensor, without_text: torch.Tensor) -> t
 def first_step_distillation(
     hidden: torch.Tensor, passages: torch.Tensor, similarities: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return KL from the encoder's view of the first place to the model's,
-    over the same passages (not the paper's).
+    """Return the KL divergence of the model's choice of the first passage from the encoder's, a scalar.
 
-    The teacher is softmax(similarities / temperature), the student softmax(h_0 . e_j).
+    The teacher is softmax(similarities / temperature), the student softmax(h_0 . e_j), over the same
+    passages. This loss is not the paper's.
 
     Args:
         hidden: h_0, (batch, dimension).

@@ -1,4 +1,4 @@
-"""Measures of held-out lists: nDCG@10 against the teacher's order, and against judgements.
+"""Measures of ranked held-out lists: nDCG@10 against the teacher's order, and against judgements.
 
 Teacher: the passage on gold rank r (from 0) has the gain 10 - r, and passages from rank 10 on have none. So
 1.0 means that the first ten ranks are exactly the teacher's.
@@ -31,7 +31,7 @@ def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
 
     Args:
         order: passage numbers, best first.
-        ranking: the gold order.
+        ranking: the gold order: passage numbers, best first.
     """
     gains = _gold_gains(ranking)
     return _ndcg([gains[passage] for passage in order], gains) if len(ranking) else 1.0
@@ -39,7 +39,7 @@ def gold_ndcg(order: Sequence[int], ranking: Sequence[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutLists:
-    """The references that orders of held-out lists are measured against.
+    """The references of held-out lists: gold order, first-stage order, and grades, to measure orders against.
 
     Attributes:
         rankings: gold order of each list, positions from 0, best first.
@@ -55,7 +55,7 @@ class HeldOutLists:
 
     @classmethod
     def of(cls, records: Sequence[RankingRecord]) -> HeldOutLists:
-        """Return the lists of a file; the first stage's order only if every record has it."""
+        """Return the references of the records of a file; first-stage orders only if every record has one."""
         orders = [record.first_stage for record in records if record.first_stage is not None]
         return cls(
             [record.ranking for record in records],
@@ -66,11 +66,11 @@ class HeldOutLists:
 
     @property
     def judged(self) -> int:
-        """Count the lists that have judgements."""
+        """Number of lists that have judgements."""
         return sum(grades is not None for grades in self.grades)
 
     def measure(self, orders: Sequence[Sequence[int]]) -> dict[str, float]:
-        """Return the mean of each measure by its name; the second one only if a list has judgements.
+        """Return the mean of each measure over the lists by name; `judged_ndcg@10` only if a list is judged.
 
         Args:
             orders: of each list's passages, positions from 0, best first.
@@ -88,7 +88,7 @@ class HeldOutLists:
         return means
 
     def references(self) -> dict[str, dict[str, float]]:
-        """Return the measures of orders to compare a model with: first stage, teacher and chance.
+        """Return the measures of three other orders, by the order's name: first stage, teacher and chance.
 
         Where the data does not tell the first stage's order, the order of the input takes its place.
         """
@@ -103,7 +103,7 @@ class HeldOutLists:
         }
 
     def _expected(self) -> dict[str, float]:
-        """Return the measures expected of random orders: every rank has the mean gain of its list."""
+        """Return the measures to expect of random orders: every rank has the mean gain of its list."""
         means = {TEACHER: _mean([_chance(_gold_gains(ranking), []) for ranking in self.rankings])}
         if self.judged:
             means[JUDGED] = _mean(
@@ -117,7 +117,7 @@ class HeldOutLists:
 
 
 def _gold_gains(ranking: Sequence[int]) -> list[int]:
-    """Return the gain of each passage."""
+    """Return the gain of each passage by number: 10 for the first of the gold order, 9 for the next, ..."""
     gains = [0] * len(ranking)
     for rank, passage in enumerate(ranking):
         gains[passage] = max(0, DEPTH - rank)
@@ -125,18 +125,28 @@ def _gold_gains(ranking: Sequence[int]) -> list[int]:
 
 
 def _ndcg(gains: Sequence[int], ideal: Sequence[int]) -> float:
+    """Return nDCG@10 of gains by rank, against the ideal order of the gains `ideal`.
+
+    0 if none is positive.
+    """
     best = _dcg(sorted(ideal, reverse=True))
     return _dcg(gains) / best if best > 0 else 0.0
 
 
 def _chance(gains: Sequence[int], elsewhere: Sequence[int]) -> float:
+    """Return the expected nDCG@10 of a random order of these gains.
+
+    `elsewhere` counts in the ideal order only.
+    """
     best = _dcg(sorted([*gains, *elsewhere], reverse=True))
     return float(np.mean(gains)) * _dcg([1] * len(gains)) / best if best > 0 else 0.0
 
 
 def _dcg(gains: Sequence[int]) -> float:
+    """Return the DCG of the first ten gains by rank; negative ones count as 0."""
     return float(sum(max(0, gain) / np.log2(rank + 2) for rank, gain in enumerate(gains[:DEPTH])))
 
 
 def _mean(values: Sequence[float]) -> float:
+    """Return the mean of values as a float."""
     return float(np.mean(values))

@@ -1,8 +1,8 @@
 """The trainable PE-Rank model: a language model and a projector that share one loss.
 
-The encoder takes no part: it is frozen, and its vectors come with the batch. Ranking needs hidden states
-only, so the vocabulary's logits are computed in the alignment stage alone, for the answer's tokens alone.
-Sequences are padded on the right, where a causal model never looks: no attention mask is needed.
+The encoder is not a part of it: it is frozen, and its vectors come with the batch. Ranking needs hidden
+states only, so the vocabulary's logits are computed in the alignment stage alone, for the answer's tokens
+alone. Sequences are padded on the right, where a causal model never looks: no attention mask is needed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The losses of one forward pass of PE-Rank.
+    """The weights and settings of the losses in one forward pass of PE-Rank.
 
     Attributes:
         reduction: of ListMLE over the steps of a list; see `losses`.
-        discount: weight ListMLE's steps as nDCG discounts places.
+        discount: weight ListMLE's steps as nDCG discounts ranks.
         kl_weight: of the divergence between the prompts with and without text.
         first_step_weight: of the first step's distillation in the `rank` stage; `query` has nothing else.
         temperature: of the distillation's teacher.
@@ -40,12 +40,12 @@ class Objective:
 
 
 class TrainableRanker(nn.Module):
-    """A causal LM, with or without a LoRA adapter by PEFT, and the projector in front of it.
+    """The trainable PE-Rank model: a causal LM, with or without a LoRA adapter, and a projector before it.
 
     Args:
         llm: a causal LM of transformers, or PEFT's wrapping of one.
         projector: from encoder vectors to `llm`'s input space.
-        objective: what `forward` computes.
+        objective: settings of the loss that `forward` computes.
         merger: merges the adapter's weights once a step; None leaves the adapter as PEFT computes it.
     """
 
@@ -65,7 +65,7 @@ class TrainableRanker(nn.Module):
 
     @property
     def dimension(self) -> int:
-        """Of the language model's input space."""
+        """Dimension of the language model's input embeddings."""
         size: int = self.causal_lm.get_input_embeddings().embedding_dim
         return size
 
@@ -86,12 +86,13 @@ class TrainableRanker(nn.Module):
     ) -> dict[str, Any]:
         """Return the loss of one batch, and its parts; or scores, where candidates are given.
 
-        A model whose weights are spread over devices can be called in no other way. No parameter may be
-        `**`: the trainer would then take it that the model averages over accumulated batches.
+        One method does both, because a model whose weights are spread over devices can be called in no other
+        way. No parameter may be `**`: the trainer would then take it that the model averages over accumulated
+        batches.
 
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).
-            token_ids: (batch, columns), anything at slots and padding.
+            token_ids: (batch, columns), anything at passage placeholders and padding.
             sources: (batch, columns): a row of `vectors` where a passage stands, -1 where a token does.
             ends: column of the prompt's last token, (batch,).
             gold: rows of `vectors` in gold order, (batch, n); 0 at padding. Needed by `rank`.
@@ -99,7 +100,7 @@ class TrainableRanker(nn.Module):
             query_vectors: of the queries under the encoder, (batch, encoder dimension), for the distillation.
             text_token_ids, text_sources, text_ends: the same of the prompt with text, if it is trained on.
             labels: the next token where it is to be predicted, else -100, (batch, columns), for `align`.
-            candidates: rows of `vectors` to be scored for the next place, (batch, n).
+            candidates: rows of `vectors` to be scored for the next rank, (batch, n).
 
         Returns:
             `loss` (a scalar) and `parts` (detached scalars by name); or `scores`, (batch, n) float32.
@@ -132,7 +133,7 @@ class TrainableRanker(nn.Module):
         }
 
     def _total(self, parts: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """Return the weighted sum of the losses, a float32 scalar."""
+        """Return the weighted sum of the losses `parts`, a float32 scalar."""
         weights = {"kl": self.objective.kl_weight, "first_step": self.objective.first_step_weight}
         total = torch.zeros((), dtype=torch.float32, device=device)
         for name, part in parts.items():
@@ -146,45 +147,63 @@ class TrainableRanker(nn.Module):
         vectors: torch.Tensor,
         projected: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the divergence of the first step from the encoder's similarities, a scalar."""
+        """Return the divergence of the model's choice of the first passage from the encoder's, a scalar.
+
+        Args:
+            hidden: states of the prompts' last tokens, (batch, dimension).
+            query_vectors: (batch, encoder dimension).
+            vectors: of the passages, (m, encoder dimension).
+            projected: the passages' projected vectors, (m, dimension).
+        """
         similarities = losses.product(query_vectors, vectors.T)
         return losses.first_step_distillation(hidden, projected, similarities, self.objective.temperature)
 
     def _cross_entropy(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy of the tokens to be predicted, a scalar; only they get logits."""
+        """Return the cross-entropy of the tokens to predict, a scalar.
+
+        Only where `labels` is not -100 are logits made.
+        """
         wanted = labels != -100
         logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
         return F.cross_entropy(logits.float(), labels[wanted])
 
     def _list_mle(self, log_probabilities: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return ListMLE with this objective's reduction and discount, a scalar."""
         objective = self.objective
         return losses.list_mle(log_probabilities, lengths, objective.reduction, discount=objective.discount)
 
     def _hidden(
         self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor
     ) -> torch.Tensor:
-        """Return last hidden states (batch, columns, dimension) with projected passages in their places."""
+        """Return the last hidden states (batch, columns, dimension) of tokens and projected passages."""
         inputs = self.inputs(token_ids, sources, projected)
         llm = self.causal_lm
         hidden: torch.Tensor = llm.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         return hidden
 
     def inputs(self, token_ids: torch.Tensor, sources: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
-        """Return input embeddings (batch, columns, dimension) with projected passages in their places."""
+        """Return input embeddings (batch, columns, dimension), projected passages at their placeholders."""
         tokens: torch.Tensor = self.causal_lm.get_input_embeddings()(token_ids)
         passages = projected.to(tokens.dtype)[sources.clamp(min=0)]
         return torch.where((sources >= 0)[:, :, None], passages, tokens)
 
 
 def _next_scores(hidden: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
-    """Return the scores of passages (batch, n, dimension) for the next place, (batch, n) float32."""
+    """Return scores (batch, n) float32 of passages (batch, n, dimension) by states (batch, dimension)."""
     return losses.product(passages, hidden[:, :, None])[:, :, 0]
 
 
 def _log_probabilities(
     hidden: torch.Tensor, ends: torch.Tensor, in_order: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Return the log-probabilities of the gold passages at each step, given the passages in gold order."""
+    """Return the log-probabilities of the gold passages at each step, (batch, n, n).
+
+    Args:
+        hidden: states of the whole sequences, (batch, columns, dimension).
+        ends: column of each prompt's last token.
+        in_order: projected passages in gold order, (batch, n, dimension).
+        lengths: passages of each list.
+    """
     return losses.step_log_probabilities(_steps(hidden, ends, in_order.shape[1]), in_order, lengths)
 
 
@@ -194,7 +213,7 @@ def _last(hidden: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
 
 
 def _steps(hidden: torch.Tensor, ends: torch.Tensor, count: int) -> torch.Tensor:
-    """Return hidden states (batch, count, dimension) from each prompt's last token on."""
+    """Return the hidden states (batch, count, dimension) from each prompt's last token on."""
     columns = ends[:, None] + torch.arange(count, device=hidden.device)
     rows = torch.arange(len(hidden), device=hidden.device)[:, None]
     return hidden[rows, columns.clamp(max=hidden.shape[1] - 1)]

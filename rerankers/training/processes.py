@@ -1,4 +1,4 @@
-"""Compares the processes that a launcher was asked for with those that it started."""
+"""Checks the number of training processes that a launcher started against the number it was given."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "
 
 
 def is_sharded() -> bool:
-    """Return whether the launcher asks for FSDP or DeepSpeed, which spread the weights over processes."""
+    """Return whether the launcher asks for FSDP or DeepSpeed, which spread weights over processes."""
     names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     return any(os.environ.get(name, "false").lower() == "true" for name in names)
 
 
 def refuse_lost_processes() -> None:
-    """Refuse to train alone where `accelerate launch` was asked for several processes on CPUs.
+    """Raise an error if `accelerate launch` was given several processes but started only this one, on CPUs.
 
-    It starts one process on CPUs whatever `--num_processes` says, and says nothing of it.
+    It starts one process on CPUs whatever `--num_processes` says, without a message.
 
     Raises:
         InputError: several processes were asked for, and this is the only one.
@@ -44,7 +44,7 @@ def refuse_lost_processes() -> None:
 
 
 def _asked_for(arguments: list[str]) -> int:
-    """Return the value of `--num_processes`; 1 without one."""
+    """Return the value of `--num_processes` in a launcher's command line; 1 without one."""
     spread = [part for argument in arguments for part in argument.split("=", 1)]
     for name, value in pairwise(spread):
         if name.replace("-", "_") == "__num_processes" and value.isdigit():

@@ -1,4 +1,4 @@
-"""Rebuilding of held-out passages from their embeddings alone, by the projector (arXiv 2406.14848, 3.4).
+"""Measures how well held-out passages are rebuilt from their embeddings (arXiv 2406.14848, section 3.4).
 
 The alignment stage minimises the cross-entropy of a passage's tokens given its embedding. How much the
 embedding tells of it is the difference to the same sequences with another passage's embedding, and without
@@ -32,14 +32,14 @@ MEASURES = {
     "rebuilt_words": "share of the passage's words written, given its own embedding",
     "rebuilt_words_other": "share of the passage's words written, given another passage's embedding",
 }
-"""The measures of a reconstruction, by name in the log of a training."""
+"""Meaning of each measure of a reconstruction, by its name in the log of a training."""
 
 _BATCH = 8
 _WORD = re.compile(r"\w+")
 
 
 class Reconstruction:
-    """Held-out passages to rebuild.
+    """Held-out passages that a model in training rebuilds from their embeddings.
 
     Args:
         records: alignment data.
@@ -92,10 +92,11 @@ class Reconstruction:
         return measured
 
     def texts(self, model: TrainableRanker) -> list[str]:
-        """Return the text that the model writes greedily for each passage, given its own embedding."""
+        """Return the text that the model writes greedily for each passage, given the passage's embedding."""
         return [self._written(model, sequence) for sequence in self._own]
 
     def _cross_entropy(self, model: TrainableRanker, sequences: Sequence[Sequenced]) -> float:
+        """Return the model's mean cross-entropy of the sequences' labelled tokens, in nats a token."""
         total = tokens = 0.0
         for start in range(0, len(sequences), _BATCH):
             batch = self._tensors(model, sequences[start : start + _BATCH])
@@ -105,6 +106,7 @@ class Reconstruction:
         return total / tokens
 
     def _tensors(self, model: TrainableRanker, sequences: Sequence[Sequenced]) -> dict[str, torch.Tensor]:
+        """Return a batch of sequences as arguments of `TrainableRanker.forward`, on the model's device."""
         used = np.unique(np.concatenate([sequence.sources for sequence in sequences]))
         rows = used[used >= 0] if (used >= 0).any() else np.array([0])
         batch = {"vectors": self._vectors[rows], **stack(sequences, rows)}
@@ -112,6 +114,7 @@ class Reconstruction:
         return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
 
     def _words(self, model: TrainableRanker, sequences: Sequence[Sequenced]) -> float:
+        """Return the share of a passage's different words that the model writes, the mean over passages."""
         shares = []
         for sequence, answer in zip(sequences, self._answers, strict=True):
             words = set(_WORD.findall(answer.lower()))
@@ -120,7 +123,7 @@ class Reconstruction:
         return float(np.mean(shares))
 
     def _written(self, model: TrainableRanker, sequence: Sequenced) -> str:
-        """Return the greedy answer to one prompt, at most as long as the passage."""
+        """Return the text that the model writes greedily behind a prompt, no longer than the passage."""
         prompt = Sequenced(
             sequence.token_ids[: sequence.end + 1], sequence.sources[: sequence.end + 1], sequence.end
         )
@@ -140,7 +143,7 @@ class Reconstruction:
 
 
 def _with_sources(sequence: Sequenced, other: Sequenced) -> Sequenced:
-    """Return a sequence with the passages of another one in its slots."""
+    """Return a copy of a sequence with the passages of another one in its placeholders."""
     rows = other.sources[other.sources >= 0]
     slots = np.flatnonzero(sequence.sources >= 0)
     sources = sequence.sources.copy()
@@ -149,7 +152,7 @@ def _with_sources(sequence: Sequenced, other: Sequenced) -> Sequenced:
 
 
 def _without_passages(sequence: Sequenced) -> Sequenced:
-    """Return a sequence without its slots."""
+    """Return a copy of a sequence without its passage placeholders."""
     kept = sequence.sources < 0
     labels = None if sequence.labels is None else sequence.labels[kept]
     end = int(kept[: sequence.end + 1].sum()) - 1

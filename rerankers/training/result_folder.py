@@ -1,4 +1,4 @@
-"""A training's result folder: whose it is, and the state from which a killed training goes on."""
+"""A training's result folder: the training it belongs to, its log, and the states from which it can go on."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _FREE = {"log_every", "save_every", "evaluate_every", "early_stopping", "report_
 
 
 def claim(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
-    """Make the folder this training's own, once its data has been read without an error.
+    """Write the training's settings into the folder, unless they are there: the folder then belongs to it.
+
+    Call it once the data has been read without an error.
 
     Raises:
-        InputError: it holds another training.
+        InputError: the folder holds another training.
     """
     refuse_another(folder, stage, settings)
     if not (folder / _SETTINGS).is_file():
@@ -35,7 +37,7 @@ def claim(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
 
 
 def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
-    """Refuse a folder that holds another training.
+    """Raise an error if the folder holds a training with other settings or data.
 
     Raises:
         InputError: it does.
@@ -46,7 +48,10 @@ def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> No
 
 
 def _stated(stage: Stage, settings: TrainingSettings) -> str:
-    """Return the settings in `settings.json` that decide what a training learns."""
+    """Return the content of `settings.json`: the stage and all settings that decide what is learnt, as JSON.
+
+    Data files are named by their digests.
+    """
     stated = settings.model_dump(exclude=_FREE)
     for name in ("max_seconds", "effective_batch"):
         stated["optimizer"].pop(name)
@@ -60,7 +65,7 @@ def _stated(stage: Stage, settings: TrainingSettings) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return sha256 of a file.
+    """Return the SHA-256 of a file's content, in hex.
 
     Raises:
         InputError: it cannot be read.
@@ -73,17 +78,17 @@ def digest(path: Path) -> str:
 
 
 def seal_state(state: Path) -> None:
-    """Write the digest of each file of a state, as the last file of it."""
+    """Write `digests.json` into a saved state: the SHA-256 of each of its files, by which damage is found."""
     files = sorted(path for path in state.rglob("*") if path.is_file() and path.name != _DIGESTS)
     digests = {path.relative_to(state).as_posix(): digest(path) for path in files}
     replace_file(state / _DIGESTS, json.dumps(digests, indent=1) + "\n")
 
 
 def last_state(folder: Path, say: Callable[[str], None]) -> str | None:
-    """Return the newest state that is whole; None if training has to begin anew.
+    """Return the path of the newest undamaged state in `folder`; None if training has to begin anew.
 
-    A state without digests was being written when the process was killed: it never happened. A state that its
-    digests do not match is damaged, which is said.
+    A state without digests was being written when the process was killed, and is passed over. A damaged
+    state, whose files do not match the digests, is reported by `say`.
 
     Raises:
         InputError: every state is damaged.
@@ -104,7 +109,7 @@ def last_state(folder: Path, say: Callable[[str], None]) -> str | None:
 
 
 def _damage(state: Path) -> str | None:
-    """Return the damage of a saved state; None if it is whole."""
+    """Return what is wrong with a saved state by its digests; None if it is whole."""
     try:
         digests = json.loads((state / _DIGESTS).read_text(encoding="utf-8"))
         changed = [name for name, digest_then in digests.items() if digest(state / name) != digest_then]
@@ -114,7 +119,7 @@ def _damage(state: Path) -> str | None:
 
 
 def begin_log(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop the lines of a log that a resumed training will write again, and a line that a kill tore.
+    """Remove from a log the lines behind `step`, which a resumed training writes again, and any torn line.
 
     Returns:
         The lines that stay.
@@ -126,7 +131,7 @@ def begin_log(path: Path, step: int) -> list[dict[str, Any]]:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a log, each with its `step`; none if there is no log."""
+    """Return the lines of a log that are whole, each a mapping with its `step`; none if there is no log."""
     lines = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:

@@ -1,4 +1,4 @@
-"""One training from its settings: data, model, Trainer, checkpoints.
+"""Runs one training from its settings: data, model, Trainer, checkpoints.
 
 The result folder:
 
@@ -49,7 +49,7 @@ _SETUPS: dict[Stage, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a training.
+    """The outcome of a training: where it ended, its best score, and its checkpoint.
 
     Attributes:
         step: at which it ended.
@@ -74,7 +74,12 @@ def plan(
     *,
     use_cpu: bool = False,
 ) -> None:
-    """Do everything that comes before the first step, say what would be trained, and leave the folder alone.
+    """Prepare a training up to its first step and report it by `say`; write nothing into the folder.
+
+    It reads data, loads models, estimates memory and scores held-out lists.
+
+    Args:
+        stage, settings, folder, say, use_cpu: as for `train`.
 
     Raises:
         InputError, ModelError: as `train`.
@@ -96,7 +101,7 @@ def train(
     use_cpu: bool = False,
     command: str | None = None,
 ) -> Outcome:
-    """Train, or go on with a training that was killed.
+    """Train in a result folder, or go on with a training that was killed there; return the outcome.
 
     Args:
         stage: what is trained.
@@ -127,6 +132,7 @@ def _set_up(
     say: Callable[[str], None],
     arguments: TrainingArguments,
 ) -> tuple[Setup, Plan]:
+    """Put together the parts of a stage's training and its plan, show the plan's lines, and return both."""
     say(f"training stage {stage} in {folder}")
     setup: Setup = import_module(_SETUPS[stage]).set_up(stage, settings, folder, say, arguments)
     planned = Plan.of(
@@ -147,6 +153,7 @@ def _train(
     arguments: TrainingArguments,
     command: str | None,
 ) -> Outcome:
+    """Train on this process, from the newest state if there is one; the main process writes the folder."""
     setup, planned = _set_up(stage, settings, folder, say, arguments)
     settings, model, validation = setup.settings, setup.model, setup.validation
     with arguments.main_process_first(desc="claiming the folder"):
@@ -192,10 +199,10 @@ def _train(
 
 
 def _before(setup: Setup, planned: Plan, say: Callable[[str], None]) -> tuple[Plan, dict[str, float]]:
-    """Measure the model before its first step, and say it beside other orders.
+    """Measure the model before its first step, and show its scores beside those of other orders.
 
     Returns:
-        The plan with the scores, and what was measured by its names in the log.
+        The plan with the scores, and the measures by their names in the log.
     """
     measured: dict[str, float] = {}
     with same_random_numbers():
@@ -213,4 +220,4 @@ def _before(setup: Setup, planned: Plan, say: Callable[[str], None]) -> tuple[Pl
 
 
 def _say_nothing(line: str) -> None:
-    """All processes but the main one."""
+    """Drop a line: what all processes but the main one do with their messages."""

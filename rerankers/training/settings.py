@@ -1,4 +1,4 @@
-"""Settings of a training: one strict model a stage, whose defaults are the paper's where it has that stage.
+"""Settings of a training: a strict pydantic model a stage, with the paper's defaults where it has them.
 
 Paper: arXiv 2406.14848, section 4.1, and the scripts of its code. The stage `query` is this project's own.
 """
@@ -19,7 +19,7 @@ _PAPER = PromptTemplate()
 
 
 def _number(value: Any) -> Any:
-    """Read `1e-3` as a number: YAML takes it for text, for want of a point."""
+    """Return a text such as `1e-3` as a float, which YAML takes for text; any other value unchanged."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -304,7 +304,7 @@ class Settings(TrainingSettings):
 
 
 def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return the given values over the defaults, section by section."""
+    """Return `values` over `defaults`: nested sections are merged key by key."""
     merged = {**defaults, **values}
     for key, value in defaults.items():
         if isinstance(value, dict) and isinstance(values.get(key), dict):

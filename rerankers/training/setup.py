@@ -1,4 +1,4 @@
-"""The parts of a training before its first step, for every kind of model."""
+"""The parts that every kind of training is put together from, before its first step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class HeldOut(Protocol):
-    """Held-out lists, on which a model in training is scored."""
+    """Held-out lists that a model in training ranks."""
 
     def __len__(self) -> int:
         """Return the number of lists."""
@@ -35,10 +35,13 @@ class HeldOut(Protocol):
         """Return the references that orders of the lists are measured against."""
 
     def orders(self, model: Any) -> list[list[int]]:
-        """Return positions of each list's passages, best first; the model is left as it was."""
+        """Return the model's order of each list: positions of its passages, best first.
+
+        The model stays as it was.
+        """
 
     def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Return the same of a model whose weights are spread over devices.
+        """Return the same as `orders`, of a model whose weights are spread over devices.
 
         Raises:
             InputError: this kind of model cannot be scored so.
@@ -46,28 +49,34 @@ class HeldOut(Protocol):
 
 
 class CheckpointWriter(Protocol):
-    """Writes checkpoints of one training in the form that its reranker loads."""
+    """A writer of one training's checkpoints, in the form that its reranker loads."""
 
     @property
     def usage(self) -> Usage:
-        """Return the reranker and the options that load the checkpoints."""
+        """The reranker and the options that load the checkpoints."""
 
     def models(self) -> list[BaseModel]:
-        """Return the models that the checkpoints are made from."""
+        """Return the models that the training was made from, with revisions and licences."""
 
     def started_from(self) -> dict[str, Any] | None:
         """Return the provenance of the checkpoint that the training starts from; None without one."""
 
     def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
-        """Write a checkpoint's files into an empty folder; `training` is how it came about."""
+        """Write a checkpoint's files into an empty folder.
+
+        Args:
+            folder: of the checkpoint.
+            state: all weights of the trained model by name.
+            training: the checkpoint's provenance: settings, data, step and scores.
+        """
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return `training` of a checkpoint that was written."""
+        """Return the provenance (`training`) of a checkpoint that was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The parts of a training, for every kind of model.
+    """The parts of one training, of any kind of model.
 
     Attributes:
         settings: as given, with what the start decides filled in.
@@ -78,7 +87,7 @@ class Setup:
         validation: held-out lists; None for none.
         writer: of the checkpoints.
         reconstruction: held-out passages to rebuild; None for none.
-        truncations: what is cut of the data.
+        truncations: counts of the texts that are cut.
         projector_rates: learning rates of the projector's parameters that are not the training's, by name.
     """
 
@@ -94,7 +103,7 @@ class Setup:
 
 
 def all_visits(settings: TrainingSettings, examples: Examples, processes: int) -> Visits:
-    """Return the visits of a training: `max_steps` steps, or as many as its epochs have.
+    """Return the training data in order for `max_steps` steps, or else for as many as the epochs take.
 
     Args:
         settings: of the training.

@@ -1,4 +1,4 @@
-"""The checkpoint that a training starts from, in every form that holds a projector, by any name of a model.
+"""Finds and reads the checkpoint that a PE-Rank training starts from, in every form that holds a projector.
 
 This project's compact format gives projector, prompt template and adapter. The published code's layout of an
 adapter gives the same without the template. A folder, hub id, wheel or `bundled:` name may hold either.
@@ -35,10 +35,10 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A checkpoint to start from, before its weights are read.
+    """A checkpoint to start from, described before its weights are read.
 
     Attributes:
-        files: where it is.
+        files: the model's files.
         manifest: `pe_rank.json`; None in the published code's layout.
         llm: name of the language model it was trained with.
         encoder: name of its encoder; None where it does not say.
@@ -54,7 +54,7 @@ class Start:
     adapter: dict[str, Any]
 
     def adapter_folder(self) -> Path | None:
-        """Return the local folder with PEFT's files of the adapter; None without one."""
+        """Return the local folder with PEFT's files of the adapter; None if the checkpoint has no adapter."""
         if not self.adapter:
             return None
         config, weights = find_file(self.files, ADAPTER_CONFIG), find_file(self.files, _ADAPTER_WEIGHTS)
@@ -63,7 +63,7 @@ class Start:
         return config.parent
 
     def projector(self, encoder: Encoder) -> nn.Module:
-        """Read the projector.
+        """Return the checkpoint's projector, loaded, after a check that it fits the encoder.
 
         Raises:
             ModelError: a file is missing, or the encoder makes vectors of another kind.
@@ -94,7 +94,7 @@ class Start:
 
 
 def find_start(name: str) -> Start:
-    """Find a checkpoint and read what it consists of.
+    """Return the description of the checkpoint with this name (folder, hub id, wheel or `bundled:`).
 
     Raises:
         InputError: no such model, or nothing in it that a training could start from.
@@ -135,14 +135,14 @@ def find_start(name: str) -> Start:
 
 
 def started_from(start: Start) -> dict[str, Any]:
-    """Return a checkpoint's provenance, for the manifest of one that starts from it."""
+    """Return the provenance of a checkpoint, for the manifest of one that starts from it."""
     if start.manifest is not None:
         return start.manifest.training
     return {"model": start.files.name, "revision": start.files.revision or start.files.fingerprint}
 
 
 def with_start(settings: Settings, start: Start) -> Settings:
-    """Return the settings with what is not given taken from the checkpoint: projector kind, and LoRA shape.
+    """Return the settings with projector kind and LoRA shape taken from the checkpoint where not given.
 
     Raises:
         InputError: the checkpoint has an adapter and the settings tune something else, or its language model
@@ -186,7 +186,10 @@ def with_start(settings: Settings, start: Start) -> Settings:
 
 
 def _same(ours: str, theirs: str, fingerprint: str | None) -> bool:
-    """Return whether two names mean one model: the same content where it is known, else name or folder."""
+    """Return whether two names mean one model.
+
+    They do if the local files of `ours` have the fingerprint; without one, if name or folder are the same.
+    """
     files = find_model(ours)
     if fingerprint is not None and files.is_local:
         return files.have_content(fingerprint)

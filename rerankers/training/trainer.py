@@ -1,6 +1,6 @@
-"""transformers' Trainer for PE-Rank: what to save, how to evaluate, what to log.
+"""A Trainer of transformers that saves only what learns, evaluates by ranking, and logs each loss.
 
-Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. What is frozen is not saved.
+Accelerate decides how it runs: one device, DDP, FSDP or DeepSpeed. Frozen weights are not saved.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ _TRACKERS = {
 def training_arguments(
     settings: TrainingSettings, folder: Path, *, use_cpu: bool = False
 ) -> TrainingArguments:
-    """Return the settings in transformers' words; `folder` holds the states from which training goes on.
+    """Return a training's settings as transformers' `TrainingArguments`.
+
+    Args:
+        settings: of the training.
+        folder: of the saved states, from which a killed training goes on.
+        use_cpu: train on the CPU though there is a GPU.
 
     Raises:
         MissingExtraError: the package of `report_to` is not installed.
@@ -82,7 +87,7 @@ def training_arguments(
 
 
 class PERankTrainer(Trainer):
-    """Trains a model whose forward pass returns its loss and the parts of it; see `rerankers.training.setup`.
+    """A Trainer for models whose forward pass returns the loss and its parts; see `rerankers.training.setup`.
 
     Args:
         model: what is trained.
@@ -132,7 +137,7 @@ class PERankTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make AdamW, with groups of their own for the projector's parameters that learn slower."""
+        """Return AdamW, with separate parameter groups for the projector's layers that learn slower."""
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         rates = {f"projector.{name}": rate for name, rate in self._projector_rates.items()}
         named: Any = self.model if model is None else model
@@ -154,7 +159,7 @@ class PERankTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Return the loss; its parts are summed on the device until the next line of the log."""
+        """Return the loss of a batch, and keep its parts: they are summed until the next line of the log."""
         outputs = model(**inputs)
         for name, part in outputs["parts"].items():
             self._sums[name] = part + self._sums[name] if name in self._sums else part
@@ -162,7 +167,7 @@ class PERankTrainer(Trainer):
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the loss's parts, averaged since the last line over all processes, and epochs of data."""
+        """Log values with the means of the loss's parts since the last line, and with epochs of the data."""
         if "loss" in logs and self._sums:
             sums = torch.stack([total.float() for total in self._sums.values()])
             means: Any = self.accelerator.reduce(sums / self._summed, reduction="mean")
@@ -174,20 +179,23 @@ class PERankTrainer(Trainer):
         self.state.epoch = share
 
     def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
-        """Keep the seconds of evaluating and saving, which are no training."""
+        """Log, save and evaluate as transformers does; count the seconds as no training."""
         start = time.monotonic()
         super()._maybe_log_save_evaluate(*arguments, **options)
         self.clock.seconds_aside += time.monotonic() - start
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measure the model on the held-out lists; see `measures`."""
+        """Return nDCG@10 of the model on the held-out lists, by name in the log; empty without lists.
+
+        It logs them, and leaves random numbers as they were.
+        """
         if self.validation is None:
             return {}
         with same_random_numbers():  # evaluating more often must not change what is learnt
             return self._evaluated(self.validation)
 
     def measured(self, validation: HeldOut) -> dict[str, float]:
-        """Return the measures of the model as it is."""
+        """Return the measures of the model, as it is now, on held-out lists."""
         if self.is_sharded:
             orders = validation.orders_by_forward(self.model_wrapped, self.args.device)
         else:
@@ -195,6 +203,7 @@ class PERankTrainer(Trainer):
         return validation.lists.measure(orders)
 
     def _evaluated(self, validation: HeldOut) -> dict[str, float]:
+        """Measure the model on held-out lists, log the measures, and return them by name in the log."""
         means = self.measured(validation)
         main = torch.tensor(list(means.values()), dtype=torch.float64, device=self.args.device)
         # the main process's on all processes, which decide on them
@@ -206,7 +215,7 @@ class PERankTrainer(Trainer):
         return metrics
 
     def full_state(self) -> dict[str, torch.Tensor]:
-        """Return all weights by name; to be called on all processes, complete on the main one."""
+        """Return all weights by name, complete on the main process; to be called on all processes."""
         whole: dict[str, torch.Tensor]
         if self.is_sharded:
             whole = self.accelerator.get_state_dict(self.model_wrapped)
@@ -217,37 +226,40 @@ class PERankTrainer(Trainer):
 
     @property
     def is_sharded(self) -> bool:
-        """Return whether weights are spread over devices."""
+        """Whether weights are spread over devices (FSDP or DeepSpeed)."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save what learns."""
+        """Save the weights that learn, and leave the frozen ones out."""
         model: Any = self.model
         held = model.state_dict() if state_dict is None else state_dict
         super()._save(output_dir, {name: held[name] for name in trained_names(model) if name in held})
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Raise a `ModelError` if a loaded state lacks weights that learn, or holds unknown ones."""
         missing = set(load_result.missing_keys) & set(trained_names(self.model))
         if missing or load_result.unexpected_keys:
             raise ModelError("the saved state is of another training; use another folder")
 
     def num_examples(self, dataloader: Any) -> int:
-        """Return the number of visits in all."""
+        """Return the number of examples that the training shows in all its epochs."""
         return len(dataloader.dataset)
 
 
 def _holds(group: dict[str, Any], weight: torch.nn.Parameter) -> bool:
+    """Return whether an optimizer's parameter group holds a weight."""
     return any(other is weight for other in group["params"])
 
 
 def _evaluated(means: dict[str, float]) -> dict[str, float]:
-    """Return measures by their names in the log."""
+    """Return measures with `eval_` before their names, as the log has them."""
     return {f"eval_{name}": value for name, value in means.items()}
 
 
 def _reasons_to_stop(
     settings: TrainingSettings, best: Path, say: Callable[[str], None]
 ) -> list[TrainerCallback]:
+    """Return the callbacks that end a training early: divergence, and those that the settings ask for."""
     reasons: list[TrainerCallback] = [Divergence(say)]
     if settings.optimizer.max_seconds:
         reasons.append(Deadline(settings.optimizer.max_seconds))
@@ -258,7 +270,7 @@ def _reasons_to_stop(
 
 @contextmanager
 def same_random_numbers() -> Iterator[None]:
-    """Leave every generator of random numbers after the block as it was before."""
+    """Restore the random number generators of Python, NumPy and torch to their state before the block."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         yield
@@ -267,5 +279,5 @@ def same_random_numbers() -> Iterator[None]:
 
 
 def trained_names(model: Any) -> list[str]:
-    """Return names of the parameters that learn."""
+    """Return the names of a model's parameters that learn."""
     return [name for name, weight in model.named_parameters() if weight.requires_grad]

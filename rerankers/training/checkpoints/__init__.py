@@ -1,1 +1,1 @@
-"""Checkpoints of a training: when they are written, what is in them, and what stands beside them."""
+"""Checkpoints of a training: when they are written, their files, model cards and comparisons."""

@@ -1,4 +1,4 @@
-"""The model card that a training leaves in a checkpoint: `README.md` as the Hugging Face hub reads it.
+"""Writes the model card of a checkpoint: `README.md` as the Hugging Face hub reads it.
 
 The front matter follows the hub's documentation of model cards (`base_model`, `license`, `datasets`,
 `pipeline_tag`, `tags`). Keys whose value is not known are left out, and so is `base_model` of models that are
@@ -32,7 +32,7 @@ class Usage:
     """The reranker and the options that load a checkpoint.
 
     Attributes:
-        title: what it is, such as `PE-Rank`.
+        title: name of the method, such as `PE-Rank`.
         reranker: registered name of the reranker that loads it.
         options: options of that reranker beside `model`.
         tags: for the hub's search.
@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """nDCG@10 on held-out lists by step, and what to compare it with.
+    """nDCG@10 on held-out lists by step, and values to compare it with.
 
     Attributes:
         by_step: of every evaluation, the one before the first step (0) included.
@@ -73,12 +73,12 @@ def model_card(
     scores: Scores,
     command: str | None,
 ) -> str:
-    """Return the card of one checkpoint; the same for equal arguments.
+    """Return the text of a checkpoint's model card (Markdown); the same for equal arguments.
 
     Args:
-        usage: how it is used.
-        models: what it was made from.
-        training: how it came about: stage, settings, data digests, step, losses.
+        usage: the reranker that loads the checkpoint.
+        models: those it was made from.
+        training: its provenance: stage, settings, data digests, step, losses.
         sources: of its training data.
         scores: on held-out lists.
         command: that trained it; None where no command did.
@@ -101,6 +101,7 @@ def model_card(
 def _front_matter(
     usage: Usage, models: Sequence[BaseModel], sources: Sequence[DataSource]
 ) -> dict[str, object]:
+    """Return the front matter of the card as a mapping, keys without a known value left out."""
     bases = [model.hub_id for model in models if model.hub_id is not None]
     datasets = list(dict.fromkeys(source.dataset.partition(" ")[0] for source in sources if source.dataset))
     licence = common_licence(models)
@@ -115,11 +116,13 @@ def _front_matter(
 
 
 def _title(usage: Usage, models: Sequence[BaseModel]) -> str:
+    """Return the card's title, such as "PE-Rank on Qwen3-0.6B with bge-base"."""
     names = [model.name.removeprefix("pypi:").rstrip("/").rpartition("/")[2] for model in models]
     return _line(f"{usage.title} on {' with '.join(names)}")
 
 
 def _use(usage: Usage) -> str:
+    """Return the section on use: the command that reranks with the checkpoint."""
     options = " ".join(f"--option {key}={value}" for key, value in {"model": ".", **usage.options}.items())
     return (
         "In this folder; elsewhere, `model` is the folder's path or its name on the hub:\n\n"
@@ -129,6 +132,7 @@ def _use(usage: Usage) -> str:
 
 
 def _models(models: Sequence[BaseModel]) -> str:
+    """Return the section on models: a table of role, name, revision and licence."""
     rows = [
         (model.role, _code(model.name), _code(model.revision), model.licence or "not known")
         for model in models
@@ -137,6 +141,7 @@ def _models(models: Sequence[BaseModel]) -> str:
 
 
 def _data(training: Mapping[str, Any], sources: Sequence[DataSource]) -> str:
+    """Return the section on data: a table of files and digests, and the origin and teacher of the lists."""
     names = training["settings"]["data"]
     rows = [(key, _code(names[key]), _code(value)) for key, value in training["data_sha256"].items()]
     lines = [_table(("use", "file", "sha256"), rows)]
@@ -151,6 +156,7 @@ def _data(training: Mapping[str, Any], sources: Sequence[DataSource]) -> str:
 
 
 def _scores(training: Mapping[str, Any], scores: Scores) -> str:
+    """Return the section on scores: nDCG@10 at the first, last and best step, or of rebuilt passages."""
     held = f"This folder holds step {training['step']} of {training['steps']}."
     losses = ", ".join(
         f"{name.replace('_', ' ')} {value:.4g}"
@@ -177,6 +183,7 @@ def _scores(training: Mapping[str, Any], scores: Scores) -> str:
 
 
 def _rebuilt(by_step: Mapping[int, Mapping[str, float]]) -> str:
+    """Return a table of the measures of rebuilt passages at the first and the last step."""
     first, last = by_step[min(by_step)], by_step[max(by_step)]
     rows = [
         (meaning, f"{first[name]:.4g}" if name in first else "", f"{last[name]:.4g}")
@@ -186,24 +193,28 @@ def _rebuilt(by_step: Mapping[int, Mapping[str, float]]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of a head and rows of cells."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(_line(cell).replace('|', '&#124;') for cell in row)} |" for row in lines)
 
 
 def _code(value: object) -> str:
+    """Return a value as Markdown code; "not known" for None."""
     return "not known" if value is None else f"`{str(value).replace('`', ' ')}`"
 
 
 def _line(text: str) -> str:
-    """Return one line without marks that Markdown or HTML would read."""
+    """Return a text as one line, with `<` escaped, so that it holds no HTML."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _yaml(value: object) -> str:
+    """Return a value as YAML text."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _own_version() -> str:
+    """Return the version of this package, as installed."""
     try:
         return version("rerankbench")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The experiment that a training leaves beside its checkpoints: BM25, the teacher and the checkpoint."""
+"""Writes the experiment that compares a training's checkpoint with BM25 and the teacher."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _HEAD = """\
 
 
 def write_comparison(folder: Path, checkpoint: Path, usage: Usage, sources: Sequence[DataSource]) -> Path:
-    """Write the experiment into a training's result folder, and return its path.
+    """Write an experiment file, `compare.yaml`, into a training's result folder, and return its path.
 
     Args:
         folder: result folder of the training.
         checkpoint: the best one in it, or the last.
-        usage: how the checkpoint is used.
+        usage: the reranker and options that load the checkpoint.
         sources: of the training data; each teacher they name is compared, once.
     """
     path = folder / COMPARISON

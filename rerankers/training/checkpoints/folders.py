@@ -1,4 +1,4 @@
-"""Writes a checkpoint's folder whole or not at all."""
+"""Writes a checkpoint's folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write into; it takes the place of `folder` when the block ends."""
+    """Give the block an empty scratch folder, which takes the place of `folder` when the block succeeds.
+
+    If the process is killed meanwhile, `restore_checkpoint` puts the old folder back.
+    """
     scratch = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -29,18 +32,18 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def restore_checkpoint(folder: Path) -> None:
-    """Put a checkpoint back that a killed process was about to replace."""
+    """Put the old checkpoint back under `folder` if a killed process had moved it away to replace it."""
     if not folder.exists() and _replaced(folder).is_dir():
         _replaced(folder).rename(folder)
 
 
 def inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Return the weights whose names begin with a prefix, without it."""
+    """Return the weights whose names begin with a prefix, by their names without the prefix."""
     return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
 
 
 def _share(folder: Path) -> None:
-    """Give the files of a folder the permissions of any new file; safetensors makes them private."""
+    """Give all files of a folder the permissions of any new file; safetensors makes them private."""
     (folder / ".new").touch()
     mode = (folder / ".new").stat().st_mode
     (folder / ".new").unlink()
@@ -50,4 +53,5 @@ def _share(folder: Path) -> None:
 
 
 def _replaced(folder: Path) -> Path:
+    """Return the path to which `folder` is moved while its new content takes its place."""
     return folder.with_name(f".{folder.name}.replaced")

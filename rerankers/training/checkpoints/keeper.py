@@ -1,4 +1,4 @@
-"""Checkpoints while training goes on: the best one, the last one, and how each came about."""
+"""Manages the checkpoints of a running training: the best and the last one, each with its provenance."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ SCORE = f"eval_{TEACHER}"  # its name in the log
 
 
 class Keeper:
-    """Writes checkpoints, and remembers the best.
+    """A checkpoint manager: it writes a training's best and last checkpoint, with card and provenance.
 
     Args:
         folder: result folder.
         stage: of the training.
-        setup: what the training consists of.
+        setup: the parts of the training.
         command: that started it; None where no command did.
+
+    Attributes:
+        trainer: set before training starts.
+        measures: of every evaluation by step.
+        last_scored: step of the latest evaluation.
+        best, best_step: best nDCG@10 against the teacher, and its step.
     """
 
     def __init__(self, folder: Path, stage: Stage, setup: Setup, command: str | None) -> None:
@@ -49,20 +55,25 @@ class Keeper:
             self.best, self.best_step = training["validation_ndcg@10"], training["step"]
 
     def begin_log(self, measured: dict[str, float]) -> None:
-        """Begin the log with what was measured before the first step; to be called on all processes."""
+        """Begin the log with the measures before the first step; to be called on all processes."""
         assert self.trainer is not None  # noqa: S101 - set before training starts
         if self.trainer.is_world_process_zero() and measured:
             replace_file(self._folder / LOG, json.dumps({"step": 0, **measured}) + "\n")
 
     def keep_best(self, step: int, measures: dict[str, float]) -> None:
-        """Take in an evaluation; write the checkpoint if it agrees best with the teacher so far."""
+        """Note the measures of an evaluation; write `best/` if nDCG@10 against the teacher is a record."""
         self.measures[step], self.last_scored = measures, step
         if self.best is None or measures[TEACHER] > self.best:
             self.best, self.best_step = measures[TEACHER], step
             self.keep(self._folder / "best", measures)
 
     def keep(self, folder: Path, measures: dict[str, float] | None) -> None:
-        """Write the checkpoint as it is now; to be called on all processes."""
+        """Write a checkpoint of the model as it is now; to be called on all processes.
+
+        Args:
+            folder: of the checkpoint.
+            measures: of the model at this step; None where it was not evaluated.
+        """
         assert self.trainer is not None  # noqa: S101 - set before training starts
         state = self.trainer.full_state()
         if not self.trainer.is_world_process_zero():
@@ -73,7 +84,7 @@ class Keeper:
             replace_file(scratch / CARD, self._card(training))
 
     def finish(self) -> Path:
-        """Write the last checkpoint, give all cards the final scores, and return the checkpoint to use.
+        """Write the last checkpoint, and return the folder of the one to use: the best, or the last.
 
         To be called on all processes.
         """
@@ -89,12 +100,13 @@ class Keeper:
         return checkpoint
 
     def next_command(self, checkpoint: Path) -> str:
-        """Return the command to go on with: the next stage, or the comparison of the checkpoint."""
+        """Return the shell command to go on with: the next stage's training, or the comparison."""
         if self._stage == "align":
             return shlex.join(["rerankbench", "train", "rank", "CONFIG", "--set", f"init_from={checkpoint}"])
         return shlex.join(["rerankbench", "run", str(self._folder / COMPARISON)])
 
     def _card(self, training: dict[str, Any]) -> str:
+        """Return the model card of the checkpoint with this provenance, its scores read from the log."""
         validation = self._setup.validation
         lines = read_log(self._folder / LOG)
         scores = Scores(
@@ -112,8 +124,10 @@ class Keeper:
         return model_card(writer.usage, writer.models(), training, self._sources, scores, self._command)
 
     def _training(self, measures: dict[str, float]) -> dict[str, Any]:
-        """Return the checkpoint's provenance: recipe, data, losses, score,
-        and the checkpoint it started from.
+        """Return the provenance of a checkpoint of the model as it is now.
+
+        It holds stage, settings, data digests, step, losses, measures, versions, and the checkpoint it
+        started from.
         """
         assert self.trainer is not None  # noqa: S101 - set before training starts
         state = self.trainer.state

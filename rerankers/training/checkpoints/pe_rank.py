@@ -35,7 +35,7 @@ _NOTES = {
 
 
 class PERankWriter:
-    """Writes a compact checkpoint in float32.
+    """A writer of PE-Rank checkpoints: compact, in float32.
 
     Args:
         stage: of the training.
@@ -60,11 +60,11 @@ class PERankWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return the options of `pe-rank` that load the checkpoint."""
+        """The reranker `pe-rank`, which loads the checkpoint, with a note on stages that do not rank yet."""
         return Usage("PE-Rank", "pe-rank", tags=("pe-rank",), note=_NOTES.get(self._stage, ""))
 
     def models(self) -> list[BaseModel]:
-        """Return the language model and the encoder."""
+        """Return the language model and the encoder trained from, with revisions and licences."""
         manifest = self._manifest({})
         return [
             base_model("language model", self._settings.llm.model, _version(manifest.llm)),
@@ -72,12 +72,18 @@ class PERankWriter:
         ]
 
     def started_from(self) -> dict[str, Any] | None:
-        """Return the provenance of the checkpoint that the training starts from."""
+        """Return the provenance of the checkpoint that the training starts from; None without one."""
         start = self._settings.init_from
         return None if start is None else started_from(find_start(start))
 
     def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
-        """Write manifest, projector and what of the language model was trained."""
+        """Write manifest, projector, and the trained weights of the language model into a folder.
+
+        Args:
+            folder: of the checkpoint.
+            state: all weights of the trained model by name.
+            training: the checkpoint's provenance.
+        """
         manifest, llm = self._manifest(training), self._model.llm
         adapter = None
         if is_adapted(llm):
@@ -97,6 +103,7 @@ class PERankWriter:
         return read_manifest(find_model(str(folder))).training
 
     def _manifest(self, training: dict[str, Any]) -> Manifest:
+        """Return the manifest (`pe_rank.json`) of a checkpoint with this provenance."""
         settings, described = self._settings, self._encoder.describe()
         llm, encoder = find_model(settings.llm.model), find_model(settings.encoder.model)
         llm_revision = settings.llm.revision or self._base.describe()["revision"]
@@ -129,4 +136,5 @@ class PERankWriter:
 
 
 def _version(entry: LLMEntry | EncoderEntry) -> str | None:
+    """Return a model's revision, or its fingerprint if it has none."""
     return entry.revision or entry.fingerprint

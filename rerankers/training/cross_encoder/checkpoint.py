@@ -25,7 +25,7 @@ TRAINING = "training.json"
 
 
 class CrossEncoderWriter:
-    """Writes the model with its adapter merged; `cross-encoder` and sentence-transformers load it.
+    """A writer of whole cross-encoders, adapter merged, which `cross-encoder` and sentence-transformers load.
 
     Args:
         settings: of the training.
@@ -40,18 +40,24 @@ class CrossEncoderWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return the options of `cross-encoder` that load the checkpoint."""
+        """The reranker `cross-encoder`, which loads the checkpoint."""
         return Usage("Cross-encoder", "cross-encoder", tags=("cross-encoder", "sentence-transformers"))
 
     def models(self) -> list[BaseModel]:
-        """Return the encoder."""
+        """Return the encoder that the training started from, with revision and licence."""
         return [base_model("encoder", self._settings.model, self._revision)]
 
     def started_from(self) -> None:
-        """Return None: a cross-encoder starts from its encoder."""
+        """Return None: a cross-encoder starts from its encoder, not from a checkpoint."""
 
     def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
-        """Write a copy of the model, its adapter merged."""
+        """Write a copy of the model, its adapter merged, and `training.json` into a folder.
+
+        Args:
+            folder: of the checkpoint.
+            state: all weights of the trained model by name.
+            training: the checkpoint's provenance.
+        """
         encoder, adapted = deepcopy((self._model.encoder, self._model.adapted))
         encoder.load_state_dict(inside(state, "encoder."))
         if adapted is not None:
@@ -60,6 +66,6 @@ class CrossEncoderWriter:
         replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return the provenance that a checkpoint states."""
+        """Return the provenance in a checkpoint's `training.json`."""
         training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         return training

@@ -1,4 +1,4 @@
-"""Held-out lists, ordered by the cross-encoder in training as it will be used."""
+"""Ranks held-out lists by the cross-encoder in training, as it will be used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PairValidation:
-    """Lists to score while training goes on.
+    """Held-out lists that a cross-encoder in training ranks.
 
     They are measured against the order of their labels, and against judgements where they have them; see
     `rerankers.training.measures`.
@@ -33,7 +33,10 @@ class PairValidation:
         return len(self._lists)
 
     def orders(self, model: TrainableCrossEncoder) -> list[list[int]]:
-        """Return positions of each list's passages, best first; the model is left as it was."""
+        """Return the model's order of each list: positions of its passages, best first.
+
+        The model stays as it was.
+        """
         was_training = model.training
         pairs = [(scored.query, passage) for scored in self._lists for passage in scored.passages]
         scores = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
@@ -41,7 +44,7 @@ class PairValidation:
         return [_order([next(scores) for _ in scored.passages]) for scored in self._lists]
 
     def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Refuse: a model whose weights are spread over devices cannot be used as it is.
+        """Raise an error: a model whose weights are spread over devices cannot score lists here.
 
         Raises:
             InputError: always.
@@ -53,4 +56,5 @@ class PairValidation:
 
 
 def _order(values: Sequence[float]) -> list[int]:
+    """Return the positions of values from the highest to the lowest; equal ones keep their order."""
     return sorted(range(len(values)), key=lambda place: -values[place])

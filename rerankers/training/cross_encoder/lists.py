@@ -1,4 +1,4 @@
-"""Scored lists, as `rerankbench distill` writes them, and batches of their pairs."""
+"""Reads scored lists, as `rerankbench distill` writes them, and makes batches of query-passage pairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoredList:
-    """A query, its passages and their labels in input order: logits of the teacher's distribution.
+    """A query and its passages, in input order, with a label each: the logits of the teacher's distribution.
 
     Attributes:
         record: the whole list that was read, with the first stage's order and judgements where it has them;
@@ -38,7 +38,10 @@ class ScoredList:
 
 
 def read_scored(path: Path, settings: CrossEncoderSettings) -> list[ScoredList]:
-    """Read lists with the teacher's scores.
+    """Read the lists of a JSON-lines file with the teacher's scores, as labels by the settings.
+
+    A label is the score divided by `temperature`, plus `source_bonus` for the passage the query was made
+    from.
 
     Raises:
         InputError: `file:line`: a list is broken, or has no scores.
@@ -61,7 +64,7 @@ def read_scored(path: Path, settings: CrossEncoderSettings) -> list[ScoredList]:
 
 
 def _numbers(row: Row, count: int) -> list[float]:
-    """Return the teacher's scores in the order of `ranking`."""
+    """Return the teacher's scores of a row, in the order of `ranking`; fail unless there are `count`."""
     scores = row.values.get("scores")
     if not isinstance(scores, list) or len(scores) != count:
         row.fail("no 'scores' of all passages. Make lists with rerankbench distill")
@@ -69,7 +72,7 @@ def _numbers(row: Row, count: int) -> list[float]:
 
 
 def _source(row: Row) -> str:
-    """Return the id of the passage that the query was made from."""
+    """Return the id of the passage that a row's query was made from."""
     ids, passages = row.get("doc_ids"), row.get("passages")
     if not isinstance(ids, list) or len(ids) != len(passages):
         row.fail("'doc_ids' must hold the id of each passage, which source_bonus needs")
@@ -79,7 +82,7 @@ def _source(row: Row) -> str:
 
 
 class ScoredExamples:
-    """Lists of which some passages are drawn on every visit.
+    """Scored lists as training examples: on every visit some of a list's passages are drawn.
 
     Args:
         lists: scored lists.
@@ -93,7 +96,7 @@ class ScoredExamples:
         )
 
     def visit(self, record: int, random: np.random.Generator) -> ScoredList:
-        """Return a list of the passages drawn."""
+        """Return a list of record `record` with only the passages that are drawn by `random`."""
         whole = self._lists[record]
         drawn = self._choice.draw(len(whole.passages), random)
         passages = tuple(whole.passages[place] for place in drawn)
@@ -101,7 +104,7 @@ class ScoredExamples:
 
 
 class PairCollator:
-    """Puts lists into tensors: the pairs as the cross-encoder reads them, and labels padded by -inf.
+    """A function that turns scored lists into tensors: tokenised pairs, and padded labels.
 
     Args:
         encoder: a `CrossEncoder` of sentence-transformers.
@@ -111,7 +114,7 @@ class PairCollator:
         self._encoder = encoder
 
     def __call__(self, visits: Sequence[tuple[int, ScoredList]]) -> dict[str, torch.Tensor]:
-        """Return a batch by argument name."""
+        """Return a batch by argument name of `TrainableCrossEncoder.forward`; labels are padded by -inf."""
         lists = [scored for _, scored in visits]
         pairs = [(scored.query, passage) for scored in lists for passage in scored.passages]
         features = self._encoder.preprocess(pairs)

@@ -1,4 +1,4 @@
-"""The trainable cross-encoder: an encoder with a head, by ListNet on lists that a teacher scored."""
+"""The trainable cross-encoder, whose loss is ListNet on lists that a teacher scored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import nn
 
 
 def list_net(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of each list's distribution of scores under that of its labels; the mean.
+    """Return the ListNet loss, a scalar: cross-entropy of softmax(scores) under softmax(labels).
 
-    ListNet with top-one probabilities (Cao et al., ICML 2007, section 4.4).
+    Top-one probabilities (Cao et al., ICML 2007, section 4.4); the mean is over lists.
 
     Args:
         scores: of the passages, (lists, n); anything where there is no passage.
@@ -24,7 +24,7 @@ def list_net(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 class TrainableCrossEncoder(nn.Module):
-    """A `CrossEncoder` of sentence-transformers whose adapter and head, or all of it, learns.
+    """A `CrossEncoder` of sentence-transformers to train: its adapter and head learn, or all of it.
 
     Args:
         encoder: the cross-encoder.

@@ -1,1 +1,1 @@
-"""Training data: records, examples, vectors and batches."""
+"""Training data: records of files, examples as token ids, vectors, and batches."""

@@ -1,7 +1,8 @@
-"""The order of visits, and batches of them with as little padding as can be.
+"""The order in which a training shows its records, and batches of them with little padding.
 
-All visits of a training are numbered from the start: number k always shows the same record in the same way,
-whatever was run before it. So a training that goes on after a kill needs to know nothing but where it was.
+A visit is one record shown once. All visits of a training are numbered from the start: number k always shows
+the same record in the same way, whatever was run before it. So a training that goes on after a kill needs to
+know nothing but where it was.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _GROUP = 16  # batches sorted by length among themselves
 
 
 class Visits(Dataset[tuple[int, "Example"]]):
-    """All visits of a training, in order.
+    """A dataset of all visits of a training, in order: item k is the record shown as number k.
 
     Every epoch goes through the records in an order of its own; records of about the same length come into
-    one batch. What does not fill a batch at the end of an epoch is left out of it.
+    one batch. Records that do not fill a batch at the end of an epoch are left out of it.
 
     Args:
         examples: the records.
@@ -49,7 +50,7 @@ class Visits(Dataset[tuple[int, "Example"]]):
         return self._visits
 
     def longest(self) -> Any:
-        """Return one visit of the record that makes the longest sequences."""
+        """Return an example of the record that makes the longest sequences."""
         return self._examples.visit(int(np.argmax(self._examples.lengths)), np.random.default_rng(0))
 
     def __getitem__(self, number: int) -> tuple[int, Example]:
@@ -58,7 +59,7 @@ class Visits(Dataset[tuple[int, "Example"]]):
         return number, self._examples.visit(record, np.random.default_rng([self._seed, 1, number]))
 
     def _epoch(self, epoch: int) -> Ints:
-        """Return records of one epoch in order."""
+        """Return the record numbers of one epoch in visiting order: shuffled batches of like length."""
         random = np.random.default_rng([self._seed, 0, epoch])
         order = random.permutation(len(self._examples.lengths))[: self.epoch_size]
         if len(order) <= self._batch_size:
@@ -80,14 +81,14 @@ class Visits(Dataset[tuple[int, "Example"]]):
 
 
 def visits_of_epoch(records: int, step_size: int) -> int:
-    """Return visits that count as one pass over the records: whole steps,
-    or all records if there are fewer.
-    """
+    """Return how many visits make one epoch: the records of whole steps, or all records if they are fewer."""
     return records - records % step_size if records >= step_size else records
 
 
 class Collator:
-    """Puts visits into tensors for `TrainableRanker.forward`; each different passage is in the batch once.
+    """A function that turns visits into a batch of tensors for `TrainableRanker.forward`.
+
+    Each different passage is in the batch once.
 
     Args:
         passages: vectors by row, (passages, encoder dimension).
@@ -106,7 +107,7 @@ class Collator:
         self.passages, self._queries, self._pool, self._seed = passages, queries, pool, seed
 
     def __call__(self, visits: Sequence[tuple[int, Example]]) -> dict[str, torch.Tensor]:
-        """Return a batch by argument name."""
+        """Return a batch of tensors by argument name of `TrainableRanker.forward`."""
         examples = [example for _, example in visits]
         used = [example.passages for example in examples]
         if self._pool:
@@ -129,8 +130,11 @@ class Collator:
 
 
 def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
-    """Join sequences to arrays (batch, longest) by name, padded on the right;
-    source passages become positions among `rows`.
+    """Return sequences as padded arrays (batch, longest) by name, with each sequence's end.
+
+    Args:
+        sequences: their `sources` are rows of the training's passages.
+        rows: the batch's passages, sorted; `sources` in the result are positions among them.
     """
     sources = padded([sequence.sources for sequence in sequences], -1)
     stacked: dict[str, npt.NDArray[np.generic]] = {
@@ -145,7 +149,7 @@ def stack(sequences: Sequence[Sequenced], rows: Ints) -> dict[str, npt.NDArray[n
 
 
 def padded(arrays: Sequence[Ints], filler: int) -> Ints:
-    """Return the arrays as one, (len(arrays), longest), with `filler` on the right."""
+    """Return the arrays as rows of one array (len(arrays), longest), filled up with `filler` on the right."""
     padded = np.full((len(arrays), max(len(array) for array in arrays)), filler, dtype=np.int64)
     for row, array in enumerate(arrays):
         padded[row, : len(array)] = array

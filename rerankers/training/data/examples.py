@@ -1,4 +1,4 @@
-"""From records to token ids: what the model is shown of one record on one visit."""
+"""Turns records into training examples: token ids, with the passages that stand among them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sequenced:
-    """One sequence: token ids, rows of passages in the columns where some stand (-1: a token), prompt's end.
+    """One sequence of tokens and passages.
 
-    `labels` holds the next token where it is to be predicted, else -100; None where nothing is.
+    Attributes:
+        token_ids: 0 where a passage stands.
+        sources: row of the passage in each column, -1 where a token stands.
+        end: column of the prompt's last token.
+        labels: the next token where it is to be predicted, else -100; None where nothing is predicted.
     """
 
     token_ids: Ints
@@ -37,7 +41,7 @@ class Sequenced:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One record on one visit; rows count the training's passages and queries.
+    """One record as it is shown on one visit; rows count the training's passages and queries.
 
     Attributes:
         sequence: the prompt without text and what follows it.
@@ -55,27 +59,27 @@ class Example:
 
 
 class Examples(Protocol):
-    """Records that can be visited; `lengths` (records,) is about how long their sequences are."""
+    """Records that a training can show; `lengths` (records,) is about how long their sequences are."""
 
     lengths: Ints
 
     def visit(self, record: int, random: np.random.Generator) -> Any:
-        """Return the model's input for a record; everything random is drawn from `random`."""
+        """Return the example that a record gives on one visit; everything random is drawn from `random`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListChoice:
-    """The choice of a list's passages that are shown; see `settings.DataSettings`."""
+    """The rule that selects which passages of a list a visit shows; see `settings.DataSettings`."""
 
     size: int | None
     shuffle: bool
 
     def count(self, available: int) -> int:
-        """Return passages shown of a list."""
+        """Return the number of passages shown of a list that has `available`."""
         return available if self.size is None else min(self.size, available)
 
     def draw(self, available: int, random: np.random.Generator) -> Ints:
-        """Return positions of the passages shown, in the order in which they are shown."""
+        """Return the positions of the passages shown of a list, in the order in which they are shown."""
         if self.shuffle:
             return random.permutation(available)[: self.count(available)]
         return np.arange(self.count(available))
@@ -128,7 +132,7 @@ class RankingExamples:
         self.lengths = np.array([len(prompt.token_ids) for prompt in longest], dtype=np.int64)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
-        """Return the prompt, followed by the gold order's embeddings."""
+        """Return an example of a list: its prompt, followed by the passages in gold order."""
         drawn = self._choice.draw(len(self._rows[record]), random)
         rows = self._rows[record][drawn]
         query = None if self._queries is None else int(self._queries[record])
@@ -142,6 +146,7 @@ class RankingExamples:
         return Example(_taught(prompt, rows, gold), rows, gold, query, with_text)
 
     def _prompt(self, number: int, record: RankingRecord) -> Prompt:
+        """Return the prompt without text of a record: written anew, or from the record's own messages."""
         count = 0 if self._without_passages else self._choice.count(len(record.passages))
         messages = record.messages_without_text if self._own_messages else None
         if messages is None or self._without_passages:
@@ -149,6 +154,7 @@ class RankingExamples:
         return self._checked(number, self._writer.write_messages(_asked(messages), count), count)
 
     def _text_prompt(self, number: int, drawn: Ints) -> Prompt:
+        """Return the prompt with text of record `number`, which shows the passages at positions `drawn`."""
         record = self._records[number]
         messages = record.messages_with_text if self._own_messages else None
         if messages is None:
@@ -157,13 +163,18 @@ class RankingExamples:
         return self._checked(number, self._writer.write_messages(_asked(messages), len(drawn)), len(drawn))
 
     def _longest(self, record: RankingRecord) -> Ints:
-        """Return positions of the passages that make the longest prompt with text."""
+        """Return the positions of the passages that make the longest prompt with text of a record."""
         if not self._choice.shuffle:
             return np.arange(self._choice.count(len(record.passages)))
         longest = np.argsort([-len(passage) for passage in record.passages], kind="stable")
         return np.sort(longest[: self._choice.count(len(record.passages))])
 
     def _checked(self, number: int, prompt: Prompt, count: int) -> Prompt:
+        """Return the prompt, after a check that it and `count` passages behind it fit the longest sequence.
+
+        Raises:
+            InputError: they do not.
+        """
         if len(prompt.token_ids) + count > self._max_length:
             place = place_of(self._records[number], number)
             raise InputError(
@@ -175,6 +186,12 @@ class RankingExamples:
 
 class AlignmentExamples:
     """Conversations whose last turn is to be predicted from passages' embeddings, for the stage `align`.
+
+    Args:
+        records: conversations.
+        writer: writes them as token ids.
+        passages: numbers the passages.
+        max_length: longest sequence, at which an answer is cut.
 
     Raises:
         InputError: a conversation leaves no room for a token of its answer.
@@ -190,7 +207,7 @@ class AlignmentExamples:
         self.lengths = np.array(lengths, dtype=np.int64)
 
     def count_cut(self, numbers: Ints) -> int:
-        """Count the conversations, among those with these numbers, that are cut at the longest length."""
+        """Return how many of the conversations with these numbers are longer than the longest sequence."""
         lengths = (
             len(
                 self._writer.write_messages(self._records[number].messages, len(self._rows[number])).token_ids
@@ -200,7 +217,7 @@ class AlignmentExamples:
         return sum(length > self._max_length for length in lengths)
 
     def visit(self, record: int, random: np.random.Generator) -> Example:
-        """Return the conversation with a label for each token of the answer; cut at the longest length."""
+        """Return a conversation with a label for each token of the answer, cut at the longest sequence."""
         rows = self._rows[record]
         whole = self._writer.write_messages(self._records[record].messages, len(rows))
         sequence = sequenced(whole, rows, rows[:0])
@@ -211,7 +228,11 @@ class AlignmentExamples:
         return Example(Sequenced(ids, sources, end, labels), rows)
 
     def _end(self, number: int, record: AlignmentRecord) -> int:
-        """Return column of the last token before the answer."""
+        """Return the column of the last token before a conversation's answer.
+
+        Raises:
+            InputError: the prompt leaves no room for an answer.
+        """
         prompt = _asked(record.messages)
         count = sum(message["content"].count(PLACEHOLDER) for message in prompt)
         length = len(self._writer.write_messages(prompt, count).token_ids)
@@ -224,8 +245,12 @@ class AlignmentExamples:
 
 
 def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
-    """Return a prompt with `rows` in its slots, followed by the passages `placed`;
-    its end is the last column.
+    """Return a sequence: a prompt with passages in its placeholders, followed by more passages.
+
+    Args:
+        prompt: token ids and positions of its placeholders.
+        rows: passages for the placeholders.
+        placed: passages behind the prompt, as their rows; the last of them is the sequence's end.
     """
     token_ids = np.zeros(len(prompt.token_ids) + len(placed), dtype=np.int64)
     token_ids[: len(prompt.token_ids)] = prompt.token_ids
@@ -237,18 +262,19 @@ def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
 
 
 def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
-    """Return a prompt followed by the gold order, whose last passage is never an input;
-    it ends before the gold.
+    """Return a prompt followed by the gold order, teacher-forced; its end is the prompt's last token.
+
+    The last gold passage is left out, since no token follows it.
     """
     whole = sequenced(prompt, rows, gold[:-1])
     return Sequenced(whole.token_ids, whole.sources, len(prompt.token_ids) - 1)
 
 
 def place_of(record: RankingRecord | AlignmentRecord, number: int) -> str:
-    """Return where a record stands in the training data, for errors."""
+    """Return the place of a record in the training data, such as "data.train, line 3", for errors."""
     return f"data.train, record {number + 1}" if record.line is None else f"data.train, line {record.line}"
 
 
 def _asked(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-    """Return a conversation up to the answer."""
+    """Return the messages of a conversation without the assistant's answer at its end."""
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages

@@ -1,4 +1,4 @@
-"""The data of a training: read and checked before models load, then written as prompts and embedded."""
+"""Prepares the data of a PE-Rank training: reads and checks files, writes prompts, and embeds passages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a training's files; one of the first two is empty, and one of the last two is None."""
+    """The records of a training's files.
+
+    One of the first two is empty, and at least one of the last two is None.
+
+    Attributes:
+        alignment: conversations, for the stage `align`.
+        lists: ranked lists, for the other stages.
+        validation: held-out lists to rank.
+        rebuilt: held-out conversations to rebuild.
+    """
 
     alignment: Sequence[AlignmentRecord]
     lists: Sequence[RankingRecord]
@@ -39,7 +48,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The records that the Trainer reads, and their truncation; None where none are held out."""
+    """The prepared data of a training: examples, collator, held-out data (or None) and truncations."""
 
     examples: RankingExamples | AlignmentExamples
     collator: Collator
@@ -49,7 +58,7 @@ class Data:
 
 
 def read_data(stage: Stage, settings: Settings) -> Records:
-    """Read the files and check every record.
+    """Read the files that the settings name, and return their records, each one checked.
 
     Raises:
         InputError: `file:line`: a record is broken, or does not fit the settings.
@@ -84,7 +93,7 @@ def prepare_data(
     encoder: Encoder,
     say: Callable[[str], None],
 ) -> Data:
-    """Write all prompts as token ids, and embed the passages of training and held-out lists.
+    """Return the records' prompts as token ids, with the vectors of their passages, for the Trainer.
 
     The encoder cuts training passages at `encoder.max_length` and held-out ones at `inference_max_length`.
 
@@ -136,7 +145,7 @@ def _truncations(
     examples: RankingExamples | AlignmentExamples,
     longest_prompt: int,
 ) -> list[Truncation]:
-    """Count what the encoder and the prompts cut."""
+    """Return how many passages, queries and prompts are cut, by kind."""
 
     def cut_by_encoder(texts: Sequence[str], kind: Kind) -> Truncation:
         name = "passages" if kind == "passage" else "queries"
@@ -163,7 +172,7 @@ def _validation(
     store: Path,
     say: Callable[[str], None],
 ) -> Validation:
-    """Return the held-out lists, their passages embedded as the checkpoint will embed them."""
+    """Return the held-out lists with prompts, and passages embedded as the checkpoint will do."""
     passages = TextRows()
     rows = [passages.add(record.passages) for record in records]
     vectors = embed(encoder, passages.texts, "passage", store, say)
@@ -173,11 +182,12 @@ def _validation(
 
 
 def _distils(stage: Stage, settings: Settings) -> bool:
+    """Return whether a training uses the distillation of the first step, which needs queries' vectors."""
     return stage != "align" and settings.loss.first_step.weight > 0
 
 
 def check_queries(path: Path, records: Sequence[RankingRecord]) -> None:
-    """Refuse lists without a query.
+    """Raise an error for a record without a query.
 
     Raises:
         InputError: `file:line`: there is one.
@@ -188,7 +198,7 @@ def check_queries(path: Path, records: Sequence[RankingRecord]) -> None:
 
 
 def _check_own_messages(path: Path, records: Sequence[RankingRecord], settings: Settings) -> None:
-    """Refuse to show a part of a list, or another order, where the record's own messages hold its texts."""
+    """Raise an error if lists are to be cut or shuffled whose own messages hold the passages' text."""
     size = settings.data.list_size
     for record in records:
         is_cut = size is not None and size < len(record.passages)

@@ -1,8 +1,9 @@
-"""Training data of PE-Rank, from JSON lines, plain or gzip (arXiv 2406.14848, section 3.4).
+"""Reads training data of PE-Rank from JSON lines, plain or compressed (arXiv 2406.14848, section 3.4).
 
 The method's published files are read as they are.
 
-Alignment: `messages` (a chat that ends with the assistant's turn) and `extra_texts` (one text a slot).
+Alignment: `messages` (a chat that ends with the assistant's turn) and `extra_texts` (one text for each
+passage placeholder).
 
 Ranking, in either of two forms, which one file may mix:
 
@@ -43,12 +44,12 @@ _PUBLISHED_QUERY = re.compile(r"relevance to the search query: (.*?)\.\n", re.DO
 
 @dataclass(frozen=True, slots=True)
 class AlignmentRecord:
-    """A text to be told from its embedding.
+    """A conversation whose last turn, a text, is to be predicted from passages' embeddings.
 
     Attributes:
         messages: the chat; the last one is the assistant's, which is learnt.
-        extra_texts: what the slots in the messages stand for, in their order.
-        line: where it stands in its file.
+        extra_texts: the passages that the placeholders in the messages stand for, in their order.
+        line: its line in the file.
     """
 
     messages: Messages
@@ -61,12 +62,12 @@ class RankingRecord:
     """A query, its passages, and their order by relevance.
 
     Attributes:
-        query: the query; empty if the published form words it in a way of its own.
+        query: the query; empty if it cannot be found in the published form's messages.
         passages: in input order.
         ranking: places in `passages`, best first, from 0.
-        messages_with_text: the prompt as the file words it, passages' texts included; None in the plain form.
+        messages_with_text: the file's own prompt, passages' texts included; None in the plain form.
         messages_without_text: the same with embeddings alone.
-        line: where it stands in its file.
+        line: its line in the file.
         first_stage: places in `passages` in the first stage's order; None where the file does not say.
         grades: relevance grade of each passage, 0 where there is none; None without judgements.
         grades_elsewhere: grades of the query's judged passages that are not in the list.
@@ -84,11 +85,11 @@ class RankingRecord:
 
 
 def read_alignment(path: Path) -> list[AlignmentRecord]:
-    """Read alignment data.
+    """Return the alignment records of a JSON-lines file.
 
     Raises:
         InputError: `file:line`: broken JSON, a key missing or of the wrong kind, no assistant's turn at the
-            end, or another number of slots than texts.
+            end, or another number of placeholders than texts.
     """
     records = []
     for row in _rows(path):
@@ -102,21 +103,21 @@ def read_alignment(path: Path) -> list[AlignmentRecord]:
 
 
 def holds_alignment(path: Path) -> bool:
-    """Return whether the first record of a file is of alignment data.
+    """Return whether a file holds alignment data, by its first record.
 
     Raises:
-        InputError: as `read_alignment`, for that record.
+        InputError: that record is broken.
     """
     return "messages" in next(_rows(path)).values
 
 
 def read_ranking(path: Path) -> list[RankingRecord]:
-    """Read ranking data in the plain or the published form.
+    """Return the ranked lists of a JSON-lines file, in the plain or the published form.
 
     Raises:
         InputError: `file:line`: broken JSON, a key missing or of the wrong kind, an empty query, a ranking
             or first stage's order that is no permutation, texts that do not repeat in its order, another
-            number of slots than passages, or another number of grades.
+            number of placeholders than passages, or another number of grades.
     """
     return [
         replace(_published(row) if "extra_texts" in row.values else _plain(row), **_evaluated_by(row))
@@ -125,6 +126,11 @@ def read_ranking(path: Path) -> list[RankingRecord]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
+    """Yield the JSON objects of a file, `about` lines left out.
+
+    Raises:
+        InputError: there are none.
+    """
     has_rows = False
     for line, values in read_json_lines(path):
         if set(values) == {"about"}:
@@ -136,11 +142,13 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _plain(row: Row) -> RankingRecord:
+    """Return the record of a row in the plain form."""
     passages = _texts(row, "passages")
     return RankingRecord(_stated_query(row), passages, _ranking(row, len(passages)), line=row.line)
 
 
 def _published(row: Row) -> RankingRecord:
+    """Return the record of a row in the published form, after a check of its repeated texts."""
     texts = _texts(row, "extra_texts")
     if len(texts) % 2:
         row.fail(
@@ -160,6 +168,7 @@ def _published(row: Row) -> RankingRecord:
 
 
 def _stated_query(row: Row) -> str:
+    """Return the row's `query`, which must not be blank."""
     query = row.text("query")
     if not query.strip():
         row.fail(f"'query' is {query!r}. Write a query, or remove the line")
@@ -167,6 +176,10 @@ def _stated_query(row: Row) -> str:
 
 
 def _query(row: Row, prompt: Messages) -> str:
+    """Return the query of a row: its `query`, or the one in the published prompt's text.
+
+    "" if neither is there.
+    """
     if "query" in row.values:
         return _stated_query(row)
     match = _PUBLISHED_QUERY.search("\n".join(message["content"] for message in prompt))
@@ -174,7 +187,7 @@ def _query(row: Row, prompt: Messages) -> str:
 
 
 def _prompt(row: Row, key: str, count: int) -> Messages:
-    """Return the messages without an assistant's answer, whose place the gold ranking takes."""
+    """Return the messages under a key without the assistant's answer at their end, placeholders checked."""
     messages = _messages(row, key)
     prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
     _check_slots(row, key, prompt, count)
@@ -182,12 +195,14 @@ def _prompt(row: Row, key: str, count: int) -> Messages:
 
 
 def _check_slots(row: Row, key: str, messages: Messages, count: int) -> None:
+    """Fail if the messages do not hold `count` passage placeholders."""
     slots = sum(message["content"].count(PLACEHOLDER) for message in messages)
     if slots != count:
         row.fail(f"{key!r} holds {slots} times {PLACEHOLDER}, but there are {count} texts for it")
 
 
 def _ranking(row: Row, count: int) -> tuple[int, ...]:
+    """Return the row's `ranking` as positions from 0, after a check that it is a permutation of `count`."""
     places = _list(row, "ranking")
     if any(isinstance(place, bool) or not isinstance(place, int) for place in places):
         row.fail("'ranking' must hold whole numbers: the passages' places in the input, best first")
@@ -198,7 +213,7 @@ def _ranking(row: Row, count: int) -> tuple[int, ...]:
 
 
 def _evaluated_by(row: Row) -> dict[str, Any]:
-    """Read the first stage's order and the judgements, where the line has them."""
+    """Return a row's first-stage order and grades, if it has them, by field of `RankingRecord`."""
     count = len(row.values["ranking"])
     values: dict[str, Any] = {}
     if row.values.get("first_stage") is not None:
@@ -215,7 +230,7 @@ def _evaluated_by(row: Row) -> dict[str, Any]:
 
 
 def _grades(row: Row, key: str) -> tuple[int, ...]:
-    """Return whole numbers; null, which says that nobody judged a passage, is 0."""
+    """Return the grades under a key; null, which says that nobody judged a passage, is 0."""
     grades = row.values.get(key, [])
     if not isinstance(grades, list) or any(grade is not None and type(grade) is not int for grade in grades):
         row.fail(f"{key!r} must be a list of whole numbers or null")
@@ -223,6 +238,7 @@ def _grades(row: Row, key: str) -> tuple[int, ...]:
 
 
 def _texts(row: Row, key: str) -> tuple[str, ...]:
+    """Return the texts under a key, which must hold a list of strings."""
     values = _list(row, key)
     return tuple(
         Row(row.path, row.line, {key: value}, f"{key} {place + 1}").text(key)
@@ -231,6 +247,7 @@ def _texts(row: Row, key: str) -> tuple[str, ...]:
 
 
 def _messages(row: Row, key: str) -> Messages:
+    """Return the messages under a key, each checked for role and content."""
     messages = []
     for place, value in enumerate(_list(row, key)):
         if not isinstance(value, dict):
@@ -244,6 +261,7 @@ def _messages(row: Row, key: str) -> Messages:
 
 
 def _list(row: Row, key: str) -> list[Any]:
+    """Return the value of a key, which must be a list with at least one element."""
     value = row.get(key)
     if not isinstance(value, list) or not value:
         row.fail(f"{key!r} must be a list with at least one element")

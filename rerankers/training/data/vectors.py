@@ -1,4 +1,4 @@
-"""Encoder vectors of all texts of a training, made once before it: the encoder is frozen."""
+"""Embeds all texts of a training once before it, since the encoder is frozen."""
 
 from __future__ import annotations
 
@@ -20,28 +20,35 @@ _CHUNK = 4096  # texts between two writes to the store
 
 
 class TextRows:
-    """Numbers different texts in the order of their first appearance."""
+    """A numbering of different texts in the order of their first appearance."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
 
     def add(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Return the row of each text."""
+        """Return the number of each text; a new text gets the next number."""
         rows = self._rows
         return np.array([rows.setdefault(text, len(rows)) for text in texts], dtype=np.int64)
 
     @property
     def texts(self) -> list[str]:
-        """All texts, by row."""
+        """All texts, in the order of their numbers."""
         return list(self._rows)
 
 
 def embed(
     encoder: Encoder, texts: Sequence[str], kind: Kind, folder: Path, say: Callable[[str], None]
 ) -> npt.NDArray[np.float32]:
-    """Return vectors (len(texts), dimension), from the store in `folder` or put there.
+    """Return the vectors of texts, (len(texts), dimension), from the store in `folder` or added to it.
 
     Passages share their store with `pe-rank`'s precomputed embeddings.
+
+    Args:
+        encoder: makes the vectors.
+        texts: queries or passages.
+        kind: which of both.
+        folder: of the embedding store.
+        say: shows one line to a person.
     """
     about = encoder.describe() if kind == "passage" else {**encoder.describe(), "kind": kind}
     store = EmbeddingStore(folder, about, encoder.dimension)

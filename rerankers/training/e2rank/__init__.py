@@ -1,1 +1,1 @@
-"""Training of E2Rank: its two losses, the texts that it reads, and the run."""
+"""Training of E2Rank: its data, texts, losses, model, and the run."""

@@ -1,4 +1,4 @@
-"""Training data of E2Rank, from JSON lines, plain or gzip.
+"""Reads training data of E2Rank from JSON lines, plain or compressed, and makes batches of it.
 
     published     {"query": ..., "document": [...], "ranking": [...], "source": ...}
     this project  {"query": ..., "passages": [...], "ranking": [...]}, as `rerankbench distill` writes it
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListRecord:
-    """A query, its passages, and their positions by relevance, best first, from 0."""
+    """A query, its passages, their positions by relevance (best first, from 0), and the data's source."""
 
     query: str
     passages: tuple[str, ...]
@@ -39,7 +39,10 @@ class ListRecord:
 
 @dataclass(frozen=True, slots=True)
 class ListExample:
-    """One list on one visit, as token ids; `ranking` counts the passages shown."""
+    """One list as it is shown once, as token ids.
+
+    `ranking` holds positions among the passages shown, best first.
+    """
 
     query: list[int]
     passages: list[list[int]]
@@ -48,7 +51,9 @@ class ListExample:
 
 
 def read_lists(path: Path, size: int | None) -> list[ListRecord]:
-    """Read lists, all of them of at least `size` passages, or of one size.
+    """Return the lists of a JSON-lines file, after a check of their number of passages.
+
+    Each list has at least `size` passages; for None, all have the same number.
 
     Raises:
         InputError: `file:line`: broken JSON, a key missing or of the wrong kind, an empty query, a ranking
@@ -69,6 +74,7 @@ def read_lists(path: Path, size: int | None) -> list[ListRecord]:
 
 
 def _record(row: Row) -> ListRecord:
+    """Return the record of a row in either form, its ranking counted from 0."""
     query = row.text("query")
     if not query.strip():
         row.fail(f"'query' is {query!r}. Write a query, or remove the line")
@@ -86,7 +92,7 @@ def _record(row: Row) -> ListRecord:
 
 
 class ListExamples:
-    """Lists that can be visited; see `rerankers.training.data.batches.Visits`.
+    """Lists as training examples; see `rerankers.training.data.batches.Visits`.
 
     Args:
         records: lists.
@@ -104,7 +110,10 @@ class ListExamples:
         )
 
     def visit(self, record: int, random: np.random.Generator) -> Any:
-        """Return a `ListExample`; of a list that is too long, passages drawn at random in input order."""
+        """Return the `ListExample` of a record.
+
+        Of a list that is too long, passages are drawn by `random`.
+        """
         ranked = self._records[record]
         count = len(ranked.passages)
         chosen = list(range(count))
@@ -121,7 +130,10 @@ class ListExamples:
 
 
 def collate(visits: Sequence[tuple[int, Any]]) -> dict[str, torch.Tensor]:
-    """Put lists of one size into tensors, by argument name of `TrainableE2Rank.forward`."""
+    """Return visited lists as a batch of tensors, by argument name of `TrainableE2Rank.forward`.
+
+    All lists show the same number of passages.
+    """
     examples: list[ListExample] = [example for _, example in visits]
     batch: dict[str, torch.Tensor] = {}
     for name, rows in (

@@ -24,8 +24,9 @@ TEMPERATURE, SCALE, RANKNET_WEIGHT = 0.03, 10.0, 2.0
 def info_nce(
     queries: torch.Tensor, passages: torch.Tensor, ranking: torch.Tensor, temperature: float = TEMPERATURE
 ) -> torch.Tensor:
-    """Return contrastive loss with the best passage of each list as its query's positive,
-    the mean over queries.
+    """Return the InfoNCE loss, a scalar: each query's positive is the best passage of its list.
+
+    The negatives are all other passages of the batch; the mean is over queries.
 
     Args:
         queries: (batch, dimension).
@@ -42,7 +43,9 @@ def info_nce(
 def rank_net(
     prompts: torch.Tensor, passages: torch.Tensor, ranking: torch.Tensor, scale: float = SCALE
 ) -> torch.Tensor:
-    """Return pairwise logistic loss of the listwise prompt's cosines, the mean over all ordered pairs.
+    """Return the RankNet loss, a scalar: the pairwise logistic loss of the prompts' cosines.
+
+    The mean is over all ordered pairs of all lists.
 
     Args:
         prompts: vectors of the listwise prompts, (batch, dimension).

@@ -14,7 +14,7 @@ from rerankers.training.e2rank import losses
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The losses of one forward pass of E2Rank; see `losses`.
+    """The weights and settings of E2Rank's two losses; see `losses`.
 
     Attributes:
         temperature: of InfoNCE.
@@ -28,11 +28,11 @@ class Objective:
 
 
 class TrainableE2Rank(nn.Module):
-    """A decoder of transformers, and the two losses of its vectors.
+    """E2Rank as a module to train: a decoder that embeds texts, with the two losses of the embeddings.
 
     Args:
         decoder: a decoder without a vocabulary head, or PEFT's wrapping of one.
-        objective: what `forward` computes.
+        objective: settings of the loss that `forward` computes.
     """
 
     def __init__(self, decoder: Any, objective: Objective) -> None:
@@ -76,9 +76,13 @@ class TrainableE2Rank(nn.Module):
         return {"loss": loss, "parts": {name: part.detach() for name, part in parts.items()}}
 
     def vectors(self, token_ids: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        """Return vectors of length one, (rows, dimension) float32, by the state at each row's end.
+        """Return embeddings of texts, (rows, dimension) float32, of length one: states at the rows' ends.
 
         Rows are padded on the right, where causal attention never looks: no mask is needed.
+
+        Args:
+            token_ids: (rows, columns).
+            ends: column of each row's last token, (rows,).
         """
         hidden = self.decoder(input_ids=token_ids, use_cache=False).last_hidden_state
         chosen = hidden[torch.arange(len(ends), device=hidden.device), ends]

@@ -1,4 +1,4 @@
-"""One E2Rank training from its settings, by the Trainer that PE-Rank uses.
+"""Runs one E2Rank training from its settings, by the Trainer that PE-Rank uses.
 
 The result folder:
 
@@ -45,7 +45,15 @@ _STAGE: Any = "e2rank"
 def train(
     settings: E2RankSettings, folder: Path, say: Callable[[str], None], *, use_cpu: bool = False
 ) -> Path:
-    """Train, or go on with a training that was killed; return the folder of the model.
+    """Train in a result folder, or go on with a training that was killed there.
+
+    Return the folder of the model.
+
+    Args:
+        settings: of the training.
+        folder: result folder.
+        say: shows one line to a person.
+        use_cpu: train on the CPU though there is a GPU.
 
     Raises:
         InputError: the data cannot be read, or the folder holds another training.
@@ -64,6 +72,7 @@ def train(
 def _train(
     settings: E2RankSettings, as_pe_ranks: Any, folder: Path, say: Callable[[str], None], arguments: Any
 ) -> Path:
+    """Train on this process, from the newest state if there is one, and save the model; return its folder."""
     say(f"training e2rank in {folder}")
     refuse_another(folder, _STAGE, as_pe_ranks)
     records = read_lists(Path(settings.data.train), settings.data.list_size)  # before the model loads
@@ -118,7 +127,7 @@ def _train(
 
 
 def _learning(settings: E2RankSettings, decoder: Any) -> Any:
-    """Return the decoder with the right parts set to learn."""
+    """Return the decoder with all parameters, or those of a new adapter, set to learn."""
     if settings.llm.gradient_checkpointing:
         decoder.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.tune == "lora":
@@ -127,7 +136,10 @@ def _learning(settings: E2RankSettings, decoder: Any) -> Any:
 
 
 def _save(folder: Path, model: TrainableE2Rank, state: Mapping[str, torch.Tensor], tokenizer: Any) -> None:
-    """Write the whole model in transformers' layout, whole or not at all; one that is there is replaced."""
+    """Write the trained model, adapter merged, and tokenizer into a folder, in place of any that is there.
+
+    The folder is written completely or not at all.
+    """
     decoder = model.decoder
     weights: dict[str, Any] | None = {name.removeprefix("decoder."): value for name, value in state.items()}
     if hasattr(decoder, "peft_config"):
@@ -141,7 +153,7 @@ def _save(folder: Path, model: TrainableE2Rank, state: Mapping[str, torch.Tensor
 
 
 class _AsPERanks:
-    """The settings under the names that PE-Rank's training reads."""
+    """An E2Rank training's settings under the names that PE-Rank's Trainer and result folder read."""
 
     def __init__(self, settings: E2RankSettings) -> None:
         self._settings = settings
@@ -151,14 +163,14 @@ class _AsPERanks:
         self.data = _TrainingData(settings.data.train)
 
     def model_dump(self, *, exclude: set[str]) -> dict[str, Any]:
-        """Return the settings that decide what is learnt."""
+        """Return the settings as a mapping, without those of the names `exclude`."""
         stated = self._settings.model_dump(exclude=exclude)
         stated["data"]["validation"] = None
         return stated
 
 
 class _TrainingData:
-    """Training data without held-out lists."""
+    """The path of the training data, with None for held-out lists."""
 
     def __init__(self, train: str) -> None:
         self.train, self.validation = train, None

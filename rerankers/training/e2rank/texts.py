@@ -1,4 +1,4 @@
-"""The texts of E2Rank's training, and their token ids: the published training code's, by source of the data.
+"""Writes the texts of E2Rank's training as token ids: the published training code's, by source of the data.
 
 A record is one line of the published data, `{"query", "document": [...], "ranking": [...], "source"}`, or of
 this project's lists, `{"query", "passages": [...], "ranking": [...]}`.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @cache
 def _sentences() -> dict[str, dict[str, str]]:
+    """Return the sentences that stand before queries and in prompts, by source of the data."""
     return tomllib.loads((Path(__file__).parent / "sentences.toml").read_text(encoding="utf-8"))
 
 
@@ -40,7 +41,7 @@ class Lengths:
 
 
 class TrainingTexts:
-    """Writes token ids of queries, passages and listwise prompts.
+    """A writer of queries, passages and listwise prompts as token ids.
 
     Args:
         tokenizer: of the model, with a chat template.
@@ -54,25 +55,30 @@ class TrainingTexts:
         self._tokenizer, self._lengths = tokenizer, lengths
 
     def query(self, source: str, query: str) -> list[int]:
-        """Return a query behind the sentence of its source."""
+        """Return the token ids of a query behind the sentence of its source."""
         sentence = _sentence(source)["query"]
         return self._ids(embedding_query(sentence, query) + END, self._lengths.query)
 
     def passage(self, text: str) -> list[int]:
-        """Return a passage as it is embedded."""
+        """Return the token ids of a passage to embed, with its end token."""
         return self._ids(text + END, self._lengths.passage)
 
     def prompt(self, source: str, query: str, passages: Sequence[str]) -> list[int]:
-        """Return the listwise prompt; another one than in evaluation, as published."""
+        """Return the token ids of the listwise prompt of a query and its passages.
+
+        As published, it is another one than in evaluation.
+        """
         lines = "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, start=1))
         content = f"{_sentence(source)['prompt']}:\nDocuments:\n{lines}\nQuery: {query}{END}"
         return self._template.tokens([{"role": "user", "content": content}])[: self._lengths.prompt]
 
     def _ids(self, text: str, longest: int) -> list[int]:
+        """Return the first `longest` token ids of a text."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids[:longest]
 
 
 def _sentence(source: str) -> dict[str, str]:
+    """Return the sentences for one source of data; those of unknown data if the source is not listed."""
     sentences = _sentences()
     return sentences.get(source, sentences["default"])

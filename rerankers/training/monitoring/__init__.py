@@ -1,1 +1,1 @@
-"""Monitoring of a training while it runs: log, progress, curves, and early stopping."""
+"""Monitoring of a running training: log, progress, curves, and reasons to stop early."""

@@ -1,4 +1,4 @@
-"""Curves of a training's log, as pictures and as a page, in the training's folder.
+"""Draws the curves of a training's log as pictures and as a page, in the training's folder.
 
 `curves.svg`, `curves.png` and `training.html` are made of `log.jsonl` and `plan.json` alone. The page is one
 file that fetches nothing and runs no script.
@@ -31,7 +31,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-ur
 
 
 def draw_curves(folder: Path) -> None:
-    """Write the pictures and the page of a training, as far as its log goes; nothing without a log.
+    """Write `curves.svg`, `curves.png` and `training.html` from a result folder's log.
+
+    Do nothing without a log.
 
     Raises:
         StoreError: the disk is full or refuses to write.
@@ -49,6 +51,7 @@ def draw_curves(folder: Path) -> None:
 
 
 def _plan(folder: Path) -> dict[str, Any]:
+    """Return the content of the folder's `plan.json`; empty if it is missing or broken."""
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -57,6 +60,7 @@ def _plan(folder: Path) -> dict[str, Any]:
 
 
 def _panels(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list[Panel]:
+    """Return the charts of a log: losses, nDCG@10 with reference lines, learning rate and gradient norm."""
     trained = [line for line in lines if "loss" in line]
     names = dict.fromkeys(name for line in trained for name in line if name not in _NOT_LOSSES)
     references: dict[str, dict[str, float]] = plan.get("references", {})
@@ -71,13 +75,14 @@ def _panels(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list
 
 
 def _points(lines: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    """Return (step, value) of each line of the log that has a number of this name."""
     return [
         (float(line["step"]), float(line[name])) for line in lines if isinstance(line.get(name), int | float)
     ]
 
 
 def _page(name: str, lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], svg: str) -> str:
-    """Return the HTML page."""
+    """Return the HTML page with the curves, the plan and a table of evaluations."""
     picture = base64.b64encode(svg.encode()).decode()
     evaluations = [
         [
@@ -102,6 +107,7 @@ def _page(name: str, lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Any]) -> str:
+    """Return an HTML table of heads and rows; a row that is not a list is one cell."""
     cells = [row if isinstance(row, list) else [row] for row in rows]
     width = max(map(len, cells), default=0)
     head = "".join(f"<th>{escape(text)}</th>" for text in heads[:width])

@@ -1,7 +1,6 @@
-"""Line charts as SVG, for the curves of a training.
+"""Draws line charts as SVG, for the curves of a training.
 
-They are drawn here and not by Vega: its engine takes seconds to start, and hangs in a process that was
-forked.
+It is not done by Vega, whose engine takes seconds to start, and hangs in a process that was forked.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _INK, _MUTED, _RULE = "#222222", "#666666", "#DDDDDD"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart of values over steps.
+    """A line chart of values over steps.
 
     Attributes:
         title: stands above it.
@@ -34,7 +33,7 @@ class Panel:
     levels: Mapping[str, float]
 
     def finite(self) -> Panel:
-        """Return the panel without values that cannot be drawn, and without curves that have no point."""
+        """Return a copy without values that are not finite, and without curves left empty."""
         curves = {
             name: [(step, value) for step, value in points if math.isfinite(value)]
             for name, points in self.curves.items()
@@ -44,7 +43,7 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel]) -> str:
-    """Return an SVG of the panels one below the other; panels without curves are left out."""
+    """Return an SVG of the charts one below the other; charts without curves are left out."""
     drawn = [panel for panel in (panel.finite() for panel in panels) if panel.curves]
     last = max((points[-1][0] for panel in drawn for points in panel.curves.values()), default=1.0)
     height = _HEIGHT * max(1, len(drawn))
@@ -57,6 +56,7 @@ def draw(panels: Sequence[Panel]) -> str:
 
 
 def _panel(panel: Panel, top: int, last: float) -> str:
+    """Return the SVG elements of one chart, `top` pixels down, whose step axis ends at `last`."""
     values = [value for points in panel.curves.values() for _, value in points] + list(panel.levels.values())
     ticks = nice_ticks(min(values), max(values))
     low, high = min(ticks[0], *values), max(ticks[-1], *values)
@@ -96,7 +96,7 @@ def _panel(panel: Panel, top: int, last: float) -> str:
 
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Return about `count` round numbers from at most `low` to at least `high`, evenly spaced."""
+    """Return about `count` evenly spaced round numbers that enclose `low` to `high`, for an axis."""
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-30):
         low, high = (low - abs(low) / 2, high + abs(high) / 2) if high else (0.0, 1.0)
     rough = (high - low) / count
@@ -107,11 +107,13 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = "") -> str:
+    """Return an SVG line between two points in pixels; `dashes` is its dash pattern."""
     pattern = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{pattern}/>'
 
 
 def _text(x: float, y: float, text: str, colour: str, anchor: str, weight: str = "normal") -> str:
+    """Return an SVG text at a point in pixels, its characters escaped."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}">'
         f"{escape(text)}</text>"

@@ -1,4 +1,4 @@
-"""The log of a training: a JSONL file, lines for people, and curves; and seals of saved states."""
+"""A Trainer callback that writes a training's log, shows its lines, draws curves and seals states."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SECONDS_BETWEEN_PICTURES = 20.0
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds spent on evaluating and saving since the last line of the log."""
+    """A sum of the seconds spent on evaluating and saving since the last line of the log."""
 
     seconds_aside: float = 0.0
 
 
 class TrainingLog(TrainerCallback):
-    """Appends to the log, and draws its curves now and then and at the end.
+    """A Trainer callback that appends lines to the log, shows them, and draws its curves now and then.
 
     A resumed training drops the lines behind its state first, and an evaluation that the log already has is
     not written again: no step stands twice.
@@ -63,7 +63,7 @@ class TrainingLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Drop the lines that will be written again."""
+        """Remove from the log the lines that this training will write again, and start the clock."""
         self._step, self._time = state.global_step, time.monotonic()
         self._clock.seconds_aside = 0.0
         if state.is_world_process_zero:
@@ -73,14 +73,14 @@ class TrainingLog(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Log the last steps too."""
+        """Have a line logged after the last step, too."""
         if state.global_step >= state.max_steps or control.should_training_stop:
             control.should_log = True  # the last steps too
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Seal the saved state."""
+        """Seal the saved state with digests, and draw the curves."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             seal_state(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
@@ -94,7 +94,7 @@ class TrainingLog(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Write a line, and say it."""
+        """Write the logged values as a line, with speed and memory, and show it."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         line: dict[str, object] = {"step": state.global_step, **logs}
@@ -117,11 +117,13 @@ class TrainingLog(TrainerCallback):
             self._draw()
 
     def _draw(self) -> None:
+        """Draw the curves, unless that was done in the last 20 seconds."""
         if time.monotonic() - self._drawn > _SECONDS_BETWEEN_PICTURES:
             draw_curves(self._folder)
             self._drawn = time.monotonic()
 
     def _append(self, line: dict[str, Any]) -> None:
+        """Append a line to the log, and note its step if it is an evaluation."""
         if "loss" not in line:
             self._evaluated.add(line["step"])
         with self._path.open("a", encoding="utf-8") as file:
@@ -129,6 +131,7 @@ class TrainingLog(TrainerCallback):
 
 
 def _sentence(line: dict[str, object], state: TrainerState) -> str:
+    """Return a line of the log as text for people: step, and values with names."""
     named = {
         name: value for name, value in line.items() if name not in ("step", "peak_memory_bytes", "epoch")
     }
@@ -137,7 +140,7 @@ def _sentence(line: dict[str, object], state: TrainerState) -> str:
 
 
 def _peak_memory() -> int:
-    """Return bytes: of the device if it is CUDA, else of the process."""
+    """Return the peak memory in bytes: of the device if it is CUDA, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

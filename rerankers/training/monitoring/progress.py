@@ -1,4 +1,4 @@
-"""The progress of a training: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Shows the progress of a training: a bar with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(TrainerCallback):
-    """Shows the steps of a training on standard error, from the main process only.
+    """A Trainer callback that shows the steps of a training on standard error, from the main process only.
 
     Args:
         show_line: shows one line to a person.
@@ -36,7 +36,10 @@ class TrainingProgress(TrainerCallback):
             self._show_line(line)
 
     def time_left(self, state: TrainerState) -> str:
-        """Return `, about 03:12 left` for a plain line; nothing beside a bar, or when no step is left."""
+        """Return a text such as `, about 03:12 left` for a plain line.
+
+        "" beside a bar, or when no step is left.
+        """
         steps, left = state.global_step - self._first_step, state.max_steps - state.global_step
         if self._bar is not None or steps < 1 or left < 1:
             return ""
@@ -46,7 +49,7 @@ class TrainingProgress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Open the bar on a terminal."""
+        """Open the bar if standard error is a terminal, and note when the training began."""
         self._first_step, self._started = state.global_step, time.monotonic()
         if state.is_world_process_zero and sys.stderr.isatty():
             self._bar = tqdm(
@@ -61,7 +64,7 @@ class TrainingProgress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Move the bar."""
+        """Move the bar to the current step."""
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
@@ -78,7 +81,7 @@ class TrainingProgress(TrainerCallback):
             self._bar.set_postfix(loss=f"{logs['loss']:.4g}")
 
     def close(self) -> None:
-        """End the bar; the next lines are plain ones."""
+        """Close the bar; later lines are plain ones."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

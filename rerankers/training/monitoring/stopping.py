@@ -1,6 +1,6 @@
-"""Reasons to end a training before its last step: time is up, the loss diverges, the score no longer rises.
+"""Trainer callbacks that end a training early: time is up, the loss diverges, or the score no longer rises.
 
-Each is decided from the history that a saved state holds, so a resumed training ends where an uninterrupted
+Each decides by the history that a saved state holds, so a resumed training ends where an uninterrupted
 one does. Only the deadline counts anew in every process.
 """
 
@@ -28,7 +28,7 @@ _ADVICE = "Lower optimizer.learning_rate, lengthen optimizer.warmup or enlarge t
 
 
 class Deadline(TrainerCallback):
-    """Ends training after some seconds."""
+    """A Trainer callback that ends training after some seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -36,13 +36,13 @@ class Deadline(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """End training when the time is up."""
+        """Tell the Trainer to stop if the time is up."""
         if time.monotonic() >= self._end:
             control.should_training_stop = True
 
 
 class Divergence(TrainerCallback):
-    """Ends a training whose loss is not finite, or stays far above the first one."""
+    """A Trainer callback that raises an error if the loss is not finite, or stays far above the first one."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -55,7 +55,11 @@ class Divergence(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Look at the loss."""
+        """Check the logged loss, and warn if the training ends with it far above the first one.
+
+        Raises:
+            InputError: the training diverged.
+        """
         if not logs or "loss" not in logs:
             return
         loss, losses = logs["loss"], [line["loss"] for line in state.log_history if "loss" in line]
@@ -74,7 +78,7 @@ class Divergence(TrainerCallback):
 
 
 class EarlyStopping(TrainerCallback):
-    """Ends a training whose nDCG@10 on the held-out lists has not risen for some evaluations.
+    """A Trainer callback that ends training once nDCG@10 on held-out lists no longer rises.
 
     Args:
         settings: how many evaluations, and how much a score has to rise.
@@ -88,7 +92,7 @@ class EarlyStopping(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """End training when the last scores were no gain."""
+        """Tell the Trainer to stop, and show why, if the last evaluations brought no gain."""
         evaluations = [line for line in state.log_history if f"eval_{TEACHER}" in line]
         scores = [line[f"eval_{TEACHER}"] for line in evaluations]
         settings = self._settings
@@ -107,7 +111,7 @@ class EarlyStopping(TrainerCallback):
 
 
 def has_stalled(scores: Sequence[float], patience: int, min_gain: float) -> bool:
-    """Return whether the last `patience` scores were no gain: not over the best score by `min_gain`.
+    """Return whether none of the last `patience` scores was a gain: over the best one by `min_gain`.
 
     The best score is the last one that was a gain, so many small steps do add up to one.
     """

@@ -1,1 +1,1 @@
-"""The plan of a training and its needs, before its first step."""
+"""The plan of a training before its first step: steps, memory, learning rates and truncation."""

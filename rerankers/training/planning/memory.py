@@ -24,7 +24,7 @@ _MOMENTS = 2  # of AdamW
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that a training needs on one device.
+    """The bytes that a training needs on one device, by what they hold.
 
     Attributes:
         weights: of the language model, its adapter and the projector.
@@ -42,12 +42,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Bytes of weights, gradients, optimizer and activations together."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
     @property
     def is_too_much(self) -> bool:
-        """Return whether what is not loaded yet does not fit into what is left."""
+        """Whether gradients, optimizer and activations exceed the memory that is available."""
         return self.total - self.weights > self.available
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Memory:
 def expected_memory(setup: Setup, device: torch.device) -> Memory:
     """Return the bytes that a training needs if all records of a batch are as long as the longest one.
 
-    Weights, modes and random numbers stay as they were.
+    It runs the model on one and on two copies of that record. The model and random numbers stay as they were.
     """
     batch_size, merger = setup.settings.optimizer.batch_size, getattr(setup.model, "merger", None)
     with same_random_numbers():
@@ -78,12 +78,13 @@ def expected_memory(setup: Setup, device: torch.device) -> Memory:
 
 
 def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
-    """Return the bytes that a forward pass of so many longest records keeps, without those of the weights."""
+    """Return the bytes, without weights, that a forward pass of `count` longest records keeps."""
     model, longest = setup.model, setup.visits.longest()
     batch = {name: value.to(device) for name, value in setup.collator([(0, longest)] * count).items()}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
+        """Note the storage of a tensor that PyTorch saves for the backward pass, and return the tensor."""
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage  # held, so that no address is used twice
         return tensor
@@ -102,7 +103,10 @@ def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
 
 
 def _checkpointed_bytes(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> int:
-    """Run the model once, and return the bytes of the layer inputs that activation checkpointing keeps."""
+    """Return the bytes of the layer inputs that activation checkpointing keeps for a batch.
+
+    0 if it is off.
+    """
     checkpointed = [
         module for module in model.modules() if getattr(module, "is_activation_checkpointing", False)
     ]
@@ -117,6 +121,7 @@ def _checkpointed_bytes(model: torch.nn.Module, batch: dict[str, torch.Tensor]) 
 
 
 def _available(device: torch.device) -> int:
+    """Return the bytes that the device has free."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

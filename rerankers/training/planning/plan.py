@@ -1,7 +1,7 @@
 """The plan of a training: batch, steps, parameters, truncation, memory, and the score of step 0.
 
-The plan is printed, and written to the training's folder as `plan.json`, from which the page of curves takes
-it.
+It is shown before the first step and written to `plan.json` in the training's folder, from which the page of
+curves takes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training before its first step.
+    """The figures of a training before its first step.
 
     Attributes:
         processes: of the training.
@@ -40,7 +40,7 @@ class Plan:
         trained_parameters: how many learn.
         parameters: how many there are.
         projector_rates: peak rates of the projector's layers that learn slower than the rest.
-        truncations: what is cut.
+        truncations: counts of the texts that are cut.
         memory: on one device; None where weights are spread over devices.
         held_out_lists: lists to evaluate on.
         judged_lists: those of them with judgements.
@@ -67,7 +67,7 @@ class Plan:
 
     @classmethod
     def of(cls, setup: Setup, processes: int, memory: Memory | None) -> Plan:
-        """Return the plan of a training, before held-out lists are measured."""
+        """Return the plan of a training from its parts, the scores of held-out lists not filled in yet."""
         optimizer, visits, weights = setup.settings.optimizer, setup.visits, list(setup.model.parameters())
         return cls(
             processes=processes,
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def effective_batch(self) -> int:
-        """Records a step."""
+        """Number of records in an optimizer step."""
         return self.processes * self.accumulation * self.batch_size
 
     def lines(self) -> list[str]:
-        """Return the plan for people, without the scores."""
+        """Return the plan as lines for people, warnings included and scores left out."""
         lines = [
             records_line(self.processes, self.accumulation, self.batch_size),
             f"{self.steps} steps, {self.epochs:.3g} epochs of {self.records} records",
@@ -112,7 +112,7 @@ class Plan:
         return lines
 
     def _other_batch(self, recipe_batch: int) -> str:
-        """Return the warning about another effective batch, and how to get the recipe's own."""
+        """Return the warning that records a step are not the recipe's, with the setting to change."""
         accumulation, rest = divmod(recipe_batch, self.processes * self.batch_size)
         advice = f"optimizer.accumulation: {accumulation}"
         if rest or not accumulation:
@@ -124,7 +124,10 @@ class Plan:
         )
 
     def score_lines(self) -> list[str]:
-        """Return the score of step 0 beside those of other orders; none where nothing is evaluated."""
+        """Return lines with the model's score before the first step beside those of other orders.
+
+        None without lists.
+        """
         lines = []
         for measure, count, against in (
             (TEACHER, self.held_out_lists, "against the teacher's order"),
@@ -138,7 +141,7 @@ class Plan:
         return lines
 
     def with_scores(self, lists: HeldOutLists, model: dict[str, float]) -> Plan:
-        """Return the plan with the model's measures before its first step, and those of other orders."""
+        """Return a copy with the measures of the untrained model and of other orders of the lists."""
         return replace(
             self,
             held_out_lists=len(lists.rankings),
@@ -158,7 +161,7 @@ class Plan:
 
 
 def records_line(processes: int, accumulation: int, batch_size: int) -> str:
-    """Return the line on the number of records in a step, and its factors."""
+    """Return a line such as "2 processes x accumulation 4 x batch 8 = 64 records a step"."""
     several = "es" if processes > 1 else ""
     return (
         f"{processes} process{several} x accumulation {accumulation} x batch {batch_size} = "

@@ -1,4 +1,4 @@
-"""Learning rates of the projector's layers, limited by how far one step may move a layer's output.
+"""Limits the learning rates of the projector's layers by how far one step may move a layer's output.
 
 AdamW moves every weight by about the learning rate, however small the weight is. A projector starts with
 outputs as short as token embeddings, so its last weights are about 0.002 in a small language model: at a rate
@@ -26,7 +26,7 @@ _SAMPLE = 256  # passages
 def limited_rates(
     projector: nn.Module, vectors: npt.NDArray[np.float32], learning_rate: float, share: float
 ) -> dict[str, float]:
-    """Return the rates of the projector's weights and biases that are below the training's, by their names.
+    """Return lower learning rates for the projector's weights and biases that need one, by parameter name.
 
     Args:
         projector: as it is before the first step: linear layers one after the other.

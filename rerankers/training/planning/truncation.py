@@ -1,4 +1,4 @@
-"""Counts the texts that a training truncates, before it starts."""
+"""Counts the texts of a training that are truncated, before it starts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,14 @@ class Truncation:
 def count_truncated(
     kind: str, total: int, max_length: int | None, count_cut: Callable[[npt.NDArray[np.int64]], int]
 ) -> Truncation:
-    """Count what is cut among `total` texts, of which `count_cut` counts the cut ones among some numbers."""
+    """Return how many of `total` texts of one kind are cut; of more than 20,000 texts a sample is counted.
+
+    Args:
+        kind: of the texts, in the plural.
+        total: how many there are.
+        max_length: where they are cut, in tokens; None where none is.
+        count_cut: returns how many of the texts with these numbers are cut.
+    """
     if total <= _COUNTED:
         return Truncation(kind, count_cut(np.arange(total)), total, max_length, is_estimate=False)
     some = np.linspace(0, total - 1, _COUNTED).astype(np.int64)

@@ -1,1 +1,1 @@
-"""The parts of each kind of training: one module a kind, each with `set_up`."""
+"""Puts together each kind of training: one module a kind, each with a function `set_up`."""

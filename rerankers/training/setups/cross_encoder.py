@@ -1,4 +1,4 @@
-"""Puts together a training of a cross-encoder."""
+"""Puts together the training of a cross-encoder: data, model, checkpoint writer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,14 @@ def set_up(
     say: Callable[[str], None],
     arguments: TrainingArguments,
 ) -> Setup:
-    """Read the data, load the encoder, and put together what is trained.
+    """Read the data, load the encoder, and return the parts of the training.
+
+    Args:
+        stage: of the training.
+        settings: of that stage.
+        folder: result folder, which must not hold another training.
+        say: shows one line to a person.
+        arguments: device and processes.
 
     Raises:
         InputError: the data cannot be read, or the folder holds another training.
@@ -73,7 +80,7 @@ def set_up(
 
 
 def _load(files: ModelFiles, settings: CrossEncoderSettings, device: str) -> Any:
-    """Return the encoder with a head for one score."""
+    """Return the model as a `CrossEncoder` of sentence-transformers, with a head for one score."""
     from sentence_transformers import CrossEncoder
 
     refuse_adapter(files)
@@ -93,7 +100,11 @@ def _load(files: ModelFiles, settings: CrossEncoderSettings, device: str) -> Any
 
 
 def _set_to_learn(encoder: Any, settings: CrossEncoderSettings) -> Any | None:
-    """Set what learns: an adapter and the head, or all of it; return PEFT's wrapping of the network."""
+    """Set an adapter and the head to learn, or all of the model.
+
+    Returns:
+        PEFT's wrapping of the network; None without an adapter.
+    """
     if settings.tune == "full":
         encoder.requires_grad_(True)
         return None
@@ -113,5 +124,6 @@ def _set_to_learn(encoder: Any, settings: CrossEncoderSettings) -> Any | None:
 
 
 def _passages(settings: CrossEncoderSettings) -> str:
+    """Return a text on how many passages of a list are shown."""
     size = settings.data.list_size
     return "all their" if size is None else f"{size} drawn"

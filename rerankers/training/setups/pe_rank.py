@@ -1,4 +1,4 @@
-"""Puts together a training of PE-Rank: the stages `align`, `query` and `rank`."""
+"""Puts together the training of PE-Rank, in the stages `align`, `query` and `rank`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
 def set_up(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
 ) -> Setup:
-    """Read the data, load the models, and put together what is trained.
+    """Read the data, load the models, and return the parts of the training.
+
+    Args:
+        stage: of the training.
+        settings: of that stage.
+        folder: result folder, which must not hold another training.
+        say: shows one line to a person.
+        arguments: device and processes.
 
     Raises:
         InputError: the data cannot be read, or the folder holds another training.
@@ -85,7 +92,7 @@ def set_up(
 
 
 def _unlike_prompt(settings: Settings, start: Start) -> str:
-    """Return a caveat where the training's prompt template is not the checkpoint's."""
+    """Return a caveat if the training's prompt template is not the checkpoint's; else ""."""
     ours = settings.prompt or PromptSettings()
     if start.manifest is None or ours.model_dump() == start.manifest.prompt.model_dump():
         return ""
@@ -93,7 +100,7 @@ def _unlike_prompt(settings: Settings, start: Start) -> str:
 
 
 def _model(settings: Settings, start: Start | None, base: CausalLM, encoder: Encoder) -> TrainableRanker:
-    """Return the model with the right parts set to learn."""
+    """Return the model to train: its projector new or from `start`, the part `tune` set to learn."""
     llm = base.model
     if start is None:
         projector = untrained_projector(
@@ -118,4 +125,5 @@ def _model(settings: Settings, start: Start | None, base: CausalLM, encoder: Enc
 
 
 def _is_tied(llm: Any) -> bool:
+    """Return whether a language model's output and input embeddings are one weight."""
     return llm.get_output_embeddings().weight is llm.get_input_embeddings().weight

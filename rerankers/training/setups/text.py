@@ -1,4 +1,4 @@
-"""Puts together a training of a listwise text ranker."""
+"""Puts together the training of a listwise text ranker: data, model, checkpoint writer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ def set_up(
     say: Callable[[str], None],
     arguments: TrainingArguments,
 ) -> Setup:
-    """Read the data, load the model, and put together what is trained.
+    """Read the data, load the model, and return the parts of the training.
+
+    Args:
+        stage: of the training.
+        settings: of that stage.
+        folder: result folder, which must not hold another training.
+        say: shows one line to a person.
+        arguments: device and processes.
 
     Raises:
         InputError: the data cannot be read, or the folder holds another training.
@@ -86,7 +93,7 @@ def set_up(
 
 
 def _read(settings: TextSettings) -> tuple[Sequence[RankingRecord], Sequence[RankingRecord] | None]:
-    """Return the lists for training and those held out, all of them checked."""
+    """Return the records for training and the held-out ones (None without), each checked to have a query."""
     path = Path(settings.data.train)
     records = read_ranking(path)
     check_queries(path, records)

@@ -1,1 +1,1 @@
-"""Trains the listwise text ranker: PE-Rank's backbone, lists and Trainer, with the passages' text."""
+"""Training of the listwise text ranker: PE-Rank's backbone, lists and Trainer, with passages as text."""

@@ -28,7 +28,7 @@ _WIDEST = 20  # passages a window, the default of the rerankers
 
 
 class TextWriter:
-    """Writes what was trained in the layout of PEFT or transformers, which `rankgpt` and `first` load.
+    """A writer of text rankers in the layout of PEFT or transformers, which `rankgpt` and `first` load.
 
     Args:
         settings: of the training.
@@ -45,9 +45,7 @@ class TextWriter:
 
     @property
     def usage(self) -> Usage:
-        """Return the options of `rankgpt` or `first` that load the checkpoint,
-        with windows as long as the lists.
-        """
+        """The reranker (`rankgpt` or `first`) and options that load the checkpoint; windows hold a list."""
         settings = self._settings
         options: dict[str, object] = {"window": self._window, "step": max(1, self._window // 2)}
         if settings.prompt == "first":
@@ -61,16 +59,22 @@ class TextWriter:
         return Usage("Listwise text ranker", reranker, options, ("listwise",))
 
     def models(self) -> list[BaseModel]:
-        """Return the language model."""
+        """Return the language model that the training started from, with revision and licence."""
         llm = self._settings.llm
         revision = llm.revision or self._base.describe()["revision"]
         return [base_model("language model", llm.model, None if revision is None else str(revision))]
 
     def started_from(self) -> None:
-        """Return None: a text ranker starts from its language model."""
+        """Return None: a text ranker starts from its language model, not from a checkpoint."""
 
     def write(self, folder: Path, state: Mapping[str, torch.Tensor], training: dict[str, Any]) -> None:
-        """Write the adapter or the whole model."""
+        """Write the trained adapter, or the whole model, and `training.json` into a folder.
+
+        Args:
+            folder: of the checkpoint.
+            state: all weights of the trained model by name.
+            training: the checkpoint's provenance.
+        """
         llm, name = self._model.llm, self._settings.llm.model
         if is_adapted(llm):
             for config in llm.peft_config.values():
@@ -81,6 +85,6 @@ class TextWriter:
         replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return the provenance that a checkpoint states."""
+        """Return the provenance in a checkpoint's `training.json`."""
         training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         return training

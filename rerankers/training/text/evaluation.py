@@ -1,7 +1,7 @@
-"""Held-out lists, ranked by the text ranker in training through the reranker that will use it.
+"""Ranks held-out lists by the text ranker in training, through the reranker that will use it.
 
 `rankgpt` with its parser and repairs reads what the model writes; with letters, the logits of the first one
-are the scores, as `first` has it. A list is one window. See `rerankers.training.measures.gold_ndcg`.
+are the scores, as in `first`. A list is one window. See `rerankers.training.measures.gold_ndcg`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TextValidation:
-    """Lists to rank while training goes on.
+    """Held-out lists that a text ranker in training ranks.
 
     Args:
         records: lists.
@@ -54,7 +54,10 @@ class TextValidation:
         return len(self._records)
 
     def orders(self, model: TrainableTextRanker) -> list[list[int]]:
-        """Return positions of each list's passages, best first; the model is left as it was."""
+        """Return the model's order of each list: positions of its passages, best first.
+
+        The model stays as it was.
+        """
         was_training = model.training
         model.eval()
         if model.merger is not None:
@@ -64,7 +67,7 @@ class TextValidation:
         return orders
 
     def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Refuse: a model whose weights are spread over devices cannot write an answer.
+        """Raise an error: a model whose weights are spread over devices cannot write an answer.
 
         Raises:
             InputError: always.
@@ -75,6 +78,7 @@ class TextValidation:
         )
 
     def _by_answers(self) -> list[list[int]]:
+        """Return the order of each list that the model writes, parsed as `rankgpt` does."""
         reranker = _InTraining.over(self._base, self._settings)
         requests = [
             RerankRequest.of(record.query, {str(i): text for i, text in enumerate(record.passages)})
@@ -85,6 +89,7 @@ class TextValidation:
 
     @torch.inference_mode()
     def _by_letters(self, letters: Sequence[int]) -> list[list[int]]:
+        """Return the order of each list by the next-token logits of its passages' letters, best first."""
         orders = []
         for record in self._records:
             prompt = self._prompts.encode(self._prompts.text(record.query, record.passages) + "[")
@@ -96,13 +101,13 @@ class TextValidation:
 
 
 class _InTraining(RankGPT):
-    """`rankgpt` over a model that is loaded already, and that learns."""
+    """A `rankgpt` reranker over a model in this process that is loaded already and still learns."""
 
     _llm: CausalLM
 
     @classmethod
     def over(cls, llm: CausalLM, settings: TextSettings) -> RankGPT:
-        """Return the reranker that a training's checkpoints are used with, a list as one window."""
+        """Return `rankgpt` around a loaded model, as a checkpoint would be used, with one window a list."""
         options = RankGPTOptions(
             model=settings.llm.model,
             backend="transformers",

@@ -1,4 +1,4 @@
-"""From ranked lists to sequences with labels, and batches of them."""
+"""Turns ranked lists into token sequences with labels, and batches of them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ IGNORED = -100  # label of a token that is not learnt
 
 @dataclass(frozen=True, slots=True)
 class TextExample:
-    """One list on one visit: token ids, and at each position the next token of the answer, or `IGNORED`."""
+    """One list as it is shown once: token ids, and for each the next token of the answer, else `IGNORED`."""
 
     token_ids: Ints
     labels: Ints
 
 
 class TextExamples:
-    """Lists with a gold order, shown as text.
+    """Lists with a gold order, whose prompts and answers are text.
 
     Args:
         records: lists.
@@ -56,11 +56,16 @@ class TextExamples:
         self.lengths = np.array([len(sequence.token_ids) for sequence in longest], dtype=np.int64)
 
     def visit(self, record: int, random: np.random.Generator) -> TextExample:
-        """Return a prompt of the passages drawn, followed by their gold order."""
+        """Return the prompt of a record's passages, drawn by `random`, followed by their gold order."""
         drawn = self._choice.draw(len(self._records[record].passages), random)
         return self._sequence(record, drawn)
 
     def _sequence(self, number: int, drawn: Ints) -> TextExample:
+        """Return the prompt and answer of record `number` with the passages at positions `drawn`.
+
+        Raises:
+            InputError: the sequence is too long, or has more passages than letters.
+        """
         record = self._records[number]
         where = {int(passage): place for place, passage in enumerate(drawn)}
         order = [where[passage] for passage in record.ranking if passage in where]
@@ -82,7 +87,7 @@ class TextExamples:
         return TextExample(ids, labels)
 
     def _longest(self, record: RankingRecord) -> Ints:
-        """Return the positions of the passages that make about the longest prompt."""
+        """Return the positions of the passages that make about the longest prompt of a record."""
         count = self._choice.count(len(record.passages))
         if not self._choice.shuffle:
             return np.arange(count)
@@ -91,7 +96,7 @@ class TextExamples:
 
 
 def collate(visits: Sequence[tuple[int, TextExample]]) -> dict[str, torch.Tensor]:
-    """Return a batch by argument name, padded on the right, where a causal model never looks."""
+    """Return visited examples as a batch of tensors by argument name, padded on the right."""
     examples = [example for _, example in visits]
     return {
         "token_ids": torch.from_numpy(padded([example.token_ids for example in examples], 0)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainableTextRanker(nn.Module):
-    """A causal LM, with or without a LoRA adapter by PEFT.
+    """A causal LM, with or without a LoRA adapter by PEFT, that learns to write the order of passages.
 
     Args:
         llm: a causal LM of transformers, or PEFT's wrapping of one.

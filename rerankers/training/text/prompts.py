@@ -26,14 +26,14 @@ LETTERS = string.ascii_uppercase
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A prompt with its answer: token ids, and how many of them are the prompt's."""
+    """A prompt with its answer as token ids, of which the first `prompt_length` are the prompt's."""
 
     token_ids: list[int]
     prompt_length: int
 
 
 class TextPrompts:
-    """Listwise prompts of one model.
+    """A writer of listwise prompts and answers for one model.
 
     Args:
         tokenizer: of the model, with a chat template.
@@ -60,18 +60,22 @@ class TextPrompts:
             raise ModelError(f"{model!r}: its tokenizer has no end-of-text token. Choose a chat model.")
 
     def text(self, query: str, passages: Sequence[str]) -> str:
-        """Return the prompt as text, up to where the answer begins."""
+        """Return the prompt of a query and its passages as text, up to where the answer begins."""
         texts = ["".join(passage_words(passage)[: self._words]) for passage in passages]
         labels = LETTERS if self.uses_letters else None
         messages, _ = self._control.read_messages(self._prompt.messages(query, texts, labels))
         return self._template.text(messages)
 
     def answer(self, order: Sequence[int]) -> str:
-        """Return the answer that ranks passages, given by their places in the prompt from 0, best first."""
+        """Return the text of an answer such as `[2] > [1]`.
+
+        Args:
+            order: places of the passages in the prompt, from 0, best first.
+        """
         return " > ".join(f"[{LETTERS[place] if self.uses_letters else place + 1}]" for place in order)
 
     def write(self, query: str, passages: Sequence[str], order: Sequence[int]) -> Answered:
-        """Return the prompt with its answer."""
+        """Return the prompt of a query and its passages with the answer `order`, as token ids."""
         text, answer = self.text(query, passages), self.answer(order)
         prompt = self.encode(text)
         whole = self.encode(text + answer)
@@ -80,10 +84,10 @@ class TextPrompts:
         return Answered([*whole, self._tokenizer.eos_token_id], len(prompt))
 
     def encode(self, text: str) -> list[int]:
-        """Return token ids; the chat template has written the special tokens already."""
+        """Return the token ids of a text whose special tokens the chat template has written already."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def is_cut(self, passage: str) -> bool:
-        """Return whether a passage has more words than are shown."""
+        """Return whether a passage has more words than a prompt shows."""
         return len(passage_words(passage)) > self._words
