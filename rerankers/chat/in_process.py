@@ -232,8 +232,8 @@ class TransformersChat(ChatBackend):
     def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
         """Return the answer of a call if its generated tokens end it, else None.
 
-        It ends by an end token, by the call's stop condition, or by its limit of tokens; thoughts count for
-        none.
+        An end token, the call's stop condition or its limit of tokens ends it. Thoughts are no part of the
+        answer.
         """
         has_ended = generated[-1] in self._ends
         if thoughts.go_on and not has_ended:

@@ -71,7 +71,7 @@ def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str 
         raise MissingExtraError("training a LoRA adapter", "train") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
-        wanted = peft.LoraConfig(
+        lora_config = peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
@@ -79,16 +79,16 @@ def add_adapter(llm: Any, settings: LoRASettings, start: Path | None, task: str 
             task_type=task,
         )
         if start is None:
-            return peft.get_peft_model(llm, wanted)
+            return peft.get_peft_model(llm, lora_config)
         wrapped: Any = peft.PeftModel.from_pretrained(llm, str(start), is_trainable=True)
-    held = wrapped.peft_config["default"]
-    fresh = set(settings.target_modules) if isinstance(settings.target_modules, list) else None
-    if (held.r, held.lora_alpha) != (settings.rank, settings.alpha) or (
-        fresh is not None and set(held.target_modules) != fresh
+    loaded_config = wrapped.peft_config["default"]
+    target_names = set(settings.target_modules) if isinstance(settings.target_modules, list) else None
+    if (loaded_config.r, loaded_config.lora_alpha) != (settings.rank, settings.alpha) or (
+        target_names is not None and set(loaded_config.target_modules) != target_names
     ):
         raise ModelError(
-            f"the adapter in {str(start)!r} has rank {held.r}, alpha {held.lora_alpha} and "
-            f"{', '.join(sorted(held.target_modules))}; set lora: to the same"
+            f"the adapter in {str(start)!r} has rank {loaded_config.r}, alpha {loaded_config.lora_alpha} and "
+            f"{', '.join(sorted(loaded_config.target_modules))}; set lora: to the same"
         )
     for module in wrapped.modules():
         if hasattr(module, "lora_dropout"):

@@ -39,13 +39,13 @@ def export_published(checkpoint: Path, folder: Path) -> None:
     named = {f"base_model.model.model.projector.{name}": weight for name, weight in weights.items()}
     torch.save(named, folder / "non_lora_trainables.bin")
     torch.save(named, folder / "projector.bin")
-    stated = {
+    model_config = {
         "projector_type": manifest.projector,
         "encoder_name": manifest.encoder.model,
         "encoder_pooling": manifest.encoder.pooling,
         "embedding_size": manifest.encoder.dimension,
     }
-    replace_file(folder / "config.json", json.dumps(stated, indent=2) + "\n")
+    replace_file(folder / "config.json", json.dumps(model_config, indent=2) + "\n")
 
 
 @torch.no_grad()
@@ -78,11 +78,11 @@ def truncate_adapter(checkpoint: Path, folder: Path, rank: int, dtype: torch.dty
         other = name.replace("lora_A.weight", "lora_B.weight")
         low_a, low_b = _truncated(a.float(), weights[other].float() * scale, rank)
         cut[name], cut[other] = low_a.to(dtype).contiguous(), low_b.to(dtype).contiguous()
-    kept = {**config, "r": rank, "lora_alpha": rank, "use_rslora": False}  # the scale is in the weights
+    cut_config = {**config, "r": rank, "lora_alpha": rank, "use_rslora": False}  # the scale is in the weights
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(scratch)
         save_file(cut, adapter / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
-        replace_file(adapter / ADAPTER_CONFIG, json.dumps(kept, indent=2) + "\n")
+        replace_file(adapter / ADAPTER_CONFIG, json.dumps(cut_config, indent=2) + "\n")
         score = manifest.training.get("validation_ndcg@10")  # of the adapter before the cut
         ranks = {"trained": config["r"], "kept": rank, "validation_ndcg@10_as_trained": score}
         training = {**manifest.training, "adapter_rank": ranks, "validation_ndcg@10": None}

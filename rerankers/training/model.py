@@ -163,9 +163,9 @@ class TrainableRanker(nn.Module):
 
         Only where `labels` is not -100 are logits made.
         """
-        wanted = labels != -100
-        logits = self.causal_lm.get_output_embeddings()(hidden[wanted])  # (answer tokens, vocabulary)
-        return F.cross_entropy(logits.float(), labels[wanted])
+        is_predicted = labels != -100
+        logits = self.causal_lm.get_output_embeddings()(hidden[is_predicted])  # (answer tokens, vocabulary)
+        return F.cross_entropy(logits.float(), labels[is_predicted])
 
     def _list_mle(self, log_probabilities: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return ListMLE with this objective's reduction and discount, a scalar."""

@@ -35,7 +35,7 @@ def refuse_lost_processes() -> None:
         return
     if not any(Path(argument).name in _LAUNCHERS for argument in arguments[:4]):
         return
-    count = _asked_for(arguments)
+    count = _process_count(arguments)
     if count > 1:
         raise InputError(
             f"accelerate launch --num_processes {count}: it started one process. On CPUs, start them with "
@@ -43,7 +43,7 @@ def refuse_lost_processes() -> None:
         )
 
 
-def _asked_for(arguments: list[str]) -> int:
+def _process_count(arguments: list[str]) -> int:
     """Return the value of `--num_processes` in a launcher's command line; 1 without one."""
     spread = [part for argument in arguments for part in argument.split("=", 1)]
     for name, value in pairwise(spread):

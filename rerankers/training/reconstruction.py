@@ -100,9 +100,9 @@ class Reconstruction:
         total = tokens = 0.0
         for start in range(0, len(sequences), _BATCH):
             batch = self._tensors(model, sequences[start : start + _BATCH])
-            wanted = int((batch["labels"] != -100).sum())
-            total += float(model(**batch)["loss"]) * wanted
-            tokens += wanted
+            predicted_tokens = int((batch["labels"] != -100).sum())
+            total += float(model(**batch)["loss"]) * predicted_tokens
+            tokens += predicted_tokens
         return total / tokens
 
     def _tensors(self, model: TrainableRanker, sequences: Sequence[Sequenced]) -> dict[str, torch.Tensor]:
@@ -153,7 +153,7 @@ def _with_sources(sequence: Sequenced, other: Sequenced) -> Sequenced:
 
 def _without_passages(sequence: Sequenced) -> Sequenced:
     """Return a copy of a sequence without its passage placeholders."""
-    kept = sequence.sources < 0
-    labels = None if sequence.labels is None else sequence.labels[kept]
-    end = int(kept[: sequence.end + 1].sum()) - 1
-    return Sequenced(sequence.token_ids[kept], sequence.sources[kept], end, labels)
+    is_token = sequence.sources < 0
+    labels = None if sequence.labels is None else sequence.labels[is_token]
+    end = int(is_token[: sequence.end + 1].sum()) - 1
+    return Sequenced(sequence.token_ids[is_token], sequence.sources[is_token], end, labels)

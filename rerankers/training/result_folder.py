@@ -33,7 +33,7 @@ def claim(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
     refuse_another(folder, stage, settings)
     if not (folder / _SETTINGS).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / _SETTINGS, _stated(stage, settings))
+        replace_file(folder / _SETTINGS, _settings_text(stage, settings))
 
 
 def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> None:
@@ -43,25 +43,25 @@ def refuse_another(folder: Path, stage: Stage, settings: TrainingSettings) -> No
         InputError: it does.
     """
     path = folder / _SETTINGS
-    if path.is_file() and path.read_text(encoding="utf-8") != _stated(stage, settings):
+    if path.is_file() and path.read_text(encoding="utf-8") != _settings_text(stage, settings):
         raise InputError(f"{folder} holds a training with other settings or data; choose another --out")
 
 
-def _stated(stage: Stage, settings: TrainingSettings) -> str:
+def _settings_text(stage: Stage, settings: TrainingSettings) -> str:
     """Return the content of `settings.json`: the stage and all settings that decide what is learnt, as JSON.
 
     Data files are named by their digests.
     """
-    stated = settings.model_dump(exclude=_FREE)
+    deciding = settings.model_dump(exclude=_FREE)
     for name in ("max_seconds", "effective_batch"):
-        stated["optimizer"].pop(name)
+        deciding["optimizer"].pop(name)
     for name in ("train", "validation"):
-        if stated["data"][name] is not None:
-            stated["data"][name] = digest(Path(stated["data"][name]))
-    start = stated.get("init_from")
+        if deciding["data"][name] is not None:
+            deciding["data"][name] = digest(Path(deciding["data"][name]))
+    start = deciding.get("init_from")
     if start is not None:
-        stated["init_from"] = find_model(start).fingerprint or start
-    return json.dumps({"stage": stage, **stated}, indent=2, ensure_ascii=False) + "\n"
+        deciding["init_from"] = find_model(start).fingerprint or start
+    return json.dumps({"stage": stage, **deciding}, indent=2, ensure_ascii=False) + "\n"
 
 
 def digest(path: Path) -> str:
@@ -124,10 +124,10 @@ def begin_log(path: Path, step: int) -> list[dict[str, Any]]:
     Returns:
         The lines that stay.
     """
-    kept = [line for line in read_log(path) if line["step"] <= step]
+    remaining = [line for line in read_log(path) if line["step"] <= step]
     if path.is_file():
-        replace_file(path, "".join(f"{json.dumps(line)}\n" for line in kept))
-    return kept
+        replace_file(path, "".join(f"{json.dumps(line)}\n" for line in remaining))
+    return remaining
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

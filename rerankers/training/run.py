@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
 from rerankers.files.folder_lock import FolderLock
-from rerankers.training.checkpoints.keeper import Keeper
+from rerankers.training.checkpoints.manager import CheckpointManager
 from rerankers.training.monitoring.curves import draw_curves
 from rerankers.training.planning.memory import expected_memory
 from rerankers.training.planning.plan import Plan
@@ -158,20 +158,20 @@ def _train(
     settings, model, validation = setup.settings, setup.model, setup.validation
     with arguments.main_process_first(desc="claiming the folder"):
         claim(folder, stage, settings)
-    keeper = Keeper(folder, stage, setup, command)
+    manager = CheckpointManager(folder, stage, setup, command)
     trainer = PERankTrainer(
         model,
         arguments,
         setup.visits,
         setup.collator,
         validation,
-        keeper.keep_best,
+        manager.keep_best,
         folder,
         say,
         settings,
         setup.projector_rates,
     )
-    keeper.trainer = trainer
+    manager.trainer = trainer
     if trainer.is_sharded and model.merger is not None:
         raise InputError("lora.merge_per_step needs whole weights; leave it out with FSDP or DeepSpeed")
     state = last_state(folder / "states", say)
@@ -180,7 +180,7 @@ def _train(
         if not trainer.is_sharded:
             planned, measured = _before(setup, planned, say)
         planned.write(folder)
-        keeper.begin_log(measured)
+        manager.begin_log(measured)
     try:
         trainer.train(resume_from_checkpoint=state)
     finally:
@@ -190,12 +190,12 @@ def _train(
     step = trainer.state.global_step
     if setup.reconstruction is not None and not trainer.is_sharded:
         trainer.log(setup.reconstruction.measure(model))
-    if validation is not None and keeper.last_scored != step:
+    if validation is not None and manager.last_scored != step:
         trainer.evaluate()
     if trainer.is_world_process_zero():
         draw_curves(folder)
-    checkpoint = keeper.finish()
-    return Outcome(step, keeper.best, keeper.best_step, checkpoint, keeper.next_command(checkpoint))
+    checkpoint = manager.finish()
+    return Outcome(step, manager.best, manager.best_step, checkpoint, manager.next_command(checkpoint))
 
 
 def _before(setup: Setup, planned: Plan, say: Callable[[str], None]) -> tuple[Plan, dict[str, float]]:

@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class LLMSettings(_Strict):
-    """The language model.
+    """Settings of the language model.
 
     Attributes:
         model: hub id, folder or wheel.
@@ -56,7 +56,7 @@ class LLMSettings(_Strict):
 
 
 class EncoderSettings(_Strict):
-    """The encoder, which stays frozen.
+    """Settings of the encoder, which stays frozen.
 
     Attributes:
         model: hub id, folder or wheel.
@@ -80,7 +80,7 @@ class EncoderSettings(_Strict):
 
 
 class PromptSettings(_Strict):
-    """The prompt template; see `rerankers.pe_rank.prompt.PromptTemplate`. The default is the paper's.
+    """Settings of the prompt template; see `rerankers.pe_rank.prompt.PromptTemplate`. Defaults: the paper's.
 
     Attributes:
         prefix: what comes first; knows `{n}` and `{query}`.
@@ -98,7 +98,7 @@ class PromptSettings(_Strict):
 
 
 class ProjectorSettings(_Strict):
-    """The projector, if it starts afresh.
+    """Settings of the projector, if it starts afresh.
 
     Attributes:
         kind: `mlp2x_gelu`, `linear`, `identity` or `mlpNx_gelu`.
@@ -114,7 +114,7 @@ class ProjectorSettings(_Strict):
 
 
 class LoRASettings(_Strict):
-    """The adapter (arXiv 2106.09685), if the language model learns through one; the paper's code's defaults.
+    """Settings of the LoRA adapter (arXiv 2106.09685), if one is trained; defaults of the paper's code.
 
     Attributes:
         rank: of the two factors.
@@ -141,7 +141,7 @@ class LoRASettings(_Strict):
 
 
 class DataSettings(_Strict):
-    """Training and validation data.
+    """Settings of the training and validation data.
 
     Attributes:
         train: JSONL file.
@@ -161,7 +161,7 @@ class DataSettings(_Strict):
 
 
 class FirstStepSettings(_Strict):
-    """Distillation of the encoder's similarities into the first step's scores; this project's own.
+    """Settings of the distillation of the encoder's similarities into the first step's scores (our own).
 
     Attributes:
         weight: of its loss beside the stage's own; the stage `query` has no other loss.
@@ -175,7 +175,7 @@ class FirstStepSettings(_Strict):
 
 
 class LossSettings(_Strict):
-    """Losses; see `rerankers.training.losses`.
+    """Settings of the losses; see `rerankers.training.losses`.
 
     Attributes:
         reduction: `paper` sums ListMLE over steps, `released` takes their mean.
@@ -193,7 +193,7 @@ class LossSettings(_Strict):
 
 
 class OptimizerSettings(_Strict):
-    """AdamW and its schedule.
+    """Settings of AdamW and its learning-rate schedule.
 
     Attributes:
         learning_rate: its peak.
@@ -225,7 +225,7 @@ class OptimizerSettings(_Strict):
 
 
 class EarlyStoppingSettings(_Strict):
-    """When to end a training whose nDCG@10 on the held-out lists no longer rises.
+    """Settings that end a training whose nDCG@10 on the held-out lists no longer rises.
 
     Attributes:
         patience: evaluations without a gain.
@@ -286,7 +286,7 @@ class Settings(TrainingSettings):
     Attributes:
         llm: language model.
         encoder: embedding model.
-        prompt: wording; None is the paper's, or what the data's own messages say.
+        prompt: the prompt template; None is the paper's, or what the data's own messages say.
         projector: how it starts.
         init_from: a checkpoint to start from, projector and adapter: folder, hub id, wheel or `bundled:...`.
             The projector's kind and the adapter's rank, alpha and target modules are its own unless given.
@@ -313,7 +313,7 @@ def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 class AlignSettings(Settings):
-    """Stage 1 of the paper: the passage is rebuilt from its embedding; only the projector learns."""
+    """Settings of stage 1 of the paper: passages are rebuilt from embeddings; only the projector learns."""
 
     stage_defaults: ClassVar[dict[str, Any]] = {
         "tune": "projector",
@@ -323,7 +323,7 @@ class AlignSettings(Settings):
 
 
 class QuerySettings(Settings):
-    """Our warm-up: the prompt without passages learns to point at what the encoder finds similar."""
+    """Settings of our warm-up: the prompt without passages learns to point at similar passages."""
 
     stage_defaults: ClassVar[dict[str, Any]] = {
         "tune": "lora",
@@ -333,7 +333,7 @@ class QuerySettings(Settings):
 
 
 class RankSettings(Settings):
-    """Stage 2 of the paper: learning to rank, by teacher forcing."""
+    """Settings of stage 2 of the paper: learning to rank, by teacher forcing."""
 
     stage_defaults: ClassVar[dict[str, Any]] = {
         "tune": "full",

@@ -110,8 +110,8 @@ def find_start(name: str) -> Start:
         if llm.startswith("./"):
             llm = f"{files.location.rstrip('/')}/{llm.removeprefix('./')}"
         return Start(files, manifest, llm, manifest.encoder.model, manifest.projector, config)
-    stated = read_json(files, "config.json")
-    if str(stated.get("model_type")).startswith(FAMILY):
+    model_config = read_json(files, "config.json")
+    if str(model_config.get("model_type")).startswith(FAMILY):
         raise InputError(
             f"{name!r} holds language model, projector and encoder in one file, which training cannot go on "
             "with. Name a checkpoint with an adapter, or one that was trained here."
@@ -123,13 +123,13 @@ def find_start(name: str) -> Start:
         )
     if find_file(files, _ADAPTER_WEIGHTS) is None:
         raise InputError(f"{name!r} has no {_ADAPTER_WEIGHTS}. Save the adapter as safetensors first.")
-    identity = named_encoder(files, stated, None)
+    identity = named_encoder(files, model_config, None)
     return Start(
         files,
         None,
         str(config.get("base_model_name_or_path")),
         None if identity is None else identity.model,
-        stated.get("projector_type", "mlp2x_gelu"),
+        model_config.get("projector_type", "mlp2x_gelu"),
         config,
     )
 
@@ -174,13 +174,13 @@ def with_start(settings: Settings, start: Start) -> Settings:
     lora = settings.lora
     if start.adapter:
         modules = start.adapter["target_modules"]
-        held = {
+        shape = {
             "rank": start.adapter["r"],
             "alpha": start.adapter["lora_alpha"],
             "target_modules": sorted(modules) if isinstance(modules, list) else modules,
         }
         lora = lora.model_copy(
-            update={key: value for key, value in held.items() if key not in lora.model_fields_set}
+            update={key: value for key, value in shape.items() if key not in lora.model_fields_set}
         )
     return settings.model_copy(update={"projector": projector, "lora": lora})
 

@@ -202,13 +202,13 @@ class PERankTrainer(Trainer):
             orders = validation.orders(self.model)
         return validation.lists.measure(orders)
 
-    def _evaluated(self, validation: HeldOut) -> dict[str, float]:
+    def _prefixed(self, validation: HeldOut) -> dict[str, float]:
         """Measure the model on held-out lists, log the measures, and return them by name in the log."""
         means = self.measured(validation)
         main = torch.tensor(list(means.values()), dtype=torch.float64, device=self.args.device)
         # the main process's on all processes, which decide on them
         means = dict(zip(means, broadcast(main).tolist(), strict=True))
-        metrics = _evaluated(means)
+        metrics = _prefixed(means)
         self.log(dict(metrics))
         self._on_evaluation(self.state.global_step, means)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -232,8 +232,8 @@ class PERankTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save the weights that learn, and leave the frozen ones out."""
         model: Any = self.model
-        held = model.state_dict() if state_dict is None else state_dict
-        super()._save(output_dir, {name: held[name] for name in trained_names(model) if name in held})
+        weights = model.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: weights[name] for name in trained_names(model) if name in weights})
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Raise a `ModelError` if a loaded state lacks weights that learn, or holds unknown ones."""
@@ -251,7 +251,7 @@ def _holds(group: dict[str, Any], weight: torch.nn.Parameter) -> bool:
     return any(other is weight for other in group["params"])
 
 
-def _evaluated(means: dict[str, float]) -> dict[str, float]:
+def _prefixed(means: dict[str, float]) -> dict[str, float]:
     """Return measures with `eval_` before their names, as the log has them."""
     return {f"eval_{name}": value for name, value in means.items()}
 

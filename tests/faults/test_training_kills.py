@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from rerankers.errors import InputError, RerankbenchError, StoreError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.training import trainer
-from rerankers.training.checkpoints.folders import written_whole
+from rerankers.training.checkpoints.folders import atomic_folder
 from rerankers.training.result_folder import seal_state
 from rerankers.training.run import train
 from rerankers.training.settings import STAGES
@@ -104,7 +104,7 @@ def killing_at(patch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
     step = trainer.PERankTrainer.training_step
     patch.setattr(trainer.PERankTrainer, "training_step", counted(step, "step"))
-    patch.setattr(f"{TRAINING}.checkpoints.keeper.written_whole", counted(written_whole, "checkpoint"))
+    patch.setattr(f"{TRAINING}.checkpoints.keeper.atomic_folder", counted(atomic_folder, "checkpoint"))
     patch.setattr(f"{TRAINING}.monitoring.log.seal_state", counted(seal_state, "state"))
     return passed
 

@@ -46,7 +46,9 @@ class LiT5(FusionInDecoderReranker):
         return self._plan.rounds(count, query_id)
 
     def longest_answer(self, count: int) -> int:
-        """Return the most tokens of an answer: the option's limit, or a full permutation's characters."""
+        """Return the most tokens of an answer: the option's limit,
+        else a full permutation's characters as tokens.
+        """
         return self._options.answer_limit(count)
 
     def is_over(self, window: Window, text: str) -> bool:

@@ -101,7 +101,7 @@ def model_card(
 def _front_matter(
     usage: Usage, models: Sequence[BaseModel], sources: Sequence[DataSource]
 ) -> dict[str, object]:
-    """Return the front matter of the card as a mapping, keys without a known value left out."""
+    """Return the model card's front matter as a mapping, keys without a known value left out."""
     bases = [model.hub_id for model in models if model.hub_id is not None]
     datasets = list(dict.fromkeys(source.dataset.partition(" ")[0] for source in sources if source.dataset))
     licence = common_licence(models)
@@ -116,13 +116,13 @@ def _front_matter(
 
 
 def _title(usage: Usage, models: Sequence[BaseModel]) -> str:
-    """Return the card's title, such as "PE-Rank on Qwen3-0.6B with bge-base"."""
+    """Return the model card's title, such as "PE-Rank on Qwen3-0.6B with bge-base"."""
     names = [model.name.removeprefix("pypi:").rstrip("/").rpartition("/")[2] for model in models]
     return _line(f"{usage.title} on {' with '.join(names)}")
 
 
 def _use(usage: Usage) -> str:
-    """Return the section on use: the command that reranks with the checkpoint."""
+    """Return the text of the model card's section on use: the command that reranks with the checkpoint."""
     options = " ".join(f"--option {key}={value}" for key, value in {"model": ".", **usage.options}.items())
     return (
         "In this folder; elsewhere, `model` is the folder's path or its name on the hub:\n\n"
@@ -132,7 +132,7 @@ def _use(usage: Usage) -> str:
 
 
 def _models(models: Sequence[BaseModel]) -> str:
-    """Return the section on models: a table of role, name, revision and licence."""
+    """Return the text of the model card's section on models: a table of role, name, revision and licence."""
     rows = [
         (model.role, _code(model.name), _code(model.revision), model.licence or "not known")
         for model in models
@@ -141,7 +141,7 @@ def _models(models: Sequence[BaseModel]) -> str:
 
 
 def _data(training: Mapping[str, Any], sources: Sequence[DataSource]) -> str:
-    """Return the section on data: a table of files and digests, and the origin and teacher of the lists."""
+    """Return the text of the model card's section on data: file digests, origin and teacher of lists."""
     names = training["settings"]["data"]
     rows = [(key, _code(names[key]), _code(value)) for key, value in training["data_sha256"].items()]
     lines = [_table(("use", "file", "sha256"), rows)]
@@ -156,18 +156,21 @@ def _data(training: Mapping[str, Any], sources: Sequence[DataSource]) -> str:
 
 
 def _scores(training: Mapping[str, Any], scores: Scores) -> str:
-    """Return the section on scores: nDCG@10 at the first, last and best step, or of rebuilt passages."""
-    held = f"This folder holds step {training['step']} of {training['steps']}."
+    """Return the text of the model card's section on scores.
+
+    It shows nDCG@10 at the first, last and best step, or the measures of rebuilt passages.
+    """
+    summary = f"This folder holds step {training['step']} of {training['steps']}."
     losses = ", ".join(
         f"{name.replace('_', ' ')} {value:.4g}"
         for name, value in training["losses"].items()
         if isinstance(value, float) and name not in ("learning_rate", "epoch")
     )
-    held += f" Its last line of the log: {losses}." if losses else ""
+    summary += f" Its last line of the log: {losses}." if losses else ""
     if scores.rebuilt:
-        return f"Held-out passages, rebuilt from their embeddings:\n\n{_rebuilt(scores.rebuilt)}\n\n{held}"
+        return f"Held-out passages, rebuilt from their embeddings:\n\n{_rebuilt(scores.rebuilt)}\n\n{summary}"
     if not scores.by_step:
-        return f"{held} It was not evaluated while it was trained."
+        return f"{summary} It was not evaluated while it was trained."
     first, last = min(scores.by_step), max(scores.by_step)
     kinds = {first: "first", last: "last"}
     best = scores.best_step
@@ -178,7 +181,7 @@ def _scores(training: Mapping[str, Any], scores: Scores) -> str:
     return (
         f"nDCG@10 against the order of {scores.lists} held-out lists{chance}. It says how well the order is "
         f"learnt, not how well the checkpoint ranks for people.\n\n"
-        f"{_table(('step', 'nDCG@10', ''), rows)}\n\n{held}"
+        f"{_table(('step', 'nDCG@10', ''), rows)}\n\n{summary}"
     )
 
 

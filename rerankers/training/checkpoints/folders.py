@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give the block an empty scratch folder, which takes the place of `folder` when the block succeeds.
 
     If the process is killed meanwhile, `restore_checkpoint` puts the old folder back.
@@ -37,7 +37,7 @@ def restore_checkpoint(folder: Path) -> None:
         _replaced(folder).rename(folder)
 
 
-def inside(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def weights_below(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Return the weights whose names begin with a prefix, by their names without the prefix."""
     return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
 

@@ -12,7 +12,7 @@ from rerankers.pe_rank.formats.compact import save_compact
 from rerankers.pe_rank.formats.manifest import EncoderEntry, LLMEntry, Manifest, PromptEntry, read_manifest
 from rerankers.pe_rank.projector import build_projector
 from rerankers.training.checkpoints.card import Usage
-from rerankers.training.checkpoints.folders import inside
+from rerankers.training.checkpoints.folders import weights_below
 from rerankers.training.checkpoints.llm import is_adapted, portable, save_adapter, save_whole
 from rerankers.training.checkpoints.provenance import base_model
 from rerankers.training.start import find_start, started_from
@@ -88,12 +88,12 @@ class PERankWriter:
         adapter = None
         if is_adapted(llm):
             adapter = folder / "adapter"
-            save_adapter(adapter, llm, inside(state, "llm."), manifest.llm.model)
+            save_adapter(adapter, llm, weights_below(state, "llm."), manifest.llm.model)
         elif any(weight.requires_grad for weight in llm.parameters()):
-            save_whole(folder / "llm", llm, inside(state, "llm."), self._base.tokenizer)
+            save_whole(folder / "llm", llm, weights_below(state, "llm."), self._base.tokenizer)
             manifest = manifest.model_copy(update={"llm": LLMEntry(model="./llm")})
         projector = build_projector(manifest.projector, manifest.encoder.dimension, self._model.dimension)
-        projector.load_state_dict(inside(state, "projector."))
+        projector.load_state_dict(weights_below(state, "projector."))
         save_compact(folder, manifest, projector, torch.float32, adapter)
         if adapter is not None:
             shutil.rmtree(adapter)

@@ -117,8 +117,8 @@ def _card_licence(name: str) -> str | None:
         return None
     front_matter = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
     try:
-        stated = yaml.safe_load(front_matter[1]) if front_matter else None
+        values = yaml.safe_load(front_matter[1]) if front_matter else None
     except yaml.YAMLError:
         return None
-    licence = stated.get("license") if isinstance(stated, dict) else None
+    licence = values.get("license") if isinstance(values, dict) else None
     return licence if isinstance(licence, str) else None

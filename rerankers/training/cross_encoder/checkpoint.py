@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerankers.files.writing import replace_file
 from rerankers.training.checkpoints.card import Usage
-from rerankers.training.checkpoints.folders import inside
+from rerankers.training.checkpoints.folders import weights_below
 from rerankers.training.checkpoints.provenance import base_model
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class CrossEncoderWriter:
             training: the checkpoint's provenance.
         """
         encoder, adapted = deepcopy((self._model.encoder, self._model.adapted))
-        encoder.load_state_dict(inside(state, "encoder."))
+        encoder.load_state_dict(weights_below(state, "encoder."))
         if adapted is not None:
             adapted.merge_and_unload()
         encoder.save_pretrained(str(folder), create_model_card=False)

@@ -138,12 +138,12 @@ class RankingExamples:
         query = None if self._queries is None else int(self._queries[record])
         prompt = self._prompts[record]
         if self._without_passages:
-            return Example(_taught(prompt, rows[:0], rows[:0]), rows, query=query)
+            return Example(_teacher_forced(prompt, rows[:0], rows[:0]), rows, query=query)
         gold = rows[np.argsort(self._places[record][drawn])]
         with_text = None
         if self._with_text:
-            with_text = _taught(self._text_prompt(record, drawn), rows, gold)
-        return Example(_taught(prompt, rows, gold), rows, gold, query, with_text)
+            with_text = _teacher_forced(self._text_prompt(record, drawn), rows, gold)
+        return Example(_teacher_forced(prompt, rows, gold), rows, gold, query, with_text)
 
     def _prompt(self, number: int, record: RankingRecord) -> Prompt:
         """Return the prompt without text of a record: written anew, or from the record's own messages."""
@@ -151,7 +151,7 @@ class RankingExamples:
         messages = record.messages_without_text if self._own_messages else None
         if messages is None or self._without_passages:
             return self._checked(number, self._writer.write(record.query, count), count)
-        return self._checked(number, self._writer.write_messages(_asked(messages), count), count)
+        return self._checked(number, self._writer.write_messages(_prompt_messages(messages), count), count)
 
     def _text_prompt(self, number: int, drawn: Ints) -> Prompt:
         """Return the prompt with text of record `number`, which shows the passages at positions `drawn`."""
@@ -160,7 +160,9 @@ class RankingExamples:
         if messages is None:
             texts = [record.passages[position] for position in drawn]
             return self._checked(number, self._writer.write(record.query, len(drawn), texts), len(drawn))
-        return self._checked(number, self._writer.write_messages(_asked(messages), len(drawn)), len(drawn))
+        return self._checked(
+            number, self._writer.write_messages(_prompt_messages(messages), len(drawn)), len(drawn)
+        )
 
     def _longest(self, record: RankingRecord) -> Ints:
         """Return the positions of the passages that make the longest prompt with text of a record."""
@@ -233,7 +235,7 @@ class AlignmentExamples:
         Raises:
             InputError: the prompt leaves no room for an answer.
         """
-        prompt = _asked(record.messages)
+        prompt = _prompt_messages(record.messages)
         count = sum(message["content"].count(PLACEHOLDER) for message in prompt)
         length = len(self._writer.write_messages(prompt, count).token_ids)
         if length >= self._max_length:
@@ -261,7 +263,7 @@ def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
     return Sequenced(token_ids, sources, len(token_ids) - 1)
 
 
-def _taught(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
+def _teacher_forced(prompt: Prompt, rows: Ints, gold: Ints) -> Sequenced:
     """Return a prompt followed by the gold order, teacher-forced; its end is the prompt's last token.
 
     The last gold passage is left out, since no token follows it.
@@ -275,6 +277,6 @@ def place_of(record: RankingRecord | AlignmentRecord, number: int) -> str:
     return f"data.train, record {number + 1}" if record.line is None else f"data.train, line {record.line}"
 
 
-def _asked(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+def _prompt_messages(messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
     """Return the messages of a conversation without the assistant's answer at its end."""
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages

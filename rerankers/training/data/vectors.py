@@ -55,11 +55,11 @@ def embed(
     vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
     for start in range(0, len(texts), _CHUNK):
         chunk = list(texts[start : start + _CHUNK])
-        held, is_stored = store.get(chunk)
+        chunk_vectors, is_stored = store.get(chunk)
         missing = np.nonzero(~is_stored)[0]
         if len(missing):
             say(f"embedding {kind} {start + 1} to {start + len(chunk)} of {len(texts)}")
-            held[missing] = encoder.encode([chunk[row] for row in missing], kind=kind).cpu().numpy()
-            store.put([chunk[row] for row in missing], held[missing])
-        vectors[start : start + len(chunk)] = held
+            chunk_vectors[missing] = encoder.encode([chunk[row] for row in missing], kind=kind).cpu().numpy()
+            store.put([chunk[row] for row in missing], chunk_vectors[missing])
+        vectors[start : start + len(chunk)] = chunk_vectors
     return vectors

@@ -164,9 +164,9 @@ class _AsPERanks:
 
     def model_dump(self, *, exclude: set[str]) -> dict[str, Any]:
         """Return the settings as a mapping, without those of the names `exclude`."""
-        stated = self._settings.model_dump(exclude=exclude)
-        stated["data"]["validation"] = None
-        return stated
+        values = self._settings.model_dump(exclude=exclude)
+        values["data"]["validation"] = None
+        return values
 
 
 class _TrainingData:

@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class ListSettings(_Strict):
-    """Training data.
+    """Settings of an E2Rank training's data.
 
     Attributes:
         train: JSONL file of lists; see `rerankers.training.e2rank.data`.
@@ -38,7 +38,7 @@ class ListSettings(_Strict):
 
 
 class TwoLosses(_Strict):
-    """The losses; see `rerankers.training.e2rank.losses`.
+    """Settings of E2Rank's two losses; see `rerankers.training.e2rank.losses`.
 
     Attributes:
         temperature: of InfoNCE.
@@ -66,7 +66,7 @@ class LengthSettings(_Strict):
 
 
 class E2RankSettings(_Strict):
-    """One training.
+    """Settings of an E2Rank training.
 
     Attributes:
         llm: the model to start from, such as `Alibaba-NLP/E2Rank-0.6B-Embedding-Only`.

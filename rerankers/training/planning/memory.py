@@ -81,12 +81,12 @@ def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
     """Return the bytes, without weights, that a forward pass of `count` longest records keeps."""
     model, longest = setup.model, setup.visits.longest()
     batch = {name: value.to(device) for name, value in setup.collator([(0, longest)] * count).items()}
-    kept: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         """Note the storage of a tensor that PyTorch saves for the backward pass, and return the tensor."""
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage  # held, so that no address is used twice
+        storages[storage.data_ptr()] = storage  # held, so that no address is used twice
         return tensor
 
     was_training = model.training
@@ -97,7 +97,9 @@ def _saved_bytes(setup: Setup, count: int, device: torch.device) -> int:
     merger = getattr(model, "merger", None)
     weight_addresses = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     weight_addresses |= set() if merger is None else merger.addresses
-    saved: int = sum(storage.nbytes() for address, storage in kept.items() if address not in weight_addresses)
+    saved: int = sum(
+        storage.nbytes() for address, storage in storages.items() if address not in weight_addresses
+    )
     del outputs
     return saved + _checkpointed_bytes(model, batch)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.files.writing import replace_file
 from rerankers.models.locate import find_model
 from rerankers.training.checkpoints.card import Usage
-from rerankers.training.checkpoints.folders import inside
+from rerankers.training.checkpoints.folders import weights_below
 from rerankers.training.checkpoints.llm import is_adapted, portable, save_adapter, save_whole
 from rerankers.training.checkpoints.provenance import base_model
 
@@ -79,9 +79,9 @@ class TextWriter:
         if is_adapted(llm):
             for config in llm.peft_config.values():
                 config.revision = None if find_model(name).is_local else self.models()[0].revision
-            save_adapter(folder, llm, inside(state, "llm."), portable(name))
+            save_adapter(folder, llm, weights_below(state, "llm."), portable(name))
         else:
-            save_whole(folder, llm, inside(state, "llm."), self._base.tokenizer)
+            save_whole(folder, llm, weights_below(state, "llm."), self._base.tokenizer)
         replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:

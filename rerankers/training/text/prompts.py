@@ -25,7 +25,7 @@ LETTERS = string.ascii_uppercase
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredPrompt:
     """A prompt with its answer as token ids, of which the first `prompt_length` are the prompt's."""
 
     token_ids: list[int]
@@ -74,14 +74,14 @@ class TextPrompts:
         """
         return " > ".join(f"[{LETTERS[place] if self.uses_letters else place + 1}]" for place in order)
 
-    def write(self, query: str, passages: Sequence[str], order: Sequence[int]) -> Answered:
+    def write(self, query: str, passages: Sequence[str], order: Sequence[int]) -> AnsweredPrompt:
         """Return the prompt of a query and its passages with the answer `order`, as token ids."""
         text, answer = self.text(query, passages), self.answer(order)
         prompt = self.encode(text)
         whole = self.encode(text + answer)
         if whole[: len(prompt)] != prompt:  # the answer's first characters changed the prompt's last token
             whole = prompt + self.encode(answer)
-        return Answered([*whole, self._tokenizer.eos_token_id], len(prompt))
+        return AnsweredPrompt([*whole, self._tokenizer.eos_token_id], len(prompt))
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text whose special tokens the chat template has written already."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.files.writing import replace_file
 from rerankers.training.checkpoints.card import CARD, Scores, model_card
 from rerankers.training.checkpoints.comparison import COMPARISON, write_comparison
-from rerankers.training.checkpoints.folders import restore_checkpoint, written_whole
+from rerankers.training.checkpoints.folders import atomic_folder, restore_checkpoint
 from rerankers.training.checkpoints.provenance import data_sources
 from rerankers.training.measures import TEACHER
 from rerankers.training.reconstruction import MEASURES
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCORE = f"eval_{TEACHER}"  # its name in the log
 
 
-class Keeper:
+class CheckpointManager:
     """A checkpoint manager: it writes a training's best and last checkpoint, with card and provenance.
 
     Args:
@@ -79,7 +79,7 @@ class Keeper:
         if not self.trainer.is_world_process_zero():
             return
         training = self._training(measures or {})
-        with written_whole(folder) as scratch:
+        with atomic_folder(folder) as scratch:
             self._setup.writer.write(scratch, state, training)
             replace_file(scratch / CARD, self._card(training))
 
