@@ -192,7 +192,7 @@ class PERankTrainer(Trainer):
         if self.validation is None:
             return {}
         with same_random_numbers():  # evaluating more often must not change what is learnt
-            return self._evaluated(self.validation)
+            return self._measure_and_log(self.validation)
 
     def measured(self, validation: HeldOut) -> dict[str, float]:
         """Return the measures of the model, as it is now, on held-out lists."""
@@ -202,7 +202,7 @@ class PERankTrainer(Trainer):
             orders = validation.orders(self.model)
         return validation.lists.measure(orders)
 
-    def _prefixed(self, validation: HeldOut) -> dict[str, float]:
+    def _measure_and_log(self, validation: HeldOut) -> dict[str, float]:
         """Measure the model on held-out lists, log the measures, and return them by name in the log."""
         means = self.measured(validation)
         main = torch.tensor(list(means.values()), dtype=torch.float64, device=self.args.device)

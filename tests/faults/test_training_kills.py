@@ -104,7 +104,7 @@ def killing_at(patch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
     step = trainer.PERankTrainer.training_step
     patch.setattr(trainer.PERankTrainer, "training_step", counted(step, "step"))
-    patch.setattr(f"{TRAINING}.checkpoints.keeper.atomic_folder", counted(atomic_folder, "checkpoint"))
+    patch.setattr(f"{TRAINING}.checkpoints.manager.atomic_folder", counted(atomic_folder, "checkpoint"))
     patch.setattr(f"{TRAINING}.monitoring.log.seal_state", counted(seal_state, "state"))
     return passed
 
