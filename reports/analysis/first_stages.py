@@ -14,6 +14,8 @@ UNNAMED = frozenset({"first-stage", "first stage"})
 def describe(described: Mapping[str, Any]) -> str:
     """Return a first stage in a few words: its kind, and the parameters that the field writes beside it."""
     kind = str(described.get("kind", "first stage"))
+    if kind == "hybrid" and described.get("parts"):
+        return f"hybrid ({' + '.join(in_short(describe(part)) for part in described['parts'])})"
     if kind in ("run", "pyterrier", "named"):  # another's, known by its name alone
         kind = str(described.get("name", kind))
     if kind == "dense" and "model" in described:

@@ -18,6 +18,9 @@ _SETTINGS = (  # of a system, where its options or its own description name them
     *("window", "step", "window_policy", "prompt", "passage_words", "passage_tokens", "max_passage_tokens"),
     *("initial_order", "temperature", "seed"),
 )
+_MEASURES = "Measures are means over all judged queries, where a query without a ranking counts 0."
+_INTERVALS = "Intervals are 95\u202f% percentile bootstraps over queries."
+_TESTS = "Tests are two-sided paired t-tests with Holm's correction."
 
 
 def sentences(folder: Results) -> tuple[str, ...]:
@@ -26,14 +29,13 @@ def sentences(folder: Results) -> tuple[str, ...]:
     measured = [record for record in records if record.sessions]
     if not records:
         return ()
+    is_judged = any(folder.pool(digest).qrels for digest in {record.pool for record in records} - {""})
     return (
         *_candidates(folder, records),
         *_machine([session for record in measured for session in record.sessions]),
         *(_protocol(protocol) for protocol in _unlike(record.protocol for record in measured)),
         *(_system(record) for record in _unlike_systems(records)),
-        "Measures are means over all judged queries, where a query without a ranking counts 0. Intervals are "
-        "95\u202f% percentile bootstraps over queries. Tests are two-sided paired t-tests with Holm's "
-        "correction.",
+        f"{_MEASURES} {_INTERVALS} {_TESTS}" if is_judged else _INTERVALS,
     )
 
 
@@ -96,15 +98,33 @@ def _protocol(protocol: Protocol) -> str:
 def _system(record: Record) -> str:
     if record.is_imported:
         return f"{record.system.label} is another's run, of which nothing was measured here."
-    values: dict[str, Any] = {**record.system.described, **record.system.options}
-    revision = record.system.described.get("revision")
-    values |= {"revision": revision} if revision else {}
     known = [
-        f"{name.replace('_', ' ')} {_text(values[name])}" for name in _SETTINGS if _is_told(values, name)
+        *_settings(record.system.described, record.system.options),
+        *_components(record.system.described, record.system.options),
     ]
     named = record.system.label
     method = "" if named == record.system.reranker else f" ({record.system.reranker})"
     return f"{named}{method}: {', '.join(known)}." if known else ""
+
+
+def _settings(described: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """Return a method's settings in words: as the method describes itself, or else as it was asked for."""
+    values: dict[str, Any] = {**described, **options}
+    revision = described.get("revision")
+    values |= {"revision": revision} if revision else {}
+    return [f"{name.replace('_', ' ')} {_text(values[name])}" for name in _SETTINGS if _is_told(values, name)]
+
+
+def _components(described: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the components of a fusion or the steps of a cascade, each with its settings in brackets."""
+    for key in ("parts", "steps"):
+        given = options.get(key, [])
+        for place, component in enumerate(described.get(key, [])):
+            asked = given[place] if place < len(given) and isinstance(given[place], dict) else {}
+            settings = _settings(component, asked.get("options") or {})
+            settings += [f"depth {component['depth']}"] if component.get("depth") else []
+            name = str(component["reranker"])
+            yield f"{name} ({', '.join(settings)})" if settings else name
 
 
 def _is_told(values: Mapping[str, Any], name: str) -> bool:

@@ -156,9 +156,8 @@ def _label(table: Table) -> str:
 def _tabular(table: Table, names: Mapping[str, str]) -> list[str]:
     """Return the lines of a `tabular`; `names` are short row names by label."""
     columns = [_Column([row.cells[index] for row in table.rows]) for index in range(len(table.columns))]
-    heads = [
-        " & ".join(["System", *(f"{{{head.number or _stacked(head.title)}}}" for head in table.columns)])
-    ]
+    titles = [f"{{{head.number or _stacked(head.title)}}}" for head in table.columns]
+    heads = [" & ".join([escape(table.row_title), *titles])]
     units = [
         r"\%" if column.is_percent else escape(h.unit)
         for column, h in zip(columns, table.columns, strict=True)

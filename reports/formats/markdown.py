@@ -38,7 +38,7 @@ def _render(table: Table) -> str:
     lines = [
         f"**{escape(table.caption)}**",
         "",
-        "| " + " | ".join(["System", *heads]) + " |",
+        "| " + " | ".join([table.row_title, *heads]) + " |",
         "| :-- |" + " --: |" * len(heads),
         *(_row(row) for row in table.rows),
         "",

@@ -62,7 +62,7 @@ def _lines(table: Table, width: int) -> Iterator[str]:
     """Yield the lines of one table: caption, header, rows and notes."""
     yield from wrapped(table.caption, width)
     yield ""
-    names = ["", "System", *(_name(row) for row in table.rows)]
+    names = ["", table.row_title, *(_name(row) for row in table.rows)]
     columns = [_column(table, place) for place in range(len(table.columns))]
     for part in _parts(names, columns, width):
         for line, texts in enumerate(zip(names, *part, strict=True)):

@@ -145,6 +145,7 @@ class Table:
         notes: sentences of the legend, on tests and columns.
         warnings: caveats to read before comparing rows.
         group: key of the group that it shows; "" if it shows several.
+        row_title: what a row is, the head of the column of labels.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Table:
     notes: tuple[Note, ...] = ()
     warnings: tuple[str, ...] = ()
     group: str = ""
+    row_title: str = "System"
 
     @property
     def legend(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ shaped(table, shape)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -92,8 +93,13 @@ def _shaped(table: Table, shape: Shape) -> Table:
     return replace(
         table,
         notes=notes,
+        footnotes=tuple((letter, _renamed(text, names)) for letter, text in table.footnotes),
+        warnings=tuple(_renamed(warning, names) for warning in table.warnings),
         columns=tuple(
-            _head(head, title or names.get(head.title), is_wanted=bool(shape.columns), in_seconds=converted)
+            replace(
+                _head(head, title or names.get(head.title), bool(shape.columns), converted),
+                section=_renamed(head.section, names),
+            )
             for (_, head, title), converted in zip(heads, in_seconds, strict=True)
         ),
         rows=tuple(
@@ -129,10 +135,14 @@ def _chosen(
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return a sentence with systems' labels replaced by their new names, longest labels first."""
-    for label in sorted(names, key=len, reverse=True):
-        text = text.replace(label, names[label])
-    return text
+    """Return a sentence with the new names of systems by their labels.
+
+    All are replaced at once, the longest label first, and only where a label is not a part of a word.
+    """
+    if not names:
+        return text
+    labels = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:{labels})(?!\w)", lambda found: names[found[0]], text)
 
 
 def _is_hidden(row: Row, shape: Shape) -> bool:
@@ -140,7 +150,7 @@ def _is_hidden(row: Row, shape: Shape) -> bool:
     return row.label in shape.hidden or (row.role == "control" and CONTROLS in shape.hidden)
 
 
-def _head(head: Head, title: str | None, *, is_wanted: bool, in_seconds: bool) -> Head:
+def _head(head: Head, title: str | None, is_wanted: bool, in_seconds: bool) -> Head:
     """Return a heading with a new title and unit; a column that the reader named is no detail."""
     return replace(
         head,

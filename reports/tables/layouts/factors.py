@@ -88,6 +88,7 @@ def _table(mode: str, mode_factors: Sequence[Factor]) -> Table:
                 f"▲ ▼ significant at 5\u202f% (paired t-test, Holm-corrected over the {len(tested)} changes)"
             ),
         ),
+        row_title="Factor and level",
     )
 
 

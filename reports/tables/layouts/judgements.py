@@ -206,6 +206,7 @@ def _confusion(group: Group, judge: Judge, agreed: Agreement, number: int) -> Ta
             ),
         ),
         group=group.key,
+        row_title="Grade",
     )
 
 

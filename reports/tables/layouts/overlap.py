@@ -75,6 +75,7 @@ def _of_pairs(group: Group, pairs: dict[tuple[str, str], Agreement], queries: Se
         notes=(Note("Means over queries; 1 is the same order"),),
         warnings=group.warnings,
         group=group.key,
+        row_title="Pair of systems",
     )
 
 
@@ -99,6 +100,7 @@ def _of_queries(group: Group, pairs: dict[tuple[str, str], Agreement], queries: 
         notes=(Note(f"Means over {len(pairs)} pairs of systems, lowest RBO first"),),
         warnings=group.warnings,
         group=group.key,
+        row_title="Query",
     )
 
 

@@ -158,6 +158,15 @@ def test_a_first_stage_that_was_not_timed_is_called_so_wherever_times_stand(fold
         assert "first stage was not timed" in " ".join(content.split()), name
 
 
+def test_how_it_was_measured_names_components_and_no_measure_without_judgements(folder: Folder) -> None:
+    described = {"parts": [{"reranker": "first-stage"}, {"reranker": "embedding", "model": "any/model"}]}
+    pool = folder.pool(TEXTS, {})
+    folder.cell(pool, "Both", folder.kept, reranker="fusion", described=described)
+    told = how_we_measured(build([read_results(folder.path)]), "latex")
+    assert "Both (fusion): first-stage, embedding (model any/model)." in told
+    assert "judged" not in told
+
+
 def test_controls_are_never_first_and_failed_cells_are_last(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS)
     folder.cell(pool, "Broken", folder.kept, status="failed", error="out of memory", only=1)

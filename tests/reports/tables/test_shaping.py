@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,16 @@ def test_systems_and_columns_are_chosen_ordered_renamed_and_hidden(compared: Fol
     assert [row.label for row in hidden.rows] == [
         row.label for row in whole.rows if row.label != "First stage"
     ]
+
+
+def test_a_new_name_stands_wherever_the_old_one_did_and_names_can_be_exchanged(compared: Folder) -> None:
+    context = build([read_results(compared.path)], baseline="Good")
+    (whole,) = tables(context, "interpretation")
+    (one,) = shaped([whole], Shape(("Good=Good too", "Good too=Good", "First stage")))
+    assert {head.section for head in one.columns} >= {"Queries against Good too"}
+    warned = replace(whole, warnings=("Good and Good too, not Goodness.",))
+    (one,) = shaped([warned], Shape(("Good=Good too", "Good too=Good")))
+    assert one.warnings == ("Good too and Good, not Goodness.",)
 
 
 @pytest.mark.parametrize(
