@@ -83,11 +83,21 @@ def name_of(family: Sequence[Keyed]) -> str:
         return first_stages.in_short(first_stages.describe(record.first_stage))
     if len({*names}) == 1:
         return names[0]
+    without_seed = {_without_seed(name) for name in names}
+    if len(without_seed) == 1 and "" not in without_seed:
+        return without_seed.pop()
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
     prefix = "".join(letter for letter, *_ in alike)
     shared = re.sub(rf"[\s,;:(=\[-]*({SEED}[\s=:]*\d*)?$", "", prefix)
     shared += ")" * (shared.count("(") - shared.count(")"))
     return shared or record.system.reranker
+
+
+def _without_seed(name: str) -> str:
+    """Return a system's name without its seed, wherever that stands: `A (seed=1, b=2)` is `A (b=2)`."""
+    rest = re.sub(rf"\b{SEED}[\s=:]*\d+(?:,\s*)?", "", name)
+    rest = re.sub(r"[\s,;]*([)\]])", r"\1", rest)
+    return re.sub(r"\s*(?:\(\)|\[\])", "", rest).strip(" ,;:-=([")
 
 
 def names(label: str, family: Sequence[Keyed]) -> list[str]:

@@ -104,6 +104,8 @@ def test_a_seed_that_failed_stands_alone(folder: Folder) -> None:
     [
         (["S, seed 1", "S, seed 10"], "S"),
         (["S (a=1, seed=0)", "S (a=1, seed=7)"], "S (a=1)"),
+        (["S (seed=0, a=1)", "S (seed=7, a=1)"], "S (a=1)"),
+        (["S (seed=0)", "S (seed=7)"], "S"),
         (["seed 1", "seed 2"], "embedding"),
         (["alike", "alike"], "alike"),
     ],
