@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from rerankers.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from rerankers.work import RequestSize, Work
 
@@ -191,6 +191,16 @@ class MethodOptions(Options):
         if field is None or field.is_required():
             return None
         return json.loads(json.dumps(field.get_default(call_default_factory=True), default=str))
+
+    @classmethod
+    def defaults_beside(cls, options: Collection[str]) -> dict[str, Any]:
+        """Return the defaults, in JSON values, of all options but the given ones, by name.
+
+        Args:
+            options: names of options that have a value.
+        """
+        names = (name for name, field in cls.model_fields.items() if not field.is_required())
+        return {name: cls.default_of(name) for name in names if name not in options}
 
     @classmethod
     def takes_list(cls, option: str) -> bool:

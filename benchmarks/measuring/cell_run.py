@@ -163,6 +163,8 @@ class CellRun:
         writer.update_session(load_seconds=load_seconds, environment=seen)
         if cell.reranker not in METHODS:
             self._checked["code"] = f"sha256:{file_digest(source_of(cell.reranker))[:16]}"
+            if defaults := needs.defaults_beside(cell.options):  # a report does not import the class
+                self._checked["defaults"] = defaults
         self._describe(reranker)
         seed_everything(cell.protocol.seed)
         reranker.prepare(self._requests)

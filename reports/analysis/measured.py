@@ -123,7 +123,7 @@ def _components(described: Mapping[str, Any], options: Mapping[str, Any]) -> Ite
             asked = given[place] if place < len(given) and isinstance(given[place], dict) else {}
             settings = _settings(component, asked.get("options") or {})
             settings += [f"depth {component['depth']}"] if component.get("depth") else []
-            name = str(component["reranker"])
+            name = str(component.get("reranker") or asked.get("name") or "a component")
             yield f"{name} ({', '.join(settings)})" if settings else name
 
 

@@ -113,7 +113,11 @@ def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[d
     resolved = []
     for settings, point in observed:
         lacking = [name for name in stated[settings[_RERANKER]] if name not in settings]
-        defaults = {name: _default(settings[_RERANKER], name) for name in lacking}
+        recorded = point.system.provenance.described.get("defaults", {})
+        defaults = {
+            name: recorded[name] if name in recorded else _default(settings[_RERANKER], name)
+            for name in lacking
+        }
         resolved.append(({**settings, **defaults}, point))
     return resolved
 
@@ -121,7 +125,7 @@ def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[d
 @cache
 def _default(reranker: str, option: str) -> Any:
     """Return an option's default; the word `default` for a method that is not registered here."""
-    if reranker not in METHODS:  # a class of one's own is not imported to read its results
+    if reranker not in METHODS:  # a class of one's own is not imported; its defaults are in its record
         return DEFAULT
     try:
         model = options_model(reranker)

@@ -84,6 +84,14 @@ def test_an_option_left_at_its_default_is_at_that_level(folder: Folder) -> None:
     assert (factor.name, [point.level for point in factor.series[0].points]) == ("window", [10, 20])
 
 
+def test_a_class_of_one_s_own_has_the_defaults_of_its_record(folder: Folder) -> None:
+    pool = folder.pool(TEXTS, QRELS)
+    for label, options in (("base", {}), ("wide", {"window": 9}), ("alike", {"window": 4})):
+        described = {"defaults": {name: 4 for name in ("window",) if name not in options}}
+        folder.cell(pool, label, folder.turned, reranker="own:S", options=options, described=described)
+    assert [row.label for row in factors(folder).rows] == ["window: 4 (base)", "window: 9"]
+
+
 def test_methods_of_a_cascade_are_no_levels_of_a_setting(folder: Folder) -> None:
     pool = folder.pool(TEXTS, QRELS)
     for name in ("embedding", "cross-encoder"):
