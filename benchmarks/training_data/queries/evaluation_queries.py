@@ -112,7 +112,8 @@ def is_test_split(spec: DatasetSpec) -> bool:
         return spec.id == "bundled" or (not is_training and bool(words & {*_TEST_WORDS, "trec"}))
     if spec.folder is None:
         return False
-    qrels = find_qrels(user_path(spec.folder), spec.split)
+    named = spec.qrels_file
+    qrels = user_path(named) if named else find_qrels(user_path(spec.folder), spec.split)
     return qrels is not None and split_of(qrels).lower().startswith("test")
 
 

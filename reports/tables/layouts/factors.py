@@ -66,6 +66,7 @@ def _table(mode: str, mode_factors: Sequence[Factor]) -> Table:
         Head(measure, measure, "Effect", f"{measure}, mean over all judged queries"),
         Head("change", "change", "Effect", "difference to the factor's first level"),
         Head("interval", "interval", "Effect", "95\u202f% bootstrap interval of the change"),
+        Head("p", "p", "Effect", "p-value of the change, Holm-corrected"),
         Head("p50", "p50", "Cost", "median seconds per query", "ms"),
         Head("calls", "calls", "Cost", "calls of a language model per query"),
         Head("tokens", "tokens", "Cost", "prompt and generated tokens per query"),
@@ -143,10 +144,10 @@ def _value(point: Point) -> Cell:
     )
 
 
-def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell]:
-    """Return the cells of a level's change and of its bootstrap interval; empty for the base."""
+def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell, Cell]:
+    """Return the cells of a level's change, its bootstrap interval and its p-value; empty for the base."""
     if level.differences is None or level.p is None or p_holm is None:
-        return Cell(), Cell()
+        return Cell(), Cell(), Cell()
     mean = float(level.differences.mean())
     [(low, high)] = mean_intervals([level.differences])
     change: Change = "" if p_holm >= 0.05 else "better" if mean > 0 else "worse"
@@ -162,7 +163,8 @@ def _change(level: _Level, p_holm: float | None) -> tuple[Cell, Cell]:
         interval=interval,
         hint=f"95\u202f% interval {interval}; {p_value(p_holm)} (Holm), {p_value(level.p)} alone",
     )
-    return change_cell, Cell(text=f"[{signed(low, 3)}, {signed(high, 3)}]")
+    written = p_value(p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
+    return change_cell, Cell(text=f"[{signed(low, 3)}, {signed(high, 3)}]"), Cell(text=written)
 
 
 def _costs(point: Point) -> tuple[Cell, Cell, Cell, Cell]:

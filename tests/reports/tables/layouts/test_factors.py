@@ -70,6 +70,7 @@ def test_a_level_has_its_change_with_interval_and_test_and_its_cost(varied: Fold
     assert (step["change"].low, step["change"].high) == pytest.approx((1 - THIRD, 1 - THIRD))
     assert step["change"].change == "better"
     assert step["change"].p_holm is not None
+    assert step["p"].text == "<\u00a00.001"
     assert step["p50"].value == pytest.approx(800)
     assert (step["calls"].value, step["tokens"].value, step["dollars"].value) == (3, 1000, 0.002)
     assert cells(table, "window: 10")["change"].value == pytest.approx(SECOND - THIRD)
