@@ -66,7 +66,7 @@ class Row:
         """
         passages = case["passages"]
         plain = RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(passages)})
-        reranker = made(name, json.dumps({"device": "cpu", **options}))
+        reranker = built_from(name, json.dumps({"device": "cpu", **options}))
         read: list[int] = []
         hook = register_module_forward_pre_hook(
             lambda module, inputs: (
@@ -99,7 +99,7 @@ class Row:
 
 
 @cache
-def made(name: str, options: str) -> Reranker:
+def built_from(name: str, options: str) -> Reranker:
     """Make a reranker once for all cases with its options."""
     return create(name, json.loads(options))
 

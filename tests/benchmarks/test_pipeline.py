@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rerankers.stages import StageClock
 
-asked: list[list[str]] = []
+calls: list[list[str]] = []
 healed: set[str] = set()
 
 
@@ -46,14 +46,17 @@ class Recorder(Reranker):
         self._fail_on, self._loses = options.fail_on, options.loses
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        asked.append([request.query_id for request in requests])
+        calls.append([request.query_id for request in requests])
         if any(request.query_id == self._fail_on and request.query_id not in healed for request in requests):
             raise ModelError("the weights\nmelted")
         costs = [Cost() for _ in requests]
         with clock.stage("forward", *costs):
             pass
         if self._loses:
-            requests = [RerankRequest(each.query_id, each.query, each.candidates[1:]) for each in requests]
+            requests = [
+                RerankRequest(whole_request.query_id, whole_request.query, whole_request.candidates[1:])
+                for whole_request in requests
+            ]
         return [
             Ranking.of(request, range(len(request.candidates)), cost)
             for request, cost in zip(requests, costs, strict=True)
@@ -79,7 +82,7 @@ class Drawing(Reranker):
 
 @pytest.fixture(autouse=True)
 def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.clear()
+    calls.clear()
     healed.clear()
     monkeypatch.setitem(METHODS, "recorder", f"{__name__}:RecorderOptions")
     monkeypatch.setitem(METHODS, "drawing", f"{__name__}:DrawingOptions")
@@ -96,7 +99,7 @@ def test_every_query_is_measured_once_per_repeat(
     path = write_experiment(rerankers="recorder", protocol={"repeats": 2, "warmup": 1})
     assert go(path, tmp_path / "out").exit_status == 0
     (cell,) = read_results(tmp_path / "out").cells
-    assert asked == [["q0"], *[["q0"], ["q1"], ["q2"]] * 2]  # the warm-up first
+    assert calls == [["q0"], *[["q0"], ["q1"], ["q2"]] * 2]  # the warm-up first
     assert [(row.query_id, row.repeat) for row in cell.rows] == [
         (f"q{q}", r) for r in (0, 1) for q in range(3)
     ]
@@ -110,7 +113,7 @@ def test_throughput_mode_ranks_in_batches_and_shares_the_time(
     protocol = {"mode": "throughput", "batch_size": 2, "warmup": 0}
     go(write_experiment(rerankers="recorder", protocol=protocol), tmp_path / "out")
     (cell,) = read_results(tmp_path / "out").cells
-    assert asked == [["q0", "q1"], ["q2"]]
+    assert calls == [["q0", "q1"], ["q2"]]
     assert cell.rows[0].total_seconds == cell.rows[1].total_seconds
 
 
@@ -141,10 +144,10 @@ def test_a_failed_cell_is_tried_again_from_where_it_failed(
         rerankers={"name": "recorder", "options": {"fail_on": "q1"}}, protocol={"warmup": 0}
     )
     go(path, tmp_path / "out")
-    asked.clear()
+    calls.clear()
     healed.add("q1")
     assert go(path, tmp_path / "out").exit_status == 0
-    assert asked == [["q1"], ["q2"]]
+    assert calls == [["q1"], ["q2"]]
     (cell,) = read_results(tmp_path / "out").cells
     assert (cell.record.status, cell.record.error) == ("done", None)
     assert [row.session for row in cell.rows] == [0, 1, 1]
@@ -247,10 +250,10 @@ def test_a_finished_experiment_is_not_run_again_but_takes_new_labels_and_measure
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     go(write_experiment(rerankers="recorder"), tmp_path / "out")
-    asked.clear()
+    calls.clear()
     go(write_experiment(rerankers={"name": "recorder", "label": "new"}, measures="AP"), tmp_path / "out")
     (cell,) = read_results(tmp_path / "out").cells
-    assert asked == []
+    assert calls == []
     assert (cell.record.system.label, cell.record.measures) == ("new", ("AP",))
 
 

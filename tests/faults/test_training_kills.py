@@ -71,8 +71,8 @@ def settings(
     return make
 
 
-def trained(settings: Settings, folder: Path, said: list[str] | None = None) -> None:
-    train("rank", settings, folder, (said if said is not None else []).append, use_cpu=True)
+def trained(settings: Settings, folder: Path, messages: list[str] | None = None) -> None:
+    train("rank", settings, folder, (messages if messages is not None else []).append, use_cpu=True)
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:

@@ -65,11 +65,11 @@ def compare(ours: dict[str, Any], theirs: dict[str, dict[str, Any]]) -> tuple[st
     evaluators = {name: answers["ndcg"] for name, answers in present.items() if "ndcg" in answers}
     rows = []
     for run, value in ours["ndcg"].items():
-        rows.append([run, f"{value:.4f}", *(number(found[run]) for found in evaluators.values())])
-        for name, found in evaluators.items():
+        rows.append([run, f"{value:.4f}", *(number(values[run]) for values in evaluators.values())])
+        for name, values in evaluators.items():
             should_agree = run in ("good", "fair", "missing") and name != "sentence-transformers"
-            if should_agree and abs(found[run] - value) > TOLERANCE:
-                failures.append(f"nDCG@10 of {name} differs on {run}: {found[run]} and {value}")
+            if should_agree and abs(values[run] - value) > TOLERANCE:
+                failures.append(f"nDCG@10 of {name} differs on {run}: {values[run]} and {value}")
     added = evaluators.get("sentence-transformers", {}).get("good, positives added")
     parts.append(table(["Ranking", "ours", *evaluators], rows))
     if added is not None:

@@ -26,10 +26,10 @@ STARTERS: dict[str, dict[str, Any]] = tomllib.loads(
 )
 STARTS = [
     (name, machine, None)
-    for name, known in STARTERS.items()
+    for name, machines in STARTERS.items()
     for machine in MACHINES
-    if machine in known or "any" in known
-] + [(name, "cpu", 5.0) for name, known in STARTERS.items() if "endpoint" in known]
+    if machine in machines or "any" in machines
+] + [(name, "cpu", 5.0) for name, machines in STARTERS.items() if "endpoint" in machines]
 
 
 def test_every_registered_reranker_has_a_start() -> None:

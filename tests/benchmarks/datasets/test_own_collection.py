@@ -139,7 +139,7 @@ def test_keys_that_do_not_fit_each_other_are_refused(values: dict[str, Any], say
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> DatasetSpec:
+def dataset_spec(tmp_path: Path) -> DatasetSpec:
     """Return a dataset whose queries have a rewritten text and an instruction; q2 has neither."""
     (tmp_path / "docs.csv").write_text("id,text\np1,red\np2,blue\n")
     rows = [
@@ -152,10 +152,10 @@ def asked(tmp_path: Path) -> DatasetSpec:
 
 @pytest.mark.lucene
 def test_a_query_has_one_text_for_retrieval_and_another_for_reranking(
-    asked: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset_spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path / "cache"))
-    pool = build_pool(asked, Bm25(), 2)
+    pool = build_pool(dataset_spec, Bm25(), 2)
     doc_ids_by_query = {query_id: pool.candidates.doc_ids(query_id) for query_id in pool.queries}
     assert {query_id: list(doc_ids) for query_id, doc_ids in doc_ids_by_query.items()} == {
         "q1": ["p1"],
@@ -166,14 +166,16 @@ def test_a_query_has_one_text_for_retrieval_and_another_for_reranking(
     assert "1 of 2 queries have no 'rewritten'; their own text retrieves" in pool.first_stage["warnings"]
 
 
-def test_a_query_s_instruction_is_frozen_with_its_candidates(asked: DatasetSpec, tmp_path: Path) -> None:
+def test_a_query_s_instruction_is_frozen_with_its_candidates(
+    dataset_spec: DatasetSpec, tmp_path: Path
+) -> None:
     (tmp_path / "r.trec").write_text("q1 Q0 p1 1 9 t\nq2 Q0 p2 1 9 t\n")
     first_stage = Run(kind="run", path=str(tmp_path / "r.trec"))
-    pool = build_pool(asked, first_stage, 2)
+    pool = build_pool(dataset_spec, first_stage, 2)
     stored = load_pool(save_pool(pool, tmp_path / "pools"))
     for candidate_set in (pool, stored):
         stated = [request.instruction for request in candidate_set.requests("Judge by topic.")]
         assert stated == ["Prefer bright colours.", "Judge by topic."]
-    plain = build_pool(asked.model_copy(update={"instruction_field": None}), first_stage, 2)
+    plain = build_pool(dataset_spec.model_copy(update={"instruction_field": None}), first_stage, 2)
     assert plain.digest != pool.digest
     assert [request.instruction for request in plain.requests()] == [None, None]

@@ -270,8 +270,8 @@ def test_all_pairs_at_once_are_the_tests_one_by_one(size: int) -> None:
     systems["all above a"] = systems["a"] + 0.25
     pairs = compare_all(systems)
     assert list(pairs) == list(combinations(systems, 2))
-    for (one, other), pair in pairs.items():
-        first, second = systems[one], systems[other]
+    for (label, other), pair in pairs.items():
+        first, second = systems[label], systems[other]
         assert pair.difference == pytest.approx(first.mean() - second.mean())
         assert pair.t_test == pytest.approx(paired_t_test(first, second), abs=1e-12)
         assert pair.permutation == pytest.approx(permutation_test(first, second), abs=2e-4)

@@ -344,11 +344,11 @@ def test_bm25_reads_a_language_by_its_own_analyzer(capsys: pytest.CaptureFixture
     passages = {"d1": "Die Häuser in den Städten", "d2": "Das Meer ist kalt", "d3": "Nyumba zilikuwa"}
     dataset = Handmade(passages, "languages")
 
-    def found(query: str, **options: Any) -> list[str]:
+    def search_ids(query: str, **options: Any) -> list[str]:
         hits = retrieve(Bm25(**options), dataset, {"q1": query}, 3).hits["q1"]
         return [doc_id for doc_id, _ in hits]
 
-    assert found("Haus Stadt", language="de") == ["d1"]
-    assert found("Haus Stadt") == []  # English stems neither
-    assert found("Nyumba", language="sw") == ["d3"]
+    assert search_ids("Haus Stadt", language="de") == ["d1"]
+    assert search_ids("Haus Stadt") == []  # English stems neither
+    assert search_ids("Nyumba", language="sw") == ["d3"]
     assert "no analyzer for 'sw'; words are cut at white space" in capsys.readouterr().err

@@ -148,13 +148,13 @@ def test_a_first_stage_that_was_not_timed_is_called_so_wherever_times_stand(fold
     pool = folder.pool(TEXTS, QRELS, is_timed=False)
     folder.cell(pool, "S", folder.kept)
     context = build([read_results(folder.path)])
-    told = {
+    sentences = {
         "page": render(context),
         "text": text.render(tables(context, "headline")),
         "LaTeX": latex.render(tables(context, "stages")),
         "method": how_we_measured(context, "markdown"),
     }
-    for name, content in told.items():
+    for name, content in sentences.items():
         assert "first stage was not timed" in " ".join(content.split()), name
 
 

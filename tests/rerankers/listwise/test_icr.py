@@ -39,7 +39,7 @@ def cases(file: str) -> list[Any]:
 
 
 @cache
-def made(**options: Any) -> ICR:
+def icr_reranker(**options: Any) -> ICR:
     """Return the published code reads control tokens as such."""
     return ICR(ICROptions(model=str(FOLDER), control_tokens="control", **options))
 
@@ -60,7 +60,7 @@ def test_rankings_are_those_of_the_published_code(case: dict[str, Any]) -> None:
         if case["sliding_window_size"] < 0
         else {"window_policy": "sliding", "window": case["sliding_window_size"]}
     )
-    reranker = made(
+    reranker = icr_reranker(
         retrieval_type=case["retrieval_type"],
         scoring=case["scoring_strategy"],
         template=case["prompt_template"],
@@ -87,7 +87,7 @@ def test_scores_of_chosen_heads_are_those_of_qrhead(case: dict[str, Any]) -> Non
         text if title is None else f"{title}\n{text}"
         for title, text in zip(titles, case["passages"], strict=True)
     ]
-    order, scores, _ = ranked(made(retrieval_type="IE", heads=heads), case["query"], passages)
+    order, scores, _ = ranked(icr_reranker(retrieval_type="IE", heads=heads), case["query"], passages)
     if len(order) == 1:
         return
     if case["kind"] == "quoted":  # its code takes the quotation in passage 1 for passage 2
@@ -166,9 +166,9 @@ def test_scores_by_head_are_those_that_qrhead_detects_heads_by() -> None:
 
 
 def test_layers_above_the_last_chosen_head_are_not_run() -> None:
-    chosen = made(heads="0-1 1-2")
+    chosen = icr_reranker(heads="0-1 1-2")
     assert chosen.describe()["layers_run"] == 2
-    assert chosen.describe()["parameters"] == made().describe()["parameters"]
+    assert chosen.describe()["parameters"] == icr_reranker().describe()["parameters"]
     runs: list[str] = []
     hook = register_module_forward_pre_hook(lambda module, _: runs.append(type(module).__name__))
     try:
@@ -196,27 +196,27 @@ class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused-i
 def test_attention_of_all_tokens_to_all_tokens_is_never_in_memory() -> None:
     passages = [f"{i} " + "the careful ferry carries a bundle of nets " * 4 for i in range(15)]
     with Shapes() as shapes:
-        _, _, ranking = ranked(made(), "who guides ships", passages)
+        _, _, ranking = ranked(icr_reranker(), "who guides ships", passages)
     tokens = ranking.usage.cached_tokens  # of the passages
     assert tokens > 500
     assert not [shape for shape in shapes.found if sum(size >= tokens for size in shape) > 1]
 
 
 def test_usage_counts_both_prompts_and_what_they_share() -> None:
-    _, _, ranking = ranked(made(), "who guides ships", ["a ferry", "a lighthouse"])
+    _, _, ranking = ranked(icr_reranker(), "who guides ships", ["a ferry", "a lighthouse"])
     usage = ranking.usage
     assert (usage.windows, usage.llm_calls) == (1, 1)
     assert 0 < usage.cached_tokens < usage.prompt_tokens / 2
     assert usage.passages_truncated == 0
-    _, _, alone = ranked(made(scoring="query_last"), "who guides ships", ["a ferry", "a lighthouse"])
+    _, _, alone = ranked(icr_reranker(scoring="query_last"), "who guides ships", ["a ferry", "a lighthouse"])
     assert alone.usage.cached_tokens == 0
 
 
 def test_passages_are_cut_after_a_number_of_words_and_where_the_context_ends(tmp_path: Path) -> None:
     passages = ["the ferry " * 90, "a loom"]
-    _, scores, ranking = ranked(made(passage_words=4), "who guides ships", passages)
+    _, scores, ranking = ranked(icr_reranker(passage_words=4), "who guides ships", passages)
     assert ranking.usage.passages_truncated == 1
-    assert scores == ranked(made(), "who guides ships", ["the ferry the ferry", "a loom"])[1]
+    assert scores == ranked(icr_reranker(), "who guides ships", ["the ferry the ferry", "a loom"])[1]
     folder = Path(shutil.copytree(FOLDER, tmp_path / "short"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 128}))
@@ -299,11 +299,11 @@ def test_heads_of_no_known_form_are_refused(heads: str, reason: str) -> None:
 
 def test_a_model_without_the_chosen_head_is_refused() -> None:
     with pytest.raises(ModelError, match="no head 13-18: its 3 layers have 8 heads each"):
-        made(heads="llama-3.1-8b-lme")
+        icr_reranker(heads="llama-3.1-8b-lme")
 
 
 def test_a_family_is_recognised_by_its_control_tokens(tiny_family: Callable[..., str], tiny_llm: str) -> None:
-    assert made().describe()["prompt"] == "llama3"
+    assert icr_reranker().describe()["prompt"] == "llama3"
     with pytest.raises(ModelError, match="Name one of them as prompt"):
         ICR(ICROptions(model=tiny_llm))
     assert ICR(ICROptions(model=tiny_llm, prompt="mistral")).describe()["prompt"] == "mistral"

@@ -42,7 +42,7 @@ def requests(make_request: MakeRequest) -> list[RerankRequest]:
 def test_pe_rank_orders_a_batch_as_one_window_at_a_time(
     golden: Path, requests: list[RerankRequest], clock: StageClock, name: str
 ) -> None:
-    def ranked(asked: list[RerankRequest], **options: Any) -> list[Ranking]:
+    def ranked(batch: list[RerankRequest], **options: Any) -> list[Ranking]:
         reranker = create(
             "pe-rank",
             {
@@ -56,7 +56,7 @@ def test_pe_rank_orders_a_batch_as_one_window_at_a_time(
                 **options,
             },
         )
-        return reranker.rerank(asked, clock)
+        return reranker.rerank(batch, clock)
 
     together = ranked(requests)
     exact = ranked(requests, exact=True)

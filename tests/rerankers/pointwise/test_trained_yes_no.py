@@ -32,7 +32,7 @@ def cases(folder: str, section: str = "cases") -> list[Any]:
 
 
 @cache
-def made(folder: str, prompt: str, length: int = DEFAULT_LENGTH, **options: Any) -> Any:
+def yes_no_reranker(folder: str, prompt: str, length: int = DEFAULT_LENGTH, **options: Any) -> Any:
     """Return the published codes read control tokens as such."""
     limit = {} if length == DEFAULT_LENGTH else {"max_prompt_tokens": length}
     all_options = {
@@ -67,7 +67,7 @@ def ranked(reranker: Any, pairs: Sequence[Pair]) -> tuple[list[int], list[float]
 
 @pytest.mark.parametrize("case", cases("qwen3_reranker"))
 def test_qwen3_scores_as_its_readme_does(case: dict[str, Any]) -> None:
-    reranker = made("qwen3_reranker", "qwen3", case["max_length"])
+    reranker = yes_no_reranker("qwen3_reranker", "qwen3", case["max_length"])
     pairs = [Pair(case["query"], passage, case["instruction"]) for passage in case["passages"]]
     check_tokens(reranker, pairs, case)
     order, scores = ranked(reranker, pairs)
@@ -81,7 +81,7 @@ def test_qwen3_scores_as_its_readme_does(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", cases("qwen3_reranker", "evaluation_cases"))
 def test_qwen3_scores_as_its_evaluation_does(case: dict[str, Any]) -> None:
-    reranker = made("qwen3_reranker", "qwen3_evaluation", case["max_length"])
+    reranker = yes_no_reranker("qwen3_reranker", "qwen3_evaluation", case["max_length"])
     pairs = [
         Pair(query[1], passage, query[0])
         if isinstance(query, list)
@@ -95,7 +95,7 @@ def test_qwen3_scores_as_its_evaluation_does(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", cases("mxbai_rerank_v2"))
 def test_mxbai_scores_as_its_package_does(case: dict[str, Any]) -> None:
-    reranker = made("mxbai_rerank_v2", "mxbai_v2", case["max_length_given"])
+    reranker = yes_no_reranker("mxbai_rerank_v2", "mxbai_v2", case["max_length_given"])
     assert reranker.describe()["max_pair_tokens"] == case["max_length_used"]
     pairs = [Pair(case["query"], passage, case["instruction"]) for passage in case["passages"]]
     check_tokens(reranker, pairs, case)
@@ -112,7 +112,9 @@ def test_an_instruction_of_the_reranker_comes_before_that_of_the_query() -> None
     pairs = [Pair("bridges", "a bridge", None), Pair("bridges", "a bridge", "the query's")]
     texts = {}
     for instruction in (None, "the option's"):
-        reranker = made("qwen3_reranker", "qwen3", **({"instruction": instruction} if instruction else {}))
+        reranker = yes_no_reranker(
+            "qwen3_reranker", "qwen3", **({"instruction": instruction} if instruction else {})
+        )
         tokenizer = reranker._llm.tokenizer
         texts[instruction] = [tokenizer.decode(row) for _, row in reranker.tokenize(pairs).inputs]
     default = "Given a web search query, retrieve relevant passages that answer the query"
@@ -124,7 +126,7 @@ def test_an_instruction_of_the_reranker_comes_before_that_of_the_query() -> None
 
 
 def test_the_query_is_prefilled_once_and_only_two_logits_are_computed() -> None:
-    reranker = made("qwen3_reranker", "qwen3", batch_tokens=100_000, device="cpu")
+    reranker = yes_no_reranker("qwen3_reranker", "qwen3", batch_tokens=100_000, device="cpu")
     read: list[tuple[int, ...]] = []
     projected: list[tuple[int, ...]] = []
     pairs = [Pair("who guides ships past the sandbank", f"the ferry {i}") for i in range(8)]

@@ -50,7 +50,7 @@ def lists(tmp_path: Path) -> Path:
 def make_settings(tiny_llm: str, tiny_encoder: str, lists: Path) -> Callable[..., Settings]:
     """Return settings of a stage on the tiny models; sections given are laid over these."""
 
-    def make(stage: Stage, **given: Any) -> Settings:
+    def make(stage: Stage, **changes: Any) -> Settings:
         content: dict[str, Any] = {
             "llm": {"model": tiny_llm, "dtype": "float32", "attention": "eager"},
             "encoder": {"model": tiny_encoder},
@@ -63,7 +63,7 @@ def make_settings(tiny_llm: str, tiny_encoder: str, lists: Path) -> Callable[...
             "optimizer": {"learning_rate": 3e-3, "batch_size": 4, "max_steps": 4},
             "log_every": 1,
         }
-        for key, value in given.items():
+        for key, value in changes.items():
             both = isinstance(value, dict) and isinstance(content.get(key), dict)
             content[key] = {**content[key], **value} if both else value
         return STAGES[stage].model_validate(content)

@@ -41,10 +41,10 @@ def front_matter(card: ModelCard) -> dict[str, Any]:
 def checkpoint(make_settings: Callable[..., Settings], lists: Path, tmp_path: Path) -> Callable[..., Path]:
     """Trains PE-Rank for two steps on lists that name their source; returns the best checkpoint."""
 
-    def make(**given: Any) -> Path:
+    def make(**changes: Any) -> Path:
         lists.write_text(json.dumps({"about": ABOUT}) + "\n" + lists.read_text())
         optimizer = {"learning_rate": 1e-2, "batch_size": 4, "max_steps": 2}
-        settings = make_settings("rank", optimizer=optimizer, **given)
+        settings = make_settings("rank", optimizer=optimizer, **changes)
         return train(
             "rank", settings, tmp_path / "run", lambda _: None, use_cpu=True, command=COMMAND
         ).checkpoint

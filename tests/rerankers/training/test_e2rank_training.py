@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 MODEL = Path(__file__).parents[2] / "golden" / "e2rank"
 
 
-def settings_of(lists: Path, **given: Any) -> E2RankSettings:
+def settings_of(lists: Path, **changes: Any) -> E2RankSettings:
     optimizer = {"learning_rate": 1e-3, "batch_size": 4, "accumulation": 1, "max_steps": 4}
     content = {
         "llm": {"model": str(MODEL), "dtype": "float32"},
         "data": {"train": str(lists), "list_size": 4},
-        "optimizer": {**optimizer, **given.pop("optimizer", {})},
+        "optimizer": {**optimizer, **changes.pop("optimizer", {})},
     }
-    return E2RankSettings.model_validate(content | given)
+    return E2RankSettings.model_validate(content | changes)
 
 
 def losses_of(folder: Path) -> list[float]:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     Make = Callable[..., Settings]
 
 
-def trained(settings: Settings, folder: Path, said: list[str] | None = None) -> Outcome:
-    return train("rank", settings, folder, (said if said is not None else []).append, use_cpu=True)
+def trained(settings: Settings, folder: Path, messages: list[str] | None = None) -> Outcome:
+    return train("rank", settings, folder, (messages if messages is not None else []).append, use_cpu=True)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ PASSAGES = ("yeast makes gas", "salt melts ice", "stone lasts")
 def make_text_settings(tiny_llm: str, lists: Path) -> Callable[..., TextSettings]:
     """Return settings on the tiny model; sections given are laid over these."""
 
-    def make(**given: Any) -> TextSettings:
+    def make(**changes: Any) -> TextSettings:
         content: dict[str, Any] = {
             "llm": {"model": tiny_llm, "dtype": "float32", "attention": "eager"},
             "data": {"train": str(lists), "validation": str(lists)},
@@ -47,7 +47,7 @@ def make_text_settings(tiny_llm: str, lists: Path) -> Callable[..., TextSettings
             "passage_words": 4,
             "log_every": 1,
         }
-        for key, value in given.items():
+        for key, value in changes.items():
             both = isinstance(value, dict) and isinstance(content.get(key), dict)
             content[key] = {**content[key], **value} if both else value
         return TextSettings.model_validate(content)

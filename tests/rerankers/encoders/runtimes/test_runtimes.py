@@ -92,7 +92,7 @@ def test_openvino_is_imported_without_its_telemetry(shipped: Path) -> None:
 
 def test_stored_embeddings_are_those_of_one_backend(shipped: Path, tmp_path: Path) -> None:
     encoders = [encoder(shipped), encoder(shipped, "onnx"), encoder(shipped, "openvino")]
-    stores = {EmbeddingStore(tmp_path, made.describe(), made.dimension).folder for made in encoders}
+    stores = {EmbeddingStore(tmp_path, loaded.describe(), loaded.dimension).folder for loaded in encoders}
     assert len(stores) == 3
 
 
@@ -100,9 +100,9 @@ def test_an_export_is_made_once_and_gives_the_scores_of_torch(
     tiny_classifier: str, own_cache: Path, clock: StageClock, make_request: Callable[..., RerankRequest]
 ) -> None:
     def ranked(**options: Any) -> tuple[dict[str, float], dict[str, Any]]:
-        made = create("cross-encoder", {"model": tiny_classifier, "device": "cpu", **options})
-        (ranking,) = made.rerank([make_request(QUERY, PASSAGES)], clock)
-        return dict(zip(ranking.doc_ids, ranking.scores, strict=True)), made.describe()
+        built = create("cross-encoder", {"model": tiny_classifier, "device": "cpu", **options})
+        (ranking,) = built.rerank([make_request(QUERY, PASSAGES)], clock)
+        return dict(zip(ranking.doc_ids, ranking.scores, strict=True)), built.describe()
 
     expected, plain = ranked()
     assert "backend" not in plain
