@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.datasets.fetching import fetch_file
+from benchmarks.datasets.specs import JudgementsName
 from benchmarks.evaluation.measures import expand
 from benchmarks.experiments.dataset_entries import DatasetEntry, as_list
 from benchmarks.experiments.files.yaml_models import explained, folder_of, located, opened
@@ -147,6 +148,7 @@ class SuiteSpec(BaseModel):
         query_field: field of every dataset's queries to use, in place of the suite's.
         retrieval_query_field: field that the first stage reads, in place of the suite's.
         instruction: instruction of every dataset, in place of the suite's.
+        judgements: sets of judgements side by side, by name, as a dataset has them; of a single dataset only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -156,6 +158,9 @@ class SuiteSpec(BaseModel):
     query_field: str | None = Field(default=None, min_length=1)
     retrieval_query_field: str | None = Field(default=None, min_length=1)
     instruction: str | None = Field(default=None, min_length=1)
+    judgements: dict[JudgementsName, Annotated[str, Field(min_length=1)]] | None = Field(
+        default=None, min_length=1
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +181,7 @@ class SuiteSpec(BaseModel):
         """Return the suite's datasets, or those that `only` names, with this entry's changes.
 
         Raises:
-            InputError: the suite, or one of the datasets, does not exist.
+            InputError: the suite, or one of the datasets, does not exist, or judgements are for several.
         """
         suite, single = find_suite(self.suite)
         names = [member.name or "" for member in suite.datasets]
@@ -184,6 +189,11 @@ class SuiteSpec(BaseModel):
             if name not in names:
                 raise UnknownNameError(f"dataset of {self.suite}", name, names)
         wanted = self.only or ([single] if single else names)
+        if self.judgements is not None and len(wanted) > 1:
+            raise InputError(
+                f"judgements goes with one dataset, and {self.suite} has {len(wanted)} here. "
+                "Choose one with `only`."
+            )
         changes = self.model_dump(exclude={"suite", "only"}, exclude_none=True)
         return [
             suite.member(position, changes)

@@ -98,6 +98,12 @@ def test_one_dataset_of_a_suite_can_be_named() -> None:
     assert [member.name for member in SuiteSpec(suite="bright", only=["pony"]).members()] == ["bright-pony"]
 
 
+def test_a_suite_of_one_dataset_takes_judgements_side_by_side() -> None:
+    judgements = {"nist": "own", "umbrela": "umbrela.txt"}
+    [member] = SuiteSpec(suite="dl19", judgements=judgements).members()
+    assert (member.judgements, member.name) == (judgements, "dl19")
+
+
 @pytest.mark.parametrize(
     ("datasets", "says"),
     [
@@ -107,6 +113,7 @@ def test_one_dataset_of_a_suite_can_be_named() -> None:
             "unknown dataset of bright 'biologie'; did you mean biology",
         ),
         ({"suite": "bright", "onyl": "biology"}, "onyl.*only"),
+        ({"suite": "bright", "judgements": {"a": "own"}}, "judgements goes with one dataset"),
         (["dl19", "bundled"], "'first_stages' is missing, and bundled has none"),
     ],
 )
