@@ -129,6 +129,7 @@ def test_every_section_renders(opened: Callable[..., Page], example: Path) -> No
         "How latency is distributed",
         "Cost, energy and work",
         "Output faults",
+        "How far systems agree",
         "Query by query",
         "Provenance",
     ]
