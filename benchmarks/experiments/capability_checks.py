@@ -1,5 +1,6 @@
-"""Runs each kind of method once on a few passages, to see what works on this machine: `rerankbench
-doctor`.
+"""Runs each kind of method once on a few passages, to see what works on this machine (`rerankbench doctor`).
+
+A check is a function that returns a description of what it did, or raises.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def run_checks(render: Render, *, may_fetch: bool) -> Iterator[Finding]:
 
 
 def _check(name: str, act: Callable[[], str]) -> Finding:
-    """Run one check and return its finding; the check returns a description of what it did, or raises."""
+    """Run one check and return its finding: the check's description with the time it took, or its error."""
     clock = StageClock()
     started = clock.now()
     try:
@@ -84,7 +85,7 @@ def _check(name: str, act: Callable[[], str]) -> Finding:
 
 
 def _evaluate() -> str:
-    """Check that `RR@10` of a two-passage run is 0.5."""
+    """Check that `RR@10` of a two-passage run is 0.5; describe the check."""
     from benchmarks.evaluation.measures import evaluate
 
     run = {"q": [("second", 2.0), ("first", 1.0)]}
@@ -95,7 +96,7 @@ def _evaluate() -> str:
 
 
 def _experiment(folder: Path) -> str:
-    """Measure two controls on five queries into `folder`."""
+    """Measure two controls on five queries into `folder`; describe the run."""
     from benchmarks.cli.selftest import DATA
     from benchmarks.executors.local import run
     from benchmarks.experiments.config import Experiment
@@ -116,12 +117,12 @@ def _experiment(folder: Path) -> str:
 
 
 def _page(render: Render, results: Path) -> str:
-    """Render the report of a result folder."""
+    """Render the report of a result folder; describe it by its size."""
     return f"a page of {render([results]).stat().st_size // 1024} KiB, its tables and figures made"
 
 
 def _browse(page: Path) -> str:
-    """Open a report in headless Chromium and check that it draws a chart."""
+    """Open a report in headless Chromium and check that it draws a chart; name the browser."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise NotHereError("no Chromium; reports open in any other browser, tests of the page are skipped")
@@ -133,7 +134,7 @@ def _browse(page: Path) -> str:
 
 
 def _parquet(results: Path, out: Path) -> str:
-    """Export a result folder as Parquet into `out`."""
+    """Export a result folder as Parquet into `out`; describe it by its size."""
     from benchmarks.results.exchange.export import export
 
     [path] = export(results, "parquet", out)
@@ -141,7 +142,7 @@ def _parquet(results: Path, out: Path) -> str:
 
 
 def _lucene() -> str:
-    """Build a BM25 index of the bundled passages and search it."""
+    """Build a BM25 index of the bundled passages and search it; describe it by its counts."""
     from benchmarks.datasets.sources import open_dataset
     from benchmarks.first_stages import bm25
 
@@ -152,7 +153,10 @@ def _lucene() -> str:
 
 
 def _rank(reranker: str, model: str, may_fetch: bool, *parts: str) -> str:
-    """Rank two passages with a reranker and a small real model; `parts` are further models that it needs."""
+    """Rank two passages with a reranker and a small real model; describe the ranking.
+
+    Raise NotHereError if one of its models, `parts` included, is not on this machine and may not be fetched.
+    """
     missing = [name for name in (model, *parts) if not find_download(name).is_here]
     if missing and not may_fetch:
         raise NotHereError(f"{' and '.join(missing)} not fetched yet; rerankbench doctor --fetch gets it")
@@ -173,7 +177,7 @@ def _ranked(reranker: str, options: dict[str, object]) -> str:
 
 
 def _endpoint() -> str:
-    """Rank two passages with RankGPT against a chat endpoint on this machine."""
+    """Rank two passages with RankGPT against a chat endpoint on this machine; describe the ranking."""
     with _answering("[2] > [1]") as url:
         ranked = _ranked("rankgpt", {"backend": "openai", "model": "doctor", "base_url": url})
     return f"{ranked} over HTTP, by a server of our own"
@@ -217,7 +221,7 @@ def _answering(content: str) -> Iterator[str]:
 
 
 def _train() -> str:
-    """Run one training step of a tiny language model with a LoRA adapter."""
+    """Run one training step of a tiny language model with a LoRA adapter; describe it."""
     try:
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:

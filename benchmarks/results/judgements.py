@@ -34,7 +34,7 @@ class JudgementFile(BaseModel):
     """A file of judgements that an experiment names beside the first one of its dataset.
 
     Attributes:
-        path: as the experiment names it; `own` for the judgements that come with the dataset.
+        path: the path in the experiment file; `own` for the judgements that come with the dataset.
         digest: sha256 of the file's bytes; "" for `own`.
         beside: the name of the dataset's first judgements, which the candidate set holds.
     """
