@@ -142,7 +142,7 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
     if not names:
         return text
     labels = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)(?:{labels})(?!\w)", lambda found: names[found[0]], text)
+    return re.sub(rf"(?<!\w)(?:{labels})(?!\w)", lambda match: names[match[0]], text)
 
 
 def _is_hidden(row: Row, shape: Shape) -> bool:
