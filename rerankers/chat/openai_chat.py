@@ -127,7 +127,10 @@ class OpenAIChat(ChatBackend):
     async def _drive(self, talk: Talk[T], clock: StageClock, alone: bool) -> T:
         """Drive one conversation to its end, and return its result.
 
-        `alone` says that no other one runs beside it.
+        Args:
+            talk: the conversation.
+            clock: times the calls.
+            alone: whether no other conversation runs at the same time.
         """
         try:
             calls = next(talk)

@@ -27,7 +27,10 @@ _FREE_CHARACTERS = 1 << 20  # that a template may add to what it is given
 
 
 class _OverLimit(BaseException):
-    """An exception that ends a rendering; not an `Exception`, so that no library catches it."""
+    """An exception that ends the rendering of a template.
+
+    Not an `Exception`, so that no library catches it.
+    """
 
 
 def render(

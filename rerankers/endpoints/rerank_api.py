@@ -199,9 +199,9 @@ class RerankAPI(Reranker):
         return math.ceil(_bytes_read(query, texts) / _BYTES_PER_TOKEN), True
 
     def pay_from(self, budget: Budget) -> None:
-        """Charge calls to a budget from now on, and stop before one could cost more.
+        """Charge calls to a budget from now on, and stop before one could cost more than it has left.
 
-        A server of one's own is free.
+        Calls to a server of one's own cost nothing.
         """
         self._client.pay_from(budget)
 
