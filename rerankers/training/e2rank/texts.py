@@ -66,7 +66,7 @@ class TrainingTexts:
     def prompt(self, source: str, query: str, passages: Sequence[str]) -> list[int]:
         """Return the token ids of the listwise prompt of a query and its passages.
 
-        As published, it is another one than in evaluation.
+        As in the published code, training words this prompt in another way than evaluation does.
         """
         lines = "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, start=1))
         content = f"{_sentence(source)['prompt']}:\nDocuments:\n{lines}\nQuery: {query}{END}"

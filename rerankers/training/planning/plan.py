@@ -112,7 +112,9 @@ class Plan:
         return lines
 
     def _other_batch(self, recipe_batch: int) -> str:
-        """Return the warning that records a step are not the recipe's, with the setting to change."""
+        """Return the warning that a step has another number of records than the recipe's,
+        with the setting to change.
+        """
         accumulation, rest = divmod(recipe_batch, self.processes * self.batch_size)
         advice = f"optimizer.accumulation: {accumulation}"
         if rest or not accumulation:
@@ -141,7 +143,13 @@ class Plan:
         return lines
 
     def with_scores(self, lists: HeldOutLists, model: dict[str, float]) -> Plan:
-        """Return a copy with the measures of the untrained model and of other orders of the lists."""
+        """Return a copy with the scores on held-out lists before the first step.
+
+        Args:
+            lists: the held-out lists, from which the scores of other orders (first stage, teacher, chance)
+                come.
+            model: measures of the model before its first step.
+        """
         return replace(
             self,
             held_out_lists=len(lists.rankings),
