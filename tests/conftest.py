@@ -23,7 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What CI tries is the same each time, so that a change is never refused for a fault it did not make.
-settings.register_profile("same", derandomize=True)
+settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=20_000, deadline=None)
 settings.load_profile(os.environ.get("RERANKBENCH_HYPOTHESIS", "same"))
 
