@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rerankers.encoders.transfer import to_device
+from rerankers.pe_rank.speculative import DraftMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ class QueryBatch:
     Attributes:
         order: candidate positions of every row, best first so far, (rows, candidates), on the device.
         projected: by candidate position, (rows, candidates, dimension); None if made in every window.
+        memory: what windows so far have shown, for the drafts of later ones; None where a query may have
+            several rows.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class QueryBatch:
         with clock.stage("order", *costs):
             count = len(requests[0].candidates)
             self.order = torch.arange(count, device=device).repeat(len(requests), 1)
+            self.memory: DraftMemory | None = DraftMemory(len(requests), count, device)
             texts = [[candidate.text for candidate in request.candidates] for request in requests]
             self._first: torch.Tensor | None = None
             if any(len(set(row)) < count for row in texts):
@@ -57,6 +61,7 @@ class QueryBatch:
         part.requests = [self.requests[owner] for owner in owners]
         part.costs = [self.costs[owner] for owner in owners]
         part._owners = list(owners)
+        part.memory = None
         part.projected = None if self.projected is None else self.projected[index]
         part._first = None if self._first is None else self._first[index]
         return part

@@ -7,7 +7,8 @@ pass settles at least one place more, and what is settled is what single steps w
 
 The proposal follows a table: for each passage, the scores last seen right after it. Scores depend mostly on
 what was placed last, so the walk "the best after the last placed, the best after that one, ..." is near the
-truth once each passage has been run. Until then a passage's row is the scores for the first place.
+truth once each passage has been run. A passage that an earlier window of the query ran brings its hidden
+state from there (`DraftMemory`); until a passage has been run, its row is the scores for the first place.
 
 This is blockwise parallel decoding (arXiv 1811.03115) with a table in place of a second model: the answer is
 known to be a permutation of a few passages, whose embeddings are at hand.
@@ -56,22 +57,81 @@ class DraftPolicy:
         self._places_per_pass += 0.5 * ((depth - 1) / max(passes, 1) - self._places_per_pass)
 
 
+class DraftMemory:
+    """Hidden states last seen right after each candidate, in whatever window; they shape drafts only.
+
+    Args:
+        rows: queries.
+        candidates: of each query.
+        device: where the states are kept.
+    """
+
+    def __init__(self, rows: int, candidates: int, device: torch.device) -> None:
+        self._row = torch.arange(rows, device=device)[:, None]
+        self._is_known = torch.zeros(rows, candidates, dtype=torch.bool, device=device)
+        self._states: torch.Tensor | None = None  # (rows, candidates, dimension)
+
+    def table(self, batch: Batch, shown: torch.Tensor) -> torch.Tensor:
+        """Return each passage's scores right after each other passage, as far as they can be foreseen.
+
+        Args:
+            batch: a window of each query, whose prompts have been run.
+            shown: candidate positions of its passages, (rows, n).
+
+        Returns:
+            (rows, n, n), float32; the scores for the first place in rows of passages that were never run.
+        """
+        first = batch.scores(batch.hidden[:, None])  # (rows, 1, n)
+        if self._states is None:
+            return first.repeat(1, shown.shape[1], 1)
+        after = batch.scores(self._states[self._row, shown])
+        return torch.where(self._is_known[self._row, shown][:, :, None], after, first)
+
+    def keep(self, shown: torch.Tensor, states: torch.Tensor) -> None:
+        """Keep hidden states (rows, q, dimension) seen right after candidates `shown`, (rows, q)."""
+        if self._states is None:
+            self._states = states.new_zeros(*self._is_known.shape, states.shape[2])
+        self._states[self._row, shown] = states
+        self._is_known[self._row, shown] = True
+
+
 @torch.inference_mode()
-def draft_and_verify(decoder: WindowDecoder, batch: Batch, depth: int) -> torch.Tensor:
+def draft_and_verify(
+    decoder: WindowDecoder,
+    batch: Batch,
+    depth: int,
+    memory: DraftMemory | None = None,
+    shown: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Decode `depth` places of every row: (rows, depth) passage positions, as `WindowDecoder.steps` does.
 
     The host waits once a pass, to learn how many places are settled.
+
+    Args:
+        decoder: ran the prompts.
+        batch: the windows.
+        depth: places to decode.
+        memory: of earlier windows; drafts follow it and it learns from this window. It changes the number of
+            passes, never the places.
+        shown: candidate positions of the passages by which `memory` knows them, (rows, n); None for 0..n-1.
     """
     rows, count = batch.projected.shape[:2]
-    row = torch.arange(rows, device=batch.projected.device)[:, None]
+    device = batch.projected.device
+    row = torch.arange(rows, device=device)[:, None]
+    if shown is None:
+        shown = torch.arange(count, device=device).repeat(rows, 1)
+    if memory is None:
+        memory = DraftMemory(rows, count, device)
     first = batch.scores(batch.hidden[:, None])  # (rows, 1, n)
-    after = first.repeat(1, count, 1)  # (rows, passage, n): scores last seen right after it
+    after = memory.table(batch, shown)  # (rows, passage, n): scores last seen right after it
     draft = _walk(after, first[:, 0].argmax(dim=1, keepdim=True), depth)
     settled = 1  # places that are right in every row
     while settled < depth:
         start = settled - 1  # the last settled place has not been run yet
         run = draft[:, start : depth - 1]
-        after[row, run] = batch.scores(decoder.follow(batch, batch.projected[row, run], start))
+        states = decoder.follow(batch, batch.projected[row, run], start)
+        after[row, run] = batch.scores(states)
+        memory.keep(shown.gather(1, run), states)
         checked = _walk(after, draft[:, :settled], depth)
         agree = (checked[:, settled:] == draft[:, settled:]).int().cumprod(dim=1).sum(dim=1)
         draft = checked

@@ -44,8 +44,10 @@ class WindowPass:
         with run.clock.stage("prompt", *run.costs):
             prompts = self._prompts(run, rows)
             same = run.same_text(rows)
-        decode = self._greedy_ranks if self._options.exact else self._decoded_ranks
-        ranks = decode(run, prompts, projected, same, depth)
+        if self._options.exact:
+            ranks = self._greedy_ranks(run, prompts, projected, same, depth)
+        else:
+            ranks = self._decoded_ranks(run, prompts, projected, same, depth, rows)
         with run.clock.stage("decode", *run.costs):
             ranked = rows.gather(1, lead_with(ranks, rows.shape[1]))
         for cost, prompt in zip(run.costs, prompts, strict=True):
@@ -90,13 +92,26 @@ class WindowPass:
         projected: torch.Tensor,
         same: torch.Tensor | None,
         depth: int,
+        shown: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the first ranks of every row, (rows, depth), drafted and verified where that is cheaper."""
+        """Return the first ranks of every row, drafted and verified where that is cheaper.
+
+        Args:
+            run: the queries, one a row.
+            prompts: of each row.
+            projected: the passages of each row, (rows, n, dimension).
+            same: for each passage the first with the same text, (rows, n); None if all texts differ.
+            depth: ranks to decode.
+            shown: candidate positions of the passages, (rows, n).
+
+        Returns:
+            passage positions, (rows, depth).
+        """
         with run.clock.stage("prefill", *run.costs):
             batch = run.decoder.prefill(prompts, projected, same)
         with run.clock.stage("decode", *run.costs):
             if run.policy.drafts(len(prompts), depth):
-                ranks = draft_and_verify(run.decoder, batch, depth)
+                ranks = draft_and_verify(run.decoder, batch, depth, run.memory, shown)
                 run.policy.learn(depth, batch.passes - 1)
             else:
                 ranks = run.decoder.steps(batch, depth)

@@ -23,7 +23,7 @@ from rerankers.pe_rank.layout import PADDING
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
-from rerankers.pe_rank.speculative import DraftPolicy, draft_and_verify
+from rerankers.pe_rank.speculative import DraftMemory, DraftPolicy, draft_and_verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +87,24 @@ def test_fast_places_are_the_plain_ones(
         for row, prompt in enumerate(prompts):
             assert places[row].tolist() == plain_order(model, prompt, projected[row], depth)[:depth]
         assert batch.passes <= depth
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_a_memory_holds_changes_passes_and_no_place(one_model: PassageLLM, rows: int) -> None:
+    """A window ranked before is drafted right at once; a memory of noise costs passes only."""
+    prompts = [one_model.writer.write("bees" * (row + 1), 9) for row in range(rows)]
+    projected = passages(one_model, rows, 9, 4)
+    plain = [plain_order(one_model, prompts[row], projected[row])[:8] for row in range(rows)]
+    decoder, memory = WindowDecoder(one_model), DraftMemory(rows, 12, one_model.device)
+    shown = torch.arange(12).flip(0)[:9].repeat(rows, 1)
+    for expected_passes in (None, 2):  # prefill and one that verifies
+        batch = decoder.prefill(prompts, projected)
+        assert draft_and_verify(decoder, batch, 8, memory, shown).tolist() == plain
+        assert expected_passes in (None, batch.passes)
+    with torch.inference_mode():
+        memory.keep(shown, torch.randn(rows, 9, one_model.dimension))
+    batch = decoder.prefill(prompts, projected)
+    assert draft_and_verify(decoder, batch, 8, memory, shown).tolist() == plain
 
 
 def test_eager_attention_gives_the_same_places(tiny_llm: str, one_model: PassageLLM) -> None:
