@@ -83,7 +83,7 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
     def __init__(self) -> None:
         self._file = _opened(self)
         self._end = 0
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[int, int, int]] = {}  # start, and the sizes of the two parts
         self.counts: dict[str, int] = {}
 
     def flush(self) -> None:
@@ -98,18 +98,23 @@ class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
     def doc_ids(self, query_id: str) -> tuple[str, ...]:
         """Return the ids of a query's candidates, best first."""
 
-    def _write(self, query_id: str, count: int, fields: Any) -> None:
-        """Append one query's serialised candidates to the scratch file and note where they lie."""
+    @abstractmethod
+    def texts(self, query_id: str, ranks: Sequence[int]) -> list[str]:
+        """Return the texts of a query's candidates at these 0-based ranks; "" where none was stored."""
+
+    def _write(self, query_id: str, count: int, fields: Any, head: bytes = b"") -> None:
+        """Append a query's block: `fields`, after a head that can be read without them."""
         block = marshal.dumps(fields)
-        _append(self._file, block)
-        self._places[query_id] = self._end, len(block)
+        _append(self._file, head + block)
+        self._places[query_id] = self._end, len(head), len(block)
         self.counts[query_id] = count
-        self._end += len(block)
+        self._end += len(head) + len(block)
 
     def _block(self, query_id: str) -> Any:
-        """Read back what `_write` stored for a query."""
-        start, size = self._places[query_id]
-        return marshal.loads(_read(self._file, start, size))  # noqa: S302 - this process wrote the file
+        """Return the fields of a query's block."""
+        start, head, size = self._places[query_id]
+        content = _read(self._file, start + head, size)
+        return marshal.loads(content)  # noqa: S302 - this process wrote the file
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -159,6 +164,11 @@ class ScratchCandidates(PoolCandidates):
         """Return the ids of a query's candidates, best first."""
         return tuple(candidate.doc_id for candidate in self[query_id])
 
+    def texts(self, query_id: str, ranks: Sequence[int]) -> list[str]:
+        """Return the texts of a query's candidates at these 0-based ranks."""
+        candidates = self[query_id]
+        return [candidates[rank].text for rank in ranks]
+
 
 class MissingTextError(LookupError):
     """Raised when the text of a candidate is not among the stored texts."""
@@ -189,24 +199,28 @@ class LateTexts(PoolCandidates):
             is_there = self._texts.are_there(_numbers(hashes))
             if not all(is_there):
                 raise MissingTextError(repr(doc_ids[is_there.index(False)]))
-        self._write(query_id, len(doc_ids), (doc_ids, scores, hashes))
+        self._write(query_id, len(doc_ids), (scores, hashes), marshal.dumps(doc_ids))
 
     def doc_ids(self, query_id: str) -> tuple[str, ...]:
         """Return the ids of a query's candidates, best first, without looking up their texts."""
-        return self._columns(query_id)[0]
+        start, size, _ = self._places[query_id]
+        doc_ids: tuple[str, ...] = marshal.loads(_read(self._file, start, size))  # noqa: S302 - as in `_block`
+        return doc_ids
+
+    def texts(self, query_id: str, ranks: Sequence[int]) -> list[str]:
+        """Return the texts of a query's candidates at these 0-based ranks, and look up no others."""
+        if self._texts is None:
+            return [""] * len(ranks)
+        hashes = _numbers(self._block(query_id)[1])[np.array(ranks, dtype=np.int64)]
+        return [text or "" for text in self._texts.find(hashes)]
 
     def __getitem__(self, query_id: str) -> tuple[Candidate, ...]:
-        doc_ids, scores, hashes = self._columns(query_id)
+        doc_ids, (scores, hashes) = self.doc_ids(query_id), self._block(query_id)
         texts = self._texts.find(_numbers(hashes)) if self._texts else [""] * len(doc_ids)
         return tuple(
             Candidate(query_id, doc_id, text or "", score)
             for doc_id, score, text in zip(doc_ids, scores, texts, strict=True)
         )
-
-    def _columns(self, query_id: str) -> tuple[tuple[str, ...], tuple[float, ...], bytes]:
-        """Return a query's doc ids, scores and packed text hashes, best first."""
-        columns: tuple[tuple[str, ...], tuple[float, ...], bytes] = self._block(query_id)
-        return columns
 
 
 def _numbers(hashes: bytes) -> NDArray[np.uint64]:

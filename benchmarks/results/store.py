@@ -50,10 +50,11 @@ class CellResult:
 
     def unstable_queries(self) -> list[str]:
         """Return the ids of queries whose ranking differs between repeats."""
-        seen: dict[str, set[str]] = {}
-        for row in self.rows:
-            seen.setdefault(row.query_id, set()).add(row.ranking)
-        return [query_id for query_id, digests in seen.items() if len(digests) > 1]
+        first: dict[str, str] = {}
+        unstable = {
+            row.query_id for row in self.rows if first.setdefault(row.query_id, row.ranking) != row.ranking
+        }
+        return [query_id for query_id in first if query_id in unstable]
 
 
 @dataclass

@@ -74,7 +74,12 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         query_id: sorted(set().union(*[row[index] for row in tops]))
         for index, query_id in enumerate(pool.queries)
     }
-    by_disagreement = sorted(ranks_by_query, key=lambda query_id: _spread(values, query_id), reverse=True)
+    columns = [_column(by_query, pool.queries) for by_query in values]
+    spreads = {
+        query_id: _spread([column[place] for column in columns])
+        for place, query_id in enumerate(pool.queries)
+    }
+    by_disagreement = sorted(ranks_by_query, key=spreads.__getitem__, reverse=True)
     passages = [(query_id, ranks_by_query[query_id]) for query_id in by_disagreement]
     ids = (
         (query_id, [doc_ids[rank] for rank in first_stage_ranks])
@@ -82,9 +87,8 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         for doc_ids in [pool.candidates.doc_ids(query_id)]
     )
     texts = (
-        (query_id, [candidates[rank].text for rank in first_stage_ranks])
+        (query_id, pool.candidates.texts(query_id, first_stage_ranks))
         for query_id, first_stage_ranks in passages
-        for candidates in [pool.candidates[query_id]]
     )
     return {
         "measure": group.headline if pool.qrels else None,
@@ -98,11 +102,8 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         "relevant": [
             sum(grade > 0 for grade in pool.qrels.get(query_id, {}).values()) for query_id in pool.queries
         ],
-        "values": [[_units(by_query.get(query_id)) for query_id in pool.queries] for by_query in values],
-        "ms": [
-            [_milliseconds(s.timing.query_seconds.get(query_id)) for query_id in pool.queries]
-            for s in systems
-        ],
+        "values": [list(map(_units, column)) for column in columns],
+        "ms": [list(map(_milliseconds, _column(s.timing.query_seconds, pool.queries))) for s in systems],
         "tops": [" ".join("".join(map(letters.__getitem__, top)) for top in row) for row in tops],
         "grades": [
             [grades.get(doc_ids[rank]) for rank in first_stage_ranks]
@@ -125,9 +126,15 @@ def pack(value: object) -> str:
     return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0)).decode()
 
 
-def _spread(values: Sequence[Mapping[str, float]], query_id: str) -> float:
-    """Return the difference between the best and the worst system's value on a query."""
-    query_values = [by_query[query_id] for by_query in values if query_id in by_query]
+def _column(values: Mapping[str, float], query_ids: Iterable[str]) -> list[float | None]:
+    """Return the value of each query, in the order of `query_ids`; None for a query without one."""
+    by_query = dict(zip(values, values.values(), strict=True))
+    return list(map(by_query.get, query_ids))
+
+
+def _spread(values: Sequence[float | None]) -> float:
+    """Return the difference between the best and the worst system's value on a query; 0 without any."""
+    query_values = [value for value in values if value is not None]
     return max(query_values) - min(query_values) if query_values else 0.0
 
 
