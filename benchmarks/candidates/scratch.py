@@ -14,8 +14,8 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
@@ -68,9 +68,6 @@ def _fail(error: OSError) -> NoReturn:
         f"{tempfile.gettempdir()}: no room for the candidates ({error.strerror}); "
         "make room, or set TMPDIR to a larger disk"
     ) from error
-
-
-_candidate = partial(tuple.__new__, Candidate)  # as its constructor does, without a call in Python
 
 
 class PoolCandidates(Mapping[str, tuple[Candidate, ...]]):
@@ -157,7 +154,9 @@ class ScratchCandidates(PoolCandidates):
             return ()
         last = self._last  # once: other threads may read as well
         if last[0] != query_id:
-            self._last = last = query_id, tuple(map(_candidate, self._block(query_id)))
+            fields = self._block(query_id)
+            made = map(tuple.__new__, repeat(Candidate), fields)  # as the constructor does, without Python
+            self._last = last = query_id, tuple(cast("Iterator[Candidate]", made))
         return last[1]
 
     def doc_ids(self, query_id: str) -> tuple[str, ...]:

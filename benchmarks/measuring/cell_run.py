@@ -20,7 +20,7 @@ from benchmarks.measuring.protocol import PeakMemory, measure, timing, warm_up
 from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
 from benchmarks.results.cell import CellWriter
-from benchmarks.results.cell_lines import committed
+from benchmarks.results.cell_lines import rows_of
 from benchmarks.results.record import Operations, System, requests_per_second
 from rerankers.endpoints.prices import Tab
 from rerankers.errors import BackendError, RerankbenchError, StoreError
@@ -208,7 +208,7 @@ class CellRun:
         label = self._cell.label
         self._noted = self._conditions_noted()  # before checks and counts, which are not measured
         self._checked |= described_difference(self._reranker, self._requests)
-        rows = committed(self._folder)[1]
+        rows = rows_of(self._folder)
         overhead = self._costs["stage_overhead_seconds"]
         _say_conditions(label, overhead, rows, self._controls, self._conditions)
         _say_ties(label, rows)

@@ -87,6 +87,14 @@ def split_blocks(content: bytes) -> dict[str, bytes]:
     return blocks
 
 
+def rows_of(cell: Path) -> list[QueryRow]:
+    """Return the rows of a cell that this process has written or recovered: all of them are committed.
+
+    Their rankings are not compared with them: `committed` does that, and takes five times as long.
+    """
+    return split_rows((cell / ROWS).read_bytes())
+
+
 def split_rows(content: bytes) -> list[QueryRow]:
     """Parse whole lines of `queries.jsonl` into rows."""
     return [QueryRow.model_validate_json(line) for line in content.splitlines()]

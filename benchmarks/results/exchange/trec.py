@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rerankers.interface import Ranking
 
@@ -20,11 +21,30 @@ def trec_lines(ranking: Ranking, tag: str) -> bytes:
     """
     _check_ids([ranking.query_id, *ranking.doc_ids])
     count = len(ranking.doc_ids)
-    values: list[object] = [None] * (3 * count)
-    values[0::3], values[1::3], values[2::3] = ranking.doc_ids, range(1, count + 1), ranking.scores
-    query_id, tag = ranking.query_id.replace("%", "%%"), tag.replace("%", "%%")
-    lines = f"{query_id} Q0 %s %d %.9g {tag}\n" * count  # one format for all takes half the time
-    return (lines % tuple(values)).encode()
+    by_rank, tails = _tails_by_rank(count)
+    if ranking.scores != by_rank:
+        tails = _tails(ranking.scores)
+    parts = [f"{ranking.query_id} Q0 "] * (4 * count)  # joining takes half the time of formatting
+    parts[1::4], parts[2::4], parts[3::4] = ranking.doc_ids, tails, [f" {tag}\n"] * count
+    return "".join(parts).encode()
+
+
+def _tails(scores: Sequence[float]) -> list[str]:
+    """Return rank and score of each line, with the spaces before them."""
+    return (_form(len(scores)) % tuple(scores)).split("\0")[:-1]
+
+
+@lru_cache(maxsize=8)
+def _form(count: int) -> str:
+    """Return the format of the tails of so many scores: ranks filled in, a zero byte behind each."""
+    return "".join(map(" {} %.9g\0".format, range(1, count + 1)))
+
+
+@lru_cache(maxsize=8)
+def _tails_by_rank(count: int) -> tuple[tuple[float, ...], list[str]]:
+    """Return the scores of a ranking without scores, n for rank 1 and 1 for rank n, and their tails."""
+    scores = tuple(map(float, range(count, 0, -1)))
+    return scores, _tails(scores)
 
 
 def qrels_lines(query_id: str, grades: Mapping[str, int]) -> bytes:
