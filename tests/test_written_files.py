@@ -21,7 +21,7 @@ APPENDED = {
 }
 FOLDERS = {
     "benchmarks/executors/travel.py": "files for Ray to send, in a folder for temporary files",
-    "benchmarks/first_stages/bm25.py": "an index, built beside its place and renamed when it is whole",
+    "benchmarks/first_stages/lucene_index.py": "an index, built beside its place, renamed when it is whole",
     "benchmarks/candidates/pool_folder.py": "a candidate set, likewise",
     "benchmarks/first_stages/dense.py": "a collection's embeddings, likewise",
     "benchmarks/gpu_check/shapes.py": "random models, likewise",

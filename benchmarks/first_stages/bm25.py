@@ -10,20 +10,20 @@ import contextlib
 import importlib.metadata
 import io
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.first_stages.java import quiet_import, start_java
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.first_stages.lucene_index import build_index
+from benchmarks.measuring.progress import say
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.models.locate import cache_folder
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.datasets.dataset import Dataset
 
-_BATCH = 1000  # passages handed to Lucene at a time
 ENGLISH = "en"
 """The language of the default analyzer."""
 
@@ -43,6 +43,12 @@ def search(
         hits[query_id] = [(hit.docid, float(hit.score)) for hit in lucene_hits]
         seconds[query_id] = clock.now() - started
     return hits, seconds
+
+
+def search_at_once(searcher: Any, queries: dict[str, str], depth: int) -> dict[str, list[tuple[str, float]]]:
+    """Return hits, best first, by query id: those of `search`, found by as many threads as processors."""
+    found = searcher.batch_search(list(queries.values()), list(queries), k=depth, threads=os.cpu_count() or 1)
+    return {query_id: [(hit.docid, float(hit.score)) for hit in found[query_id]] for query_id in queries}
 
 
 def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = None) -> Any:
@@ -121,33 +127,5 @@ def _index_of(dataset: Dataset, language: str | None) -> Path:
     index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}{analyzer}"
     if index.is_dir():
         return index
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=index.parent) as scratch:
-        _build(dataset, Path(scratch) / "index", language)
-        try:
-            (Path(scratch) / "index").rename(index)
-        except OSError:
-            if not index.is_dir():  # otherwise another process was faster
-                raise
+    build_index(dataset, index, None if language == ENGLISH else language)
     return index
-
-
-def _build(dataset: Dataset, index: Path, language: str | None) -> None:
-    with quiet_import():
-        from pyserini.index.lucene import LuceneIndexer
-    batch: list[dict[str, str]] = []
-    is_english = language in (None, ENGLISH)
-    settings = None if is_english else ["-index", str(index), "-language", language]
-    indexer = LuceneIndexer(str(index), args=settings, threads=os.cpu_count() or 1)
-    try:
-        with Progress(f"indexing {dataset.name}", dataset.passage_count or 0) as progress:
-            for doc_id, text in dataset.documents():
-                batch.append({"id": doc_id, "contents": text})
-                if len(batch) == _BATCH:
-                    indexer.add_batch_dict(batch)
-                    progress.advance(len(batch))
-                    batch = []
-            indexer.add_batch_dict(batch)
-            progress.advance(len(batch))
-    finally:
-        indexer.close()

@@ -57,8 +57,8 @@ def retrieve(
         dataset: whose passages are searched.
         queries: texts by query id; a dataset's texts for the first stage take their place.
         depth: most candidates of a query.
-        is_timed: ask one query after the other, as latencies have to be told; otherwise a dense first stage
-            answers many at once and tells no seconds.
+        is_timed: ask one query after the other, as latencies have to be told; otherwise BM25 and a
+            dense first stage answer many at once and tell no seconds.
 
     Raises:
         InputError: the first stage does not fit the dataset, or a file is wrong.
@@ -83,7 +83,7 @@ def _retrieve(
 ) -> Retrieved:
     match spec:
         case Bm25():
-            return _bm25(spec, dataset, queries, depth)
+            return _bm25(spec, dataset, queries, depth, is_timed)
         case Dense():
             return _dense(spec, dataset, queries, depth, is_timed)
         case Run():
@@ -100,7 +100,7 @@ def _retrieve(
             return _hybrid(spec, dataset, queries, depth, is_timed)
 
 
-def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
     import importlib.metadata
 
     from benchmarks.first_stages import bm25
@@ -109,7 +109,12 @@ def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int) -> 
         searcher = bm25.searcher_of(dataset, spec.k1, spec.b, spec.language)
     else:
         searcher = bm25.prebuilt_searcher(spec.index, spec.k1, spec.b, spec.language)
-    hits, seconds = bm25.search(searcher, queries, depth)
+    hits: Hits
+    seconds: dict[str, float] = {}
+    if is_timed:
+        hits, seconds = bm25.search(searcher, queries, depth)
+    else:
+        hits = bm25.search_at_once(searcher, queries, depth)
     version = importlib.metadata.version("pyserini")
     described = {**spec.model_dump(exclude_none=True), "pyserini": version}
     return Retrieved(hits=hits, seconds=seconds, described=described)

@@ -18,6 +18,7 @@ from benchmarks.first_stages.dense import best
 from benchmarks.first_stages.retrieval import retrieve
 from benchmarks.first_stages.specs import Bm25, Dense, FirstStageSpec, Given, Hybrid, Run, ScoredDocs
 from rerankers.errors import InputError, UnknownNameError
+from rerankers.files.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -333,6 +334,44 @@ class TestLucene:
             retrieve(Bm25(), Handmade(PASSAGES, breaks=True), {"q1": "fox"}, 2)
         assert list((cache / "indexes" / "handmade").iterdir()) == []
         assert retrieve(Bm25(), Handmade(PASSAGES), {"q1": "fox"}, 1).hits["q1"][0][0] == "d2"
+
+    def test_what_a_killed_process_left_is_removed_and_what_another_builds_is_kept(self, cache: Path) -> None:
+        folder = cache / "indexes" / "handmade"
+        left, busy = folder / ".building-left", folder / ".building-busy"
+        for scratch in (left, busy):
+            (scratch / "passages").mkdir(parents=True)
+        with FolderLock(busy):
+            assert retrieve(Bm25(), Handmade(PASSAGES), {"q1": "fox"}, 1).hits["q1"][0][0] == "d2"
+        assert not left.exists()
+        assert busy.exists()
+
+    def test_files_give_the_rankings_that_objects_give_one_by_one_or_at_once(self, tmp_path: Path) -> None:
+        passages = {
+            f"d{number}": " ".join(f"word{number * step % 37}" for step in range(1, 2 + number % 9))
+            for number in range(60)
+        }
+        passages |= {"none": "", "stop words": "the of", 'quoted"': 'Straße "naïve" \\ \u2028 word1\n\tword2'}
+        queries = {f"q{number}": f"word{number} word{number + 5}" for number in range(5)} | {"s": "straße"}
+        passages = {doc_id.replace(" ", "-"): text for doc_id, text in passages.items()}
+        dataset = Handmade(passages, "objects")
+        timed = retrieve(Bm25(), dataset, queries, 20)
+        from pyserini.index.lucene import LuceneIndexer
+        from pyserini.search.lucene import LuceneSearcher
+
+        indexer = LuceneIndexer(str(tmp_path / "objects"), threads=2)
+        indexer.add_batch_dict([{"id": doc_id, "contents": text} for doc_id, text in passages.items()])
+        indexer.close()
+        searcher = LuceneSearcher(str(tmp_path / "objects"))
+        searcher.set_bm25(0.9, 0.4)
+        expected = {
+            query_id: [(hit.docid, float(hit.score)) for hit in searcher.search(query, k=20)]
+            for query_id, query in queries.items()
+        }
+        assert timed.hits == expected
+        assert expected["s"][0][0] == 'quoted"'
+        at_once = retrieve(Bm25(), dataset, queries, 20, is_timed=False)
+        assert at_once.hits == expected
+        assert at_once.seconds == {}
 
     def test_an_unknown_prebuilt_index_offers_near_misses(self) -> None:
         with pytest.raises(UnknownNameError, match=r"did you mean .*msmarco-v1-passage"):
