@@ -61,11 +61,16 @@ def latency(check: Check) -> dict[str, Any]:
             "label": "PE-Rank, stored embeddings",
             "options": _pe_rank(check, embeddings="precomputed", store=str(check.folder / "store")),
         },
+        {
+            "name": "pe-rank",
+            "label": "PE-Rank, transformers' passes",
+            "options": _pe_rank(check, passes="eager"),
+        },
         {"name": "pe-rank", "label": "PE-Rank, one rank a pass", "options": _pe_rank(check, draft="off")},
         {
             "name": "benchmarks.gpu_check.published:PublishedPERank",
             "label": "PE-Rank, published way",
-            "options": _pe_rank(check),
+            "options": _pe_rank(check, passes="eager"),
         },
         {
             "name": "rankgpt",
@@ -107,17 +112,30 @@ def pointwise(check: Check) -> dict[str, Any]:
 
 
 def limits(check: Check) -> dict[str, Any]:
-    """Compare PE-Rank's passes with the device's bandwidth, and time the stage clock."""
+    """Compare PE-Rank's passes, static and eager, with the device's bandwidth, and time the stage clock.
+
+    Returns:
+        the bandwidth, the stage clock's cost, the counts of `passes` with static passes, and those with
+        transformers' own under `eager`.
+    """
     import torch
 
     bandwidth = bandwidth_bytes_per_second(check.device, COPY_BYTES[torch.device(check.device).type])
-    reranker = create("pe-rank", _pe_rank(check))
     candidates = check.folder / "candidates.jsonl"
     [request, *_] = _requests(candidates, check.depths[1])
     weights = _layer_bytes(check.models.llm)
-    reranker.rerank([request], _clock())  # warm-up
-    counted = passes(reranker, request, weights, bandwidth)
-    return {"bandwidth_bytes_per_second": bandwidth, **counted, "stage_clock": stage_cost(check.device)}
+    counted = {}
+    for mode in ("static", "eager"):
+        reranker = create("pe-rank", _pe_rank(check, passes=mode))
+        reranker.rerank([request], _clock())  # warm-up
+        counted[mode] = passes(reranker, request, weights, bandwidth)
+        del reranker  # before the next one is loaded
+    return {
+        "bandwidth_bytes_per_second": bandwidth,
+        **counted["static"],
+        "eager": counted["eager"],
+        "stage_clock": stage_cost(check.device),
+    }
 
 
 STEPS = (gpu_tests, latency, limits, throughput, pointwise)

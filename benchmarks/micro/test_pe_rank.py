@@ -63,6 +63,7 @@ SYSTEMS = (
     "no prefix reuse",
     "full depth",
     "single steps",
+    "transformers' passes",
     "stored embeddings",
 )
 PEAKS: list[int] = []
@@ -105,6 +106,7 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
     )
     if IS_LARGE:
         made._llm = large(made._llm)
+        made._llm.use_static_passes()
     return made
 
 
@@ -140,6 +142,9 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
         changed._options = options.model_copy(update={"top_k": None})
     elif system == "single steps":
         changed._options = options.model_copy(update={"draft": "off"})
+    elif system == "transformers' passes":
+        changed._llm = copy.copy(reranker._llm)
+        changed._llm._static = None
     elif system == "stored embeddings":
         encoder = reranker._encoder
         changed._embedder = PassageEmbedder(

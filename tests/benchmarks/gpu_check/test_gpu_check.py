@@ -30,7 +30,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def test_every_step_measures_all_its_systems(check: dict[str, Any]) -> None:
-    counts = {"latency": 2 * 5, "throughput": 4, "pointwise": 3}
+    counts = {"latency": 2 * 6, "throughput": 4, "pointwise": 3}
     for step, count in counts.items():
         cells = [cell for cell in check["steps"][step].values() if isinstance(cell, dict) and cell]
         assert [cell["queries"] for cell in cells] == [2] * count
@@ -44,6 +44,8 @@ def test_passes_and_shares_follow_from_the_counts(check: dict[str, Any]) -> None
     assert limits["passes"] == limits["windows"] + limits["decode_steps"]
     assert limits["kernel_launches_per_pass"] > 0
     assert limits["decode_bandwidth_share"] > 0
+    assert limits["eager"]["passes"] == limits["passes"]
+    assert limits["kernel_launches_per_pass"] < limits["eager"]["kernel_launches_per_pass"]
     assert limits["stage_clock"].keys() == {"bare_seconds", "synchronising_seconds"}  # events are CUDA's
 
 
