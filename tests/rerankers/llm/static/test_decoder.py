@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from transformers.cache_utils import DynamicCache
 
+from benchmarks.measuring.operations import CountingClock
 from rerankers.llm.static.decoder import StaticDecoder
 from rerankers.llm.static.packing import refusal
 
@@ -88,6 +89,21 @@ def test_packed_weights_are_held_once() -> None:
 )
 def test_decoders_of_other_kinds_are_refused_with_the_reason(config: Any, reason: str) -> None:
     assert reason in (refusal(random_decoder(config)) or "")
+
+
+@torch.inference_mode()
+def test_flops_are_those_of_transformers_and_of_the_rotations() -> None:
+    """Queries and keys are turned by a matrix product; transformers turns them by element-wise operators."""
+    decoder = random_decoder(MistralConfig(**SMALL, sliding_window=None))
+    static, clock = StaticDecoder(decoder), CountingClock()
+    inputs, positions = torch.randn(1, 10, 32), torch.arange(10)[None]
+    with clock.stage("prefill"):
+        decoder(inputs_embeds=inputs, position_ids=positions)
+    with clock.stage("forward"):
+        static.forward(inputs, positions, static.new_buffers())
+    layers, tokens, heads, head_dimension = 3, 10, 4 + 2, 8
+    rotations = 2 * layers * tokens * heads * head_dimension**2
+    assert clock.flops["forward"] - clock.flops["prefill"] == rotations
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
