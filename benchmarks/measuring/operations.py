@@ -9,6 +9,7 @@ wait for memory, as in the roofline model (Williams, Waterman and Patterson, CAC
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class CountingClock(StageClock):
     def stage(self, name: Stage, *costs: Timed) -> Iterator[None]:
         """Count until the block ends; a stage in which torch does nothing is left out."""
         traffic = _Traffic()
-        flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _cpu_attention})
+        flops = FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS)
         with super().stage(name, *costs), traffic, flops:  # the last one entered resolves composite operators
             yield
         for counts, count in ((self.flops, flops.get_total_flops()), (self.bytes, traffic.bytes)):
@@ -74,6 +75,13 @@ def _cpu_attention(
 ) -> int:
     # torch knows the kernels of GPUs only, and leaves this untyped
     return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _packed_linear(values: tuple[int, ...], weight: tuple[int, ...], *_: object, **__: object) -> int:
+    return 2 * math.prod(values) * weight[0]
+
+
+_CPU_KERNELS = {_CPU_ATTENTION: _cpu_attention, torch.ops.mkldnn._linear_pointwise: _packed_linear}
 
 
 class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused-ignore]
@@ -97,6 +105,11 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused
 def _sizes(values: Any) -> int:
     """Return bytes of the tensors among some values; an expanded tensor is as large as what it repeats."""
     tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
-    return sum(
-        min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()) for tensor in tensors
-    )
+    return sum(map(_size, tensors))
+
+
+def _size(tensor: torch.Tensor) -> int:
+    size = tensor.numel() * tensor.element_size()
+    if tensor.is_mkldnn:  # weights in oneDNN's layout, whose storage torch does not see
+        return size
+    return min(size, tensor.untyped_storage().nbytes())

@@ -6,6 +6,7 @@ is ours. Texts are sorted by length and batched under a token budget, so that li
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -15,6 +16,7 @@ from pydantic import ConfigDict, validate_call
 from rerankers.encoders.folder import chosen_pooling, chosen_similarity, read_folder
 from rerankers.encoders.jina_bert import POOLING
 from rerankers.encoders.limits import TEXTS_AT_ONCE, limit_lengths
+from rerankers.encoders.precision import Precision, half_precision
 from rerankers.encoders.recipe import POOLING_NAMES, find_recipe
 from rerankers.encoders.tokens import tokenize
 from rerankers.encoders.transfer import to_device
@@ -25,14 +27,13 @@ from rerankers.models.devices import AttentionName, DtypeName, resolve_device, r
 from rerankers.models.folder import check_hub_model
 from rerankers.models.loading_report import refuse_adapter
 from rerankers.models.locate import find_model
+from rerankers.models.packed_linear import pack_linear_layers
 from rerankers.models.remote_code import loading
 from rerankers.models.side_by_side import side_by_side
 from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rerankers.encoders.runtimes.network import InstalledRuntime
 
 
 Kind = Literal["query", "passage"]
@@ -69,7 +70,8 @@ class Encoder:
         pooling: the pooling in use, `+` between several; `none` where no token is pooled.
         similarity: `cosine` or `dot`.
         max_length: longest input in tokens; None where nothing is cut.
-        runtime: the runtime in place of torch, with its difference to it; None for torch.
+        precision: the precision of vectors, with their difference to torch's in float32; None where they are
+            torch's in float32, or were not compared.
 
     Raises:
         InputError: no such folder or device.
@@ -106,16 +108,17 @@ class Encoder:
         self.similarity = chosen_similarity(files, folder, similarity)
         uses_torch = runtime is None or runtime.backend == "torch"
         self.device = resolve_device(device if uses_torch else "cpu")
+        load = partial(
+            network.load_network,
+            files,
+            folder,
+            chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
+            device=self.device,
+            attention=attention,
+            weights=weights,
+        )
         with loading("encoder", model):
-            self._model = network.load_network(
-                files,
-                folder,
-                chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
-                dtype=resolve_dtype(dtype if uses_torch else "float32", self.device),
-                device=self.device,
-                attention=attention,
-                weights=weights,
-            )
+            self._model = load(dtype=resolve_dtype(dtype if uses_torch else "float32", self.device))
         prompts = self._model.prompts
         self.query_prefix = _first_stated(query_prefix, recipe.query_prefix, prompts.get("query"))
         self.passage_prefix = _first_stated(passage_prefix, recipe.passage_prefix, prompts.get("document"))
@@ -139,17 +142,27 @@ class Encoder:
             if name not in ("query", "document") and prompts.get(name or "")
         ]
         self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
-        self.runtime: InstalledRuntime | None = None
-        if runtime is not None and not uses_torch:
+        self.precision: Precision | None = None
+        if uses_torch or runtime is None:
+            if len(self._transformers) == 1:
+                self.precision = half_precision(
+                    self._transformers[0],
+                    self.encode,
+                    lambda: network.transformers_of(load(dtype=torch.float32))[0],
+                )
+            for transformer in self._transformers:
+                pack_linear_layers(transformer.model)
+        else:
             from rerankers.encoders.runtimes.network import install
 
-            self.runtime = install(self._transformers, files, runtime, self.encode)
-            self._described |= self.runtime.described
+            installed = install(self._transformers, files, runtime, self.encode)
+            self.precision = installed.precision
+            self._described |= installed.described
 
     @property
     def notice(self) -> str:
         """Return the notes on prompts and precision that a table has to show; empty if there is none."""
-        notes = (self._prompt_notice, self.runtime.notice if self.runtime else "")
+        notes = (self._prompt_notice, self.precision.notice if self.precision else "")
         return "; ".join(note for note in notes if note)
 
     @property

@@ -10,11 +10,13 @@ fixed number of pairs.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rerankers.encoders.precision import Precision, half_precision
 from rerankers.errors import InputError, ModelError
 from rerankers.models.batching import resolve_batch_tokens
 from rerankers.models.lengths import usable_positions
+from rerankers.models.packed_linear import pack_linear_layers
 from rerankers.models.remote_code import loading
 from rerankers.models.sentence_model import (
     Features,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from rerankers.encoders.runtimes.network import InstalledRuntime
     from rerankers.methods.pointwise.cross_encoder import CrossEncoderOptions
     from rerankers.models.locate import ModelFiles
 
@@ -53,27 +54,30 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         from sentence_transformers import CrossEncoder
         from torch.nn import Identity
 
-        is_torch = options.backend == "torch"  # a runtime starts from torch's weights in float32
-        loaded = options if is_torch else options.model_copy(update={"device": "cpu", "dtype": "float32"})
         files = options.files() if options.trust_remote_code else renamed(options.files())
         adapter = find_adapter(files)
         self._architecture: str | None = None
         self._activation = stated_activation(files)
         if adapter is None:
             self._check_architecture(files)
-            make = partial(CrossEncoder, max_length=options.max_length, activation_fn=Identity())
-            self._encoder, self._described = load_sentence_model(make, "cross-encoder", files, loaded)
-        else:
+
+        def load(options: CrossEncoderOptions) -> tuple[Any, dict[str, object]]:
+            if adapter is None:
+                make = partial(CrossEncoder, max_length=options.max_length, activation_fn=Identity())
+                return load_sentence_model(make, "cross-encoder", files, options)
             make = partial(adapter.load, max_length=options.max_length)
-            self._encoder, base = load_sentence_model(make, "base", adapter.base, loaded, adapter.brings)
-            self._described = {**base, **adapter.describe(), "base": base}
+            encoder, base = load_sentence_model(make, "base", adapter.base, options, adapter.brings)
+            return encoder, {**base, **adapter.describe(), "base": base}
+
+        plain = options.model_copy(update={"device": "cpu", "dtype": "float32"})
+        self._encoder, self._described = load(options if options.backend == "torch" else plain)
         self._check_head(files, options.label)
         self._set_length(files, options.max_length)
         self._label = options.label
         self.control = ControlTokens(self._encoder.tokenizer, options.control_tokens)
         self._prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
         network = self._encoder.model
-        self._network = {
+        self._network: dict[str, object] = {
             "architecture": type(network).__name__,
             "dtype": str(network.dtype).removeprefix("torch."),
             "attention": network.config._attn_implementation,
@@ -85,11 +89,17 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._encoder.device)
         with loading("cross-encoder", files.name, options.trust_remote_code):
             self._scores_of(["a passage"])  # settings that do not fit each other fail here
-        self._runtime: InstalledRuntime | None = None
-        if not is_torch:
+        self._precision: Precision | None = None
+        if options.backend == "torch":
+            if len(self._encoder) == 1:  # a classifier, not a language model's yes and no
+                self._precision = half_precision(self._encoder[0], self._scores_of, lambda: load(plain)[0][0])
+            pack_linear_layers(self._encoder.model)
+        else:
             from rerankers.encoders.runtimes.network import install
 
-            self._runtime = install([self._encoder[0]], files, options, self._scores_of)
+            installed = install([self._encoder[0]], files, options, self._scores_of)
+            self._precision = installed.precision
+            self._network |= installed.described
 
     def _scores_of(self, passages: Sequence[str]) -> torch.Tensor:
         """Return the scores of passages for one made-up query, (passages,) in float32."""
@@ -180,17 +190,17 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         """Return model, revision or fingerprint, dtype, attention, length limit,
         kind of score and batch budget.
         """
-        runtime = self._runtime
+        precision = self._precision
         return {
             **self._described,
             **self._network,
             "parameters": self._parameters,
-            **({**runtime.described, "largest_difference": runtime.difference} if runtime else {}),
+            **({"largest_difference": precision.difference} if precision else {}),
             "max_length": self._encoder.max_seq_length,
             **self._prefixes,
             "score": "logit" if self._label is None else f"log-probability of class {self._label}",
             "stated_activation": self._activation,
             "batch_tokens": self._batch_tokens,
             "device": self.device,
-            **({"notice": runtime.notice} if runtime and runtime.notice else {}),
+            **({"notice": precision.notice} if precision and precision.notice else {}),
         }

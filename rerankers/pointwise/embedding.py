@@ -100,10 +100,10 @@ class EmbeddingReranker(Reranker):
         """Return the encoder as loaded, and where passages' embeddings come from;
         a notice if it needs one.
         """
-        runtime = self._encoder.runtime
+        precision = self._encoder.precision
         return {
             **self._encoder.describe(),
-            **({"largest_difference": runtime.difference} if runtime else {}),
+            **({"largest_difference": precision.difference} if precision else {}),
             "embeddings": self._embeddings,
             "device": self.device,
             **({"notice": self._encoder.notice} if self._encoder.notice else {}),

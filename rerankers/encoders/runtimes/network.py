@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 from transformers.utils.generic import ModelOutput
 
+from rerankers.encoders.precision import PROBES, Precision, largest_difference
 from rerankers.encoders.runtimes.export import exported, input_names
 from rerankers.encoders.runtimes.model_file import RuntimeFile, find_runtime_file
 from rerankers.errors import MissingExtraError, ModelError
@@ -24,20 +24,10 @@ if TYPE_CHECKING:
     from rerankers.methods.runtimes import RuntimeOptions
     from rerankers.models.locate import ModelFiles
 
-PROBES = (
-    "how long do honey bees live in winter",
-    "Worker bees born in autumn live for four to six months and keep the queen warm until spring.",
-    "The city library lends maps and sheet music to visitors, and opens at nine.",
-    "7 + 5 = 12",
-    "An old lighthouse warns sailors of the northern reef. " * 8,
-)
-"""Texts on which a runtime is compared with torch whenever it is loaded."""
-
 _SHIPPED = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}
 _PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
 _ALLOWED = {"float32": 1e-3}  # of the length of torch's outputs as one vector
 _ALLOWED_OTHERS = 0.5
-_EXACT = 1e-4
 
 
 class RuntimeNetwork(nn.Module):
@@ -73,20 +63,11 @@ class InstalledRuntime:
 
     Attributes:
         described: the record's entry: backend, runtime, file with digest, and precision.
-        difference: the largest difference of an output to torch's in float32, on `PROBES`: two digits, and
-            below 1e-4, where it varies with the machine, rounded up to a power of ten.
+        precision: its precision, and the difference to torch.
     """
 
     described: dict[str, object]
-    difference: float
-
-    @property
-    def notice(self) -> str:
-        """Return the note on the precision that a table has to show; empty for float32."""
-        precision = self.described["precision"]
-        if precision == "float32":
-            return ""
-        return f"computed in {precision}: outputs differ from float32 by up to {self.difference:g}"
+    precision: Precision
 
 
 def install(
@@ -123,7 +104,7 @@ def install(
     session = _session(_file_of(transformer, files, options, output), options, output)
     transformer.model = RuntimeNetwork(session, transformer.model.config, output)
     with loading("model", name):
-        difference = _difference(name, session, before, outputs(PROBES))
+        precision = _compared(name, session, before, outputs(PROBES))
     described: dict[str, object] = {
         "backend": backend,
         "runtime": session.runtime,
@@ -133,7 +114,7 @@ def install(
         "dtype": session.precision,
         "attention": None,
     }
-    return InstalledRuntime(described, difference)
+    return InstalledRuntime(described, precision)
 
 
 def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session:
@@ -150,8 +131,8 @@ def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session
     return OpenVINOSession(file, output, threads, calls, "bfloat16" if is_half else "float32")
 
 
-def _difference(name: str, session: Session, before: torch.Tensor, after: torch.Tensor) -> float:
-    """Return the largest difference between torch's outputs and a runtime's, as it is recorded.
+def _compared(name: str, session: Session, before: torch.Tensor, after: torch.Tensor) -> Precision:
+    """Compare torch's outputs with a runtime's.
 
     Raises:
         ModelError: the runtime's outputs are those of another model.
@@ -163,10 +144,7 @@ def _difference(name: str, session: Session, before: torch.Tensor, after: torch.
             f"{name!r}: {session.file.name} in {session.precision} differs from torch by {relative:.2g} of "
             f"the outputs; allowed is {allowed:g}. It belongs to other weights: name another model_file."
         )
-    difference = float((after - before).abs().max())
-    if 0 < difference < _EXACT:
-        return float(f"1e{math.ceil(math.log10(difference))}")
-    return float(f"{difference:.2g}")
+    return Precision(session.precision, largest_difference(before, after))
 
 
 def _output_of(transformer: Any, name: str, backend: str) -> str:

@@ -74,10 +74,10 @@ def test_a_runtime_gives_the_vectors_of_torch(shipped: Path, backend: str, file:
     vectors, others_cut = other.encode_and_cut(PASSAGES)
     assert torch.allclose(vectors, expected, atol=EXACT, rtol=0)
     assert others_cut == cut == [3]
-    assert other.runtime is not None
-    assert other.runtime.difference <= EXACT
+    assert other.precision is not None
+    assert other.precision.difference <= EXACT
     assert not other.notice
-    assert plain.runtime is None
+    assert plain.precision is None
     default = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}[backend]
     described = other.describe()
     assert (described["backend"], described["model_file"]) == (backend, file or default)
@@ -239,9 +239,24 @@ def test_a_missing_package_is_named_by_its_extra(
         encoder(shipped, backend)
 
 
-def test_bfloat16_of_openvino_is_labelled(shipped: Path) -> None:
-    reranker = create(
-        "embedding", {"model": str(shipped), "backend": "openvino", "dtype": "bfloat16", "device": "cpu"}
-    )
-    assert reranker.describe()["precision"] == "bfloat16"
-    assert "bfloat16" in str(reranker.describe()["notice"])
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bfloat16_is_labelled_with_its_difference_to_float32(shipped: Path, backend: str) -> None:
+    options = {"model": str(shipped), "backend": backend, "dtype": "bfloat16", "device": "cpu"}
+    described = create("embedding", options).describe()
+    assert described["dtype"] == "bfloat16"
+    assert 0 < float(str(described["largest_difference"])) < 0.05
+    assert "bfloat16" in str(described["notice"])
+
+
+def test_a_cross_encoder_in_bfloat16_is_labelled_with_its_difference(
+    tiny_classifier: str, clock: StageClock, make_request: Callable[..., RerankRequest]
+) -> None:
+    scores = []
+    for dtype in ("float32", "bfloat16"):
+        made = create("cross-encoder", {"model": tiny_classifier, "dtype": dtype, "device": "cpu"})
+        (ranking,) = made.rerank([make_request(QUERY, PASSAGES)], clock)
+        scores.append(dict(zip(ranking.doc_ids, ranking.scores, strict=True)))
+    assert scores[1] == pytest.approx(scores[0], abs=0.1)
+    assert scores[1] != pytest.approx(scores[0], abs=1e-6)
+    assert 0 < float(str(made.describe()["largest_difference"])) < 0.1
+    assert "bfloat16" in str(made.describe()["notice"])
