@@ -1,8 +1,10 @@
 """The dry run: cells, models to fetch, time, memory and cost of a run before it starts.
 
 Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
-such as `--limit 3`, scaled to the work that is left. Without one, memory is at least the weights, time is
-unknown, and dollars are estimated from the calls that the options make (`rerankers.work`).
+such as `--limit 3`, scaled to what is left. Where there is none, memory is at least the weights, and the time
+stays unknown. Dollars are then estimated from the calls that the options say (`rerankers.work`) and the texts
+at hand. They are those of every call that the run makes: repeats and warm-up count, and answers of an earlier
+run that are taken over do not.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from benchmarks.datasets.sources import open_dataset
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.experiments.downloads import Download, find_download, megabytes
 from benchmarks.experiments.plan import plan
+from benchmarks.experiments.text_sizes import request_size
 from benchmarks.first_stages.specs import Dense, components_of
 from benchmarks.measuring.progress import duration
+from benchmarks.measuring.protocol import warmup_queries
+from benchmarks.results.adoption import count_answers
 from benchmarks.results.cell_lines import committed
 from benchmarks.results.cell_record import check_seal, read_record
 from rerankers.errors import DamagedError
 from rerankers.registry import validated
-from rerankers.work import RequestSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,18 +124,34 @@ def _estimate(
     if measured is None or count is None:
         weights = [model.size_bytes for model in models if model.size_bytes]
         words += [f"weights of {megabytes(sum(weights))}"] if weights else []
-        once = validated(cell.reranker, cell.options).dollars(RequestSize(cell.pool.depth))
-        paid = None if once is None else once * (count or 1)
-        suffix = "" if count else " a query"
-        words += [f"about ${paid:.4f}{suffix}"] if paid is not None else []
-        return words, None, paid if count else None
-    calls = max(0, count * cell.protocol.repeats - measured.done)
-    seconds = measured.start_seconds + calls * measured.query_seconds
+        once = validated(cell.reranker, cell.options).dollars(request_size(cell.pool, folder))
+        if once is None:
+            return words, None, None
+        paid = once if count is None else once * _calls(cell, folder, count, done=0)
+        words.append(f"about ${paid:.4f}{' a query' if count is None else ''}")
+        return words, None, None if count is None else paid
+    calls = _calls(cell, folder, count, measured.done)
+    warmup = warmup_queries(cell.protocol, count)
+    seconds = measured.start_seconds + (calls - warmup) * measured.query_seconds
     dollars = calls * measured.query_dollars
     words.append(f"about {duration(seconds)}")
     words += [f"{megabytes(measured.memory_bytes)} of memory"] if measured.memory_bytes else []
     words += [f"about ${dollars:.4f}"] if dollars else []
     return words, seconds, dollars
+
+
+def _calls(cell: CellPlan, folder: Path, count: int, done: int) -> int:
+    """Return how many queries will be ranked, those of the warm-up and of each repeat included.
+
+    Args:
+        cell: what is measured.
+        folder: the result folder.
+        count: queries of the candidate set.
+        done: rankings that the cell has already.
+    """
+    if not done and validated(cell.reranker, cell.options).is_remote and cell.protocol.served is None:
+        done = count_answers(cell, folder)
+    return max(0, count * cell.protocol.repeats - done) + warmup_queries(cell.protocol, count)
 
 
 def _measured(cell: CellPlan, folder: Path) -> Measured | None:

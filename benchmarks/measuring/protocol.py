@@ -77,6 +77,13 @@ def warm_up(
     return tuple(seconds), "stable"
 
 
+def warmup_queries(protocol: Protocol, count: int) -> int:
+    """Return how many queries `warm_up` ranks at most, of `count` queries that all have candidates."""
+    if protocol.warmup != "stable":
+        return min(protocol.warmup, count)
+    return STABLE_MAXIMUM * min(protocol.batch_size, count)
+
+
 def _is_stable(seconds: Sequence[float]) -> bool:
     last = seconds[-STABLE_CALLS:]
     return len(last) == STABLE_CALLS and max(last) - min(last) <= STABLE_TOLERANCE * median(last)

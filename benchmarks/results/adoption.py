@@ -61,6 +61,25 @@ def adopt_answers(cell: CellPlan, pool: Pool, folder: Path) -> int:
     return len(blocks)
 
 
+def count_answers(cell: CellPlan, folder: Path) -> int:
+    """Return how many rankings `adopt_answers` may copy into a cell: 0 if there is such a cell already.
+
+    Candidates are not compared, because those of the cell need not be known yet.
+    """
+    if (folder / cell.name).exists():
+        return 0
+    siblings = (folder / cell.name_on(key) for key in read_index(folder / "pools") if key != cell.pool.key)
+    return max(map(_count_rows, siblings), default=0)
+
+
+def _count_rows(folder: Path) -> int:
+    """Return the rankings of a cell; 0 where there is none, or it cannot be read."""
+    try:
+        return len(committed(folder)[1]) if readable_record(folder) else 0
+    except DamagedError:
+        return 0
+
+
 def _answered(
     cell: CellPlan, pool: Pool, folder: Path
 ) -> Iterator[tuple[Record, dict[str, bytes], list[QueryRow]]]:
