@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.errors import InputError, MissingExtraError, OptionError, UnknownNameError
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,7 +235,8 @@ def create(name: str, options: Mapping[str, object] | None = None, /, **named: o
     if model.needs_qrels and values.get(QRELS) is None:
         raise OptionError(f"{name} needs the option {QRELS!r}", QRELS)
     made = validate(model, name, values)
-    implementation: Any = load(name)
-    if model is MethodOptions:  # of one's own, without options
-        return cast("Reranker", implementation())
-    return cast("Reranker", implementation(made))
+    with Activity(f"loading {name} and its libraries"):
+        implementation: Any = load(name)
+        if model is MethodOptions:  # of one's own, without options
+            return cast("Reranker", implementation())
+        return cast("Reranker", implementation(made))

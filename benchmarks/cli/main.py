@@ -27,6 +27,7 @@ from benchmarks.cli.commands.selftest import SELFTEST
 from benchmarks.cli.commands.training.train import TRAIN
 from benchmarks.cli.redaction import as_line, show_debugging
 from rerankers.errors import RerankbenchError
+from rerankers.progress import Activity, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _quieten()
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        status = command(options)
+        with shown(), Activity(f"rerankbench {_name(words)}: at work"):
+            status = command(options)
         sys.stdout.flush()  # here, where a full disk can still be told
         return status
     except RerankbenchError as error:
@@ -84,6 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"rerankbench: {as_line(_fault(error, options.again))}", file=sys.stderr)
         return 1
+
+
+def _name(words: Sequence[str]) -> str:
+    """Return the command that was called."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _fault(error: Exception, command: str) -> str:
@@ -141,7 +148,7 @@ def build_parser(extensions: Sequence[Command]) -> argparse.ArgumentParser:
 def _extensions(words: Sequence[str]) -> Sequence[Command]:
     """Return commands of other packages; empty if the words call a built-in command, which saves time."""
     built_in = {command.name for command in (*FIRST, *LATER, SELFTEST)}
-    if next((word for word in words if not word.startswith("-")), None) in built_in:
+    if _name(words) in built_in:
         return ()
     from benchmarks.cli.extensions import extension_commands
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates.file import read_candidates
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.results.exchange.trec import trec_lines
 from benchmarks.results.output_faults import OutputFaults
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, InputError
 from rerankers.files.writing import atomic_file
 from rerankers.interface import Candidate, RerankRequest
+from rerankers.progress import Activity
 from rerankers.registry import create, validated
 from rerankers.stages import StageClock
 
@@ -52,7 +53,7 @@ def rerank_file(
     try:
         if budget is not None:
             reranker.pay_from(Budget(budget))
-        with atomic_file(output) as run, Progress(name, len(file.queries)) as progress:
+        with atomic_file(output) as run, Activity(name, len(file.queries), unit="query") as progress:
             for query_id, query in file.queries.items():
                 hits = file.hits[query_id]
                 passages = (

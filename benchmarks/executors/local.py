@@ -15,7 +15,7 @@ from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.plan import plan, unread_instructions
 from benchmarks.judging.beside import keep_further_judgements
 from benchmarks.measuring.cell_run import explain, log
-from benchmarks.measuring.progress import duration, say
+from benchmarks.measuring.progress import say
 from benchmarks.pipeline import SPENDING, freeze_pool, record_failure, run_cells
 from benchmarks.results.adoption import adopt_answers
 from benchmarks.results.cell_lines import committed
@@ -27,6 +27,7 @@ from rerankers.errors import DamagedError, InputError, StoreError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.registry import validated
 from rerankers.stages import StageClock
+from rerankers.text.quantities import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,6 +15,7 @@ from benchmarks.measuring.cell_run import explain
 from benchmarks.pipeline import record_failure, run_cells
 from rerankers import errors
 from rerankers.errors import ModelError, RerankbenchError, StoreError
+from rerankers.progress import Activity, shown
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -37,7 +38,8 @@ def run_in_own_process(experiment: Experiment, cell: CellPlan, pool: Pool, folde
     process.start()
     theirs.close()
     try:
-        kind, message = ours.recv()
+        with Activity("", is_timed=True):  # the other process shows what it does
+            kind, message = ours.recv()
     except EOFError:  # it ended without a word
         process.join()
         failure = ModelError(_ended(process.exitcode or 0))
@@ -74,7 +76,8 @@ def _measure(outcome: Connection, experiment: Experiment, cell: CellPlan, pool: 
     Both are empty if the cell did not fail.
     """
     try:
-        [failure] = run_cells(experiment, [cell], pool, folder)
+        with shown():
+            [failure] = run_cells(experiment, [cell], pool, folder)
     except StoreError as error:
         failure = error
     outcome.send(("", "") if failure is None else (type(failure).__name__, explain(failure)))

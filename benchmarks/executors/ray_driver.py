@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.executors.machine import runs_alone
 from benchmarks.executors.ray_task import Arrival, News, Work, measure, measure_at_once
 from benchmarks.measuring.cell_run import explain
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.results.record import Executor
 from rerankers.errors import ModelError, RerankbenchError
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ class Task:
         self._arrival: Arrival | None = None
         self._heard = 0.0  # when it last told something, by its machine's clock
         self._neighbours: list[Task] = []
-        self._progress: Progress | None = None
+        self._progress: Activity | None = None
         self._is_read = False
         self._is_stream = not self._ray.util.client.ray.is_connected()
         function, returns = (measure, "streaming") if self._is_stream else (measure_at_once, 1)
@@ -112,7 +113,7 @@ class Task:
             return
         if self._progress is None:
             assert self._arrival is not None  # noqa: S101 - the first thing a task tells
-            self._progress = Progress(f"{self.name} on {self._arrival.node}", self._calls, self._done)
+            self._progress = Activity(f"{self.name} on {self._arrival.node}", self._calls, self._done)
             self._progress.__enter__()
         for place, (gathering, report) in enumerate(zip(self.gathered, message.reports, strict=True)):
             self._sessions[place], count = gathering.add(report, self._sessions[place], self._executor())

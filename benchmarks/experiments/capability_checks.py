@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.cli.doctor import Finding
 from benchmarks.experiments.downloads import find_download
-from benchmarks.measuring.progress import duration
 from rerankers.errors import MissingExtraError, RerankbenchError
 from rerankers.interface import Candidate, RerankRequest
 from rerankers.stages import StageClock
+from rerankers.text.quantities import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

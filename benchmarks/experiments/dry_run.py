@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 from benchmarks.candidates.pool_folder import load_pool, read_index
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.evaluation.measure_checks import check_measures
-from benchmarks.experiments.downloads import Download, find_download, megabytes
+from benchmarks.experiments.downloads import Download, find_download
 from benchmarks.experiments.plan import plan
 from benchmarks.experiments.text_sizes import request_size
 from benchmarks.first_stages.specs import Dense, components_of
-from benchmarks.measuring.progress import duration
 from benchmarks.measuring.protocol import warmup_queries
 from benchmarks.results.adoption import count_answers
 from benchmarks.results.cell_lines import committed
 from benchmarks.results.cell_record import check_seal, read_record
 from rerankers.errors import DamagedError
 from rerankers.registry import validated
+from rerankers.text.quantities import duration, megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

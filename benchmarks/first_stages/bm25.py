@@ -17,6 +17,7 @@ from benchmarks.first_stages.lucene_index import build_index
 from benchmarks.measuring.progress import say
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.models.locate import cache_folder
+from rerankers.progress import Activity
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ def search(
     clock = StageClock()
     for query in list(queries.values())[:1]:
         searcher.search(query, k=depth)  # opens files and loads classes, which is not the query's fault
-    for query_id, query in queries.items():
-        started = clock.now()
-        lucene_hits = searcher.search(query, k=depth)
-        hits[query_id] = [(hit.docid, float(hit.score)) for hit in lucene_hits]
-        seconds[query_id] = clock.now() - started
+    with Activity("searching by BM25", len(queries), unit="query", is_timed=True) as progress:
+        for query_id, query in queries.items():
+            started = clock.now()
+            lucene_hits = searcher.search(query, k=depth)
+            hits[query_id] = [(hit.docid, float(hit.score)) for hit in lucene_hits]
+            seconds[query_id] = clock.now() - started
+            progress.advance()
     return hits, seconds
 
 
@@ -58,9 +61,10 @@ def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = No
         InputError: no Java, or a broken dataset.
         MissingExtraError: pyserini is not installed.
     """
-    start_java()
-    with quiet_import():
-        from pyserini.search.lucene import LuceneSearcher
+    with Activity("starting Java and Lucene"):
+        start_java()
+        with quiet_import():
+            from pyserini.search.lucene import LuceneSearcher
     _check_language(language)
     return _with_settings(LuceneSearcher(str(_index_of(dataset, language))), k1, b, language)
 
@@ -73,14 +77,16 @@ def prebuilt_searcher(name: str, k1: float, b: float, language: str | None = Non
         InputError: the name is unknown, or the index cannot be fetched.
         MissingExtraError: pyserini is not installed.
     """
-    start_java()
-    with quiet_import():
-        from pyserini.prebuilt_index_info import TF_INDEX_INFO
-        from pyserini.search.lucene import LuceneSearcher
+    with Activity("starting Java and Lucene"):
+        start_java()
+        with quiet_import():
+            from pyserini.prebuilt_index_info import TF_INDEX_INFO
+            from pyserini.search.lucene import LuceneSearcher
     if name not in TF_INDEX_INFO:
         raise UnknownNameError("prebuilt index", name, TF_INDEX_INFO)
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):  # it prints its failures and returns None
+    what = f"fetching and opening the prebuilt index {name}"
+    with Activity(what), contextlib.redirect_stdout(output):  # it prints its failures and returns None
         searcher = LuceneSearcher.from_prebuilt_index(name)
     if searcher is None:
         reason = (output.getvalue().strip().splitlines() or ["no reason given"])[-1]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.measuring.progress import Progress
 from rerankers.encoders.passages import PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.files.writing import atomic_file, replace_file
 from rerankers.interface import Usage
 from rerankers.models.devices import synchroniser
 from rerankers.models.locate import cache_folder
+from rerankers.progress import Activity
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ def search(
         best(
             encoder.encode([query], kind="query")[0], passages, depth
         )  # loads kernels; not the query's fault
-    for query_id, query in queries.items():
-        started = clock.now()
-        vector = encoder.encode([query], kind="query")[0]  # (dimension,)
-        best_hits = best(vector, passages, depth)
-        hits[query_id] = [(doc_ids[row], score) for row, score in best_hits]
-        seconds[query_id] = clock.now() - started
+    with Activity("searching the embeddings", len(queries), unit="query", is_timed=True) as progress:
+        for query_id, query in queries.items():
+            started = clock.now()
+            vector = encoder.encode([query], kind="query")[0]  # (dimension,)
+            best_hits = best(vector, passages, depth)
+            hits[query_id] = [(doc_ids[row], score) for row, score in best_hits]
+            seconds[query_id] = clock.now() - started
+            progress.advance()
     return hits, seconds
 
 
@@ -133,7 +135,7 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
         texts: list[str] = []
         what = f"embedding {dataset.name}"
         with (
-            Progress(what, dataset.passage_count or 0) as progress,
+            Activity(what, dataset.passage_count or 0) as progress,
             atomic_file(new / "embeddings.f32") as file,
         ):
             embedder = PassageEmbedder(encoder, _shared_store(encoder, dataset))

@@ -17,10 +17,10 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measuring.progress import Progress
 from rerankers.errors import InputError, StoreError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.files.writing import atomic_file
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _write_passages(dataset: Dataset, folder: Path) -> int:
     with ExitStack() as stack:
         files = [stack.enter_context(atomic_file(folder / f"{number}.jsonl")) for number in range(_FILES)]
         progress = stack.enter_context(
-            Progress(f"reading the passages of {dataset.name}", dataset.passage_count or 0)
+            Activity(f"reading the passages of {dataset.name}", dataset.passage_count or 0)
         )
         for block in _blocks(dataset.documents()):
             lines = (
@@ -119,7 +119,7 @@ def _index_files(passages: Path, index: Path, count: int, name: str, language: s
     counters = indexer.getCounters()
     thread.start()
     done = 0
-    with Progress(f"indexing {name}", count) as progress:
+    with Activity(f"indexing {name}", count) as progress:
         while thread.isAlive():
             thread.join(_WAIT_MILLISECONDS)
             progress.advance(counters.indexed.get() - done)

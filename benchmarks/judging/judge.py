@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.experiments.plan import slug
 from benchmarks.judging.prompt import fault_of, read_grade, states_grade, umbrela
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.results.judgements import FOLDER, JudgeAbout, JudgedSet, judges, write_about, write_grades
 from benchmarks.training_data.appended import Appended
 from rerankers.chat.backends import open_chat
@@ -18,6 +18,7 @@ from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.interface import Cost
+from rerankers.progress import Activity
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -134,13 +135,14 @@ def _ask_all(
 
     Return the usage of the calls and the backend's description.
     """
-    backend = open_chat(chat)
+    with Activity(f"loading {chat.model}"):
+        backend = open_chat(chat)
     cost = Cost()
     try:
         if budget is not None:
             backend.pay_from(Budget(budget, home / "spending.jsonl"))
         clock = StageClock()
-        with Progress(f"judging by {chat.model}", len(questions)) as progress:
+        with Activity(f"judging by {chat.model}", len(questions), unit="passage") as progress:
             for some in _chunks(questions, _ROUNDS * chat.concurrency):
                 file.append(backend.run([_talk(question, backend, cost) for question in some], clock))
                 for _ in some:

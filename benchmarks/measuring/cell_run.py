@@ -15,7 +15,7 @@ from benchmarks.cli.redaction import as_line
 from benchmarks.measuring.conditions import Conditions, noise, pin_threads, throttling
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.invariance import described_difference
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.measuring.protocol import PeakMemory, measure, timing, warm_up
 from benchmarks.measuring.seeds import seed_everything
 from benchmarks.measuring.served import serve
@@ -25,6 +25,7 @@ from benchmarks.results.record import Operations, System, requests_per_second
 from rerankers.endpoints.prices import Tab
 from rerankers.errors import BackendError, RerankbenchError, StoreError
 from rerankers.files.fingerprints import file_digest
+from rerankers.progress import Activity
 from rerankers.registry import METHODS, create, options_model, source_of, validated
 from rerankers.stages import StageClock
 
@@ -69,7 +70,7 @@ class CellRun:
     _clock: StageClock
     _costs: dict[str, Any]
     _bar: ExitStack
-    _progress: Progress
+    _progress: Activity
 
     def __init__(
         self,
@@ -147,7 +148,8 @@ class CellRun:
     def _load(self) -> bool:
         cell, writer = self._cell, self._writer
         started = StageClock().now()
-        self._reranker = reranker = _construct(cell, self._pool)
+        with Activity(f"{cell.label}: loading"):
+            self._reranker = reranker = _construct(cell, self._pool)
         self._clock = clock = StageClock(synchronise=_synchroniser(reranker))
         load_seconds = clock.now() - started
         self._connections = _connections(reranker, cell)
@@ -167,8 +169,10 @@ class CellRun:
                 self._checked["defaults"] = defaults
         self._describe(reranker)
         seed_everything(cell.protocol.seed)
-        reranker.prepare(self._requests)
-        warmup_seconds, ended = warm_up(reranker, self._requests, cell.protocol, clock)
+        with Activity(f"{cell.label}: preparing"):
+            reranker.prepare(self._requests)
+        with Activity(f"{cell.label}: warming up"):
+            warmup_seconds, ended = warm_up(reranker, self._requests, cell.protocol, clock)
         writer.update_session(warmup_seconds=warmup_seconds, warmup_ended=ended)
         return True
 
@@ -193,7 +197,9 @@ class CellRun:
         self._conditions = Conditions(self._requests, self._clock, has_control=is_cpu)
         total = len(self._requests) * protocol.repeats
         self._bar = self._held.enter_context(ExitStack())
-        self._progress = self._bar.enter_context(Progress(self._cell.label, total, len(done)))
+        unit = "query" if protocol.repeats == 1 else "ranking"
+        activity = Activity(self._cell.label, total, len(done), unit=unit, is_timed=True)
+        self._progress = self._bar.enter_context(activity)
         arguments = self._requests, protocol, self._clock, done
         is_served = protocol.served is not None
         self._calls = (
@@ -207,7 +213,8 @@ class CellRun:
         assert self._reranker is not None and self._conditions is not None  # noqa: S101, PT018 - after steps
         label = self._cell.label
         self._noted = self._conditions_noted()  # before checks and counts, which are not measured
-        self._checked |= described_difference(self._reranker, self._requests)
+        with Activity(f"{label}: checking scores alone and in a batch"):
+            self._checked |= described_difference(self._reranker, self._requests)
         rows = rows_of(self._folder)
         overhead = self._costs["stage_overhead_seconds"]
         _say_conditions(label, overhead, rows, self._controls, self._conditions)
@@ -216,7 +223,8 @@ class CellRun:
             say(f"{label}: answered {requests_per_second(rows) or 0.0:.3g} requests a second")
         if self._count_operations:
             counted = self._requests[: self._count_operations]
-            operations = _count(self._reranker, counted, is_remote=_is_remote(self._cell))
+            with Activity(f"{label}: counting operations"):
+                operations = _count(self._reranker, counted, is_remote=_is_remote(self._cell))
             self._writer.update(operations=operations)
         return False
 

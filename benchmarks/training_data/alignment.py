@@ -11,10 +11,10 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measuring.progress import Progress
 from rerankers.errors import InputError
 from rerankers.files.writing import atomic_file
 from rerankers.pe_rank.prompt import PLACEHOLDER
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def write_alignment(dataset: Dataset, out: Path, limit: int | None, words: int, 
     generator = random.Random(seed)  # noqa: S311 - sampling, not secrets
     written = 0
     total = limit or dataset.passage_count or 0
-    with atomic_file(out) as file, Progress("alignment data", total) as progress:
+    with atomic_file(out) as file, Activity("alignment data", total) as progress:
         for text in _drawn(dataset, limit, generator):
             request = generator.choice(requests)
             passage = " ".join(text.split()[:words])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.first_stages.retrieval import retrieve
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.queries.evaluation_queries import is_test_split, protected_queries
 from benchmarks.training_data.queries.settings import GivenQueries, defining_settings
@@ -25,6 +25,7 @@ from rerankers import registry
 from rerankers.endpoints.prices import Budget
 from rerankers.files.folder_lock import FolderLock
 from rerankers.interface import Candidate, RerankRequest
+from rerankers.progress import Activity
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _write(
     if done:
         say(f"{len(done)} lists are there already")
     todo = [query_id for query_id in queries.texts if query_id not in done]
-    with Progress("distilling", len(queries.texts), len(queries.texts) - len(todo)) as progress:
+    with Activity("distilling", len(queries.texts), len(queries.texts) - len(todo)) as progress:
         for lists in _lists(settings, dataset, todo):
             file.append(_ordered(settings, dataset, teacher, lists, queries.sources, file.digest))
             progress.advance(len(lists))

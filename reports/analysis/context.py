@@ -23,6 +23,7 @@ from reports.analysis.provenance import experiment
 from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult
 from rerankers.errors import UnknownNameError
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -58,15 +59,17 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
     ]
     if baseline is not None and baseline not in system_names:
         raise UnknownNameError("system", baseline, system_names)
-    groups = tuple(
-        _group(number, keyed, baseline, measures) for number, keyed in enumerate(grouped.values(), 1)
-    )
+    groups: list[Group] = []
+    with Activity("computing measures, intervals and tests", len(grouped), unit="table") as progress:
+        for number, keyed in enumerate(grouped.values(), 1):
+            groups.append(_group(number, keyed, baseline, measures))
+            progress.advance()
     forget_draws()
     return Context(
         title=_title([cell for _, cell in cells]),
-        groups=groups,
+        groups=tuple(groups),
         experiments=tuple(experiment(folder) for folder in results),
-        warnings=caveats.across(results, groups),
+        warnings=caveats.across(results, tuple(groups)),
         version=version("rerankbench"),
     )
 

@@ -34,6 +34,7 @@ from reports.tables.by_name import Tables
 from reports.tables.registry import LAYOUTS
 from rerankers.files.writing import is_written_directly, replace_file
 from rerankers.interface import FAULTS
+from rerankers.progress import Activity
 from rerankers.text.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def report(folders: Sequence[Path], out: Path | None = None, baseline: str | Non
         replace_file(page, render(context, tables))
         return page
     page.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(page, without_secrets(render(context, tables)))
-    _write_tables(tables, page.with_name(f"{page.stem}-tables"))
-    _write_method(context, page.with_name(f"{page.stem}-tables"))
+    with Activity(f"writing {page}"):
+        replace_file(page, without_secrets(render(context, tables)))
+    with Activity("writing the tables"):
+        _write_tables(tables, page.with_name(f"{page.stem}-tables"))
+        _write_method(context, page.with_name(f"{page.stem}-tables"))
     _write_figures(context, page.with_name(f"{page.stem}-figures"))
     return page
 
@@ -254,13 +257,20 @@ def _write_figures(context: Context, folder: Path) -> None:
     for number, factor in enumerate(ablation.factors(context), 1):
         specifications[f"ablation-quality-{number}"] = quality_curve(factor, PAPER)
         specifications[f"ablation-latency-{number}"] = latency_curve(factor, PAPER)
-    for name, specification in specifications.items():
-        if specification is not None:
-            try:
-                svg, pdf = vega.figure(specification)
-            except Exception as error:
-                reason = " ".join(str(error).split())[:300]
-                say(f"the figure {name} cannot be drawn and is left out: {reason}")
-                continue
-            replace_file(folder / f"{name}.svg", svg)
-            replace_file(folder / f"{name}.pdf", pdf)
+    drawn = {name: each for name, each in specifications.items() if each is not None}
+    with Activity("drawing figures", len(drawn), unit="figure") as progress:
+        for name, specification in drawn.items():
+            _write_figure(folder, name, specification)
+            progress.advance()
+
+
+def _write_figure(folder: Path, name: str, specification: Spec) -> None:
+    """Write a figure as SVG and PDF, or say why it is left out."""
+    try:
+        svg, pdf = vega.figure(specification)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        say(f"the figure {name} cannot be drawn and is left out: {reason}")
+        return
+    replace_file(folder / f"{name}.svg", svg)
+    replace_file(folder / f"{name}.pdf", pdf)

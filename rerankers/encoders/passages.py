@@ -8,12 +8,15 @@ import torch
 
 from rerankers.encoders.transfer import to_device
 from rerankers.interface import Usage
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rerankers.encoders.store import EmbeddingStore
     from rerankers.interface import RerankRequest
+
+_STORED_AT_ONCE = 1024  # passages, between two writes into the store
 
 
 class PassageEncoder(Protocol):
@@ -71,5 +74,10 @@ class PassageEmbedder:
     def fill_store(self, requests: Sequence[RerankRequest]) -> None:
         """Embed all candidates' passages into the store; without a store there is nothing to do."""
         if self.store is not None:
-            texts = {candidate.text: None for request in requests for candidate in request.candidates}
-            self.vectors(list(texts), [Usage()] * len(texts))
+            passages = dict.fromkeys(each.text for request in requests for each in request.candidates)
+            texts = sorted(passages, key=len, reverse=True)  # those of like lengths share batches
+            with Activity("embedding passages", len(texts)) as progress:
+                for start in range(0, len(texts), _STORED_AT_ONCE):
+                    some = texts[start : start + _STORED_AT_ONCE]
+                    self.vectors(some, [Usage()] * len(some))
+                    progress.advance(len(some))

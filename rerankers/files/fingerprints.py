@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from rerankers.errors import StoreError
 from rerankers.files.paths import cache_folder
 from rerankers.files.writing import replace_file
+from rerankers.progress import Activity
+from rerankers.text.quantities import megabytes
 
 if TYPE_CHECKING:
     import os
@@ -83,7 +85,8 @@ def file_digest(path: Path) -> str:
     cached = _cached_digest(cache_file, state)
     if cached is not None:
         return cached
-    with path.open("rb") as file:
+    what = f"reading {path.name} for its digest ({megabytes(before.st_size)})"
+    with Activity(what), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if _state(path.stat()) == state:
         try:

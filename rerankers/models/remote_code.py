@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError, ModelError, RerankbenchError, is_failure, reason_of
+from rerankers.progress import Activity, is_heard
+from rerankers.text.quantities import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,16 @@ def check_pinned(model: str, revision: str | None) -> None:
         )
 
 
+def _described(kind: str, model: str) -> str:
+    """Return what is being loaded, with the size of its weights where they are on this machine."""
+    if not is_heard():
+        return ""
+    from rerankers.models.locate import stored_bytes
+
+    size = stored_bytes(model)
+    return f"loading the {kind} {model} ({'from the model hub' if size is None else megabytes(size)})"
+
+
 @contextmanager
 def loading(kind: str, model: str, trust_remote_code: bool | None = None) -> Iterator[None]:
     """Turn what loaders raise into one line; anything may come out of remote code and of damaged files.
@@ -43,7 +55,8 @@ def loading(kind: str, model: str, trust_remote_code: bool | None = None) -> Ite
     import transformers
 
     try:
-        yield
+        with Activity(_described(kind, model)):
+            yield
     except RerankbenchError:
         raise
     except BaseException as error:

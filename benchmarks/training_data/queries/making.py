@@ -18,11 +18,12 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.measuring.progress import Progress, say
+from benchmarks.measuring.progress import say
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.queries.near_duplicates import normalized_words
 from benchmarks.training_data.queries.settings import defining_settings
 from benchmarks.training_data.queries.writers import Question, open_writer
+from rerankers.progress import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +132,7 @@ class QueryMaker:
         rows = file.rows
         used = sum(map(self._count, rows))
         todo = self._undone({row["doc_id"] for row in rows}, needed is not None and used >= needed)
-        with Progress("queries", needed or len(rows) + len(todo), used if needed else len(rows)) as progress:
+        with Activity("queries", needed or len(rows) + len(todo), used if needed else len(rows)) as progress:
             doc_ids = iter(todo)
             while (needed is None or used < needed) and (batch := list(islice(doc_ids, self._writer.batch))):
                 written = self._written(batch)

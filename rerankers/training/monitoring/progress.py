@@ -6,8 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
 from transformers import TrainerCallback
+
+from rerankers.progress import Activity
+from rerankers.text.quantities import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(TrainerCallback):
-    """A Trainer callback that shows the steps of a training on standard error, from the main process only.
+    """A Trainer callback that announces the steps of a training, from the main process only.
 
     Args:
         show_line: shows one line to a person.
@@ -24,49 +26,40 @@ class TrainingProgress(TrainerCallback):
 
     def __init__(self, show_line: Callable[[str], None]) -> None:
         self._show_line = show_line
-        self._bar: Any = None
+        self._activity: Activity | None = None
         self._first_step, self._started = 0, 0.0
 
     def say(self, line: str) -> None:
-        """Show one line, above the bar if there is one."""
-        if self._bar is None:
-            self._show_line(line)
-            return
-        with tqdm.external_write_mode(file=sys.stderr):
-            self._show_line(line)
+        """Show one line."""
+        self._show_line(line)
 
     def time_left(self, state: TrainerState) -> str:
-        """Return a text such as `, about 03:12 left` for a plain line.
+        """Return a text such as `, about 3 min left` for a plain line.
 
         "" beside a bar, or when no step is left.
         """
         steps, left = state.global_step - self._first_step, state.max_steps - state.global_step
-        if self._bar is not None or steps < 1 or left < 1:
+        if sys.stderr.isatty() or steps < 1 or left < 1:
             return ""
         seconds = (time.monotonic() - self._started) / steps * left
-        return f", about {tqdm.format_interval(seconds)} left"
+        return f", about {duration(seconds)} left"
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Open the bar if standard error is a terminal, and note when the training began."""
+        """Begin the activity; off a terminal the training's own lines are enough, and it has no name."""
         self._first_step, self._started = state.global_step, time.monotonic()
-        if state.is_world_process_zero and sys.stderr.isatty():
-            self._bar = tqdm(
-                total=state.max_steps,
-                initial=state.global_step,
-                desc="training",
-                unit="step",
-                file=sys.stderr,
-                dynamic_ncols=True,
-            )
+        if state.is_world_process_zero:
+            what = "training" if sys.stderr.isatty() else ""
+            self._activity = Activity(what, state.max_steps, state.global_step)
+            self._activity.__enter__()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Move the bar to the current step."""
-        if self._bar is not None:
-            self._bar.update(state.global_step - self._bar.n)
+        """Note the step."""
+        if self._activity is not None:
+            self._activity.advance(state.global_step - self._activity.done)
 
     def on_log(
         self,
@@ -77,11 +70,11 @@ class TrainingProgress(TrainerCallback):
         **_: Any,
     ) -> None:
         """Show the loss beside the bar."""
-        if self._bar is not None and logs and "loss" in logs:
-            self._bar.set_postfix(loss=f"{logs['loss']:.4g}")
+        if self._activity is not None and self._activity.what and logs and "loss" in logs:
+            self._activity.what = f"training, loss {logs['loss']:.4g}"
 
     def close(self) -> None:
-        """Close the bar; later lines are plain ones."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        """End the activity."""
+        if self._activity is not None:
+            self._activity.__exit__(None, None, None)
+            self._activity = None

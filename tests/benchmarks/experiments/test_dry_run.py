@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from benchmarks.executors.local import run
 from benchmarks.experiments import downloads
 from benchmarks.experiments.config import load_experiment
-from benchmarks.experiments.downloads import find_download, megabytes
+from benchmarks.experiments.downloads import find_download
 from benchmarks.experiments.dry_run import describe_run
 from benchmarks.results.cell_record import read_record, write_record
 from rerankers.errors import InputError
@@ -203,7 +203,3 @@ def test_the_hub_is_asked_for_the_weights_that_would_be_fetched(monkeypatch: pyt
     for cached_function in (downloads._hub_bytes, downloads._hub_answers):
         cached_function.cache_clear()
     assert sizes == [3_000_000, 9_000_000, None]
-
-
-def test_sizes_are_as_precise_as_a_person_needs() -> None:
-    assert [megabytes(size) for size in (1, 83_506_384, 1_340_000_000)] == ["1 MB", "84 MB", "1.3 GB"]
