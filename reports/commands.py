@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from benchmarks.measuring.progress import say
     from benchmarks.results.store import trusted
     from reports.formats.html import report
 
@@ -70,6 +72,7 @@ def _report(options: argparse.Namespace) -> int:
         page = report(options.folders, options.out, options.baseline)
     if page != STANDARD_OUTPUT:
         print(page)
+        say(f"open it: python -m webbrowser {shlex.quote(str(page))}")
     return 0
 
 

@@ -44,6 +44,7 @@ READABLE = {
     "rerankers.files.paths",
     "rerankers.files.writing",
     "rerankers.interface",
+    "rerankers.progress.activities",
     "rerankers.registry",  # imports a table of one's own
     "rerankers.text.printable",
     "rerankers.text.redaction",

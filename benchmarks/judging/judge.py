@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmarks.experiments.plan import slug
 from benchmarks.judging.prompt import fault_of, read_grade, states_grade, umbrela
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _ROUNDS = 4  # calls of each of the backend's places, between two writes
 
 Row = dict[str, Any]
+Reading = Literal["written", "forced"]
+"""How a grade is read: from the model's output, or as the most likely of the four."""
 
 
 class _Question(NamedTuple):
@@ -56,7 +58,14 @@ class _Answers:
         self.by_prompt[row["prompt"]] = {"grade": row["grade"], "fault": row["fault"]}
 
 
-def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float | None, depth: int) -> str:
+def judge(
+    folder: Path,
+    holes: Sequence[Holes],
+    chat: ChatOptions,
+    budget: float | None,
+    depth: int,
+    reading: Reading = "written",
+) -> str:
     """Let a chat model grade all passages in `holes` that it has not graded, and write judgement files.
 
     Model outputs are stored one by one, so that an interrupted call can be resumed.
@@ -67,6 +76,8 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
         chat: options of the chat model.
         budget: dollars that calls may cost, earlier ones of this judge included.
         depth: number of first ranks that the passages were taken from, stored with the grades.
+        reading: `written` reads the grade in the model's output; `forced` takes the most likely of the four
+            (`benchmarks.judging.forced`).
 
     Returns:
         the name of the judge's folder.
@@ -77,7 +88,7 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
         ModelError: the model does not load.
     """
     template = umbrela()
-    name, identity = _identity(chat, template)
+    name, identity = _identity(chat, template, reading)
     home = folder / FOLDER / name
     answers = _Answers()
     questions = _questions(holes, template)
@@ -85,27 +96,41 @@ def judge(folder: Path, holes: Sequence[Holes], chat: ChatOptions, budget: float
         if chat.backend == "openai" and chat.recording is None:
             chat = chat.model_copy(update={"recording": home / "responses.jsonl"})
         file = Appended(home / "answers.jsonl", identity, answers.keep, "a model's grades", "Move it away")
+        forced = "; grades forced: the most likely of 0 to 3" if reading == "forced" else ""
         about = judges(folder).get(name) or JudgeAbout(
-            model=chat.model, prompt=f"{template.name} ({template.source})"
+            model=chat.model, prompt=f"{template.name} ({template.source}){forced}"
         )
         waiting = {
             question.digest: question for question in questions if question.digest not in answers.by_prompt
         }
         if waiting:
             with file:
-                usage, described = _ask_all(home, [*waiting.values()], chat, budget, file)
+                with Activity(f"loading {chat.model}"):
+                    backend = _open(chat, reading)
+                usage, described = _ask_all(home, [*waiting.values()], backend, chat, budget, file)
             usage = _sum(about.usage, usage)
             about = about.model_copy(update={"usage": usage, "described": described})
         _write(folder, name, about, questions, answers, depth)
     return name
 
 
-def _identity(chat: ChatOptions, template: Template) -> tuple[str, dict[str, Any]]:
+def _open(chat: ChatOptions, reading: Reading) -> ChatBackend:
+    """Return the backend that gives grades in this way."""
+    if reading == "written":
+        return open_chat(chat)
+    from benchmarks.judging.forced import ForcedGrades
+
+    return ForcedGrades(chat)
+
+
+def _identity(chat: ChatOptions, template: Template, reading: Reading) -> tuple[str, dict[str, Any]]:
     """Return a judge's name and description; both depend on all that decides its grades."""
     options = chat.model_dump(mode="json", exclude={*chat.changes_no_output, "stream"})
-    digest = hashlib.sha256(json.dumps([options, template.digest], sort_keys=True).encode()).hexdigest()[:16]
+    decisive = [options, template.digest, *([] if reading == "written" else [reading])]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     about = {"digest": digest, "prompt": template.name, "prompt_digest": template.digest}
-    return f"{slug(chat.model)}-{digest[:8]}", {**about, "model": chat.model}
+    kind = "" if reading == "written" else f"-{reading}"
+    return f"{slug(chat.model)}{kind}-{digest[:8]}", {**about, "model": chat.model}
 
 
 def _questions(holes: Sequence[Holes], template: Template) -> list[_Question]:
@@ -127,6 +152,7 @@ def _questions(holes: Sequence[Holes], template: Template) -> list[_Question]:
 def _ask_all(
     home: Path,
     questions: Sequence[_Question],
+    backend: ChatBackend,
     chat: ChatOptions,
     budget: float | None,
     file: Appended[None],
@@ -135,8 +161,6 @@ def _ask_all(
 
     Return the usage of the calls and the backend's description.
     """
-    with Activity(f"loading {chat.model}"):
-        backend = open_chat(chat)
     cost = Cost()
     try:
         if budget is not None:

@@ -23,7 +23,7 @@ from reports.analysis.provenance import experiment
 from reports.analysis.systems import families, names, role, system
 from reports.analysis.values import Context, Group, SystemResult
 from rerankers.errors import UnknownNameError
-from rerankers.progress import Activity
+from rerankers.progress.activities import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -34,7 +34,7 @@ from reports.tables.by_name import Tables
 from reports.tables.registry import LAYOUTS
 from rerankers.files.writing import is_written_directly, replace_file
 from rerankers.interface import FAULTS
-from rerankers.progress import Activity
+from rerankers.progress.activities import Activity
 from rerankers.text.redaction import without_secrets
 
 if TYPE_CHECKING:

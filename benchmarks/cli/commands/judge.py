@@ -35,6 +35,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", metavar="A,B,C,D", help="the judgements' grades that stand for the model's 0, 1, 2, 3"
     )
+    parser.add_argument(
+        "--reading",
+        choices=("written", "forced"),
+        default="written",
+        help="take the grade that a model in this process writes, or the most likely of the four (written)",
+    )
     parser.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
 
 
@@ -48,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError("--depth starts at 1 and --agreement at 0. Give larger numbers.")
     chat = chat_options(options.model, option_values(options.option))
     holes = find_holes(options.folder, options.depth, options.agreement, read_scale(options.scale))
-    name = judge(options.folder, holes, chat, options.budget, options.depth)
+    name = judge(options.folder, holes, chat, options.budget, options.depth, options.reading)
     print(f"grades in {options.folder}/judgements/{name}; next: rerankbench report {options.folder}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,13 @@ def _run(options: argparse.Namespace) -> int:
         cost += f", ${outcome.dollars_paid:.4f} paid for all calls, warm-up included"
     for line in _answer(folder) if done else ():
         print(printable(line))
+    where = shlex.quote(str(folder))
     print(
-        f"{done} of {outcome.cells} cells done{cost}; results in {folder}; next: rerankbench report {folder}"
+        f"{done} of {outcome.cells} cells done{cost}; results in {folder}; next: rerankbench report {where}"
     )
-    print(f"The report will be {folder / 'report.html'}. rerankbench table {folder} prints its main table.")
+    report = f"rerankbench report {where} && python -m webbrowser {shlex.quote(str(folder / 'report.html'))}"
+    print(f"report: {report}")
+    print(f"table:  rerankbench table {where}")
     return outcome.exit_status
 
 

@@ -75,7 +75,7 @@ def test_run_says_where_the_results_are_and_what_comes_next(
     assert main(["run", str(write_experiment()), "--limit", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert f"2 of 2 cells done; results in {out}; next: rerankbench report {out}" in printed
-    assert str(out / "report.html") in printed
+    assert f"python -m webbrowser {out / 'report.html'}" in printed
     header = next(line for line in printed.splitlines() if line.startswith("System"))
     assert header.split()[:2] == ["System", "nDCG@10"]
     assert "No reranker improves" in printed or "ranks best" in printed or "reverse" in printed

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cli.main import main
 from benchmarks.experiments.config import load_experiment
-from benchmarks.experiments.dry_run import outlook
+from benchmarks.experiments.dry_run import describe_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def test_a_dry_run_counts_the_calls_that_the_run_makes_and_pays_for(
     out = tmp_path / "out"
     for limit, queries in ((["limit=2"], 2 + 2 * 2), ([], 2 + 2 * (QUERIES - 2))):
         experiment, _ = load_experiment(path, limit)
-        cell, *_ = outlook(experiment, out)
+        cell, *_ = describe_run(experiment, out)
         Endpoint.calls.clear()
         assert main(["run", str(path), "--out", str(out), *(["--limit", "2"] if limit else [])]) == 0
         calls = queries * CALLS_PER_QUERY
