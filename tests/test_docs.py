@@ -176,6 +176,20 @@ def test_the_quick_start_is_three_lines() -> None:
     assert sum(bool(line) for line in first.text.splitlines()) == 3
 
 
+def test_the_answer_in_the_readme_is_the_demo_s() -> None:
+    block = next(block for block in blocks(ROOT / "README.md") if "speed-up" in block.text)
+    values = {name: float(value) for name, value in re.findall(r"^(\S.*?) +(0\.\d{4}) \[", block.text, re.M)}
+    assert values == {
+        "MiniLM cosine": 0.6102,
+        "PE-Rank SmolLM2 + MiniLM": 0.5612,
+        "Query likelihood SmolLM2": 0.5569,
+        "BM25": 0.4117,
+        "RankGPT SmolLM2": 0.4001,
+    }
+    demo = yaml.safe_load((ROOT / "benchmarks" / "configs" / "demo.yaml").read_text(encoding="utf-8"))
+    assert {each["label"] for each in demo["rerankers"] if "label" in each} == values.keys() - {"BM25"}
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [("result-schema.md", "results"), ("experiment-files.md", "experiments"), ("rerankers.md", "rerankers")],

@@ -18,6 +18,7 @@ from benchmarks.experiments.config import load_experiment
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files.paths import user_path
 from rerankers.files.writing import is_written_directly, replace_file
+from rerankers.progress import Activity
 from rerankers.registry import options_model
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def ask(
 
     def words_of(question: str, usual: str, option: str) -> list[str]:
         try:
-            return shlex.split((answer or input)(f"{question} [{usual}] ")) or shlex.split(usual)
+            with Activity("", is_timed=True):  # nothing else is shown while a person answers
+                text = (answer or input)(f"{question} [{usual}] ")
+            return shlex.split(text) or shlex.split(usual)
         except EOFError as error:
             raise InputError(f"nobody answers the question about {option}; give it as an option") from error
         except ValueError as error:
