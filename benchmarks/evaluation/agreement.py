@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The agreement of two judges.
+    """The agreement of two judges who graded the same passages.
 
     Attributes:
         passages: number of passages that both judged.
-        equal: share of equal grades.
+        equal: share of passages to which both gave the same grade, 0 to 1.
         kappa: Cohen's kappa of the grades; None where it is not defined.
         relevant_from: lowest grade that counts as relevant.
-        kappa_relevant: Cohen's kappa of relevant or not; None where it is not defined.
-        confusion: number of passages by grade of the first judge and of the second.
+        kappa_relevant: Cohen's kappa of the two classes relevant and not relevant; None where it is not
+            defined.
+        confusion: number of passages by (grade of the first judge, grade of the second judge).
     """
 
     passages: int
@@ -34,10 +35,10 @@ class Agreement:
 
 
 def agreement(grades: Grades, relevant_from: int) -> Agreement | None:
-    """Return the agreement of pairs of grades; None without any.
+    """Compute the agreement of two judges from their pairs of grades; return None for an empty sequence.
 
     Args:
-        grades: the first judge's grade and the second's, passage by passage.
+        grades: (first judge's grade, second judge's grade) of each passage.
         relevant_from: lowest grade that counts as relevant.
     """
     if not grades:
@@ -54,9 +55,9 @@ def agreement(grades: Grades, relevant_from: int) -> Agreement | None:
 
 
 def cohens_kappa(grades: Grades) -> float | None:
-    """Return Cohen's kappa (1960): the agreement beyond chance, unweighted.
+    """Return Cohen's kappa (1960) of pairs of grades: the unweighted agreement beyond chance.
 
-    None without passages, and where both judges give one and the same grade to all of them.
+    Return None without pairs, and where both judges give one and the same grade to all passages.
     """
     count = len(grades)
     if not count:

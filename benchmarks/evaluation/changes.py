@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SystemSessions:
-    """One system on one side of a comparison.
+    """The sessions of one system on one side of a comparison.
 
     Attributes:
-        measured: quality by query id, for each session; empty where nothing is judged.
-        times: of each session; empty where nothing was timed.
-        hardware: one line for each kind of machine.
+        measured: for each session, the measure's value by query id; empty where no query is judged.
+        times: the latencies of each session; empty where no session was timed.
+        hardware: one line for each kind of machine that a session ran on.
     """
 
     measured: Sequence[Mapping[str, float]]
@@ -36,12 +36,14 @@ class SystemSessions:
 
 @dataclass(frozen=True, slots=True)
 class QualityChange:
-    """The change of a measure, as the mean over the judged queries.
+    """The change of one measure from one side of a comparison to the other.
 
     Attributes:
-        noise: what means of unchanged code may differ by, from one session to another; 0.0 where all
-            sessions of a side rank alike.
-        p_value: of the paired t-test over queries: whether other queries would change likewise.
+        before: mean of the measure over the queries that both sides have, before the change.
+        after: the same mean after the change.
+        noise: largest difference of these means that sessions of unchanged code are expected to show; 0.0
+            where all sessions of a side rank alike.
+        p_value: p-value of the two-sided paired t-test over queries.
         is_same: whether no query's value changed.
     """
 
@@ -53,22 +55,22 @@ class QualityChange:
 
     @property
     def difference(self) -> float:
-        """After minus before."""
+        """The mean after the change minus the mean before it."""
         return self.after - self.before
 
     def is_worse(self, threshold: float) -> bool:
-        """Return whether it fell by more than a threshold, and by more than sessions differ."""
+        """Return whether the mean fell by more than `threshold` and by more than `noise`."""
         return -self.difference > max(threshold, self.noise)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The changes of one system between two folders.
+    """The changes of one system from one side of a comparison to the other.
 
     Attributes:
-        quality: None where nothing is judged.
-        speed: None where nothing was timed on both sides, or the hardware differs.
-        differing_hardware: whether it does.
+        quality: the change of the measure; None where the two sides share no judged query.
+        speed: the change of the latency; None where a side was not timed, or the hardware differs.
+        differing_hardware: whether both sides were timed, on different hardware.
     """
 
     quality: QualityChange | None
@@ -77,7 +79,7 @@ class Change:
 
 
 def change_of(before: SystemSessions, after: SystemSessions) -> Change:
-    """Compare a system's sessions before a change with those after it."""
+    """Compare a system's sessions before a change with those after it, in quality and in speed."""
     differs = bool(before.times and after.times) and before.hardware != after.hardware
     speed = None if differs else compare_speed(before.times, after.times)
     return Change(_quality(before.measured, after.measured), speed, differs)
@@ -86,6 +88,10 @@ def change_of(before: SystemSessions, after: SystemSessions) -> Change:
 def _quality(
     before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]]
 ) -> QualityChange | None:
+    """Return the change of the mean over shared queries, from each session's value by query id.
+
+    Return None where a side has no sessions, or the sides share no query.
+    """
     if not before or not after:
         return None
     old, new = _by_query(before), _by_query(after)
@@ -103,12 +109,15 @@ def _quality(
 
 
 def _by_query(sessions: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each query's mean over sessions."""
+    """Return the mean value over sessions by query id, for the queries of the first session."""
     return {query_id: fmean(by[query_id] for by in sessions if query_id in by) for query_id in sessions[0]}
 
 
 def _noise(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return half the 99 % interval of the difference of two means by Welch's t; 0.0 for single sessions."""
+    """Return half the 99 % interval of the difference of the two sides' means, by Welch's t.
+
+    Each side is a list of session means. Return 0.0 where sessions do not differ, or each side has only one.
+    """
     parts = [stdev(side) ** 2 / len(side) if len(side) > 1 else 0.0 for side in (before, after)]
     variance = sum(parts)
     if not variance:

@@ -29,12 +29,14 @@ _PLAIN = {  # measures, and the parameters under which they are the ones written
 
 
 def is_plain(measure: Any) -> bool:
-    """Return whether a measure of ir_measures is one of those computed here."""
+    """Return whether this module computes an ir_measures measure, with the parameters that it has."""
     return set(measure.params) <= _PLAIN.get(measure.NAME, set()) and measure.NAME in _PLAIN
 
 
 class JudgedQueries:
-    """Judgements, with what depends on them alone computed once.
+    """The judgements of a set of queries, prepared for computing measures of many systems.
+
+    What depends on the judgements alone (the ideal ranking of each query) is computed once.
 
     Args:
         qrels: grade by doc id by query id.
@@ -47,13 +49,14 @@ class JudgedQueries:
         self._ideal = -np.sort(-gains, axis=1)
 
     def grades(self, rankings: Mapping[str, Sequence[str]]) -> tuple[Floats, NDArray[np.int64]]:
-        """Return grades by query and rank, nan where nobody judged; and how many passages each ranking has.
+        """Look up the grade of every ranked passage, and count the passages of each ranking.
 
         Args:
             rankings: doc ids by query id, best first; a missing query is an empty ranking.
 
         Returns:
-            (n_queries, longest ranking), (n_queries,), in the order of the judgements.
+            grades, (n_queries, longest ranking), nan for unjudged passages and for padding; and lengths of
+            the rankings, (n_queries,). Both follow the order of the judgements.
         """
         lengths: list[int] = []
         grades: list[int | None] = []
@@ -64,13 +67,17 @@ class JudgedQueries:
         return _padded(lengths, grades, np.nan), np.array(lengths, dtype=np.int64)
 
     def ideal(self, depth: int) -> Floats:
-        """Return the highest grades of each query, best first and filled up with 0, (n_queries, depth)."""
+        """Return each query's `depth` highest grades, best first and filled up with 0, (n_queries, depth)."""
         missing = max(0, depth - self._ideal.shape[1])
         return np.pad(self._ideal, ((0, 0), (0, missing)))[:, :depth]
 
     def values(self, measure: Any, grades: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """Return an ir_measures measure without a judged-only rule for each query, (n_queries,);
-        0 for an empty ranking.
+        """Compute one measure for each query, (n_queries,); 0 for an empty ranking.
+
+        Args:
+            measure: an ir_measures measure that `is_plain` accepts.
+            grades: grades by rank, as `grades` returns them.
+            lengths: number of passages of each ranking.
         """
         cutoff = measure.params.get("cutoff")
         grades = grades[:, :cutoff]
@@ -93,7 +100,10 @@ class JudgedQueries:
 
 
 def _padded(lengths: Sequence[int], values: Sequence[float | None], fill: float) -> Floats:
-    """Return rows of these lengths, filled up on the right; at least one column."""
+    """Split a flat list of values into rows of the given lengths, and fill each up with `fill` on the right.
+
+    Return (number of rows, longest row), with at least one column; None becomes nan.
+    """
     matrix = np.full((len(lengths), max([1, *lengths])), fill)
     matrix[np.arange(matrix.shape[1]) < np.array(lengths, dtype=np.int64)[:, None]] = np.array(
         values, dtype=np.float64
@@ -102,20 +112,21 @@ def _padded(lengths: Sequence[int], values: Sequence[float | None], fill: float)
 
 
 def _discounted(grades: Floats) -> Floats:
-    """Return discounted cumulative gain of each row; a passage that is not relevant gains nothing."""
+    """Return each row's discounted cumulative gain, (n_queries,); grades of 0 and less gain nothing."""
     gains = np.where(grades > 0, grades, 0.0)
     return _last(gains / np.log2(np.arange(2, grades.shape[1] + 2)))
 
 
 def _last(terms: Floats) -> Floats:
-    """Return the sum of each row, added from left to right:
-    numpy's own sum adds in pairs and rounds otherwise.
+    """Return the sum of each row, (n_queries,), added from left to right.
+
+    numpy's own sum adds in pairs, which rounds differently.
     """
     sums: Floats = terms.cumsum(axis=1)[:, -1]
     return sums
 
 
 def _divided(above: NDArray[Any], below: NDArray[Any]) -> Floats:
-    """Return `above / below`, and 0 where there is nothing to divide by."""
+    """Return `above / below` element by element, and 0 where `below` is 0."""
     quotients: Floats = np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
     return quotients

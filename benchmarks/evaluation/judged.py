@@ -1,4 +1,4 @@
-"""Checks whether candidates and judgements speak of the same passages."""
+"""A check that the candidates and the judgements of a candidate set name the same passages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _EXAMPLES = 2
 
 
 def unjudged_warning(pool: Pool) -> str | None:
-    """Return a sentence if not one candidate of a judged query is judged, with ids of both sides.
+    """Return a warning if no candidate of any judged query is judged, else None.
 
-    The usual cause is judgements of another collection, or another spelling of its ids; every measure is 0.
+    The warning quotes up to two candidate ids and two judged ids. The usual cause is that the judgements
+    belong to another collection or spell its ids differently, so that every measure is 0.
     """
     candidates: list[str] = []
     for query_id, grades in pool.qrels.items():
@@ -34,4 +35,5 @@ def unjudged_warning(pool: Pool) -> str | None:
 
 
 def _listed(doc_ids: Iterable[str]) -> str:
+    """Return doc ids in quotes, joined by "and"."""
     return " and ".join(repr(doc_id) for doc_id in doc_ids)

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def check_measures(plans: Iterable[PoolPlan], folder: Path, *, may_fetch: bool = True) -> None:
-    """Try the measures that other packages compute; those of `.graded` take any ids and grades.
+    """Compute the measures of each candidate set on its dataset's own judgements, to see that none fails.
 
-    A dataset that cannot be read is passed over: its cells fail with the reason when they are run.
+    Only measures that other packages compute are tried; those of `.graded` accept any ids and grades. A
+    dataset whose judgements cannot be read is skipped: its cells fail with the reason when they are run.
 
     Args:
-        plans: candidate sets that are to be frozen, or are already, with the measures of their cells.
+        plans: candidate sets that will be frozen, or are already, with the measures of their cells.
         folder: the result folder.
-        may_fetch: whether a dataset of ir_datasets may be fetched for it.
+        may_fetch: whether a dataset of ir_datasets may be downloaded for the check.
 
     Raises:
         InputError: a measure cannot be computed on a dataset.
@@ -48,6 +49,11 @@ def check_measures(plans: Iterable[PoolPlan], folder: Path, *, may_fetch: bool =
 def _judgements(
     plan: PoolPlan, folder: Path, index: Mapping[str, str], may_fetch: bool
 ) -> Mapping[str, Mapping[str, int]]:
+    """Return a candidate set's judgements, grade by doc id by query id.
+
+    They come from the frozen candidate set if it exists, else from the dataset. Return {} where they cannot
+    be read, or where the dataset would have to be downloaded and `may_fetch` is False.
+    """
     frozen = folder / "pools" / index.get(plan.key, "none")
     try:
         if frozen.is_dir():

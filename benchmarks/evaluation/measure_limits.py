@@ -1,4 +1,4 @@
-"""Limits of measures that the packages which compute them do not check, or check too late."""
+"""Checks of measures' parameters and data that the packages which compute them lack, or make too late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ _GDEVAL_GRADE = 4
 
 
 def check_parameters(name: str, measure: Any) -> None:
-    """Refuse what providers refuse without a word, or with the end of the process, such as a cutoff of 0."""
+    """Check that a measure's parameters are known, of the right type, in range and complete.
+
+    Args:
+        name: the measure as the user wrote it, for the error message.
+        measure: the parsed measure.
+
+    Raises:
+        InputError: a parameter is unknown, missing or of another type, or `cutoff` or `rel` is below 1.
+    """
     supported = measure.SUPPORTED_PARAMS
     for key, value in measure.params.items():
         if key not in supported:
@@ -36,10 +44,17 @@ def check_parameters(name: str, measure: Any) -> None:
 
 
 def check_gdeval(measures: Mapping[str, Any], qrels: Mapping[str, Mapping[str, int]]) -> None:
-    """Refuse what gdeval.pl, which computes ERR and exponential gains, misreads.
+    """Check that gdeval.pl, which computes ERR and nDCG with exponential gains, can read the judgements.
 
-    It ends at a query id that is not a number, cuts ids after their last hyphen, so that `q-1` and `2020-1`
-    are query 1, and ends at grades above 4.
+    gdeval.pl stops at a query id that is not a number and at grades above 4. It also cuts ids after their
+    last hyphen, so that `q-1` and `2020-1` both become query 1.
+
+    Args:
+        measures: measure by name; those that gdeval.pl does not compute are skipped.
+        qrels: grade by doc id by query id.
+
+    Raises:
+        InputError: a query id is not a number, or a grade is above 4.
     """
     for name, measure in measures.items():
         if measure.NAME != "ERR" and measure.params.get("dcg") != "exp-log2":

@@ -34,7 +34,10 @@ _FAMILY = re.compile(r"[^\s(@]+")
 
 
 def spelled(name: str) -> str:
-    """Spell a measure as ir_measures does; what is unknown stays as it is."""
+    """Translate a measure's name from trec_eval's spelling, or from any case, to ir_measures' spelling.
+
+    `ndcg_cut_10` becomes `nDCG@10`. A name that is not recognised is returned unchanged.
+    """
     import ir_measures
 
     if name.lower() in _TREC_EVAL:

@@ -1,10 +1,10 @@
-"""Effectiveness by ir_measures, over every judged query.
+"""Effectiveness measures over every judged query, computed by ir_measures.
 
 A judged query without a ranking counts 0: averaging only over the queries a run happens to contain turns
 NFCorpus BM25's nDCG@10 of .3218 into .3375. Judged@k counts 0 there too.
 
-`evaluate` is ir_measures itself, except for the measures that `.functions` finds. An `Evaluator` gives the
-same values for many systems faster.
+`evaluate` calls ir_measures, and the functions that `.functions` finds for measures of one's own. An
+`Evaluator` gives the same values faster for many systems.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TRIAL: Qrels = {"1": {"1": 1, "2": 0}}
 
 
 def expand(name: str) -> list[str]:
-    """Return the measures that a name in an experiment stands for, as ir_measures prints them.
+    """Return the measures that a preset or a measure's name stands for, as ir_measures prints them.
 
     Raises:
         InputError: no such measure or preset, or it cannot be computed.
@@ -66,7 +66,11 @@ def parse(name: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def _parse(name: str) -> Any:
-    """Return the object of ir_measures that a name stands for."""
+    """Parse a measure's name with ir_measures, check its parameters, and compute it once on two passages.
+
+    Raises:
+        InputError: as `parse`.
+    """
     import ir_measures
 
     written = spelled(name.strip())
@@ -92,10 +96,16 @@ def _parse(name: str) -> Any:
 
 
 def try_measures(names: Iterable[str], qrels: Qrels) -> None:
-    """Compute measures on a dataset's own ids and judgements, so that none fails after the ranking.
+    """Compute measures on a dataset's own ids and judgements, and discard the values.
+
+    A measure that cannot be computed thus fails before anything is ranked.
+
+    Args:
+        names: names of measures.
+        qrels: grade by doc id by query id; nothing is tried where it is empty.
 
     Raises:
-        InputError: one of them cannot be computed, or its value is not a number.
+        InputError: a measure cannot be computed, or its value is not a finite number.
     """
     for name in names:
         measure = parse(name)
@@ -104,7 +114,10 @@ def try_measures(names: Iterable[str], qrels: Qrels) -> None:
 
 
 def computable() -> Iterator[tuple[str, Any]]:
-    """Yield each family of measures that can be computed here: a name that `parse` takes, and its class."""
+    """Yield (name, class) of each family of ir_measures measures that this installation can compute.
+
+    The name is an example that `parse` accepts, such as `nDCG@10`.
+    """
     import ir_measures
 
     families = {type(measure) for measure in ir_measures.measures.registry.values()}
@@ -121,7 +134,11 @@ def computable() -> Iterator[tuple[str, Any]]:
 
 
 def _try(name: str, measure: Any, qrels: Qrels) -> None:
-    """Compute one measure on a ranking of judged passages."""
+    """Compute one measure on a made-up ranking of each query's judged passages, and discard the values.
+
+    Raises:
+        InputError: it cannot be computed, or a value is not finite.
+    """
     run = {
         query_id: [(doc_id, float(-rank)) for rank, doc_id in enumerate([*grades][:10])]
         for query_id, grades in qrels.items()
@@ -134,7 +151,13 @@ def _try(name: str, measure: Any, qrels: Qrels) -> None:
 def _computed(
     measures: Mapping[str, Any], run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels
 ) -> dict[str, dict[str, float]]:
-    """Compute measures: value by query id by name; 0.0 for a query without a ranking."""
+    """Compute measures of a run: value by query id by measure name; 0.0 for a query without a ranking.
+
+    Args:
+        measures: measure by name, of ir_measures or a `FunctionMeasure`.
+        run: (doc id, score) pairs by query id.
+        qrels: grade by doc id by query id.
+    """
     others = {name: one for name, one in measures.items() if not isinstance(one, FunctionMeasure)}
     values = {
         name: one.values(run, qrels) for name, one in measures.items() if isinstance(one, FunctionMeasure)
@@ -145,6 +168,16 @@ def _computed(
 def _by_ir_measures(
     measures: Mapping[str, Any], run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels
 ) -> dict[str, dict[str, float]]:
+    """Compute measures of a run by ir_measures: value by query id by measure name, 0.0 without a ranking.
+
+    Args:
+        measures: ir_measures measure by name.
+        run: (doc id, score) pairs by query id.
+        qrels: grade by doc id by query id.
+
+    Raises:
+        InputError: the package that computes a measure fails.
+    """
     import ir_measures
 
     check_gdeval(measures, qrels)
@@ -169,10 +202,10 @@ def evaluate(
     qrels: Mapping[str, Mapping[str, int]],
     measures: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """Return each measure for each judged query.
+    """Compute measures of one system's rankings for each judged query.
 
     Args:
-        rankings: (doc id, score) by query id; queries that nobody judged are ignored.
+        rankings: (doc id, score) by query id; queries without judgements are ignored.
         qrels: grade by doc id by query id; its queries are the queries averaged over.
         measures: names as ir_measures prints them.
 
@@ -191,16 +224,16 @@ def evaluate(
 
 
 class Evaluator:
-    """Measures for many systems on the same judged queries.
+    """A calculator of the same measures for many systems on the same judged queries.
 
-    Gives the values of `evaluate`, and is made for rankings whose order is known: best first, no ties.
+    It gives the values of `evaluate`, for rankings whose order is known: best first, no ties.
 
     Args:
         qrels: grade by doc id by query id; its queries are the queries averaged over.
         measures: names as ir_measures prints them.
 
     Attributes:
-        reach: ranks that matter to the measures, from the first; None for all.
+        reach: number of first ranks that the measures depend on; None for all ranks.
 
     Raises:
         InputError: a measure is unknown.
@@ -217,7 +250,7 @@ class Evaluator:
         self.reach = max(cutoffs, default=0) if len(cutoffs) == len(measures) else None
 
     def evaluate(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Return each measure for each judged query, from doc ids by query id, best first.
+        """Compute each measure for each judged query, from doc ids by query id, best first.
 
         Returns:
             value by query id, in the order of the judgements, by measure name as given; 0.0 where there is
@@ -229,7 +262,11 @@ class Evaluator:
         }
 
     def arrays(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-        """Return what `evaluate` does, as arrays in the order of the judgements."""
+        """Compute each measure from doc ids by query id, best first, as one array over judged queries.
+
+        Returns:
+            (n_queries,), in the order of the judgements, by measure name; 0.0 where there is no ranking.
+        """
         grades = self._judged.grades(rankings)
         values = {name: self._judged.values(measure, *grades) for name, measure in self._plain.items()}
         others = [name for name in self._measures if name not in self._plain]

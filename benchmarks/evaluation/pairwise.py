@@ -1,4 +1,4 @@
-"""Every pair of systems compared at once, over the same queries.
+"""Significance tests of every pair of systems over the same queries.
 
 Gives the values of `benchmarks.evaluation.statistics`' tests, one matrix product for all pairs instead of one
 for each: a sum of differences under random signs is the difference of the systems' sums under these signs.
@@ -33,15 +33,16 @@ TIE = 5e-5  # values that differ by less are printed alike by evaluation tools
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The first system against the second.
+    """The comparison of a first system with a second one, over the same queries.
 
     Attributes:
-        difference: mean of the per-query differences.
-        t_test, t_test_holm, t_test_bonferroni: two-sided paired t-test, and corrected over all pairs.
-        permutation, permutation_holm, permutation_bonferroni: the paired randomisation test on the mean,
-            likewise.
-        effect_size: Cohen's d of the differences.
-        wins: queries where the first one is better; `ties`, `losses` likewise.
+        difference: mean over queries of the first system's value less the second's.
+        t_test: p-value of the two-sided paired t-test; `t_test_holm` and `t_test_bonferroni` are corrected
+            over all pairs.
+        permutation: p-value of the paired randomisation test on the mean; `permutation_holm` and
+            `permutation_bonferroni` are corrected likewise.
+        effect_size: Cohen's d of the per-query differences.
+        wins: number of queries where the first system is better; `ties` and `losses` likewise.
     """
 
     difference: float
@@ -60,12 +61,15 @@ class Pair:
 def compare_all(
     values: Mapping[str, ArrayLike], resamples: int = 10_000, seed: int = 0
 ) -> dict[tuple[str, str], Pair]:
-    """Compare each system with each that follows it.
+    """Compare each system with every later one.
 
     Args:
-        values: by system, a value for each query, in one and the same order of the queries.
+        values: by system, one value for each query; all systems have the queries in the same order.
         resamples: sign flips drawn for the randomisation test.
-        seed: of these; all pairs are tested under the same ones.
+        seed: seed of the sign flips; all pairs are tested under the same ones.
+
+    Returns:
+        the comparison by (first system, second system); empty for fewer than two systems.
 
     Raises:
         ValueError: the systems differ in their number of queries, or there are none.
@@ -107,8 +111,17 @@ def compare_all(
 def _one_by_one(
     matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
-    """Return of each pair the t-test's p-value, the effect size, (wins, ties, losses), and the least extreme
-    sum of differences: the observed one, less what rounding may take from its equals.
+    """Compute what each pair of systems needs a pass of its own for.
+
+    Args:
+        matrix: values, (systems, queries).
+        first: row of each pair's first system, (pairs,).
+        second: row of each pair's second system, (pairs,).
+
+    Returns:
+        the paired t-test's p-value, (pairs,); Cohen's d, (pairs,); wins, ties and losses, (pairs, 3); and the
+        least absolute sum of differences that counts as extreme as the observed one, which is a rounding
+        error below it, (pairs,).
     """
     from scipy.special import stdtr
 
@@ -136,7 +149,16 @@ def _permutations(
     resamples: int,
     seed: int,
 ) -> Floats:
-    """Return the p-value of the randomisation test of each pair."""
+    """Return the randomisation test's p-value of each pair, (pairs,).
+
+    Args:
+        matrix: values, (systems, queries).
+        first: row of each pair's first system, (pairs,).
+        second: row of each pair's second system, (pairs,).
+        least_extreme: least absolute sum of differences that counts as extreme, (pairs,).
+        resamples: sign flips to draw.
+        seed: seed of the sign flips.
+    """
     centred = matrix - matrix.mean(axis=0)  # which changes no difference, and keeps the sums small
     extreme = np.zeros(len(first), dtype=np.int64)
     for signs in sign_flips(matrix.shape[1], resamples, seed):

@@ -1,11 +1,11 @@
-"""Agreement of two rankings of the same passages, for which nothing needs to be judged.
+"""Measures of how far two rankings of the same passages agree, which need no judgements.
 
 - Overlap@k: the share of passages that both have among their first k.
 - RBO: rank-biased overlap, extrapolated (Webber, Moffat and Zobel, ACM TOIS 2010, equation 32), p = 0.9, so
   that the first ten ranks have 86 % of the weight.
 - Kendall's tau over the passages that both rankings hold; undefined for fewer than two.
 
-Rankings are rows of numbers that stand for passages, best first, padded with -1.
+A ranking is a row of integers that stand for passages, best first, padded with -1.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _BLOCK = 2048  # queries compared at once
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The agreement of two systems, a value a query.
+    """The agreement of two systems' rankings; each attribute holds one value per query, (queries,).
 
     Attributes:
-        overlap: of the first k passages, 0 to 1.
-        rbo: 0 to 1.
-        kendall: -1 to 1; nan where the two share fewer than two passages.
+        overlap: share of the first k passages that both rankings hold, 0 to 1; nan for an empty ranking.
+        rbo: rank-biased overlap, 0 to 1; nan for an empty ranking.
+        kendall: Kendall's tau, -1 to 1; nan where the two share fewer than two passages.
     """
 
     overlap: Floats
@@ -43,7 +43,7 @@ class Agreement:
 
 
 def padded(rankings: Sequence[Sequence[int]], depth: int) -> Ranks:
-    """Return rankings as rows of `depth` numbers, (queries, depth), shorter ones padded with -1."""
+    """Cut or pad (with -1) each ranking to `depth` integers, (queries, depth)."""
     rows = np.full((len(rankings), depth), -1, dtype=np.int32)
     for row, ranking in zip(rows, rankings, strict=True):
         head = ranking[:depth]
@@ -52,12 +52,12 @@ def padded(rankings: Sequence[Sequence[int]], depth: int) -> Ranks:
 
 
 def agreement(first: Ranks, second: Ranks, k: int = 10) -> Agreement:
-    """Compare two systems' rankings query by query.
+    """Compute the agreement of two systems' rankings, query by query.
 
     Args:
         first: rankings as `padded` makes them, (queries, depth).
         second: likewise, of the same queries.
-        k: ranks that the overlap looks at.
+        k: number of first ranks that the overlap looks at.
 
     Raises:
         ValueError: the two differ in shape.
@@ -75,7 +75,7 @@ def agreement(first: Ranks, second: Ranks, k: int = 10) -> Agreement:
 
 
 def _block(first: Ranks, second: Ranks, k: int) -> tuple[Floats, Floats, Floats]:
-    """Return overlap, RBO and tau of some queries, (queries,) each, from rows as `padded` makes them."""
+    """Return overlap, RBO and Kendall's tau, (queries,) each, from rows as `padded` makes them."""
     count, depth = first.shape
     same = first[:, :, None] == second[:, None, :]
     same &= (first >= 0)[:, :, None]  # (queries, depth, depth)
@@ -100,11 +100,11 @@ def _block(first: Ranks, second: Ranks, k: int) -> tuple[Floats, Floats, Floats]
 
 
 def _kendall(places: NDArray[np.intp], is_shared: NDArray[np.bool_]) -> Floats:
-    """Return tau over the shared passages, (queries,).
+    """Return Kendall's tau over the passages that two rankings share, (queries,); nan for fewer than two.
 
     Args:
-        places: where each passage of the first ranking stands in the second, (queries, depth).
-        is_shared: whether it stands there at all.
+        places: position in the second ranking of each passage of the first, (queries, depth).
+        is_shared: whether the second ranking holds that passage at all, (queries, depth).
     """
     depth = places.shape[1]
     ahead, behind = np.triu_indices(depth, 1)

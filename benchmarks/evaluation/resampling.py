@@ -21,9 +21,18 @@ _CACHED = 65_536  # positions counted at once, so that the counts stay in the pr
 
 
 def resampled_means(samples: Sequence[Floats], resamples: int, seed: int) -> list[Floats]:
-    """Return the means of resamples of each sample, (resamples,); a resample draws the same queries of all.
+    """Draw bootstrap resamples of the queries, and return each sample's mean on each of them.
 
-    They are deviations weighted by how often each value is drawn.
+    All samples are means over the same resampled queries. A resample's mean is the sample's mean plus its
+    deviations from it, weighted by how often each query is drawn.
+
+    Args:
+        samples: one array per system, (queries,) each.
+        resamples: resamples to draw.
+        seed: seed of the draws.
+
+    Returns:
+        one array per system, (resamples,) each.
     """
     means = [sample.mean() for sample in samples]
     weights = [(sample - mean).astype(np.float32) for sample, mean in zip(samples, means, strict=True)]
@@ -35,11 +44,12 @@ def resampled_means(samples: Sequence[Floats], resamples: int, seed: int) -> lis
 
 
 def resampled_quantiles(sample: Floats, quantile: float, resamples: int, seed: int) -> Floats:
-    """Return quantiles of resamples, linearly interpolated as numpy does, without drawing the resamples.
+    """Return a quantile of each bootstrap resample of a sample, (resamples,), without drawing the resamples.
 
-    The k-th smallest of n draws with replacement is the value at position floor(n U), where U is the k-th
-    smallest of n uniform numbers, which is Beta(k, n - k + 1); the next one follows from the minimum of the
-    n - k uniform numbers above it (David and Nagaraja, Order Statistics, 2003, sections 2.1 and 2.5).
+    Quantiles are linearly interpolated, as numpy does. The k-th smallest of n draws with replacement is the
+    value at position floor(n U), where U is the k-th smallest of n uniform numbers, which is Beta(k, n - k +
+    1). The next one follows from the minimum of the n - k uniform numbers above it (David and Nagaraja, Order
+    Statistics, 2003, sections 2.1 and 2.5).
     """
     ordered = np.sort(sample)
     size = ordered.size
@@ -58,9 +68,10 @@ _latest: dict[tuple[int, int], NDArray[np.uint8]] = {}
 
 
 def _drawn(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
-    """Return how often each position is drawn in each resample, (resamples, size).
+    """Return how often each of `size` positions is drawn in each resample, (resamples, size).
 
-    Resamples are drawn one after the other, so that the first ones of many are those of few.
+    The latest draws are cached. Resamples are drawn one after the other, so that a request for few gets the
+    first ones of many.
     """
     counts = _latest.get((size, seed))
     if counts is None or len(counts) < resamples:
@@ -70,7 +81,7 @@ def _drawn(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
 
 
 def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
-    """Return the number of times that each position is drawn in each resample, (resamples, size).
+    """Draw resamples of `size` positions and count each position in each, (resamples, size).
 
     Eight bits are enough: that one of 256 positions is drawn 256 times has a probability below 1e-500.
     """
@@ -87,16 +98,17 @@ def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
 
 
 def forget_draws() -> None:
-    """Free what was drawn; the next interval draws it again, with the same values."""
+    """Free the cached draws; a later interval draws them again, with the same values."""
     _latest.clear()
 
 
 def _weighted_sums(
     rows: NDArray[np.uint8], weights: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float32]]:
-    """Return `rows @ weight` for each weight, block by block: all rows in 32 bits would take too much memory.
+    """Return `rows @ weight` for each weight, (number of rows,) each.
 
-    One product for all weights would round otherwise than one for each.
+    The product is taken block by block, because all rows in 32 bits would take too much memory, and for one
+    weight at a time, because one product for all weights would round differently.
     """
     sums = [np.empty(len(rows), dtype=np.float32) for _ in weights]
     height = block_height(rows.shape[1])
@@ -108,18 +120,25 @@ def _weighted_sums(
 
 
 def block_height(size: int) -> int:
-    """Return the number of rows of that size that are in memory at once.
+    """Return how many rows of `size` numbers to hold in memory at once, a multiple of 64.
 
-    OpenBLAS takes rows by eights, so that multiples of eight give the sums that all rows at once would.
+    OpenBLAS takes rows by eights, so that multiples of eight give the same sums as all rows at once.
     """
     return max(64, _BLOCK // size // 64 * 64)
 
 
 def paired_quantiles(sample: Floats, quantile: float, resamples: int, seed: int) -> Floats:
-    """Return quantiles of resamples, (resamples,), as numpy interpolates them; queries come with all repeats.
+    """Draw resamples of queries, each with all its repeats; return each one's quantile, (resamples,).
 
-    Two samples of the same size and seed are drawn alike. The ordered values are counted up as often as each
-    is drawn, in a window around the quantile that is eight standard deviations wide to either side.
+    Quantiles are interpolated as numpy does. Two samples with the same number of queries and the same seed
+    get the same draws. The ordered values are counted as often as each is drawn, only in a window around the
+    quantile that is eight standard deviations wide to either side.
+
+    Args:
+        sample: values, (queries, repeats).
+        quantile: 0 to 1.
+        resamples: resamples to draw.
+        seed: seed of the draws.
     """
     queries, repeats = sample.shape
     values = sample.ravel()

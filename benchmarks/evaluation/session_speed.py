@@ -1,8 +1,8 @@
-"""Compares the speed of a system before and after a change, by sessions.
+"""Comparison of the speed of a system before and after a change of the code, by sessions.
 
 A session is one process that measured a system. Sessions of unchanged code differ by more than the queries
-within one of them do: memory lands elsewhere, the machine runs at another clock, and others use it. A test
-over queries therefore calls most pairs of sessions different. Here the session is the unit (Kalibera and
+within one of them do: memory lands elsewhere, the machine runs at another clock, and other programs use it. A
+test over queries therefore calls most pairs of sessions different. Here the session is the unit (Kalibera and
 Jones, "Rigorous benchmarking in reasonable time", ISMM 2013): each pair of sessions that were measured next
 to each other gives one ratio, and the ratios are tested.
 
@@ -43,11 +43,11 @@ class SessionTimes:
     """The latencies of one system in one session.
 
     Attributes:
-        started_at: ISO 8601, UTC.
-        seconds: by query id, the median over repeats.
-        quickest: by query id, the least over repeats; None where there is one repeat.
+        started_at: start of the session, ISO 8601, UTC.
+        seconds: median latency over repeats, by query id.
         load: mean load average over the threads that the process may use; None where it was not recorded.
         control_noise: p95 over median, less one, of the identity control; None where there are too few calls.
+        quickest: least latency over repeats, by query id; None where there is one repeat.
     """
 
     started_at: str
@@ -58,22 +58,22 @@ class SessionTimes:
 
     @property
     def undisturbed(self) -> Mapping[str, float]:
-        """Seconds by query id that other programs added least to."""
+        """Seconds by query id to which other programs added least: the quickest, or else the median."""
         return self.quickest or self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SpeedChange:
-    """The slow-down of a system, as a ratio.
+    """The change of a system's latency, as a ratio.
 
     Attributes:
-        ratio: seconds after over seconds before, typical of queries and of pairs of sessions.
+        ratio: seconds after over seconds before, averaged over queries and pairs of sessions.
         low: lower end of the ratio's 99 % interval over pairs of sessions; None with fewer than two pairs.
-        high: its upper end.
-        pairs: of sessions.
+        high: upper end of the same interval.
+        pairs: number of pairs of sessions.
         verdict: `untold` where a difference cannot be told from run-to-run variation, or is too small.
-        reason: why it is `untold`; "" for the others.
-        is_measurable: whether there were enough sessions, in turn, to tell anything.
+        reason: why the verdict is `untold`; "" for the others.
+        is_measurable: whether there were enough sessions, measured in turn, for any verdict.
     """
 
     ratio: float
@@ -86,30 +86,35 @@ class SpeedChange:
 
     @property
     def noise_floor(self) -> float | None:
-        """The smallest slow-down that these sessions would have shown, as a share; None where none would."""
+        """The smallest slow-down that these sessions would have shown, 0.05 for 5 %; None for none."""
         if self.low is None or not self.is_measurable:
             return None
         return max(MINIMUM_EFFECT, self.ratio / self.low - 1.0)
 
     @property
     def spread(self) -> float:
-        """The reach of the interval, as a ratio; infinite without one."""
+        """The width of the interval: the ratio over its lower end; infinite without an interval."""
         return math.inf if self.low is None else self.ratio / self.low
 
     def untold(self, reason: str, is_measurable: bool = True) -> SpeedChange:
-        """Return the same ratio without a claim."""
+        """Return a copy with the verdict `untold` and the given reason."""
         return replace(self, verdict="untold", reason=reason, is_measurable=is_measurable)
 
 
 def compare_speed(
     before: Sequence[SessionTimes], after: Sequence[SessionTimes], *, minimum_effect: float = MINIMUM_EFFECT
 ) -> SpeedChange | None:
-    """Compare sessions before a change with sessions after it; None where no query was timed in both.
+    """Compare sessions before a change with sessions after it; return None where no query was timed in both.
 
     The n-th session before, by its start, makes a pair with the n-th after. A change is claimed where one of
     two one-sided t-tests over the logarithms of the pairs' ratios is significant at level 0.005, the ratio is
     beyond the minimum effect, there are three pairs or more, sessions were measured in turn, and the slower
     side's machine was not the busier one.
+
+    Args:
+        before: sessions before the change.
+        after: sessions after it.
+        minimum_effect: smallest change that is claimed, 0.05 for 5 %.
     """
     found = [
         _tested(logs, minimum_effect)
@@ -133,7 +138,10 @@ def compare_speed(
 
 
 def _tested(logs: Sequence[float], minimum_effect: float) -> SpeedChange:
-    """Return what the pairs' ratios say, whatever else is to be said of the sessions."""
+    """Return the ratio, its interval and a verdict, from the logarithm of each pair's ratio.
+
+    Only the ratios are tested here: neither the number of sessions, nor their order, nor the load counts.
+    """
     centre, margin = fmean(logs), _margin(logs)
     if margin is None:
         return SpeedChange(math.exp(centre), None, None, len(logs), "untold")
@@ -148,18 +156,22 @@ def _tested(logs: Sequence[float], minimum_effect: float) -> SpeedChange:
 
 
 def are_in_turn(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> bool:
-    """Return whether each pair of sessions began before any session of the next pair."""
+    """Return whether both sessions of each pair began before any session of the next pair."""
     pairs = zip(_by_start(before), _by_start(after), strict=False)
     starts = [sorted((one.started_at, other.started_at)) for one, other in pairs]
     return all(last < first for (_, last), (first, _) in pairwise(starts))
 
 
 def _by_start(sessions: Sequence[SessionTimes]) -> list[SessionTimes]:
+    """Return sessions in the order of their start."""
     return sorted(sessions, key=lambda session: session.started_at)
 
 
 def _typical_logs(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> list[float]:
-    """Return the logarithm of each pair's ratio: the median over queries of the query's own."""
+    """Return, for each pair of sessions, the log of the median over queries of seconds after over before.
+
+    A pair without a query in common is left out.
+    """
     logs = []
     for one, other in zip(_by_start(before), _by_start(after), strict=False):
         ratios = [
@@ -172,7 +184,11 @@ def _typical_logs(before: Sequence[SessionTimes], after: Sequence[SessionTimes])
 
 
 def _undisturbed_logs(before: Sequence[SessionTimes], after: Sequence[SessionTimes]) -> list[float]:
-    """Return the logarithm of each pair's ratio: of the sessions' quick calls, over queries all share."""
+    """Return, for each pair of sessions, the logarithm of the ratio of their quick calls.
+
+    A session's quick calls are the 10 % quantile of its latencies, each divided by its query's least latency
+    in any session. Only queries that all sessions timed count; without any, return an empty list.
+    """
     sessions = [*before, *after]
     quickest = {
         query_id: min(one.undisturbed[query_id] for one in sessions)
@@ -191,7 +207,7 @@ def _undisturbed_logs(before: Sequence[SessionTimes], after: Sequence[SessionTim
 
 
 def _margin(logs: Sequence[float]) -> float | None:
-    """Return half the 99 % interval of the mean by Student's t; None with fewer than two values."""
+    """Return half the 99 % interval of the values' mean by Student's t; None with fewer than two values."""
     if len(logs) < 2:
         return None
     from scipy.special import stdtrit  # all of scipy.stats takes seconds to import
@@ -201,5 +217,6 @@ def _margin(logs: Sequence[float]) -> float | None:
 
 
 def _load(sessions: Sequence[SessionTimes]) -> float:
+    """Return the mean load per thread over the sessions that recorded it; 0.0 where none did."""
     loads = [session.load for session in sessions if session.load is not None]
     return fmean(loads) if loads else 0.0

@@ -1,4 +1,4 @@
-"""Intervals and tests over per-query values; numpy and scipy do the arithmetic.
+"""Confidence intervals and significance tests over per-query values, computed with numpy and scipy.
 
 Which test for what follows Smucker, Allan and Carterette, "A comparison of statistical significance tests for
 information retrieval evaluation" (CIKM 2007): the paired t-test and the randomisation test agree, and rank
@@ -43,14 +43,18 @@ def bootstrap_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return percentile bootstrap interval (Efron and Tibshirani 1993,
-    section 13.3) of a statistic of `values`.
+    """Return the percentile bootstrap interval (low, high) of a statistic of `values`.
 
-    One value gives an interval of width zero; no value gives (nan, nan).
+    The method is Efron and Tibshirani's (1993, section 13.3). One value gives an interval of width zero; no
+    value gives (nan, nan).
 
     Args:
         values: one for each query, or (queries, repeats): queries are then drawn, each with all its repeats,
             because more repeats of the same queries tell no more about other queries.
+        statistic: the statistic to estimate.
+        confidence: share of resamples within the interval.
+        resamples: resamples to draw.
+        seed: seed of the draws.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.size == 0:
@@ -68,10 +72,15 @@ def bootstrap_interval(
 def mean_intervals(
     samples: Sequence[ArrayLike], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> list[tuple[float, float]]:
-    """Return `bootstrap_interval` of the mean of each sample, faster than one by one.
+    """Return the percentile bootstrap interval (low, high) of each sample's mean.
+
+    The values are those of `bootstrap_interval`, faster than one call for each.
 
     Args:
         samples: values of the same queries, (queries,) each.
+        confidence: share of resamples within the interval.
+        resamples: resamples to draw.
+        seed: seed of the draws.
     """
     arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
     if not arrays or not arrays[0].size:
@@ -88,13 +97,18 @@ def bootstrap_ratio_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return percentile bootstrap interval of `statistic(a) / statistic(b)`, such as a speed-up.
+    """Return the percentile bootstrap interval (low, high) of `statistic(a) / statistic(b)`.
 
     Queries are drawn, and with each its value in both samples, so that what makes a query slow for both
     systems cancels.
 
     Args:
-        a: one value for each query, or (queries, repeats); `b` likewise, of the same queries.
+        a: one value for each query, or (queries, repeats).
+        b: likewise, of the same queries.
+        statistic: the statistic whose ratio is taken.
+        confidence: share of resamples within the interval.
+        resamples: resamples to draw.
+        seed: seed of the draws.
 
     Raises:
         ValueError: the samples differ in their queries, or are empty.
@@ -111,7 +125,9 @@ def bootstrap_ratio_interval(
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
-    """Return two-sided p-value of the paired t-test; 1.0 where no pair differs, or with fewer than two pairs.
+    """Return the two-sided p-value of the paired t-test of `a` against `b`, one value per query each.
+
+    Return 1.0 where no pair differs, and for fewer than two pairs.
 
     Raises:
         ValueError: the samples differ in length, or are empty.
@@ -123,10 +139,11 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
-    """Return p-value of two one-sided paired t-tests (TOST; Schuirmann 1987).
+    """Return the p-value of two one-sided paired t-tests (TOST; Schuirmann 1987) of equivalence.
 
     A small value says that the mean difference lies within `margin` of zero on either side. At level 0.05
-    this is the same as the 90 % interval of the difference lying inside the margin.
+    this is the same as the 90 % interval of the difference lying inside the margin. Return 1.0 for fewer than
+    two pairs.
 
     Raises:
         ValueError: the samples differ in length or are empty, or the margin is not positive.
@@ -140,9 +157,9 @@ def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
 
 
 def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
-    """Return two-sided p-value of the paired randomisation test on the mean difference.
+    """Return the two-sided p-value of the paired randomisation test on the mean difference of `a` and `b`.
 
-    If the systems were the same, each difference could as well have the other sign. Up to 14 pairs all sign
+    If the systems were the same, each difference could as well have the other sign. Up to 14 pairs, all sign
     flips are enumerated; beyond, `resamples` are drawn and the observed one is counted among them.
 
     Raises:
@@ -157,9 +174,9 @@ def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
 
 
 def sign_flips(size: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield sign flips of that many pairs in blocks, (flips, size).
+    """Yield sign flips of `size` pairs, each sign -1.0 or 1.0, in blocks of (flips, size).
 
-    They are all combinations of up to 14 signs, and `resamples` random ones of more pairs.
+    Up to 14 pairs these are all combinations of signs; beyond, `resamples` random ones.
     """
     if size <= _EXACT_PAIRS:
         combinations = np.arange(2**size)[:, None] >> np.arange(size) & 1
@@ -173,14 +190,21 @@ def sign_flips(size: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def flip_p_values(extreme: NDArray[np.int64], size: int, resamples: int) -> Floats:
-    """Return p-values, given how many sign flips of `size` pairs were as extreme as what was observed."""
+    """Turn counts of sign flips into p-values of the randomisation test, one for each count.
+
+    Args:
+        extreme: number of sign flips that were at least as extreme as the observed differences.
+        size: number of pairs.
+        resamples: sign flips drawn where there are more than 14 pairs.
+    """
     return extreme / 2**size if size <= _EXACT_PAIRS else (extreme + 1) / (resamples + 1)
 
 
 def effect_size(a: ArrayLike, b: ArrayLike) -> float:
     """Return Cohen's d for paired samples: the mean difference in standard deviations of the differences.
 
-    0.0 where no pair differs; infinite where all pairs differ by the same amount.
+    Return 0.0 where no pair differs, and infinity, with the sign of the difference, where all pairs differ by
+    the same amount.
     """
     differences = np.subtract(*_paired(a, b))
     if not differences.any():
@@ -191,10 +215,10 @@ def effect_size(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return Holm's step-down adjustment (1979): compare each adjusted p-value with the chosen level.
+    """Adjust p-values for multiple testing by Holm's step-down method (1979); return them by the same names.
 
     The smallest of m p-values is multiplied by m, the next by m - 1, and so on; adjusted values never
-    decrease along that order and never exceed 1.
+    decrease along that order and never exceed 1. Compare each with the chosen level.
     """
     adjusted: dict[str, float] = {}
     floor = 0.0
@@ -205,11 +229,16 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def bonferroni(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return each p-value times their number, at most 1."""
+    """Adjust p-values for multiple testing: return each times their number, at most 1, by the same names."""
     return {name: min(1.0, len(p_values) * p_value) for name, p_value in p_values.items()}
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
+    """Return two samples as arrays of one length, (queries,) each.
+
+    Raises:
+        ValueError: they differ in length, are not one-dimensional, or are empty.
+    """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(f"paired samples need one length, got {first.shape} and {second.shape}")
@@ -217,12 +246,12 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def is_constant(differences: Floats) -> bool:
-    """Return whether all are alike but for rounding."""
+    """Return whether all differences are equal, up to rounding."""
     return bool(np.ptp(differences) <= 1e-12 * abs(differences.mean()))
 
 
 def _t_tail(differences: Floats) -> float:
-    """Return p-value of the one-sided t-test that the mean is above zero."""
+    """Return the p-value of the one-sided t-test that the mean of the differences is above zero."""
     mean = differences.mean()
     if is_constant(differences):  # the statistic is infinite
         return 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
@@ -233,19 +262,19 @@ def _t_tail(differences: Floats) -> float:
 
 
 def _by_query(values: ArrayLike) -> Floats:
-    """Return the values as an array (queries, repeats)."""
+    """Return values given as (queries,) or (queries, repeats) as an array (queries, repeats)."""
     sample = np.asarray(values, dtype=np.float64)
     return sample[:, None] if sample.ndim == 1 else sample
 
 
 def _inside(estimates: Floats, sample: Floats) -> Floats:
-    """Return estimates within the sample's range, which none leaves but by rounding to 32 bits."""
+    """Clip the estimates to the range of the sample, which they leave only by rounding to 32 bits."""
     clipped: Floats = estimates.clip(sample.min(), sample.max())
     return clipped
 
 
 def percentile_interval(estimates: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval, given the statistic of each resample."""
+    """Return the percentile bootstrap interval (low, high), given the statistic of each resample."""
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(estimates, [tail, 1.0 - tail])
     return float(low), float(high)
