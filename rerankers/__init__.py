@@ -34,7 +34,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the options model on first use: it needs pydantic, which the command line starts without."""
+    """Return `MethodOptions`, imported on first use.
+
+    It needs pydantic, which the command line starts without.
+
+    Raises:
+        AttributeError: the package has no attribute of this name.
+    """
     if name == "MethodOptions":
         from rerankers.options import MethodOptions
 

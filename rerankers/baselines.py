@@ -1,6 +1,6 @@
 """The first stage itself as a reranker, and controls: rerankers whose result is known beforehand.
 
-Every table compares with the first stage. The harness is checked on itself by the controls.
+Every table compares with the first stage. The controls check the harness itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class FirstStage(Reranker):
-    """Keeps the candidates in first-stage order: the baseline, and the time that the harness itself takes."""
+    """A reranker that keeps the first-stage order: the baseline, and a measure of the harness's own time."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank n candidates in the order given."""
+        """Return a ranking of each request in the order of its candidates, timed as the stage `order`."""
         rankings = []
         for request in requests:
             cost = Cost()
@@ -32,10 +32,10 @@ class FirstStage(Reranker):
 
 
 class Reverse(Reranker):
-    """Turns the first stage's order around."""
+    """A reranker that reverses the first-stage order."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank the last candidate first."""
+        """Return a ranking of each request with its last candidate first, timed as the stage `order`."""
         rankings = []
         for request in requests:
             cost = Cost()
@@ -45,13 +45,13 @@ class Reverse(Reranker):
 
 
 class Random(Reranker):
-    """Shuffles; the same seed and query id always give the same order."""
+    """A reranker that shuffles; the same seed and query id always give the same order."""
 
     def __init__(self, options: RandomOptions) -> None:
         self.seed = options.seed
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by a shuffle that depends on the seed and the query id alone."""
+        """Return a ranking of each request, shuffled by the seed and the query id alone."""
         rankings = []
         for request in requests:
             cost = Cost()
@@ -63,13 +63,16 @@ class Random(Reranker):
 
 
 class Oracle(Reranker):
-    """Sorts by relevance grade: the best any reranker can reach. Ties keep the order."""
+    """A reranker that sorts by relevance grade: the best that any reranker can reach. Ties keep the order."""
 
     def __init__(self, options: OracleOptions) -> None:
         self.qrels = options.qrels
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by grade, highest first."""
+        """Return a ranking of each request by the grades of its passages, highest first.
+
+        A passage that is not judged has grade 0; equal grades keep the first-stage order.
+        """
         rankings = []
         for request in requests:
             cost = Cost()

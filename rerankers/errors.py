@@ -24,24 +24,41 @@ if TYPE_CHECKING:
 
 
 class RerankbenchError(Exception):
-    """Base of the tree; the command line prints it as one line and leaves with `exit_status`."""
+    """The base class of the project's errors.
+
+    The command line prints the message as one line and exits with `exit_status`.
+    """
 
     exit_status: ClassVar[int] = 1
 
 
 class InputError(RerankbenchError):
-    """A file or an option is wrong: `file:line: what is wrong and what to do`."""
+    """An error in a file or an option; its message is `file:line: what is wrong and what to do`."""
 
     exit_status = 2
 
     @classmethod
     def at(cls, path: Path | str, line: int | None, reason: str) -> InputError:
-        """Point to a line (1-based) of a file, or to the file as a whole when `line` is None."""
+        """Return an error whose message begins with its place.
+
+        Args:
+            path: the file.
+            line: the line, counted from 1; None for the file as a whole.
+            reason: what is wrong and what to do.
+        """
         return cls(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
 
 
 class UnknownNameError(InputError):
-    """A name that nobody registered; the message offers near misses."""
+    """An error for a name that is not registered.
+
+    The message offers near misses, or all names if none is near.
+
+    Args:
+        kind: the kind of thing, such as `reranker`.
+        name: the unknown name.
+        names: the registered names.
+    """
 
     def __init__(self, kind: str, name: str, names: Iterable[str]) -> None:
         names = sorted(names)
@@ -51,7 +68,11 @@ class UnknownNameError(InputError):
 
 
 class OptionError(InputError):
-    """An option of a reranker is missing, or its value is not allowed; `option` names it."""
+    """An error for an option of a reranker that is missing or has a value that is not allowed.
+
+    Attributes:
+        option: the option's name.
+    """
 
     def __init__(self, message: str, option: str) -> None:
         super().__init__(message)
@@ -59,7 +80,14 @@ class OptionError(InputError):
 
 
 class MissingExtraError(RerankbenchError):
-    """An optional dependency is not installed; the message gives the command that installs it."""
+    """An error for an optional dependency that is not installed.
+
+    The message gives the command that installs it.
+
+    Args:
+        what: the feature that needs it.
+        extra: the extra of `pip install rerankbench[extra]`.
+    """
 
     exit_status = 2
 
@@ -68,11 +96,11 @@ class MissingExtraError(RerankbenchError):
 
 
 class ModelError(RerankbenchError):
-    """Weights are missing, surplus, of the wrong shape, or gave an unusable output."""
+    """An error of a model: weights are missing, surplus or of the wrong shape, or its output is unusable."""
 
 
 class BackendError(RerankbenchError):
-    """An LLM endpoint refused, failed or answered in a form nobody can use.
+    """An error of an LLM endpoint, which refused, failed or sent a response that cannot be parsed.
 
     Attributes:
         finished: rankings of the same call that were finished, and paid for, before it failed.
@@ -82,15 +110,15 @@ class BackendError(RerankbenchError):
 
 
 class StoreError(RerankbenchError):
-    """A result folder is damaged, in use, or of an unknown version."""
+    """An error of a result folder that is damaged, in use, or of an unknown version."""
 
 
 class DamagedError(StoreError):
-    """A cell or a candidate set of a result folder is damaged; the same run makes it again."""
+    """An error of a damaged cell or candidate set in a result folder; the same run makes it again."""
 
 
 def is_failure(error: BaseException) -> bool:
-    """Return whether something failed, as opposed to somebody ending the program.
+    """Return whether an exception is a failure: false for an interrupt, an exit or a cancellation.
 
     A panic in a tokenizer's compiled code is a failure, but not an `Exception`.
     """
@@ -99,7 +127,11 @@ def is_failure(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error, without the advice to load weights in an unsafe way."""
+    """Return the first line of an error's message, at most 300 characters, secrets redacted.
+
+    An error without a message gives its class name. Instead of torch's advice about `weights_only`, which is
+    to load weights in an unsafe way, the text advises a safetensors file.
+    """
     text = redacted(str(error).strip())
     if "weights_only" in text or "Weights only load failed" in text:
         return "the file holds more than plain tensors, which is never unpickled; use a safetensors file"

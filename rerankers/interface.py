@@ -34,7 +34,7 @@ TIE_DEPTH = 10  # ranks in which ties are counted: those that nDCG@10 reads
 
 
 class Candidate(NamedTuple):
-    """One passage that the first stage proposed for a query, with the first stage's score."""
+    """A passage that the first stage proposed for a query, with the first stage's score."""
 
     query_id: str
     doc_id: str
@@ -50,7 +50,14 @@ class RerankRequest:
     """A query and its candidates in first-stage order, best first; doc ids are unique.
 
     Attributes:
-        instruction: what passages are to be judged by, for rerankers that take one; None leaves it to them.
+        query_id: the query's id.
+        query: the query's text.
+        candidates: the passages to rank.
+        instruction: the criterion by which passages are judged, for rerankers that take one; None for the
+            reranker's own.
+
+    Raises:
+        InputError: a doc id occurs twice.
     """
 
     query_id: str
@@ -65,7 +72,13 @@ class RerankRequest:
 
     @classmethod
     def of(cls, query: str, passages: Mapping[str, str], query_id: str = "q") -> RerankRequest:
-        """Return a request from passages by doc id, best first; their scores descend by one to 1."""
+        """Return a request to rank the passages of a query; their scores descend by one to 1.
+
+        Args:
+            query: the query's text.
+            passages: texts by doc id, best first.
+            query_id: the query's id.
+        """
         count = len(passages)
         candidates = (
             Candidate(query_id, doc_id, text, float(count - rank))
@@ -127,11 +140,11 @@ class Usage:
     parts: list[PartCost] = field(default_factory=list)
 
     def nonzero(self) -> dict[str, Any]:
-        """Return the counts that are not zero, by name: what a result row keeps."""
+        """Return the counts that are not zero, by name, as a result row keeps them."""
         return {name: count for name, count in zip(_USAGE, _counts(self), strict=True) if count}
 
     def fault(self, kind: Fault, count: int = 1) -> None:
-        """Count `count` more output faults of one kind."""
+        """Add `count` output faults of one kind to `faults`."""
         if count:
             self.faults[kind] = self.faults.get(kind, 0) + count
 
@@ -162,18 +175,18 @@ class Ranking:
     def of(
         cls, request: RerankRequest, order: Sequence[int], cost: Cost, scores: Sequence[float] | None = None
     ) -> Ranking:
-        """Rank a request's candidates.
+        """Return a ranking of a request's candidates, and count ties of `scores` in the cost.
 
         Args:
-            request: what was asked.
+            request: the request that was ranked.
             order: candidate positions (0-based), best first; a permutation of `range(n)`.
-            cost: what the request cost.
+            cost: the cost of the request.
             scores: the model's scores by candidate position; without them rank n scores 1, rank 1 scores n.
                 Ties are broken downwards by the smallest float32 step, because evaluation tools read
                 32-bit scores and break ties each in their own way.
 
         Raises:
-            ModelError: `order` is no permutation, or a score is not finite.
+            ModelError: `order` is not a permutation, or a score is not finite.
         """
         n = len(request.candidates)
         if sorted(order) != list(range(n)):
@@ -193,7 +206,14 @@ class Ranking:
 
     @classmethod
     def by_score(cls, request: RerankRequest, scores: Sequence[float], cost: Cost) -> Ranking:
-        """Rank by score, highest first; equal scores keep the first stage's order.
+        """Return a ranking of a request's candidates by score, highest first.
+
+        Equal scores keep the first-stage order.
+
+        Args:
+            request: the request that was ranked.
+            scores: one for each candidate, in the order of the request.
+            cost: the cost of the request.
 
         Raises:
             ModelError: a score is not finite.
@@ -203,7 +223,7 @@ class Ranking:
 
 
 def count_ties(scores: Sequence[float]) -> int:
-    """Count those of the first ten ranks whose score equals the next rank's in 32 bits.
+    """Return how many of the first ten ranks have the same score as the next rank, compared in 32 bits.
 
     Args:
         scores: best first. Passages that a model reads alike tie as well.
@@ -213,7 +233,12 @@ def count_ties(scores: Sequence[float]) -> int:
 
 
 def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
-    """Lower each score, where needed, just below the one before it, in float32 steps.
+    """Return the scores as 32-bit values, each lowered where needed to stay below the one before it.
+
+    A score is lowered by the smallest float32 step.
+
+    Args:
+        scores: best first.
 
     Raises:
         ModelError: a score is not finite, or too large for 32 bits.
@@ -237,7 +262,10 @@ def strictly_decreasing(scores: Sequence[float]) -> tuple[float, ...]:
 
 
 class Reranker(ABC):
-    """Reorders candidates. It is constructed from its options; see `rerankers.registry` for names."""
+    """The base class of rerankers, which reorder the candidates of requests.
+
+    A reranker is constructed from its options; see `rerankers.registry` for names.
+    """
 
     options_model: ClassVar[type[MethodOptions] | None] = None
     """The options of a class of one's own, which is constructed from an instance; None for no options."""
@@ -249,21 +277,25 @@ class Reranker(ABC):
     """The torch device whose queue the clock has to wait for."""
 
     def __init__(self, options: MethodOptions | None = None) -> None:  # noqa: B027 - some have no options
-        """Take the options."""
+        """Accept the options; the base class keeps none of them."""
 
     @abstractmethod
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request; one ranking each, in the order of the requests.
+        """Return one ranking for each request, in the order of the requests.
 
-        Empty requests and requests of one candidate work. All time spent is charged to stages.
+        Requests with no candidates or a single one work. All time spent is charged to stages.
+
+        Args:
+            requests: queries with their candidates.
+            clock: times the stages.
 
         Raises:
-            ModelError: the model gave something no ranking can be made of.
+            ModelError: the model gave an output that no ranking can be made of.
             BackendError: a remote endpoint failed for good.
         """
 
     def rank(self, query: str, passages: Sequence[str] | Mapping[str, str]) -> RankedPassages[Ranking]:
-        """Rank the passages of one query; nothing is measured beyond the stages.
+        """Return the passages of one query, ranked best first; only stages are timed.
 
         Args:
             query: the query's text.
@@ -279,29 +311,37 @@ class Reranker(ABC):
         return RankedPassages(ranking, passages)
 
     def connection(self) -> Reranker:
-        """Return a reranker for one more client at the same time, if this one calls an endpoint.
+        """Return a reranker that one more client may use at the same time as this one.
 
-        It has a connection of its own, and shares the models in this process.
+        A reranker that calls an endpoint returns one with a connection of its own, which shares the models in
+        this process. Any other returns itself.
         """
         return self
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:  # noqa: B027 - most have nothing to prepare
-        """Do what the method does ahead of any query, such as filling an embedding store; never timed."""
+        """Do the work that the method does before queries are timed, such as filling an embedding store.
+
+        Args:
+            requests: the requests that will be ranked.
+        """
 
     def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding stores that `prepare` fills."""
+        """Return the embedding stores that `prepare` fills; none by default."""
         return ()
 
     def pay_from(self, budget: Budget) -> None:  # noqa: B027 - most rerankers cost nothing
-        """Stop before calls could cost more than a budget has left.
+        """Charge later calls to a budget, and stop before they could exceed what is left of it.
+
+        Args:
+            budget: dollars to spend.
 
         Raises:
-            InputError: what the calls cost is not known.
+            InputError: the price of the calls is unknown.
         """
 
     def describe(self) -> dict[str, object]:
-        """Return the record's entry: model revisions, dtype, attention and digests in use. JSON values."""
+        """Return the record's entry in JSON values: model revisions, dtype, attention and digests in use."""
         return {}
 
     def close(self) -> None:  # noqa: B027 - most rerankers hold nothing that needs closing
-        """Release clients and files."""
+        """Close the clients and files that the reranker holds."""

@@ -1,4 +1,4 @@
-"""Describes the options of rerankers for people and for editors: type, bounds, default and meaning.
+"""Descriptions of the options of rerankers for people and editors: type, bounds, default and meaning.
 
 All of it is read from the options models (`rerankers.options`).
 """
@@ -19,11 +19,11 @@ REQUIRED = "required"
 
 @dataclass(frozen=True, slots=True)
 class OptionDoc:
-    """One option of a reranker, as text.
+    """The description of one option of a reranker, as text.
 
     Attributes:
         name: the option's key.
-        type: what its value may be, bounds included.
+        type: the allowed values, bounds included.
         default: the default as YAML writes it, or `required`.
         meaning: the docstring of the field; empty if there is none.
     """
@@ -35,7 +35,10 @@ class OptionDoc:
 
 
 def describe_options(reranker: str) -> list[OptionDoc]:
-    """Return a reranker's options, in the order of their declaration.
+    """Return a description of each option of a reranker, in the order of their declaration.
+
+    Args:
+        reranker: its registered name, or `module:Class`.
 
     Raises:
         UnknownNameError: no reranker has this name.
@@ -54,7 +57,9 @@ def describe_options(reranker: str) -> list[OptionDoc]:
 
 
 def options_schema(reranker: str) -> dict[str, Any]:
-    """Return the JSON Schema of a reranker's options, with their meanings as descriptions.
+    """Return the JSON Schema of a reranker's options, their meanings as descriptions.
+
+    The option `qrels`, which the harness fills, is left out.
 
     Raises:
         UnknownNameError: no reranker has this name.
@@ -73,7 +78,12 @@ def options_schema(reranker: str) -> dict[str, Any]:
 
 
 def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """Return a value's JSON Schema as a few words: `integer, at least 1, or null`."""
+    """Return the allowed values of a JSON Schema in a few words: `integer, at least 1, or null`.
+
+    Args:
+        schema: the schema of one value.
+        definitions: the schemas that `$ref` refers to, by name.
+    """
     if "$ref" in schema:
         return type_text(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
@@ -94,6 +104,7 @@ def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 
 def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the bounds that the schema of a number states, each in words: `at least 1`."""
     words = {
         "minimum": "at least",
         "exclusiveMinimum": "more than",
@@ -106,6 +117,7 @@ def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _as_yaml(value: Any) -> str:
+    """Return a value as YAML writes it: None as `null`, and strings that YAML would misread in quotes."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The options of a reranker as a type, and what follows from them before anything is loaded.
+"""The base classes of options models, and the validation of options before a model is loaded.
 
 Every method has one options model, a subclass of `MethodOptions`, in a module that imports neither torch nor
 the method itself (`rerankers.methods`). Experiment files, the command line, pages, the JSON Schema and the
@@ -41,7 +41,7 @@ QRELS = "qrels"
 
 
 class Options(BaseModel):
-    """The options of something that an experiment names: frozen, complete, and fitting each other.
+    """The validated options of a reranker or another component of an experiment; immutable.
 
     A subclass declares an option as a field with a type, a default, bounds, and a docstring that says what it
     means.
@@ -53,24 +53,25 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
+        """Return the options once `check` has accepted them."""
         self.check()
         return self
 
     def check(self) -> None:
-        """Refuse options that do not fit each other; each is valid by itself. Loads nothing.
+        """Refuse options that contradict each other, although each is valid by itself. Nothing is loaded.
 
         Raises:
-            InputError: two options do not fit.
+            InputError: two options contradict each other.
         """
 
     @classmethod
     def option_names(cls) -> list[str]:
-        """Return the options that users give, in the order of their declaration."""
+        """Return the names of the options that users give, in the order of their declaration."""
         return list(cls.model_fields)
 
 
 class InsideReranker(Protocol):
-    """A reranker inside a fusion or a cascade."""
+    """A reranker that is a component of a fusion or a cascade: its name and its options."""
 
     @property
     def name(self) -> str:
@@ -78,17 +79,17 @@ class InsideReranker(Protocol):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options as they were given."""
+        """The options as the user gave them, by name."""
 
     @property
     def validated(self) -> MethodOptions:
-        """The options, complete."""
+        """The options as an instance of the reranker's options model, defaults included."""
 
 
 class MethodOptions(Options):
     """The options of one reranker.
 
-    Options that several methods share are base classes. By default a field `model`, with `revision`, is a
+    Options that several methods share are base classes. By default a field `model`, with `revision`, names a
     model that is loaded in this process.
     """
 
@@ -109,46 +110,46 @@ class MethodOptions(Options):
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:
-        """Name and revision of each model that is loaded in this process."""
+        """The name and revision (None for the newest) of each model that is loaded in this process."""
         model = getattr(self, "model", None)
         return ((model, getattr(self, "revision", None)),) if isinstance(model, str) else ()
 
     @property
     def is_remote(self) -> bool:
-        """True if an endpoint is called."""
+        """Whether the method calls an endpoint."""
         return False
 
     @property
     def is_priced(self) -> bool:
-        """True if the price of its calls is known, so that a budget can be kept."""
+        """Whether the price of the method's calls is known, so that a budget can be kept."""
         return True
 
     @property
     def is_replayed(self) -> bool:
-        """True if a file of earlier responses may stand in for calls."""
+        """Whether responses from a response cache may replace calls."""
         return False
 
     @property
     def missing_key(self) -> str | None:
-        """The environment variable that has to hold a key for the calls, if it is not set."""
+        """The name of the environment variable that lacks the key for the calls; None if none is missing."""
         return None
 
     @property
     def may_use_gpu(self) -> bool:
-        """True if the method computes in this process, on the device that the options name."""
+        """Whether the method computes in this process on a device that may be a GPU."""
         return getattr(self, "device", "auto") != "cpu"
 
     @property
     def embeds_passages(self) -> bool | None:
-        """True if `prepare` fills embedding stores and does nothing else, so that passages can share it out.
+        """Whether `prepare` fills embedding stores and does nothing else, so that passages can be divided up.
 
-        None where this is not known: `registry.embeds_passages` then looks at the class.
+        None where this is unknown: `registry.embeds_passages` then looks at the class.
         """
         return False if self.implementation else None
 
     @property
     def draws(self) -> bool:
-        """True if the option `seed` changes rankings; without it, the same options rank the same."""
+        """Whether the option `seed` changes rankings; if not, the same options give the same ranking."""
         if "seed" not in type(self).model_fields:
             return False
         order, policy = getattr(self, "initial_order", None), getattr(self, "window_policy", None)
@@ -158,30 +159,33 @@ class MethodOptions(Options):
 
     @property
     def reads_instruction(self) -> bool:
-        """True if the instruction of a request changes its ranking."""
+        """Whether the instruction of a request changes its ranking."""
         return False
 
     @property
     def components(self) -> Sequence[InsideReranker]:
-        """The rerankers that a method is made of, with their options."""
+        """The rerankers that a fusion or a cascade is made of, with their options; none for other methods."""
         return ()
 
     def work(self, size: RequestSize) -> Work | None:
-        """Return what one request takes; None where a method of one's own does not say."""
+        """Return an estimate of the windows, calls and tokens of one request; None if there is none."""
         return None
 
     def dollars(self, size: RequestSize) -> float | None:
-        """Return what one request costs; None where nothing is charged, or no price is known."""
+        """Return the estimated price of one request in dollars; None without a charge or a known price."""
         return None
 
     @classmethod
     def option_names(cls) -> list[str]:
-        """Return the options that users give, in the order of their declaration."""
+        """Return the names of the options that users give, in the order of their declaration.
+
+        `qrels`, which the harness fills, is left out.
+        """
         return [name for name in cls.model_fields if not (cls.needs_qrels and name == QRELS)]
 
     @classmethod
     def is_needed(cls, option: str) -> bool:
-        """Return whether an option has no default."""
+        """Return whether an option has no default, so that users must give it."""
         return cls.model_fields[option].is_required()
 
     @classmethod
@@ -204,7 +208,7 @@ class MethodOptions(Options):
 
     @classmethod
     def takes_list(cls, option: str) -> bool:
-        """Return whether an option's value is a list, which is then not a sweep."""
+        """Return whether an option's value is a list, which is then not read as a sweep over values."""
         return _takes_list(cls.model_fields[option].annotation)
 
 
@@ -212,11 +216,16 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def validate(model: type[OptionsT], owner: str, options: Mapping[str, object]) -> OptionsT:
-    """Return options as a model's instance; `owner` is the name that errors use.
+    """Return options as an instance of their model.
+
+    Args:
+        model: the options model.
+        owner: the name of the reranker or component, for errors.
+        options: values by option name.
 
     Raises:
         UnknownNameError: an option is unknown.
-        InputError: an option is missing, its value is not allowed, or two options do not fit.
+        InputError: an option is missing, its value is not allowed, or two options contradict each other.
     """
     for option in options:
         if option not in model.model_fields:
@@ -238,6 +247,7 @@ def validate(model: type[OptionsT], owner: str, options: Mapping[str, object]) -
 
 
 def _takes_list(annotation: Any) -> bool:
+    """Return whether a type annotation allows a list, a set or another sequence that is not a string."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _takes_list(get_args(annotation)[0])
@@ -248,8 +258,9 @@ def _takes_list(annotation: Any) -> bool:
 
 
 def _is_number(annotation: Any) -> bool:
-    """Return whether a value may be a number and may not be a boolean,
-    which pydantic would take for 0 or 1.
+    """Return whether a type annotation allows a number but not a boolean.
+
+    pydantic would take a boolean for 0 or 1.
     """
     origin = get_origin(annotation)
     if origin is Annotated:

@@ -17,7 +17,7 @@ SHOWN_CHARACTERS = 72  # of a passage in the printed table
 
 
 class RankedPassage(NamedTuple):
-    """One passage with its rank, counted from 1, and its score."""
+    """A passage with its rank, counted from 1, and its score."""
 
     rank: int
     doc_id: str
@@ -30,11 +30,11 @@ class Ordered(Protocol):
 
     @property
     def doc_ids(self) -> tuple[str, ...]:
-        """Return the doc ids."""
+        """The doc ids, best first."""
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """Return the scores."""
+        """The score of each doc id."""
 
 
 AnyRanking = TypeVar("AnyRanking", bound=Ordered)
@@ -42,7 +42,7 @@ AnyRanking = TypeVar("AnyRanking", bound=Ordered)
 
 @dataclass(frozen=True, slots=True)
 class RankedPassages(Generic[AnyRanking]):
-    """The passages of one query, best first.
+    """The ranked passages of one query, best first; a loop over it gives `RankedPassage`, `print` a table.
 
     Attributes:
         ranking: the ranking itself, with stage times and usage.

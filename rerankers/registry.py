@@ -1,4 +1,4 @@
-"""Every reranker by name: one row a method, the options model that describes it, imported on first use.
+"""The registry of rerankers: for each name the options model, which names the class; imported on first use.
 
 To add a method, write its options model in `rerankers/methods/` and the reranker that the model names, and
 add a row here. The contract suite then tests it, the command line lists it, and experiments can name it.
@@ -61,11 +61,14 @@ _OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
 
 def options_model(name: str) -> type[MethodOptions]:
-    """Return the options model of a registered method, or of a class of one's own.
+    """Return the options model of a registered method, or of a user's class named `module:Class`.
+
+    A user's class without one has that of the registered method it inherits its constructor from, or
+    `MethodOptions`.
 
     Raises:
         UnknownNameError: the name is neither registered nor of the form `module:Class`.
-        InputError: it names a class of one's own that cannot be imported, or is no reranker.
+        InputError: it names a class of the user's that cannot be imported, or that is not a reranker.
     """
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")
@@ -77,7 +80,7 @@ def options_model(name: str) -> type[MethodOptions]:
 
 
 def _registered_model(reranker: type[Reranker]) -> type[MethodOptions] | None:
-    """Return the options of the registered method whose constructor a class inherits; None for any other."""
+    """Return the options model of the registered method whose constructor a class inherits, or None."""
     constructor: Any = vars(next(base for base in reranker.__mro__ if "__init__" in vars(base)))["__init__"]
     inherited = (base for base in reranker.__mro__ if getattr(base, "__init__", None) is constructor)
     bases = {f"{base.__module__}:{base.__qualname__}" for base in inherited}
@@ -86,12 +89,15 @@ def _registered_model(reranker: type[Reranker]) -> type[MethodOptions] | None:
 
 
 def load(name: str) -> type[Reranker]:
-    """Return the class behind a name.
+    """Return the reranker class of a name, imported.
+
+    Args:
+        name: a registered name, or `module:Class`.
 
     Raises:
         UnknownNameError: the name is neither registered nor of the form `module:Class`.
         MissingExtraError: it needs packages that are not installed.
-        InputError: it names a class of one's own that cannot be imported, or is no reranker.
+        InputError: it names a class of the user's that cannot be imported, or that is not a reranker.
     """
     if name not in METHODS:
         return _load_own(name)
@@ -106,19 +112,20 @@ def load(name: str) -> type[Reranker]:
 
 
 def is_own_name(name: str) -> bool:
-    """Return whether a name has the form `module:name`, which an object of the user's own is named by."""
+    """Return whether a name has the form `module:name`, which users name their own objects by."""
     return _OWN.fullmatch(name) is not None
 
 
 def own_object(name: str, kind: str) -> Any:
-    """Return what `module:name` means, a class or a function of the user's own; None if the module lacks it.
+    """Return the class or function that `module:name` names, imported; None if the module lacks it.
 
     Args:
-        name: in the working folder or an installed package.
-        kind: what it is to be, for errors.
+        name: `module:name`, in the working folder or an installed package.
+        kind: the kind of object that is expected, for errors.
 
     Raises:
-        InputError: the name is not of this form, or there is no such module.
+        InputError: the name is not of this form, there is no such module, or it needs a package that is not
+            installed.
     """
     if not is_own_name(name):
         raise InputError(f"{kind} {name!r}: not a name of the form module:name. Correct it")
@@ -133,12 +140,19 @@ def own_object(name: str, kind: str) -> Any:
 
 
 def _look_in_the_working_folder() -> None:
+    """Append the working folder to the import path, if it is not there."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that no file here replaces a package
 
 
 def _load_own(name: str) -> type[Reranker]:
+    """Return the user's reranker class that `module:Class` names.
+
+    Raises:
+        UnknownNameError: the name is not of this form.
+        InputError: there is no such module or class, or it is not a reranker.
+    """
     from rerankers.interface import Reranker
 
     if not is_own_name(name):
@@ -153,7 +167,7 @@ def _load_own(name: str) -> type[Reranker]:
 
 
 def source_of(name: str) -> Path:
-    """Return the file that an object of the user's own is written in.
+    """Return the path of the file that defines a user's own object.
 
     Args:
         name: `module:name`.
@@ -173,7 +187,7 @@ def source_of(name: str) -> Path:
 
 
 def _no_module(module: str) -> InputError:
-    """Return the error for a module of a reranker's that is not there."""
+    """Return the error for a user's module that does not exist."""
     return InputError(
         f"no module {module!r}; start rerankbench in the folder of {module.partition('.')[0]}.py, "
         "or install its package"
@@ -181,24 +195,25 @@ def _no_module(module: str) -> InputError:
 
 
 def role_of(name: str) -> Role:
-    """Return what a reranker is in a comparison; `system` if it is not registered."""
+    """Return a reranker's role in a comparison; `system` if it is not registered."""
     return options_model(name).role if name in METHODS else "system"
 
 
 def implementation_of(name: str) -> str:
-    """Return `module:Class` of a registered method; a class of one's own is its own name."""
+    """Return `module:Class` of a registered method; the name of a user's own class unchanged."""
     return options_model(name).implementation if name in METHODS else name
 
 
 def validated(name: str, options: Mapping[str, object]) -> MethodOptions:
-    """Check a reranker's options without making it: types and bounds, and whether they fit each other.
+    """Return a reranker's options as an instance of their model, defaults included; no reranker is made.
 
-    Returns:
-        all options, defaults included, and what follows from them.
+    Args:
+        name: the reranker's registered name, or `module:Class`.
+        options: values by option name, without `qrels`.
 
     Raises:
         UnknownNameError: the reranker or an option is unknown.
-        InputError: an option is missing, is not allowed, or does not fit the others.
+        InputError: an option is missing, is not allowed, or contradicts another.
     """
     from rerankers.options import QRELS, validate
 
@@ -209,7 +224,10 @@ def validated(name: str, options: Mapping[str, object]) -> MethodOptions:
 
 
 def embeds_passages(name: str, options: MethodOptions) -> bool | None:
-    """Return whether a reranker's `prepare` fills embedding stores only; None where this is not known."""
+    """Return whether a reranker's `prepare` only fills embedding stores; None where this is unknown.
+
+    A class that does not override `prepare` fills none.
+    """
     from rerankers.interface import Reranker
 
     stated = options.embeds_passages
@@ -217,7 +235,7 @@ def embeds_passages(name: str, options: MethodOptions) -> bool | None:
 
 
 def create(name: str, options: Mapping[str, object] | None = None, /, **named: object) -> Reranker:
-    """Construct a reranker from its name and options.
+    """Return a new reranker of this name with these options.
 
     Args:
         name: as `rerankbench list rerankers` gives it, or `module:Class`.

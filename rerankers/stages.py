@@ -55,12 +55,13 @@ class Timed(Protocol):
 
 
 class StageClock:
-    """Measures stages in seconds.
+    """A clock that charges the seconds of a query's stages to costs.
 
     Args:
         now: a monotonic clock in seconds.
         synchronise: returns when the device has no work left; nothing to wait for on a CPU.
-        workers: how many threads work, each with such a clock: a second of one of them is a part of a second.
+        workers: threads that work at the same time, each with such a clock. Seconds are divided by their
+            number, so that the times of all threads add up to the time that passed.
     """
 
     def __init__(
@@ -75,26 +76,34 @@ class StageClock:
         self._advanced = 0.0
 
     def now(self) -> float:
-        """Return seconds on the clock once the device is idle."""
+        """Return the clock's time in seconds, once the device is idle."""
         self._synchronise()
         return self._now() + self._advanced
 
     def advance(self, seconds: float) -> None:
-        """Count seconds that did not pass here (a replayed answer), or, negative, not count some that did."""
+        """Move the clock forward by seconds that did not pass here, such as those of a cached response.
+
+        A negative number takes off seconds that did pass and are not to count.
+        """
         self._advanced += seconds
 
     def for_one_of(self, workers: int) -> StageClock:
-        """Return a clock for each of several threads that work at the same time,
-        for requests of their own.
+        """Return a clock for one of `workers` threads that rank requests of their own at the same time.
+
+        It divides the seconds that it charges by their number.
         """
         return StageClock(self._now, self._synchronise, workers)
 
     @contextmanager
     def stage(self, name: Stage, *costs: Timed) -> Iterator[None]:
-        """Charge the time until the block ends to `name`, an equal share to each of `costs`.
+        """Charge the seconds that the `with` block takes to a stage, an equal share to each of `costs`.
 
-        Entering a stage adds to what the stage already holds; stages of one request never overlap.
+        The seconds are added to those that the stage already has; stages of one request never overlap.
         A block that raises is not charged.
+
+        Args:
+            name: the stage.
+            costs: those of the requests that the block works for.
 
         Raises:
             ModelError: compiled code of a library panicked, which is not an `Exception` otherwise.

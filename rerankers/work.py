@@ -1,4 +1,4 @@
-"""What one request will take: windows, calls and tokens, estimated before a model is loaded.
+"""Estimates of the windows, calls and tokens of one request, made before a model is loaded.
 
 The dry run and budgets read these numbers. Each options model computes its own in `MethodOptions.work`.
 """
@@ -32,7 +32,10 @@ class RequestSize:
     tokens_per_word: float = 4 / 3
 
     def tokens_of(self, text: str) -> float:
-        """Estimate the tokens of a prompt template, which has more signs than running text."""
+        """Return the estimated number of tokens of a prompt template.
+
+        It has more punctuation than running text, so words and signs are counted.
+        """
         return len(_PIECE.findall(text)) * self.tokens_per_word * _WORDS_PER_PIECE
 
 
@@ -62,6 +65,6 @@ class Work:
     depends_on_answers: bool = False
 
     def __add__(self, other: Work) -> Work:
-        """Return what both take, one after the other."""
+        """Return the sum of two amounts of work, done one after the other."""
         totals = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Work)}
         return Work(**{**totals, "depends_on_answers": self.depends_on_answers or other.depends_on_answers})
