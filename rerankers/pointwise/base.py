@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Pair(NamedTuple):
-    """A query and a passage text, with the instruction that came with the query, if any did."""
+    """A query and a passage text, with the instruction that came with the query; None without one."""
 
     query: str
     passage: str
@@ -35,13 +35,13 @@ InputT = TypeVar("InputT")
 
 @dataclass(frozen=True, slots=True)
 class Tokenized(Generic[InputT]):
-    """Model input for a list of pairs.
+    """The model input for a list of pairs.
 
     Attributes:
-        inputs: what `score` reads.
+        inputs: the input of `score`, of the method's own type.
         lengths: tokens of each pair as the model reads it; 0 where its tokenizer finds none.
         truncated: whether the passage of each pair was cut.
-        read: what the model reads of each pair; equal where nothing tells two pairs apart.
+        read: a key of each pair's tokens; pairs that the model reads alike have equal keys.
     """
 
     inputs: InputT
@@ -51,7 +51,7 @@ class Tokenized(Generic[InputT]):
 
 
 class PointwiseReranker(Reranker, Generic[InputT]):
-    """Ranks by a score that each (query, passage) pair gets on its own."""
+    """The base class of rerankers that score each (query, passage) pair on its own."""
 
     scores_passages_alone = True
 
@@ -60,14 +60,20 @@ class PointwiseReranker(Reranker, Generic[InputT]):
 
     @abstractmethod
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[InputT]:
-        """Return model input for at least one pair."""
+        """Return the model input for pairs, of which there is at least one."""
 
     @abstractmethod
     def score(self, tokenized: Tokenized[InputT]) -> list[float]:
-        """Return one score a pair, higher is better; that of a pair without tokens is not used."""
+        """Return one score for each pair, higher is better.
+
+        The score of a pair without tokens is not used.
+        """
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by score; equal scores keep the first stage's order, and pairs without tokens come last."""
+        """Return a ranking of each request by the scores of its pairs, highest first.
+
+        Equal scores keep the first-stage order, and pairs without tokens come last.
+        """
         costs = [Cost() for _ in requests]
         busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
         scores: dict[Pair, float] = {}
@@ -97,7 +103,9 @@ class PointwiseReranker(Reranker, Generic[InputT]):
         return rankings
 
     def _as_read(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
-        """Return pairs as they are to be tokenised, and the number of control tokens in each."""
+        """Return pairs with control tokens in their texts treated as the options say, and the number in
+        each pair.
+        """
         if self.control is None:
             return list(pairs), [0] * len(pairs)
         queries, in_queries = self.control.read([pair.query for pair in pairs])
@@ -108,4 +116,5 @@ class PointwiseReranker(Reranker, Generic[InputT]):
 
 
 def _pairs_of(request: RerankRequest) -> list[Pair]:
+    """Return a pair of the query and each candidate of a request, in its order."""
     return [Pair(request.query, candidate.text, request.instruction) for candidate in request.candidates]

@@ -1,4 +1,4 @@
-"""A causal LM asked whether a passage answers the query: the log-probability of `yes`.
+"""A causal LM asked whether a passage answers the query: the score is the log-probability of `yes`.
 
 Qwen3-Reranker (arXiv 2506.05176), mxbai-rerank-v2 and BGE's decoder-only rerankers (arXiv 2312.15503) are
 trained to answer so; any instruction-tuned model can be asked (arXiv 2211.09110). Prompt templates put the
@@ -30,7 +30,10 @@ Prompts = list[tuple[tuple[str, str | None], list[int]]]
 
 
 class CausalYesNo(PointwiseReranker[Prompts]):
-    """Ranks by log P(yes) with P over the two answers, by the difference of both logits, or by that of yes.
+    """A reranker that scores passages by how likely a causal LM answers `yes` rather than `no`.
+
+    The template chooses the score: log P(yes) with P over the two answers, the difference of their logits, or
+    the logit of yes alone.
 
     Raises:
         InputError: no such prompt, an option that it does not use, or a prompt for chat models with a model
@@ -69,6 +72,11 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         self.device = str(self._llm.device)
 
     def _first_tokens(self, words: list[str]) -> list[int]:
+        """Return the id of the first token of each answer word.
+
+        Raises:
+            ModelError: two words begin with the same token.
+        """
         ids = self._llm.tokenizer(words, add_special_tokens=False)["input_ids"]
         first = [row[0] for row in ids]
         if len(set(first)) < len(first):
@@ -76,13 +84,17 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         return first
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
-        """Write each prompt in token ids."""
+        """Return the prompt of each pair as token ids, together with its query and instruction."""
         rows, truncated = self._tokens.write(pairs)
         prompts = [((pair.query, pair.instruction), row) for pair, row in zip(pairs, rows, strict=True)]
         return Tokenized(prompts, [len(row) for row in rows], truncated, [tuple(row) for row in rows])
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
-        """Return log-probability of yes, natural logarithm; or a logit, or a difference of two."""
+        """Return the score of each prompt: the log-probability of yes (natural logarithm), or as the template
+        says.
+
+        The prompts of one query are read together and share their prefix.
+        """
         scores = [0.0] * len(tokenized.inputs)
         by_query: dict[tuple[str, str | None], list[int]] = {}
         for i, (query, _) in enumerate(tokenized.inputs):
@@ -95,7 +107,9 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         return scores
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the prompt template, the instruction and the limits."""
+        """Return the record's entry: the model as loaded, the prompt template, the instruction and
+        the limits.
+        """
         return {
             **self._described,
             **self._tokens.describe(),
@@ -106,11 +120,14 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
 
 def _of_yes(_: list[int], logits: torch.Tensor) -> torch.Tensor:
-    """Return (rows,) from logits (rows, 1, answers), of which the first is yes."""
+    """Return the score of yes for each row, (rows,), from the answers' logits, (rows, 1, answers), yes first.
+
+    With two answers it is the log-probability of yes between them, with one its logit.
+    """
     answers = logits[:, -1]
     return answers[:, 0] if answers.shape[1] == 1 else log_probability(answers[:, 0], answers[:, 1])
 
 
 def _difference(_: list[int], logits: torch.Tensor) -> torch.Tensor:
-    """Return the logit of yes less that of no, (rows,), from logits (rows, 1, 2)."""
+    """Return the logit of yes minus that of no for each row, (rows,), from logits (rows, 1, 2)."""
     return logits[:, -1, 0].float() - logits[:, -1, 1].float()

@@ -1,8 +1,8 @@
 """LoRA adapters of classifiers, in PEFT's format: loaded on their base model and merged into it.
 
 A folder holds `adapter_config.json`, the adapter's weights and often the classifier's head, but no
-`config.json`. RankLLaMA (arXiv 2310.08319) is published in this form. PEFT computes the merge; the weights of
-base and adapter pass the gate of `rerankers.models.loading_report` each.
+`config.json`. RankLLaMA (arXiv 2310.08319) is published in this form. PEFT computes the merge. The weights of
+the base and of the adapter each pass the gate of `rerankers.models.loading_report`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _HEADS = r"(score|classifier|classification_head)\."
 
 @dataclass(frozen=True, slots=True)
 class ClassifierAdapter:
-    """A LoRA adapter, and the base model that it belongs to.
+    """A LoRA adapter of a classifier, and the base model that it belongs to.
 
     Attributes:
-        files: where the adapter is.
-        base: where its base model is.
+        files: the location of the adapter's files.
+        base: the location of its base model's files.
         weights: the adapter's weights by PEFT's names.
     """
 
@@ -42,11 +42,16 @@ class ClassifierAdapter:
 
     @property
     def brings(self) -> str | None:
-        """Return a pattern of the base model's weights that the adapter replaces: its head, if it has one."""
+        """A pattern of the weights that the base model may lack: the head, if the adapter has one;
+        else None.
+        """
         return f"^{_HEADS}" if self._head() else None
 
     def _head(self) -> list[torch.Tensor]:
-        """Return weight matrices of the classifier's head; the last one's rows are the classes."""
+        """Return the weight matrices of the adapter's classifier head, by name.
+
+        The last one has a row a class.
+        """
         names = [name for name in self.weights if re.match(_HEADS, name.removeprefix(_PEFT))]
         return [self.weights[n] for n in sorted(names) if self.weights[n].ndim == 2 and "lora_" not in n]
 
@@ -61,6 +66,14 @@ class ClassifierAdapter:
         model_kwargs: Mapping[str, Any],
     ) -> Any:
         """Return a `CrossEncoder` of the base model, with the adapter merged into it.
+
+        Args:
+            location: a hub id or folder of the base model.
+            max_length: longest pair in tokens; None for the tokenizer's own.
+            device: the device that it runs on.
+            revision: the base model's revision on the hub.
+            trust_remote_code: refused if true.
+            model_kwargs: further arguments of transformers' `from_pretrained`.
 
         Raises:
             InputError: remote code is asked for.
@@ -97,7 +110,11 @@ class ClassifierAdapter:
         return encoder
 
     def _take_tokenizer(self, encoder: Any) -> None:
-        """Use the adapter's own tokenizer where its folder has one."""
+        """Replace an encoder's tokenizer by the adapter's, if its folder has one.
+
+        Raises:
+            ModelError: it has more tokens than the base model has embeddings.
+        """
         from rerankers.models.model_files import find_file
         from rerankers.models.vocabulary import load_tokenizer
 
@@ -114,6 +131,11 @@ class ClassifierAdapter:
             )
 
     def _merged(self, network: Any) -> Any:
+        """Return the base network with the adapter's weights merged into its own.
+
+        Raises:
+            ModelError: weights of the adapter are missing, surplus or of another shape.
+        """
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
         folder = _folder_of(self.files)
@@ -141,13 +163,13 @@ class ClassifierAdapter:
         return wrapped.merge_and_unload()
 
     def describe(self) -> dict[str, object]:
-        """Return the adapter's name and version, and those of its base model."""
+        """Return the record's entry on the adapter: its name, and its fingerprint or commit."""
         commit = None if self.files.is_local else _folder_of(self.files).rpartition("/")[2]
         return {"model": self.files.name, "revision": self.files.fingerprint or commit}
 
 
 def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
-    """Return the adapter that a model's files are, with its base model; None where they are no adapter.
+    """Return the adapter that a model's files hold; None where they hold none.
 
     Raises:
         InputError: no such base model.
@@ -187,11 +209,16 @@ def find_adapter(files: ModelFiles) -> ClassifierAdapter | None:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a weight as PEFT writes it today: older versions kept the wrapper's."""
+    """Return a weight's name as PEFT writes it today, from the longer name of older versions."""
     return name.replace(".modules_to_save.", ".").replace(".default.", ".")
 
 
 def _folder_of(files: ModelFiles) -> str:
+    """Return the path of the folder that holds an adapter's `adapter_config.json`, fetched if need be.
+
+    Raises:
+        ModelError: the file no longer exists.
+    """
     from rerankers.models.model_files import find_file
 
     path = find_file(files, ADAPTER_CONFIG)

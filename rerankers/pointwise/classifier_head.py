@@ -1,4 +1,5 @@
-"""Prepares a loaded `CrossEncoder` so that a batch scores as its pairs do one by one, without rounding ties.
+"""Changes to a loaded `CrossEncoder`, so that a batch scores its pairs as one by one, without ties by
+rounding.
 
 - A classifier over a causal model reads the last token that is not the padding token of `config.json`. Where
   the tokenizer pads with another token, the classifier reads a padded position; where one of them has none,
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Padding:
-    """The padding that a cross-encoder's pooling reads past.
+    """The padding tokens that a cross-encoder's pooling skips.
 
     Args:
-        encoder: a `CrossEncoder`, whose tokenizer is given a padding token and side where it needs them.
+        encoder: a `CrossEncoder`; its tokenizer is given a padding token and side where it needs them.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -34,10 +35,13 @@ class Padding:
         _read_pairs_as_text(encoder)
 
     def write(self, features: Features) -> None:
-        """Put the model's own padding token at the padded positions of `features`.
+        """Overwrite the padded positions of tokenised texts with the token that the pooling skips.
 
-        Where the configuration has none, the pooling is given one that ends no text of this call, so that it
-        finds the last token of each, as it does in a batch of one.
+        Where the configuration has no such token, it is given one that ends no text of this call, so that the
+        pooling finds the last token of each, as it does in a batch of one.
+
+        Args:
+            features: `input_ids` and `attention_mask`, (texts, longest text) each; changed in place.
         """
         ids, mask = features["input_ids"], features["attention_mask"]  # (texts, longest) each
         token = self._token
@@ -50,7 +54,10 @@ class Padding:
 
 
 def _read_pairs_as_text(encoder: Any) -> None:
-    """Drop a chat template that has no place for a query and a document: the classifier reads plain pairs."""
+    """Remove a cross-encoder's chat input if its chat template cannot take a query and a document.
+
+    The classifier then reads plain pairs.
+    """
     methods = encoder[0].modality_config
     if "message" not in methods or "text" not in methods:
         return
@@ -61,7 +68,7 @@ def _read_pairs_as_text(encoder: Any) -> None:
 
 
 def score_in_float32(encoder: Any) -> None:
-    """Compute a cross-encoder's last linear layer in float32, from half-precision hidden states.
+    """Make a cross-encoder compute its last linear layer in float32, from half-precision hidden states.
 
     Of a language model's vocabulary only the rows of the answers are kept.
     """

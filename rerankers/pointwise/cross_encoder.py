@@ -43,11 +43,11 @@ _USUAL_LENGTH = 512  # for tokenizers that state no maximum
 
 
 class CrossEncoderReranker(PointwiseReranker[Features]):
-    """Ranks by a cross-encoder's score.
+    """A reranker that scores each pair of query and passage by a cross-encoder.
 
     Raises:
         InputError: an option does not fit the model.
-        ModelError: the files do not load, or are no classifier.
+        ModelError: the files do not load, or are not a classifier.
     """
 
     def __init__(self, options: CrossEncoderOptions) -> None:
@@ -108,7 +108,12 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return torch.tensor(self.score(self.tokenize([Pair("a query", passage) for passage in passages])))
 
     def _check_architecture(self, files: ModelFiles) -> None:
-        """Refuse models that are no sequence classifiers, before their weights are read."""
+        """Refuse a model that is not a sequence classifier, before its weights are read; else keep its
+        architecture.
+
+        Raises:
+            ModelError: the model is of another kind.
+        """
         from sentence_transformers.util import is_sentence_transformer_model
 
         from rerankers.encoders.recipe import read_json
@@ -124,7 +129,13 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         self._architecture = architecture
 
     def _check_head(self, files: ModelFiles, label: int | None) -> None:
-        """Refuse a model that loaded as another architecture, and a label that it does not have."""
+        """Refuse a model that loaded as another architecture than stated, and a `label` that does not fit its
+        classes.
+
+        Raises:
+            InputError: there are several classes and `label` names none of them, or one output and a `label`.
+            ModelError: transformers does not have the stated architecture.
+        """
         if self._architecture not in (None, type(self._encoder.model).__name__):
             raise ModelError(
                 f"{files.name!r} is a {self._architecture}, which transformers does not know; "
@@ -137,7 +148,11 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
             raise InputError(f"{files.name!r} has one output; leave the option label out")
 
     def _set_length(self, files: ModelFiles, max_length: int | None) -> None:
-        """Cut pairs where the model's positions end, whatever its tokenizer states."""
+        """Limit pairs to the option's or the tokenizer's length, and never more than the model's positions.
+
+        Raises:
+            InputError: `max_length` exceeds the positions.
+        """
         limit = usable_positions(self._encoder.model.config)
         if max_length and limit and max_length > limit:
             raise InputError(f"max_length is {max_length}, but {files.name!r} has only {limit} positions")
@@ -147,7 +162,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         self._encoder.max_seq_length = min(stated, limit or stated)
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Features]:
-        """Tokenise with the model's own preprocessing, padded to the longest pair."""
+        """Return the pairs tokenised by the model's own preprocessing, padded to the longest pair."""
         name = self._encoder.default_prompt_name
         prompt = self._encoder.prompts[name] if name else None
         before_query, before_passage = self._prefixes.values()
@@ -163,7 +178,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return Tokenized(features, lengths, cut, read)
 
     def score(self, tokenized: Tokenized[Features]) -> list[float]:
-        """Return the logit, or the log-probability of `label`."""
+        """Return a score for each pair: its logit, or the log-probability of the class `label`."""
         import torch
 
         scores = torch.zeros(len(tokenized.lengths), device=self.device)
@@ -176,7 +191,9 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return values
 
     def _forward(self, features: Features) -> torch.Tensor:
-        """Return (pairs,) scores in float32."""
+        """Return the scores of a batch, (pairs,) in float32, from its tokenised pairs on the
+        model's device.
+        """
         from torch.nn.functional import logsigmoid
 
         outputs: torch.Tensor = self._encoder(features)["scores"].float()  # (pairs, classes)
@@ -187,8 +204,8 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         return logsigmoid(log_odds)  # the log-probability, which saturates neither at 0 nor at 1
 
     def describe(self) -> dict[str, object]:
-        """Return model, revision or fingerprint, dtype, attention, length limit,
-        kind of score and batch budget.
+        """Return the record's entry: model and version, dtype, attention, length limit, kind of score and
+        batch budget.
         """
         precision = self._precision
         return {

@@ -1,4 +1,4 @@
-"""The embedding baseline: compares query and passage embeddings, as a dense retriever alone would do."""
+"""The embedding baseline: it compares query and passage embeddings, as a dense retriever alone would do."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class EmbeddingReranker(Reranker):
-    """Ranks by the similarity of query and passage: their cosine, or their inner product.
+    """A reranker that scores passages by the cosine or inner product of their and the query's embedding.
 
     A passage without tokens ranks last.
 
     Raises:
         InputError: no such folder or device.
         ModelError: the model does not load.
-        StoreError: the store holds something else.
+        StoreError: the store holds other embeddings.
     """
 
     scores_passages_alone = True
@@ -57,7 +57,10 @@ class EmbeddingReranker(Reranker):
         self.device = str(self._encoder.device)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by similarity; a passage of several queries is embedded once, and counted for the first."""
+        """Return a ranking of each request by similarity, highest first.
+
+        A passage of several queries is embedded once, and counted for the first.
+        """
         costs = [Cost() for _ in requests]
         usages: dict[str, Usage] = {}
         for request, cost in zip(requests, costs, strict=True):
@@ -89,16 +92,17 @@ class EmbeddingReranker(Reranker):
         return rankings
 
     def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store, if there is one."""
+        """Return the embedding store in a tuple; an empty one without a store."""
         return self._embedder.stores
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """Return the encoder as loaded, and where passages' embeddings come from;
-        a notice if it needs one.
+        """Return the record's entry: the encoder as loaded, and the source of passage embeddings.
+
+        It has a notice if tables have to show one.
         """
         precision = self._encoder.precision
         return {
@@ -111,8 +115,11 @@ class EmbeddingReranker(Reranker):
 
 
 def _similarities(passages: torch.Tensor, query: torch.Tensor) -> list[float]:
-    """Return inner products of (texts, dimension) and (dimension,); a vector of zeros, of no tokens,
-    comes last.
+    """Return the inner product of each passage with the query; a passage of zeros gets the lowest of all.
+
+    Args:
+        passages: embeddings, (texts, dimension); zeros are those of a text without tokens.
+        query: the query's embedding, (dimension,).
     """
     products = passages @ query
     lowest = products.min() - 1

@@ -3,8 +3,8 @@
 `jinaai/jina-reranker-v2-base-multilingual` is an ordinary XLM-RoBERTa sequence classifier (absolute
 positions, erf GELU, layer norm after each block) whose weights carry the names of the flash-attention
 implementation and whose configuration names no `model_type`, only code in its repository. That code imports
-`create_position_ids_from_input_ids`, which transformers 5 moved into a class. Renaming the weights is all
-that is needed: done once, into the cache, in the layout that everybody loads.
+`create_position_ids_from_input_ids`, which transformers 5 moved into a class. It is enough to rename the
+weights, which is done once, into the cache folder, in the layout that every loader reads.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 
 def renamed(files: ModelFiles) -> ModelFiles:
-    """Return the model's files in XLM-RoBERTa's own layout if they are a Jina reranker v2, else as they are.
+    """Return a Jina reranker v2's files in XLM-RoBERTa's layout, written to the cache; any other model's
+    unchanged.
 
     Raises:
-        ModelError: the files call for the same code but are not that architecture.
+        ModelError: the files name the same code but are not that architecture.
     """
     from rerankers.encoders.recipe import read_json
 
@@ -62,6 +63,7 @@ def renamed(files: ModelFiles) -> ModelFiles:
 
 
 def _folder(files: ModelFiles) -> Path:
+    """Return the folder with a model's JSON files and weights, fetched from the hub if need be."""
     if files.is_local:
         return Path(files.location)
     from huggingface_hub import snapshot_download
@@ -71,7 +73,18 @@ def _folder(files: ModelFiles) -> Path:
 
 
 def _rename(source: Path, config: dict[str, Any], target: Path) -> None:
-    """Write into a scratch folder, then rename it: the cache never holds half a model."""
+    """Write a Jina reranker v2 in XLM-RoBERTa's layout to a folder.
+
+    A scratch folder is written first and then moved, so that the cache never holds half a model.
+
+    Args:
+        source: the folder of the model as published.
+        config: the content of its `config.json`.
+        target: the folder to write.
+
+    Raises:
+        ModelError: the weights do not fit.
+    """
     from safetensors.torch import load_file
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
@@ -95,7 +108,10 @@ def _rename(source: Path, config: dict[str, Any], target: Path) -> None:
 
 
 def _rename_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return names as transformers writes them; the fused projection is split into query, key and value."""
+    """Return weights by the names of transformers, from weights by Jina's names.
+
+    The fused projection is split into query, key and value; the pooler is left out.
+    """
     result: dict[str, torch.Tensor] = {}
     for old, tensor in weights.items():
         if old in _UNUSED:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class LateInteraction(Reranker):
-    """Ranks by MaxSim: the sum over query tokens of the largest cosine to any passage token.
+    """A reranker that scores by MaxSim: the sum over query tokens of the largest cosine to any passage token.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the model does not load, or is no multi-vector model.
+        ModelError: the model does not load, or is not a multi-vector model.
     """
 
     scores_passages_alone = True
@@ -59,7 +59,11 @@ class LateInteraction(Reranker):
         self._batch_tokens = resolve_batch_tokens(options.batch_tokens, self._encoder.device)
 
     def _check_projection(self, files: ModelFiles) -> None:
-        """Refuse an encoder of single vectors, which would get a random projection, with a log line only."""
+        """Refuse an encoder of single vectors, for which the library would make a random projection.
+
+        Raises:
+            ModelError: the model is one.
+        """
         modules = read_list(files, "modules.json")
         kinds = {str(row.get("type")).rpartition(".")[2] for row in modules if isinstance(row, dict)}
         architecture = (self._encoder[0].config.architectures or ["unknown"])[0]
@@ -68,10 +72,14 @@ class LateInteraction(Reranker):
             raise ModelError(f"{files.name!r} is a {architecture}, not a multi-vector model; use embedding")
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by MaxSim, query by query: one query's passages fill batches already."""
+        """Return a ranking of each request by MaxSim, highest first.
+
+        Queries are ranked one after the other: the passages of one already fill batches.
+        """
         return [self._rank(request, clock) for request in requests]
 
     def _rank(self, request: RerankRequest, clock: StageClock) -> Ranking:
+        """Return the ranking of one request by MaxSim."""
         cost = Cost()
         if not request.candidates:
             return Ranking.of(request, [], cost)
@@ -91,8 +99,9 @@ class LateInteraction(Reranker):
             return Ranking.by_score(request, [scores[text] for text in texts_by_rank], cost)
 
     def _embed_query(self, text: str) -> Any:
-        """Return (query tokens, dimension) in a list;
-        no rows for a query that the tokenizer makes no token of.
+        """Return the token vectors of a query, (query tokens, dimension), in a list of one.
+
+        A query without tokens has no rows.
         """
         read = f"{self._encoder.prompts.get('query') or ''}{text}"
         if self._encoder[0].query_expansion is None and not self._encoder.tokenizer(read)["input_ids"]:
@@ -100,9 +109,10 @@ class LateInteraction(Reranker):
         return self._encoder.encode_query([text], show_progress_bar=False)
 
     def _embed(self, texts: list[str]) -> tuple[list[torch.Tensor], list[bool]]:
-        """Return for each passage (tokens that count, dimension), and whether it was cut.
+        """Return the token vectors of each passage, (tokens, dimension), and whether it was cut.
 
-        As `encode_document`, which does not tell what it cut.
+        Tokens that the model skips have no row. It does what `encode_document` does, which does not report
+        cuts.
         """
         prompts = self._encoder.prompts
         names = [name for name in ("document", "passage", "corpus") if name in prompts]
@@ -121,8 +131,13 @@ class LateInteraction(Reranker):
         return [vectors_by_text.get(row, nothing) for row in range(len(texts))], cut
 
     def _similarities(self, query: Any, passages: list[torch.Tensor]) -> list[float]:
-        """Return MaxSim of each passage; those without tokens come last,
-        and all are equal to a query without.
+        """Return the MaxSim of each passage with the query.
+
+        A passage without tokens comes last. If the query has no tokens, all passages with tokens score 1.
+
+        Args:
+            query: its token vectors in a list of one.
+            passages: token vectors of each, (tokens, dimension).
         """
         full = [row for row, tokens in enumerate(passages) if len(tokens)]
         if not full or not len(query[0]):
@@ -132,7 +147,7 @@ class LateInteraction(Reranker):
         return [by_row.get(row, min(scores) - 1) for row in range(len(passages))]
 
     def describe(self) -> dict[str, object]:
-        """Return model, revision or fingerprint, dtype, attention, lengths and similarity."""
+        """Return the record's entry: model and version, dtype, attention, lengths and similarity."""
         transformer = self._encoder[0]
         return {
             **self._described,

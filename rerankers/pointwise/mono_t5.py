@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class MonoT5(PointwiseReranker[list[list[int]]]):
-    """Ranks by log P(true) with P over true and false.
+    """A reranker that scores passages by the log-probability of `true` against `false` as a T5's first token.
 
     Raises:
         ModelError: the model does not load, or its vocabulary lacks an answer.
@@ -73,13 +73,21 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         self.device = str(target)
 
     def _token(self, word: str) -> int:
+        """Return the id of a word of the vocabulary.
+
+        Raises:
+            ModelError: the vocabulary lacks it.
+        """
         vocabulary: dict[str, int] = self._tokenizer.get_vocab()
         if word not in vocabulary:
             raise ModelError(f"the vocabulary has no {word!r}; choose the prompt the model was trained with")
         return vocabulary[word]
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[list[list[int]]]:
-        """Tokenise each prompt as one text, with the end token the model was trained with."""
+        """Return the prompt of each pair as token ids, with the end token that the model was trained with.
+
+        Passages are cut first, so that the whole prompt is never cut.
+        """
         passages, truncated = cut_to_tokens(
             self._tokenizer, [pair.passage for pair in pairs], self._options.max_passage_tokens
         )
@@ -91,7 +99,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return Tokenized(ids, [len(row) for row in ids], truncated, [tuple(row) for row in ids])
 
     def score(self, tokenized: Tokenized[list[list[int]]]) -> list[float]:
-        """Return log-probability of true, natural logarithm."""
+        """Return the log-probability of true against false for each prompt, natural logarithm."""
         import torch
 
         scores = torch.empty(len(tokenized.inputs))
@@ -114,7 +122,9 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return values
 
     def describe(self) -> dict[str, object]:
-        """Return model, revision or fingerprint, dtype, attention, the wording, and the limits."""
+        """Return the record's entry: model and version, dtype, attention, the prompt template, and
+        the limits.
+        """
         return {
             **self._described,
             "architecture": type(self._model).__name__,

@@ -1,4 +1,4 @@
-"""The wordings of pointwise LLM rerankers: `pointwise_prompts.toml`, read and validated."""
+"""The prompt templates of pointwise LLM rerankers: `prompts.toml`, read and validated."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 
 class _Prompt(BaseModel):
+    """The base class of prompt templates: where one was published, and its text with placeholders in braces.
+
+    Attributes:
+        section: the section of `prompts.toml` that lists templates of the class.
+        source: the publication or code that the text is from.
+        text: the text.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     section: ClassVar[str]
@@ -25,10 +33,10 @@ class _Prompt(BaseModel):
 
 
 class QueryLikelihoodPrompt(_Prompt):
-    """A text with `{passage}` that the query follows.
+    """A prompt template of query likelihood: a text with `{passage}`, which the query follows.
 
     Attributes:
-        before_query: what stands between prompt and query, outside the user message.
+        before_query: the text between prompt and query, outside the user message.
         chat: whether `text` is a user message and the query the assistant's answer.
     """
 
@@ -38,14 +46,15 @@ class QueryLikelihoodPrompt(_Prompt):
 
 
 class YesNoPrompt(_Prompt):
-    """A text with `{query}` and `{passage}` to which the model answers with one token.
+    """A prompt template of one text with `{query}` and `{passage}`, to which the model answers with one
+    token.
 
     Attributes:
         form: how the text becomes tokens; see `rerankers.pointwise.yes_no_tokens`.
         yes: the token that means relevant.
         no: its opposite; without it the score is the logit of `yes` alone.
         chat: whether `text` is a user message.
-        max_passage_tokens: where passages are cut, unless an option says so.
+        max_passage_tokens: the longest passage in tokens, unless an option sets another.
         score: the log-probability of `yes` between the two answers, or the difference of their logits.
     """
 
@@ -58,17 +67,18 @@ class YesNoPrompt(_Prompt):
     score: Literal["log_probability", "logit_difference"] = "log_probability"
 
     def frame(self, _: str | None) -> tuple[str, ...]:
-        """Return the texts around query and passage."""
+        """Return the texts of the template in a tuple; an instruction changes nothing."""
         return (self.text,)
 
 
 class FramedYesNoPrompt(_Prompt):
-    """A body with `{instruction}`, `{query}` and `{passage}` between a prefix and a suffix.
+    """A prompt template of a body with `{instruction}`, `{query}` and `{passage}` between a prefix and a
+    suffix.
 
     Attributes:
         prefix, suffix: tokenised by themselves and never cut.
-        instruction: what queries without an instruction are read with.
-        max_prompt_tokens: the longest prompt, unless an option says so.
+        instruction: the instruction for queries that have none.
+        max_prompt_tokens: the longest prompt in tokens, unless an option sets another.
         counts_frame: whether that limit includes prefix and suffix.
     """
 
@@ -85,18 +95,20 @@ class FramedYesNoPrompt(_Prompt):
     score: Literal["log_probability", "logit_difference"] = "log_probability"
 
     def frame(self, instruction: str | None) -> tuple[str, ...]:
-        """Return the texts around query and passage, with an instruction or the template's own."""
+        """Return prefix, body, instruction and suffix; the template's own instruction if none is given."""
         return self.prefix, self.text, instruction or self.instruction, self.suffix
 
 
 class PiecewiseYesNoPrompt(_Prompt):
-    """Pieces that are tokenised by themselves; `text` is the passage's.
+    """A prompt template of pieces that are tokenised separately; `text` is the passage's piece.
 
     Attributes:
-        prefix, task, suffix: never cut.
-        separator: stands between instruction, query, passage and task.
-        instruction_text, query_text: the query's part; the first is left out without an instruction.
-        max_prompt_tokens: the longest pair of query part and passage part, unless an option says so.
+        prefix, task, suffix: pieces that are never cut.
+        separator: the piece between instruction, query, passage and task.
+        instruction_text, query_text: the pieces of the query part; the first is left out without an
+            instruction.
+        max_prompt_tokens: the longest pair of query part and passage part in tokens, unless an option sets
+            another.
     """
 
     section = "causal_yes_no"
@@ -114,7 +126,9 @@ class PiecewiseYesNoPrompt(_Prompt):
     score: Literal["log_probability", "logit_difference"] = "log_probability"
 
     def frame(self, instruction: str | None) -> tuple[str, ...]:
-        """Return the texts around query and passage, with an instruction if one is given."""
+        """Return the texts of the template in the order of the prompt, with an instruction if one
+        is given.
+        """
         stated = (self.instruction_text, instruction) if instruction else ()
         return self.prefix, *stated, self.query_text, self.text, self.task, self.suffix
 
@@ -130,11 +144,12 @@ _FORMS: dict[str, type[AnyYesNoPrompt]] = {
 
 
 class ReasoningPrompt(_Prompt):
-    """A text with `{query}` and `{passage}` that ends inside thoughts, after which one of two tokens follows.
+    """A prompt template of Rank1: a text with `{query}` and `{passage}` after which the model writes
+    thoughts.
 
     Attributes:
-        closing: ends the thoughts.
-        yes, no: the tokens that follow it.
+        closing: the text that ends the thoughts.
+        yes, no: the tokens that may follow it.
     """
 
     section = "rank1"
@@ -144,7 +159,11 @@ class ReasoningPrompt(_Prompt):
 
 
 class MonoT5Prompt(_Prompt):
-    """A text with `{query}` and `{passage}`, and the tokens as the vocabulary spells them."""
+    """A prompt template of monoT5: a text with `{query}` and `{passage}`.
+
+    Attributes:
+        yes, no: the two answers as the vocabulary spells them.
+    """
 
     section = "mono_t5"
     yes: str
@@ -155,25 +174,34 @@ PromptT = TypeVar("PromptT", bound=_Prompt)
 
 
 def prompt_named(kind: type[PromptT], name: str) -> PromptT:
-    """Return the wording of a method by its name.
+    """Return the prompt template of a method by its name.
+
+    Args:
+        kind: the class of the method's templates.
+        name: the template's name in `prompts.toml`.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is none of this name.
     """
     return kind.model_validate(_row(kind.section, name))
 
 
 def yes_no_prompt(name: str) -> AnyYesNoPrompt:
-    """Return a prompt template of the yes/no reranker by its name.
+    """Return the prompt template of the yes/no reranker by its name, as the class that its `form` names.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is none of this name.
     """
     row = _row(YesNoPrompt.section, name)
     return _FORMS[row.get("form", "text")].model_validate(row)
 
 
 def _row(section: str, name: str) -> dict[str, Any]:
+    """Return the entry of this name in a section of `prompts.toml`.
+
+    Raises:
+        UnknownNameError: the section has none of this name.
+    """
     path = Path(__file__).with_suffix(".toml")
     prompts: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[section]
     if name not in prompts:
@@ -184,22 +212,22 @@ def _row(section: str, name: str) -> dict[str, Any]:
 def refuse_idle_variables(
     prompt: QueryLikelihoodPrompt | AnyYesNoPrompt, variables: Mapping[str, Any]
 ) -> None:
-    """Refuse variables of a chat template where the prompt uses none.
+    """Refuse chat-template variables for a prompt template that uses no chat template.
 
     Raises:
-        InputError: there are some.
+        InputError: there are such variables.
     """
     if variables and not prompt.chat:
         raise InputError("template_variables: this prompt uses no chat template. Leave them out.")
 
 
 class Framed:
-    """A prompt template's text as the model reads it: plain, or as a user's message in the chat template.
+    """The text of a prompt template as the model reads it: plain, or as a user message in the chat template.
 
     Args:
         prompt: the prompt template.
         tokenizer: the model's tokenizer.
-        model: the model's name, for messages.
+        model: the model's name, for errors.
         variables: the chat template's own variables.
 
     Attributes:
@@ -232,10 +260,13 @@ class Framed:
         self.text = self._template.text([{"role": "user", "content": prompt.text}])
 
     def describe(self) -> dict[str, object]:
-        """Return the record's entry on the chat template, where there is one."""
+        """Return the record's entry on the chat template; an empty one if none is used."""
         return self._template.describe() if self._template else {}
 
 
 def fill(text: str, **values: str) -> str:
-    """Put values in place of their names in braces; braces inside the values stay as they are."""
+    """Return a text with each placeholder in braces replaced by the value of that name.
+
+    Braces inside values stay as they are.
+    """
     return re.sub(rf"\{{({'|'.join(values)})\}}", lambda match: values[match[1]], text)

@@ -1,8 +1,8 @@
 """Query likelihood under a causal LM: UPR (Sachan et al., arXiv 2204.07496, section 2).
 
 A passage's score is the mean log-probability of the query's tokens after a prompt that shows the passage. The
-paper asks an encoder-decoder; a decoder reads the same prompt and the query in one sequence. The wording is
-data: `rerankers/pointwise/prompts.toml`.
+paper asks an encoder-decoder; a decoder reads the same prompt and the query in one sequence. The prompt
+templates are data: `rerankers/pointwise/prompts.toml`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Prompts = list[tuple[list[int], int]]
 
 
 class QueryLikelihood(PointwiseReranker[Prompts]):
-    """Ranks by the mean log-probability of the query given the passage; an empty query ties all passages.
+    """A reranker that scores passages by the mean log-probability of the query's tokens given the passage.
+
+    An empty query ties all passages.
 
     Raises:
         InputError: no such prompt, or one for chat models with a model that has no chat template.
@@ -55,7 +57,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self.device = str(self._llm.device)
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
-        """Tokenise prompt and query as one text; tokens that reach into the query count as the query's."""
+        """Return prompt and query of each pair as token ids of one text, with the number of the query's
+        tokens.
+
+        A token that spans the end of the prompt and the start of the query counts as the query's.
+        """
         tokenizer = self._llm.tokenizer
         passages, truncated = cut_to_tokens(
             tokenizer, [pair.passage for pair in pairs], self._options.max_passage_tokens
@@ -76,7 +82,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         return Tokenized(prompts, [len(ids) for ids, _ in prompts], truncated, read)
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
-        """Return mean log-probability of the query's tokens, natural logarithm."""
+        """Return the mean log-probability of each query's tokens, natural logarithm; 0 for an empty query."""
         import torch
 
         scores = [0.0] * len(tokenized.inputs)
@@ -98,7 +104,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         return scores
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the wording, and the limits."""
+        """Return the record's entry: the model as loaded, the prompt template, and the limits."""
         return {
             **self._described,
             **self._frame.describe(),
@@ -110,10 +116,13 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
 
 def _mean_log_probability(logits: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-    """Return log-probabilities of `tokens`, predicted by the positions at the end
-    of `logits` (positions, vocabulary).
+    """Return the mean log-probability of `tokens` after a prompt, a scalar tensor.
 
-    Row by row, because in float32 a batch of them would not fit beside a large model.
+    It takes one prompt, because in float32 a batch of them would not fit beside a large model.
+
+    Args:
+        logits: (positions, vocabulary); the last ones predict the tokens.
+        tokens: the ids of the query's tokens.
     """
     import torch
 

@@ -37,7 +37,7 @@ _ROOM_TO_END = 16  # tokens around thoughts that are ended by force
 
 @dataclass(slots=True)
 class _Pair:
-    """A prompt, and whose it is: the first request that shows it pays for it."""
+    """A tokenised prompt with the cost of the request that pays for it: the first one that has the pair."""
 
     prompt: str
     token_ids: list[int]
@@ -48,7 +48,8 @@ class _Pair:
 
 
 class Rank1(Reranker):
-    """Ranks by what a reasoning model says of each passage after it thought about it.
+    """A reranker that scores each passage by a reasoning model's logits of `true` and `false` after its
+    thoughts.
 
     Raises:
         ModelError: the model does not load, begins both answers with one token, or its context does not hold
@@ -83,7 +84,10 @@ class Rank1(Reranker):
         self.device = str(self._llm.device)
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank by score; equal scores keep the first stage's order. All requests share batches."""
+        """Return a ranking of each request by score, highest first; equal scores keep the first-stage order.
+
+        All requests share batches.
+        """
         costs = [Cost() for _ in requests]
         busy = [cost for cost, request in zip(costs, requests, strict=True) if request.candidates]
         pairs: dict[tuple[str, str, str | None], _Pair] = {}
@@ -109,7 +113,7 @@ class Rank1(Reranker):
         return rankings
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, where the prompt is from, and the limits."""
+        """Return the record's entry: the model as loaded, the prompt's source, and the limits."""
         return {
             **self._described,
             "prompt_source": self._template.source,
@@ -122,7 +126,10 @@ class Rank1(Reranker):
         }
 
     def prompt(self, query: str, passage: str, instruction: str | None = None) -> str:
-        """Write the prompt of a passage, up to where the thoughts begin."""
+        """Return the prompt of a query and a passage as text, up to where the thoughts begin.
+
+        The option `instruction` comes before the query's own instruction.
+        """
         if self._options.query_prompt is not None:
             query = self._options.query_prompt.replace(_QUERY, query)
         instruction = self._options.instruction if self._options.instruction is not None else instruction
@@ -133,7 +140,12 @@ class Rank1(Reranker):
     def _pairs(
         self, requests: Sequence[RerankRequest], costs: Sequence[Cost]
     ) -> dict[tuple[str, str, str | None], _Pair]:
-        """Return every different pair of query and passage, tokenised."""
+        """Return each different pair of query and passage, tokenised, by query, passage and instruction.
+
+        Args:
+            requests: the requests.
+            costs: one for each request.
+        """
         owners = {
             (request.query, candidate.text, request.instruction): cost
             for request, cost in zip(reversed(requests), reversed(costs), strict=True)
@@ -162,10 +174,17 @@ class Rank1(Reranker):
     def _shortened(
         self, query: str, passage: str, instruction: str | None, length: int
     ) -> tuple[str, list[int]]:
-        """Return a prompt whose passage is cut so that thoughts still fit the context.
+        """Return a prompt, as text and token ids, whose passage is cut so that prompt and thoughts fit the
+        context.
+
+        Args:
+            query: the query's text.
+            passage: the text to cut.
+            instruction: the query's own instruction, if any.
+            length: tokens of the prompt with the whole passage.
 
         Raises:
-            ModelError: not even a prompt without a passage leaves room for them.
+            ModelError: not even a prompt without a passage leaves room for the thoughts.
         """
         tokenizer, longest = self._llm.tokenizer, self._longest or 0
         room = len(tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"])
@@ -183,7 +202,10 @@ class Rank1(Reranker):
         return prompt, row
 
     def _judge(self, pairs: Sequence[_Pair], clock: StageClock) -> None:
-        """Think about all pairs, those of a request and of like lengths together."""
+        """Write thoughts for all pairs in batches, and set the verdict of each.
+
+        Pairs of one request and of similar lengths share a batch.
+        """
         order = {id(pair.owner): place for place, pair in enumerate(pairs)}
         by_length = sorted(pairs, key=lambda pair: (order[id(pair.owner)], len(pair.token_ids)))
         for start in range(0, len(by_length), self._batch_size):

@@ -1,8 +1,8 @@
-"""Thoughts about a batch of prompts, and the verdict after each: how `rank1` reads a causal LM.
+"""Thoughts about a batch of prompts, and the verdict after each, as `rank1` gets them from a causal LM.
 
 Thoughts are written greedily, all rows of a batch in one forward pass a step; a row that has finished leaves.
 They end where the model closes them and says yes or no, where it ends its text, or when their budget is used
-up. The verdict is read where the last token was generated if yes and no were both likely there; otherwise the
+up. The verdict is read where the last token was generated if yes and no were both likely there. Otherwise the
 thoughts are cut after their last sentence and closed, and the verdict is read behind them.
 """
 
@@ -32,7 +32,7 @@ _SENTENCE_ENDS = ".!?"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The model's output after its thoughts.
+    """The model's verdict on one prompt, and the thoughts before it.
 
     Attributes:
         score: logit of yes minus logit of no.
@@ -47,7 +47,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Row:
-    """One prompt's thoughts while they grow."""
+    """The thoughts about one prompt while they grow: their tokens so far, then their text and score."""
 
     written: list[int]
     text: str = ""
@@ -56,7 +56,10 @@ class _Row:
 
 
 def forced_prompt(prompt: str, thoughts: str, closing: str) -> str:
-    """Return a prompt whose thoughts are cut after their last sentence, if they have one, and closed."""
+    """Return a prompt followed by its thoughts, cut after their last whole sentence, and the closing text.
+
+    Thoughts without the end of a sentence stay whole.
+    """
     thoughts = thoughts.rstrip()
     if not thoughts.endswith(tuple(_SENTENCE_ENDS)):
         end = max(thoughts.rfind(sign) for sign in _SENTENCE_ENDS)
@@ -65,12 +68,12 @@ def forced_prompt(prompt: str, thoughts: str, closing: str) -> str:
 
 
 class ThoughtWriter:
-    """Thinks about prompts with a causal LM.
+    """A writer of thoughts and verdicts about prompts, by a causal LM.
 
     Args:
         llm: the model.
-        template: how thoughts are closed, and what yes and no are.
-        budget: tokens of the longest thoughts.
+        template: states the text that closes thoughts, and the words for yes and no.
+        budget: tokens of the longest thoughts; 0 for none.
         model: the model's name, for errors.
 
     Raises:
@@ -99,12 +102,14 @@ class ThoughtWriter:
         costs: Sequence[Cost],
         clock: StageClock,
     ) -> list[Verdict]:
-        """Think about prompts, and return what the model says of each.
+        """Write thoughts about prompts, and return a verdict for each.
+
+        Tokens and faults are counted in the costs.
 
         Args:
             prompts: as texts.
             token_ids: the same, tokenised.
-            costs: whose each prompt is.
+            costs: the cost that each prompt is charged to.
             clock: charges the stages `prefill`, `think` and, for verdicts by force, `forward`.
         """
         prefix = SharedPrefix(self._llm)
@@ -137,7 +142,13 @@ class ThoughtWriter:
         return verdicts
 
     def _think(self, read: Read, rows: list[_Row]) -> None:
-        """Write the thoughts of every row."""
+        """Decode the thoughts of every row until all have ended, and read the verdicts of those that have
+        one.
+
+        Args:
+            read: the prefilled prompts.
+            rows: one for each prompt; they are filled.
+        """
         open_rows = list(range(len(rows)))
         while True:
             tokens = read.tokens.tolist()  # the one wait for the device
@@ -156,7 +167,7 @@ class ThoughtWriter:
             read.step(self._llm)
 
     def _has_ended(self, row: _Row) -> bool:
-        """Tell whether a row's thoughts end with its last token, and keep their text if so."""
+        """Return whether a row's thoughts end with its last token; if so, set the row's text."""
         tokenizer: Any = self._llm.tokenizer
         recent = tokenizer.decode(row.written[-_LAST_TOKENS:], skip_special_tokens=True)
         row.has_verdict = any(stop in recent for stop in self._stops)
@@ -168,7 +179,13 @@ class ThoughtWriter:
         return has_ended
 
     def _read_verdicts(self, logits: torch.Tensor, places: Sequence[int], rows: Sequence[_Row]) -> None:
-        """Read yes and no where the last tokens were generated, if both were likely there."""
+        """Set the score of rows whose thoughts have ended; None where yes and no were not both likely there.
+
+        Args:
+            logits: of the last tokens, (open rows, vocabulary).
+            places: the positions of the ended rows in `logits`.
+            rows: the ended rows.
+        """
         likely = logits[list(places)].topk(min(LIKELY, logits.shape[1])).indices
         both = ((likely == self.yes).any(1) & (likely == self.no).any(1)).tolist()
         scores = self._head.difference(logits, places)
@@ -176,13 +193,17 @@ class ThoughtWriter:
             row.score = score if is_known else None
 
     def _count(self, costs: Sequence[Cost], token_ids: Sequence[list[int]], reused: Sequence[int]) -> None:
+        """Add one call and its prompt tokens, and those from the cache, to the cost of each prompt."""
         for cost, ids, kept in zip(costs, token_ids, reused, strict=True):
             cost.usage.llm_calls += 1
             cost.usage.prompt_tokens += len(ids)
             cost.usage.cached_tokens += kept
 
     def _count_thoughts(self, costs: Sequence[Cost], rows: Sequence[_Row]) -> None:
-        """Count tokens, and the steps that followed one another: rows of one query take theirs together."""
+        """Add the generated tokens and decode steps to the cost of each row.
+
+        Rows of one cost are decoded together, so it gets the steps of its longest row.
+        """
         steps: dict[int, int] = {}
         for cost, row in zip(costs, rows, strict=True):
             usage, count = cost.usage, len(row.written)
@@ -194,10 +215,14 @@ class ThoughtWriter:
 
 
 class _FineHead:
-    """The difference of two logits, in half precision from float32 weights, as `read_only` has them.
+    """A head that gives the difference of two logits in float32 where the model gives them in half precision.
 
     bfloat16 logits near 20 are 0.125 apart, so that many passages would tie. Models that change their logits
     afterwards (a scale, a cap) keep their own.
+
+    Args:
+        model: a causal LM of transformers; a hook keeps the hidden states of its last forward pass.
+        tokens: the ids of yes and no.
     """
 
     def __init__(self, model: Any, tokens: Sequence[int]) -> None:
@@ -214,10 +239,18 @@ class _FineHead:
         head.register_forward_pre_hook(self._keep)
 
     def _keep(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Keep the hidden states of the last positions, (rows, dimension), as a hook before the
+        output layer.
+        """
         self._hidden = inputs[0][:, -1]
 
     def difference(self, logits: torch.Tensor, places: Sequence[int]) -> list[float]:
-        """Return the difference in rows of the last forward pass, whose logits are given."""
+        """Return the logit of yes minus that of no, for some rows of the last forward pass.
+
+        Args:
+            logits: of that forward pass, (rows, vocabulary).
+            places: the rows.
+        """
         if self._weight is None:
             yes, no = logits[list(places)][:, self._tokens].float().unbind(dim=1)
             differences: list[float] = (yes - no).tolist()

@@ -1,4 +1,4 @@
-"""Writes the prompts of yes/no rerankers as token ids, in the way each of them was trained.
+"""Writers of the prompts of yes/no rerankers as token ids, in the way each model was trained.
 
 A general prompt is one text. Qwen3-Reranker (arXiv 2506.05176) joins ids: a prefix and a suffix that are
 tokenised by themselves and never cut, around a body that is cut at its end. mxbai-rerank-v2 joins the ids of
@@ -27,13 +27,13 @@ TokenRows = tuple[list[list[int]], list[bool]]
 
 
 class PromptTokens(Protocol):
-    """Writes the prompts of one reranker."""
+    """A writer of the prompts of one reranker as token ids."""
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
-        """Return the prompt of each pair."""
+        """Return the prompt of each pair as token ids, and whether its passage was cut."""
 
     def describe(self) -> dict[str, object]:
-        """Return the limits and the instruction in force."""
+        """Return the record's entry: the limits and the instruction in force."""
 
 
 def prompt_tokens(
@@ -46,13 +46,13 @@ def prompt_tokens(
     max_prompt_tokens: int | None,
     variables: Mapping[str, Any],
 ) -> PromptTokens:
-    """Return the prompt writer of a template.
+    """Return a writer of prompts for the form of a template.
 
     Args:
         prompt: the template.
         llm: the model.
-        name: the model's name, for messages.
-        instruction: comes before those of queries and of the template; None for none.
+        name: the model's name, for errors.
+        instruction: takes precedence over those of queries and of the template; None for none.
         max_passage_tokens, max_prompt_tokens: limits; None for the template's own.
         variables: the chat template's own variables.
 
@@ -69,7 +69,10 @@ def prompt_tokens(
 
 
 class OneText:
-    """Prompts that are tokenised as one text; a passage is cut before the text is put together."""
+    """A writer of prompts that are tokenised as one text.
+
+    The passage is cut before the text is put together.
+    """
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class OneText:
         self._max_passage_tokens = max_passage_tokens or prompt.max_passage_tokens
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
-        """Return the prompt of each pair."""
+        """Return the prompt of each pair as token ids, and whether its passage was cut."""
         passages, is_cut = cut_to_tokens(
             self._tokenizer, [pair.passage for pair in pairs], self._max_passage_tokens
         )
@@ -96,20 +99,20 @@ class OneText:
         return self._tokenizer(texts, add_special_tokens=adds, verbose=False)["input_ids"], is_cut
 
     def describe(self) -> dict[str, object]:
-        """Return the limit, and how the chat template is used where one is."""
+        """Return the record's entry: the passage limit, and how the chat template is used, if one is."""
         return {**self._frame.describe(), "max_passage_tokens": self._max_passage_tokens}
 
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """The instruction and the limits that a user set; see `prompt_tokens`."""
+    """The instruction and the limits that a user set, each None where none was; see `prompt_tokens`."""
 
     instruction: str | None
     max_passage_tokens: int | None
     max_prompt_tokens: int | None
 
     def passages(self, tokenizer: Any, pairs: Sequence[Pair]) -> tuple[list[str], list[bool]]:
-        """Return the passages, and whether each was cut to the limit."""
+        """Return the passage of each pair, cut to the limit of passages, and whether it was cut."""
         passages = [pair.passage for pair in pairs]
         if self.max_passage_tokens is None:
             return passages, [False] * len(pairs)
@@ -117,9 +120,13 @@ class PromptLimits:
 
 
 class FramedBody:
-    """Prompts whose body is cut at its end between a prefix and a suffix, all tokenised by themselves.
+    """A writer of prompts with a body between a prefix and a suffix, all tokenised separately.
 
-    Instruction, query and passage are one text, so that a long query leaves no room for the passage.
+    The body is cut at its end. Instruction, query and passage are one text in it, so that a long query leaves
+    no room for the passage.
+
+    Raises:
+        ModelError: the limit leaves no room for the body.
     """
 
     def __init__(self, prompt: FramedYesNoPrompt, llm: CausalLM, limits: PromptLimits) -> None:
@@ -136,7 +143,7 @@ class FramedBody:
             )
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
-        """Return the prompt of each pair."""
+        """Return the prompt of each pair as token ids, and whether its passage or body was cut."""
         passages, is_cut = self._limits.passages(self._tokenizer, pairs)
         texts = [
             fill(self._prompt.text, instruction=self._instruction_of(pair), query=pair.query, passage=passage)
@@ -147,20 +154,26 @@ class FramedBody:
         return rows, [cut or len(body) > self._room for cut, body in zip(is_cut, bodies, strict=True)]
 
     def _instruction_of(self, pair: Pair) -> str:
+        """Return the instruction of a pair's prompt: the user's, else the query's own, else the
+        template's.
+        """
         chosen = self._limits.instruction if self._limits.instruction is not None else pair.instruction
         return self._prompt.instruction if chosen is None else chosen
 
     def describe(self) -> dict[str, object]:
-        """Return the limits, and the instruction of queries that bring none."""
+        """Return the record's entry: the limits, and the instruction of queries that have none."""
         chosen = self._prompt.instruction if self._limits.instruction is None else self._limits.instruction
         limits = {"max_body_tokens": self._room, "max_passage_tokens": self._limits.max_passage_tokens}
         return {**limits, "instruction": chosen}
 
 
 class Pieces:
-    """Prompts of pieces that are tokenised by themselves; query and passage are cut apart.
+    """A writer of prompts of pieces that are tokenised separately; query and passage are cut separately.
 
-    The query part may take three quarters of the limit, and the passage what is left of it.
+    The query part may take three quarters of the limit, and the passage the rest of it.
+
+    Raises:
+        ModelError: the limit leaves no room for query and passage.
     """
 
     def __init__(self, prompt: PiecewiseYesNoPrompt, llm: CausalLM, limits: PromptLimits) -> None:
@@ -180,7 +193,7 @@ class Pieces:
             )
 
     def write(self, pairs: Sequence[Pair]) -> TokenRows:
-        """Return the prompt of each pair."""
+        """Return the prompt of each pair as token ids, and whether its passage was cut."""
         questions = list(dict.fromkeys((self._instruction_of(pair), pair.query) for pair in pairs))
         before = dict(zip(questions, map(self._query_part, questions), strict=True))
         passages, is_cut = self._limits.passages(self._tokenizer, pairs)
@@ -197,6 +210,9 @@ class Pieces:
         return rows, is_cut
 
     def _query_part(self, question: tuple[str, str]) -> list[int]:
+        """Return the token ids of an instruction (if not empty) and a query, cut to three quarters of
+        the limit.
+        """
         instruction, query = question
         text = fill(self._prompt.query_text, query=query)
         if instruction:
@@ -207,16 +223,20 @@ class Pieces:
         return ids[: self._room * 3 // 4]
 
     def _instruction_of(self, pair: Pair) -> str:
-        """Return the instruction; an empty one counts as none."""
+        """Return the instruction of a pair's prompt: the user's, else the query's own.
+
+        An empty text for none.
+        """
         chosen = self._limits.instruction if self._limits.instruction is not None else pair.instruction
         return chosen or ""
 
     def describe(self) -> dict[str, object]:
-        """Return the limits, and the instruction of queries that bring none."""
+        """Return the record's entry: the limits, and the user's instruction."""
         limits = {"max_pair_tokens": self._room, "max_passage_tokens": self._limits.max_passage_tokens}
         return {**limits, "instruction": self._limits.instruction}
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Return the token ids of each text, without special tokens."""
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     return ids

@@ -1,8 +1,8 @@
 """The network of bge-reranker-v2-minicpm-layerwise: MiniCPM with a head for each upper layer.
 
-The released configuration names code of its own repository. Nothing of it is run. MiniCPM is a Llama whose
-embeddings and residuals are multiplied by constants, which is what transformers calls Granite. Only the
-layers that are computed are loaded.
+The released configuration names code of its own repository, none of which is run. MiniCPM is a Llama whose
+embeddings and residuals are multiplied by constants, which transformers calls Granite. Only the layers that
+are computed are loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REQUIRED = {"head_type": "simple", "head_multi": True, "rope_scaling": None, "p
 
 
 class _Head(nn.Module):
-    """The linear layer of one head, under the name that the files give it."""
+    """The linear layer of one head, (width to 1), under the name that the files give it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,15 +49,15 @@ class LayerwiseNetwork(GranitePreTrainedModel):  # type: ignore[no-untyped-call]
 
 
 class LayerwiseLoader:
-    """Loads the first layers of a checkpoint, as a class of transformers would.
+    """A loader of the first layers of a checkpoint, used in place of a model class of transformers.
 
     Args:
         name: the model's name, for errors.
         stated: the content of `config.json`.
-        layer: layers to compute; None for all.
+        layer: the number of layers to compute; None for all.
 
     Attributes:
-        layer: the same, never None.
+        layer: the number of layers to compute.
         network_config: the network's configuration in terms of transformers.
 
     Raises:
@@ -102,7 +102,14 @@ class LayerwiseLoader:
         self._unused = [rf"^model\.layers\.({above})\."] if above else []
 
     def from_pretrained(self, location: str, **how: Any) -> Any:
-        """Load the layers below the score, and its head; the layers above may be in the files."""
+        """Return the network of the first layers and the head behind them, with its weights.
+
+        Layers above may be in the files; they are not loaded.
+
+        Args:
+            location: a hub id or a folder.
+            how: further arguments of transformers' `from_pretrained`.
+        """
         members = {"_keys_to_ignore_on_load_unexpected": self._unused}
         network: Any = type(LayerwiseNetwork.__name__, (LayerwiseNetwork,), members)
         return network.from_pretrained(location, config=self.network_config, **how)

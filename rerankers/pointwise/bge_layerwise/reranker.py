@@ -2,7 +2,7 @@
 
 bge-reranker-v2-minicpm-layerwise has a linear head behind each layer from the eighth on; with fewer layers it
 is faster and hardly worse. Prompt, cuts and scores are those of FlagEmbedding's `LayerWiseLLMReranker`. Query
-and passage are tokenised apart. The tokens that all prompts of a query begin with are read once.
+and passage are tokenised apart. The shared prefix of a query's prompts is prefilled once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Prompts = list[tuple[str, list[int]]]
 
 
 class BGELayerwise(PointwiseReranker[Prompts]):
-    """Ranks by the logit that a head behind a chosen layer gives the last token.
+    """A reranker that scores a prompt by the logit that a head behind a chosen layer gives its last token.
 
     Raises:
         InputError: the model has no head behind the layer.
@@ -56,7 +56,11 @@ class BGELayerwise(PointwiseReranker[Prompts]):
         self.device = str(self._llm.device)
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
-        """Write each prompt in token ids: start, query, line break, passage, line break, question."""
+        """Return the prompt of each pair as token ids: start, query, line break, passage, line break,
+        question.
+
+        The query takes at most three quarters of `max_length`; the passage is cut to the rest.
+        """
         limit = self._options.max_length
         queries = self._ids([f"A: {pair.query}" for pair in pairs])
         passages = self._ids([f"B: {pair.passage}" for pair in pairs])
@@ -72,7 +76,10 @@ class BGELayerwise(PointwiseReranker[Prompts]):
         return Tokenized(prompts, [len(row) for row in rows], truncated, [tuple(row) for row in rows])
 
     def score(self, tokenized: Tokenized[Prompts]) -> list[float]:
-        """Return the logits; the prompts of each query share what they begin with."""
+        """Return the logit of each prompt.
+
+        The prompts of one query are read together and share their prefix.
+        """
         import torch
 
         scores = torch.zeros(len(tokenized.inputs))
@@ -88,7 +95,7 @@ class BGELayerwise(PointwiseReranker[Prompts]):
         return values
 
     def describe(self) -> dict[str, object]:
-        """Return the model as loaded, the layer, the prompt and the limits."""
+        """Return the record's entry: the model as loaded, the layer, the prompt and the limits."""
         return {
             **self._described,
             "prompt": self._options.prompt,
@@ -98,6 +105,7 @@ class BGELayerwise(PointwiseReranker[Prompts]):
         }
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, without special tokens."""
         rows: Any = self._llm.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         ids: list[list[int]] = rows
         return ids
