@@ -1,4 +1,4 @@
-"""The interface of a dataset: queries, judgements and passages."""
+"""The interface that every dataset implements: queries, judgements and passages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 
 
 class Dataset(ABC):
-    """Queries, judgements and passages.
+    """A test collection: queries, judgements and passages.
 
     Attributes:
-        name: how tables call it.
+        name: name of the dataset in tables.
         queries: text by query id, in the dataset's own order.
         qrels: grade by doc id by query id; empty if nothing is judged. Every judged query has a text.
-        given: (doc id, score) best first by query id, where the dataset brings its own candidates.
+        given: (doc id, score) best first by query id, where the dataset brings its own candidates; else None.
         exclusion: the rule by which passages leave the candidate set, see `benchmarks.datasets.exclusion`; or
             None.
-        excluded: doc ids that leave it, by query id.
-        retrieval_query_field: the field of the queries' texts for the first stage; None for their own.
-        retrieval_queries: these texts by query id.
+        excluded: doc ids that the rule takes out of the candidate set, by query id.
+        retrieval_query_field: the field of a query whose text the first stage gets; None for the query's
+            text.
+        retrieval_queries: texts of that field by query id.
         instructions: what passages are to be judged by, by query id, where a query has an instruction.
         notes: sentences to print before the dataset is used.
     """
@@ -46,27 +47,27 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """16 hex digits that stand for the passages: equal ones may share an index."""
+        """16 hex digits that identify the passages; datasets with equal ones may share an index."""
 
     @property
     @abstractmethod
     def passage_count(self) -> int | None:
-        """Return the number of passages, for estimates; None if that is not known beforehand."""
+        """The number of passages, for progress estimates; None if it is not known without reading them."""
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Return every passage's doc id and text."""
+        """Yield (doc id, text) of every passage."""
 
     @abstractmethod
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
-        """Return texts by doc id.
+        """Look up passages: return text by doc id for the given doc ids.
 
         Raises:
-            InputError: the dataset lacks one of them.
+            InputError: the dataset lacks a passage.
         """
 
     def scored_documents(self, queries: Collection[str]) -> dict[str, list[tuple[str, float]]]:
-        """Return the official first-stage ranking of some queries: (doc id, score), best first.
+        """Return the official first-stage ranking of some queries: (doc id, score), best first, by query id.
 
         Raises:
             InputError: the dataset has none.
@@ -74,7 +75,7 @@ class Dataset(ABC):
         raise InputError(f"{self.name} has no scoreddocs. Use bm25, dense or run as first stage")
 
     def query_fields(self, name: str) -> dict[str, str]:
-        """Return one field of every query that has it, by query id.
+        """Return the named field of every query that has it, by query id.
 
         Raises:
             InputError: no query has such a field.
@@ -82,7 +83,7 @@ class Dataset(ABC):
         raise InputError(f"{self.name} has no {name!r} of its queries. Name a folder or an ir_datasets id")
 
     def fields(self, name: str) -> dict[str, str]:
-        """Return one field of every passage that has it, such as its title, by doc id.
+        """Return the named field, such as `title`, of every passage that has it, by doc id.
 
         Raises:
             InputError: no passage has such a field.

@@ -1,4 +1,4 @@
-"""Passages that leave the candidate set before it is frozen, because the dataset excludes them.
+"""Rules that take passages out of the candidate set before it is frozen, because the dataset excludes them.
 
 BRIGHT marks such passages by the grade -100. In ArguAna and Quora the query is itself a passage of the
 collection, under the same id; BEIR's own evaluation leaves it out (`ignore_identical_ids`). Counted as not
@@ -45,14 +45,27 @@ RULES = (IDENTICAL_ID, NEGATIVE_GRADES, NONE)
 
 
 def default_rule(dataset_id: str | None, folder: Path | None) -> str | None:
-    """Return the rule of a dataset known by its ir_datasets id, or of a BEIR folder by its name."""
+    """Return the exclusion rule that a dataset has by default; None where it has none.
+
+    Args:
+        dataset_id: the ir_datasets id; its beginning decides.
+        folder: the folder of a dataset in the BEIR layout, whose name decides in place of the id; or None.
+    """
     if folder is not None:
         return IDENTICAL_ID if folder.resolve().name.lower() in _FOLDER_DEFAULTS else None
     return next((rule for start, rule in _DEFAULTS.items() if (dataset_id or "").startswith(start)), None)
 
 
 def excluded_again(described: Mapping[str, Any], qrels: Mapping[str, Mapping[str, int]]) -> Excluded:
-    """Return the passages that a rule took out of a stored candidate set; those of a file are not known."""
+    """Return the doc ids by query id that the rule of a stored candidate set excludes, worked out anew.
+
+    Args:
+        described: the stored description of the first stage, which names the rule.
+        qrels: grade by doc id by query id.
+
+    Returns:
+        empty without a rule, and for a rule that is a file, whose content is not stored.
+    """
     rule = described.get("excluded", {}).get("rule")
     return excluded_passages(rule, qrels, qrels) if rule in (IDENTICAL_ID, NEGATIVE_GRADES) else {}
 
@@ -85,6 +98,11 @@ def excluded_passages(
 
 
 def _read_file(path: Path, queries: Collection[str]) -> dict[str, frozenset[str]]:
+    """Read excluded doc ids by query id from a file with two columns, query id and doc id.
+
+    Raises:
+        InputError: there is no such file, a line has another number of columns, or a query is unknown.
+    """
     if not path.exists():
         raise InputError(
             f"exclude: {str(path)!r} is not a file here. Write {', '.join(RULES)} or the path of a file."
@@ -104,11 +122,17 @@ def _read_file(path: Path, queries: Collection[str]) -> dict[str, frozenset[str]
 def leave_out(
     hits: Hits, excluded: Excluded, qrels: Mapping[str, Mapping[str, int]], depth: int
 ) -> tuple[dict[str, list[tuple[str, float]]], dict[str, int]]:
-    """Leave excluded passages out of hits, then cut them to a depth.
+    """Remove excluded passages from hits, then cut each query's hits to `depth`.
+
+    Args:
+        hits: (doc id, score), best first, by query id.
+        excluded: doc ids to remove, by query id.
+        qrels: grade by doc id by query id, for the counts.
+        depth: most hits of a query that stay.
 
     Returns:
-        the hits that stay; and counts for the record: `candidates` that would have been among the first
-        `depth`, `queries` that had one, and how many of these candidates are judged `relevant`.
+        the hits that stay; and counts for the record: `candidates` removed from the first `depth`, `queries`
+        that had one, and how many of these candidates are judged `relevant`.
     """
     kept: dict[str, list[tuple[str, float]]] = {}
     candidates = queries = relevant = 0
@@ -125,10 +149,12 @@ def leave_out(
 def suspicions(
     candidates: Iterable[tuple[str, Iterable[str]]], qrels: Mapping[str, Mapping[str, int]]
 ) -> list[str]:
-    """Return a sentence for each sign that a dataset without a rule needs one.
+    """Return a warning for each sign that a dataset without an exclusion rule needs one.
+
+    The signs are that half of the queries have a candidate with their own id, and grades below -2.
 
     Args:
-        candidates: doc ids by query id.
+        candidates: (query id, doc ids) of each query.
         qrels: grade by doc id by query id.
     """
     queries = identical = marked = 0

@@ -1,4 +1,4 @@
-"""Fetches single files of datasets that no package offers; what arrives must be what its digest names."""
+"""The download of single dataset files that no package offers, checked against a digest."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MOST_BYTES = 256 << 20
 
 
 def fetch_file(url: str, path: Path, sha256: str) -> None:
-    """Fetch a file unless it lies there already.
+    """Download a file to `path`, unless it lies there already, and check its SHA-256.
 
     Args:
         url: where it comes from.
         path: where it goes; it appears there whole or not at all.
-        sha256: the digest of its content.
+        sha256: digest that its content must have, in hex.
 
     Raises:
-        InputError: it cannot be fetched, is too large, or is another file.
+        InputError: it cannot be fetched, is too large, or its content has another digest.
     """
     if path.is_file():
         if file_digest(path) != sha256:
@@ -43,6 +43,12 @@ def fetch_file(url: str, path: Path, sha256: str) -> None:
 
 
 def _read(url: str, path: Path) -> bytes:
+    """Download the content of a URL, at most 256 MB.
+
+    Raises:
+        InputError: it cannot be fetched, or is larger; the message names `path` as the place to put it by
+            hand.
+    """
     import httpx
 
     content = bytearray()

@@ -1,4 +1,4 @@
-"""Datasets in files of one's own: a folder, two files, or a file of candidates."""
+"""Datasets read from the user's own files: a folder, two files, or a file of candidates."""
 
 from __future__ import annotations
 
@@ -53,49 +53,67 @@ class FileDataset(Dataset):
 
     @cached_property
     def _passages(self) -> dict[str, str]:
+        """Text by doc id, given at construction or else read from the file at first use."""
         if self._given_passages is not None:
             return self._given_passages
         return read_passages(self._corpus, self._columns)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of the passages' ids and texts."""
+        """16 hex digits of a digest of the passages' ids and texts."""
         return fields_digest(field for passage in self._passages.items() for field in passage)[:16]
 
     @property
     def passage_count(self) -> int:
-        """Return how many passages there are."""
+        """The number of passages."""
         return len(self._passages)
 
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Yield every passage's doc id and text, in the file's order."""
+        """Yield (doc id, text) of every passage, in the file's order."""
         yield from self._passages.items()
 
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
-        """Return texts by doc id."""
+        """Look up passages: return text by doc id for the given doc ids.
+
+        Raises:
+            InputError: the file lacks a passage.
+        """
         for doc_id in doc_ids:
             if doc_id not in self._passages:
                 raise InputError.at(self._corpus, None, f"passage {doc_id!r} is not in here; add it")
         return {doc_id: self._passages[doc_id] for doc_id in doc_ids}
 
     def fields(self, name: str) -> dict[str, str]:
-        """Return one field of every passage that has it, by doc id."""
+        """Return the named field of every passage that has it, by doc id, read from the file of passages.
+
+        Raises:
+            InputError: no passage has such a field, or the passages come from a file of candidates.
+        """
         if self._given_passages is not None:
             return super().fields(name)
         return read_fields(self._corpus, name, self._columns)
 
     def query_fields(self, name: str) -> dict[str, str]:
-        """Return one field of every query that has it, by query id."""
+        """Return the named field of every query that has it, by query id, read from the file of queries.
+
+        Raises:
+            InputError: no query has such a field, or there is no file of queries.
+        """
         if self._queries_file is None:
             return super().query_fields(name)
         return read_fields(self._queries_file, name, self._columns, "queries")
 
 
 def open_files(documents: Path, queries_file: Path, spec: DatasetSpec) -> Dataset:
-    """Open a file of passages and a file of queries.
+    """Open a dataset of a file of passages and a file of queries; passages are read at first use.
+
+    Args:
+        documents: the file of passages.
+        queries_file: the file of queries.
+        spec: names, column names and the file of judgements, if any.
 
     Raises:
-        InputError: one of them is missing or wrong.
+        InputError: a file is missing or wrong.
     """
     names = spec.column_names
     queries = read_queries(queries_file, names)
@@ -114,14 +132,14 @@ def open_folder(
     columns: ColumnNames = USUAL,
     qrels_file: Path | None = None,
 ) -> Dataset:
-    """Open a folder of passages, queries and perhaps judgements.
+    """Open a folder of passages, queries and perhaps judgements; passages are read at first use.
 
     Args:
         folder: where they are.
-        name: how tables call the dataset.
+        name: name of the dataset in tables.
         split: which of the folder's judgements to read.
         needs_queries: False accepts a folder without queries.
-        columns: what its files call ids and texts.
+        columns: names of the columns of its files.
         qrels_file: judgements to read in place of the folder's own.
 
     Raises:
@@ -142,7 +160,7 @@ def open_folder(
 def qrels_of(
     queries: Mapping[str, str], qrels_file: Path, queries_file: Path | str
 ) -> dict[str, dict[str, int]]:
-    """Read judgements of some queries: grade by doc id by query id.
+    """Read a file of judgements, grade by doc id by query id, and check that each judged query has a text.
 
     Args:
         queries: text by query id.
@@ -150,7 +168,7 @@ def qrels_of(
         queries_file: where the queries come from, for the error message.
 
     Raises:
-        InputError: the file is wrong, or judges a query that is not among them.
+        InputError: the file is wrong, or judges a query that is not in `queries`.
     """
     qrels = read_qrels(qrels_file)
     for query_id in qrels:
@@ -162,10 +180,16 @@ def qrels_of(
 
 
 def open_candidates(path: Path, spec: DatasetSpec) -> Dataset:
-    """Open a file of queries with their candidates.
+    """Open a dataset that is a file of queries with their candidates, which become `Dataset.given`.
+
+    Files that look like judgements beside it are named in the dataset's notes, and not read.
+
+    Args:
+        path: the file of candidates.
+        spec: name and file of judgements, if any.
 
     Raises:
-        InputError: it is missing or wrong.
+        InputError: a file is missing or wrong.
     """
     queries, passages, given, _ = read_candidates(path)
     qrels = {} if spec.qrels_file is None else qrels_of(queries, user_path(spec.qrels_file), path)

@@ -1,4 +1,4 @@
-"""Datasets of the ir_datasets package; texts come from the package's document store."""
+"""Datasets of the ir_datasets package; passages come from the package's document store."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ _IN_EXTRA = ("beautifulsoup4", "ijson", "inscriptis", "pyarrow", "zlib-state")
 
 
 class IrDataset(Dataset):
-    """A dataset of ir_datasets.
+    """A dataset that ir_datasets provides.
 
     Args:
-        name: how tables call it.
+        name: name of the dataset in tables.
         dataset_id: the package's id.
         query_field: the field of a query that is its text; by default the package's choice, or `text`.
 
     Attributes:
-        query_documents: the document that stands for a query, by query id, where the dataset has such
-            queries; it leaves the candidate set.
+        query_documents: doc id by query id, where queries are documents of the collection; such a document
+            leaves the candidate set of its query.
+
+    Raises:
+        InputError: the id is unknown, it has no documents or queries, or they cannot be read.
     """
 
     def __init__(self, name: str, dataset_id: str, query_field: str | None = None) -> None:
@@ -70,7 +73,7 @@ class IrDataset(Dataset):
             }
 
     def _queries(self, query_field: str | None) -> tuple[dict[str, str], list[str]]:
-        """Read texts by query id, and what has to be said about them."""
+        """Read the queries: text by query id, and notes about empty texts and repeated ids."""
         text_of = self._query_text(query_field)
         queries: dict[str, str] = {}
         repeated = 0
@@ -84,6 +87,15 @@ class IrDataset(Dataset):
         return queries, notes
 
     def _query_text(self, query_field: str | None) -> Callable[[Any], str]:
+        """Return the function that gives a query record's text.
+
+        Args:
+            query_field: the field to read; None for the package's default text, `text`, or the query's
+                document.
+
+        Raises:
+            InputError: the records have no such field, or no field that is known to be a text.
+        """
         kind = self._source.queries_cls()
         if query_field is not None:
             if query_field not in kind._fields or query_field == "query_id":
@@ -102,11 +114,16 @@ class IrDataset(Dataset):
         )
 
     def _text_of_query_document(self, query: Any) -> str:
+        """Return the text of the document that stands for a query; note its doc id in `query_documents`."""
         self.query_documents[query.query_id] = query.doc_id
         return self.texts([query.doc_id])[query.doc_id]
 
     def query_fields(self, name: str) -> dict[str, str]:
-        """Return one field of every query, by query id; the first of queries with one id."""
+        """Return the named field of every query, by query id; where an id is repeated, of its first query.
+
+        Raises:
+            InputError: queries have no such field, or it is not a string.
+        """
         text_of = self._query_text(name)
         values: dict[str, str] = {}
         with _reading(self._id):
@@ -115,11 +132,21 @@ class IrDataset(Dataset):
         return values
 
     def _string(self, value: Any, field: str) -> str:
+        """Return a record's value if it is a string.
+
+        Raises:
+            InputError: it is not; the message names the field.
+        """
         if not isinstance(value, str):
             raise InputError(f"dataset {self._id!r}: {field!r} is {type(value).__name__}, not a text")
         return value
 
     def _document_text(self) -> Callable[[Any], str]:
+        """Return the function that gives a document record's text: the default, or some fields joined.
+
+        Raises:
+            InputError: the records have no text field.
+        """
         kind = self._source.docs_cls()
         if hasattr(kind, "default_text"):
             return lambda document: document.default_text()
@@ -132,6 +159,11 @@ class IrDataset(Dataset):
         return lambda document: " ".join(filter(None, (getattr(document, field) for field in fields)))
 
     def _judgements(self) -> dict[str, dict[str, int]]:
+        """Read the judgements: grade by doc id by query id.
+
+        Raises:
+            InputError: a passage is judged twice for one query, or a grade is not a whole number.
+        """
         qrels: dict[str, dict[str, int]] = {}
         for judged in self._source.qrels_iter():
             grades = qrels.setdefault(judged.query_id, {})
@@ -151,28 +183,30 @@ class IrDataset(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that stand for the collection's id."""
+        """16 hex digits of a digest of the collection's id, which datasets over the same documents share."""
         import ir_datasets
 
         return hashlib.sha256(f"ir_datasets:{ir_datasets.docs_parent_id(self._id)}".encode()).hexdigest()[:16]
 
     @property
     def passage_count(self) -> int | None:
-        """Return the number of passages, where ir_datasets states it."""
+        """The number of passages, where ir_datasets states it; else None."""
         count: int | None = self._source.docs_count()
         return count
 
     def documents(self) -> Iterator[tuple[str, str]]:
-        """Yield every passage's doc id and text, in the collection's order."""
+        """Yield (doc id, text) of every passage, in the collection's order."""
         with _reading(self._id):
             for document in self._source.docs_iter():
                 yield document.doc_id, (self._text(document) or "").strip()
 
     def scored_documents(self, queries: Collection[str]) -> dict[str, list[tuple[str, float]]]:
-        """Return the official first-stage ranking, sorted as trec_eval sorts.
+        """Return the official first-stage ranking of the given queries: (doc id, score) by query id.
+
+        Passages are sorted as trec_eval sorts them, best first.
 
         Raises:
-            InputError: the dataset has none, or one without scores, which is no ranking.
+            InputError: the dataset has none, or one whose scores are all equal, which is not a ranking.
         """
         if not self._source.has("scoreddocs"):
             return super().scored_documents(queries)
@@ -189,7 +223,11 @@ class IrDataset(Dataset):
         return {query_id: trec_eval_order(scores.items()) for query_id, scores in found.items()}
 
     def fields(self, name: str) -> dict[str, str]:
-        """Return one field of every document that has it, by doc id."""
+        """Return the named field of every document that has it, by doc id.
+
+        Raises:
+            InputError: documents have no such field, or it is not a string.
+        """
         kind = self._source.docs_cls()
         if name not in kind._fields:
             field_names = ", ".join(field for field in kind._fields if field != "doc_id")
@@ -204,7 +242,11 @@ class IrDataset(Dataset):
             }
 
     def texts(self, doc_ids: Sequence[str]) -> dict[str, str]:
-        """Look up texts by doc id in the document store."""
+        """Look up passages in the document store: return text by doc id for the given doc ids.
+
+        Raises:
+            InputError: the dataset lacks a passage.
+        """
         with _reading(self._id):
             documents = self._source.docs_store().get_many(doc_ids)
         for doc_id in doc_ids:
@@ -215,7 +257,12 @@ class IrDataset(Dataset):
 
 @contextmanager
 def _reading(dataset_id: str) -> Iterator[None]:
-    """Say in one line which package or file is missing where ir_datasets reads a dataset."""
+    """Turn errors of ir_datasets within the block into one line that names the missing package or file.
+
+    Raises:
+        MissingExtraError: a package of our extra `collections` is not installed.
+        InputError: another package is missing, or a file cannot be fetched or read.
+    """
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Finds the judgements of a folder in the BEIR layout, whatever their file is called.
+"""The search for the files of judgements in a folder in the BEIR layout, whatever they are called.
 
 A file of judgements is never passed over in silence: it is read, refused, or one of several to choose from.
 """
@@ -17,9 +17,10 @@ _NO_JUDGEMENTS = ("readme", "license", ".")
 
 
 def find_qrels(folder: Path, split: str | None) -> Path | None:
-    """Return the split asked for; else the only one, or `test`; None if the folder has no judgements.
+    """Return the path of a folder's judgements; None if it has none.
 
-    Judgements lie in `qrels/`, a file a split, or beside the collection in files whose names contain `qrel`.
+    Without a `split`, that is the only file, or else the one named `test`. Judgements lie in `qrels/`, one
+    file a split, or beside the collection in files whose names contain `qrel`.
 
     Raises:
         InputError: there is no such split, or several files could be meant.
@@ -43,11 +44,12 @@ def find_qrels(folder: Path, split: str | None) -> Path | None:
 
 
 def splits_of(folder: Path) -> list[str]:
-    """Return the splits of which a folder has judgements."""
+    """Return the names of the splits, such as `test`, of which a folder has judgements."""
     return list(_by_split([*_in_folder(folder / "qrels"), *beside_of(folder)]))
 
 
 def _by_split(paths: list[Path]) -> dict[str, list[Path]]:
+    """Group files of judgements by the split that they are named after."""
     files: dict[str, list[Path]] = {}
     for path in paths:
         files.setdefault(split_of(path), []).append(path)
@@ -55,18 +57,25 @@ def _by_split(paths: list[Path]) -> dict[str, list[Path]]:
 
 
 def beside_of(folder: Path) -> list[Path]:
-    """Return the files in a folder whose names say that they hold judgements."""
+    """Return the files directly in a folder whose names contain `qrel`, sorted."""
     return sorted(path for path in folder.iterdir() if "qrel" in path.name.lower() and not path.is_dir())
 
 
 def split_of(path: Path) -> str:
-    """Return the split that a file of judgements is named after; `qrels` if there is none in its name."""
+    """Return the split that a file of judgements is named after; `qrels` if its name has none.
+
+    `qrels.dev.tsv.gz` gives `dev`.
+    """
     name = Path(uncompressed_name(path))
     stem = name.stem if name.suffix.lower() in _SUFFIXES else name.name
     return re.sub(r"[._-]*qrels?[._-]*", "", stem, flags=re.IGNORECASE) or "qrels"
 
 
 def _in_folder(folder: Path) -> list[Path]:
+    """Return the files in a `qrels` folder, sorted, except readme, license and hidden files.
+
+    Return an empty list if there is no such folder.
+    """
     if not folder.is_dir():
         return []
     paths = (path for path in folder.iterdir() if not path.is_dir())
@@ -74,6 +83,11 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _refuse_deeper_folders(folder: Path) -> None:
+    """Check that a `qrels` folder has no subfolders, where judgements might lie unread.
+
+    Raises:
+        InputError: it has one.
+    """
     deeper = [path for path in folder.glob("*/") if not path.name.startswith(".")]
     if deeper:
         reason = f"judgements are looked for here, not in {deeper[0].name}/; move the files up, one a split"

@@ -1,4 +1,4 @@
-"""Strict readers of the field's tables: qrels and TREC runs; plain or compressed.
+"""Strict readers of judgements (qrels) and TREC runs, from plain or compressed files.
 
 Every reader stops at the first wrong line and says which one it is, what is wrong, and what to do. Nothing is
 skipped but blank lines and comments, for what a reader skips silently becomes a wrong number in a paper.
@@ -32,7 +32,7 @@ _RELEVANCE = ("score", "relevance", "grade", "label", "rel")
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Read judgements: grade by doc id by query id.
+    """Read a file of judgements: grade by doc id by query id.
 
     Lines have four columns (`query_id 0 doc_id grade`, as trec_eval reads them) or three (`query_id doc_id
     grade`, as BEIR writes them), with or without a line of column names; the first line decides. Lines that
@@ -62,7 +62,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 
 
 def _judgements(path: Path) -> Iterator[tuple[int | None, str, str, str]]:
-    """Yield line number, query id, doc id and grade as written."""
+    """Yield (line number, query id, doc id, grade as written) of each judgement, in any known format."""
     lines = read_lines(path)
     first = next(lines)
     if ranx.is_start(first[1]):
@@ -90,19 +90,20 @@ def _judgements(path: Path) -> Iterator[tuple[int | None, str, str, str]]:
 
 
 def _json_judgement(path: Path, number: int, line: str) -> tuple[int, str, str, str]:
+    """Parse one JSON line of a file of judgements into (line number, query id, doc id, grade as written)."""
     row = Row(path, number, json_object(path, number, line))
     query_id, doc_id = row.identifier(row.first_key(_QUERY)), row.identifier(row.first_key(_PASSAGE))
     return number, query_id, doc_id, str(row.get(row.first_key(_RELEVANCE)))
 
 
 def run_name(path: Path) -> str:
-    """Return a run's name from its file's: without suffixes of runs and of compression."""
+    """Return the name of a run: its file's name without the suffixes of runs and of compression."""
     name = Path(uncompressed_name(path))
     return name.stem if name.suffix in _RUN_SUFFIXES else name.name
 
 
 def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[str, float]]]:
-    """Read a run: doc ids and scores by query id, best first.
+    """Read a run from a file: (doc id, score), best first, by query id.
 
     Lines are TREC's, `query_id Q0 doc_id rank score tag`, or MS MARCO's
     (`benchmarks.datasets.formats.msmarco`). The file may also be one JSON object
@@ -114,9 +115,6 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
     Args:
         path: the run.
         digest: a hash that is updated with the file's bytes.
-
-    Returns:
-        (doc id, score), best first, by query id.
 
     Raises:
         InputError: as `read_lines`; or a wrong number of columns, a score that is not a number, a passage
@@ -139,7 +137,7 @@ def read_run(path: Path, digest: Digest | None = None) -> dict[str, list[tuple[s
 
 
 def _scores(path: Path, digest: Digest | None) -> Iterator[tuple[int | None, str, str, str]]:
-    """Yield line number, query id, doc id and score as written."""
+    """Yield (line number, query id, doc id, score as written) of each line of a run, in any known format."""
     lines = read_lines(path, digest)
     first = next(lines)
     whole = chain([first], lines)
@@ -152,6 +150,11 @@ def _scores(path: Path, digest: Digest | None) -> Iterator[tuple[int | None, str
 
 
 def _trec_scores(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, str, str]]:
+    """Parse TREC run lines into (line number, query id, doc id, score as written); comments are skipped.
+
+    Raises:
+        InputError: a line does not have six columns.
+    """
     for number, line in lines:
         if line.lstrip().startswith("#"):
             continue  # such as the header that ir_metadata puts there

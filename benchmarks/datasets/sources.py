@@ -1,4 +1,4 @@
-"""Datasets: queries, judgements and passages, from wherever the field keeps them.
+"""Functions that open a dataset from wherever it is kept.
 
 An ir_datasets id, a folder in the BEIR layout, two files of passages and queries, a file of candidates, or
 the built-in collection. A passage's text is its title and its text joined by a space.
@@ -24,10 +24,12 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
 def open_dataset(spec: DatasetSpec | str, *, needs_queries: bool = True) -> Dataset:
-    """Open a dataset; passages are read when they are first asked for.
+    """Open the dataset that a specification names, and read its queries and judgements.
+
+    Passages are read when they are first asked for.
 
     Args:
-        spec: the dataset.
+        spec: the specification, or the string that stands for it.
         needs_queries: False accepts a folder that holds passages alone.
 
     Raises:
@@ -52,6 +54,7 @@ def open_dataset(spec: DatasetSpec | str, *, needs_queries: bool = True) -> Data
 
 
 def _open(spec: DatasetSpec, needs_queries: bool) -> Dataset:
+    """Open a dataset by its kind, without query fields and exclusions of the specification."""
     qrels_file = None if spec.qrels_file is None else user_path(spec.qrels_file)
     if spec.candidates is not None:
         return open_candidates(user_path(spec.candidates), spec)
@@ -73,7 +76,9 @@ def _open(spec: DatasetSpec, needs_queries: bool) -> Dataset:
 
 
 def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
-    """Read a dataset's judgements alone; none where they come from a pipe, which can be read once only.
+    """Read a dataset's main judgements, grade by doc id by query id, without its passages.
+
+    Return {} where there are none, and where they come from a pipe, which can be read once only.
 
     Raises:
         InputError: they are missing or wrong, or the name is unknown.
@@ -87,7 +92,7 @@ def read_judgements(spec: DatasetSpec) -> dict[str, dict[str, int]]:
 
 
 def read_further_judgements(spec: DatasetSpec) -> dict[str, dict[str, dict[str, int]]]:
-    """Return the judgements that stand beside a dataset's first: grade by doc id by query id, by their name.
+    """Read all sets of judgements but a dataset's first: grade by doc id by query id, by the set's name.
 
     Raises:
         InputError: a file is missing or wrong, or the dataset has no judgements of its own.
@@ -111,7 +116,7 @@ def dataset_ids() -> list[str]:
 
 
 def unknown_dataset(dataset_id: str) -> InputError:
-    """Return the error for an id that ir_datasets does not have, with near misses."""
+    """Return the error for an id that ir_datasets does not have, with similar ids if there are any."""
     import difflib
 
     ids = dataset_ids()
@@ -122,7 +127,10 @@ def unknown_dataset(dataset_id: str) -> InputError:
 
 
 def _read_query_fields(dataset: Dataset, spec: DatasetSpec) -> None:
-    """Read the queries' texts for the first stage and their instructions, and count those that lack one."""
+    """Fill in the dataset's texts for the first stage and its queries' instructions, where fields are named.
+
+    The number of queries without such a text is added to the dataset's notes.
+    """
     dataset.retrieval_query_field = spec.retrieval_query_field
     for field, target, instead in (
         (spec.retrieval_query_field, dataset.retrieval_queries, "their own text retrieves"),

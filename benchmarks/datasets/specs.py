@@ -1,4 +1,4 @@
-"""What an experiment file says about a dataset: where it is, and how its parts are called."""
+"""The options that describe a dataset in an experiment file: where it is, and how its parts are called."""
 
 from __future__ import annotations
 
@@ -90,33 +90,35 @@ class DatasetSpec(BaseModel):
 
     @property
     def column_names(self) -> ColumnNames:
-        """The column names of the dataset's files, as readers take them."""
+        """The column names of the dataset's files, as the readers take them."""
         return ColumnNames(**self.columns.model_dump()) if self.columns else USUAL
 
     @property
     def exclusion(self) -> str | None:
-        """The rule of exclusion in force; None if there is none, and nobody chose that."""
+        """The exclusion rule in force: the chosen one, or the dataset's default; None without either."""
         return self.exclude or default_rule(self.id, None if self.folder is None else Path(self.folder))
 
     @property
     def qrels_file(self) -> str | None:
-        """The path of the file that judges the dataset; None where its own judgements do, or none."""
+        """The path of the file with the main judgements; None where the dataset has its own, or none."""
         first = next(iter((self.judgements or {}).values()), None)
         return self.qrels if first is None else None if first == OWN else first
 
     @property
     def main_judgements(self) -> str:
-        """The name of the judgements that the headline rests on; "" where they have none."""
+        """The name of the first set of `judgements`, on which the headline rests; "" without named sets."""
         return next(iter(self.judgements or {}), "")
 
     @property
     def further_judgements(self) -> dict[str, str]:
-        """The path, or `own`, of each set of judgements that stands beside the first, by name."""
+        """The path, or `own`, of each set of `judgements` after the first, by name."""
         return dict([*(self.judgements or {}).items()][1:])
 
     def identity(self) -> dict[str, Any]:
-        """Return the options that define a candidate set;
-        options that came later count where they are used.
+        """Return the options that define a candidate set, as JSON values.
+
+        The oldest options always appear. Options that were added later appear only where they are used, so
+        that older candidate sets keep their identity.
         """
         first = self.model_dump(include={"id", "folder", "split", "candidates"})
         first["qrels"] = self.qrels_file
@@ -136,6 +138,7 @@ class DatasetSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
+        """Turn a string into options (candidates file, folder or id); return other values unchanged."""
         if not isinstance(value, str):
             return value
         if candidates_stem(Path(value)) is not None:
@@ -146,6 +149,11 @@ class DatasetSpec(BaseModel):
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> DatasetSpec:
+        """Check that exactly one kind of dataset is named, with options that fit it.
+
+        Raises:
+            ValueError: several kinds or none, or an option of another kind.
+        """
         if sum(kind is not None for kind in (self.id, self.folder, self.candidates, self.documents)) != 1:
             raise ValueError("a dataset has exactly one of id, folder, candidates and documents")
         if (self.documents is None) != (self.queries is None):
@@ -167,6 +175,11 @@ class DatasetSpec(BaseModel):
         return self
 
     def _check_judgements(self) -> None:
+        """Check that `judgements` goes without `qrels`, names files once, and says `own` where it may.
+
+        Raises:
+            ValueError: one of these is not so.
+        """
         if self.judgements is None:
             return
         if self.qrels is not None:

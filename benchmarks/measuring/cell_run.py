@@ -1,4 +1,4 @@
-"""One cell's measurement as an object: load, step by step, finish.
+"""The measurement of one cell as an object: load, step by step, finish.
 
 Cells on one candidate set are measured side by side, one call of each in turn, so each stops between its
 calls. `benchmarks.pipeline` drives them.
@@ -48,20 +48,23 @@ SERVED_AT_ONCE = 64  # requests that an endpoint gets at once, unless the experi
 
 
 class CellRun:
-    """A cell that is being measured.
+    """A cell that is being measured, one call at a time.
 
-    `load`, then `step` until it returns False, then `finish`. Whatever the reranker raises ends the steps,
-    and `finish` records it. `close` may be called at any time: it lets go of everything and records no
+    Call `load`, then `step` until it returns False, then `finish`. Whatever the reranker raises ends the
+    steps, and `finish` records it. `close` may be called at any time: it releases everything and records no
     outcome, as an interruption does.
 
     Args:
         cell: what to measure.
-        pool: its candidates.
+        pool: the candidate set.
         folder: the cell's own folder.
         record: the record it begins with.
-        count_operations: requests whose FLOPs and bytes are counted afterwards.
-        budget: pays for calls, or None.
+        count_operations: number of requests whose FLOPs and bytes are counted afterwards.
+        budget: the budget that pays for calls, or None.
         alone: whether no other cell runs in between, so that memory and energy are this cell's.
+
+    Attributes:
+        failure: the error that ended the measurement; None without one.
 
     Raises:
         StoreError: the results cannot be written; by every method.
@@ -101,16 +104,18 @@ class CellRun:
         self._writer = self._held.enter_context(CellWriter(folder, record))
 
     def load(self) -> bool:
-        """Construct the reranker, prepare it and warm it up; return whether there is more to do."""
+        """Construct the reranker, prepare it and warm it up; return False if that failed, else True."""
         return self._guarded(self._load)
 
     def step(self) -> bool:
-        """Make one call, timed and written; return whether there is more to do."""
+        """Time one call and write its rows; return False once all calls are made or one failed."""
         return self._guarded(self._step)
 
     def finish(self) -> Exception | None:
-        """Count operations, write the cell's outcome, and release the reranker;
-        return the error of a failed cell.
+        """Count operations, write the cell's outcome, and release the reranker.
+
+        Returns:
+            the error of a failed cell; None for a cell that is done.
         """
         try:
             if self.failure is None:
@@ -126,7 +131,7 @@ class CellRun:
             self._held.close()
 
     def close(self) -> None:
-        """Let go of models, connections and files, and leave the record as that of a run under way."""
+        """Release models, connections and files, and leave the record with the status `running`."""
         if not self._is_open:
             return
         self._is_open = False
@@ -136,6 +141,11 @@ class CellRun:
             self._held.close()
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
+        """Run a piece of work and return its result; on an error, keep it in `failure` and return False.
+
+        Raises:
+            StoreError: the results cannot be written.
+        """
         try:
             return work()
         except StoreError:
@@ -146,6 +156,7 @@ class CellRun:
             return False
 
     def _load(self) -> bool:
+        """Construct, prepare and warm up the reranker; record the seconds in the session; return True."""
         cell, writer = self._cell, self._writer
         started = StageClock().now()
         with Activity(f"{cell.label}: loading"):
@@ -177,6 +188,7 @@ class CellRun:
         return True
 
     def _step(self) -> bool:
+        """Make the next call and write its rankings; return False once there is none left."""
         if self._conditions is None:
             self._begin()
         try:
@@ -191,6 +203,7 @@ class CellRun:
         return True
 
     def _begin(self) -> None:
+        """Start the conditions' samples, the progress bar and the iterator over the calls to time."""
         assert self._reranker is not None  # noqa: S101 - `load` came before
         is_cpu = str(self._reranker.device) == "cpu"
         protocol, done = self._cell.protocol, self._writer.done
@@ -209,7 +222,10 @@ class CellRun:
         )
 
     def _check(self) -> bool:
-        """Compare scores alone and in a batch, count operations, and say what a reader should know."""
+        """Compare scores alone and in a batch, count operations, and print warnings about the session.
+
+        Return False, because no work follows.
+        """
         assert self._reranker is not None and self._conditions is not None  # noqa: S101, PT018 - after steps
         label = self._cell.label
         self._noted = self._conditions_noted()  # before checks and counts, which are not measured
@@ -229,6 +245,7 @@ class CellRun:
         return False
 
     def _let_go(self) -> None:
+        """Write the session's last entries, and close the reranker and its connections."""
         noted = self._noted or self._conditions_noted()
         if self._reranker is not None:  # an endpoint tells only with its answers what it runs
             noted["described"] = self._reranker.describe() | self._checked
@@ -244,12 +261,13 @@ class CellRun:
         self._writer.update_session(**noted)
 
     def _describe(self, reranker: Reranker) -> None:
+        """Write the reranker's own description, with the checks' results, to the record."""
         described = {**reranker.describe(), **self._checked}
         system: System = self._writer.record.system.model_copy(update={"described": described})
         self._writer.update(system=system)
 
     def _conditions_noted(self) -> dict[str, Any]:
-        """Return a session's measurements of the machine; memory and energy only where one system runs."""
+        """Return the session's samples and, if the cell ran alone, its peak memory and energy."""
         joules = self._conditions.end() if self._conditions else None
         noted: dict[str, Any] = {"samples": tuple(self._conditions.samples) if self._conditions else ()}
         if not self._alone:
@@ -264,7 +282,7 @@ class CellRun:
 
 
 def explain(error: Exception) -> str:
-    """Return an error as one line."""
+    """Return an error's message as one line, with its type unless it is an error of this project."""
     line = as_line(" ".join(str(error).split())) or "no reason given"
     return line if isinstance(error, RerankbenchError) else f"{type(error).__name__}: {line}"
 
@@ -276,7 +294,15 @@ def _say_conditions(
     controls: Sequence[float],
     conditions: Conditions,
 ) -> None:
-    """Say what may have changed the latencies, where it may have changed them by more than a hundredth."""
+    """Print a warning for each condition that may have changed a cell's latencies noticeably.
+
+    Args:
+        label: the system's label.
+        stage_overhead: seconds that timing one stage takes; reported if it is over 1 % of the latency.
+        rows: the cell's rows.
+        controls: seconds of the identity control's calls; reported if p95 is over 1.5 times the median.
+        conditions: the cell's conditions, whose samples tell whether a GPU was slowed down.
+    """
     timed = sum(stage_overhead * len(row.stage_seconds) for row in rows)
     share = timed / (sum(row.total_seconds for row in rows) or 1.0)
     if share > _SMALL:
@@ -292,13 +318,17 @@ def _say_conditions(
 
 
 def _say_ties(label: str, rows: Sequence[QueryRow]) -> None:
+    """Print the number of queries whose first ten ranks hold tied scores, if there are any."""
     tied = sum(row.repeat == 0 and bool(row.usage.get("ties")) for row in rows)
     if tied:
         say(f"{label}: first ten ranks of {tied} queries tie; the first stage's order decides there")
 
 
 def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: bool) -> Operations:
-    """Count no query for endpoints, which compute elsewhere and cost money, and where torch is not in use."""
+    """Count a reranker's FLOPs and bytes on some requests, by stage.
+
+    Nothing is counted for endpoints, which compute elsewhere and cost money, and where torch is not loaded.
+    """
     if is_remote or "torch" not in sys.modules:
         return Operations(queries=0, flops={}, bytes={})
     from benchmarks.measuring.operations import count_operations
@@ -307,12 +337,13 @@ def _count(reranker: Reranker, requests: Sequence[RerankRequest], *, is_remote: 
 
 
 def _construct(cell: CellPlan, pool: Pool) -> Reranker:
+    """Construct the cell's reranker from its options, with the judgements if it needs them."""
     qrels = {"qrels": pool.qrels} if options_model(cell.reranker).needs_qrels else {}
     return create(cell.reranker, {**cell.options, **qrels})
 
 
 def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
-    """Return the reranker; and, for a served endpoint, as many more as requests may be under way at once."""
+    """Return the reranker and, for a served endpoint, one connection for each request under way."""
     served = cell.protocol.served
     if served is None or not _is_remote(cell):
         return [reranker]
@@ -321,10 +352,12 @@ def _connections(reranker: Reranker, cell: CellPlan) -> list[Reranker]:
 
 
 def _is_remote(cell: CellPlan) -> bool:
+    """Return whether the cell's reranker calls an endpoint."""
     return validated(cell.reranker, cell.options).is_remote
 
 
 def _synchroniser(reranker: Reranker) -> Callable[[], None]:
+    """Return the function that waits until the reranker's device is idle; it does nothing on a CPU."""
     if str(reranker.device) == "cpu":
         return lambda: None  # without importing torch, which a reranker on a CPU may not need
     from rerankers.models.devices import synchroniser
@@ -333,7 +366,10 @@ def _synchroniser(reranker: Reranker) -> Callable[[], None]:
 
 
 def _without_frames(error: Exception) -> Exception:
-    """Return the error without frames: theirs hold the model, which has to leave before the next loads."""
+    """Drop the tracebacks of an error and its causes, and return it.
+
+    Frames keep the model in memory, which has to leave before the next one loads.
+    """
     link: BaseException | None = error
     while link is not None:
         link.__traceback__ = None

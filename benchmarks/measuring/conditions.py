@@ -1,4 +1,4 @@
-"""The conditions of a measurement: threads held to a number, the machine's state, and its noise.
+"""The conditions of a measurement: number of threads, the machine's state, and its run-to-run variation.
 
 On a CPU, whatever else runs there shows in the latencies. An identity control therefore runs alongside: the
 first stage's order of one and the same request, timed between the calls that are measured. It costs the same
@@ -29,14 +29,11 @@ SAMPLES = 120
 
 
 def pin_threads(threads: int | None) -> int:
-    """Hold torch, OpenMP and the BLAS libraries that are loaded to a number of threads.
+    """Limit torch, OpenMP and the loaded BLAS libraries to a number of threads, and return that number.
 
     Args:
         threads: how many; None takes OMP_NUM_THREADS or, where that is not set, as many as there are physical
             cores that this process may use.
-
-    Returns:
-        how many they are held to.
     """
     import psutil
 
@@ -56,17 +53,17 @@ def pin_threads(threads: int | None) -> int:
 
 
 class Conditions:
-    """Looks after the machine between the calls of one cell; never while one is timed.
+    """The monitor of the machine while a cell is measured; it works between calls, never while one is timed.
 
     Args:
-        requests: what the cell ranks; the first with candidates is the control's.
+        requests: the cell's requests; the identity control ranks the first one that has candidates.
         clock: the cell's clock.
-        has_control: whether the control runs; on a GPU its noise would say nothing.
+        has_control: whether the control runs; on a GPU its spread would say nothing.
 
     Attributes:
-        samples: the machine's state at the start, now and then, and at the end, with `elapsed_seconds` since
-            the start: at most 120, for which every second one is dropped and the time between them doubled
-            when there are more.
+        samples: states of the machine (`machine_state`) at the start, every 5 seconds and at the end, with
+            `elapsed_seconds` since the start. Beyond 120, every second one is dropped and the interval
+            doubled.
     """
 
     def __init__(self, requests: Sequence[RerankRequest], clock: StageClock, has_control: bool) -> None:
@@ -81,7 +78,10 @@ class Conditions:
         self._sample(self._started)
 
     def between_calls(self) -> float | None:
-        """Return seconds that the control took, if it was its turn."""
+        """Sample the machine and run the identity control, each if it is due.
+
+        Return the seconds that the control took, or None if it did not run.
+        """
         now = self._clock.now()
         if now - self._started >= self.samples[-1]["elapsed_seconds"] + self._every:
             self._sample(now)
@@ -93,16 +93,16 @@ class Conditions:
         return self._controlled - started
 
     def end(self) -> float | None:
-        """Look at the machine once more.
+        """Take a last sample of the machine, and return the joules that the GPUs have drawn since the start.
 
-        Returns:
-            joules that the GPUs have drawn since the start, by their own counters; None where there are none.
+        The joules come from the GPUs' own counters; None where they have none.
         """
         now = gpu.energy_joules()
         self._sample(self._clock.now())
         return None if now is None or self._joules is None else now - self._joules
 
     def _sample(self, now: float) -> None:
+        """Add the machine's state at clock time `now` to the samples; halve them if there are too many."""
         self.samples.append({"elapsed_seconds": round(now - self._started, 3), **machine_state()})
         if len(self.samples) > SAMPLES:
             self.samples = self.samples[::2]
@@ -110,10 +110,7 @@ class Conditions:
 
 
 def noise(control_seconds: Sequence[float]) -> float | None:
-    """Return the distance of the control's slow calls from its usual ones: p95 over median, less one.
-
-    None for fewer than 20 values, of which there is no p95.
-    """
+    """Return p95 over median, less one, of the identity control's seconds; None for fewer than 20 values."""
     if len(control_seconds) < 20:
         return None
     median, slow = np.quantile(control_seconds, [0.5, 0.95])
@@ -121,7 +118,7 @@ def noise(control_seconds: Sequence[float]) -> float | None:
 
 
 def throttling(samples: Sequence[dict[str, Any]]) -> list[str]:
-    """Return why GPUs were slower than they could be, over all samples; idling is no reason."""
+    """Return the reasons for which any sampled GPU was slowed down, sorted; idling is not one."""
     counters = {
         reason
         for sample in samples

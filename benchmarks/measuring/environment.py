@@ -1,7 +1,7 @@
-"""The environment of a measurement: enough to repeat it and to tell machines apart, without personal names.
+"""A description of the process and machine that measured, with no personal names.
 
-`cpu` and `gpu` hold what never changes on a machine, so that two of them can be compared; what changes from
-minute to minute is in `state`.
+It is enough to repeat a measurement and to tell machines apart. `cpu` and `gpu` hold what never changes on a
+machine, so that two of them can be compared; what changes from minute to minute is in `state`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ LIBRARIES = (
 
 
 def environment() -> dict[str, Any]:
-    """Describe this process and machine in JSON values; what cannot be found out is left out."""
+    """Return a description of this process and machine as JSON values; what is unknown is left out.
+
+    Keys are `host`, `os`, `python`, `cpu`, `gpu`, `git`, `libraries`, `threads` and `state`.
+    """
     values = {
         "host": host(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -51,11 +54,12 @@ def environment() -> dict[str, Any]:
 
 
 def host() -> str:
-    """Return a digest of the machine's name, which tells machines apart and names none."""
+    """Return 8 hex digits of a digest of the machine's name, to tell machines apart."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _cpu() -> dict[str, Any]:
+    """Return the CPU's model, physical cores, threads that this process may use, and memory in bytes."""
     import psutil
 
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
@@ -68,6 +72,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
+    """Return the CPU's model name; the architecture where the system does not tell."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -79,7 +84,7 @@ def _cpu_model() -> str:
 
 @cache
 def _git() -> dict[str, Any]:
-    """Return revision of the checkout that the code runs from, and whether tracked files were changed."""
+    """Return the checkout's git revision and whether tracked files were changed; {} outside of one."""
     folder = str(Path(__file__).parents[1])
     try:
         revision = _run_git(folder, "rev-parse", "HEAD")
@@ -90,6 +95,11 @@ def _git() -> dict[str, Any]:
 
 
 def _run_git(folder: str, *arguments: str) -> str:
+    """Run a git command in a folder and return what it prints.
+
+    Raises:
+        subprocess.SubprocessError: it fails or takes over 10 seconds; OSError where git is not installed.
+    """
     done = subprocess.run(
         ["git", "-C", folder, *arguments], capture_output=True, text=True, check=True, timeout=10
     )
@@ -97,6 +107,7 @@ def _run_git(folder: str, *arguments: str) -> str:
 
 
 def _libraries() -> dict[str, str]:
+    """Return the version of each installed library in `LIBRARIES`, and of CUDA if torch has it, by name."""
     versions = {name: version for name in LIBRARIES if (version := _version(name))}
     torch = sys.modules.get("torch")
     if torch is not None and torch.version.cuda:
@@ -106,6 +117,7 @@ def _libraries() -> dict[str, str]:
 
 @cache
 def _version(library: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
@@ -113,6 +125,7 @@ def _version(library: str) -> str | None:
 
 
 def _threads() -> dict[str, Any]:
+    """Return the environment variables that set thread counts, and torch's own counts where it is loaded."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM")
     values: dict[str, Any] = {name: os.environ[name] for name in names if name in os.environ}
     torch = sys.modules.get("torch")
@@ -122,7 +135,7 @@ def _threads() -> dict[str, Any]:
 
 
 def machine_state() -> dict[str, Any]:
-    """Load average (1, 5, 15 minutes), CPU frequency, and each GPU's state, now."""
+    """Return the current load average (1, 5, 15 minutes), CPU frequency in MHz, and state of each GPU."""
     import psutil
 
     state: dict[str, Any] = {"load_average": [round(load, 2) for load in psutil.getloadavg()]}

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as the driver sees them, through nvidia-ml-py where it is installed.
+"""Readings of NVIDIA GPUs from the driver, through nvidia-ml-py where it is installed.
 
 `models` never changes on a machine; `state` changes from second to second.
 """
@@ -23,7 +23,10 @@ _SLOWED_BY = {  # nvmlClocksEventReasons in nvml.h
 
 
 def models() -> list[dict[str, Any]]:
-    """Return model, memory, driver and power cap of each GPU; empty where there is none."""
+    """Return model, memory in bytes, driver and power cap in watts of each GPU; empty without one.
+
+    Without nvidia-ml-py, torch tells model and memory.
+    """
     with _driver() as nvml:
         if nvml is None:
             return _models_by_torch()
@@ -39,9 +42,7 @@ def models() -> list[dict[str, Any]]:
 
 
 def state() -> list[dict[str, Any]]:
-    """Return clocks, temperature, power and its cap, and the driver's bits for why it throttles,
-    of each GPU.
-    """
+    """Return clocks, temperature, power, power cap and the driver's throttle bits of each GPU."""
     with _driver() as nvml:
         if nvml is None:
             return []
@@ -61,7 +62,7 @@ def state() -> list[dict[str, Any]]:
 
 
 def energy_joules() -> float | None:
-    """Sum of the GPUs' energy counters; None without a GPU, or where one does not count."""
+    """Return the sum of the GPUs' energy counters; None without a GPU, or where one does not count."""
     with _driver() as nvml:
         counts = (
             [_ask(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, gpu) for gpu in _handles(nvml)]
@@ -73,15 +74,16 @@ def energy_joules() -> float | None:
 
 
 def slowed_by(throttle_reasons: int | None) -> list[str]:
-    """Return the driver's bits as reasons, without those that mean no loss: idling,
-    and clocks that someone set.
+    """Return the names of the reasons in the driver's throttle bits that mean a loss of speed.
+
+    Idling and clocks that someone set are left out.
     """
     return [name for bit, name in _SLOWED_BY.items() if (throttle_reasons or 0) & bit]
 
 
 @contextmanager
 def _driver() -> Iterator[Any]:
-    """Give the driver's library, initialised; None without the package or without a driver."""
+    """Provide the initialised pynvml module within the block; None without package or driver."""
     try:
         import pynvml  # type: ignore[import-not-found,unused-ignore]  # optional, and without types
     except ModuleNotFoundError:
@@ -99,8 +101,7 @@ def _driver() -> Iterator[Any]:
 
 
 def _handles(nvml: Any) -> list[Any]:
-    """Return the GPUs that this process may use: all, or those that `CUDA_VISIBLE_DEVICES` names,
-    as Ray has it.
+    """Return driver handles of the GPUs that this process may use: all, or those in `CUDA_VISIBLE_DEVICES`.
 
     A number is taken for the driver's own, which is CUDA's where all GPUs are alike, and everywhere under
     `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
@@ -123,6 +124,7 @@ def _handles(nvml: Any) -> list[Any]:
 
 
 def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the driver with the arguments; return None where the GPU does not support it."""
     try:
         return question(*arguments)
     except nvml.NVMLError:
@@ -130,10 +132,12 @@ def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _milli(value: int | None) -> float | None:
+    """Divide a value by 1000, such as milliwatts into watts; None stays None."""
     return None if value is None else value / 1000
 
 
 def _models_by_torch() -> list[dict[str, Any]]:
+    """Return model and memory in bytes of each GPU as torch sees it; empty where torch is not loaded."""
     torch = sys.modules.get("torch")  # not imported for this alone: it takes seconds
     if torch is None or not torch.cuda.is_available():
         return []

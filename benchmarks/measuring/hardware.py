@@ -1,4 +1,4 @@
-"""The kind of machine that a session ran on, in one line."""
+"""The hardware that a session ran on, as one line to compare and print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def hardware(environment: Mapping[str, Any]) -> str:
-    """Return one line that is equal for two sessions only if their latencies may be compared."""
+    """Return one line about the GPUs and the CPU in a session's environment.
+
+    Latencies of two sessions may be compared only if their lines are equal.
+    """
     gpus = Counter(_device(gpu, "driver", "power_cap_watts") for gpu in environment.get("gpu") or ())
     parts = [gpu if count == 1 else f"{count} × {gpu}" for gpu, count in gpus.items()]
     if environment.get("cpu"):
@@ -19,6 +22,7 @@ def hardware(environment: Mapping[str, Any]) -> str:
 
 
 def _device(described: Mapping[str, Any], *details: str) -> str:
+    """Return a device's model, with the named details in brackets where they are recorded."""
     known = [f"{name.replace('_', ' ')} {described[name]}" for name in details if described.get(name)]
     return (
         f"{described.get('model', 'unknown')} ({', '.join(known)})" if known else str(described.get("model"))

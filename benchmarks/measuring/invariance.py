@@ -1,4 +1,4 @@
-"""Checks that a reranker ranks a passage alone as it ranks it in a batch, by trying both on a few passages.
+"""Checks that a reranker gives a passage the same score alone and in a batch, on a few passages.
 
 Padding, a shared prefix or a mask that a model ignores change scores without an error. Kernels of half
 precision also round by shape. The check tells how much: `rerankbench doctor` prints it, and the record of a
@@ -42,13 +42,13 @@ _TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class ScoreDifference:
-    """The differences between scores in a batch and scores of the same passages alone.
+    """The differences between passages' scores in a batch and the scores of the same passages alone.
 
     Attributes:
-        passages: how many were compared.
-        largest_difference: of a passage's two scores.
-        score_range: the highest score alone less the lowest: what a difference has to be compared with.
-        same_order: whether both orders are the same, but for passages whose scores alone lie less than a
+        passages: number of passages that were compared.
+        largest_difference: largest difference of a passage's two scores.
+        score_range: highest score alone less the lowest, to compare a difference with.
+        same_order: whether both orders are the same, ignoring passages whose scores alone lie less than a
             hundredth of the range apart, which half precision may turn around.
     """
 
@@ -66,7 +66,9 @@ class ScoreDifference:
 
 
 def score_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> ScoreDifference | None:
-    """Compare scores alone and in a batch, for passages of unlike lengths of the first query that has some.
+    """Rank a few passages of one query in a batch and one by one, and return how their scores differ.
+
+    The query is the first with two passages or more; its passages are taken from the shortest to the longest.
 
     Returns:
         None for a reranker whose scores depend on the other passages, or where no query has two passages.
@@ -93,7 +95,10 @@ def score_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> S
 
 
 def _inversions(alone: Mapping[str, float], together: Mapping[str, float]) -> int:
-    """Count pairs of passages in another order together, those left out that are nearly equal alone."""
+    """Count the pairs of passages that `together` orders otherwise than `alone`; both are score by doc id.
+
+    Pairs whose scores alone are nearly equal are left out.
+    """
     least = _NEARLY_EQUAL * (max(alone.values()) - min(alone.values()))
     return sum(
         alone[first] - alone[second] > least and together[first] < together[second]
@@ -102,13 +107,17 @@ def _inversions(alone: Mapping[str, float], together: Mapping[str, float]) -> in
 
 
 def described_difference(reranker: Reranker, requests: Sequence[RerankRequest]) -> dict[str, Any]:
-    """Return the comparison as part of a record's description; empty where there is none."""
+    """Return the score difference as JSON values under `batch_invariance`, for a record; {} for none."""
     difference = score_difference(reranker, requests)
     return {"batch_invariance": asdict(difference)} if difference else {}
 
 
 def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
-    """Compare a reranker's scores of passages, and of queries, alone and in a batch.
+    """Yield sentences on how a reranker's scores and rankings differ alone and in a batch, on built-in texts.
+
+    Args:
+        name: the reranker.
+        options: its options.
 
     Raises:
         InputError: the reranker or an option is wrong, it looks at the judgements, or it calls an endpoint.
@@ -137,13 +146,13 @@ def check_reranker(name: str, options: Mapping[str, object]) -> Iterator[str]:
 
 
 def _requests() -> list[RerankRequest]:
-    """Return queries and passages of unlike lengths."""
+    """Return the built-in requests: three queries of different lengths, each with the same six passages."""
     passages = {f"d{i}": text for i, text in enumerate(_TEXTS)}
     return [RerankRequest.of(query, passages, f"q{i}") for i, query in enumerate(_QUERIES)]
 
 
 def _of_unlike_lengths(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Return a few candidates from the shortest to the longest text, without repeated texts."""
+    """Return up to six candidates with different texts, evenly from the shortest to the longest."""
     by_length = sorted(
         {candidate.text: candidate for candidate in candidates}.values(),
         key=lambda candidate: len(candidate.text),

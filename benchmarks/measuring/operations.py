@@ -1,4 +1,4 @@
-"""FLOPs and bytes by stage: what ranking takes on any hardware, counted in a pass that is not timed.
+"""Counts of FLOPs and bytes by stage: the work of a ranking on any hardware, from a pass that is not timed.
 
 FLOPs are torch's own count (`torch.utils.flop_counter`): matrix products, convolutions and attention, a
 multiplication and an addition being two; element-wise operators are not among them. Attention counts whole,
@@ -31,7 +31,7 @@ _LOOKUPS = {"embedding", "index_select", "gather", "index"}  # of their tables t
 
 
 def count_operations(reranker: Reranker, requests: Sequence[RerankRequest]) -> Operations:
-    """Rank requests one by one and count, by stage.
+    """Rank requests one by one, and return the FLOPs and bytes of all of them together, by stage.
 
     It runs on one core: torch counts in the thread that asked for it, and work that is split over cores
     happens in others.
@@ -48,7 +48,12 @@ def count_operations(reranker: Reranker, requests: Sequence[RerankRequest]) -> O
 
 
 class CountingClock(StageClock):
-    """A clock that counts what torch does in a stage; its seconds mean nothing."""
+    """A stage clock that counts torch's FLOPs and bytes in each stage; its seconds mean nothing.
+
+    Attributes:
+        flops: FLOPs so far, by stage.
+        bytes: bytes read and written so far, by stage.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +62,7 @@ class CountingClock(StageClock):
 
     @contextmanager
     def stage(self, name: Stage, *costs: Timed) -> Iterator[None]:
-        """Count until the block ends; a stage in which torch does nothing is left out."""
+        """Count the block's FLOPs and bytes under the stage's name; a stage without any is left out."""
         traffic = _Traffic()
         flops = FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS)
         with super().stage(name, *costs), traffic, flops:  # the last one entered resolves composite operators
@@ -74,10 +79,12 @@ def _cpu_attention(
     query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: object, **__: object
 ) -> int:
     # torch knows the kernels of GPUs only, and leaves this untyped
+    """Return the FLOPs of an attention kernel on the CPU from the shapes of query, key and value."""
     return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _packed_linear(values: tuple[int, ...], weight: tuple[int, ...], *_: object, **__: object) -> int:
+    """Return the FLOPs of oneDNN's linear layer from the shapes of its input and its weight."""
     return 2 * math.prod(values) * weight[0]
 
 
@@ -85,7 +92,11 @@ _CPU_KERNELS = {_CPU_ATTENTION: _cpu_attention, torch.ops.mkldnn._linear_pointwi
 
 
 class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused-ignore]
-    """Adds up the sizes of the tensors that operators read and write."""
+    """A dispatch mode that adds up the sizes of the tensors that torch's operators read and write.
+
+    Attributes:
+        bytes: the sum so far.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
@@ -103,12 +114,13 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call, misc, unused
 
 
 def _sizes(values: Any) -> int:
-    """Return bytes of the tensors among some values; an expanded tensor is as large as what it repeats."""
+    """Return the bytes of all tensors in nested values; an expanded tensor counts as large as its storage."""
     tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
     return sum(map(_size, tensors))
 
 
 def _size(tensor: torch.Tensor) -> int:
+    """Return the bytes of a tensor; an expanded one counts as large as its storage."""
     size = tensor.numel() * tensor.element_size()
     if tensor.is_mkldnn:  # weights in oneDNN's layout, whose storage torch does not see
         return size

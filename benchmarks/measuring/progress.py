@@ -1,4 +1,4 @@
-"""Lines about what is going on, on standard error; activities are those of `rerankers.progress`."""
+"""Lines about the progress of work; activities with an estimate are those of `rerankers.progress`."""
 
 from __future__ import annotations
 
@@ -6,5 +6,8 @@ from rerankers.progress.display import DISPLAY
 
 
 def say(line: str) -> None:
-    """Write one line about what is going on, without secrets; go on where nothing can be written any more."""
+    """Write one line to the display of activities, by default on standard error, with secrets redacted.
+
+    Nothing happens where the line cannot be written.
+    """
     DISPLAY.say(line)

@@ -1,4 +1,4 @@
-"""Measures a reranker: warm-up apart from values, nothing else inside a timed call.
+"""The timed calls of a reranker: warm-up apart from values, nothing else inside a timed call.
 
 The clock is read only once the device is idle. Python's garbage collector is off while a call is timed and
 runs between calls, over what came since alone.
@@ -39,7 +39,16 @@ STABLE_MAXIMUM = 30
 
 
 class Call(NamedTuple):
-    """The measurements of requests that were ranked together; the fields are those of `QueryRow`."""
+    """The measurements of requests that were ranked together; the fields are those of `QueryRow`.
+
+    Attributes:
+        rankings: one ranking for each request.
+        repeat: which repeat it was, from 0.
+        total_seconds: wall time divided by the number of requests; in served mode with the wait before it.
+        arrived_seconds: when the request arrived, from the start of the repeat; None in other modes than
+            served.
+        queued_seconds: how long it waited before it was taken; None in other modes than served.
+    """
 
     rankings: list[Ranking]
     repeat: int
@@ -51,15 +60,16 @@ class Call(NamedTuple):
 def warm_up(
     reranker: Reranker, requests: Sequence[RerankRequest], protocol: Protocol, clock: StageClock
 ) -> tuple[tuple[float, ...], WarmupEnd]:
-    """Rank requests that have candidates and throw the result away.
+    """Rank requests that have candidates, throw the rankings away, and return the seconds that calls took.
 
-    Their candidates are turned around, so that nothing that is measured is answered from a recording, or from
-    an endpoint's cache of prompts, because of the warm-up. A number of warm-up queries takes the first ones.
-    `stable` takes one and the same call again and again, until the last 5 lie within 10 % of their median, or
-    for 30 calls.
+    Their candidates are turned around, so that nothing that is measured is answered from a response cache, or
+    from an endpoint's cache of prompts, because of the warm-up. A number of warm-up queries takes the first
+    ones. `stable` repeats one and the same call until the last 5 lie within 10 % of their median, or for 30
+    calls.
 
     Returns:
-        seconds per request, one value for each request; and why the warm-up ended.
+        seconds per request, one value for each request of a fixed number, or one for each call of `stable`;
+        and why the warm-up ended.
     """
     answerable = (
         replace(request, candidates=request.candidates[::-1]) for request in requests if request.candidates
@@ -85,6 +95,7 @@ def warmup_queries(protocol: Protocol, count: int) -> int:
 
 
 def _is_stable(seconds: Sequence[float]) -> bool:
+    """Return whether there are 5 values and the last 5 span at most 10 % of their median."""
     last = seconds[-STABLE_CALLS:]
     return len(last) == STABLE_CALLS and max(last) - min(last) <= STABLE_TOLERANCE * median(last)
 
@@ -104,9 +115,17 @@ def measure(
     whose (query id, repeat) pairs are all in `done` is skipped. Of a batch that an endpoint failed in, the
     rankings that were finished are kept, and a resumed run asks for the others only: answers are paid once.
 
+    Args:
+        reranker: the reranker to time.
+        requests: all requests, in their order.
+        protocol: batch size, repeats and seed.
+        clock: times the calls.
+        done: (query id, repeat) pairs that an earlier run measured.
+        is_remote: whether the reranker is an endpoint, which is asked for the missing requests only.
+
     Yields:
-        what was measured of one call, its wall time divided by its requests; None for a batch that is
-        skipped, so that systems measured in turn stay at the same query.
+        the measurements of one call; None for a batch that is skipped, so that systems measured in turn stay
+        at the same query.
     """
     uncollected = 0.0
     for repeat in range(protocol.repeats):
@@ -133,7 +152,7 @@ def measure(
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """Turn the garbage collector off within this block."""
+    """Turn Python's garbage collector off within the block, after one collection."""
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
@@ -145,10 +164,14 @@ def collector_off() -> Iterator[None]:
 
 
 def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
-    """Return the record's entry on the timing itself.
+    """Measure the cost of timing itself, and return it as an entry of the record.
 
-    Median costs of reading the clock (the device is asked whether it is idle) and of one stage, the smallest
-    step of the clock, and the garbage collector's state.
+    Keys are the median seconds of reading the clock (which waits for the device) and of an empty stage, the
+    clock's resolution in seconds, and the garbage collector's state.
+
+    Args:
+        clock: the clock to measure.
+        samples: readings of which the median is taken.
     """
     reads, stages = [], []
     for _ in range(samples):
@@ -167,7 +190,7 @@ def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:
 
 
 class PeakMemory:
-    """Largest memory in use since it was made, on the host (resident) and on the device.
+    """A meter of the largest memory in use since it was made, on the host (resident) and on the GPUs.
 
     Attributes:
         before_bytes: resident memory when it was made, after free memory went back to the system; None where
@@ -185,11 +208,11 @@ class PeakMemory:
                 torch.cuda.reset_peak_memory_stats(device)
 
     def host_bytes(self) -> int | None:
-        """Return the peak of resident memory; None where the system does not keep it."""
+        """Return the process's peak resident memory in bytes; None where the system does not keep it."""
         return _status_bytes("VmHWM")
 
     def device_bytes(self) -> int | None:
-        """Return the peak bytes summed over the GPUs; None where none was used."""
+        """Return the peak bytes that torch allocated, summed over the GPUs; None where none was used."""
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return None
@@ -198,7 +221,7 @@ class PeakMemory:
 
 
 def _status_bytes(name: str) -> int | None:
-    """Return an amount that Linux keeps of this process; None elsewhere."""
+    """Return the named entry of Linux's `/proc/self/status`, such as `VmRSS`, in bytes; None elsewhere."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -208,7 +231,7 @@ def _status_bytes(name: str) -> int | None:
 
 
 def _give_free_memory_back() -> None:
-    """Ask the C library for it: what an earlier system freed would hide what the next one takes."""
+    """Return freed memory to the system: what an earlier system freed would hide what the next one takes."""
     gc.collect()
     with suppress(OSError, AttributeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)
@@ -217,10 +240,10 @@ def _give_free_memory_back() -> None:
 def timed(
     reranker: Reranker, batch: Sequence[RerankRequest], clock: StageClock
 ) -> tuple[list[Ranking], float]:
-    """Return rankings of one call, and its wall time divided by its requests.
+    """Make one call, check its rankings, and return them with the call's wall time divided by its requests.
 
     Raises:
-        ModelError: what comes back are no rankings of what was asked.
+        ModelError: the result is not one permutation of the candidates for each request, in order.
     """
     started = clock.now()
     rankings = reranker.rerank(batch, clock)
@@ -237,6 +260,6 @@ def timed(
 
 
 def batches(requests: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
-    """Cut into calls of `size`; the last one may be smaller."""
+    """Cut requests, or other items, into sequences of `size`; the last one may be shorter."""
     for start in range(0, len(requests), size):
         yield requests[start : start + size]

@@ -1,4 +1,4 @@
-"""Seeds that depend on the call alone, so that every run of a call draws the same."""
+"""Seeding of random generators by the call alone, so that every run of a call draws the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 
 
 def seed_everything(*parts: object) -> None:
-    """Seed Python's generator, and numpy's and torch's where they are in use.
+    """Seed Python's random generator, and those of numpy and torch if loaded, from the arguments.
 
-    Before each call anew, from the protocol's seed, the query and the repeat: what came before, such as a
+    It runs before each call, with the protocol's seed, the query and the repeat: what came before, such as a
     warm-up of unknown length, an interruption or another shard, then changes nothing.
     """
     seed = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")

@@ -1,6 +1,6 @@
-"""Mode `served`: requests arrive on their own or from so many clients, and latency includes waiting.
+"""Mode `served`: requests arrive on a schedule or from waiting clients, and latency includes waiting.
 
-`benchmarks.measuring.arrivals` says when requests arrive, `benchmarks.measuring.servers` who answers them: a
+`benchmarks.measuring.arrivals` gives the arrival times, and `benchmarks.measuring.servers` answers: a
 reranker in this process, first come first served, or an endpoint, which serves side by side.
 
 A resumed run begins with an empty queue at the first request that is missing.
@@ -31,15 +31,15 @@ def serve(
     done: Container[tuple[str, int]],
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Call]:
-    """Rank all requests `protocol.repeats` times as they arrive.
+    """Rank all requests `protocol.repeats` times as they arrive, and time each with its wait.
 
     Args:
-        rerankers: one; or as many connections to an endpoint as requests may be under way at once.
-        requests: in the order of arrival.
-        protocol: `served` says how they arrive.
-        clock: reads the time of a reranker in this process.
+        rerankers: one reranker; or as many connections to an endpoint as requests may be under way at once.
+        requests: all requests, in the order of arrival.
+        protocol: its `served` says how they arrive.
+        clock: times the calls of a reranker in this process.
         done: (query id, repeat) pairs that are measured already.
-        wait: lets seconds pass.
+        wait: function that lets the given seconds pass.
 
     Yields:
         one call for each request; `arrived_seconds` counts from the start of the repeat.

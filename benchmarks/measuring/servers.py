@@ -1,4 +1,4 @@
-"""The two servers that requests wait for: a reranker in this process, and an endpoint."""
+"""The two servers that answer requests in served mode: a reranker in this process, and an endpoint."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class LocalServer:
-    """A reranker in this process: one server, which takes up to `batch_size` waiting requests in a call.
+    """A reranker in this process as one server, which takes up to `batch_size` waiting requests a call.
 
     Its time `now`, in seconds, passes while it ranks or waits for an arrival. It stands still while the
     harness checks and writes, so that only the reranker's own calls make a queue.
 
     Args:
-        reranker: ranks, measured by `clock`.
-        protocol: the batch size, and the seed of what a call draws.
-        clock: reads the time of the reranker.
-        wait: lets seconds pass.
+        reranker: the reranker that ranks.
+        protocol: batch size, and the seed from which each call is seeded.
+        clock: times the reranker's calls.
+        wait: function that lets the given seconds pass.
     """
 
     def __init__(
@@ -44,7 +44,14 @@ class LocalServer:
     def serve(
         self, requests: Sequence[RerankRequest], places: Sequence[int], arrivals: Arrivals, repeat: int
     ) -> Iterator[Call]:
-        """Rank the requests at some places, in this order, as they arrive; yield one call for each."""
+        """Rank the requests at the given places, in this order, as they arrive; yield one call for each.
+
+        Args:
+            requests: all requests of a repeat.
+            places: positions of those to rank.
+            arrivals: when these arrive.
+            repeat: number of the repeat, from 0.
+        """
         begin = 0
         while (arrival := arrivals.next) is not None:
             self._wait_until(arrival)
@@ -59,11 +66,16 @@ class LocalServer:
             begin = end
 
     def _wait_until(self, arrival: float) -> None:
+        """Wait until the server's time is `arrival` seconds; return at once if it is past."""
         if arrival > self.now:
             self._wait(arrival - self.now)
             self.now = arrival
 
     def _rank(self, batch: Sequence[RerankRequest], repeat: int) -> list[Ranking]:
+        """Rank a batch in one call, advance the server's time by it, and return the rankings.
+
+        Each ranking of a batch of several gets the stage times of the whole call.
+        """
         seed_everything(self._protocol.seed, batch[0].query_id, repeat)
         rankings, seconds = timed(self._reranker, batch, self._clock)
         self.now += seconds * len(batch)
@@ -71,14 +83,14 @@ class LocalServer:
 
 
 class EndpointServer:
-    """An endpoint, which serves side by side, in real time.
+    """An endpoint as a server that answers several requests at once, in real time.
 
     Each thread has a connection and a clock of its own. A request's passages are read when it is sent, and
     answers are passed on as they come, so that memory does not grow with the queries.
 
     Args:
         connections: as many as requests may be under way at once.
-        wait: lets seconds pass.
+        wait: function that lets the given seconds pass.
     """
 
     def __init__(self, connections: Sequence[Reranker], wait: Callable[[float], None]) -> None:
@@ -89,7 +101,14 @@ class EndpointServer:
     def serve(
         self, requests: Sequence[RerankRequest], places: Sequence[int], arrivals: Arrivals, repeat: int
     ) -> Iterator[Call]:
-        """Send the requests at some places as they arrive; yield one call for each, as it is answered."""
+        """Send the requests at the given places as they arrive; yield one call for each, as answered.
+
+        Args:
+            requests: all requests of a repeat.
+            places: positions of those to send.
+            arrivals: when these arrive.
+            repeat: number of the repeat, from 0.
+        """
         answered: SimpleQueue[Future[Call]] = SimpleQueue()
         started, under_way = self._clock.now(), 0
         with ThreadPoolExecutor(len(self._connections)) as threads:
@@ -110,11 +129,16 @@ class EndpointServer:
                 threads.shutdown(wait=True, cancel_futures=True)
 
     def _is_full(self, under_way: int) -> bool:
-        """Return whether clients find their next request waiting; no more requests than that are held."""
+        """Return whether two requests per connection are under way; a closed loop submits no more."""
         return under_way >= 2 * len(self._connections)
 
     def _next_arrival(self, arrivals: Arrivals, started: float) -> float | None:
-        """Wait for the next arrival of an open loop; None in a closed one, whose clients send when free."""
+        """Wait for the next arrival of an open loop and return its time; return None in a closed loop.
+
+        Args:
+            arrivals: the arrivals.
+            started: clock time at which the repeat started.
+        """
         if not arrivals.is_open:
             return None
         [arrived] = arrivals.take(math.inf, 1)
@@ -129,6 +153,15 @@ class EndpointServer:
         started: float,
         arrived: float | None,
     ) -> Call:
+        """Send the request at a place over a free connection, and return its call, timed.
+
+        Args:
+            requests: all requests of a repeat.
+            place: position of the request.
+            repeat: number of the repeat, from 0.
+            started: clock time at which the repeat started.
+            arrived: arrival in seconds from then; None for a closed loop, where it arrives when it is sent.
+        """
         request = requests[place]
         began = self._clock.now() - started
         connection = self._free.pop()
@@ -141,7 +174,10 @@ class EndpointServer:
 
 
 def _with_all_stages(rankings: list[Ranking]) -> list[Ranking]:
-    """Return rankings of one call with all of its stages: a request waits for those ranked with it."""
+    """Return the rankings of one call, each with the stage seconds of all of them summed.
+
+    A request waits for those that are ranked with it.
+    """
     together: dict[Stage, float] = {}
     for ranking in rankings:
         for stage, seconds in ranking.stage_seconds.items():

@@ -1,4 +1,4 @@
-"""Searches the highest load that keeps an SLO, as the server scenario of MLPerf Inference asks.
+"""A search for the highest load that keeps an SLO, as in the server scenario of MLPerf Inference.
 
 The scenario (Reddi et al., "MLPerf Inference Benchmark", ISCA 2020, section III) counts the Poisson arrivals
 a second that a system serves while a percentile of latency stays below a bound. MLPerf leaves the search to
@@ -33,11 +33,11 @@ TAIL = 10
 
 
 class Tried(NamedTuple):
-    """One load of a search.
+    """The outcome of one load of a search.
 
     Attributes:
-        seconds: the percentile of latency, waiting included.
-        is_kept: whether it is below the bound, and the system keeps up.
+        seconds: the SLO's percentile of latency, waiting included.
+        is_kept: whether it is below the bound, and the system keeps up with the arrivals.
     """
 
     seconds: float
@@ -45,17 +45,17 @@ class Tried(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[QueryRow], slo: Slo) -> Tried:
-        """Return what the requests of one load say."""
+        """Compute the outcome of a load from the rows of its requests and the SLO."""
         seconds = float(np.quantile([row.total_seconds for row in rows], slo.percentile / 100))
         return cls(seconds, seconds < slo.seconds and keeps_up(rows))
 
 
 def keeps_up(rows: Sequence[QueryRow]) -> bool:
-    """Return whether the queue is short when the last request arrives.
+    """Return whether few requests still wait when the last request of their run arrives: a tenth, and one.
 
     Beyond a system's capacity the queue grows for as long as requests arrive. Where few do, their latency may
     be within bounds all the same, which says nothing of a load that lasts. At a load of r times the capacity,
-    1 - 1/r of the requests still wait at the end: here a tenth may, and one more.
+    1 - 1/r of the requests still wait at the end.
     """
     last: dict[tuple[int, int], float] = {}
     for row in rows:
@@ -69,16 +69,16 @@ def keeps_up(rows: Sequence[QueryRow]) -> bool:
 
 
 def capacity_of(rows: Sequence[QueryRow]) -> float:
-    """Return the answers a second that a single client got, which a search begins with."""
+    """Return the answers a second that a single client got, the first rate of a search, from its rows."""
     return rounded(requests_per_second(rows) or 1.0)
 
 
 def next_rate(first: float, tried: Mapping[float, Tried]) -> float | None:
-    """Return the rate to try next; None where the search is over.
+    """Return the rate, in requests a second, to try next; None where the search is over.
 
     Args:
         first: the rate to begin with.
-        tried: by rate.
+        tried: the outcomes so far, by rate.
     """
     if not tried:
         return first
@@ -96,17 +96,20 @@ def next_rate(first: float, tried: Mapping[float, Tried]) -> float | None:
 
 
 def highest_kept(tried: Mapping[float, Tried]) -> tuple[float | None, float | None]:
-    """Return the highest rate that keeps the SLO below any that misses it, and the lowest that misses it."""
+    """Return (highest rate that keeps the SLO, lowest rate that misses it); None for either without one.
+
+    Rates above the lowest missed one do not count as kept.
+    """
     missed = min((rate for rate, one in tried.items() if not one.is_kept), default=None)
     kept = [rate for rate, one in tried.items() if one.is_kept and (missed is None or rate < missed)]
     return max(kept, default=None), missed
 
 
 def is_few(count: int, slo: Slo) -> bool:
-    """Return whether so many requests are too few for the percentile."""
+    """Return whether fewer than ten of `count` requests are expected beyond the SLO's percentile."""
     return count * (1 - slo.percentile / 100) < TAIL
 
 
 def rounded(rate: float) -> float:
-    """Return a rate with three digits, so that a search that goes on finds the cells it measured."""
+    """Round a rate to three digits, so that a resumed search finds the cells that it has measured."""
     return float(f"{rate:.3g}")

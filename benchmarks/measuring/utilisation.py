@@ -1,4 +1,4 @@
-"""A system's utilisation of a GPU: FLOPs counted and seconds measured, against the published peak."""
+"""The utilisation of a GPU: FLOPs counted and seconds measured, against the published peak."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def cell_utilisation(cell: CellResult) -> dict[str, float]:
-    """Return utilisation by stage of a cell whose operations were counted, against the peak of one GPU.
+    """Return a cell's utilisation of one GPU's peak, by stage, as a share from 0 to 1.
 
-    Empty where nothing was counted, or where the cell was not measured on a single kind of GPU that is known.
+    Empty where no operations were counted, or the cell was not measured on a single known kind of GPU.
     """
     record = cell.record
     gpus = {
@@ -37,10 +37,14 @@ def cell_utilisation(cell: CellResult) -> dict[str, float]:
 
 
 def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
-    """Return a GPU's published dense peak by its driver's name for it; None where none is listed.
+    """Return a GPU's published dense peak in FLOPs per second; None where none is listed.
 
-    A listed name has to be the last words of it: "NVIDIA L40S" is no "NVIDIA L4", and slices of a GPU, laptop
-    chips and other variants have peaks of their own.
+    A listed name must be the last words of the driver's: "NVIDIA L40S" does not match "NVIDIA L4". Slices of
+    a GPU, laptop chips and other variants have peaks of their own.
+
+    Args:
+        gpu: the driver's name for the GPU.
+        dtype: type of the weights, such as `bfloat16`.
     """
     listed = json.loads((Path(__file__).parent / "gpu_peaks.json").read_text(encoding="utf-8"))["gpus"]
     names = [name for name in listed if f" {gpu}".endswith(f" {name}")]
@@ -48,12 +52,14 @@ def peak_flops_per_second(gpu: str, dtype: str) -> float | None:
 
 
 def utilisation(operations: Operations, stage_seconds: Mapping[str, float], peak: float) -> dict[str, float]:
-    """Return model FLOPs utilisation by stage (Chowdhery et al., PaLM, 2022, appendix B).
+    """Return the model FLOPs utilisation by stage, 0 to 1 (Chowdhery et al., PaLM, 2022, appendix B).
+
+    Stages without measured seconds are left out.
 
     Args:
-        operations: what was counted.
+        operations: FLOPs by stage, summed over `queries`.
         stage_seconds: mean seconds per query by stage, of the same system.
-        peak: what the hardware can do, in FLOPs per second.
+        peak: FLOPs per second that the hardware can do.
     """
     return {
         stage: count / operations.queries / stage_seconds[stage] / peak
