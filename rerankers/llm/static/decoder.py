@@ -121,11 +121,11 @@ class StaticDecoder:
             values: where new values go, of the same shape.
         """
         heads = layer.qkv.of(layer.attention_norm.of(hidden)).view(len(hidden), -1, self._head_dimension)
-        turned, plain = torch.split(heads, [self._heads + self._key_heads, self._key_heads], dim=1)
+        turned, plain = torch.split_with_sizes(heads, [self._heads + self._key_heads, self._key_heads], dim=1)
         if layer.head_norm is not None:
             turned = F.rms_norm(turned, turned.shape[2:], None, self._epsilon).mul_(layer.head_norm)
         turned = torch.bmm(turned, rotation).view(*keys.shape[:2], -1, self._head_dimension)
-        queries, turned_keys = torch.split(turned, [self._heads, self._key_heads], dim=2)
+        queries, turned_keys = torch.split_with_sizes(turned, [self._heads, self._key_heads], dim=2)
         keys.copy_(turned_keys)
         values.copy_(plain.view(values.shape))
         return queries.transpose(1, 2)
