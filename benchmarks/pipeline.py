@@ -1,9 +1,9 @@
-"""The sentence, as far as one cell goes.
+"""The steps of one cell's measurement, from the dataset to the record.
 
     dataset -> first-stage run -> frozen candidate pool -> reranker -> ranking + stage times + usage
             -> measures -> result record -> report
 
-`freeze_pool` is the sentence up to the pool, `run_cells` from there to the record. Measures and reports are
+`freeze_pool` goes up to the candidate set, `run_cells` from there to the record. Measures and reports are
 computed from records when they are read.
 """
 
@@ -46,12 +46,18 @@ SPENDING = "spending.jsonl"
 
 
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
-    """Return the candidates of a plan: those frozen by an earlier run into the same folder, else new ones.
-    A damaged pool is built again.
+    """Load the candidate set of a plan from the result folder, or else build it and save it there.
+
+    A damaged candidate set is built again.
+
+    Args:
+        plan: the dataset, the first stage and the depth.
+        folder: the result folder.
+        store_text: whether passages' texts are saved too.
 
     Raises:
         InputError: the dataset or the first stage is wrong.
-        StoreError: the folder's pool has other candidates than the data give now.
+        StoreError: the folder holds other candidates for this plan than the data give now.
     """
     index = read_index(folder / "pools")
     frozen = folder / "pools" / index.get(plan.key, "none")
@@ -76,7 +82,10 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
 def run_cells(
     experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
 ) -> list[Exception | None]:
-    """Measure systems on one pool as `measured_by_rounds` does, and return why each failed, or None."""
+    """Measure systems on one candidate set; return each cell's error, or None, in the order of the cells.
+
+    It does what `measured_by_rounds` does, without stopping after each round.
+    """
     rounds = measured_by_rounds(experiment, cells, pool, folder)
     while True:
         try:
@@ -89,16 +98,22 @@ def run_cells(
 def measured_by_rounds(
     experiment: Experiment, cells: Sequence[CellPlan], pool: Pool, folder: Path
 ) -> Generator[None, None, list[Exception | None]]:
-    """Measure systems on one pool, or what an earlier run left to measure: query by query in turn.
+    """Measure systems on one candidate set, query by query in turn; an interrupted measurement is resumed.
 
     Whatever a reranker raises is its cell's result: it is recorded, what was ranked before is kept, a later
     run goes on from there, and the other cells go on now.
 
+    Args:
+        experiment: the experiment.
+        cells: the systems.
+        pool: the candidate set.
+        folder: the result folder.
+
     Yields:
-        after each round: when all have loaded, and after one call of each.
+        None after each round: when all have loaded, and after one call of each.
 
     Returns:
-        why each cell failed, or None.
+        each cell's error, or None, in the order of the cells.
 
     Raises:
         StoreError: the results cannot be written.
@@ -134,7 +149,15 @@ def measured_by_rounds(
 def record_failure(
     experiment: Experiment, cell: CellPlan, error: Exception, folder: Path, pool: Pool | None = None
 ) -> None:
-    """Note why a cell could not begin or go on; without a pool, because it got no candidates."""
+    """Write a failed cell's record, with the error as one line; rankings of an earlier run are kept.
+
+    Args:
+        experiment: the experiment.
+        cell: the cell that could not begin or go on.
+        error: the reason.
+        folder: the result folder.
+        pool: the candidate set; None if the cell got no candidates.
+    """
     plan = cell.pool
     about = (
         (plan.dataset_name, plan.first_stage.model_dump(), "")
@@ -149,7 +172,15 @@ def record_failure(
 def new_record(
     experiment: Experiment, cell: CellPlan, dataset: str, first_stage: dict[str, Any], pool: str
 ) -> Record:
-    """Return a record of a cell that begins now, in this process."""
+    """Return the record of a cell that begins now in this process, with one session and the status `running`.
+
+    Args:
+        experiment: the experiment.
+        cell: the cell.
+        dataset: name of the dataset.
+        first_stage: description of the first stage.
+        pool: digest of the candidate set.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     session = Session(
         started_at=now, environment=environment(), executor=Executor(is_own_process=cell.protocol.own_process)
@@ -171,7 +202,7 @@ def new_record(
 
 
 def _release_memory() -> None:
-    """Give memory back before the next system loads.
+    """Free memory, on the GPU too, before the next system loads.
 
     What is left then are libraries: frozen, they are not looked at again for each system, which takes longer
     than measuring a small one. `benchmarks.executors.local.run` thaws them in the end.

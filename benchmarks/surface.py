@@ -43,5 +43,6 @@ def run_experiment(
 
 
 def _as_yaml(value: object) -> str:
+    """Return a value as YAML text, with paths as strings."""
     plain = json.loads(json.dumps(value, default=str))  # paths become strings
     return yaml.safe_dump(plain, allow_unicode=True, sort_keys=False).removesuffix("...\n").strip()

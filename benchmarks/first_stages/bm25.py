@@ -1,4 +1,4 @@
-"""BM25 through Lucene, as pyserini offers it (Anserini's defaults: English analyser, Porter stemmer).
+"""BM25 retrieval with Lucene through pyserini (Anserini's defaults: English analyzer, Porter stemmer).
 
 An index is built once per collection and cached; k1 and b are chosen when searching, so one index serves all.
 Equal scores are ordered by doc id.
@@ -32,7 +32,16 @@ ENGLISH = "en"
 def search(
     searcher: Any, queries: dict[str, str], depth: int
 ) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
-    """Return hits, best first, and seconds, both by query id; one query at a time on one thread."""
+    """Search for each query, one at a time on one thread, and time it.
+
+    Args:
+        searcher: a pyserini `LuceneSearcher`.
+        queries: text by query id.
+        depth: most hits of a query.
+
+    Returns:
+        (doc id, score), best first, by query id; and seconds by query id.
+    """
     hits: dict[str, list[tuple[str, float]]] = {}
     seconds: dict[str, float] = {}
     clock = StageClock()
@@ -49,13 +58,28 @@ def search(
 
 
 def search_at_once(searcher: Any, queries: dict[str, str], depth: int) -> dict[str, list[tuple[str, float]]]:
-    """Return hits, best first, by query id: those of `search`, found by as many threads as processors."""
+    """Search for all queries, untimed, by as many threads as processors.
+
+    Args:
+        searcher: a pyserini `LuceneSearcher`.
+        queries: text by query id.
+        depth: most hits of a query.
+
+    Returns:
+        (doc id, score), best first, by query id: the hits of `search`.
+    """
     found = searcher.batch_search(list(queries.values()), list(queries), k=depth, threads=os.cpu_count() or 1)
     return {query_id: [(hit.docid, float(hit.score)) for hit in found[query_id]] for query_id in queries}
 
 
 def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = None) -> Any:
-    """Return a pyserini `LuceneSearcher` over the dataset's passages; builds the index if it is not cached.
+    """Return a pyserini `LuceneSearcher` over the dataset's passages; build the index if it is missing.
+
+    Args:
+        dataset: the dataset.
+        k1: BM25's k1.
+        b: BM25's b.
+        language: two letters such as `de`, whose analyzer is used; None for English.
 
     Raises:
         InputError: no Java, or a broken dataset.
@@ -70,8 +94,13 @@ def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = No
 
 
 def prebuilt_searcher(name: str, k1: float, b: float, language: str | None = None) -> Any:
-    """Return a pyserini `LuceneSearcher` over one of pyserini's prebuilt indexes,
-    fetched if it is not cached.
+    """Return a pyserini `LuceneSearcher` over one of its prebuilt indexes, downloaded if it is not cached.
+
+    Args:
+        name: pyserini's name of the index.
+        k1: BM25's k1.
+        b: BM25's b.
+        language: two letters such as `de`, whose analyzer is used; None for English.
 
     Raises:
         InputError: the name is unknown, or the index cannot be fetched.
@@ -96,6 +125,7 @@ def prebuilt_searcher(name: str, k1: float, b: float, language: str | None = Non
 
 
 def _with_settings(searcher: Any, k1: float, b: float, language: str | None) -> Any:
+    """Set a searcher's k1, b and, unless it is English, language; return the searcher."""
     searcher.set_bm25(k1, b)
     if language not in (None, ENGLISH):
         searcher.set_language(language)
@@ -103,7 +133,7 @@ def _with_settings(searcher: Any, k1: float, b: float, language: str | None) -> 
 
 
 def _check_language(language: str | None) -> None:
-    """Refuse a language that this Java runtime cannot cut into words; say which one has no analyzer.
+    """Check that this Java runtime can tokenize a language; print a line if Lucene has no analyzer for it.
 
     Raises:
         InputError: the runtime lacks the language, as small runtimes lack Thai.
@@ -127,7 +157,10 @@ def _check_language(language: str | None) -> None:
 
 
 def _index_of(dataset: Dataset, language: str | None) -> Path:
-    """Return the dataset's index in the cache; it appears there complete or not at all."""
+    """Return the folder of the dataset's cached index, built first if it is missing.
+
+    It appears in the cache complete or not at all.
+    """
     version = importlib.metadata.version("pyserini")
     analyzer = "" if language in (None, ENGLISH) else f"-{language}"
     index = cache_folder() / "indexes" / dataset.fingerprint / f"lucene-pyserini-{version}{analyzer}"

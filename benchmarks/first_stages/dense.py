@@ -1,4 +1,4 @@
-"""Dense retrieval: an encoder embeds the whole collection once; the search is exact.
+"""Dense retrieval: an encoder embeds the whole collection once, and an exact search compares every passage.
 
 The embeddings are cached on disk and held on the encoder's device while searching, 4 bytes a dimension.
 """
@@ -36,9 +36,18 @@ _MOST_SHARED = 1 << 20  # passages; a larger collection would lie on disk twice
 def search(
     encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
 ) -> tuple[dict[str, list[tuple[str, float]]], dict[str, float]]:
-    """Return hits, best first, and seconds (encoding and search), both by query id; one query at a time.
+    """Encode and search for each query, one at a time, and time both together.
 
     Equal scores keep the collection's order.
+
+    Args:
+        encoder: embeds queries and passages.
+        dataset: the dataset whose passages are searched.
+        queries: text by query id.
+        depth: most hits of a query.
+
+    Returns:
+        (doc id, score), best first, by query id; and seconds by query id.
     """
     doc_ids, passages = _passages_of(encoder, dataset)
     clock = StageClock(synchronise=synchroniser(str(encoder.device)))
@@ -62,8 +71,15 @@ def search(
 def search_at_once(
     encoder: Encoder, dataset: Dataset, queries: dict[str, str], depth: int
 ) -> dict[str, list[tuple[str, float]]]:
-    """Return hits, best first, by query id, of as many queries at a time as fit;
-    equal scores in any order.
+    """Search for many queries at a time, untimed: (doc id, score), best first, by query id.
+
+    As many queries are scored together as fit into memory. Equal scores come in any order.
+
+    Args:
+        encoder: embeds queries and passages.
+        dataset: the dataset whose passages are searched.
+        queries: text by query id.
+        depth: most hits of a query.
     """
     doc_ids, passages = _passages_of(encoder, dataset)
     together = max(1, _PRODUCTS // max(1, len(passages)))
@@ -81,9 +97,10 @@ def search_at_once(
 
 
 def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.Tensor]:
-    """Return ids of passages, and their embeddings on the encoder's device, (n_passages, dimension).
+    """Return the doc ids of a dataset and their embeddings on the encoder's device, (n_passages, dimension).
 
-    A passage without tokens has a vector of zeros, which compares with nothing: it is never retrieved.
+    A passage without tokens has a vector of zeros, which compares with nothing: it is left out, and so never
+    retrieved.
     """
     folder = _embeddings_of(encoder, dataset)
     doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
@@ -100,13 +117,14 @@ def _passages_of(encoder: Encoder, dataset: Dataset) -> tuple[list[str], torch.T
 def best(
     vector: torch.Tensor, passages: torch.Tensor, depth: int, block: int = _SEARCH_BLOCK
 ) -> list[tuple[int, float]]:
-    """Return rows with the largest inner products, best first, in blocks;
-    equal products keep the rows' order.
+    """Return (row, inner product) of the passages with the largest inner products, best first.
+
+    Equal products keep the order of the rows.
 
     Args:
-        vector: (dimension,).
+        vector: the query, (dimension,).
         passages: (n_passages, dimension).
-        depth: how many rows to return, at most.
+        depth: most rows to return.
         block: rows scored at once.
     """
     rows = torch.empty(0, dtype=torch.long, device=passages.device)
@@ -121,7 +139,11 @@ def best(
 
 
 def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
-    """Return the folder with the collection's embeddings; it appears in the cache complete or not at all."""
+    """Return the cache folder with the collection's embeddings, computed first if they are missing.
+
+    It appears in the cache complete or not at all. It holds `embeddings.f32`, rows of float32, and
+    `doc_ids.json`.
+    """
     described = json.dumps(encoder.describe(), sort_keys=True)
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_folder() / "indexes" / dataset.fingerprint / f"dense-{key}"
@@ -159,14 +181,17 @@ def _embeddings_of(encoder: Encoder, dataset: Dataset) -> Path:
 
 
 def _shared_store(encoder: Encoder, dataset: Dataset) -> EmbeddingStore | None:
-    """Return where rerankers keep their embeddings too, so that a passage is embedded once for both."""
+    """Return the store in which rerankers keep embeddings, so that a passage is embedded once for both.
+
+    Return None for a collection that is too large, or of unknown size.
+    """
     if dataset.passage_count is None or dataset.passage_count > _MOST_SHARED:
         return None
     return EmbeddingStore(cache_folder() / "embeddings", encoder.describe(), encoder.dimension)
 
 
 def _vectors(embedder: PassageEmbedder, texts: list[str]) -> bytes:
-    """Return rows of float32, one a text; equal texts are embedded once."""
+    """Embed texts, equal ones once, and return their rows of float32 as bytes, in the order of the texts."""
     row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     different = list(row_of)
     vectors = embedder.vectors(different, [Usage()] * len(different))

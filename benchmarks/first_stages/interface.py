@@ -1,4 +1,4 @@
-"""The interface of a first stage that an experiment names: construct it once, then search query by query."""
+"""The interface of a first stage that an experiment names: constructed once, then searched query by query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Documents:
 class FirstStage(ABC):
     """A retriever that proposes candidates for a query.
 
-    It is constructed once a dataset, which is not timed. Each search is.
+    It is constructed once for a dataset, which is not timed. Each search is.
 
     Args:
         documents: the dataset's passages, to be indexed or ignored.
@@ -41,4 +41,4 @@ class FirstStage(ABC):
 
     @abstractmethod
     def search(self, query: str, depth: int) -> Iterable[tuple[str, float]]:
-        """Return at most `depth` pairs of doc id and score, best first; fewer or none where nothing fits."""
+        """Return at most `depth` (doc id, score) pairs for a query, best first; fewer if few match."""

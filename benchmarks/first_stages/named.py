@@ -28,7 +28,7 @@ Hits = dict[str, list[tuple[str, float]]]
 
 
 def load(name: str) -> type[FirstStage]:
-    """Return the class behind a name.
+    """Import and return the first-stage class that a name stands for.
 
     Raises:
         UnknownNameError: the name is neither registered nor of the form `module:Class`.
@@ -49,7 +49,7 @@ def load(name: str) -> type[FirstStage]:
 
 
 def validated(name: str, options: Mapping[str, object]) -> Options:
-    """Check the options of a first stage without constructing it.
+    """Validate options against a first stage's options model, without constructing it, and return the model.
 
     Raises:
         UnknownNameError: the first stage or an option is unknown.
@@ -61,10 +61,18 @@ def validated(name: str, options: Mapping[str, object]) -> Options:
 def search(
     name: str, options: Mapping[str, object], dataset: Dataset, queries: Mapping[str, str], depth: int
 ) -> tuple[Hits, dict[str, float], dict[str, Any]]:
-    """Construct a first stage on a dataset's passages and search for each query.
+    """Construct a first stage on a dataset's passages, and search for each query, timed, one at a time.
+
+    Args:
+        name: registered name or `module:Class`.
+        options: the first stage's options.
+        dataset: the dataset whose passages are searched.
+        queries: text by query id.
+        depth: most hits of a query.
 
     Returns:
-        hits, best first; seconds by query id; and what ran.
+        (doc id, score), best first, by query id; seconds by query id; and a description of the first stage in
+        JSON values.
 
     Raises:
         InputError: the class fails, or its results are not doc ids with falling scores.
@@ -96,10 +104,10 @@ def search(
 
 
 def check_hits(name: str, query_id: str, hits: Iterable[tuple[str, float]]) -> None:
-    """Refuse a ranking with a passage twice, or with a score that is not a number.
+    """Check that a query's hits hold no passage twice and only finite scores.
 
     Raises:
-        InputError: the ranking is one of these.
+        InputError: they do not; the message begins with `name`.
     """
     ranking = [*hits]
     if len({doc_id for doc_id, _ in ranking}) < len(ranking):
@@ -109,6 +117,11 @@ def check_hits(name: str, query_id: str, hits: Iterable[tuple[str, float]]) -> N
 
 
 def _pairs(name: str, query_id: str, ranking: list[Any]) -> list[tuple[str, float]]:
+    """Turn the results of a first stage's search into (doc id, score) pairs, and check them.
+
+    Raises:
+        InputError: results are not pairs, name a passage twice, or have scores that rise.
+    """
     try:
         hits = [(str(doc_id), float(score)) for doc_id, score in map(_pair, ranking)]
     except (TypeError, ValueError) as error:
@@ -126,12 +139,22 @@ def _pairs(name: str, query_id: str, ranking: list[Any]) -> list[tuple[str, floa
 
 
 def _pair(hit: Any) -> Any:
+    """Return a result unchanged, to be unpacked into a pair.
+
+    Raises:
+        TypeError: it is a string; one of two letters would be unpacked into them.
+    """
     if isinstance(hit, str):  # of two letters, it would be cut into them
         raise TypeError
     return hit
 
 
 def _called(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the user's first stage with the arguments and return its result.
+
+    Raises:
+        InputError: it raises anything; the message begins with `name`.
+    """
     try:
         return function(*arguments)
     except Exception as error:

@@ -42,7 +42,7 @@ class Passages:
 
 
 def check_pipeline(name: str) -> Callable[[Passages], Any]:
-    """Return the function that an experiment names, without calling it.
+    """Import and return the function that an experiment names, without calling it.
 
     Raises:
         InputError: there is no such module or function.
@@ -62,10 +62,18 @@ def check_pipeline(name: str) -> Callable[[Passages], Any]:
 def search(
     name: str, dataset: Dataset, queries: Mapping[str, str], depth: int, *, is_timed: bool
 ) -> tuple[Hits, dict[str, float], dict[str, Any]]:
-    """Run the pipeline, one query at a time where it is timed, else all at once.
+    """Build the user's pipeline on a dataset's passages, and search for the queries.
+
+    Args:
+        name: `module:function` that builds the pipeline.
+        dataset: the dataset whose passages are searched.
+        queries: text by query id.
+        depth: most hits of a query.
+        is_timed: search for one query at a time and time it; else for all at once, without times.
 
     Returns:
-        hits, best first, equal scores in the order of their ids; seconds by query id; and what ran.
+        (doc id, score), best first, equal scores in the order of their ids, by query id; seconds by query id;
+        and a description of the pipeline in JSON values.
 
     Raises:
         InputError: the function or its pipeline fails, or gives no results of these queries.
@@ -101,6 +109,11 @@ def search(
 
 
 def _called(name: str, function: Callable[..., Any], argument: Any) -> Any:
+    """Call the user's function or pipeline with the argument and return its result.
+
+    Raises:
+        InputError: it raises anything; the message begins with `name`.
+    """
     try:
         return function(argument)
     except Exception as error:
@@ -109,6 +122,11 @@ def _called(name: str, function: Callable[..., Any], argument: Any) -> Any:
 
 
 def _hits(name: str, results: pd.DataFrame, queries: Mapping[str, str], depth: int) -> Hits:
+    """Turn a pipeline's results into at most `depth` (doc id, score) pairs, best first, by query id.
+
+    Raises:
+        InputError: a column is missing, a query was not asked, or hits are wrong as `check_hits` says.
+    """
     missing = [column for column in COLUMNS if column not in results.columns]
     if missing:
         columns = ", ".join(map(str, results.columns)) or "none"

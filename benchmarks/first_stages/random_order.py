@@ -1,4 +1,4 @@
-"""Random candidates: the floor under every first stage."""
+"""A first stage of random candidates: the lower bound that every first stage should beat."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RandomOrderOptions(Options):
 
 
 class RandomOrder(FirstStage):
-    """Passages drawn without replacement by seed and query; the score is minus the rank."""
+    """A first stage that draws passages without replacement; the score is minus the rank."""
 
     options_model = RandomOrderOptions
 
@@ -30,7 +30,7 @@ class RandomOrder(FirstStage):
         self._seed = options.seed
 
     def search(self, query: str, depth: int) -> list[tuple[str, float]]:
-        """Return `depth` passages, the same ones at each call."""
+        """Draw up to `depth` passages, (doc id, score); a query and a seed always give the same ones."""
         seed = hashlib.sha256(f"{self._seed}\n{query}".encode()).hexdigest()
         drawn = random.Random(seed).sample(self._doc_ids, min(depth, len(self._doc_ids)))  # noqa: S311 - no secret
         return [(doc_id, -float(rank)) for rank, doc_id in enumerate(drawn, 1)]

@@ -1,4 +1,4 @@
-"""First stages by name: one row each, imported on first use.
+"""The registered first stages by name: one row each, imported on first use.
 
 To add a first stage, write its class in `benchmarks/first_stages/` and add a row here. A first stage of one's
 own needs no row: name it `module:Class`, in a package that is installed or a file in the working folder.

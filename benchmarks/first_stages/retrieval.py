@@ -1,4 +1,4 @@
-"""First stages: who proposes the candidates, and how long that takes.
+"""Retrieval of candidates by each kind of first stage, with the time that it takes.
 
 BM25, an encoder, named first stages and a pipeline of one's own are timed, query by query. A run, the
 candidates that a dataset brings along, and its official ranking come without times, and are marked so.
@@ -29,12 +29,12 @@ Hits = dict[str, list[tuple[str, float]]]
 
 
 class Retrieved(BaseModel):
-    """The result of a first stage.
+    """The candidates that a first stage retrieved.
 
     Attributes:
         hits: (doc id, score), best first, by query id; a query for which nothing was found may be missing.
-        seconds: by query id; empty where the file does not tell.
-        described: what was really used, in JSON values.
+        seconds: retrieval time by query id; empty where it was not measured.
+        described: description of the first stage as it ran, in JSON values.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,18 +47,18 @@ class Retrieved(BaseModel):
 def retrieve(
     spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int, *, is_timed: bool = True
 ) -> Retrieved:
-    """Return candidates for each query, at most `depth`, without those that the dataset excludes.
+    """Retrieve at most `depth` candidates for each query, without those that the dataset excludes.
 
     The first stage retrieves deeper by the largest number of passages excluded for a query, so that `depth`
     is still reached.
 
     Args:
         spec: the first stage.
-        dataset: whose passages are searched.
-        queries: texts by query id; a dataset's texts for the first stage take their place.
+        dataset: the dataset whose passages are searched.
+        queries: text by query id; the dataset's own texts for the first stage take their place.
         depth: most candidates of a query.
-        is_timed: ask one query after the other, as latencies have to be told; otherwise BM25 and a
-            dense first stage answer many at once and tell no seconds.
+        is_timed: search for one query after the other and time each; otherwise BM25 and a dense first stage
+            search for many at once and return no seconds.
 
     Raises:
         InputError: the first stage does not fit the dataset, or a file is wrong.
@@ -81,6 +81,7 @@ def retrieve(
 def _retrieve(
     spec: FirstStageSpec, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool
 ) -> Retrieved:
+    """Retrieve candidates by the function for the first stage's kind; arguments as in `retrieve`."""
     match spec:
         case Bm25():
             return _bm25(spec, dataset, queries, depth, is_timed)
@@ -101,6 +102,7 @@ def _retrieve(
 
 
 def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
+    """Retrieve with BM25 from the dataset's own index or a prebuilt one."""
     import importlib.metadata
 
     from benchmarks.first_stages import bm25
@@ -121,6 +123,11 @@ def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int, is_
 
 
 def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
+    """Retrieve with an encoder by exact search.
+
+    Raises:
+        InputError: an option of the encoder is wrong.
+    """
     from benchmarks.first_stages import dense
     from rerankers.encoders.encoder import Encoder
 
@@ -138,6 +145,7 @@ def _dense(spec: Dense, dataset: Dataset, queries: dict[str, str], depth: int, i
 
 
 def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    """Take the candidates from a run file, and print how its queries and the dataset's differ."""
     path = user_path(spec.path)
     digest = hashlib.sha256()
     run = read_run(path, digest)
@@ -157,6 +165,7 @@ def _run(spec: Run, dataset: Dataset, queries: dict[str, str], depth: int) -> Re
 def _pyterrier(
     spec: PyTerrier, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool
 ) -> Retrieved:
+    """Retrieve with the user's PyTerrier pipeline."""
     from benchmarks.first_stages import pyterrier
 
     hits, seconds, described = pyterrier.search(spec.pipeline, dataset, queries, depth, is_timed=is_timed)
@@ -165,6 +174,7 @@ def _pyterrier(
 
 
 def _named(spec: Named, dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    """Retrieve, timed, with a first stage that is registered or a class of the user's own."""
     from benchmarks.first_stages import named
 
     hits, seconds, described = named.search(spec.name, spec.options, dataset, queries, depth)
@@ -172,6 +182,11 @@ def _named(spec: Named, dataset: Dataset, queries: dict[str, str], depth: int) -
 
 
 def _given(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    """Take the candidates that the dataset brings along.
+
+    Raises:
+        InputError: it brings none.
+    """
     if dataset.given is None:
         raise InputError(f"{dataset.name} brings no candidates; use bm25, dense or run as first stage")
     hits = {query_id: dataset.given[query_id][:depth] for query_id in queries}
@@ -179,6 +194,11 @@ def _given(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
 
 
 def _scored_docs(dataset: Dataset, queries: dict[str, str], depth: int) -> Retrieved:
+    """Take the official first-stage ranking of the dataset.
+
+    Raises:
+        InputError: it has none.
+    """
     hits = dataset.scored_documents(queries)
     return Retrieved(
         hits={query_id: found[:depth] for query_id, found in hits.items()}, described={"kind": "scoreddocs"}
@@ -186,7 +206,10 @@ def _scored_docs(dataset: Dataset, queries: dict[str, str], depth: int) -> Retri
 
 
 def _hybrid(spec: Hybrid, dataset: Dataset, queries: dict[str, str], depth: int, is_timed: bool) -> Retrieved:
-    """Fuse the parts' rankings; the seconds are the sum of the parts', where each of them tells some."""
+    """Fuse the rankings of a hybrid's parts by reciprocal rank.
+
+    A query's seconds are those of all parts and of the fusion; none if a part was not timed.
+    """
     most = max(depth, spec.part_depth or depth)
     parts = [_retrieve(part, dataset, queries, most, is_timed) for part in spec.parts]
     clock = StageClock()

@@ -14,15 +14,17 @@ from rerankers.registry import is_own_name
 
 
 class _Spec(BaseModel):
+    """The options of a first stage in an experiment file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it defines candidates; an option that came later counts where it is used."""
+        """Return the options that define the candidates, as JSON values; the name in tables is left out."""
         return self.model_dump(exclude={"name"})
 
     @property
     def own_code(self) -> str | None:
-        """`module:name` of the user's own code that proposes the candidates."""
+        """The `module:name` of the user's own code that proposes the candidates; None without such code."""
         return None
 
 
@@ -44,7 +46,7 @@ class Bm25(_Spec):
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it defines candidates."""
+        """Return the options that define the candidates, as JSON values; `language` only where it is set."""
         values = super().identity()
         return {key: value for key, value in values.items() if (key, value) != ("language", None)}
 
@@ -93,7 +95,7 @@ class PyTerrier(_Spec):
 
     @property
     def own_code(self) -> str:
-        """`module:function` of the pipeline."""
+        """The `module:function` that builds the pipeline."""
         return self.pipeline
 
 
@@ -111,11 +113,11 @@ class Named(_Spec):
 
     @property
     def own_code(self) -> str | None:
-        """`module:Class`; None for a registered first stage."""
+        """The `module:Class` of a first stage of one's own; None for a registered one."""
         return None if self.name in FIRST_STAGES else self.name
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it defines candidates."""
+        """Return the options that define the candidates, as JSON values: all of them."""
         return self.model_dump()
 
 
@@ -132,6 +134,10 @@ class ScoredDocs(_Spec):
 
 
 def _from_string(value: Any) -> Any:
+    """Turn a first stage's plain name, or a mapping of `name` and `options`, into a mapping with its `kind`.
+
+    Other values are returned unchanged.
+    """
     if isinstance(value, str):
         is_name = value in FIRST_STAGES or is_own_name(value)
         return {"kind": "named", "name": value} if is_name else {"kind": value}

@@ -16,7 +16,14 @@ from rerankers.files.writing import replace_file
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the steps that fit into the time; `OUT/check.json` is written anew after each of them."""
+    """Run the steps that fit into the time, and write their results to `OUT/check.json` after each of them.
+
+    Args:
+        arguments: those of the command line; None takes the process's own.
+
+    Returns:
+        the exit status: 1 if a step failed, else 0.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for results and random weights")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="mistral-7b", help="sizes of the models")

@@ -1,4 +1,4 @@
-"""Limits of the device and the cost of measuring: bandwidth, kernel launches, stage clock."""
+"""Measurements of the device and of the cost of measuring: bandwidth, kernel launches, stage clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def bandwidth_bytes_per_second(device: str, size: int) -> float:
-    """Measure the memory bandwidth by copies of a tensor, in bytes read and written per second."""
+    """Copy a tensor of `size` bytes on a device; return the bytes read and written per second."""
     import torch
 
     source = torch.empty(size, dtype=torch.uint8, device=device)
@@ -28,7 +28,11 @@ def bandwidth_bytes_per_second(device: str, size: int) -> float:
 
 
 def stage_cost(device: str, samples: int = 300) -> dict[str, float]:
-    """Return the median seconds of a stage that waits for the device, and of two events that do not."""
+    """Time a tiny operation in several ways, and return the median seconds of each.
+
+    Keys are `bare_seconds` (untimed), `synchronising_seconds` (in a stage that waits for the device) and, on
+    a GPU, `events_seconds` (between two CUDA events).
+    """
     import torch
 
     clock, cost = StageClock(synchronise=synchroniser(device)), Cost()
@@ -57,13 +61,16 @@ def stage_cost(device: str, samples: int = 300) -> dict[str, float]:
 
 
 def passes(reranker: Reranker, request: RerankRequest, weight_bytes: int, bandwidth: float) -> dict[str, Any]:
-    """Count a query's forward passes and kernel launches, and compare decoding with the bandwidth limit.
+    """Rank a query; return its forward passes, kernel launches, times and share of the bandwidth.
 
     Args:
         reranker: a PE-Rank.
-        request: what it ranks, once before and once while launches are counted.
+        request: the request; it is ranked once for the times and once more while launches are counted.
         weight_bytes: bytes of weights that every pass has to read.
-        bandwidth: bytes per second.
+        bandwidth: bytes per second that the device can read and write.
+
+    Returns:
+        `decode_bandwidth_share` is the share of `bandwidth` that decoding reaches, None without decode steps.
     """
     [ranking] = reranker.rerank([request], StageClock(synchronise=synchroniser(reranker.device)))
     usage, seconds = ranking.usage, ranking.stage_seconds
@@ -79,7 +86,7 @@ def passes(reranker: Reranker, request: RerankRequest, weight_bytes: int, bandwi
 
 
 def _launches(reranker: Reranker, request: RerankRequest) -> int:
-    """Count kernels on CUDA; on a CPU the operations that torch dispatches."""
+    """Rank a request and count the kernels launched on a GPU, or torch's operations on a CPU."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -92,6 +99,7 @@ def _launches(reranker: Reranker, request: RerankRequest) -> int:
 
 
 def _seconds(work: Callable[[], object], wait: Callable[[], None]) -> float:
+    """Return the seconds that `work` takes; `wait` lets the device become idle before and after."""
     wait()
     started = time.perf_counter()
     work()

@@ -1,4 +1,4 @@
-"""PE-Rank in the published code's way of working, as a reranker of one's own for comparisons."""
+"""PE-Rank as the published code runs it, as a reranker of one's own for comparisons."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class PublishedPERank(PERank):
-    """PE-Rank as its released code runs: every window embeds its passages, every pass computes all logits."""
+    """A PE-Rank that works as its released code: windows embed their passages, passes compute all logits."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request by itself, one window after the other."""
+        """Rank each request by itself, one window after the other, and return one ranking for each."""
         reference = ReferencePERank(self._llm, self._encoder)
         rankings = []
         for request in requests:

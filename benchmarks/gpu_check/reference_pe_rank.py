@@ -1,9 +1,9 @@
-"""PE-Rank the way the published code works, as the baseline that the benchmark compares with.
+"""A PE-Rank that works as the published code does, as the baseline that the benchmark compares with.
 
 Written from the method's description (arXiv 2406.14848) and from how its code is known to run: every window
 embeds its passages' text anew, as one padded batch; every forward pass computes the logits of the whole
 vocabulary, enlarged by the window's passages, at every position; all but the open passages are masked; and an
-end token is forced after the last place, so that a window of n takes n + 1 passes, one query at a time.
+end token is forced after the last rank, so that a window of n takes n + 1 passes, one query at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReferencePERank:
-    """One query at a time; `passes` counts the forward passes of the latest one."""
+    """A PE-Rank that ranks one query at a time, without any optimisation.
+
+    Attributes:
+        llm: the language model with its projector.
+        encoder: embeds the passages.
+        window: passages in a window.
+        step: stride of the window.
+        passes: forward passes of the latest query.
+    """
 
     llm: PassageLLM
     encoder: Encoder
@@ -35,7 +43,13 @@ class ReferencePERank:
 
     @torch.inference_mode()
     def order(self, request: RerankRequest, cost: Cost, clock: StageClock) -> list[int]:
-        """Return candidate positions, best first."""
+        """Rank a request's candidates by sliding windows, and return their positions, best first.
+
+        Args:
+            request: query and candidates.
+            cost: the usage and stage times of this request, to be added to.
+            clock: times the stages.
+        """
         self.passes = 0
         order = list(range(len(request.candidates)))
         for start, end in sliding_windows(len(order), self.window, self.step, "reference"):
@@ -49,7 +63,14 @@ class ReferencePERank:
         return order
 
     def _window(self, query: str, passages: torch.Tensor, cost: Cost, clock: StageClock) -> list[int]:
-        """Return passage positions of one window, best first."""
+        """Rank the passages of one window by greedy decoding, and return their positions, best first.
+
+        Args:
+            query: the query's text.
+            passages: projected embeddings, (n, dimension).
+            cost: the usage and stage times of this request, to be added to.
+            clock: times the stages.
+        """
         model, count = self.llm, len(passages)
         with clock.stage("prompt", cost):
             prompt = model.writer.write(query, count)
@@ -72,7 +93,15 @@ class ReferencePERank:
         return places
 
     def _logits(self, inputs: torch.Tensor, cache: DynamicCache, table: torch.Tensor) -> torch.Tensor:
-        """Return logits (vocabulary + n,) after the last input, computed at every position."""
+        """Run one forward pass, and return the logits after the last input, (vocabulary + n,).
+
+        Logits are computed at every position, as the published code does.
+
+        Args:
+            inputs: input embeddings, (1, length, dimension).
+            cache: the KV cache, which is extended.
+            table: output embeddings of the vocabulary and the passages, (vocabulary + n, dimension).
+        """
         self.passes += 1
         hidden = self.llm.transformer(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
         logits: torch.Tensor = hidden.last_hidden_state @ table.T

@@ -1,4 +1,4 @@
-"""Random models in the shapes of released ones, and requests of the built-in collection.
+"""Models with random weights in the shapes of released ones, and requests of the built-in collection.
 
 Latency depends on shapes and texts, not on trained weights. Rankings by random weights mean nothing.
 """
@@ -27,7 +27,7 @@ ANSWERS = ("Yes", "No", "yes", "no")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a causal language model (Llama or Mistral) and of a BERT encoder."""
+    """The sizes of a Mistral language model and of a BERT encoder, as options of their configurations."""
 
     llm: Mapping[str, Any]
     encoder: Mapping[str, Any]
@@ -57,7 +57,7 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Folders of random checkpoints."""
+    """The paths of random checkpoints: three folders, and the projector's file."""
 
     llm: Path
     encoder: Path
@@ -66,14 +66,14 @@ class Models:
 
 
 def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, dtype: str) -> Models:
-    """Write random checkpoints, their tokenizer trained on the texts; those that are there stay.
+    """Write random checkpoints and a tokenizer into a folder, unless it exists; return the paths.
 
     Args:
         folder: where to write: 15 GB for `mistral-7b` in bfloat16.
         shape: sizes.
-        texts: passages, for the tokenizer.
-        device: where weights are drawn.
-        dtype: of the language model's weights, such as `bfloat16`; the others are float32.
+        texts: texts on which the tokenizer is trained.
+        device: device on which weights are drawn.
+        dtype: type of the language model's weights, such as `bfloat16`; the others are float32.
     """
     import torch
     from safetensors.torch import save_file
@@ -124,12 +124,12 @@ def write_models(folder: Path, shape: Shape, texts: Iterable[str], device: str, 
 
 
 def write_requests(path: Path, qrels: Path, queries: int, depth: int) -> list[str]:
-    """Write queries of the built-in collection with `depth` passages each; return all texts.
+    """Write files of candidates and judgements from the built-in collection, and return all its texts.
 
     Args:
-        path: the candidates, as JSON lines.
-        qrels: their judgements, in TREC's format.
-        queries: how many; at most 40.
+        path: file of the candidates, as JSON lines.
+        qrels: file of their judgements, in TREC's format.
+        queries: number of queries; at most 40.
         depth: passages a query: the judged ones, and others drawn with a seed.
     """
     dataset = open_dataset("bundled")
@@ -150,7 +150,14 @@ def write_requests(path: Path, qrels: Path, queries: int, depth: int) -> list[st
 
 
 def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """Train a byte-level BPE on the texts; passages then have about as many tokens as with published ones."""
+    """Train a byte-level BPE tokenizer on texts, and return it with a chat template and special tokens.
+
+    Passages then have about as many tokens as with published tokenizers.
+
+    Args:
+        texts: the texts.
+        vocabulary: number of tokens.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Steps of the GPU check, the most valuable first; each returns what `check.json` keeps of it."""
+"""The steps of the GPU check, the most valuable first; each returns its results for `check.json`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ COPY_BYTES = {"cuda": 1 << 32, "cpu": 1 << 26}
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The inputs of all steps.
+    """The inputs that all steps share.
 
     Attributes:
         folder: where results go; each experiment has a result folder in it that `rerankbench report` reads.
         models: random checkpoints.
         device: `cuda` or `cpu`.
-        dtype: of the language model.
+        dtype: type of the language model's weights.
         queries: queries a step.
         depths: candidates a query, the small depth first.
     """
@@ -42,7 +42,7 @@ class Check:
 
 
 def gpu_tests(check: Check) -> dict[str, Any]:
-    """Run the tests that need a GPU, from a checkout."""
+    """Run the tests that need a GPU, from a checkout, and return pytest's exit status and last line."""
     files = [name for name in GPU_TESTS if Path(name).exists()]
     if not files:
         return {"skipped": "not in a checkout"}
@@ -52,7 +52,10 @@ def gpu_tests(check: Check) -> dict[str, Any]:
 
 
 def latency(check: Check) -> dict[str, Any]:
-    """Rank one query at a time: PE-Rank, its published way of working, and text in the same windows."""
+    """Measure one query at a time: PE-Rank, its published way of working, and text in the same windows.
+
+    Return the median seconds of each system at each depth.
+    """
     language_model = _options(check, model=str(check.models.llm))
     systems = [
         {"name": "pe-rank", "label": "PE-Rank", "options": _pe_rank(check)},
@@ -82,7 +85,10 @@ def latency(check: Check) -> dict[str, Any]:
 
 
 def throughput(check: Check) -> dict[str, Any]:
-    """Rank queries in batches, with embeddings computed and stored."""
+    """Measure PE-Rank on queries in batches of 4 and 16, with embeddings computed and stored.
+
+    Return the median seconds per query of each system.
+    """
     systems = [
         {
             "name": "pe-rank",
@@ -99,7 +105,10 @@ def throughput(check: Check) -> dict[str, Any]:
 
 
 def pointwise(check: Check) -> dict[str, Any]:
-    """Score passages one by one with encoders and the language model, one query at a time."""
+    """Measure an embedding model, a cross-encoder and a language model, one query at a time.
+
+    Return the median seconds of each.
+    """
     systems = [
         {"name": "embedding", "options": _options(check, model=str(check.models.encoder), pooling="cls")},
         {"name": "cross-encoder", "options": _options(check, model=str(check.models.cross_encoder))},
@@ -142,12 +151,14 @@ STEPS = (gpu_tests, latency, limits, throughput, pointwise)
 
 
 def _clock() -> Any:
+    """Return a new stage clock."""
     from rerankers import StageClock
 
     return StageClock()
 
 
 def _requests(path: Path, depth: int) -> list[Any]:
+    """Read a file of candidates into requests, each with its first `depth` candidates."""
     from benchmarks.candidates.file import read_candidates
     from rerankers import Candidate, RerankRequest
 
@@ -166,7 +177,7 @@ def _requests(path: Path, depth: int) -> list[Any]:
 
 
 def _layer_bytes(folder: Path) -> int:
-    """Return the bytes of a model's layers, which every forward pass reads."""
+    """Return the bytes of the layers' weights in a checkpoint folder, which every forward pass reads."""
     from safetensors import safe_open
 
     size = 0
@@ -180,10 +191,12 @@ def _layer_bytes(folder: Path) -> int:
 
 
 def _options(check: Check, **options: object) -> dict[str, object]:
+    """Return options of a reranker: the check's device and dtype, and the given ones."""
     return {"device": check.device, "dtype": check.dtype, **options}
 
 
 def _pe_rank(check: Check, **options: object) -> dict[str, object]:
+    """Return options of PE-Rank with the check's random models, and the given ones."""
     models = check.models
     fixed = {
         "model": str(models.llm), "encoder": str(models.encoder), "projector": str(models.projector),
@@ -195,7 +208,18 @@ def _pe_rank(check: Check, **options: object) -> dict[str, object]:
 def _measure(
     check: Check, name: str, systems: list[dict[str, Any]], protocol: dict[str, Any], depths: list[int]
 ) -> dict[str, Any]:
-    """Run an experiment, and return each cell's queries, median seconds and queries a second."""
+    """Run an experiment on the check's candidates, and return its folder, its failures and each cell's times.
+
+    Args:
+        check: the shared inputs.
+        name: name of the experiment and its folder.
+        systems: rerankers as an experiment file lists them.
+        protocol: the experiment's `protocol`.
+        depths: candidates a query.
+
+    Returns:
+        by system and depth, the number of measured `queries` and their `median_seconds`.
+    """
     from statistics import median
 
     outcome = run_experiment(

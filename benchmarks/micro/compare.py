@@ -1,4 +1,4 @@
-"""Compares two saved benchmark runs: the values of both, and their ratio.
+"""Comparison of two saved benchmark runs: the values of both, and their ratio.
 
     python -m benchmarks.micro.compare OLD.json NEW.json
 
@@ -21,8 +21,10 @@ Values = dict[tuple[str, str], float]
 
 
 def values(run: Mapping[str, Any]) -> Values:
-    """Return a run's numbers by benchmark and name: the median in milliseconds,
-    and the numbers of its `extra_info`. A file of figures gives each figure by its name and its target.
+    """Return a run's numbers by (benchmark, name of the number).
+
+    They are the median in milliseconds and the numbers of `extra_info`. A file of figures gives each figure's
+    value by (its name, its target).
     """
     numbers_by_name: Values = {
         (figure["name"], f"({figure['direction']} {figure['target']:g})"): figure["value"]
@@ -38,8 +40,9 @@ def values(run: Mapping[str, Any]) -> Values:
 
 
 def lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the two commits, a warning where machines differ,
-    and one line for each value that both runs have.
+    """Yield the lines of the comparison: the two commits, and each value that both runs have with its ratio.
+
+    A warning follows the commits if the machines differ.
     """
     commits = [str(run.get("commit_info", {}).get("id"))[:8] for run in (old, new)]
     machines = [
@@ -57,7 +60,7 @@ def lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the comparison."""
+    """Print the comparison of two files, whose paths are the arguments."""
     old, new = (json.loads(Path(path).read_text(encoding="utf-8")) for path in arguments)
     print("\n".join(lines(old, new)))
 

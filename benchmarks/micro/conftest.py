@@ -1,4 +1,4 @@
-"""What benchmarks share: the recorded figures, and the threads of models."""
+"""Fixtures that the benchmarks share: the recorded figures, and the number of threads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = ["measured", "pytest_addoption", "pytest_terminal_summary", "two_threa
 
 @pytest.fixture(scope="module")
 def two_threads() -> Iterator[None]:
+    """Limit torch to two threads while a module's benchmarks run."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -1,4 +1,4 @@
-"""Time of the chat client beyond waiting, against an endpoint that takes 200 ms a call.
+"""Time that the chat client adds to waiting, measured against an endpoint that takes 200 ms a call.
 
 43 queries of 9 windows, as on DL19 with RankGPT's windows over 100 passages. What is promised is printed and
 kept in `extra_info`, prompts and parsing included:
@@ -36,7 +36,7 @@ WORDS = [a + b for a in ("ta", "ke", "mi", "no", "lu", "ra", "so", "ven") for b 
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
-    """Return passages of 20 to 120 words, the spread of MS MARCO's passages."""
+    """Return 43 queries with 100 passages of 20 to 120 words each, the spread of MS MARCO's passages."""
     draw = random.Random(7)  # noqa: S311 - no secret
 
     def words() -> str:
@@ -52,6 +52,7 @@ def requests() -> list[RerankRequest]:
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
+    """Start a process with an endpoint that takes 200 ms a call, and provide its URL."""
     stub = Path(__file__).with_name("stub_endpoint.py")
     process = subprocess.Popen(
         [sys.executable, str(stub), str(DELAY_SECONDS)], stdout=subprocess.PIPE, text=True
@@ -64,7 +65,7 @@ def base_url() -> Iterator[str]:
 
 
 def sleep(queries: int, at_once: int) -> float:
-    """Return seconds that the same waits take in the same order, without any client."""
+    """Return the seconds of the calls' waits alone: nine of 200 ms a query, `at_once` queries at a time."""
 
     async def wait_for_all() -> None:
         free = asyncio.Semaphore(at_once)
@@ -82,8 +83,9 @@ def sleep(queries: int, at_once: int) -> float:
 
 
 def bare_call(base_url: str, request: RerankRequest) -> float:
-    """Return seconds of a call without a client: as many bytes as a window's prompt,
-    over one open connection.
+    """Return the mean seconds of an HTTP call without the chat client, over one open connection.
+
+    The call sends as many bytes as the prompt of a window of the request's first 20 passages.
     """
     connection = http.client.HTTPConnection(base_url.split("/")[2])
     body = "\n".join(candidate.text for candidate in request.candidates[:20])

@@ -33,9 +33,7 @@ Qrels = dict[str, dict[str, int]]
 
 @pytest.fixture(scope="module", params=[698, 6980])
 def stored(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Qrels]:
-    """Return a result folder of runs that find the relevant passages more or less well,
-    and the judgements.
-    """
+    """Return a result folder of 30 imported runs of rising quality, and the judgements."""
     queries: int = request.param
     folder = tmp_path_factory.mktemp("evaluation")
     draw = np.random.default_rng(0)
@@ -69,7 +67,10 @@ def stored(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 def evaluate(folder: Path, qrels: Qrels) -> tuple[dict[tuple[str, str], Pair], float]:
-    """Return the comparison of all pairs, and the seconds that it took once all values were at hand."""
+    """Evaluate all runs of a folder and compare all pairs.
+
+    Return the comparisons, and the seconds that they took once all values were computed.
+    """
     evaluator = Evaluator(qrels, DEFAULT_MEASURES)
     headline = {}
     for cell in read_results(folder).cells:

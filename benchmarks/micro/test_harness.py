@@ -50,7 +50,10 @@ rerankers: first-stage
 def experiment(
     request: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Experiment, dict[str, Any], Path]:
-    """Return the experiment, its file's values, and its folder, with the pool frozen in `out`."""
+    """Write an experiment with an identity reranker and freeze its candidate set in the folder `out`.
+
+    Return the experiment, the values of its file, and its folder.
+    """
     folder = tmp_path_factory.mktemp("harness")
     with (folder / "hits.jsonl").open("w") as hits, (folder / "qrels.txt").open("w") as qrels:
         for q in range(request.param):
@@ -118,7 +121,7 @@ def test_lines_of_a_run(benchmark: Any) -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Any, Any]:
-    """Return nDCG@10 of two systems, or as well their latencies, by query."""
+    """Return made-up nDCG@10 of two systems, which serve as latencies too, (queries,) each."""
     draw = np.random.default_rng(0)
     values = draw.beta(2, 3, QUERIES)
     return values, np.clip(values + draw.normal(0.005, 0.1, QUERIES), 0.01, 1)

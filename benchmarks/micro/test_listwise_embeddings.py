@@ -8,8 +8,8 @@ each in a forward pass of its own. Seconds are the process's CPU seconds, so tha
 does not count. `extra_info` has the ratio to the published way, the forward passes of a query that follow one
 another, and the tokens that went through the model, padding included.
 
-`RERANKBENCH_BENCH_CANDIDATES` names what to rank (`texts`), `RERANKBENCH_BENCH_QUERIES` says how many
-queries to run.
+`RERANKBENCH_BENCH_CANDIDATES` names the candidates to rank (`texts`), `RERANKBENCH_BENCH_QUERIES` says how
+many queries to run.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ Scores = list[float]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
+    """Limit torch to one thread while this module's benchmarks run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +64,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return random checkpoints of both methods, in the layouts of the published ones."""
+    """Return the folder of a random checkpoint by method, in the layouts of the published ones."""
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
     tokenizer: Any = AutoTokenizer.from_pretrained(find_model(TOKENIZER).location)
@@ -81,7 +82,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @contextmanager
 def counted(decoder: Any) -> Iterator[list[int]]:
-    """Return tokens of each forward pass inside the block."""
+    """Provide a list to which each forward pass in the block appends the number of tokens that it reads."""
     tokens: list[int] = []
     hook = decoder.get_input_embeddings().register_forward_pre_hook(
         lambda _, inputs: tokens.append(inputs[0].numel())
@@ -92,7 +93,7 @@ def counted(decoder: Any) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def e2rank_as_published(ours: E2Rank, request: RerankRequest) -> Scores:
-    """Run every passage alone, then the prompt."""
+    """Score a request's passages the published way: every passage alone, then the prompt; in their order."""
     decoder, tokenizer = ours._llm.decoder, ours._llm.tokenizer
 
     def vector(ids: list[int]) -> torch.Tensor:
@@ -108,8 +109,9 @@ def e2rank_as_published(ours: E2Rank, request: RerankRequest) -> Scores:
 
 @torch.inference_mode()
 def jina_as_published(ours: JinaV3, request: RerankRequest) -> Scores:
-    """Run every block's whole prompt with all hidden states kept,
-    and the projector at the marked positions.
+    """Score a request's passages the published way, in their order.
+
+    Every block's whole prompt runs with all hidden states kept, and the projector at the marked positions.
     """
     texts = ours.writer.texts(request.query, [candidate.text for candidate in request.candidates])
     passages, queries, weights = [], [], []
@@ -133,9 +135,14 @@ def compared(
     requests: list[RerankRequest],
     following: Callable[[list[int]], int],
 ) -> float:
-    """Run both ways in turns, query by query, and return the median ratio of CPU seconds.
+    """Rank requests both ways in turns, check that scores agree, and return the median ratio of CPU seconds.
 
-    `following` says how many of the forward passes with these tokens follow one another.
+    Args:
+        benchmark: pytest-benchmark's fixture, whose `extra_info` gets the figures.
+        reranker: our reranker.
+        as_published: scores a request's passages the published way.
+        requests: the queries.
+        following: given the tokens of each forward pass, returns how many of the passes follow one another.
     """
     clock, decoder = StageClock(), reranker._llm.decoder
     reranker.prepare(requests)

@@ -74,12 +74,13 @@ RESULTS: dict[str, list[tuple[float, Mapping[Stage, float], tuple[str, ...], int
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
+    """Return the queries to rank, each with 100 passages."""
     return requests_of(max(QUERIES, BATCH), DEPTH)
 
 
 @pytest.fixture(scope="module")
 def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
-    """Return random weights in the shape of the real ones, with the real tokenizers."""
+    """Return a PE-Rank with random weights in the shape of the real ones, and the real tokenizers."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig
 
     folder = tmp_path_factory.mktemp("random")
@@ -111,7 +112,7 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> PERank:
 
 
 def large(small: PassageLLM) -> PassageLLM:
-    """Return a random model of Mistral-7B's shape, made where it is used, that reads `small`'s tokens."""
+    """Return a random model of Mistral-7B's shape on the benchmark's device that reads `small`'s tokens."""
     from transformers import AutoModelForCausalLM, MistralConfig
 
     shape = MistralConfig(vocab_size=small.transformer.config.vocab_size, sliding_window=None)
@@ -122,7 +123,13 @@ def large(small: PassageLLM) -> PassageLLM:
 
 
 def variant(reranker: PERank, system: str, folder: Path) -> PERank:
-    """Return the reranker with one thing changed, on the same weights."""
+    """Return a copy of the reranker, on the same weights, with the one change that the system's name says.
+
+    Args:
+        reranker: the reranker.
+        system: one of `SYSTEMS`.
+        folder: folder for stored embeddings.
+    """
     from rerankers.encoders.store import EmbeddingStore
 
     changed, options = copy.copy(reranker), reranker._options
@@ -159,7 +166,10 @@ def variant(reranker: PERank, system: str, folder: Path) -> PERank:
 def run(
     system: str, reranker: PERank, requests: list[RerankRequest]
 ) -> list[tuple[Mapping[Stage, float], tuple[str, ...], int, int]]:
-    """Return stage seconds, top 10, passes and prompt tokens of each request."""
+    """Rank requests with a system; the reference ranks the first one only.
+
+    Return the stage seconds, top 10, forward passes and prompt tokens that were run, of each request.
+    """
     clock = StageClock(synchronise=synchroniser(DEVICE))
     if system == "reference":
         encoder = copy.copy(reranker._encoder)
@@ -211,7 +221,7 @@ def test_one_query_at_a_time(
 def test_throughput(
     benchmark: Any, system: str, reranker: PERank, requests: list[RerankRequest], tmp_path: Path
 ) -> None:
-    """The same queries one at a time (latency) and in one batch (throughput)."""
+    """Rank the same queries one at a time (latency) and in one batch (throughput), and compare the times."""
     changed = variant(reranker, system, tmp_path)
     changed.prepare(requests)
     ways: dict[int, list[tuple[float, Mapping[Stage, float], tuple[str, ...], int, int]]] = {1: [], BATCH: []}
@@ -238,7 +248,7 @@ def test_the_tables(
     capsys: pytest.CaptureFixture[str],
     measured: Callable[[str, float], None],
 ) -> None:
-    """Medians over queries, ratios to the reference, and the arithmetic that cannot be avoided."""
+    """Print median seconds over queries, ratios to the reference, and the least arithmetic of prefill."""
     weights = sum(w.numel() for w in reranker._llm.transformer.layers.parameters())
     config = reranker._llm.transformer.config
     kind: dict[str, Any] = {"device": DEVICE, "dtype": reranker._llm.dtype}
@@ -280,10 +290,10 @@ def test_the_tables(
 
 
 def test_agreement_in_bfloat16(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Count agreements of fast and greedy reference decoding where kernels round by shape,
-    and compare nDCG@10.
+    """Compare fast decoding with the greedy reference decoder in bfloat16, where kernels round by shape.
 
-    The checkpoint that comes with the package, on the built-in collection: MiniLM's top 20, its own grades.
+    Equal top tens are counted, and nDCG@10 must not differ by 0.002. The checkpoint that comes with the
+    package ranks MiniLM's top 20 on the built-in collection.
     """
     first_stage = TypeAdapter(FirstStageSpec).validate_python({"kind": "dense", "encoder": ENCODER})
     pool = build_pool("bundled", first_stage, 20, 16 if DEVICE == "cpu" else None)

@@ -31,11 +31,13 @@ QUERIES, DEPTH, TOP = 3, 100, 20
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
+    """Return 3 queries with 100 passages each."""
     return requests_of(QUERIES, DEPTH)
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
+    """Write a random cross-encoder of MiniLM-L6's shape, and return its folder."""
     from transformers import BertConfig, BertForSequenceClassification
 
     folder = tmp_path_factory.mktemp("classifier")
@@ -54,6 +56,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRe
 
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
+    """Write a random Llama that is small enough for a CPU, and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("language-model")
@@ -72,6 +75,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory, requests: list[Rera
 
 @pytest.fixture(scope="module")
 def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory, requests: list[RerankRequest]) -> str:
+    """Write a random T5 of T5-small's shape, and return its folder."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     folder = tmp_path_factory.mktemp("sequence-to-sequence")
@@ -85,7 +89,7 @@ def sequence_to_sequence(tmp_path_factory: pytest.TempPathFactory, requests: lis
 
 @pytest.fixture(scope="module")
 def top(requests: list[RerankRequest]) -> list[RerankRequest]:
-    """Return the first candidates of each query."""
+    """Return the requests with their first 20 candidates."""
     return [RerankRequest(r.query_id, r.query, r.candidates[:TOP]) for r in requests]
 
 
@@ -169,7 +173,16 @@ def against_a_loop(
     benchmark: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Compare a reranker, query by query, with a function that scores one pair."""
+    """Compare a reranker, query by query, with a loop over all pairs, in seconds and scores.
+
+    Args:
+        name: name of the reranker.
+        reranker: the reranker.
+        plain: scores one pair of query and text.
+        requests: the queries.
+        benchmark: pytest-benchmark's fixture.
+        capsys: pytest's fixture, to print the comparison.
+    """
 
     def loop() -> list[float]:
         with torch.inference_mode():

@@ -52,6 +52,7 @@ SHAPE: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
+    """Limit torch to one thread while this module's benchmarks run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,11 +61,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
+    """Return the queries to rank, each with 20 passages."""
     return requests_of(QUERIES, TOP)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write a random Qwen3 with SmolLM2's tokenizer, and return its folder."""
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
     folder: Path = tmp_path_factory.mktemp("model")
@@ -142,7 +145,7 @@ def test_icr(
 def test_qrhead(
     model: str, requests: list[RerankRequest], benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Chosen heads in the lower half of the layers, as most published ones are, against all heads."""
+    """Compare three heads in the lower half of the layers, where most published ones are, with all heads."""
     every, few = (
         create("icr", {"model": model, "device": "cpu", "heads": heads})
         for heads in ("all", "14-3 12-1 10-7")
@@ -155,11 +158,12 @@ def test_qrhead(
 
 
 def one_query_at_a_time(reranker: Any, requests: list[RerankRequest]) -> list[float]:
+    """Rank requests in a call each, and return all passages' scores."""
     return scores_of(requests, [ask(reranker, [request])[0] for request in requests])
 
 
 class Count:
-    """Forward passes and the tokens that they read."""
+    """A count of forward passes and of the tokens that they read."""
 
     def __init__(self) -> None:
         self.passes = self.tokens = 0
@@ -170,7 +174,7 @@ class Count:
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Count forward passes of language models, one after the other in this process."""
+    """Provide a count of the language models' forward passes within the block."""
     count = Count()
 
     def note(module: Any, inputs: Any) -> None:
@@ -191,7 +195,14 @@ def in_turns(
     benchmark: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Compare the ways' seconds, and print the passes and tokens of each."""
+    """Compare several ways of scoring, one after another in rounds, in seconds, passes and tokens.
+
+    Args:
+        title: heading of what is printed.
+        ways: functions that return the scores, by name.
+        benchmark: pytest-benchmark's fixture.
+        capsys: pytest's fixture, to print the comparison.
+    """
     counts: dict[str, Count] = {}
 
     def counting(name: str, way: Callable[[], list[float]]) -> Callable[[], list[float]]:

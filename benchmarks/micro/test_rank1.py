@@ -30,9 +30,7 @@ WORDS = ["harbour", "lantern", "winter", "orchard", "ferry", "tunnel", "glacier"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a causal LM of SmolLM2-135M's shape,
-    with the tokenizer of the golden files and its vocabulary.
-    """
+    """Write a random LM of SmolLM2-135M's shape with the golden files' tokenizer; return its folder."""
     import shutil
     from pathlib import Path
 
@@ -55,6 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def request_of_eight() -> RerankRequest:
+    """Return a query with 8 passages of 20 to 60 words."""
     draw = random.Random(5)  # noqa: S311 - no secret
     texts = [" ".join(draw.choice(WORDS) for _ in range(draw.randint(20, 60))) for _ in range(PASSAGES)]
     candidates = tuple(Candidate("q", f"d{i}", text, -i) for i, text in enumerate(texts))
@@ -62,6 +61,7 @@ def request_of_eight() -> RerankRequest:
 
 
 def made(model: Path, batch_size: int) -> Reranker:
+    """Return a Rank1 reranker that thinks for 48 tokens and reads `batch_size` prompts at a time."""
     return create(
         "rank1",
         {
@@ -75,6 +75,7 @@ def made(model: Path, batch_size: int) -> Reranker:
 
 
 def timed(reranker: Reranker, request: RerankRequest) -> tuple[float, Ranking]:
+    """Rank a request, and return the process's CPU seconds and the ranking."""
     started = time.process_time()
     [ranking] = reranker.rerank([request], StageClock())
     return time.process_time() - started, ranking

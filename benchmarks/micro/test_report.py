@@ -27,7 +27,7 @@ QUERIES, DEPTH = 6980, 100
 
 @pytest.fixture(scope="module", params=[4, 30])
 def folder(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """Return the number of systems, and their result folder."""
+    """Write a result folder of 4 or 30 systems, and return their number and the folder."""
     path = tmp_path_factory.mktemp("report")
     make_folder(path, request.param, 1, QUERIES, DEPTH)
     return request.param, path

@@ -43,6 +43,7 @@ pytestmark = [pytest.mark.models, pytest.mark.usefixtures("two_threads")]
 
 @pytest.fixture(scope="module")
 def requests() -> list[RerankRequest]:
+    """Return 2 queries with 100 passages each."""
     return requests_of(QUERIES, DEPTH)
 
 
@@ -107,7 +108,17 @@ def measure(
     benchmark: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Run all backends in both modes in turn, and print rates, ratios and differences of scores."""
+    """Rank with all backends in both modes, in turn; check the scores, and print rates and ratios.
+
+    Args:
+        title: heading of what is printed.
+        method: registered name of the reranker.
+        model: the model.
+        library: scores all passages with sentence-transformers.
+        requests: the queries.
+        benchmark: pytest-benchmark's fixture.
+        capsys: pytest's fixture, to print the comparison.
+    """
     ways: dict[str, Callable[[], list[float]]] = {"sentence-transformers": library}
     for name, options in BACKENDS.items():
         reranker = create(method, {"model": model, "device": "cpu", **options})

@@ -35,6 +35,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def request_() -> RerankRequest:
+    """Return a query with ten passages of about 36 words."""
     draw = random.Random(0)  # noqa: S311 - no secret
     words = [f"word{number}" for number in range(2000)]
     texts = [" ".join(draw.choices(words, k=max(8, round(draw.gauss(36, 14))))) for _ in range(DEPTH)]
@@ -58,6 +59,11 @@ def test_a_query_by_stages(benchmark: Any, name: str, request_: RerankRequest) -
 
 
 def _milliseconds(measured: list[tuple[float, Ranking]]) -> dict[str, float]:
+    """Return the median milliseconds of each stage, and of the time outside of stages, by name.
+
+    Args:
+        measured: (total seconds, ranking) of each call.
+    """
     stages = dict.fromkeys(stage for _, ranking in measured for stage in ranking.stage_seconds)
     medians: dict[str, float] = {
         f"{stage}_ms": 1e3 * median(ranking.stage_seconds.get(stage, 0.0) for _, ranking in measured)
