@@ -1,4 +1,4 @@
-"""Caveats that stand beside a table before its rows are compared."""
+"""The caveats that a report prints beside a table: what to know before its rows are compared."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ BUSY = 1.25
 
 
 def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: Pool) -> tuple[str, ...]:
-    """Return warnings about one group: systems that failed, rankings that are missing,
-    machines that differ.
+    """Return the caveats of one group, as sentences.
+
+    They name systems that failed or are unfinished, missing rankings, differing machines and conditions, and
+    passages that were excluded or not judged.
+
+    Args:
+        cells: the cells of the group.
+        systems: the numbers of its systems.
+        pool: its candidate set.
     """
     caveats: list[str] = []
     if pool.queries and not pool.qrels:
@@ -81,7 +88,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
 
 
 def where_measured(system: SystemResult) -> list[str]:
-    """Warn about latencies of several machines in one percentile, and about what ran beside a system."""
+    """Return warnings about a system measured on several machines, or beside other programs."""
     caveats = []
     if len(system.provenance.hardware) > 1:
         caveats.append(
@@ -107,7 +114,10 @@ def where_measured(system: SystemResult) -> list[str]:
 
 
 def excluded(pool: Pool) -> list[str]:
-    """Return the number of passages that a dataset's rule took out of the candidate set, if any rule did."""
+    """Return a sentence with the number of passages that an exclusion rule took out of the candidate set.
+
+    Return an empty list where no rule did.
+    """
     counts = pool.first_stage.get("excluded")
     if not isinstance(counts, Mapping):
         return []
@@ -121,7 +131,7 @@ def excluded(pool: Pool) -> list[str]:
 
 
 def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:
-    """Return warnings about what a difference between systems may come from, other than the systems."""
+    """Return a warning for each measuring condition, such as dtype or threads, in which the cells differ."""
     by_condition: dict[str, dict[str, None]] = {}
     for cell in cells:
         if cell.rows:
@@ -135,6 +145,10 @@ def unlike_conditions(cells: Sequence[CellResult]) -> list[str]:
 
 
 def _conditions(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield (condition, value) of a cell's record, such as ("with different batch sizes", "batch size 8").
+
+    The words fit into "Systems were measured ...".
+    """
     protocol = record.protocol
     if protocol.mode != "latency":
         yield "with different batch sizes", f"batch size {protocol.batch_size}"
@@ -155,9 +169,7 @@ def _conditions(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _dtypes(described: object) -> Iterator[str]:
-    """Yield the entries of all models that a system runs: an encoder's, a part's of a fusion,
-    a step's of a cascade.
-    """
+    """Yield the dtype of every model in a description: of a reranker, its encoder and its components."""
     if isinstance(described, Mapping):
         for name, value in described.items():
             if name == "dtype":
@@ -170,7 +182,7 @@ def _dtypes(described: object) -> Iterator[str]:
 
 
 def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
-    """Return warnings about systems that draw at random and were run once: one seed is not the truth."""
+    """Return a warning for each system that draws at random and was run with a single seed."""
     labels: dict[str, list[str]] = {}
     for cell in cells:
         system, options = cell.record.system, cell.record.system.options
@@ -186,7 +198,7 @@ def lone_seeds(cells: Sequence[CellResult]) -> list[str]:
 
 
 def about_calls(system: SystemResult) -> list[str]:
-    """Return warnings about a system's calls that were not made, or not counted, when it was measured."""
+    """Return warnings about a system's LLM calls that came from a cache, or whose tokens are estimates."""
     calls = system.work.counts.get("llm_calls")
     sentences = {
         "calls_replayed": "calls were answered from a recording, in the time they took when it was made",
@@ -201,9 +213,10 @@ def about_calls(system: SystemResult) -> list[str]:
 
 
 def unread(system: SystemResult) -> list[str]:
-    """Warn about a system without one answer in the form that was asked for.
+    """Return a warning if no model output of a system had the form that was asked for.
 
-    A model that only thought until its budget was used up is made to answer, so its scores are results.
+    A model that only thought until its budget was used up is made to answer, so its scores are results; the
+    warning then says so.
     """
     counts = system.work.counts
     if not counts.get("llm_calls") or "well_formed" in counts:
@@ -222,7 +235,7 @@ def unread(system: SystemResult) -> list[str]:
 
 
 def about_scores(system: SystemResult) -> list[str]:
-    """Warn about ties that the first stage broke, and about scores that change in a batch."""
+    """Return warnings about ties that the first stage broke, and about scores that change in a batch."""
     caveats = []
     if system.quality.tied_queries:
         caveats.append(
@@ -241,7 +254,7 @@ def about_scores(system: SystemResult) -> list[str]:
 
 
 def drift(cells: Sequence[CellResult]) -> list[str]:
-    """Return warnings about cells whose endpoint ran more than one version of its model."""
+    """Return a warning for each cell whose endpoint ran more than one version of its model."""
     caveats = []
     for record in (cell.record for cell in cells):
         for name in ("served_models", "system_fingerprints"):
@@ -256,7 +269,15 @@ def drift(cells: Sequence[CellResult]) -> list[str]:
 
 
 def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ...]:
-    """Return warnings about whole folders, and about groups that look alike and must not be compared."""
+    """Return the caveats of a whole report, as sentences.
+
+    They name folders measured from uncommitted code, groups that differ in nothing but their candidate set,
+    and systems that were measured differently from table to table.
+
+    Args:
+        results: the result folders.
+        groups: all groups of the report.
+    """
     caveats = [
         f"{folder.folder.name} was measured from a checkout with uncommitted changes."
         for folder in results
@@ -277,7 +298,10 @@ def across(results: Sequence[Results], groups: Sequence[Group]) -> tuple[str, ..
 
 
 def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
-    """Return warnings about systems that were measured otherwise on another pool: curves compare both."""
+    """Return warnings about systems whose hardware, code or conditions differ between candidate sets.
+
+    Curves over several tables compare such measurements.
+    """
     seen: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for record in (cell.record for cell in cells if cell.rows):
         machines = [("on different hardware", hardware(session.environment)) for session in record.sessions]
@@ -298,5 +322,5 @@ def unlike_tables(cells: Sequence[CellResult]) -> list[str]:
 
 
 def queries(count: int) -> str:
-    """Return a count with its noun: `1 query`, `2 queries`."""
+    """Format a number of queries: `1 query`, `2 queries`."""
     return f"{count} {'query' if count == 1 else 'queries'}"

@@ -1,4 +1,4 @@
-"""Cleans the texts of records once, where they enter a report, so that no label breaks a table or a chart."""
+"""The cleaning of records' texts where they enter a report, so that no label breaks a table or chart."""
 
 from __future__ import annotations
 
@@ -19,17 +19,27 @@ _LONG = {"error", "notice"}
 
 
 def cleaned(results: Results) -> Results:
-    """Return results whose records hold printable texts of bounded length; rankings and texts stay."""
+    """Return a copy of the results whose records hold only printable texts of bounded length.
+
+    Rankings and passages' texts are not changed.
+    """
     return replace(results, cells=[replace(cell, record=_record(cell.record)) for cell in results.cells])
 
 
 def _record(record: Record) -> Record:
+    """Return a record with all its texts cleaned; the same object if nothing changes."""
     values = record.model_dump()
     clean = _value(values, "")
     return record if clean == values else Record.model_validate(clean)
 
 
 def _value(value: Any, name: str) -> Any:
+    """Clean the texts inside a value of any JSON type, and cut them to 200 characters, or 2000 for an error.
+
+    Args:
+        value: the value.
+        name: its key, which decides how long it may be.
+    """
     if isinstance(value, str):
         return shortened(printable(value), LONGEST_ERROR if name in _LONG else LONGEST)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""From result folders to one frozen `Context`: the only place where a report's numbers are computed.
+"""The computation of a report's numbers, from result folders to one frozen `Context`.
 
-Cells stand in one group, hence in one table, only when they share the candidate pool and the measuring mode.
+Cells stand in one group, hence in one table, only when they share the candidate set and the measuring mode.
 Everything is recomputed from raw rows and rankings, and nothing depends on when the report is made.
 """
 
@@ -35,7 +35,7 @@ JUDGED = "Judged@10"  # always computed: a low value says that nDCG@10 counted u
 
 
 def build(results: Sequence[Results], baseline: str | None = None, measures: Sequence[str] = ()) -> Context:
-    """Compute everything that a report over these folders shows.
+    """Compute everything that a report over result folders shows.
 
     Args:
         results: folders as read, in the order to show them.
@@ -75,14 +75,15 @@ def build(results: Sequence[Results], baseline: str | None = None, measures: Seq
 
 
 def _title(cells: Sequence[CellResult]) -> str:
-    """Return the experiments' names; what was imported beside them came without one."""
+    """Return the names of the experiments that measured the cells; "Imported runs" if none did."""
     measured = dict.fromkeys(cell.record.experiment for cell in cells if not cell.record.is_imported)
     return " and ".join(measured) or "Imported runs"
 
 
 def _with_one_first_stage(keyed: list[Keyed]) -> list[Keyed]:
-    """Return the cells with one that keeps the order of the pool, measured rather than imported;
-    all would be alike.
+    """Drop all but one of the cells that keep the first stage's order, because they would all be alike.
+
+    A finished and measured cell is preferred to an imported one.
     """
     alike = [entry for entry in keyed if role(entry[1].record.system.reranker) == "first_stage"]
     chosen = min(alike, key=_is_unusable, default=None)
@@ -92,11 +93,20 @@ def _with_one_first_stage(keyed: list[Keyed]) -> list[Keyed]:
 
 
 def _is_unusable(entry: Keyed) -> tuple[bool, bool]:
+    """Return a sort key of a cell that puts finished cells first, and measured ones before imported ones."""
     record = entry[1].record
     return record.status != "done", record.is_imported
 
 
 def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[str]) -> Group:
+    """Compute the numbers of one group.
+
+    Args:
+        number: its number, from 1, for its key.
+        keyed: its cells, each with its folder.
+        wanted: label of the baseline that was asked for, or None.
+        extra: measures beside those that the experiments asked for.
+    """
     folder, first = keyed[0]
     record = first.record
     pool = folder.pool(record.pool)
@@ -134,9 +144,16 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
 def _systems(
     labelled: Mapping[str, list[Keyed]], rankings: quality.Rankings
 ) -> tuple[list[SystemResult], dict[str, timing.Calls]]:
-    """Return the systems in the order of the folders, and the calls of those that were timed.
+    """Compute each system's own numbers, and collect the timed calls of rerankers by label.
 
     Rows and rankings of one system are in memory at a time.
+
+    Args:
+        labelled: cells, each with its folder, by system label.
+        rankings: the group's candidate set and judgements.
+
+    Returns:
+        the systems in the order of `labelled`, and the calls of those that were timed.
     """
     systems: list[SystemResult] = []
     calls: dict[str, timing.Calls] = {}
@@ -149,10 +166,10 @@ def _systems(
 
 
 def _ranked(family: Sequence[Keyed], rankings: quality.Rankings) -> quality.Ranked:
-    """Hold the rankings of a finished system against its candidates.
+    """Evaluate the rankings of a system's finished cells, after checking them against the candidates.
 
     Raises:
-        StoreError: a ranking is not one of its query's candidates.
+        StoreError: a ranking is not a permutation of its query's candidates.
     """
     ranked = quality.Ranked()
     for folder, cell in family if family[0][1].record.status == "done" else ():
@@ -173,7 +190,10 @@ def _ranked(family: Sequence[Keyed], rankings: quality.Rankings) -> quality.Rank
 
 
 def _against_baseline(systems: Sequence[SystemResult], baseline: str | None) -> list[SystemResult]:
-    """Return the systems with their comparisons with the baseline; what a control does is known before."""
+    """Return the systems with their comparisons with the baseline filled in; unchanged without a baseline.
+
+    Controls are not compared, because what they do is known beforehand.
+    """
     if baseline is None:
         return [*systems]
     means = {
@@ -193,7 +213,7 @@ def _against_baseline(systems: Sequence[SystemResult], baseline: str | None) -> 
 def _reference(
     labelled: Mapping[str, list[Keyed]], systems: Sequence[SystemResult], wanted: str | None
 ) -> str | None:
-    """Return the label that speed-ups refer to: the wanted system's, or else the slowest reranker's."""
+    """Return the label that speed-ups refer to: the wanted system, else the slowest reranker, or None."""
     timed = [system for system in systems if system.role == "reranker" and system.timing.latency]
     named = [system for system in timed if wanted in names(system.label, labelled[system.label])]
     reference = next(iter(named), None) or max(timed, key=_p50, default=None)
@@ -203,7 +223,13 @@ def _reference(
 def _against_speedup_reference(
     systems: Sequence[SystemResult], calls: Mapping[str, timing.Calls], reference: str | None
 ) -> list[SystemResult]:
-    """Return the systems with their speed-ups over the reference."""
+    """Return the systems with their speed-ups over the reference filled in, where both were timed.
+
+    Args:
+        systems: the systems.
+        calls: timed calls by label.
+        reference: label of the reference, or None.
+    """
     return [
         dataclasses.replace(
             system,
@@ -218,13 +244,18 @@ def _against_speedup_reference(
 
 
 def _measures(cells: Sequence[CellResult], extra: Sequence[str]) -> tuple[str, ...]:
+    """Return the measures to compute: those of the cells, the extra ones and Judged@10, each once."""
     wanted = [measure for cell in cells for measure in cell.record.measures] or [*DEFAULT_MEASURES]
     return tuple(dict.fromkeys([*wanted, *extra, JUDGED]))
 
 
 def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], wanted: str | None) -> str | None:
-    """Return the wanted system if the group has it, else the first stage,
-    else the first system with values.
+    """Return the label of the baseline: the wanted system, else the first stage, else the first one; or None.
+
+    Args:
+        labelled: cells, each with its folder, by system label.
+        values: labels of the systems that were evaluated.
+        wanted: label or name that was asked for, or None.
     """
     preferred = [label for label in values if wanted in names(label, labelled[label])]
     unchanged = [
@@ -234,9 +265,11 @@ def _baseline(labelled: Mapping[str, list[Keyed]], values: Collection[str], want
 
 
 def _p50(system: SystemResult) -> float:
+    """Return a system's median latency in seconds; 0.0 where it was not timed."""
     return system.timing.latency.p50.value if system.timing.latency else 0.0
 
 
 def _place(system: SystemResult, headline: str) -> tuple[bool, bool, float, str]:
+    """Return a system's sort key in its table: unfinished last, then controls, then by the headline."""
     value = system.quality.estimates[headline].value if headline in system.quality.estimates else -1.0
     return system.status != "done", system.role == "control", -value, system.label

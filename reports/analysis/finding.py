@@ -1,4 +1,4 @@
-"""The plain-language finding at the top of a report, computed from a group's numbers.
+"""The summary at the top of a report in plain language, computed from a group's numbers.
 
 A sentence is a tuple of text parts, plain and emphasised by turns, plain first.
 """
@@ -21,7 +21,7 @@ MARGIN = 0.01
 
 
 def findings(group: Group) -> tuple[Sentence, ...]:
-    """Return the findings of one group as sentences, most important first; none without judgements."""
+    """Return the summary of one group as sentences, most important first; empty without judgements."""
     measure = group.headline
     ranked = [
         system for system in group.systems if system.role != "control" and measure in system.quality.estimates
@@ -46,6 +46,7 @@ def findings(group: Group) -> tuple[Sentence, ...]:
 
 
 def _best(group: Group, best: SystemResult) -> Sentence:
+    """Return the sentence on the best system: its headline measure, and its lead over the baseline."""
     value = fixed(best.quality.estimates[group.headline].value, 3)
     if best.role == "first_stage":
         return ("No reranker improves on the order of ", best.label, f" ({group.headline} {value}).")
@@ -63,9 +64,15 @@ def _best(group: Group, best: SystemResult) -> Sentence:
 
 
 def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResult]) -> list[Sentence]:
-    """Return the price of speed: the fastest system that is not significantly worse than the best one.
+    """Return a sentence on the fastest system that is not significantly worse than the best one.
 
-    Without such a system, the best of those that are at least a tenth faster.
+    Without such a system, it is about the best of those that are at least a tenth faster. Return an empty
+    list where the best system was not timed, or is the only reranker.
+
+    Args:
+        measure: name of the headline measure.
+        best: the best system.
+        rerankers: all rerankers, best first.
     """
     if best.timing.speedup is None:
         return []
@@ -94,7 +101,7 @@ def _trade_off(measure: str, best: SystemResult, rerankers: Sequence[SystemResul
 
 
 def _about_store(fast: SystemResult, slow: SystemResult) -> str:
-    """Return the clause that names stored embeddings where only one system of a comparison has them."""
+    """Return the clause that names stored embeddings where only one of two systems has them, else ""."""
     if fast.is_precomputed == slow.is_precomputed:
         return ""
     if slow.is_precomputed:
@@ -106,6 +113,7 @@ def _about_store(fast: SystemResult, slow: SystemResult) -> str:
 
 
 def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
+    """Return the sentence for a best system that no other reranker beats in speed by a tenth."""
     if best.timing.latency and max(rerankers, key=_speed) is best:
         if best.timing.is_amortised:
             rate = significant(best.work.counts["queries_per_second"])
@@ -117,10 +125,12 @@ def _fastest(best: SystemResult, rerankers: Sequence[SystemResult]) -> Sentence:
 
 
 def _speed(system: SystemResult) -> float:
+    """Return a system's speed-up over the group's reference; 0.0 where it was not timed."""
     return system.timing.speedup.value if system.timing.speedup else 0.0
 
 
 def _against(measure: str, system: SystemResult, other: SystemResult) -> Comparison:
+    """Return the comparison of one system with another on a measure, paired over the queries."""
     pair = {
         label: {measure: result.quality.per_query[measure]} for label, result in (("a", system), ("b", other))
     }
@@ -128,11 +138,13 @@ def _against(measure: str, system: SystemResult, other: SystemResult) -> Compari
 
 
 def _equivalent(measure: str, system: SystemResult, other: SystemResult) -> bool:
+    """Return whether two systems are equivalent on a measure, within a margin of 0.01, at level 0.05."""
     ours, theirs = (list(result.quality.per_query[measure].values()) for result in (system, other))
     return equivalence_test(ours, theirs, MARGIN) < 0.05
 
 
 def _worse(group: Group, rerankers: Sequence[SystemResult]) -> list[Sentence]:
+    """Return a sentence that lists the rerankers significantly worse than the baseline; [] for none."""
     worse = [
         system.label
         for system in rerankers

@@ -12,7 +12,7 @@ UNNAMED = frozenset({"first-stage", "first stage"})
 
 
 def describe(described: Mapping[str, Any]) -> str:
-    """Return a first stage in a few words: its kind, and the parameters that the field writes beside it."""
+    """Format a first stage's recorded description in a few words, such as `BM25 (k1 0.9, b 0.4)`."""
     kind = str(described.get("kind", "first stage"))
     if kind == "hybrid" and described.get("parts"):
         return f"hybrid ({' + '.join(in_short(describe(part)) for part in described['parts'])})"
@@ -28,12 +28,12 @@ def describe(described: Mapping[str, Any]) -> str:
 
 
 def in_short(description: str) -> str:
-    """Return a description without its parameters."""
+    """Return a first stage's words without the parameters in brackets."""
     return description.partition(" (")[0]
 
 
 def shortened(descriptions: Iterable[str]) -> dict[str, str]:
-    """Return short descriptions by description; full ones where others would be called alike."""
+    """Return the short form of each description, by description; the full form where two would be alike."""
     by_name: dict[str, set[str]] = {}
     for description in descriptions:
         by_name.setdefault(in_short(description), set()).add(description)
@@ -45,5 +45,5 @@ def shortened(descriptions: Iterable[str]) -> dict[str, str]:
 
 
 def _model(reference: str) -> str:
-    """Return a model's own name: without an owner, a folder, an index, or a version."""
+    """Return a model's name without its owner or folder, its package index, and its version."""
     return reference.rpartition("/")[2].removeprefix("pypi:").partition("==")[0]

@@ -1,4 +1,4 @@
-"""How a folder's results were measured, in sentences for a paper, told from the records alone."""
+"""Sentences for a paper on how a folder's results were measured, from its records alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TESTS = "Tests are two-sided paired t-tests with Holm's correction."
 
 
 def sentences(folder: Results) -> tuple[str, ...]:
-    """Return what a paper says about measuring: hardware, software, protocol, systems, candidates, tests."""
+    """Return sentences on candidates, machine, software, protocol, systems and tests of done cells."""
     records = [cell.record for cell in folder.cells if cell.record.status == "done"]
     measured = [record for record in records if record.sessions]
     if not records:
@@ -40,6 +40,7 @@ def sentences(folder: Results) -> tuple[str, ...]:
 
 
 def _candidates(folder: Results, records: Sequence[Record]) -> Iterator[str]:
+    """Yield a sentence on each candidate set: dataset, depth, first stage, and number of queries."""
     is_measured = any(record.sessions for record in records)
     for record in {record.pool: record for record in records if record.pool}.values():
         pool = folder.pool(record.pool)
@@ -52,6 +53,7 @@ def _candidates(folder: Results, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _machine(sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield a sentence on the sessions' hardware and threads, and one on their software versions."""
     from benchmarks.measuring.hardware import hardware
 
     if not sessions:
@@ -77,6 +79,7 @@ def _machine(sessions: Sequence[Session]) -> Iterator[str]:
 
 
 def _protocol(protocol: Protocol) -> str:
+    """Return sentences on one measuring protocol: mode, warm-up, repeats and seed."""
     if protocol.served is not None:
         how = f"Requests arrived as {protocol.served.load}"
     elif protocol.mode == "latency":
@@ -96,6 +99,7 @@ def _protocol(protocol: Protocol) -> str:
 
 
 def _system(record: Record) -> str:
+    """Return the sentence on one system and its settings; "" where no setting is known."""
     if record.is_imported:
         return f"{record.system.label} is another's run, of which nothing was measured here."
     known = [
@@ -108,7 +112,12 @@ def _system(record: Record) -> str:
 
 
 def _settings(described: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """Return a method's settings in words: as the method describes itself, or else as it was asked for."""
+    """Return a method's settings in words, such as `dtype bfloat16`, in a fixed order.
+
+    Args:
+        described: the method's own description of what it ran.
+        options: its options in the experiment, which take precedence except for `revision`.
+    """
     values: dict[str, Any] = {**described, **options}
     revision = described.get("revision")
     values |= {"revision": revision} if revision else {}
@@ -116,7 +125,12 @@ def _settings(described: Mapping[str, Any], options: Mapping[str, Any]) -> list[
 
 
 def _components(described: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the components of a fusion or the steps of a cascade, each with its settings in brackets."""
+    """Yield the components of a fusion or the steps of a cascade, each with its settings in brackets.
+
+    Args:
+        described: the method's own description of what it ran.
+        options: its options in the experiment.
+    """
     for key in ("parts", "steps"):
         given = options.get(key, [])
         for place, component in enumerate(described.get(key, [])):
@@ -128,20 +142,24 @@ def _components(described: Mapping[str, Any], options: Mapping[str, Any]) -> Ite
 
 
 def _is_told(values: Mapping[str, Any], name: str) -> bool:
+    """Return whether the values hold a setting of that name that fits into a sentence."""
     return values.get(name) not in (None, "") and not isinstance(values[name], dict | list)
 
 
 def _text(value: Any) -> str:
+    """Return a setting's value as text, with digests cut to 16 hex digits."""
     text = str(value)
     return text[:23] if text.startswith("sha256:") else text
 
 
 def _unlike_systems(records: Iterable[Record]) -> list[Record]:
+    """Return one record for each different sentence about a system, in their order."""
     told = {_system(record): record for record in reversed([*records])}
     return [record for text, record in reversed(told.items()) if text]
 
 
 def _unlike(values: Iterable[Any]) -> list[Any]:
+    """Return the different values, in the order of their first occurrence."""
     found: list[Any] = []
     for value in values:
         found += [] if value in found else [value]
@@ -149,9 +167,11 @@ def _unlike(values: Iterable[Any]) -> list[Any]:
 
 
 def _listed(values: Sequence[Any]) -> str:
+    """Join values as in a sentence: `a, b and c`."""
     *first, last = map(str, values)
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def _counted(count: int, one: str, many: str) -> str:
+    """Return a count with its noun: the singular `one` for 1, else the plural `many`."""
     return f"{count} {one if count == 1 else many}"

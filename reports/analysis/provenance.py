@@ -1,4 +1,4 @@
-"""The provenance of results: machine, libraries, configuration, and the command that makes them again."""
+"""The provenance of a folder's results: machines, libraries, configuration, and how they were measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def experiment(folder: Results) -> Experiment:
-    """Return the provenance of a folder's cells."""
+    """Return the provenance of a result folder: its experiment's configuration, days and environments."""
     path = folder.folder / "experiment.json"
     about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     sessions = [session for cell in folder.cells for session in cell.record.sessions]
@@ -47,12 +47,20 @@ def experiment(folder: Results) -> Experiment:
 
 
 def _agree(environment: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether nothing contradicts; a session that never loaded torch knows less than one that did."""
+    """Return whether two flat environments have equal values for all names that both have.
+
+    A session that never loaded torch knows less than one that did.
+    """
     return all(environment.get(name, value) == value for name, value in other.items())
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested values as `outer.inner: text`, in their own order; bytes in GiB."""
+    """Flatten nested values into text by dotted name, `outer.inner`, in their own order; bytes become GiB.
+
+    Args:
+        values: the nested values.
+        prefix: put before each name.
+    """
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -70,7 +78,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def is_dirty(folder: Results) -> bool:
-    """Return whether any session ran from a checkout with uncommitted changes."""
+    """Return whether any session of a folder ran from a checkout with uncommitted changes."""
     return any(
         session.environment.get("git", {}).get("is_dirty")
         for cell in folder.cells

@@ -1,4 +1,4 @@
-"""Published figures as data: `reports/published/*.yaml`, each with its source and the setting it was made in.
+"""Published figures, read from `reports/published/*.yaml`, each with its source and setting.
 
 `settings.yaml` says what a method does where an option is not given; `datasets.yaml` how datasets are called.
 """
@@ -18,13 +18,18 @@ _OTHERS = ("datasets.yaml", "settings.yaml")
 
 
 class Figure(NamedTuple):
-    """One published nDCG@10.
+    """One published nDCG@10 of a method on a dataset.
 
     Attributes:
         method: the name that the method is registered under.
-        names: what the model is called elsewhere, beside `model`.
+        model: the model, as its hub id or by its usual name.
+        names: other names of the model.
+        first_stage: name of the first stage whose candidates were reranked.
         depth: candidates reranked; None for a first stage on its own.
+        dataset: name of the dataset.
+        value: the nDCG@10.
         tolerance: how far a reproduction may lie from it.
+        source: where the figure was published.
         needs: options by name that a system must have to be compared with it; `context` is the most tokens
             of a prompt.
     """
@@ -43,7 +48,7 @@ class Figure(NamedTuple):
 
 @lru_cache(maxsize=1)
 def figures() -> tuple[Figure, ...]:
-    """Return every figure of the folder, file by file."""
+    """Read every published figure, file by file."""
     figures_found = []
     for path in sorted(FOLDER.glob("*.yaml")):
         if path.name not in _OTHERS:
@@ -68,21 +73,23 @@ def figures() -> tuple[Figure, ...]:
 
 
 def dataset_of(name: str) -> str:
-    """Return a dataset's name in the published figures."""
+    """Return the name that the published figures use for a dataset; the given name where they have none."""
     return _aliases().get(name.lower(), name)
 
 
 @lru_cache(maxsize=1)
 def defaults() -> dict[str, dict[str, Any]]:
-    """Return the values of options that were not given, by method."""
+    """Return option values that a method uses where an option is not given: value by option by method."""
     return _read("settings.yaml")
 
 
 @lru_cache(maxsize=1)
 def _aliases() -> dict[str, str]:
+    """Return the published figures' name of a dataset, by each of its other names."""
     return {alias: name for name, aliases in _read("datasets.yaml").items() for alias in aliases}
 
 
 def _read(name: str) -> dict[str, Any]:
+    """Read a YAML file of the folder of published figures."""
     content: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
     return content

@@ -33,11 +33,16 @@ DEPTHS = (10, 20, 30, 50, 75)
 
 
 class UnfitRankingError(ValueError):
-    """A ranking holds a passage twice, or one that is not among the candidates.
+    """The error of a ranking that holds a passage twice, or a passage that is not among the candidates.
+
+    Args:
+        query_id: the query whose ranking it is.
+        candidates: doc ids of its candidates.
+        doc_ids: the ranking.
 
     Attributes:
-        query_id: whose ranking it is.
-        doc_id: the passage.
+        query_id: the query whose ranking it is.
+        doc_id: the first wrong passage.
         occurrence: which of the ranking's lines with that passage is wrong, 1 or 2.
     """
 
@@ -55,12 +60,12 @@ class UnfitRankingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The quality of one system's rankings.
+    """The evaluation of one system's rankings.
 
     Attributes:
-        replicates: each measure for each judged query, by replicate; empty without judgements.
+        replicates: for each replicate, the values by query of each measure; empty without judgements.
         tops: the heads of the first replicate's rankings.
-        by_depth: as in `Quality`.
+        by_depth: the headline measure by depth, as in `Quality`.
     """
 
     replicates: tuple[PerQuery, ...] = ()
@@ -69,7 +74,7 @@ class Ranked:
 
 
 class Rankings:
-    """The candidate set and the judgements of a group, which the rankings of its systems are held against.
+    """The evaluator of a group's rankings, which checks them against the candidates and computes measures.
 
     Args:
         pool: the candidates, and judgements if there are any.
@@ -86,18 +91,25 @@ class Rankings:
         }
 
     def parse(self, stored: StoredRankings) -> dict[str, list[str]]:
-        """Return doc ids by query id, best first, as many as the measures and a report look at."""
+        """Return the head of each stored ranking: doc ids by query id, best first.
+
+        It is as long as the measures and a report need.
+        """
         reach = self._evaluator.reach if self._evaluator else 0
         return stored.orders(None if reach is None else max(TOP, reach))
 
     def read(self, orders: Mapping[str, Sequence[str]]) -> tuple[PerQuery, RanksByQuery]:
-        """Return each measure for each judged query, empty without judgements, and the head of each ranking.
+        """Check rankings against the candidates, and compute the measures.
 
         Args:
             orders: doc ids by query id, best first.
 
+        Returns:
+            each measure's value by judged query, empty without judgements; and the first 20 of each ranking
+            as 0-based first-stage ranks.
+
         Raises:
-            UnfitRankingError: one of them is not a ranking of its query's candidates.
+            UnfitRankingError: a ranking holds a passage twice, or one that is not a candidate of its query.
         """
         tops = []
         for query_id, doc_ids in orders.items():
@@ -111,11 +123,14 @@ class Rankings:
         return per_query, RanksByQuery([*orders], tops)
 
     def by_depth(self, orders: Mapping[str, Sequence[str]]) -> dict[int, float]:
-        """Return the headline measure had only the first so many candidates been reranked, by their number.
+        """Return the headline measure by depth: its mean had only that many candidates been reranked.
 
         The ranking's order is kept among them, and the others follow in the first stage's order. For a
         pointwise method the value is exact. For a listwise one it is an estimate, because with fewer
         candidates the method sees other lists.
+
+        Args:
+            orders: doc ids by query id, best first.
         """
         depths = (*(depth for depth in DEPTHS if depth < self._depth), self._depth)
         cuts: dict[int, dict[str, list[str]]] = {depth: {} for depth in depths}
@@ -141,11 +156,15 @@ class Rankings:
 
     @cached_property
     def _headline(self) -> Evaluator:
+        """The evaluator of the headline measure alone."""
         return Evaluator(self._qrels, [self._measure])
 
 
 def estimates(values: PerQuery) -> dict[str, Estimate]:
-    """Return means over the judged queries with 95 % bootstrap intervals; Judged@k has no interval."""
+    """Return each measure's mean over the judged queries with its 95 % bootstrap interval, by measure.
+
+    Judged@k has no interval.
+    """
     resampled = [measure for measure in values if not measure.startswith("Judged")]
     intervals = dict(
         zip(resampled, mean_intervals([values[measure].array for measure in resampled]), strict=True)
@@ -157,10 +176,14 @@ def estimates(values: PerQuery) -> dict[str, Estimate]:
 
 
 def compare(values: Mapping[str, PerQuery], baseline: str) -> dict[str, dict[str, Comparison]]:
-    """Return every system minus the baseline, by label and measure.
+    """Compare every system with the baseline on each measure, by label and measure.
 
     Holm's correction runs, measure by measure, over all systems that are compared with the baseline: leave
-    out those that nobody asks about, such as controls.
+    out those that nobody asks about, such as controls. Judged@k is not compared.
+
+    Args:
+        values: values by query by measure, by label.
+        baseline: label of the baseline, one of those.
     """
     others = [label for label in values if label != baseline]
     comparisons: dict[str, dict[str, Comparison]] = {label: {} for label in values}

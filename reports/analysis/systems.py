@@ -1,4 +1,4 @@
-"""One system of a group: its cells, one for each seed, turned into numbers.
+"""The numbers of one system of a group, computed from its cells, one for each seed.
 
 Cells that differ in nothing but their seed are replicates: they make one system, whose value on a query is
 the mean over them, and whose measures carry the standard deviation over them.
@@ -37,15 +37,15 @@ _ROLES: dict[str, Role] = {"control": "control", "first stage": "first_stage", "
 
 
 def role(reranker: str) -> Role:
-    """Return what a registered reranker is in a comparison; every other one is a system."""
+    """Return a reranker's role in a comparison: `control`, `first_stage`, or else `reranker`."""
     return _ROLES[role_of(reranker)]
 
 
 def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
-    """Return the cells of a group by label, replicates together,
-    in the order in which the first of each came.
+    """Group cells, each with its folder, into systems by unique label, in order of their first cells.
 
-    Replicates have different seeds; a system that was measured twice with one seed stays two systems.
+    Finished cells that differ only in their seeds are one system; a system that was measured twice with one
+    seed stays two systems.
     """
     families_by_label: dict[str, list[Keyed]] = {}
     for place, entry in enumerate(keyed):
@@ -62,20 +62,21 @@ def families(keyed: Sequence[Keyed]) -> dict[str, list[Keyed]]:
 
 
 def _seeds_differ(family: Sequence[Keyed]) -> bool:
+    """Return whether there are several cells, each with a seed of its own."""
     seeds = {_seed(entry) for entry in family}
     return len(family) > 1 and len(seeds) == len(family)
 
 
 def _seed(entry: Keyed) -> tuple[str, int]:
+    """Return a cell's seeds: the reranker's option as text, and the protocol's."""
     record = entry[1].record
     return str(record.system.options.get(SEED)), record.protocol.seed
 
 
 def name_of(family: Sequence[Keyed]) -> str:
-    """Return the experiment's name for a system; of replicates,
-    what comes before the seed in all their names.
+    """Return a system's name in the experiment; for replicates, what their names share without the seed.
 
-    A first stage that has no name is called what it is.
+    A system that keeps the first stage's order and has no name of its own is named after the first stage.
     """
     names = [cell.record.system.label for _, cell in family]
     record = family[0][1].record
@@ -107,9 +108,7 @@ def names(label: str, family: Sequence[Keyed]) -> list[str]:
 
 
 def _labels(families: Sequence[Sequence[Keyed]]) -> list[str]:
-    """Return labels unique in the group: those that share one are followed by their folder,
-    then by their cell.
-    """
+    """Return a unique label for each system: its name, followed if needed by folder, then by cell."""
     labels = [name_of(family) for family in families]
     for part in ("folder", "cell"):
         counts = Counter(labels)
@@ -128,7 +127,7 @@ def _labels(families: Sequence[Sequence[Keyed]]) -> list[str]:
 
 
 def mean_values(replicates: Sequence[quality.PerQuery]) -> quality.PerQuery:
-    """Return the mean over replicates, by measure and query."""
+    """Return the mean over replicates of each measure on each query."""
     if len(replicates) == 1:
         return replicates[0]
     return {
@@ -146,7 +145,7 @@ def mean_values(replicates: Sequence[quality.PerQuery]) -> quality.PerQuery:
 
 
 def deviations(replicates: Sequence[quality.PerQuery]) -> dict[str, float]:
-    """Return the standard deviation of each measure's mean over replicates; empty without replicates."""
+    """Return the standard deviation over replicates of each measure's mean; empty for fewer than two."""
     if len(replicates) < 2:
         return {}
     return {
@@ -156,13 +155,13 @@ def deviations(replicates: Sequence[quality.PerQuery]) -> dict[str, float]:
 
 
 def system(label: str, place: int, family: Sequence[Keyed], ranked: quality.Ranked) -> SystemResult:
-    """Compute everything about one system but its comparison with others.
+    """Compute the numbers of one system, all but its comparison with others.
 
     Args:
-        label: unique in the group.
+        label: its label, unique in the group.
         place: its position in the folders.
-        family: its cells, one for each seed.
-        ranked: what its rankings are worth.
+        family: its cells, one for each seed, each with its folder.
+        ranked: the evaluation of its rankings.
     """
     record = family[0][1].record
     is_done = record.status == "done"
@@ -187,6 +186,7 @@ def system(label: str, place: int, family: Sequence[Keyed], ranked: quality.Rank
 
 
 def _quality(family: Sequence[Keyed], rows: Sequence[QueryRow], ranked: quality.Ranked) -> Quality:
+    """Return a system's quality from its cells, their rows, and the evaluation of its rankings."""
     per_query = mean_values(ranked.replicates) if ranked.replicates else {}
     return Quality(
         estimates=quality.estimates(per_query),
@@ -201,6 +201,7 @@ def _quality(family: Sequence[Keyed], rows: Sequence[QueryRow], ranked: quality.
 
 
 def _timing(cells: Sequence[CellResult], rows: Sequence[QueryRow]) -> Timing:
+    """Return a system's timing from its measured cells and their rows."""
     loads = [load for cell in cells for one in cell.record.sessions for load in loads_per_thread(one)]
     return Timing(
         latency=timing.latency(rows),
@@ -216,6 +217,13 @@ def _timing(cells: Sequence[CellResult], rows: Sequence[QueryRow]) -> Timing:
 
 
 def _work(cells: Sequence[CellResult], rows: Sequence[QueryRow], passages: Mapping[str, int]) -> Work:
+    """Return a system's work per query: counts, operations, output faults and longest prompt.
+
+    Args:
+        cells: its measured cells.
+        rows: their rows.
+        passages: number of candidates by query id.
+    """
     faults, faulty_queries = timing.faults(rows)
     return Work(
         counts=timing.work(rows)
@@ -230,12 +238,13 @@ def _work(cells: Sequence[CellResult], rows: Sequence[QueryRow], passages: Mappi
 
 
 def _passages(family: Sequence[Keyed]) -> Mapping[str, int]:
-    """Return the number of candidates by query id."""
+    """Return the number of candidates by query id; empty for an imported run."""
     folder, cell = family[0]
     return folder.pool(cell.record.pool).candidates.counts if cell.rows else {}
 
 
 def _provenance(family: Sequence[Keyed]) -> Provenance:
+    """Return where a system's results come from: options, hardware, co-runners, memory and times."""
     folder, first = family[0]
     sessions = [session for _, cell in family for session in cell.record.sessions]
     options = dict(first.record.system.options)
@@ -260,17 +269,20 @@ def _provenance(family: Sequence[Keyed]) -> Provenance:
 
 
 def _hosts(sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield the host digest of each session that has one."""
     return (str(session.environment["host"]) for session in sessions if session.environment.get("host"))
 
 
 def _co_runners(sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield the labels of the systems that ran beside each session."""
     return (label for session in sessions if session.executor for label in session.executor.co_runners)
 
 
 def _largest(values: Any) -> Any:
-    """Return the largest of the values that were measured; None without any."""
+    """Return the largest value that is not None; None without any."""
     return max((value for value in values if value is not None), default=None)
 
 
 def _text(value: object) -> str | None:
+    """Return a value as text; None if it is empty."""
     return str(value) if value else None

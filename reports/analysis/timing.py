@@ -1,4 +1,4 @@
-"""Latency and work of one cell, from its query rows; and what retrieval took before it."""
+"""Latency and work of one system, computed from its query rows, and the time of retrieval before it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RESAMPLES = 2_000  # of queries with several repeats, and of ratios, whose resam
 
 
 def latency(rows: Sequence[QueryRow]) -> Latency | None:
-    """Return quantiles and mean of the total, over every call; None where nothing was measured.
+    """Return quantiles and mean of the seconds per query over every call, with intervals; None without rows.
 
     Intervals are over the queries, however often each was measured.
     """
@@ -62,7 +62,10 @@ def latency(rows: Sequence[QueryRow]) -> Latency | None:
 
 
 def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
-    """Return totals, (queries, repeats); or their means, (queries, 1), where repeats differ in number."""
+    """Return total seconds as an array (queries, repeats), or their means (queries, 1).
+
+    Means are taken where queries have different numbers of repeats.
+    """
     totals: dict[str, list[float]] = {}
     for row in rows:
         totals.setdefault(row.query_id, []).append(row.total_seconds)
@@ -73,12 +76,12 @@ def seconds_by_query(rows: Sequence[QueryRow]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Calls:
-    """The seconds of a system's calls, in the order of the query ids.
+    """The seconds of a system's calls, for its speed-up over another system.
 
     Attributes:
-        query_ids: of all queries that were timed, sorted.
-        seconds: by query, (n_queries, repeats) as in `seconds_by_query`.
-        median: over all calls.
+        query_ids: ids of all queries that were timed, sorted.
+        seconds: seconds in the order of these ids, (n_queries, repeats), as `seconds_by_query` gives them.
+        median: median over all calls.
     """
 
     query_ids: list[str]
@@ -87,19 +90,19 @@ class Calls:
 
     @classmethod
     def of(cls, rows: Sequence[QueryRow]) -> Calls:
-        """Keep what a comparison of two systems needs of their rows."""
+        """Collect the seconds of a system's rows."""
         ordered = sorted(rows, key=lambda row: row.query_id)
         median = float(np.median([row.total_seconds for row in rows]))
         return cls(sorted({row.query_id for row in rows}), seconds_by_query(ordered), median)
 
     @cached_property
     def resampled_medians(self) -> NDArray[np.float64]:
-        """The median of each resample of the queries, which are drawn alike for all systems."""
+        """The median of each bootstrap resample of the queries, (resamples,); all systems share the draws."""
         return paired_quantiles(self.seconds, 0.5, RESAMPLES, seed=0)
 
 
 def speedup(slow: Calls, fast: Calls) -> Estimate:
-    """Return the ratio of two p50; with an interval where both are of the same queries."""
+    """Return the slow system's median over the fast one's, with an interval where they share all queries."""
     ratio = slow.median / fast.median
     if slow.query_ids != fast.query_ids:
         return Estimate(ratio)
@@ -107,8 +110,9 @@ def speedup(slow: Calls, fast: Calls) -> Estimate:
 
 
 def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
-    """Return mean seconds per query by stage, in the vocabulary's order;
-    the rest of the total is `untracked`.
+    """Return each stage's mean seconds per query and share of the total, in the vocabulary's order.
+
+    The rest of the total is the stage `untracked`.
     """
     if not rows:
         return ()
@@ -123,9 +127,9 @@ def stages(rows: Sequence[QueryRow]) -> tuple[Stage, ...]:
 
 
 def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
-    """Return mean seconds per query by stage of each reranker that a fusion or a cascade asks, in its order.
+    """Return the stages of each reranker inside a fusion or a cascade, in order, with mean seconds per query.
 
-    Two of one kind are told apart by their number.
+    Two of one kind are told apart by their number. Empty for other systems.
     """
     total = sum(row.total_seconds for row in rows)
     names: list[str] = []
@@ -150,7 +154,10 @@ def parts(rows: Sequence[QueryRow]) -> tuple[Part, ...]:
 
 
 def work(rows: Sequence[QueryRow]) -> dict[str, float]:
-    """Return mean count per query of windows, calls, tokens and so on; only what was counted at all."""
+    """Return the mean per query of each usage count, such as windows, calls and tokens, by name.
+
+    Only names that occur in some row are returned.
+    """
     sums: dict[str, float] = {}
     for row in rows:
         for name, count in row.usage.items():
@@ -160,7 +167,7 @@ def work(rows: Sequence[QueryRow]) -> dict[str, float]:
 
 
 def longest_prompt(rows: Sequence[QueryRow]) -> float | None:
-    """Return the largest mean of tokens per prompt of a query; None where prompts were not counted."""
+    """Return the largest value over queries of the mean tokens per prompt; None without counts."""
     counted = [
         row.usage["prompt_tokens"] / row.usage["llm_calls"]
         for row in rows
@@ -170,8 +177,7 @@ def longest_prompt(rows: Sequence[QueryRow]) -> float | None:
 
 
 def operations(cells: Sequence[CellResult]) -> dict[str, float]:
-    """Return mean joules, FLOPs, bytes and utilisation per query of one system,
-    where they were measured or counted.
+    """Return mean joules, FLOPs and bytes per query, and utilisation, of one system; only what was measured.
 
     Joules need a counter in every process that measured a query, else some of them would be missing.
     """
@@ -194,9 +200,7 @@ def operations(cells: Sequence[CellResult]) -> dict[str, float]:
 
 
 def served(cells: Sequence[CellResult]) -> dict[str, float]:
-    """Return mean rate of answers and mean wait before a request was taken;
-    empty where nothing was served.
-    """
+    """Return mean requests per second and mean seconds in the queue, by name; {} in other modes."""
     rates = [rate for cell in cells if (rate := requests_per_second(cell.rows))]
     waits = [row.queued_seconds for cell in cells for row in cell.rows if row.queued_seconds is not None]
     means = {"requests_per_second": rates, "queued_seconds": waits}
@@ -204,11 +208,11 @@ def served(cells: Sequence[CellResult]) -> dict[str, float]:
 
 
 def throughput(cells: Sequence[CellResult], passages: Mapping[str, int]) -> dict[str, float]:
-    """Return queries and passages ranked per second of calls in throughput mode; empty in other modes.
+    """Return queries and passages per second of calls in throughput mode, by name; empty in other modes.
 
     Args:
-        cells: of one system.
-        passages: the number of candidates by query id.
+        cells: the cells of one system.
+        passages: number of candidates by query id.
     """
     rows = [row for cell in cells if cell.record.protocol.mode == "throughput" for row in cell.rows]
     seconds = sum(row.total_seconds for row in rows)
@@ -219,8 +223,9 @@ def throughput(cells: Sequence[CellResult], passages: Mapping[str, int]) -> dict
 
 
 def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]:
-    """Return FLOPs, bytes and utilisation by stage of the first cell of a system
-    in which they were counted.
+    """Return FLOPs, bytes and utilisation by stage, per query, from the first cell that counted them.
+
+    Empty where no cell did.
     """
     for cell in cells:
         counted = cell.record.operations
@@ -240,7 +245,7 @@ def stage_operations(cells: Sequence[CellResult]) -> tuple[StageOperations, ...]
 
 
 def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
-    """Return output faults by kind over the first repeat, and the number of queries that had any."""
+    """Return the output faults by kind, summed over the first repeat, and the number of queries with any."""
     counts: dict[str, int] = {}
     queries = 0
     for row in rows:
@@ -252,7 +257,7 @@ def faults(rows: Sequence[QueryRow]) -> tuple[dict[str, int], int]:
 
 
 def query_seconds(rows: Sequence[QueryRow]) -> ByQuery:
-    """Return the mean total of each query over its repeats."""
+    """Return each query's mean total seconds over its repeats."""
     totals: dict[str, list[float]] = {}
     for row in rows:
         totals.setdefault(row.query_id, []).append(row.total_seconds)
@@ -261,7 +266,7 @@ def query_seconds(rows: Sequence[QueryRow]) -> ByQuery:
 
 
 def about_noise(systems: Sequence[SystemResult]) -> str:
-    """Return a sentence on the machine's noise, by the identity control; "" where none ran."""
+    """Return a sentence on the spread of the identity control's calls; "" where none ran."""
     noises = {system.label: system.timing.noise for system in systems if system.timing.noise is not None}
     if not noises:
         return ""
@@ -279,7 +284,10 @@ NOISY = 0.5
 
 
 def noisy(systems: Sequence[SystemResult]) -> list[Sentence]:
-    """Return a sentence if the machine was so busy with other work that latencies are in doubt."""
+    """Return a sentence if the identity control's p95 was over 1.5 times its median for some system.
+
+    Its latencies are then in doubt, because the machine was busy with other work.
+    """
     loud = [one for one in systems if one.timing.noise is not None and one.timing.noise > NOISY]
     if not loud:
         return []
@@ -296,7 +304,7 @@ def noisy(systems: Sequence[SystemResult]) -> list[Sentence]:
 
 
 def before_reranking(pool: Pool) -> tuple[Stage, ...]:
-    """Return mean seconds per query of the harness's own stages; empty where nobody measured them."""
+    """Return the mean seconds per query of retrieving and fetching candidates; () without timings."""
     measured = {"retrieve": pool.retrieve_seconds, "fetch": pool.fetch_seconds}
     means = {name: sum(by.values()) / len(by) for name, by in measured.items() if by}
     total = sum(means.values())

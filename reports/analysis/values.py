@@ -1,4 +1,4 @@
-"""The frozen values of a report; all numbers are final, so that templates and writers do no arithmetic.
+"""The frozen values of a report, already final, so that templates and writers do no arithmetic.
 
 `reports.analysis.context` fills them from result folders. Times are in seconds here; columns choose units.
 """
@@ -23,7 +23,7 @@ Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % bootstrap interval; no interval where none makes sense."""
+    """A number with the ends of its 95 % bootstrap interval; None where no interval makes sense."""
 
     value: float
     low: float | None = None
@@ -32,13 +32,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One system minus another on one measure, paired over the judged queries.
+    """The difference between one system and another on one measure, paired over the judged queries.
 
     Attributes:
-        difference: mean of the per-query differences.
-        p_value: two-sided paired t-test.
+        difference: mean over queries of the first system's value less the other's.
+        p_value: p-value of the two-sided paired t-test.
         p_holm: the same after Holm's correction over all systems compared in the group.
-        wins: queries where the system is better; `ties`, `losses` likewise.
+        wins: number of queries where the first system is better; `ties` and `losses` likewise.
     """
 
     difference: float
@@ -50,17 +50,18 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Return whether the corrected p-value is below 0.05."""
+        """Whether the corrected p-value is below 0.05."""
         return self.p_holm < 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds per query over every measured call, repeats included.
+    """The seconds per query over every measured call of a system, repeats included.
 
     Attributes:
-        calls: measured calls.
-        quantiles: seconds at 5, 25, 50, 75, 95 and 99 per cent.
+        calls: number of measured calls.
+        p50: the median, with its interval; `p95`, `p99` and `mean` likewise.
+        quantiles: seconds at 5, 25, 50, 75, 95 and 99 per cent, by name such as `p5`.
     """
 
     calls: int
@@ -73,7 +74,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Mean seconds per query in one stage, and its share of the mean total."""
+    """One stage's mean seconds per query, and its share of the mean total, 0 to 1."""
 
     name: str
     seconds: float
@@ -82,12 +83,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageOperations:
-    """The work of one stage on any hardware, means per query; and its share of the GPU's peak.
+    """The operations of one stage, which do not depend on the hardware, as means per query.
 
     Attributes:
-        flops: a multiplication and an addition are two.
-        bytes: read and written, nothing fused or cached.
-        utilisation: share of the published peak; None on a GPU that nothing is published of, or on a CPU.
+        flops: floating-point operations; a multiplication and an addition are two.
+        bytes: bytes read and written, with nothing fused or cached.
+        utilisation: share of the GPU's published peak; None on a CPU, or on a GPU without a published peak.
     """
 
     name: str
@@ -98,7 +99,7 @@ class StageOperations:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A component of a fusion or a cascade; shares are of the whole's time."""
+    """A component of a fusion or a cascade with its stages, whose shares are of the whole system's time."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -131,17 +132,18 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class ServedLoad:
-    """The load that a system was served at.
+    """The load at which a system was served, and whether it kept its SLO.
 
     Attributes:
-        system: its label without the load.
-        rate: requests a second that arrived on their own; None for clients.
-        clients: that each sent a request once the last one was answered; None with a rate.
-        arrivals: in words.
-        slo: what latency has to keep, such as `p95 < 0.5 s`; "" without one.
-        slo_seconds: its bound.
-        percentile_seconds: the percentile that it names, as measured.
-        is_kept: whether it was kept, and the system kept up; None without one.
+        system: the system's label without the load.
+        rate: requests a second of an open loop; None for a closed loop.
+        clients: number of clients of a closed loop, each of which sends a request once its last one is
+            answered; None for an open loop.
+        arrivals: the arrivals in words.
+        slo: the SLO, such as `p95 < 0.5 s`; "" without one.
+        slo_seconds: the SLO's bound on latency; None without one.
+        percentile_seconds: the measured percentile of latency that the SLO names; None without one.
+        is_kept: whether the SLO was kept, and the system kept up; None without one.
     """
 
     system: str
@@ -159,12 +161,12 @@ class Timing:
     """The latency of a system, by stage.
 
     Attributes:
-        latency: None where nothing was measured.
+        latency: quantiles and mean; None where the system was not timed.
         speedup: the p50 of the group's `reference` divided by this one; for rerankers only.
         stages: mean seconds per query, in the order of the vocabulary.
-        parts: of a fusion or a cascade, its rerankers in order; the system's own stages are their sums.
-        query_seconds: by query id, the mean over repeats.
-        noise: how far the slow calls of the identity control that ran alongside lay above its median.
+        parts: the rerankers inside a fusion or a cascade, in order; the system's own stages are their sums.
+        query_seconds: mean seconds over repeats, by query id.
+        noise: p95 over median, less one, of the identity control that ran alongside; None without one.
         is_amortised: whether seconds are those of a batch divided by its queries, which nothing may call
             latency.
         load: mean load average over the threads that the process may use, while it measured; None where it
@@ -204,17 +206,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The provenance of a system's results.
+    """The origin of a system's results: configuration, machines, and when they were measured.
 
     Attributes:
-        options: as the experiment gives them; of replicates, without the seed.
+        cell: name of the system's first cell.
+        folder: name of the result folder.
+        options: options as the experiment gives them; for replicates without the seed.
         described: models, revisions and the like, as the reranker describes itself.
         hardware: one line for each kind of machine that measured the system.
         hosts: digests of the names of the machines that measured it.
         co_runners: labels of systems that ran on one of them at the same time.
         slowed_by: reasons why GPUs ran slower than they could.
-        host_bytes: peak of resident memory above that before the system loaded.
         started_at: when the first process began, ISO 8601 in UTC; "" where nothing was measured.
+        load_seconds: longest time that loading the system took; None where nothing was measured.
+        peak_device_bytes: largest peak of GPU memory; None where no GPU was used.
+        host_bytes: largest peak of resident memory above that before the system loaded.
     """
 
     cell: str
@@ -233,15 +239,16 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class SystemResult:
-    """One system of a group: one cell, or one for each of several seeds.
+    """The numbers of one system of a group: of one cell, or of one for each of several seeds.
 
     Attributes:
         place: position in the folders, so that the experiment's order can be kept.
-        label: unique in the group; `name` is the experiment's own, which several folders may share.
+        label: name that is unique in the group; `name` is the experiment's own, which several folders may
+            share.
         role: `control` for oracle, random and reverse; they are shown, and never best.
-        notice: a footnote for its rows.
+        notice: a footnote for its rows; None without one.
         replicates: number of seeds.
-        measured_queries: over all seeds.
+        measured_queries: number of measured queries, summed over all seeds.
     """
 
     place: int
@@ -261,12 +268,12 @@ class SystemResult:
 
     @property
     def is_precomputed(self) -> bool:
-        """True if passage embeddings were computed beforehand, which no latency holds."""
+        """Whether passage embeddings were computed beforehand, so that no latency includes them."""
         return "precomputed" in _settings(self.provenance.described, "embeddings")
 
 
 def _settings(described: object, name: str) -> Iterator[str]:
-    """Yield a setting of a system and of its components."""
+    """Yield every text under the key `name` in a description, of the system and of its components."""
     if isinstance(described, Mapping):
         for key, value in described.items():
             if key == name and isinstance(value, str):
@@ -312,7 +319,7 @@ class Group:
 
     @property
     def headline(self) -> str:
-        """The first measure, which orders the table and enters the tests."""
+        """The name of the first measure, which orders the table and enters the tests."""
         return self.measures[0]
 
     @property
@@ -332,13 +339,22 @@ class Group:
         return bool(self.pool.retrieve_seconds)
 
     def system(self, label: str) -> SystemResult:
-        """Return the system of that label."""
+        """Return the system with that label."""
         return next(system for system in self.systems if system.label == label)
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """The provenance of one folder, for the appendix."""
+    """The provenance of one result folder, for the report's appendix.
+
+    Attributes:
+        folder: name of the folder.
+        name: name of the experiment.
+        measured: the day, or the first and last day, of measuring; "" without sessions.
+        config: the experiment's configuration as YAML; "" where it is not stored.
+        environments: the different environments of its sessions, text by dotted name.
+        method: sentences on how it was measured.
+    """
 
     folder: str
     name: str
@@ -350,7 +366,15 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The data of all pages, tables and figures of a report."""
+    """Everything that the pages, tables and figures of a report show.
+
+    Attributes:
+        title: the report's title.
+        groups: one for each table.
+        experiments: the provenance of each folder.
+        warnings: caveats about the whole report.
+        version: version of rerankbench.
+    """
 
     title: str
     groups: tuple[Group, ...]
