@@ -169,7 +169,7 @@ def _ranked(family: Sequence[Keyed], rankings: quality.Rankings) -> quality.Rank
     """Evaluate the rankings of a system's finished cells, after checking them against the candidates.
 
     Raises:
-        StoreError: a ranking is not a permutation of its query's candidates.
+        StoreError: a ranking holds a passage twice, or one that is not a candidate of its query.
     """
     ranked = quality.Ranked()
     for folder, cell in family if family[0][1].record.status == "done" else ():

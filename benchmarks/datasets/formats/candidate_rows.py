@@ -1,4 +1,4 @@
-"""Collects queries and hits into a `CandidatesFile`, and refuses what contradicts itself."""
+"""The collection of queries and hits into a `CandidatesFile`, which rejects contradictions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class CandidatesFile(NamedTuple):
     local_texts: dict[tuple[str, str], str]
 
     def text(self, query_id: str, doc_id: str) -> str:
-        """Return the text of a query's hit."""
+        """Return the text of a query's hit; the passage must be in the file."""
         return self.local_texts.get((query_id, doc_id), self.passages[doc_id])
 
 
 class Collector:
-    """A candidates file that is being read.
+    """A builder of a `CandidatesFile` while a file is being read.
 
     Args:
-        ids_are_local: one passage id may have another text in another query.
+        ids_are_local: whether one passage id may have another text in another query.
     """
 
     def __init__(self, ids_are_local: bool) -> None:
@@ -44,17 +44,26 @@ class Collector:
 
     @property
     def file(self) -> CandidatesFile:
-        """Return the rows collected so far."""
+        """The rows collected so far."""
         hits = {query_id: list(hits.items()) for query_id, hits in self._hits.items()}
         return CandidatesFile(self._queries, self._passages, hits, self._local_texts)
 
     def add_query(self, row: Row, query_id: str, text: str) -> None:
-        """Add a query, which must be new."""
+        """Add a query without hits.
+
+        Raises:
+            InputError: the query id was added before; the message names the row.
+        """
         row.add(self._queries, "query", query_id, text)
         self._hits[query_id] = {}
 
     def add_hit(self, row: Row, query_id: str, doc_id: str, score: float, content: str) -> None:
-        """Add the next hit of a query."""
+        """Append a hit to a query: its passage id, score and text.
+
+        Raises:
+            InputError: the query has the passage already, or its id stands for another text; the message
+                names the row.
+        """
         if self._passages.setdefault(doc_id, content) != content:
             if not self._ids_are_local:
                 row.fail(f"passage {doc_id!r} had another content before; give the two different ids")

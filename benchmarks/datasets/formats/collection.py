@@ -1,4 +1,4 @@
-"""Reads passages and queries: BEIR's JSON lines, Parquet, tables as MS MARCO's, or comma-separated ones.
+"""Readers of passages and queries: BEIR's JSON lines, Parquet, tables as MS MARCO's, or comma-separated ones.
 
 A table (.tsv) has one passage or query a line, separated by tabs: two columns, id and text, or as many as its
 first line names, among them an id, a text and perhaps a title. Its fields are taken as they stand, without
@@ -35,14 +35,14 @@ _TITLES = ("title",)
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The column names of a collection; None for the field's usual names.
+    """The column names of a collection; None stands for the field's usual names.
 
     Attributes:
-        doc_id: of a passage's id.
-        title: of its title.
-        text: of its text.
-        query_id: of a query's id.
-        query: of its text.
+        doc_id: column of a passage's id.
+        title: column of a passage's title.
+        text: column of a passage's text.
+        query_id: column of a query's id.
+        query: column of a query's text.
     """
 
     doc_id: str | None = None
@@ -57,7 +57,7 @@ USUAL = ColumnNames()
 
 @dataclass(frozen=True)
 class _Columns:
-    """The names to look for in one part of a collection."""
+    """The names under which one part of a collection may hold ids, texts and titles."""
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
@@ -65,6 +65,7 @@ class _Columns:
 
     @classmethod
     def of(cls, part: str, names: ColumnNames, path: Path) -> _Columns:
+        """Return a part's chosen or usual names; chosen ones in lower case if `path` is a table."""
         is_corpus = part == "corpus"
         chosen = (
             names.doc_id if is_corpus else names.query_id,
@@ -81,10 +82,10 @@ class _Columns:
         )
 
     def check(self, row: Row, part: str) -> None:
-        """Refuse a first row without an id or a text, and say how to name the columns.
+        """Check that the first row of a part has an id and a text.
 
         Raises:
-            InputError: no column has one of the names.
+            InputError: no column has one of the names; the message says how to name the columns.
         """
         keys = ("doc_id", "text") if part == "corpus" else ("query_id", "query")
         for key, names in zip(keys, (self.ids, self.texts), strict=True):
@@ -98,7 +99,7 @@ class _Columns:
 
 
 def find_part(folder: Path, part: str) -> Path:
-    """Return the file of a folder's `corpus` or `queries`.
+    """Return the path of a folder's passages (`corpus`) or `queries`.
 
     Raises:
         InputError: there is none, or several in different forms.
@@ -120,12 +121,12 @@ def find_part(folder: Path, part: str) -> Path:
 
 
 def has_part(folder: Path, part: str) -> bool:
-    """Return whether a folder has a file of its `corpus` or `queries`."""
+    """Return whether a folder has a file of its passages (`corpus`) or `queries`."""
     return bool(_parts(folder, part))
 
 
 def _parts(folder: Path, part: str) -> dict[str, Path]:
-    """Return the files of a part by their name without a compression."""
+    """Return the files in a folder that may be the part, by their name without a compression's suffix."""
     paths: dict[str, Path] = {}
     for stem in _STEMS[part]:
         for suffix in (*SUFFIXES, _TABLE, separated.SUFFIX):
@@ -137,11 +138,11 @@ def _parts(folder: Path, part: str) -> dict[str, Path]:
 
 
 def read_passages(path: Path, names: ColumnNames = USUAL) -> dict[str, str]:
-    """Return texts by passage id, each title and text joined by a space.
+    """Read a file of passages: text by passage id, each title and text joined by a space.
 
     Args:
         path: the file.
-        names: of its columns.
+        names: names of its columns.
 
     Raises:
         InputError: a line is wrong, or an id appears twice.
@@ -155,16 +156,16 @@ def read_passages(path: Path, names: ColumnNames = USUAL) -> dict[str, str]:
 
 
 def read_fields(path: Path, name: str, names: ColumnNames = USUAL, part: str = "corpus") -> dict[str, str]:
-    """Return one field of the passages or queries that have it, such as their title, by id.
+    """Read one field, such as the title, of the passages or queries that have it, by id.
 
     Args:
         path: the file.
-        name: of the field.
-        names: of the columns.
+        name: name of the field.
+        names: names of the other columns.
         part: `corpus` or `queries`.
 
     Raises:
-        InputError: a line is wrong, or nothing has the field.
+        InputError: a line is wrong, or no row has text in the field.
     """
     columns = _Columns.of(part, names, path)
     fields: dict[str, str] = {}
@@ -181,11 +182,11 @@ def read_fields(path: Path, name: str, names: ColumnNames = USUAL, part: str = "
 
 
 def read_queries(path: Path, names: ColumnNames = USUAL) -> dict[str, str]:
-    """Return texts by query id.
+    """Read a file of queries: text by query id.
 
     Args:
         path: the file.
-        names: of its columns.
+        names: names of its columns.
 
     Raises:
         InputError: a line is wrong, an id appears twice, or a text is empty.
@@ -199,13 +200,18 @@ def read_queries(path: Path, names: ColumnNames = USUAL) -> dict[str, str]:
 
 
 def _some(path: Path, texts: dict[str, str]) -> dict[str, str]:
+    """Return the texts of a file unchanged.
+
+    Raises:
+        InputError: there are none.
+    """
     if not texts:
         raise InputError.at(path, None, "names columns and holds nothing else; check how it was made")
     return texts
 
 
 def _rows(path: Path, part: str, columns: _Columns) -> Iterator[Row]:
-    """Yield the rows of a file, once the first is known to have an id and a text."""
+    """Yield the rows of a file of passages or queries, after checking the first for an id and a text."""
     suffix = Path(uncompressed_name(path)).suffix
     if suffix == separated.SUFFIX:
         rows = separated.separated_rows(path)
@@ -220,6 +226,11 @@ def _rows(path: Path, part: str, columns: _Columns) -> Iterator[Row]:
 
 
 def _table_rows(path: Path, columns: _Columns) -> Iterator[Row]:
+    """Yield the rows of a tab-separated table, by column names of the first line or else `_id` and `text`.
+
+    Raises:
+        InputError: a line has another number of columns.
+    """
     names: list[str] = []
     for number, line in read_lines(path):
         fields = line.split("\t")

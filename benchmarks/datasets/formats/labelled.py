@@ -1,4 +1,4 @@
-"""Queries with relevant and other passages, as training data and MTEB's older reranking data list them.
+"""A reader of queries with relevant and other passages, as training data and MTEB's older data list them.
 
 A line is `{"query": ..., "positive": [...], "negative": [...]}`. The two lists have other names elsewhere
 (`KEYS`), and a single text stands for a list of one. A passage is a text, or an object with `text` and
@@ -45,7 +45,7 @@ class Labelled(NamedTuple):
 
 
 def read_labelled(source: Path) -> Iterator[Labelled]:
-    """Yield the queries of a file, one an object.
+    """Yield the queries of a file, one an object, with grade 1 for positive passages, 0 for negative.
 
     Raises:
         InputError: a line is wrong, a query id appears twice, a passage is both relevant and not, or one
@@ -72,11 +72,16 @@ def read_labelled(source: Path) -> Iterator[Labelled]:
 
 
 def text_hash(text: str) -> str:
-    """Return 12 hex digits that stand for a text."""
+    """Return the first 12 hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def _keys(row: Row) -> tuple[str, str]:
+    """Return the names of the two lists in a row, positive first.
+
+    Raises:
+        InputError: the row has no list of positive passages.
+    """
     keys_found = next((keys for keys in KEYS if keys[0] in row.values), None)
     if keys_found is None:
         row.first_key([positive for positive, _ in KEYS])
@@ -84,7 +89,11 @@ def _keys(row: Row) -> tuple[str, str]:
 
 
 def _passages(row: Row, key: str) -> Iterator[tuple[str, str]]:
-    """Yield id and text of each passage of one list; equal texts without an id are one passage."""
+    """Yield (id, text) of each passage of one list; a passage without an id gets one made from its text.
+
+    Raises:
+        InputError: an item is neither a text nor an object with a text.
+    """
     values = row.get(key)
     for place, value in enumerate(values if isinstance(values, list) else [values], 1):
         if isinstance(value, dict):

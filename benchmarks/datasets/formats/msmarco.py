@@ -1,4 +1,4 @@
-"""Runs of MS MARCO and ColBERT: query id, passage id, rank and perhaps a score, three or four columns."""
+"""A reader of MS MARCO's and ColBERT's runs: query id, passage id, rank and perhaps a score a line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _RANK = re.compile(r"[0-9]{1,9}")
 
 
 def is_start(line: str) -> bool:
-    """Return whether the first line of a run is of this form, and not of TREC's six columns."""
+    """Return whether the first line of a run has three or four columns, of which the third is a rank."""
     fields = line.split()
     return len(fields) in (3, 4) and _RANK.fullmatch(fields[2]) is not None
 
 
 def scores(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, str, str]]:
-    """Yield line number, query id, passage id and score as written; without scores the negative rank.
+    """Yield (line number, query id, passage id, score as written) of each line; -rank without a score.
 
     Raises:
         InputError: a line has another number of columns, a rank is not a whole number, or a query has a rank

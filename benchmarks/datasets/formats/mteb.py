@@ -1,4 +1,4 @@
-"""MTEB's present layout of reranking data: a folder with `corpus`, `queries`, `qrels` and `top_ranked`.
+"""A reader of MTEB's present layout of reranking data: `corpus`, `queries`, `qrels` and `top_ranked`.
 
 Each part is a folder of Parquet files, as the hub stores it, or of JSON lines, or one such file. `qrels` may
 be called `data` or `default`, or be tab-separated. A path `FOLDER/LANGUAGE` that does not exist means the
@@ -32,12 +32,13 @@ _TEXT = ("text", *field_names.CONTENT)
 
 
 class _Source(NamedTuple):
+    """The folder that holds the parts, and the prefix of their names, such as `de-`."""
     folder: Path
     prefix: str
 
 
 def read_mteb(path: Path) -> Iterator[Labelled]:
-    """Yield the queries that are judged or have candidates, in the order of `queries`.
+    """Yield the queries that are judged or have candidates, in the order of `queries`, with their passages.
 
     Raises:
         InputError: a part is missing or wrong, or names a query or a passage that another part lacks.
@@ -65,6 +66,7 @@ def read_mteb(path: Path) -> Iterator[Labelled]:
 
 
 def _top_ranked(source: _Source) -> dict[str, tuple[Row, list[str]]]:
+    """Read the candidates: (row, doc ids) by query id."""
     ranked: dict[str, tuple[Row, list[str]]] = {}
     for row in _rows(source, "top_ranked"):
         values = row.get(row.first_key(("corpus-ids", "corpus_ids", "doc_ids")))
@@ -78,6 +80,7 @@ def _top_ranked(source: _Source) -> dict[str, tuple[Row, list[str]]]:
 
 
 def _qrels(source: _Source) -> dict[str, dict[str, int]]:
+    """Read the judgements: grade by doc id by query id."""
     files = _files(source, "qrels")
     if uncompressed_name(files[0]).endswith((".tsv", ".txt")):
         return read_qrels(files[0])
@@ -92,6 +95,7 @@ def _qrels(source: _Source) -> dict[str, dict[str, int]]:
 
 
 def _corpus(source: _Source, wanted: set[str]) -> dict[str, str]:
+    """Read the texts of the wanted passages, by doc id; ids that the corpus lacks are left out."""
     corpus: dict[str, str] = {}
     for row in _rows(source, "corpus"):
         doc_id = row.identifier(row.first_key(_DOC_ID))
@@ -101,6 +105,7 @@ def _corpus(source: _Source, wanted: set[str]) -> dict[str, str]:
 
 
 def _queries(source: _Source) -> dict[str, str]:
+    """Read the queries: text, followed by its instruction if it has one, by query id."""
     queries: dict[str, str] = {}
     for row in _rows(source, "queries"):
         text = query_text(row, row.first_key(("text", "query")))
@@ -110,12 +115,17 @@ def _queries(source: _Source) -> dict[str, str]:
 
 
 def _rows(source: _Source, part: str) -> Iterator[Row]:
+    """Yield the rows of all files of a part."""
     for path in _files(source, part):
         yield from read_records(path)
 
 
 def _files(source: _Source, part: str) -> list[Path]:
-    """Return the files of a part, those of one split."""
+    """Return the files of a part; of several splits those of `test`.
+
+    Raises:
+        InputError: there are none, or several splits and none is `test`.
+    """
     readable = (*SUFFIXES, *((".tsv", ".txt") if part == "qrels" else ()))
     for name in _NAMES.get(part, (part,)):
         stem = f"{source.prefix}{name}"

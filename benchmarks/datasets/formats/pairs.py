@@ -1,4 +1,4 @@
-"""Candidates as pairs of a query and a passage, one an object: TIREx, PyTerrier, Lightning IR.
+"""A reader of candidates as pairs of a query and a passage, one an object: TIREx, PyTerrier, Lightning IR.
 
     {"qid": "q1", "query": "...", "docno": "d1", "text": "...", "rank": 1, "score": 18.9}
 
@@ -31,25 +31,26 @@ _QUERY = ("query", "query_text")
 
 
 class _Pair(NamedTuple):
+    """A pair's row, passage id and passage text."""
     row: Row
     doc_id: str
     content: str
 
 
 def is_pair(row: Row) -> bool:
-    """Return whether an object is a pair, and not a query with its hits."""
+    """Return whether an object is a pair of query and passage, rather than a query with its hits."""
     return not {"hits", "candidates"} & row.values.keys() and bool(
         set(field_names.DOC_ID) - {"id"} & row.values.keys()
     )
 
 
 def is_table(line: str) -> bool:
-    """Return whether the first line of a file begins a table, and not JSON."""
+    """Return whether the first line of a file begins a tab-separated table or a run, rather than JSON."""
     return not line.lstrip().startswith(("{", "[")) and ("\t" in line or len(line.split()) == _TREC_COLUMNS)
 
 
 def table_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
-    """Yield the lines of a tab-separated table.
+    """Yield the rows of a tab-separated table of pairs, with rank and score as numbers.
 
     Its columns are query id, passage id, query and passage, or those that its first line names.
 
@@ -75,15 +76,13 @@ def table_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Return whether a table's first line names its columns: a query id,
-    a passage id and a query among them.
-    """
+    """Return whether the fields of a first line name a query id, a passage id and a query."""
     names = {field.lower() for field in fields}
     return all(names & set(keys) for keys in (field_names.QUERY_ID, field_names.DOC_ID, _QUERY))
 
 
 def _number(value: object) -> object:
-    """Return the number that a field writes, or the field as it is, which is then refused."""
+    """Return a field as a number, or unchanged if it is not one, to be rejected later."""
     try:
         return float(str(value))
     except ValueError:
@@ -91,7 +90,11 @@ def _number(value: object) -> object:
 
 
 def collect(rows: Iterable[Row], collected: Collector) -> None:
-    """Add all pairs to a candidates file.
+    """Add all queries and their pairs, best first, to a candidates file.
+
+    Args:
+        rows: the pairs.
+        collected: the candidates file.
 
     Raises:
         InputError: a key is missing or of the wrong kind, a query has two texts or one passage twice, or
@@ -114,7 +117,11 @@ def collect(rows: Iterable[Row], collected: Collector) -> None:
 
 
 def _ordered(pairs: list[_Pair]) -> list[tuple[_Pair, float]]:
-    """Return a query's pairs, best first, with their scores; without scores those of their places."""
+    """Return a query's pairs with their scores, best first; without scores, those count down to 1.
+
+    Raises:
+        InputError: a rank appears twice, or only some pairs have a rank or a score.
+    """
     scores = _numbers(pairs, "score")
     ranks = _numbers(pairs, "rank")
     if ranks is not None:
@@ -135,7 +142,11 @@ def _ordered(pairs: list[_Pair]) -> list[tuple[_Pair, float]]:
 
 
 def _numbers(pairs: list[_Pair], key: str) -> list[float] | None:
-    """Return one value a pair, or None where no pair has the key."""
+    """Return the number under `key` of each pair; None where no pair has the key.
+
+    Raises:
+        InputError: only some pairs have it, or it is not a number.
+    """
     having = [pair.row.values.get(key) is not None for pair in pairs]
     if not any(having):
         return None

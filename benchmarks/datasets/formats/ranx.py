@@ -1,4 +1,4 @@
-"""Judgements and runs as one JSON object, as ranx and pytrec_eval keep them: grades or scores by id.
+"""A reader of judgements and runs in one JSON object, as ranx and pytrec_eval write them.
 
 {"q1": {"d1": 1, "d2": 0}, "q2": {"d3": 2}}
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def is_start(line: str) -> bool:
-    """Return whether a file's first line begins one JSON object over many lines, and not JSON lines."""
+    """Return whether a file's first line begins one JSON object of objects, rather than JSON lines."""
     if not line.lstrip().startswith("{"):
         return False
     try:
@@ -27,10 +27,10 @@ def is_start(line: str) -> bool:
 
 
 def values(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[None, str, str, str]]:
-    """Yield no line number, query id, doc id and the value as written.
+    """Yield (None, query id, doc id, value as written) of each value; None stands for the line number.
 
     Raises:
-        InputError: the file is not such an object, or an id or a value cannot be read.
+        InputError: the file is not an object of objects, or an id or a value cannot be read.
     """
     text = "\n".join(line for _, line in lines)
     try:
@@ -51,6 +51,11 @@ def values(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[None,
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dictionary.
+
+    Raises:
+        ValueError: a key appears twice.
+    """
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
@@ -60,4 +65,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> NoReturn:
+    """Reject a constant such as NaN in JSON.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"{name} is not JSON")

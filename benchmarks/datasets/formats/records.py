@@ -1,4 +1,4 @@
-"""Reads a file of objects, however they are written: JSON lines, one JSON array, or Parquet.
+"""A reader of files of objects: JSON lines, one JSON array, or Parquet.
 
 Every object comes as a `Row` with its line, so that an error names the place; rows of Parquet count from 1.
 """
@@ -27,7 +27,7 @@ _SPACE = re.compile(r"\s*")
 
 
 def read_records(path: Path) -> Iterator[Row]:
-    """Yield the objects of a file in its order.
+    """Yield the objects of a file in its order, each as a row.
 
     Raises:
         InputError: the file cannot be read, or holds something else than objects.
@@ -41,7 +41,11 @@ def read_records(path: Path) -> Iterator[Row]:
 
 
 def records_of(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
-    """Yield the objects of JSON lines, or of one JSON array.
+    """Yield the objects in lines of JSON, or in one JSON array, each as a row.
+
+    Args:
+        path: the file that the lines come from, for messages.
+        lines: (line number, text) of each line.
 
     Raises:
         InputError: as `read_records`.
@@ -56,7 +60,7 @@ def records_of(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
 
 
 def query_text(row: Row, key: str) -> str:
-    """Return a query's text, which must say something.
+    """Return the query text under a row's key.
 
     Raises:
         InputError: it is missing or empty.
@@ -68,13 +72,23 @@ def query_text(row: Row, key: str) -> str:
 
 
 def texts_of(row: Row, keys: Sequence[str], title_key: str = "title") -> str:
-    """Return a passage's text: its title, if it has one, and its text joined by a space."""
+    """Return a row's passage text: its title, if it has one, and its text, joined by a space.
+
+    Args:
+        row: the row.
+        keys: names under which the text may be.
+        title_key: name of the title.
+    """
     title = row.text(title_key) if row.values.get(title_key) is not None else ""
     return f"{title} {row.text(row.first_key(keys))}".strip()
 
 
 def _array_rows(path: Path, lines: Iterable[Line]) -> Iterator[Row]:
-    """Yield the objects of one JSON array, each with the line on which it starts."""
+    """Yield the objects of one JSON array, each as a row with the line on which it starts.
+
+    Raises:
+        InputError: the array is empty or broken, or holds something else than objects.
+    """
     numbers, texts = zip(*lines, strict=True)
     text = "\n".join(texts)
     decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
@@ -107,19 +121,32 @@ def _array_rows(path: Path, lines: Iterable[Line]) -> Iterator[Row]:
 
 
 def _skip_space(text: str, place: int) -> int:
+    """Return the position of the first character from `place` on that is not white space."""
     match = _SPACE.match(text, place)
     return match.end() if match else place
 
 
 def _broken(path: Path, line: int, reason: str) -> InputError:
+    """Return the error for a broken JSON array."""
     return InputError.at(path, line, f"broken JSON in an array ({reason}); write one whole array of objects")
 
 
 def _refuse_constant(name: str) -> NoReturn:
+    """Reject a constant such as NaN in JSON.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"{name} is not JSON")
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, numbered from 1.
+
+    Raises:
+        InputError: the file cannot be read, or is empty.
+        MissingExtraError: pyarrow is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

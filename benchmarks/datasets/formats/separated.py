@@ -1,4 +1,4 @@
-"""Comma-separated tables with a line of column names, as spreadsheets and databases write them.
+"""A reader of comma-separated tables with a line of column names, as spreadsheets and databases write them.
 
 Quoted fields may hold separators, doubled quotes and line ends. The separator is the one of comma, semicolon,
 tab and bar that the line of names holds most often.
@@ -25,7 +25,7 @@ _LONGEST_FIELD = 1 << 30
 
 
 def separated_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a table, each with the line on which it begins; names of columns in lower case.
+    """Yield the rows of a table by column name in lower case, each with the line on which it begins.
 
     Raises:
         InputError: the file cannot be read, has no line of names, names a column twice, or a row has another
@@ -44,6 +44,7 @@ def separated_rows(path: Path) -> Iterator[Row]:
 
 
 def _rows(path: Path, text: io.TextIOWrapper) -> Iterator[Row]:
+    """Yield the rows of an open table; arguments are its path, for messages, and its text."""
     csv.field_size_limit(_LONGEST_FIELD)
     first = text.readline()
     if not first.strip():

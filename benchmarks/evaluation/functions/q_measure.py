@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 
 def q_measure(doc_ids: Sequence[str], grades: Mapping[str, int]) -> float:
-    """Return the mean blended ratio over relevant passages; gains are the grades, those below 1 are 0.
+    """Compute the Q-measure of one query, 0 to 1: the mean blended ratio over its relevant passages.
 
     At each rank of a relevant passage, the blended ratio is (relevant so far + gain so far) / (rank + gain so
-    far of the ideal ranking). 0.0 for a query without relevant passages.
+    far of the ideal ranking). Gains are the grades; grades below 1 gain nothing. Return 0.0 for a query
+    without relevant passages.
+
+    Args:
+        doc_ids: the ranking, best first.
+        grades: grade by doc id.
     """
     ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
     if not ideal:

@@ -1,4 +1,4 @@
-"""Measures that are functions: registered ones, and `module:function` of the user's own.
+"""The measures that are functions: registered ones, and `module:function` of the user's own.
 
 To add a measure that ir_measures lacks, write its function in a file here and add its row. A
 measure of one's own needs no row.
@@ -32,9 +32,9 @@ class FunctionMeasure:
     """A measure that a function computes query by query.
 
     Attributes:
-        NAME: as users write it.
-        function: takes a query's doc ids, best first, and its grades by doc id.
-        params: none; measures of ir_measures have some.
+        NAME: the measure's name, as users write it.
+        function: takes a query's doc ids, best first, and its grades by doc id; returns the value.
+        params: always empty; measures of ir_measures have parameters.
     """
 
     NAME: str
@@ -42,7 +42,7 @@ class FunctionMeasure:
     params: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def values(self, run: Mapping[str, Iterable[tuple[str, float]]], qrels: Qrels) -> dict[str, float]:
-        """Return the value of each judged query; 0.0 for a query without a ranking.
+        """Compute the measure of each judged query, by query id; 0.0 for a query without a ranking.
 
         Args:
             run: (doc id, score) by query id; equal scores are ordered as trec_eval does, last id first.
@@ -59,6 +59,11 @@ class FunctionMeasure:
         return values
 
     def _value(self, query_id: str, doc_ids: list[str], grades: dict[str, int]) -> float:
+        """Call the function for one query and return its value as a float.
+
+        Raises:
+            InputError: the function fails, or returns no finite number.
+        """
         try:
             value: Any = self.function(doc_ids, grades)
         except Exception as error:
@@ -74,13 +79,13 @@ class FunctionMeasure:
 
 
 def find(name: str) -> Any:
-    """Return the measure of a registered name or of `module:name`; None for any other name.
+    """Return the measure that a registered name or `module:name` stands for; None for any other name.
 
     Returns:
         a `FunctionMeasure`, or the user's own object of ir_measures.
 
     Raises:
-        InputError: there is no such module, or what it has of this name is no measure.
+        InputError: there is no such module, or it has no measure of this name.
     """
     import ir_measures
 
@@ -101,11 +106,12 @@ def find(name: str) -> Any:
 
 
 def summary_of_measure(name: str) -> str:
-    """Return the first sentence on a registered measure's module."""
+    """Return the first sentence of the docstring of a registered measure's module, up to a bracket."""
     module = inspect.getdoc(importlib.import_module(MEASURES[name].partition(":")[0])) or ""
     return " ".join(module.split()).partition(" (")[0]
 
 
 def _registered(name: str) -> Any:
+    """Import and return the function of a registered measure."""
     module, _, attribute = MEASURES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

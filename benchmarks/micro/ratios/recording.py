@@ -1,6 +1,6 @@
-"""Records the figures of one benchmark run, prints them beside their targets, and writes them as JSON.
+"""A pytest plugin that records a benchmark run's figures, prints them beside their targets, and saves them.
 
-A pytest plugin, which `benchmarks/micro/conftest.py` loads:
+`benchmarks/micro/conftest.py` loads it:
 
     pytest benchmarks/micro --benchmark-only --figures=before.json
 
@@ -27,7 +27,7 @@ _VALUES = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that says where the figures go."""
+    """Add pytest's option `--figures FILE.json`, the file to write the figures to."""
     parser.addoption(
         "--figures", metavar="FILE.json", help="where to write the measured figures and their targets"
     )
@@ -66,7 +66,7 @@ def lines(values: Mapping[str, float]) -> Iterator[str]:
 
 
 def document(values: Mapping[str, float], commit: Any, machine: Any) -> dict[str, Any]:
-    """Return what the JSON file holds: commit, machine, and each measured figure with its target.
+    """Return the content of the JSON file: commit, machine, and each measured figure with its target.
 
     Args:
         values: measured values by name.
@@ -109,6 +109,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _default_path(root: Path, commit: Mapping[str, Any]) -> Path:
-    """Return the file in the folder of saved runs that is named after the commit."""
+    """Return the path of the figures' file in the folder of saved runs, named after the commit."""
     dirty = "-dirty" if commit.get("dirty") else ""
     return root / ".benchmarks" / f"figures-{str(commit.get('id'))[:8]}{dirty}.json"

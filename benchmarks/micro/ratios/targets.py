@@ -24,8 +24,11 @@ Direction = Literal["at least", "at most"]
 class Target:
     """A figure that a benchmark promises.
 
-    `name` is `<part>/<figure>`, with its unit at the end unless the figure is a ratio. `direction` says on
-    which side of `limit` a measured value has to be. `meaning` is one line for readers.
+    Attributes:
+        name: `<part>/<figure>`, with its unit at the end unless the figure is a ratio.
+        direction: on which side of `limit` a measured value has to be.
+        limit: the promised value.
+        meaning: one line for readers.
     """
 
     name: str

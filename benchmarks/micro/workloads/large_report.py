@@ -32,7 +32,15 @@ WORDS = 60  # per passage, as in MS MARCO
 
 
 def make_folder(folder: Path, systems: int, datasets: int, queries: int, depth: int) -> None:
-    """Write a result folder as the harness would, without running anything."""
+    """Write a result folder of random systems and datasets as the harness would, without running anything.
+
+    Args:
+        folder: the folder to make.
+        systems: systems on each dataset.
+        datasets: number of candidate sets.
+        queries: queries of each.
+        depth: candidates a query.
+    """
     draw = np.random.default_rng(0)
     cells: list[str] = []
     for dataset in range(datasets):
@@ -45,6 +53,7 @@ def make_folder(folder: Path, systems: int, datasets: int, queries: int, depth: 
 
 
 def _pool(draw: np.random.Generator, name: str, queries: int, depth: int) -> Pool:
+    """Return a random candidate set, in which a third of each query's candidates are judged."""
     vocabulary = np.array([f"w{i}" for i in range(5000)])
     passages = [" ".join(words) for words in vocabulary[draw.integers(0, 5000, (5000, WORDS))]]
     ids = {f"q{i}": draw.choice(len(passages), depth, replace=False) for i in range(queries)}
@@ -69,7 +78,11 @@ def _pool(draw: np.random.Generator, name: str, queries: int, depth: int) -> Poo
 
 
 def _cell(draw: np.random.Generator, cell: Path, pool: Pool, system: int) -> None:
-    """Rankings that drift from the first stage's, and towards relevance, the more the higher `system` is."""
+    """Write the cell of a system with random rankings and latencies.
+
+    The higher the number `system`, the further its rankings drift from the first stage's and towards
+    relevance.
+    """
     cell.mkdir()
     record = Record(
         cell=cell.name,
@@ -125,7 +138,7 @@ def first_paint_seconds(page: Path) -> float:
 
 
 def main() -> None:
-    """Make, time, print."""
+    """Make a result folder, and print its page's size and the seconds to make and to paint it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

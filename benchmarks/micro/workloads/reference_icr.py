@@ -1,4 +1,4 @@
-"""ICR the way the published code works, as the baseline that the benchmark compares with.
+"""An ICR that works as the published code does, as the baseline that the benchmark compares with.
 
 Written from what the code does (arXiv 2410.02642): the prompt of the content-free query is read whole, with
 logits at every position; the query tokens' attention to every token is computed from the stored queries and
@@ -26,7 +26,13 @@ _NAME = "reference_icr"
 
 @dataclass
 class ReferenceICR:
-    """One query at a time, all heads; the model is a causal LM of transformers with all of its vocabulary."""
+    """An ICR that scores one query at a time with all attention heads.
+
+    Attributes:
+        model: a causal LM of transformers with all of its vocabulary.
+        writer: writes the prompts.
+        shares: whether the second prompt reuses the passages' keys and values.
+    """
 
     model: Any
     writer: ICRPromptWriter
@@ -35,7 +41,7 @@ class ReferenceICR:
 
     @torch.inference_mode()
     def score(self, query: str, passages: list[str]) -> list[float]:
-        """Return scores in the passages' order."""
+        """Score passages for a query, in their order."""
         ALL_ATTENTION_FUNCTIONS.register(_NAME, self._attend)
         self.model.config._attn_implementation = _NAME
         prompt = self.writer.write(["N/A", query], passages)
@@ -51,7 +57,15 @@ class ReferenceICR:
         return calibrated_scores(weights[:cut] - calibration[:cut], prompt.passages)
 
     def _weights(self, ids: list[int], rows: int, cache: Any) -> torch.Tensor:
-        """Return the mean attention of the last tokens to every token, summed over layers and heads."""
+        """Read tokens, and return the mean attention of the last `rows` of them to every token, (tokens,).
+
+        It is summed over layers and heads.
+
+        Args:
+            ids: token ids to read.
+            rows: number of last tokens whose attention counts.
+            cache: keys and values of the tokens before, which is extended.
+        """
         self._seen = []
         self._rows = rows
         self.model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
@@ -65,6 +79,7 @@ class ReferenceICR:
     def _attend(
         self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, None]:
+        """Compute a layer's attention as transformers asks for it, and keep the last queries and all keys."""
         groups = query.shape[1] // key.shape[1]
         keys, values = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         self._seen.append((query[:, :, -self._rows :], keys))

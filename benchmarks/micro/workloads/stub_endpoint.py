@@ -37,7 +37,7 @@ RESPONSE = (
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_seconds: float) -> None:
-    """Serve one connection."""
+    """Serve one connection: answer every HTTP request with the same completion after `delay_seconds`."""
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -50,7 +50,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
 
 
 async def serve(delay_seconds: float) -> None:
-    """Serve on a free port of loopback."""
+    """Serve on a free port of loopback until killed, and print the port."""
     server = await asyncio.start_server(lambda r, w: answer(r, w, delay_seconds), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

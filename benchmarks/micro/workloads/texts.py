@@ -1,7 +1,4 @@
-"""The texts that benchmarks of models rank, and a tokenizer for them.
-
-A candidates file, or random words as long as MS MARCO's passages.
-"""
+"""Requests for benchmarks of models, from a candidates file or of random words, and a tokenizer."""
 
 from __future__ import annotations
 
@@ -18,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def requests_of(queries: int, depth: int) -> list[RerankRequest]:
-    """Return the first queries of the file that `RERANKBENCH_BENCH_CANDIDATES` names (JSON lines with `query`
-    and
-    `hits`, as `rerankbench rerank` takes it), or made ones: queries of 6 words, passages of 36, give or take.
+    """Return up to `queries` requests with up to `depth` candidates each.
+
+    They are the first ones of the file that `RERANKBENCH_BENCH_CANDIDATES` names (JSON lines with `query` and
+    `hits`, as `rerankbench rerank` takes it), or made of random words: queries of 6, passages of about 36.
     """
     path = os.environ.get("RERANKBENCH_BENCH_CANDIDATES")
     if path:
@@ -47,9 +45,11 @@ def requests_of(queries: int, depth: int) -> list[RerankRequest]:
 
 
 def save_tokenizer(folder: Path, requests: list[RerankRequest], control: Sequence[str] = ()) -> int:
-    """Save a tokenizer of the texts' words and signs, and return the size of its vocabulary.
+    """Save a word-level tokenizer of the requests' words into a folder, and return its vocabulary's size.
 
     Args:
+        folder: where to save it.
+        requests: the requests.
         control: further control tokens.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -1,4 +1,4 @@
-"""Ablations: what changes when one setting takes another value and everything else stays.
+"""Ablations: the effect of one setting that takes another value while everything else stays.
 
 Settings are read from the records: a reranker's options, the first stage, the depth. An option that one
 system states and another leaves out has its default there. A setting that takes two
@@ -30,7 +30,7 @@ _DATASET, _RERANKER = "of dataset", "of reranker"  # no factors: tables compare 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A system at one level of a factor."""
+    """A system at one level of a factor, with the group that it belongs to."""
 
     level: Any
     group: Group
@@ -39,7 +39,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The levels of a factor while all other settings agree, the baseline level first."""
+    """Systems that differ in one setting alone: one point for each of its levels, the baseline level first.
+
+    Attributes:
+        setting: the setting's name.
+        points: the systems.
+    """
 
     setting: str
     points: tuple[Point, ...]
@@ -50,7 +55,7 @@ class Series:
 
     @property
     def label(self) -> str:
-        """The words before the setting's that all its systems' names begin with, or else their method."""
+        """The words with which all its systems' names begin, up to the setting; or else their method."""
         labels = [point.system.label.split() for point in self.points]
         shared = " ".join(first for first, *more in zip(*labels, strict=False) if {first} == {first, *more})
         before = re.sub(rf"\W{re.escape(words(self.setting))}\W*$", "", shared)
@@ -60,9 +65,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One setting with all its series; `name` is the option's, `first stage` or `candidate depth`.
+    """One setting with all its series, in one measuring mode.
 
-    `shared` is what the pools of all series have in common.
+    Attributes:
+        name: the option's name, `first stage` or `candidate depth`.
+        mode: the measuring mode.
+        series: the series, one for each choice of the other settings.
+        shared: the dataset, first stage and depth that the candidate sets of all series share, in words.
     """
 
     name: str
@@ -72,13 +81,13 @@ class Factor:
 
     @property
     def is_numeric(self) -> bool:
-        """Return whether the levels are numbers, so that there is a curve to draw."""
+        """Whether all levels are numbers, so that there is a curve to draw."""
         levels = [point.level for series in self.series for point in series.points]
         return all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
 
 
 def factors(context: Context) -> list[Factor]:
-    """Return every factor of the experiments, by mode, options before first stage and depth."""
+    """Return every factor of a report's systems, by mode, options before first stage and depth."""
     factors_found = []
     for mode in dict.fromkeys(group.mode for group in context.groups):
         groups = [group for group in context.groups if group.mode == mode]
@@ -99,6 +108,7 @@ def factors(context: Context) -> list[Factor]:
 
 
 def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str, Any]:
+    """Return a system's settings by name: its options, first stage, depth, dataset and method."""
     pool = {FIRST_STAGE: first_stage, DEPTH: group.depth}
     is_import = system.reranker == IMPORTED  # which tells no more; two words, unlike any registered method
     method = f"{IMPORTED} {system.name}" if is_import else system.reranker
@@ -106,7 +116,11 @@ def _settings(group: Group, system: SystemResult, first_stage: str) -> dict[str,
 
 
 def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[dict[str, Any], Point]]:
-    """Return settings in which every option that a system of the same method states has its default."""
+    """Fill in the default of every option that a system leaves out and another of the same method states.
+
+    Args:
+        observed: (settings by name, system) of each system.
+    """
     stated: dict[str, dict[str, None]] = {}
     for settings, _ in observed:
         stated.setdefault(settings[_RERANKER], {}).update(dict.fromkeys(settings))
@@ -124,7 +138,7 @@ def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[d
 
 @cache
 def _default(reranker: str, option: str) -> Any:
-    """Return an option's default; the word `default` for a method that is not registered here."""
+    """Return the default of a method's option; the word `default` where it cannot be told."""
     if reranker not in METHODS:  # a class of one's own is not imported; its defaults are in its record
         return DEFAULT
     try:
@@ -135,12 +149,12 @@ def _default(reranker: str, option: str) -> Any:
 
 
 def _names_methods(level: Any) -> bool:
-    """Return whether a level is a list of methods, as of a fusion or a cascade: no setting of one method."""
+    """Return whether a level is a list of methods, as of a fusion, and so not one method's setting."""
     return isinstance(level, list | tuple) and any(isinstance(item, dict) for item in level)
 
 
 def level_text(level: Any) -> str:
-    """Return a level as people write it, without brackets and quotation marks."""
+    """Format a level for people, without brackets and quotation marks: True is `on`, None is `none`."""
     if isinstance(level, bool):
         return "on" if level else "off"
     if isinstance(level, list | tuple):
@@ -151,8 +165,14 @@ def level_text(level: Any) -> str:
 
 
 def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[list[Series], str]:
-    """Return the series of one factor, and what their pools share;
-    a method that does not know the setting is at `default`.
+    """Group systems into the series of one factor.
+
+    Args:
+        name: the factor; a system whose method does not know the setting is at `default`.
+        observed: (settings by name, system) of each system.
+
+    Returns:
+        the series with two levels or more; and the words about the candidate set that all of them share.
     """
     fixed_settings: dict[str, dict[str, Point]] = {}
     pools: dict[str, list[str]] = {}
@@ -177,9 +197,10 @@ def _series(name: str, observed: list[tuple[dict[str, Any], Point]]) -> tuple[li
 
 
 def _chosen(parts: list[str], alike: list[bool], wanted: bool) -> list[str]:
+    """Return the parts whose `alike` flag equals `wanted`."""
     return [part for part, is_alike in zip(parts, alike, strict=True) if is_alike == wanted]
 
 
 def words(name: str) -> str:
-    """Return a setting's name in words."""
+    """Return a setting's name with spaces in place of underscores."""
     return name.replace("_", " ")

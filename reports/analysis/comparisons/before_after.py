@@ -1,4 +1,4 @@
-"""The same system in two result folders: what changed in quality, and what that says of speed.
+"""Sentences on systems that two result folders hold: how quality and speed changed between them.
 
 Two folders are one session of each side, from which no change of speed can be told: sessions of unchanged
 code differ by more than queries do. `rerankbench compare` compares repeated sessions, by the same functions.
@@ -25,11 +25,11 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
     """Return a sentence for every reranker that several folders measured, the first folder against the last.
 
     Args:
-        systems: of one group, in the order of their folders.
-        measure: the group's headline.
+        systems: the systems of one group, in the order of their folders.
+        measure: the group's headline measure.
 
     Returns:
-        those that became significantly worse, or slower, and the others.
+        the sentences on systems that became significantly worse or slower; and those on the others.
     """
     by_name: dict[str, list[SystemResult]] = {}
     for system in systems:
@@ -61,6 +61,7 @@ def changes(systems: Sequence[SystemResult], measure: str) -> tuple[list[Sentenc
 
 
 def _session(system: SystemResult, measure: str) -> SystemSessions:
+    """Return a system of one folder as the single session of a side of a comparison."""
     is_timed = system.timing.latency is not None
     per_query = system.quality.per_query.get(measure)
     seconds = SessionTimes(
@@ -77,11 +78,13 @@ def _session(system: SystemResult, measure: str) -> SystemSessions:
 
 
 class _Part(NamedTuple):
+    """A part of a sentence about a change, "" for none, and whether the change is a regression."""
     words: str = ""
     is_regression: bool = False
 
 
 def _quality(measure: str, change: Change) -> _Part:
+    """Return the words about a change of the measure; a significant fall is a regression."""
     quality = change.quality
     if quality is None:
         return _Part()
@@ -93,6 +96,7 @@ def _quality(measure: str, change: Change) -> _Part:
 
 
 def _speed(before: SystemResult, after: SystemResult, change: Change) -> _Part:
+    """Return the words about a change of speed between two systems."""
     if change.differing_hardware:
         return _Part("speed not compared, the hardware differs")
     if change.speed is None:
@@ -107,6 +111,6 @@ def _speed(before: SystemResult, after: SystemResult, change: Change) -> _Part:
 
 
 def _code(before: SystemResult, after: SystemResult) -> _Part:
-    """Return whether a reranker of the user's own is the same code in both folders."""
+    """Return the words about a change of the code of a reranker of the user's own; "" if it is the same."""
     old, new = (one.provenance.described.get("code") for one in (before, after))
     return _Part(f"its code changed from {old} to {new}") if old and new and old != new else _Part()

@@ -1,4 +1,7 @@
-"""Numbers by query id in a few bytes each: a report holds those of every system and measure at once."""
+"""Mappings from query id to numbers that take a few bytes each.
+
+A report holds those of every system and measure at once.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class ByQuery(Mapping[str, float]):
-    """One number for each query.
+    """A mapping from query id to one number, kept as an array.
 
     Args:
-        places: position by query id, which the systems of a group share.
+        places: position in the array by query id, which the systems of a group share.
         array: the numbers, (n_queries,).
     """
 
@@ -39,11 +42,11 @@ class ByQuery(Mapping[str, float]):
 
 
 class RanksByQuery(Mapping[str, tuple[int, ...]]):
-    """The first ranks of each query's ranking.
+    """A mapping from query id to the first ranks of its ranking, kept as one array.
 
     Args:
-        query_ids: which were ranked, in order.
-        ranks: of each, any number of them.
+        query_ids: ids of the ranked queries, in order.
+        ranks: for each of them, its ranks; any number of them.
     """
 
     def __init__(self, query_ids: Sequence[str], ranks: Sequence[Sequence[int]]) -> None:
@@ -66,10 +69,10 @@ class RanksByQuery(Mapping[str, tuple[int, ...]]):
         return query_id in self._places
 
     def rows(self, query_ids: Sequence[str], depth: int) -> NDArray[np.int32]:
-        """Return the first ranks of some queries, (n_queries, depth), filled up with -1.
+        """Return the first ranks of the given queries, (n_queries, depth), filled up with -1.
 
         Args:
-            query_ids: of the rows; one that was not ranked has a row of -1.
+            query_ids: ids, one for each row; a query that was not ranked has a row of -1.
             depth: number of ranks.
         """
         places = np.array([self._places.get(query_id, -1) for query_id in query_ids], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Values of a group's systems by judgements beside those of its candidate set.
+"""The values of a group's systems by other judgements than those of its candidate set.
 
 A model's grades fill the holes in the candidate set's judgements. Files that the experiment names stand
 alone. Neither changes the group's own values: they stand beside them, with the agreement on passages that
@@ -31,21 +31,21 @@ LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Grades of one group by a model or from a file, and the values that come with them.
+    """A model or a file that grades passages of one group, and the systems' values by its grades.
 
     Attributes:
-        label: of the model or of the file.
-        file: where the grades come from; None for a model's.
-        prompt: name and source of the prompt template.
-        graded: passages that have a grade.
-        filled: passages that only the model judged.
-        faults: model outputs without a grade.
+        label: name of the model or of the file.
+        file: the file that the grades come from; None for a model's.
+        prompt: name and source of the model's prompt template.
+        graded: number of passages that have a grade.
+        filled: number of passages that only the model judged.
+        faults: number of model outputs without a grade.
         depth: ranks of each system whose passages were judged.
-        queries: number that the values are averaged over.
+        queries: number of queries that the values are averaged over.
         scale: the grades that the judge can give, or those of its file.
-        agreement: with the dataset's judgements; None where no passage has both.
-        estimates: by label and measure: by a file's grades alone, or by the dataset's with a model's in their
-            holes.
+        agreement: agreement with the dataset's judgements; None where no passage has both.
+        estimates: means by label and measure: by a file's grades alone, or by the dataset's with a model's in
+            their holes.
         against: by label and measure, the comparison with the group's baseline.
     """
 
@@ -69,9 +69,9 @@ def further_judges(
     """Return the models and files that judge passages of a group, with the systems' values by each.
 
     Args:
-        labelled: cells by label.
+        labelled: cells, each with its folder, by system label.
         pool: the group's candidate set.
-        measures: of the group.
+        measures: the group's measures.
         baseline: label that differences refer to; None where nothing can be compared.
     """
     folders = {keyed[0].folder: None for family in labelled.values() for keyed in family}
@@ -93,6 +93,15 @@ def further_judges(
 def _judge(
     label: str, prompt: str, judged: JudgedSet, grades: Mapping[str, Mapping[str, int]], pool: Pool
 ) -> Judge:
+    """Return a judge without the systems' values, with its agreement with the dataset's judgements.
+
+    Args:
+        label: name of the model or of the file.
+        prompt: name and source of the prompt template.
+        judged: description of what was judged.
+        grades: the judge's grade by doc id by query id.
+        pool: the group's candidate set.
+    """
     both = [
         (pool.qrels[query_id][doc_id], grade)
         for query_id, listed in grades.items()
@@ -125,7 +134,16 @@ def _with_values(
     measures: Sequence[str],
     baseline: str | None,
 ) -> Judge:
-    """Return the judge with the values of all finished systems: by a file alone, or by both together."""
+    """Fill in all finished systems' values, by a file's judgements or by a model's and the dataset's.
+
+    Args:
+        judge: the judge.
+        grades: its grade by doc id by query id.
+        labelled: cells, each with its folder, by system label.
+        pool: the group's candidate set.
+        measures: the group's measures.
+        baseline: label that differences refer to; None where nothing can be compared.
+    """
     judged = pool.qrels or {query_id: {} for query_id in pool.queries}
     if judge.file is not None:
         qrels = {query_id: dict(grades[query_id]) for query_id in judged if query_id in grades}
@@ -146,12 +164,12 @@ def _with_values(
 
 
 def finding(judge: Judge, systems: Sequence[SystemResult], measure: str) -> tuple[str, ...]:
-    """Return the sentence that says whether a judge's grades change which system ranks best; () if none.
+    """Return the sentence on whether a judge's grades change which system ranks best; () without values.
 
     Args:
         judge: the model or the file.
-        systems: of the group, best first.
-        measure: the headline.
+        systems: the group's systems, best first.
+        measure: the headline measure.
     """
     competing = [
         one

@@ -1,4 +1,4 @@
-"""The load a system was served at, what its SLO says of it, and the highest load that keeps the SLO."""
+"""The loads at which systems were served: whether each keeps the SLO, and the highest that does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def served_load(record: Record, rows: Sequence[QueryRow]) -> ServedLoad | None:
-    """Return the load of a cell and whether it keeps its SLO; None where nothing was served."""
+    """Return a cell's load and whether it keeps its SLO, from its rows; None outside of served mode."""
     served = record.protocol.served
     if served is None or not rows:
         return None
@@ -33,7 +33,7 @@ def served_load(record: Record, rows: Sequence[QueryRow]) -> ServedLoad | None:
 
 
 def loaded(systems: Iterable[SystemResult]) -> list[tuple[SystemResult, ServedLoad]]:
-    """Return the rerankers that were served, by system and load, clients before rates."""
+    """Return (reranker, load) of those that were served, sorted by system and load, clients before rates."""
     served = [(one, one.timing.served) for one in systems if one.role == "reranker"]
     found = [(one, load) for one, load in served if load is not None]
     names = list(dict.fromkeys(load.system for _, load in found))
@@ -43,7 +43,7 @@ def loaded(systems: Iterable[SystemResult]) -> list[tuple[SystemResult, ServedLo
 
 
 def capacities(group: Group) -> list[Sentence]:
-    """Return a sentence for each system whose loads were searched or swept with an SLO."""
+    """Return a sentence on the highest load that keeps the SLO, for each system served at given rates."""
     tried: dict[tuple[str, str], dict[float, Tried]] = {}
     for _, load in loaded(group.systems):
         if load.rate is not None and load.percentile_seconds is not None and load.is_kept is not None:
