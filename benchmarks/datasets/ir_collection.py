@@ -210,17 +210,17 @@ class IrDataset(Dataset):
         """
         if not self._source.has("scoreddocs"):
             return super().scored_documents(queries)
-        found: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
+        scores_by_query: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
         with _reading(self._id):
             for scored in self._source.scoreddocs_iter():
-                if scored.query_id in found:
-                    found[scored.query_id][scored.doc_id] = float(scored.score)
-        if not any(len({*scores.values()}) > 1 for scores in found.values()):
+                if scored.query_id in scores_by_query:
+                    scores_by_query[scored.query_id][scored.doc_id] = float(scored.score)
+        if not any(len({*scores.values()}) > 1 for scores in scores_by_query.values()):
             raise InputError(
                 f"dataset {self._id!r} has scoreddocs without scores, which are no ranking. Use bm25, dense "
                 "or run as first stage"
             )
-        return {query_id: trec_eval_order(scores.items()) for query_id, scores in found.items()}
+        return {query_id: trec_eval_order(scores.items()) for query_id, scores in scores_by_query.items()}
 
     def fields(self, name: str) -> dict[str, str]:
         """Return the named field of every document that has it, by doc id.

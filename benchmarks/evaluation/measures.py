@@ -275,8 +275,9 @@ class Evaluator:
                 query_id: [(doc_id, float(-rank)) for rank, doc_id in enumerate(doc_ids)]
                 for query_id, doc_ids in rankings.items()
             }
-            found = evaluate(scored, self._qrels, others)
+            other_values = evaluate(scored, self._qrels, others)
             values |= {
-                name: np.array([*by_query.values()], dtype=np.float64) for name, by_query in found.items()
+                name: np.array([*by_query.values()], dtype=np.float64)
+                for name, by_query in other_values.items()
             }
         return {name: values[name] for name in self._measures}

@@ -92,8 +92,8 @@ def _draw_counts(size: int, resamples: int, seed: int) -> NDArray[np.uint8]:
     for start in range(0, resamples, height):
         drawn = generator.integers(0, size, (min(height, resamples - start), size))
         drawn += offsets[: len(drawn)]
-        found = np.bincount(drawn.ravel(), minlength=drawn.size)
-        counts[start : start + height] = found.reshape(drawn.shape)
+        block_counts = np.bincount(drawn.ravel(), minlength=drawn.size)
+        counts[start : start + height] = block_counts.reshape(drawn.shape)
     return counts
 
 
@@ -114,8 +114,8 @@ def _weighted_sums(
     height = block_height(rows.shape[1])
     for start in range(0, len(rows), height):
         block = rows[start : start + height].astype(np.float32)
-        for found, weight in zip(sums, weights, strict=True):
-            found[start : start + height] = block @ weight
+        for total, weight in zip(sums, weights, strict=True):
+            total[start : start + height] = block @ weight
     return sums
 
 

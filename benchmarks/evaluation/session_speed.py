@@ -116,15 +116,15 @@ def compare_speed(
         after: sessions after it.
         minimum_effect: smallest change that is claimed, 0.05 for 5 %.
     """
-    found = [
+    changes = [
         _tested(logs, minimum_effect)
         for logs in (_typical_logs(before, after), _undisturbed_logs(before, after))
         if logs
     ]
-    if not found:
+    if not changes:
         return None
-    claimed = [change for change in found if change.verdict != "untold"]
-    change = min(claimed or found, key=lambda one: one.spread)
+    claimed = [change for change in changes if change.verdict != "untold"]
+    change = min(claimed or changes, key=lambda one: one.spread)
     if len(before) != len(after) or change.pairs < FEWEST_PAIRS or change.low is None:
         counts = f"{len(before)} and {len(after)}"
         return change.untold(f"{FEWEST_PAIRS} sessions of each are needed, and there are {counts}", False)

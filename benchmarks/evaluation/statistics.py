@@ -85,8 +85,8 @@ def mean_intervals(
     arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
     if not arrays or not arrays[0].size:
         return [(float("nan"), float("nan"))] * len(arrays)
-    found = zip(resampled_means(arrays, resamples, seed), arrays, strict=True)
-    return [percentile_interval(_inside(means, sample), confidence) for means, sample in found]
+    estimates = zip(resampled_means(arrays, resamples, seed), arrays, strict=True)
+    return [percentile_interval(_inside(means, sample), confidence) for means, sample in estimates]
 
 
 def bootstrap_ratio_interval(

@@ -68,8 +68,12 @@ def search_at_once(searcher: Any, queries: dict[str, str], depth: int) -> dict[s
     Returns:
         (doc id, score), best first, by query id: the hits of `search`.
     """
-    found = searcher.batch_search(list(queries.values()), list(queries), k=depth, threads=os.cpu_count() or 1)
-    return {query_id: [(hit.docid, float(hit.score)) for hit in found[query_id]] for query_id in queries}
+    lucene_hits = searcher.batch_search(
+        list(queries.values()), list(queries), k=depth, threads=os.cpu_count() or 1
+    )
+    return {
+        query_id: [(hit.docid, float(hit.score)) for hit in lucene_hits[query_id]] for query_id in queries
+    }
 
 
 def searcher_of(dataset: Dataset, k1: float, b: float, language: str | None = None) -> Any:

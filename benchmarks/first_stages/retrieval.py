@@ -66,8 +66,10 @@ def retrieve(
         ModelError: the encoder's weights cannot be used.
     """
     deepest = max((len(dataset.excluded.get(query_id, ())) for query_id in queries), default=0)
-    asked = {query_id: dataset.retrieval_queries.get(query_id, text) for query_id, text in queries.items()}
-    retrieved = _retrieve(spec, dataset, asked, depth + deepest, is_timed)
+    search_texts = {
+        query_id: dataset.retrieval_queries.get(query_id, text) for query_id, text in queries.items()
+    }
+    retrieved = _retrieve(spec, dataset, search_texts, depth + deepest, is_timed)
     described = {**retrieved.described, **({} if retrieved.seconds else {"timed": False})}
     if dataset.retrieval_query_field is not None:
         described["query_field"] = dataset.retrieval_query_field
@@ -201,7 +203,8 @@ def _scored_docs(dataset: Dataset, queries: dict[str, str], depth: int) -> Retri
     """
     hits = dataset.scored_documents(queries)
     return Retrieved(
-        hits={query_id: found[:depth] for query_id, found in hits.items()}, described={"kind": "scoreddocs"}
+        hits={query_id: query_hits[:depth] for query_id, query_hits in hits.items()},
+        described={"kind": "scoreddocs"},
     )
 
 

@@ -161,8 +161,8 @@ def compared(
             mine.append((following(tokens), sum(tokens)))
         ratios.append(published / seconds[-1])
         scores = dict(zip(ranking.doc_ids, ranking.scores, strict=True))
-        found = [scores[candidate.doc_id] for candidate in request.candidates]
-        assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 1e-4
+        ours = [scores[candidate.doc_id] for candidate in request.candidates]
+        assert max(abs(a - b) for a, b in zip(ours, expected, strict=True)) < 1e-4
     benchmark.pedantic(lambda: reranker.rerank([requests[0]], clock), rounds=1)
     ratio = statistics.median(ratios)
     benchmark.extra_info |= {

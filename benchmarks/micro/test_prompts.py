@@ -91,8 +91,8 @@ def test_qwen3(
     answers = reranker._llm.tokenizer.convert_tokens_to_ids(["yes", "no"])
 
     def of(logits: torch.Tensor) -> list[float]:
-        found: list[float] = logits[:, -1, answers].log_softmax(dim=-1)[:, 0].tolist()
-        return found
+        scores: list[float] = logits[:, -1, answers].log_softmax(dim=-1)[:, 0].tolist()
+        return scores
 
     @torch.inference_mode()
     def one_by_one() -> list[float]:
@@ -100,13 +100,13 @@ def test_qwen3(
 
     @torch.inference_mode()
     def one_batch() -> list[float]:
-        found = []
+        scores = []
         for rows in prompts:
             width = max(map(len, rows))
             ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-            found += of(whole(input_ids=ids, attention_mask=mask).logits)
-        return found
+            scores += of(whole(input_ids=ids, attention_mask=mask).logits)
+        return scores
 
     ways = {
         "one prompt at a time": one_by_one,
@@ -129,10 +129,10 @@ def test_icr(
     )
 
     def scored(reference: ReferenceICR) -> list[float]:
-        asked = [
+        pairs = [
             (request.query, [candidate.text for candidate in request.candidates]) for request in requests
         ]
-        return [score for query, passages in asked for score in reference.score(query, passages)]
+        return [score for query, passages in pairs for score in reference.score(query, passages)]
 
     ways = {
         "two whole prompts": lambda: scored(again),

@@ -137,8 +137,8 @@ def _group(number: int, keyed: list[Keyed], wanted: str | None, extra: Sequence[
     )
     regressions, others = changes(systems, measures[0])
     filled = [finding(judge, group.systems, group.headline) for judge in group.judges]
-    found = (*regressions, *findings(group), *capacities(group), *filter(None, filled), *others)
-    return dataclasses.replace(group, findings=found)
+    sentences = (*regressions, *findings(group), *capacities(group), *filter(None, filled), *others)
+    return dataclasses.replace(group, findings=sentences)
 
 
 def _systems(

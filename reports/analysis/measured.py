@@ -73,7 +73,7 @@ def _machine(sessions: Sequence[Session]) -> Iterator[str]:
     }
     pythons = _unlike(one["python"] for one in environments if one.get("python"))
     used = [f"Python {_listed(pythons)}"] if pythons else []
-    used += [f"{name} {_listed(found)}" for name, found in versions.items() if found]
+    used += [f"{name} {_listed(numbers)}" for name, numbers in versions.items() if numbers]
     if used:
         yield f"The software was {_listed(used)}."
 
@@ -102,13 +102,13 @@ def _system(record: Record) -> str:
     """Return the sentence on one system and its settings; "" where no setting is known."""
     if record.is_imported:
         return f"{record.system.label} is another's run, of which nothing was measured here."
-    known = [
+    settings = [
         *_settings(record.system.described, record.system.options),
         *_components(record.system.described, record.system.options),
     ]
     named = record.system.label
     method = "" if named == record.system.reranker else f" ({record.system.reranker})"
-    return f"{named}{method}: {', '.join(known)}." if known else ""
+    return f"{named}{method}: {', '.join(settings)}." if settings else ""
 
 
 def _settings(described: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
@@ -132,12 +132,12 @@ def _components(described: Mapping[str, Any], options: Mapping[str, Any]) -> Ite
         options: its options in the experiment.
     """
     for key in ("parts", "steps"):
-        given = options.get(key, [])
+        entries = options.get(key, [])
         for place, component in enumerate(described.get(key, [])):
-            asked = given[place] if place < len(given) and isinstance(given[place], dict) else {}
-            settings = _settings(component, asked.get("options") or {})
+            entry = entries[place] if place < len(entries) and isinstance(entries[place], dict) else {}
+            settings = _settings(component, entry.get("options") or {})
             settings += [f"depth {component['depth']}"] if component.get("depth") else []
-            name = str(component.get("reranker") or asked.get("name") or "a component")
+            name = str(component.get("reranker") or entry.get("name") or "a component")
             yield f"{name} ({', '.join(settings)})" if settings else name
 
 
@@ -154,16 +154,16 @@ def _text(value: Any) -> str:
 
 def _unlike_systems(records: Iterable[Record]) -> list[Record]:
     """Return one record for each different sentence about a system, in their order."""
-    told = {_system(record): record for record in reversed([*records])}
-    return [record for text, record in reversed(told.items()) if text]
+    record_by_text = {_system(record): record for record in reversed([*records])}
+    return [record for text, record in reversed(record_by_text.items()) if text]
 
 
 def _unlike(values: Iterable[Any]) -> list[Any]:
     """Return the different values, in the order of their first occurrence."""
-    found: list[Any] = []
+    different: list[Any] = []
     for value in values:
-        found += [] if value in found else [value]
-    return found
+        different += [] if value in different else [value]
+    return different
 
 
 def _listed(values: Sequence[Any]) -> str:

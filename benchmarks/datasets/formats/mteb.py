@@ -33,6 +33,7 @@ _TEXT = ("text", *field_names.CONTENT)
 
 class _Source(NamedTuple):
     """The folder that holds the parts, and the prefix of their names, such as `de-`."""
+
     folder: Path
     prefix: str
 

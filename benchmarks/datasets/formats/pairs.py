@@ -32,6 +32,7 @@ _QUERY = ("query", "query_text")
 
 class _Pair(NamedTuple):
     """A pair's row, passage id and passage text."""
+
     row: Row
     doc_id: str
     content: str

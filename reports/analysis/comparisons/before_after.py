@@ -79,6 +79,7 @@ def _session(system: SystemResult, measure: str) -> SystemSessions:
 
 class _Part(NamedTuple):
     """A part of a sentence about a change, "" for none, and whether the change is a regression."""
+
     words: str = ""
     is_regression: bool = False
 

@@ -75,19 +75,21 @@ def further_judges(
         baseline: label that differences refer to; None where nothing can be compared.
     """
     folders = {keyed[0].folder: None for family in labelled.values() for keyed in family}
-    found: dict[tuple[str, str], Judge] = {}
+    judge_by_key: dict[tuple[str, str], Judge] = {}
     for folder in folders:
         for name, about in judges(folder).items():
             grades = grades_of(folder, name, about, pool.digest)
-            if not grades or (name, about.sets[pool.digest].digest) in found:
+            if not grades or (name, about.sets[pool.digest].digest) in judge_by_key:
                 continue
             judged = about.sets[pool.digest]
             label = shortened(printable(about.model or name), LONGEST)
-            if any(one.label == label for one in found.values()):  # of two folders, with other grades
+            if any(one.label == label for one in judge_by_key.values()):  # of two folders, with other grades
                 label = f"{label} ({judged.digest[:8]})"
             judge = _judge(label, about.prompt, judged, grades, pool)
-            found[name, judged.digest] = _with_values(judge, grades, labelled, pool, measures, baseline)
-    return tuple(found.values())
+            judge_by_key[name, judged.digest] = _with_values(
+                judge, grades, labelled, pool, measures, baseline
+            )
+    return tuple(judge_by_key.values())
 
 
 def _judge(
@@ -181,12 +183,12 @@ def finding(judge: Judge, systems: Sequence[SystemResult], measure: str) -> tupl
     best = max(competing, key=lambda one: judge.estimates[one.label][measure].value)
     value = judge.estimates[best.label][measure].value
     before = next((one for one in competing if measure in one.quality.estimates), None)
-    said = (
+    condition = (
         f"By the judgements {judge.label}, "
         if judge.file
         else f"With {judge.filled} unjudged passages graded by {judge.label}, "
     )
     if before is None or before is best:
         also = "" if before is None else " too"
-        return (said, best.label, f" ranks best{also} ({measure} {value:.3f}).")
-    return (said, best.label, f" ranks best ({measure} {value:.3f}), and no longer ", before.label, ".")
+        return (condition, best.label, f" ranks best{also} ({measure} {value:.3f}).")
+    return (condition, best.label, f" ranks best ({measure} {value:.3f}), and no longer ", before.label, ".")

@@ -35,10 +35,10 @@ def served_load(record: Record, rows: Sequence[QueryRow]) -> ServedLoad | None:
 def loaded(systems: Iterable[SystemResult]) -> list[tuple[SystemResult, ServedLoad]]:
     """Return (reranker, load) of those that were served, sorted by system and load, clients before rates."""
     served = [(one, one.timing.served) for one in systems if one.role == "reranker"]
-    found = [(one, load) for one, load in served if load is not None]
-    names = list(dict.fromkeys(load.system for _, load in found))
+    pairs = [(one, load) for one, load in served if load is not None]
+    names = list(dict.fromkeys(load.system for _, load in pairs))
     return sorted(
-        found, key=lambda pair: (names.index(pair[1].system), pair[1].rate or 0.0, pair[1].clients or 0)
+        pairs, key=lambda pair: (names.index(pair[1].system), pair[1].rate or 0.0, pair[1].clients or 0)
     )
 
 
