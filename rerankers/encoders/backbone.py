@@ -1,7 +1,8 @@
-"""The transformer in front of an encoder's pooling where sentence-transformers does not load it.
+"""The transformer before an encoder's pooling, for models whose transformer sentence-transformers does not
+load.
 
-That is Jina v2 (`jina_bert`), and any architecture of transformers whose weights a checkpoint of PE-Rank
-brings. Weights that do not fit are refused. No code from a model's repository is run.
+These are Jina v2 (`jina_bert`), and any architecture of transformers whose weights a checkpoint of PE-Rank
+carries. Weights that do not fit are refused. No code from a model's repository is run.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class Backbone(InputModule):
         return int(self.config.hidden_size)
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_settings: Any) -> Any:
-        """Tokenise texts; token ids stay lists of different lengths."""
+        """Return the token ids of texts, each behind the prompt, as lists of different lengths.
+
+        Texts are cut at the tokenizer's longest input.
+        """
         return self.tokenizer(
             [(prompt or "") + text for text in inputs],
             truncation=True,
@@ -53,12 +57,20 @@ class Backbone(InputModule):
         )
 
     def forward(self, features: dict[str, Any], **_settings: Any) -> dict[str, Any]:
-        """Add `token_embeddings` (batch, tokens, dimension)."""
+        """Return the features with `token_embeddings`, (batch, tokens, dimension), added.
+
+        Args:
+            features: `input_ids` and `attention_mask`, (batch, tokens) each.
+        """
         output = self.model(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
         return {**features, "token_embeddings": output.last_hidden_state}
 
     def save(self, output_path: str, *args: Any, **settings: Any) -> None:
-        """Refuse: such a model is read only."""
+        """Refuse to save, since such a model is only read.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError
 
 
@@ -69,11 +81,11 @@ def load_backbone(
     attention: AttentionName,
     weights: Mapping[str, torch.Tensor] | None,
 ) -> Backbone:
-    """Load Jina v2, or an architecture of transformers with the given weights.
+    """Return the transformer and tokenizer of Jina v2, or of an architecture of transformers.
 
     Args:
-        files: where the configuration, the tokenizer and, without `weights`, the weights are.
-        stated: the model's `config.json`.
+        files: the location of the configuration, the tokenizer and, without `weights`, the weights.
+        stated: the content of the model's `config.json`.
         dtype: of the weights.
         attention: transformers' attention implementation.
         weights: in place of the model's own, by the names the model gives them.
@@ -89,7 +101,7 @@ def load_backbone(
 
 
 def _empty(files: ModelFiles, dtype: torch.dtype, attention: AttentionName) -> Any:
-    """Return the architecture that `config.json` names, without its weights."""
+    """Return the architecture that `config.json` names, with random weights that are yet to be replaced."""
     from transformers import AutoConfig, AutoModel
 
     how = {"attn_implementation": attention} if attention != "auto" else {}
@@ -106,6 +118,18 @@ def _jina_bert(
     attention: AttentionName,
     weights: Mapping[str, torch.Tensor] | None,
 ) -> JinaBert:
+    """Return Jina v2's network with its weights.
+
+    Args:
+        files: the location of the model, and of its weights if none are given.
+        stated: the content of the model's `config.json`.
+        dtype: of the weights.
+        attention: `auto` or `sdpa`.
+        weights: in place of the model's own.
+
+    Raises:
+        ModelError: another attention is asked for, or weights do not fit.
+    """
     if attention not in ("auto", "sdpa"):
         raise ModelError(f"{files.name!r} runs with sdpa attention only: its positions are an attention bias")
     model = JinaBert(JinaBertConfig.of(stated, files.name)).to(dtype)
@@ -115,6 +139,16 @@ def _jina_bert(
 
 
 def _fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Load weights into a network.
+
+    Args:
+        model: the network; changed in place.
+        weights: by the names of its parameters.
+        name: the model's name, for errors.
+
+    Raises:
+        ModelError: weights are missing, surplus or of another shape.
+    """
     try:
         misfits = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # a shape that does not fit

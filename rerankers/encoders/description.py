@@ -25,11 +25,11 @@ _OUR_NAMES = {"lasttoken": "last_token"}
 def describe_network(
     model: Any, files: ModelFiles, weights: Mapping[str, torch.Tensor] | None
 ) -> dict[str, object]:
-    """Return the record's entry on the network and its weights.
+    """Return the record's entry: version, architecture, dtype, attention, modules, and digests of weights.
 
     Args:
         model: a `SentenceTransformer`.
-        files: where it was loaded from.
+        files: the location that it was loaded from.
         weights: the transformer's, if they came from elsewhere.
     """
     first = next((module.model for module in model.modules() if _reads(module)), model[0])
@@ -52,11 +52,12 @@ def describe_network(
 
 
 def _reads(module: nn.Module) -> bool:
+    """Return whether a module is a transformer that reads tokens."""
     return isinstance(module, Transformer | Backbone)
 
 
 def pooling_name(model: nn.Module) -> str:
-    """Return the pooling in use, with `+` between several; `none` where no token is pooled."""
+    """Return the name of a model's pooling, with `+` between several; `none` where no token is pooled."""
     poolings = [module.pooling_mode for module in model.modules() if isinstance(module, Pooling)]
     modes = {
         "+".join(_OUR_NAMES.get(mode, mode) for mode in ([modes] if isinstance(modes, str) else modes))
@@ -81,7 +82,7 @@ def module_name(module: Any) -> str:
 
 
 def digest_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Return `sha256:...` over names, shapes and values."""
+    """Return `sha256:...` over the names, dtypes, shapes and values of weights, in the order given."""
     digest = hashlib.sha256()
     for name, weight in weights:
         values = weight.detach().cpu().contiguous()
@@ -91,4 +92,5 @@ def digest_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
 
 
 def _routes(module: Any) -> list[Any]:
+    """Return the modules of each route of a Router; an empty list for any other module."""
     return list(module.sub_modules.values()) if isinstance(module, Router) else []

@@ -1,7 +1,7 @@
 """An embedding model: texts in, vectors out whose inner products compare a query with passages.
 
-What a text passes on the way is sentence-transformers': its preprocessing, its modules, its prompts. Batching
-is ours. Texts are sorted by length and batched under a token budget, so that little is spent on padding.
+Preprocessing, modules and prompts are those of sentence-transformers. Batching is ours. Texts are sorted by
+length and batched under a token budget, so that little is spent on padding.
 """
 
 from __future__ import annotations
@@ -161,12 +161,13 @@ class Encoder:
 
     @property
     def notice(self) -> str:
-        """Return the notes on prompts and precision that a table has to show; empty if there is none."""
+        """The notes on prompts and precision that a table has to show; empty if there are none."""
         notes = (self._prompt_notice, self.precision.notice if self.precision else "")
         return "; ".join(note for note in notes if note)
 
     @property
     def _prompt_notice(self) -> str:
+        """The note on prompts of the model that are not used; empty if all are, or if a prefix is set."""
         if not self._unused_prompts or self.query_prefix or self.passage_prefix:
             return ""
         names = ", ".join(map(repr, self._unused_prompts))
@@ -177,12 +178,16 @@ class Encoder:
 
     @property
     def pooling_option(self) -> Literal["auto", "mean", "cls", "last_token"]:
-        """The option that gives this pooling again: `auto` where no other name stands for it."""
+        """The value of the option `pooling` that gives this pooling again; `auto` if no other value does."""
         named = self.pooling if self.pooling in POOLING_NAMES else "auto"
         return cast("Literal['auto', 'mean', 'cls', 'last_token']", named)
 
     def shorten(self, max_length: int, source: str = "max_length") -> None:
-        """Cut texts at `max_length` tokens from now on, if they were not cut before; `source` is for errors.
+        """Lower the longest input to `max_length` tokens, if it is longer; later texts are cut there.
+
+        Args:
+            max_length: in tokens, special ones and the prefix included.
+            source: the name of the option or file that sets it, for errors.
 
         Raises:
             ModelError: special tokens and a prefix alone fill the input.
@@ -191,16 +196,22 @@ class Encoder:
         self.max_length = limit_lengths(source, self._transformers, max_length, prefixes)
 
     def encode(self, texts: Sequence[str], *, kind: Kind = "passage") -> torch.Tensor:
-        """Embed texts: (len(texts), dimension) float32 on `device`.
+        """Return the embeddings of texts, (len(texts), dimension) float32 on `device`.
 
         Equal texts get equal rows to the last bit. No texts give no rows. A text without tokens gets zeros.
+
+        Args:
+            texts: the texts.
+            kind: whether they are queries or passages, which chooses the prefix.
         """
         return self.encode_and_cut(texts, kind=kind)[0]
 
     def encode_and_cut(
         self, texts: Sequence[str], *, kind: Kind = "passage"
     ) -> tuple[torch.Tensor, list[int]]:
-        """Embed texts as `encode` does, and say which of them were cut at `max_length`."""
+        """Return the embeddings of texts as `encode` does, and the positions of texts that were cut at
+        `max_length`.
+        """
         row_of: dict[str, int] = {}
         for text in texts:
             row_of.setdefault(text, len(row_of))
@@ -219,7 +230,7 @@ class Encoder:
         return vectors, cut_rows
 
     def count_cut(self, texts: Sequence[str], *, kind: Kind = "passage") -> int:
-        """Count the texts that `encode` would cut at `max_length`, without embedding them."""
+        """Return the number of texts that `encode` would cut at `max_length`; nothing is embedded."""
         task = _TASKS[kind]
         if task not in self._tokenizers:
             return 0
@@ -230,15 +241,24 @@ class Encoder:
         return cut
 
     def count_control_tokens(self, texts: Sequence[str], *, kind: Kind = "passage") -> list[int]:
-        """Count the control tokens in each text."""
+        """Return the number of control tokens in each text."""
         return self._as_read(texts, kind)[1]
 
     def _as_read(self, texts: Sequence[str], kind: Kind) -> tuple[list[str], list[int]]:
+        """Return texts with control tokens treated as the options say, and the number of them in
+        each text.
+        """
         control = self._controls.get(_TASKS[kind])
         return control.read(texts) if control else (list(texts), [0] * len(texts))
 
     def _embed(self, texts: list[str], kind: Kind, vectors: torch.Tensor) -> list[bool]:
-        """Fill `vectors`, (len(texts), dimension), and tell which texts were cut."""
+        """Compute the embeddings of texts, and return whether each text was cut.
+
+        Args:
+            texts: at most `TEXTS_AT_ONCE`, all different.
+            kind: whether they are queries or passages.
+            vectors: filled in place, (len(texts), dimension).
+        """
         task = _TASKS[kind]
         texts, _ = self._as_read(texts, kind)
         tokens = tokenize(self._model, self._tokenizers[task], texts, self._prefix(kind), task)
@@ -254,8 +274,9 @@ class Encoder:
         return tokens.cut
 
     def _embed_by_library(self, texts: list[str], kind: Kind) -> torch.Tensor:
-        """Return vectors (len(texts), dimension) of a model without a transformer,
-        batched by sentence-transformers.
+        """Return the embeddings of texts, (len(texts), dimension), by a model without a transformer.
+
+        sentence-transformers makes the batches.
         """
         texts, _ = self._as_read(texts, kind)
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
@@ -269,24 +290,28 @@ class Encoder:
         return self._finished(vectors)
 
     def _finished(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Cut vectors to the stated dimension, and scale them if they are compared by cosine."""
+        """Return vectors, (texts, size), cut to `dimension` in float32, and of length one if compared
+        by cosine.
+        """
         vectors = vectors.float()[:, : self.dimension]
         return F.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
 
     def _prefix(self, kind: Kind) -> str:
+        """Return the text that is put before queries or before passages."""
         return self.query_prefix if kind == "query" else self.passage_prefix
 
     def _dimension(self) -> int:
-        """Return the dimension that the last module states, else the one that it gives."""
+        """Return the dimension that the last module states, or that of a trial vector if it states none."""
         stated = self._model.get_embedding_dimension()
         if stated is None:
             stated = self._model.encode_document(["a"], show_progress_bar=False).shape[1]
         return int(stated)
 
     def describe(self) -> dict[str, object]:
-        """Return model, revision or fingerprint, modules, prefixes, length, similarity, dtype and attention.
+        """Return the record's entry: model and version, modules, prefixes, length, similarity, dtype and
+        attention.
 
-        Whatever changes a passage's vector is in it: embedding stores are named by its digest.
+        Everything that changes a passage's vector is in it: embedding stores are named by its digest.
         """
         return {
             **self._described,
@@ -301,4 +326,5 @@ class Encoder:
 
 
 def _first_stated(*prefixes: str | None) -> str:
+    """Return the first prefix that is not None; an empty text if all are."""
     return next((prefix for prefix in prefixes if prefix is not None), "")

@@ -1,8 +1,8 @@
-"""Reads the files of a sentence-transformers model strictly, before anything is loaded.
+"""A strict reader of the files of a sentence-transformers model, used before anything is loaded.
 
 `modules.json` lists the modules that a text passes, each with a folder: the transformer, its pooling, and
-what follows (Dense, LayerNorm, Normalize). sentence-transformers guesses where a file is absent or says
-nothing. A guess changes every vector, so such a file is refused here.
+further ones (Dense, LayerNorm, Normalize). sentence-transformers guesses where a file is absent or lacks an
+entry. A guess changes every vector, so such a file is refused here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MORE_MODULES = {"Asym", "Router", "StaticEmbedding", "WordWeights"}  # classes 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One row of `modules.json`: the class's own name, and the folder of its files inside the model."""
+    """A row of `modules.json`: the class's own name, and the folder of its files inside the model."""
 
     kind: str
     path: str
@@ -47,15 +47,15 @@ class EncoderFolder:
     """The settings in the files of a sentence-transformers model.
 
     Attributes:
-        modules: what a text passes, in order, a Router's modules included; empty without `modules.json`.
+        modules: the modules that a text passes, in order, a Router's included; empty without `modules.json`.
         transformer: folder of the transformer's `config.json` inside the model; empty for the model's own.
-        pooling_gap: why the files do not say how tokens are pooled; None where they do.
-        similarity: how vectors are compared; None where the files do not say.
-        max_length: longest input in tokens, special ones included; None where the files do not say.
+        pooling_gap: the reason why the files do not tell how tokens are pooled; None where they do.
+        similarity: the measure that compares vectors; None where the files do not name it.
+        max_length: longest input in tokens, special ones included; None where the files do not state it.
         max_length_file: the file that states it.
         reads_pooler: whether the transformer's pooler is read instead of its hidden states.
         config: the transformer's `config.json`; empty where there is none.
-        is_lower_cased: whether texts are lower-cased ahead of the tokenizer.
+        is_lower_cased: whether texts are lower-cased before the tokenizer.
     """
 
     modules: tuple[Module, ...]
@@ -70,20 +70,21 @@ class EncoderFolder:
 
     @property
     def is_jina_v2(self) -> bool:
-        """Return whether the transformer is Jina v2's, which calls itself a BERT."""
+        """Whether the transformer is Jina v2's, which calls itself a BERT."""
         return self.config.get("position_embedding_type") == "alibi"
 
     @property
     def kinds(self) -> set[str]:
-        """Names of the modules' classes."""
+        """The class names of the modules."""
         return {module.kind for module in self.modules}
 
 
 def read_folder(files: ModelFiles) -> EncoderFolder:
-    """Read and check all that a model's files say about how it is used.
+    """Return the settings that a model's files state about its use, checked.
 
     Raises:
-        ModelError: a file is damaged, is absent though `modules.json` names it, or says what cannot be.
+        ModelError: a file is damaged, is absent though `modules.json` names it, or has an entry that
+            cannot be right.
     """
     modules = tuple(_modules(files))
     gap = None if modules else f"{files.name!r} has no {MODULES} that says how its tokens are pooled"
@@ -100,7 +101,12 @@ def read_folder(files: ModelFiles) -> EncoderFolder:
 
 
 def chosen_similarity(files: ModelFiles, folder: EncoderFolder, chosen: str) -> Literal["cosine", "dot"]:
-    """Return the similarity of vectors: the chosen one, else (`auto`) the files', else cosine.
+    """Return the similarity of vectors: the chosen one; for `auto` that of the files, else cosine.
+
+    Args:
+        files: the location of the model, for errors.
+        folder: the settings in its files.
+        chosen: `auto`, `cosine` or `dot`.
 
     Raises:
         ModelError: the files name a similarity that is not computed here.
@@ -113,10 +119,15 @@ def chosen_similarity(files: ModelFiles, folder: EncoderFolder, chosen: str) -> 
 
 
 def chosen_pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> str | None:
-    """Return the pooling to load with: as chosen, else (`auto`) the model's own (None), else the preset's.
+    """Return the pooling to load a model with; None for the one in its files.
+
+    Args:
+        folder: the settings in the model's files.
+        chosen: the option's value; `auto` takes the files' pooling, or the preset's if they state none.
+        preset: the pooling of the model's preset, if there is one.
 
     Raises:
-        ModelError: nothing says how to pool.
+        ModelError: neither option, files nor preset state a pooling.
     """
     if chosen != "auto":
         return chosen
@@ -129,6 +140,11 @@ def chosen_pooling(folder: EncoderFolder, chosen: str, preset: str | None) -> st
 
 
 def _modules(files: ModelFiles) -> list[Module]:
+    """Return the rows of `modules.json`, checked; after a Router, the modules of its routes follow.
+
+    Raises:
+        ModelError: a row lacks its type or path, leads outside the model, or names code that is not allowed.
+    """
     modules = []
     for row in read_list(files, MODULES):
         kind, path = (row.get("type"), row.get("path")) if isinstance(row, dict) else (None, None)
@@ -143,7 +159,15 @@ def _modules(files: ModelFiles) -> list[Module]:
 
 
 def _routes(files: ModelFiles, path: str) -> list[Module]:
-    """Return the modules of a Router, whose folders lie inside its own."""
+    """Return the modules of a Router, whose folders lie inside its own.
+
+    Args:
+        files: the location of the model.
+        path: the Router's folder inside the model.
+
+    Raises:
+        ModelError: its files name no modules.
+    """
     settings = read_json(files, _joined(path, "router_config.json"))  # or, in older files, config.json
     types = (settings or read_json(files, _joined(path, "config.json"))).get("types")
     if not isinstance(types, dict) or not all(isinstance(kind, str) for kind in types.values()):
@@ -152,12 +176,30 @@ def _routes(files: ModelFiles, path: str) -> list[Module]:
 
 
 def _module(files: ModelFiles, kind: str, path: str) -> Module:
+    """Return a row of `modules.json` as a `Module`, checked against the list of allowed code.
+
+    Args:
+        files: the location of the model.
+        kind: the class as the file names it.
+        path: its folder inside the model.
+
+    Raises:
+        ModelError: the class is not on the list.
+    """
     check_stated_module(files, kind, path, more=_MORE_MODULES)
     return Module(kind.rpartition(".")[2], path)
 
 
 def _pooling_gap(files: ModelFiles, path: str) -> str | None:
-    """Return why a pooling's file does not say how to pool; None where it does."""
+    """Return the reason why a pooling module's file does not tell how to pool; None where it does.
+
+    Args:
+        files: the location of the model.
+        path: the module's folder inside the model.
+
+    Raises:
+        ModelError: an entry of the file has a value that is not allowed.
+    """
     name = _joined(path, "config.json")
     if find_file(files, name) is None:
         return f"{files.name!r} lacks {name}, which says how its tokens are pooled"
@@ -176,8 +218,12 @@ def _pooling_gap(files: ModelFiles, path: str) -> str | None:
 
 
 def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Path | None, bool, bool]:
-    """Return `max_length`, its file, `is_lower_cased` and `reads_pooler`,
-    by the first file that says anything.
+    """Return `max_length`, its file, `is_lower_cased` and `reads_pooler` of `EncoderFolder`.
+
+    They are from the first `sentence_*_config.json` with content in the transformer's folder.
+
+    Raises:
+        ModelError: an entry has a value that is not allowed.
     """
     for short in _INPUT_SETTINGS:
         name = _joined(transformer, short)
@@ -197,7 +243,11 @@ def _input_settings(files: ModelFiles, transformer: str) -> tuple[int | None, Pa
 
 
 def _similarity(files: ModelFiles) -> str | None:
-    """Return the stated similarity, after a check of the prompts beside it."""
+    """Return the similarity that the settings file states, or None, once all its entries are checked.
+
+    Raises:
+        ModelError: an entry, such as prompts or `truncate_dim`, has a value that is not allowed.
+    """
     config = read_json(files, SETTINGS)
     family = config.get("model_type", _FAMILY)
     if family != _FAMILY:
@@ -220,9 +270,11 @@ def _similarity(files: ModelFiles) -> str | None:
 
 
 def _joined(folder: str, name: str) -> str:
+    """Return the path of a file in a folder of the model, with `/`."""
     return str(PurePosixPath(folder, name))
 
 
 def _wrong(files: ModelFiles, name: str, reason: str, advice: str) -> ModelError:
+    """Return the error for an entry of a model's file: its path, the reason, and the advice."""
     path: Any = find_file(files, name) or f"{files.name}/{name}"
     return ModelError(f"{path}: {reason}. {advice}.")

@@ -43,10 +43,14 @@ class JinaBertConfig:
 
     @classmethod
     def of(cls, stated: Mapping[str, Any], name: str) -> JinaBertConfig:
-        """Read `config.json`.
+        """Return the fields that the network needs, from the content of `config.json`.
+
+        Args:
+            stated: the content.
+            name: the model's name, for errors.
 
         Raises:
-            ModelError: it describes another network.
+            ModelError: it describes another network, or lacks a field.
         """
         expected = {"position_embedding_type": "alibi", "feed_forward_type": "geglu", "hidden_act": "gelu"}
         for key, value in expected.items():
@@ -61,13 +65,13 @@ class JinaBertConfig:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Last hidden states (batch, tokens, hidden size), under transformers' name."""
+    """The last hidden states, (batch, tokens, hidden size), under transformers' name."""
 
     last_hidden_state: torch.Tensor
 
 
 class JinaBert(nn.Module):
-    """The network; its module names give the hub's weight names."""
+    """The network of Jina v2; its module names give the hub's weight names."""
 
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
@@ -79,11 +83,16 @@ class JinaBert(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Dtype of the weights."""
+        """The dtype of the weights."""
         return self.embeddings.word_embeddings.weight.dtype
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Output:
-        """Run token ids (batch, tokens); `attention_mask` is 1 at tokens and 0 at padding."""
+        """Return the last hidden states, (batch, tokens, hidden size).
+
+        Args:
+            input_ids: token ids, (batch, tokens).
+            attention_mask: 1 at tokens and 0 at padding, (batch, tokens).
+        """
         hidden = self.embeddings(input_ids)
         place = torch.arange(input_ids.shape[1], device=input_ids.device)
         distance = (place[:, None] - place[None]).abs()
@@ -97,6 +106,8 @@ class JinaBert(nn.Module):
 
 
 class _Embeddings(nn.Module):
+    """The sum of word and token-type embeddings, layer-normed."""
+
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -104,6 +115,9 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Return token embeddings, (batch, tokens, hidden size), of token ids, (batch, tokens), all
+        of type 0.
+        """
         normed: torch.Tensor = self.LayerNorm(
             self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
         )
@@ -111,17 +125,24 @@ class _Embeddings(nn.Module):
 
 
 class _Layer(nn.Module):
+    """A layer of the network: attention, then the gated feed-forward."""
+
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
         self.attention = _Attention(config)
         self.mlp = _GatedFeedForward(config)
 
     def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output, (batch, tokens, hidden size), from hidden states and the bias of
+        attention scores.
+        """
         output: torch.Tensor = self.mlp(self.attention(hidden, bias))
         return output
 
 
 class _Attention(nn.Module):
+    """Self-attention with a bias for positions, a residual connection and a layer norm behind it."""
+
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
         size = config.hidden_size
@@ -132,6 +153,12 @@ class _Attention(nn.Module):
         self._heads = config.num_attention_heads
 
     def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return attended hidden states, (batch, tokens, hidden size).
+
+        Args:
+            hidden: (batch, tokens, hidden size).
+            bias: added to attention scores, (batch, heads, tokens, tokens).
+        """
         batch, tokens, size = hidden.shape
         query, key, value = (
             self.self[name](hidden).view(batch, tokens, self._heads, -1).transpose(1, 2)
@@ -144,6 +171,8 @@ class _Attention(nn.Module):
 
 
 class _GatedFeedForward(nn.Module):
+    """A gated feed-forward, (GELU(x W) * (x V)) O, with a residual connection and a layer norm behind it."""
+
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
         self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
@@ -151,14 +180,17 @@ class _GatedFeedForward(nn.Module):
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the images of hidden states, (batch, tokens, hidden size)."""
         gate, value = self.gated_layers(hidden).chunk(2, dim=-1)
         normed: torch.Tensor = self.layernorm(self.wo(F.gelu(gate) * value) + hidden)
         return normed
 
 
 def alibi_slopes(heads: int) -> torch.Tensor:
-    """Return ALiBi's slopes, (heads,): geometric for a power of two,
-    else filled up with every other slope of the next.
+    """Return ALiBi's slope of each head, (heads,).
+
+    For a power of two they form a geometric series. Otherwise the series of the power below is filled up with
+    every other slope of the power above.
     """
 
     def geometric(count: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""An embedding model made of a decoder: a passage's vector is the state of the token that ends it."""
+"""An embedding model made of a decoder: a passage's vector is the hidden state of its last token."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class LastTokenEncoder:
-    """Vectors of length one of passages, by the last token's hidden state behind the last norm.
+    """An encoder whose vectors, of length one, are the last token's hidden state behind the last norm.
 
     Args:
         llm: the decoder.
-        end: id of the token behind every passage.
-        prepare: makes of a passage the text that is read, and says whether it was cut.
+        end: id of the token that is appended to every passage.
+        prepare: returns the text to tokenise for a passage, and whether it was cut.
         max_length: longest passage in tokens, its end included.
         control: how control tokens in passages are read.
         batch_tokens: tokens in one forward pass, padding included.
-        settings: what else a vector depends on, for the record and the store.
+        settings: further settings that a vector depends on, for the record and the store.
 
     Attributes:
         dimension: length of a vector.
-        device: where weights and vectors are.
+        device: the device of weights and vectors.
     """
 
     def __init__(
@@ -51,9 +51,10 @@ class LastTokenEncoder:
         self.dimension: int = llm.decoder.config.get_text_config().hidden_size
 
     def encode_and_cut(self, texts: Sequence[str]) -> tuple[torch.Tensor, list[int]]:
-        """Embed texts, (len(texts), dimension) float32 on `device`, and say which of them were cut.
+        """Return the embeddings of texts, (len(texts), dimension) float32 on `device`, and the positions of
+        cut texts.
 
-        Texts that are read alike get equal rows to the last bit.
+        Texts with equal token ids get equal rows to the last bit.
         """
         row_of: dict[tuple[int, ...], int] = {}
         rows, cut = [], []
@@ -69,11 +70,11 @@ class LastTokenEncoder:
         return vectors[torch.tensor(rows, device=self.device)], [i for i, is_cut in enumerate(cut) if is_cut]
 
     def count_control_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the control tokens in each text."""
+        """Return the number of control tokens in each text."""
         return self._control.read(texts)[1]
 
     def describe(self) -> dict[str, object]:
-        """Return model, pooling and limits: embedding stores are named by their digest."""
+        """Return the record's entry: model, pooling and limits. Embedding stores are named by its digest."""
         model: dict[str, Any] = {
             key: value for key, value in self._llm.describe().items() if key not in ("device", "parameters")
         }
@@ -88,6 +89,7 @@ class LastTokenEncoder:
         }
 
     def _token_ids(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
+        """Return the token ids of each text with the end token behind them, and whether the text was cut."""
         prepared = [self._prepare(text) for text in texts]
         readable, _ = self._control.read([text for text, _ in prepared])
         encoded = self._llm.tokenizer(readable, add_special_tokens=False, verbose=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""The longest input of an encoder, in tokens: what is asked for, as far as the model can read it."""
+"""The longest input of an encoder in tokens: the length asked for, as far as the model can read it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ TEXTS_AT_ONCE = 1024
 def limit_lengths(
     source: str, transformers: Sequence[Any], wanted: int, prefixes: Mapping[str, str]
 ) -> int | None:
-    """Make every tokenizer cut at the longest input, and return the smallest; None without a transformer.
+    """Set the longest input of every transformer's tokenizer, and return the smallest; None without a
+    transformer.
 
     Args:
-        source: what sets the length, for errors.
-        transformers: modules with a tokenizer and a configuration.
-        wanted: longest input that the options and the model's files ask for.
+        source: the name of the option or file that sets the length, for errors.
+        transformers: modules with a tokenizer and a configuration; their tokenizers are changed.
+        wanted: longest input that the options and the model's files ask for, in tokens.
         prefixes: the text before every `query` and every `document`.
 
     Raises:
@@ -33,6 +34,10 @@ def limit_lengths(
 
 
 def _limited(source: str, transformer: Any, wanted: int, prefixes: Mapping[str, str]) -> int:
+    """Set the longest input of one transformer's tokenizer, and return it; see `limit_lengths`.
+
+    It is the wanted length, but at most the tokenizer's own and the model's positions.
+    """
     tokenizer, config = transformer.tokenizer, transformer.config
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     limit: int = min(wanted, tokenizer.model_max_length, usable_positions(text_config) or wanted)

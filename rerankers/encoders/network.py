@@ -1,4 +1,4 @@
-"""Builds the network behind an encoder: a `SentenceTransformer`, whoever loads its transformer.
+"""The network of an encoder: a `SentenceTransformer`, loaded by the library or put together here.
 
 sentence-transformers loads every model that it can. Two kinds get a transformer of our own in front of its
 pooling: Jina v2, which current transformers do not know, and an encoder whose weights come from elsewhere.
@@ -41,14 +41,16 @@ def load_network(
     attention: AttentionName,
     weights: Mapping[str, torch.Tensor] | None,
 ) -> SentenceTransformer:
-    """Load a model in evaluation mode, without gradients. Modules behind the transformer run in float32.
+    """Return a loaded model in evaluation mode, without gradients.
+
+    Modules after the transformer run in float32.
 
     Args:
-        files: where the model is.
-        folder: what its files say.
+        files: the location of the model.
+        folder: the settings in its files.
         pooling: the pooling that the options or a preset choose; None for the model's own.
         dtype: of the transformer's weights.
-        device: where the model runs.
+        device: the device that the model runs on.
         attention: transformers' attention implementation.
         weights: these weights in place of the transformer's own.
 
@@ -79,15 +81,21 @@ def load_network(
 
 
 def transformers_of(model: SentenceTransformer) -> list[Transformer | Backbone]:
-    """Return the modules that tokenise: one, or one of each of a Router's routes; none for word vectors."""
+    """Return the modules of a model that tokenise: one, or one for each route of a Router; none for
+    word vectors.
+    """
     return [module for module in model.modules() if isinstance(module, Transformer | Backbone)]
 
 
 def tokenizers_of(model: SentenceTransformer, name: str) -> dict[str, Any]:
-    """Return the tokenizer of each task's texts, for the tasks whose texts a transformer reads.
+    """Return the tokenizers by task, `query` and `document`, for the tasks whose texts a transformer reads.
+
+    Args:
+        model: the loaded model.
+        name: the model's name, for errors.
 
     Raises:
-        ModelError: a router has no way for queries or for documents.
+        ModelError: a router has no route for queries or for documents.
     """
     first: Any = model[0]
     inputs = {"query": first, "document": first}
@@ -107,7 +115,7 @@ def tokenizers_of(model: SentenceTransformer, name: str) -> dict[str, Any]:
 
 
 def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
-    """Return the tokenizer of each task that may know control tokens, in the form of transformers'."""
+    """Return the tokenizers that may know control tokens, by task, as tokenizers of transformers."""
     first: Any = model[0]
     is_routed = isinstance(first, Router)
     by_task = {}
@@ -125,7 +133,19 @@ def control_tokenizers_of(model: SentenceTransformer) -> dict[str, Any]:
 def _loaded(
     files: ModelFiles, folder: EncoderFolder, pooling: str | None, how: dict[str, Any]
 ) -> SentenceTransformer:
-    """Return the model as sentence-transformers loads it, or its transformer alone with a pooling."""
+    """Return the model as sentence-transformers loads it, or only its transformer with a pooling.
+
+    The latter is for files that do not tell how to pool.
+
+    Args:
+        files: the location of the model.
+        folder: the settings in its files.
+        pooling: the pooling to use; None for the model's own.
+        how: further arguments of transformers' `from_pretrained`.
+
+    Raises:
+        ModelError: further modules depend on a pooling that the files do not state.
+    """
     if folder.pooling_gap is None:
         model = SentenceTransformer(files.location, revision=files.revision, device="cpu", model_kwargs=how)
         if not any(isinstance(module, Pooling) for module in model.modules()):
@@ -143,7 +163,11 @@ def _loaded(
 
 
 def _pooled(files: ModelFiles, model: SentenceTransformer, pooling: str | None) -> SentenceTransformer:
-    """Return the model with a pooling, if its last module gives vectors of tokens."""
+    """Return the model with a pooling appended, if its only module gives vectors of tokens; else unchanged.
+
+    Raises:
+        ModelError: a pooling is needed and none is chosen.
+    """
     last: Any = model[len(model) - 1]
     if not (
         len(model) == 1 and isinstance(last, Transformer) and last.module_output_name != "sentence_embedding"
@@ -158,7 +182,11 @@ def _pooled(files: ModelFiles, model: SentenceTransformer, pooling: str | None) 
 
 
 def _choose_pooling(files: ModelFiles, model: SentenceTransformer, pooling: str) -> None:
-    """Let the model's own pooling module pool in another way."""
+    """Change the mode of the model's own pooling modules to the chosen one.
+
+    Raises:
+        ModelError: a module joins several poolings.
+    """
     for module in model.modules():
         if isinstance(module, Pooling) and module.pooling_mode != POOLING_NAMES[pooling]:
             if not isinstance(module.pooling_mode, str):
@@ -177,6 +205,11 @@ def _with_own_backbone(
     attention: AttentionName,
     weights: Mapping[str, torch.Tensor] | None,
 ) -> SentenceTransformer:
+    """Return a model made of our own transformer and a pooling; see `load_network` for the arguments.
+
+    Raises:
+        ModelError: the files have modules or settings that this does not run.
+    """
     strange = [f"the module {kind}" for kind in sorted(folder.kinds - _OWN_KINDS)]
     strange += ["its transformer in a folder of its own"] if folder.transformer else []
     strange += ["do_lower_case"] if folder.is_lower_cased else []
@@ -203,13 +236,14 @@ def _with_own_backbone(
 
 
 def _pooling(transformer: Any, pooling: str | None) -> Pooling:
+    """Return a pooling module of the chosen mode for a transformer's vectors."""
     assert pooling is not None  # noqa: S101 - refused before
     made: Pooling = Pooling(transformer.get_embedding_dimension(), POOLING_NAMES[pooling])
     return made
 
 
 def _run_heads_in_float32(model: SentenceTransformer) -> None:
-    """Cast the transformer's vectors, and the weights that read them, to float32, because bfloat16 ties."""
+    """Make all modules after a model's transformer compute in float32, because scores in bfloat16 tie."""
 
     def cast(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
         for name, value in features.items():

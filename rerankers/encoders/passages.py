@@ -1,4 +1,4 @@
-"""Provides passage embeddings: from the encoder, or from a store that it fills."""
+"""Passage embeddings, from the encoder or from a store that it fills."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ class PassageEncoder(Protocol):
     device: torch.device
 
     def encode_and_cut(self, texts: Sequence[str], /) -> tuple[torch.Tensor, list[int]]:
-        """Embed texts, (len(texts), dimension) float32 on `device`, and say which of them were cut."""
+        """Return the embeddings of texts, (len(texts), dimension) float32 on `device`, and the positions of
+        cut texts.
+        """
 
     def count_control_tokens(self, texts: Sequence[str], /) -> list[int]:
-        """Count the control tokens in each text."""
+        """Return the number of control tokens in each text."""
 
 
 class PassageEmbedder:
-    """Vectors of passages, each different text once a call.
+    """A source of passage vectors: the store, and the encoder for texts that the store lacks.
 
     Args:
-        encoder: embeds what is not in the store.
-        store: read first, and filled with what was missing; None embeds everything.
+        encoder: embeds the texts that are not in the store.
+        store: read first, and filled with new vectors; None embeds everything.
     """
 
     def __init__(self, encoder: PassageEncoder, store: EmbeddingStore | None) -> None:
@@ -44,7 +46,12 @@ class PassageEmbedder:
         self.store = store
 
     def vectors(self, texts: Sequence[str], usages: Sequence[Usage]) -> torch.Tensor:
-        """Embed different texts, (n, dimension) float32; text i is counted for usages[i]."""
+        """Return the embeddings of texts, (len(texts), dimension) float32 on the encoder's device.
+
+        Args:
+            texts: all different.
+            usages: for each text the counts that it is added to: embedded or stored, cut, control tokens.
+        """
         if self.store is None:
             embedded = list(range(len(texts)))
             vectors, cut_rows = self.encoder.encode_and_cut(texts)
@@ -68,11 +75,11 @@ class PassageEmbedder:
 
     @property
     def stores(self) -> tuple[EmbeddingStore, ...]:
-        """The store, if there is one."""
+        """The store in a tuple; an empty one without a store."""
         return () if self.store is None else (self.store,)
 
     def fill_store(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed all candidates' passages into the store; without a store there is nothing to do."""
+        """Embed the passages of all candidates into the store; do nothing without a store."""
         if self.store is not None:
             passages = dict.fromkeys(each.text for request in requests for each in request.candidates)
             texts = sorted(passages, key=len, reverse=True)  # those of like lengths share batches

@@ -1,6 +1,6 @@
-"""Presets: an embedding model's usage as its authors state it, where its own files do not. Data, not code.
+"""Presets: an embedding model's usage as its authors state it, where its own files do not. They are data.
 
-A hub id that `presets.toml` knows follows its authors' model card. Everything else is read from the model's
+A hub id that `presets.toml` lists follows its authors' model card. Everything else is read from the model's
 own files (`rerankers.encoders.folder`).
 """
 
@@ -25,10 +25,10 @@ POOLING_NAMES = {"mean": "mean", "cls": "cls", "last_token": "lasttoken"}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Pooling, prefixes and the longest input in tokens; None where no preset says.
+    """A model's pooling, prefixes and longest input by its preset; None where no preset states them.
 
     Attributes:
-        pooling: used where the model's own files do not say.
+        pooling: used where the model's own files state none.
         query_prefix: put before queries, in place of the prompt that the files state.
         passage_prefix: put before passages, likewise.
         max_length: longest input in tokens, special ones included.
@@ -52,20 +52,28 @@ def find_recipe(name: str) -> Recipe:
 
 
 def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
-    """Return one of a model's JSON files, which is an object; empty where the model has no such file.
+    """Return the object in one of a model's JSON files; empty where the model has no such file.
+
+    Args:
+        files: the location of the model.
+        name: the file's path inside the model.
 
     Raises:
-        ModelError: it is damaged, is not an object, or has a key twice.
+        ModelError: the file is damaged, does not hold an object, or has a key twice.
     """
     value = _read(files, name, dict, "no JSON object")
     return {} if value is None else value
 
 
 def read_list(files: ModelFiles, name: str) -> list[Any]:
-    """Return one of a model's JSON files, which is a list; empty where the model has no such file.
+    """Return the list in one of a model's JSON files; empty where the model has no such file.
+
+    Args:
+        files: the location of the model.
+        name: the file's path inside the model.
 
     Raises:
-        ModelError: it is damaged, is not a list, is empty, or has a key twice.
+        ModelError: the file is damaged, does not hold a list, holds an empty one, or has a key twice.
     """
     value = _read(files, name, list, "no JSON list")
     if value == []:
@@ -74,6 +82,17 @@ def read_list(files: ModelFiles, name: str) -> list[Any]:
 
 
 def _read(files: ModelFiles, name: str, kind: type, otherwise: str) -> Any:
+    """Return the content of one of a model's JSON files; None where the model has no such file.
+
+    Args:
+        files: the location of the model.
+        name: the file's path inside the model.
+        kind: the type that the content must have.
+        otherwise: the words of the error for another type.
+
+    Raises:
+        ModelError: the file is damaged, or its content has another type.
+    """
     path = find_file(files, name)
     if path is None:
         return None

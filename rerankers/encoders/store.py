@@ -1,15 +1,15 @@
-"""Passage embeddings kept on disk, so that a passage is embedded once and for all.
+"""Passage embeddings kept on disk, so that a passage is embedded only once.
 
 A store is a folder for one way of embedding (model, revision, pooling, prefix, length, dtype). It holds
 segments, each written once and never changed:
 
-    meta.json              what the vectors are; another way of embedding is refused
+    meta.json              the description of the vectors; another way of embedding is refused
     <name>.keys.npy        (n, 2) uint64: the first 16 bytes of the sha256 of each text, sorted
     <name>.vectors.npy     (n, dimension) float32, in the same order
 
 Both are plain arrays, mapped into memory and read without pickle. A writer writes under a name of its own and
 renames the keys last, so a reader sees a segment whole or not at all, and any number of writers may work at
-once: at worst a text is stored twice. Many small segments are merged into one by whoever holds the lock.
+once: at worst a text is stored twice. Many small segments are merged into one by the process with the lock.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ _MOST_SEGMENTS = 32
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
+    """A segment of the store: sorted keys, (n, 2), and a vector for each, (n, dimension)."""
+
     keys: npt.NDArray[np.uint64]  # (n, 2), sorted
     vectors: npt.NDArray[np.float32]  # (n, dimension)
 
 
 class EmbeddingStore:
-    """Vectors by text, for one way of embedding.
+    """A folder of vectors by text, for one way of embedding.
 
     Args:
         folder: parent of the stores; this one gets a folder of its own, named by the digest of `meta`.
@@ -51,10 +53,10 @@ class EmbeddingStore:
         dimension: length of a vector.
 
     Attributes:
-        meta: as given.
+        meta: the same.
 
     Raises:
-        StoreError: the folder holds something else.
+        StoreError: the folder holds other embeddings.
     """
 
     def __init__(self, folder: Path, meta: Mapping[str, object], dimension: int) -> None:
@@ -70,8 +72,9 @@ class EmbeddingStore:
             raise StoreError(f"{about}: describes other embeddings; remove this folder")
 
     def get(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return vectors (len(texts), dimension), and which of them are there;
-        rows that are not hold zeros.
+        """Return the vectors of texts, (len(texts), dimension), and whether each is stored.
+
+        Zeros where it is not.
         """
         keys = _digests(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -86,7 +89,12 @@ class EmbeddingStore:
         return vectors, is_stored
 
     def put(self, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
-        """Add one vector a text."""
+        """Store a vector for each text, as a new segment.
+
+        Args:
+            texts: the texts.
+            vectors: (len(texts), dimension).
+        """
         if not len(texts):
             return
         self._write(_digests(texts), np.asarray(vectors, dtype=np.float32))
@@ -94,19 +102,18 @@ class EmbeddingStore:
             self._merge()
 
     def __len__(self) -> int:
-        """Count the vectors held; a text that two writers stored at once counts twice."""
+        """Return the number of vectors; a text that two writers stored at once counts twice."""
         return sum(len(segment.keys) for segment in self._refresh().values())
 
     def _write(self, keys: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float32]) -> None:
+        """Write a segment of keys, (n, 2), and their vectors, (n, dimension), sorted by key."""
         order = np.lexsort((keys[:, 1], keys[:, 0]))
         name = uuid.uuid4().hex
         _save(self.folder / f"{name}{_VECTORS}", vectors[order])
         _save(self.folder / f"{name}{_KEYS}", keys[order])
 
     def _refresh(self) -> Mapping[str, _Segment]:
-        """Return all segments by name: those that appeared are opened,
-        those that were merged away forgotten.
-        """
+        """Return all segments by name: new ones are opened, and those merged away are dropped."""
         held = self._segments  # never changed in place: other threads may be reading
         while True:
             names = sorted(path.name.removesuffix(_KEYS) for path in self.folder.glob(f"*{_KEYS}"))
@@ -117,6 +124,11 @@ class EmbeddingStore:
             return self._segments
 
     def _open(self, name: str) -> _Segment:
+        """Return the segment of this name, its arrays mapped into memory.
+
+        Raises:
+            StoreError: its files are damaged or of the wrong shape.
+        """
         try:
             keys = np.load(self.folder / f"{name}{_KEYS}", mmap_mode="r", allow_pickle=False)
             vectors = np.load(self.folder / f"{name}{_VECTORS}", mmap_mode="r", allow_pickle=False)
@@ -127,7 +139,7 @@ class EmbeddingStore:
         return _Segment(keys, vectors)
 
     def _merge(self) -> None:
-        """Put all segments into one, unless somebody else is at it."""
+        """Merge all segments into one, unless another process is merging them."""
         with (self.folder / "merge.lock").open("w") as file:
             if not lock(file.fileno()):
                 return
@@ -142,7 +154,7 @@ class EmbeddingStore:
 
 
 def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Return digests, (len(texts), 2): the first 16 bytes of each text's sha256."""
+    """Return the key of each text, (len(texts), 2): the first 16 bytes of its sha256."""
     raw = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in texts)
     return np.frombuffer(raw, dtype=">u8").reshape(-1, 2).astype(np.uint64)
 
@@ -150,7 +162,12 @@ def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
 def _search(
     held: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return where each wanted key is among the held ones (sorted by their first half), and whether it is."""
+    """Return the row of each wanted key among the held keys, and whether it is there.
+
+    Args:
+        held: keys, (n, 2), sorted by their first half.
+        wanted: keys, (m, 2).
+    """
     where = np.searchsorted(held[:, 0], wanted[:, 0])
     hit = np.zeros(len(wanted), dtype=bool)
     while True:  # keys that share their first half lie side by side; in practice there are none
@@ -165,5 +182,6 @@ def _search(
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array to a `.npy` file, atomically."""
     with atomic_file(path) as file:
         np.save(file, array, allow_pickle=False)

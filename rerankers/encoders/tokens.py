@@ -25,12 +25,12 @@ _WHOLE: dict[str, Any] = {"text": {"padding": False, "truncation": False}, "comm
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokenised texts.
+    """The tokens of a list of texts.
 
     Attributes:
         columns: rows of integers by name, `input_ids` among them.
-        settings: what else the preprocessing gave, such as the prompt's length.
-        lengths: tokens of each text, special ones included; zero where nothing is to be read.
+        settings: the other outputs of the preprocessing, such as the prompt's length.
+        lengths: tokens of each text, special ones included; zero for a text without tokens.
         cut: whether each text was cut at the longest input.
         fills: the integer that pads each column.
     """
@@ -42,9 +42,13 @@ class Tokens:
     fills: dict[str, int]
 
     def batch(self, rows: Sequence[int], device: torch.device) -> dict[str, Any]:
-        """Return the network's inputs for some texts, (len(rows), longest of them) each, on `device`.
+        """Return the network's inputs by name for some texts, (len(rows), longest of them) each.
 
         Padding stands on the right, whatever the tokenizer's own side: positions are those of a text alone.
+
+        Args:
+            rows: positions of the texts.
+            device: the device to put them on.
         """
         lengths = torch.tensor([self.lengths[row] for row in rows])
         longest = max(self.lengths[row] for row in rows)
@@ -61,7 +65,15 @@ class Tokens:
 def tokenize(
     model: SentenceTransformer, tokenizer: Any, texts: Sequence[str], prompt: str, task: str
 ) -> Tokens:
-    """Tokenise texts for one task (`query` or `document`), the prompt before each."""
+    """Return the tokens of texts, each behind a prompt.
+
+    Args:
+        model: the model, whose preprocessing is used.
+        tokenizer: its tokenizer for the task, whose padding is used.
+        texts: the texts.
+        prompt: the text before each; empty for none.
+        task: `query` or `document`.
+    """
     how = {"prompt": prompt or None, "task": task}
     features: Any = model.preprocess(list(texts), processing_kwargs=_UNPADDED, **how)
     columns = {name: value for name, value in features.items() if isinstance(value, list)}

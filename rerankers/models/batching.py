@@ -1,4 +1,4 @@
-"""Length-sorted batches under a token budget: little padding, and bounded memory."""
+"""Length-sorted batches under a token budget, for little padding and bounded memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BatchTokens = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int:
-    """Return the token budget; `auto` is 32768 on CUDA, which large batches fill, and 512 on a CPU,
-    a batch a core.
+    """Return the token budget of a forward pass on a device.
 
-    There more only brings padding, and activations that leave the caches: 2048 tokens on one core took up to
-    1.4 times as long as 512.
+    `auto` is 32768 on CUDA, which large batches fill, and 512 on a CPU, a batch a core. On a CPU more only
+    brings padding, and activations that leave the caches: 2048 tokens on one core took up to 1.4 times as
+    long as 512.
     """
     if batch_tokens == "auto":
         return 32768 if device.type == "cuda" else 512
@@ -33,12 +33,18 @@ def resolve_batch_tokens(batch_tokens: BatchTokens, device: torch.device) -> int
 def length_sorted_batches(
     lengths: Sequence[int], batch_tokens: int, device: torch.device, *, are_padded: bool = True
 ) -> list[list[int]]:
-    """Return positions of all inputs, longest first,
-    cut so that rows times longest row stays within the budget.
+    """Return batches of inputs as lists of their positions, longest inputs first.
 
-    Where rows are not padded, the sum of their lengths does. An input longer than the budget is a batch of
-    its own. Equal lengths keep their order. Where several
-    cores each run batches of their own, every core gets as many, of about as many tokens (`side_by_side`).
+    In a batch, rows times the longest row stays within the budget; if rows are not padded, the sum of their
+    lengths does. An input longer than the budget is a batch of its own. Equal lengths keep their order. Where
+    several cores each run batches of their own, every core gets as many, of about as many tokens
+    (`side_by_side`).
+
+    Args:
+        lengths: tokens of each input.
+        batch_tokens: the budget, in tokens.
+        device: the device that runs the batches.
+        are_padded: whether the rows of a batch are padded to the longest.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     cores = threads_for(device, len(lengths))

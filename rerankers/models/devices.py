@@ -19,7 +19,7 @@ AttentionName = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device; `auto` is CUDA where there is one, else the CPU.
+    """Return the device of a name such as `cpu` or `cuda:0`; `auto` is CUDA where there is one, else the CPU.
 
     Raises:
         InputError: CUDA was asked for and there is none.
@@ -35,8 +35,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
-    """Return the dtype; `auto` is bfloat16 on CUDA and float32 on a CPU,
-    most of which emulate half precision.
+    """Return the dtype of a name; `auto` is bfloat16 on CUDA and float32 on a CPU.
+
+    Most CPUs emulate half precision.
     """
     import torch
 
@@ -47,7 +48,7 @@ def resolve_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def synchroniser(device: str) -> Callable[[], None]:
-    """Return a function that returns once `device` has no queued work; for a CPU it has nothing to do."""
+    """Return a function that waits until a device has no queued work; on a CPU it does nothing."""
     import torch
 
     if torch.device(device).type == "cuda":

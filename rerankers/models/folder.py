@@ -1,4 +1,4 @@
-"""Checks a model's folder before anything in it is loaded.
+"""Checks of a model's folder before anything in it is loaded.
 
 Every file that is loaded lies in the folder, so that the fingerprint covers it, and no number in
 `config.json` makes a library allocate more than the weights there can fill.
@@ -50,12 +50,12 @@ _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Facts on the weights below a folder that need no loading.
+    """Facts about the weights of a folder, read without loading them.
 
     Attributes:
-        dimension: the largest dimension of any.
-        count: how many there are.
-        numbers: of all of them together.
+        dimension: the largest dimension of any weight.
+        count: the number of weights.
+        numbers: the number of values in all weights together.
         has_positions: whether one is a table of positions.
     """
 
@@ -65,7 +65,7 @@ class _Weights:
     has_positions: bool
 
     def limit(self, key: str) -> int:
-        """Return the largest value that a size in `config.json` can have."""
+        """Return the largest value that a size in `config.json` may have, by the size's key."""
         if key in _DIMENSIONS:
             return max(self.dimension, _UNCHECKED)
         if key in _POSITIONS and self.has_positions:
@@ -78,15 +78,15 @@ _LARGEST_MODEL = _Weights(dimension=2**22, count=10_000, numbers=2**38, has_posi
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Refuse a folder that leads elsewhere or asks for more memory than its weights need.
+    """Refuse a model's folder that refers to files elsewhere or asks for more memory than its weights need.
 
     Args:
         folder: the model's files.
         name: the model's name, for errors.
 
     Raises:
-        ModelError: a link or an index names a file elsewhere, a settings file has a key twice, or a size in
-            `config.json` cannot be.
+        ModelError: a link or an index names a file elsewhere, a settings file has a key twice, an archive
+            unpacks to too much, or a size in `config.json` cannot be right.
     """
     _check_links(folder, name)
     for settings in (*sorted(folder.rglob("*config*.json")), folder / "modules.json"):
@@ -104,12 +104,12 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 def check_hub_model(files: ModelFiles) -> None:
-    """Refuse a hub model by its small files, before its weights are fetched.
+    """Refuse a hub model by its index and `config.json`, before its weights are fetched.
 
-    Local models are checked when they are found.
+    Local models are not checked here but when they are found.
 
     Raises:
-        ModelError: an index names a file elsewhere, or a size in `config.json` cannot be.
+        ModelError: an index names a file elsewhere, or a size in `config.json` cannot be right.
     """
     from rerankers.models.model_files import find_file
 
@@ -125,10 +125,14 @@ def check_hub_model(files: ModelFiles) -> None:
 
 
 def folder_inside(folder: str, name: str) -> Path:
-    """Return the folder that a model's own files name, which lies inside the model's.
+    """Return the path of a subfolder that a model's files name.
+
+    Args:
+        folder: the model's folder.
+        name: the relative path.
 
     Raises:
-        ModelError: it leads elsewhere.
+        ModelError: the path leads outside the model's folder.
     """
     path = Path(folder) / name
     if not path.resolve().is_relative_to(Path(folder).resolve()):
@@ -137,6 +141,16 @@ def folder_inside(folder: str, name: str) -> Path:
 
 
 def _check_sizes(part: Mapping[str, Any], weights: _Weights, label: str) -> None:
+    """Refuse a configuration whose sizes are negative or more than the weights allow.
+
+    Args:
+        part: the content of `config.json`, or a configuration inside it.
+        weights: facts about the model's weights.
+        label: the place of the part, for errors.
+
+    Raises:
+        ModelError: a size is such.
+    """
     sizes = {
         key: value
         for key, value in part.items()
@@ -162,7 +176,13 @@ def _check_sizes(part: Mapping[str, Any], weights: _Weights, label: str) -> None
 
 
 def _check_links(folder: Path, name: str) -> None:
-    """Refuse links to files elsewhere; the hub's cache links its snapshots to blobs of the same model."""
+    """Refuse a folder with a link to a file elsewhere.
+
+    The hub's cache may link its snapshots to blobs of the same model.
+
+    Raises:
+        ModelError: there is such a link.
+    """
     root = folder.resolve()
     homes = [root]
     for snapshot in (root, root.parent):  # a folder of a snapshot is a model, too
@@ -182,10 +202,10 @@ def _check_links(folder: Path, name: str) -> None:
 def check_archive(path: Path) -> None:
     """Refuse a weight file of torch that unpacks to much more than its own size.
 
-    torch itself writes tensors as they are, and reads compressed ones too.
+    torch itself writes tensors uncompressed, but reads compressed ones too.
 
     Raises:
-        ModelError: it does.
+        ModelError: the file is such.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -198,7 +218,11 @@ def check_archive(path: Path) -> None:
 
 
 def _check_index(index: Path) -> None:
-    """Refuse an index of weights that names a file which is not beside it."""
+    """Refuse an index of weights that names a file in another folder.
+
+    Raises:
+        ModelError: it does.
+    """
     content = _read(index)
     names = content.get("weight_map")
     for shard in names.values() if isinstance(names, dict) else ():
@@ -207,7 +231,12 @@ def _check_index(index: Path) -> None:
 
 
 def _parts(config: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield a configuration and the parts in it, each with the names that lead there, a dot after each."""
+    """Yield a configuration and all configurations nested in it, up to five deep.
+
+    Args:
+        config: the content of a JSON file.
+        where: the keys that lead to it, each with a dot behind it; yielded with each configuration.
+    """
     if isinstance(config, dict) and len(where) < 5:
         yield where, config
         for key, value in config.items():
@@ -215,7 +244,10 @@ def _parts(config: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _weights_below(folder: Path) -> _Weights:
-    """Read the headers below a folder; of a file without one, any byte may be a number and a row."""
+    """Return facts about the weights below a folder, from the headers of its files.
+
+    A file without a header counts as one weight with as many rows and values as it has bytes.
+    """
     shapes: dict[str, list[int]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".safetensors":
@@ -237,7 +269,10 @@ def _weights_below(folder: Path) -> _Weights:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """Return a safetensors file's names and shapes; empty where it is damaged, which its loader says."""
+    """Return the header of a safetensors file, entries by weight name; empty if it is damaged.
+
+    The loader reports the damage.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -248,10 +283,10 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a JSON object; empty where there is none, which its loader says.
+    """Return the JSON object in a file; empty if there is none, which the loader reports.
 
     Raises:
-        ModelError: a key stands in it twice.
+        ModelError: a key occurs twice.
     """
     try:
         value = json.loads(path.read_bytes(), object_pairs_hook=unique_keys(path))

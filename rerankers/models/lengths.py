@@ -1,4 +1,4 @@
-"""Reads the number of a transformer's token positions from its configuration."""
+"""The number of a transformer's usable token positions, from its configuration."""
 
 from __future__ import annotations
 

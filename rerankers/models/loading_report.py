@@ -50,12 +50,12 @@ _PATCH = threading.RLock()
 
 
 def load_complete(name: str, load: Callable[..., Any], may_lack: str | None = None) -> Any:
-    """Return the model that `load` makes, once its loading report is clean.
+    """Return the model that a loader returns, if its loading report is clean.
 
     Args:
         name: the model's name, for errors.
         load: a `from_pretrained` of transformers with all its arguments bound.
-        may_lack: a pattern of weights that the model does without.
+        may_lack: a pattern of weights that may be missing.
 
     Raises:
         ModelError: weights are missing, surplus or of another shape.
@@ -66,10 +66,10 @@ def load_complete(name: str, load: Callable[..., Any], may_lack: str | None = No
 
 
 def refuse_adapter(files: ModelFiles) -> None:
-    """Refuse a folder with an adapter, for which transformers would load another model as its base.
+    """Refuse a model's files if they contain an adapter.
 
-    That model would neither be recorded nor pass the gate, and a whole model beside the adapter would be
-    passed over.
+    transformers would load the adapter's base model, which would neither be recorded nor pass the gate, and
+    would ignore a whole model beside the adapter.
 
     Raises:
         ModelError: there is an `adapter_config.json`.
@@ -85,10 +85,15 @@ def refuse_adapter(files: ModelFiles) -> None:
 
 @contextmanager
 def complete_weights(name: str, may_lack: str | None = None) -> Iterator[None]:
-    """Refuse incomplete models that a library loads inside this block without showing its loading report.
+    """Refuse incomplete models that a library loads inside the `with` block without showing its loading
+    report.
 
-    sentence-transformers calls `from_pretrained` itself; here that method reports to the gate. One thread at
-    a time loads models in this way.
+    sentence-transformers calls `from_pretrained` itself; inside the block that method passes its report to
+    the gate. One thread at a time loads models in this way.
+
+    Args:
+        name: the model's name, for errors.
+        may_lack: a pattern of weights that may be missing.
 
     Raises:
         ModelError: weights are missing, surplus or of another shape.
@@ -118,6 +123,12 @@ def check_report(
 ) -> None:
     """Refuse a loading report of transformers that is not clean.
 
+    Args:
+        name: the model's name, for errors.
+        architecture: the class that was loaded, for errors.
+        report: the report, with missing, unexpected and mismatched weights.
+        may_lack: a pattern of weights that may be missing.
+
     Raises:
         ModelError: weights are missing, surplus or of another shape.
     """
@@ -139,14 +150,14 @@ def refuse_misfits(
     architecture: str = "architecture",
     may_lack: str | None = None,
 ) -> None:
-    """Refuse weights that are not those of the architecture, known leftovers aside.
+    """Refuse weights that are not those of the architecture, except for known leftovers.
 
     Args:
         name: the model's name, for errors.
         missing: names of weights that the architecture has and the files lack.
         surplus: names of weights that the files have and the architecture lacks.
-        architecture: what the weights were loaded into, for errors.
-        may_lack: a pattern of weights that the model does without.
+        architecture: the class that the weights were loaded into, for errors.
+        may_lack: a pattern of weights that may be missing.
 
     Raises:
         ModelError: weights are missing or surplus.

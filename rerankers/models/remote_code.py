@@ -1,4 +1,4 @@
-"""Code that a model's repository brings: off unless the model is named and its commit pinned.
+"""Code from a model's repository: not run unless the user allows it for the model and pins its commit.
 
 Loading such a model without permission, or with code that no longer runs under the installed transformers,
 fails with one line that says what to do.
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def check_pinned(model: str, revision: str | None) -> None:
-    """Require a full commit hash: a branch or tag may hold other code tomorrow.
+    """Refuse a revision that is not a full commit hash, since a branch or tag may have other code tomorrow.
+
+    Args:
+        model: the model's name, for errors.
+        revision: the hub revision.
 
     Raises:
         InputError: the revision is missing or is not a commit.
@@ -42,12 +46,14 @@ def _described(kind: str, model: str) -> str:
 
 @contextmanager
 def loading(kind: str, model: str, trust_remote_code: bool | None = None) -> Iterator[None]:
-    """Turn what loaders raise into one line; anything may come out of remote code and of damaged files.
+    """Turn any exception of the `with` block into a `ModelError` of one line.
+
+    Any kind may come out of remote code and of damaged files. Errors of this project pass unchanged.
 
     Args:
-        kind: what is loaded, for the message.
+        kind: what is loaded, for errors.
         model: its name.
-        trust_remote_code: None where a method has no such option.
+        trust_remote_code: the option's value; None where a method has no such option.
 
     Raises:
         ModelError: the model did not load.

@@ -1,4 +1,4 @@
-"""Loads a model of sentence-transformers and runs it on length-sorted batches under a token budget.
+"""The loading of sentence-transformers models, and their runs on length-sorted batches under a token budget.
 
 `preprocess` tokenises all texts of a call at once; a batch takes its rows without the padding they share.
 """
@@ -35,14 +35,14 @@ def load_sentence_model(
     options: SentenceModelOptions,
     may_lack: str | None = None,
 ) -> tuple[Any, dict[str, object]]:
-    """Return the model in evaluation mode, and what its record has to say of where it came from.
+    """Return a loaded model in evaluation mode, and the record's entry on its origin.
 
     Args:
         make: `CrossEncoder` or a class like it.
-        kind: what an error calls such a model.
-        files: where the model is.
-        options: how it is loaded.
-        may_lack: a pattern of weights that the model does without.
+        kind: the kind of model, for errors.
+        files: the location of the model.
+        options: device, dtype, attention and remote code.
+        may_lack: a pattern of weights that may be missing.
 
     Raises:
         InputError: no such device.
@@ -77,10 +77,10 @@ def load_sentence_model(
 def lengths_and_cuts(
     model: Any, features: Features, texts: Sequence[Any], **how: Any
 ) -> tuple[list[int], list[bool]]:
-    """Return the tokens of each text, and whether it had to be cut.
+    """Return the number of tokens of each text, and whether it was cut.
 
     Args:
-        model: what made the features.
+        model: the model that made the features.
         features: of the texts, padded.
         texts: texts or pairs.
         how: the other arguments of `preprocess` that made the features.
@@ -99,9 +99,14 @@ def in_batches(
     batch_tokens: int,
     read: Callable[[list[int], Features], None],
 ) -> None:
-    """Call `read` with the positions of each batch's texts and their features on the model's device.
+    """Call a function for each batch of texts, under a token budget; texts without tokens are left out.
 
-    Texts without tokens are left out.
+    Args:
+        model: the model whose tokenizer and device are used.
+        features: of all texts, padded.
+        lengths: tokens of each text.
+        batch_tokens: the budget of a batch in tokens, padding included.
+        read: called with the positions of the batch's texts, and their features on the model's device.
     """
     left = model.tokenizer.padding_side == "left"
 

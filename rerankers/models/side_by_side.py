@@ -1,7 +1,7 @@
-"""Pieces of work side by side: on a CPU, cores for each are faster than all cores for one after the other.
+"""Items of work run in parallel: on a CPU, a share of the cores each is faster than all cores in turn.
 
-Matrix products of a few hundred rows, split over cores, wait for each other at every step, and what lies
-between them runs on one core alone. A GPU gains nothing from it: there one larger batch does the same.
+Matrix products of a few hundred rows, split over cores, wait for each other at every step, and the operations
+between them run on one core alone. A GPU gains nothing from it: there one larger batch does the same.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ Result = TypeVar("Result")
 
 
 def threads_for(device: torch.device, pieces: int) -> int:
-    """Return the number of threads for `pieces` pieces of work: on a CPU as many as torch has,
-    up to eight; else one.
+    """Return the number of threads to run items of work in.
+
+    On a CPU it is torch's number of threads, but at most the number of items and at most eight; else one.
+
+    Args:
+        device: the device that computes.
+        pieces: the number of items.
     """
     import torch
 
@@ -30,9 +35,15 @@ def threads_for(device: torch.device, pieces: int) -> int:
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
-    """Do `work` on every item, each on its share of the cores as one gets free; results in order.
+    """Return the result of a function for each item, in the order of the items.
 
-    Where there is nothing to gain it is a plain loop in this thread. `work` runs without gradients.
+    On a CPU, items run in several threads, each with its share of the cores; where that gains nothing, in a
+    loop in this thread. The function runs without gradients.
+
+    Args:
+        work: the function.
+        items: its arguments.
+        device: the device that computes.
     """
     import torch
 

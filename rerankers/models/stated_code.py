@@ -61,9 +61,9 @@ _GROUPS = {
 
 
 def stated_activation(files: ModelFiles) -> str | None:
-    """Return the class name of the activation that a cross-encoder's files state, such as `Sigmoid`.
+    """Return the class name of the activation that a cross-encoder's files state, such as `Sigmoid`, or None.
 
-    Both spellings in `config.json` count, and that of a folder with `modules.json`. None: none is stated.
+    Both spellings in `config.json` count, and that of a folder with `modules.json`.
 
     Raises:
         ModelError: a file names an activation that is not on the list.
@@ -85,11 +85,11 @@ def check_stated_code(files: ModelFiles, trust_remote_code: bool = False) -> Non
     """Refuse a model whose files name a module, an activation or a loading setting that is not on the lists.
 
     Args:
-        files: where the model is.
+        files: the location of the model.
         trust_remote_code: whether the repository's own modules may be imported.
 
     Raises:
-        ModelError: the name, and the file that states it.
+        ModelError: there is such a name; the message has it, and the file that states it.
     """
     for module in _read(files, "modules.json", []):
         if isinstance(module, dict):  # otherwise the library says what is wrong with it
@@ -108,14 +108,14 @@ def check_stated_module(
     """Refuse a module, or an activation or a loading setting in its folder, that is not on the lists.
 
     Args:
-        files: where the model is.
+        files: the location of the model.
         kind: the module's class, as `modules.json` or a router names it.
         folder: the module's folder inside the model.
         more: further classes of sentence-transformers that are allowed.
         trust_remote_code: whether the repository's own modules may be imported.
 
     Raises:
-        ModelError: the name, and the file that states it.
+        ModelError: there is such a name; the message has it, and the file that states it.
     """
     parsed = _MODULE.fullmatch(kind)
     if parsed is None or parsed[1] not in _MODULES | more:
@@ -134,6 +134,15 @@ def check_stated_module(
 
 
 def _check_settings(files: ModelFiles, folder: str) -> None:
+    """Refuse a transformer module whose settings files set anything that is not on the list.
+
+    Args:
+        files: the location of the model.
+        folder: the module's folder inside the model, with a slash behind it; empty for the model's own.
+
+    Raises:
+        ModelError: there is such a setting.
+    """
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"):
         name = f"{folder}sentence_{kind}_config.json"
         content = _read(files, name, {})
@@ -157,6 +166,15 @@ def _check_settings(files: ModelFiles, folder: str) -> None:
 
 
 def _activation(name: str, stated: object) -> str:
+    """Return the class name of a stated activation, such as `Sigmoid` for `torch.nn.Sigmoid`.
+
+    Args:
+        name: the model's name, for errors.
+        stated: the value in the model's files.
+
+    Raises:
+        ModelError: the activation is not on the list.
+    """
     parsed = _ACTIVATION.fullmatch(stated) if isinstance(stated, str) else None
     if parsed is None:
         raise ModelError(
@@ -167,7 +185,10 @@ def _activation(name: str, stated: object) -> str:
 
 
 def _read(files: ModelFiles, name: str, default: Any) -> Any:
-    """Return the content of a JSON file of the type of `default`; `default` where there is none."""
+    """Return the content of one of a model's JSON files.
+
+    `default` if there is none or it has another type.
+    """
     from rerankers.models.model_files import find_file
 
     path = find_file(files, name)

@@ -1,6 +1,6 @@
-"""Loads tokenizers, and refuses one that does not know the words it is to read.
+"""Tokenizers, loaded and checked: one that does not know the words of plain sentences is refused.
 
-Where a model's folder lacks the tokenizer's files, transformers makes an empty vocabulary without a word.
+Where a model's folder lacks the tokenizer's files, transformers silently makes an empty vocabulary.
 Every text is then a row of unknown tokens, or of no tokens, and its score means nothing.
 """
 
@@ -26,10 +26,10 @@ _SENTENCES = (
 
 
 def load_tokenizer(files: ModelFiles, config: Any = None) -> Any:
-    """Return a model's tokenizer, which knows words.
+    """Return a model's tokenizer, checked by `check_vocabulary`.
 
     Args:
-        files: where the model is.
+        files: the location of the model.
         config: transformers' configuration of the model, where `config.json` itself names no known one.
 
     Raises:
@@ -94,7 +94,7 @@ def check_rows(name: str, tokenizer: Any, network: Any) -> None:
 
 
 def _knows_a_piece(tokenizer: Any, sentence: str) -> bool:
-    """Return whether a token with a letter in it is neither unknown nor a control token."""
+    """Return whether some token of a sentence has a letter or digit and is neither unknown nor special."""
     unknown = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
     ids = [i for i in tokenizer(sentence, add_special_tokens=False)["input_ids"] if i not in unknown]
     return any(any(map(str.isalnum, token)) for token in tokenizer.convert_ids_to_tokens(ids))

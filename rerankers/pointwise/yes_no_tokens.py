@@ -223,10 +223,7 @@ class Pieces:
         return ids[: self._room * 3 // 4]
 
     def _instruction_of(self, pair: Pair) -> str:
-        """Return the instruction of a pair's prompt: the user's, else the query's own.
-
-        An empty text for none.
-        """
+        """Return the instruction of a pair's prompt: the user's, else the query's own, else an empty text."""
         chosen = self._limits.instruction if self._limits.instruction is not None else pair.instruction
         return chosen or ""
 
