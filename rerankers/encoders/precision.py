@@ -1,4 +1,4 @@
-"""How far outputs in half precision or of another runtime are from those of torch in float32."""
+"""The precision of a model's outputs: their largest difference from those of torch in float32."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Precision:
 
     Attributes:
         name: `float32`, `bfloat16`, `float16` or `int8`.
-        difference: the largest difference of an output to torch's in float32, as `largest_difference` says.
+        difference: the largest difference of an output to torch's in float32; see `largest_difference`.
     """
 
     name: str
@@ -38,16 +38,20 @@ class Precision:
 
     @property
     def notice(self) -> str:
-        """Return the note that a table has to show; empty for float32."""
+        """The note on the precision that a table has to show; empty for float32."""
         if self.name == "float32":
             return ""
         return f"computed in {self.name}: outputs differ from float32 by up to {self.difference:g}"
 
 
 def largest_difference(expected: torch.Tensor, outputs: torch.Tensor) -> float:
-    """Return the largest difference of two tensors of one shape, as it is recorded.
+    """Return the largest difference between two tensors of one shape, rounded for the record.
 
-    That is two digits, and below 1e-4, where it varies with the machine, the next power of ten above.
+    It has two digits; below 1e-4, where it varies with the machine, it is the next power of ten above.
+
+    Args:
+        expected: torch's outputs in float32.
+        outputs: the outputs to compare.
     """
     difference = float((outputs - expected).abs().max())
     if 0 < difference < _EXACT:
@@ -60,11 +64,11 @@ def half_precision(
     outputs: Callable[[Sequence[str]], torch.Tensor],
     load_float32: Callable[[], Any],
 ) -> Precision | None:
-    """Compare a model in half precision on a CPU with the same model in float32.
+    """Return the precision of a model on a CPU in half precision, compared with the same model in float32.
 
     Args:
         transformer: a module of sentence-transformers, whose `model` is replaced for the comparison.
-        outputs: computes what the whole model gives for texts, as float32.
+        outputs: computes the whole model's outputs for texts, as float32.
         load_float32: loads the same module in float32.
 
     Returns:

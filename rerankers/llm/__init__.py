@@ -1,1 +1,1 @@
-"""Causal language models: loading, shared prefixes, exactness, and reading logits."""
+"""Causal language models: loading, shared prefixes, exactness of batches, and reading logits."""

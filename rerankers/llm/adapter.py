@@ -1,6 +1,6 @@
 """LoRA adapters of causal language models, in PEFT's format: checked, and merged into the base model.
 
-A merged adapter costs nothing afterwards. Only what the merge below computes exactly is accepted.
+A merged adapter costs nothing afterwards. Adapters that the merge below cannot compute exactly are refused.
 """
 
 from __future__ import annotations
@@ -29,13 +29,20 @@ _PE_RANK = ("pe_rank.json", "projector.bin", "non_lora_trainables.bin")
 
 @dataclass(frozen=True, slots=True)
 class LLMAdapter:
-    """A LoRA adapter of a causal language model, and the base model that it belongs to."""
+    """A LoRA adapter of a causal language model, and the base model that it belongs to.
+
+    Attributes:
+        files: the location of the adapter.
+        base: the location of its base model.
+    """
 
     files: ModelFiles
     base: ModelFiles
 
     def files_of_tokenizer(self) -> ModelFiles:
-        """Return the files with the tokenizer: the adapter's folder may have one of its own."""
+        """Return the location of the tokenizer: the adapter's files if they have one, else the
+        base model's.
+        """
         has_one = find_file(self.files, "tokenizer_config.json") is not None
         return self.files if has_one else self.base
 
@@ -46,7 +53,7 @@ class LLMAdapter:
 
 
 def find_adapter(files: ModelFiles) -> LLMAdapter | None:
-    """Return the adapter that a model's files are, with its base model; None where they are not one.
+    """Return the adapter that a model's files hold, with its base model; None where they hold none.
 
     Raises:
         InputError: no such base model.
@@ -76,7 +83,11 @@ def find_adapter(files: ModelFiles) -> LLMAdapter | None:
 
 @torch.no_grad()
 def merge_adapter(llm: Any, files: ModelFiles) -> None:
-    """Add a LoRA adapter's product to the weights it belongs to: W + (alpha / r) B A (arXiv 2106.09685).
+    """Add a LoRA adapter's product to a model's weights: W + (alpha / r) B A (arXiv 2106.09685).
+
+    Args:
+        llm: the base model; changed in place.
+        files: the location of the adapter.
 
     Raises:
         ModelError: the adapter is of a kind that this does not compute, or does not fit the model.
@@ -118,7 +129,17 @@ def merge_adapter(llm: Any, files: ModelFiles) -> None:
 def _check_complete(
     config: Mapping[str, Any], modules: Mapping[str, Any], pairs: Mapping[str, Any], name: str
 ) -> None:
-    """Refuse an adapter that lost the weights of a layer: its configuration says where they belong."""
+    """Refuse an adapter that lacks the weights of a module that its configuration lists.
+
+    Args:
+        config: the content of `adapter_config.json`.
+        modules: the model's modules by name.
+        pairs: the adapter's weights by module name.
+        name: the adapter's name, for errors.
+
+    Raises:
+        ModelError: weights are missing.
+    """
     targets = config.get("target_modules")
     if not isinstance(targets, list) or config.get("layers_to_transform") is not None:
         return  # a pattern, or some of the layers
@@ -136,7 +157,15 @@ def _check_complete(
 
 
 def check_kind(config: Mapping[str, Any], name: str) -> None:
-    """Refuse anything but plain LoRA on linear layers."""
+    """Refuse an adapter that is anything but plain LoRA on linear layers.
+
+    Args:
+        config: the content of `adapter_config.json`.
+        name: the adapter's name, for errors.
+
+    Raises:
+        ModelError: the adapter is of another kind, or its `lora_alpha` is not a number.
+    """
     alpha = config.get("lora_alpha")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise ModelError(f"{name!r}: lora_alpha is {alpha!r} in {ADAPTER_CONFIG}. Set it to a number.")
@@ -151,6 +180,6 @@ def check_kind(config: Mapping[str, Any], name: str) -> None:
 
 
 def read_if_there(files: ModelFiles, name: str) -> dict[str, torch.Tensor] | None:
-    """Return the tensors of one of a model's files; None where it has no such file."""
+    """Return the tensors of one of a model's files by name; None where it has no such file."""
     path = find_file(files, name)
     return None if path is None else read_weights(path)

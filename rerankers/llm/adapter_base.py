@@ -1,4 +1,4 @@
-"""The base model of a LoRA adapter, by the name that the adapter's configuration states; loads nothing."""
+"""The base model that a LoRA adapter's configuration names; no weights are loaded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def loaded_models(name: str, revision: str | None) -> tuple[tuple[str, str | None], ...]:
-    """Return the models that a language model's name loads, with their revisions: an adapter's base too.
+    """Return name and revision of each model that a language model's name loads: itself, and an adapter's
+    base.
 
-    The base of an adapter on the hub is not known before the adapter is here.
+    The base of an adapter on the hub is left out, because it is not known before the adapter is fetched.
 
     Raises:
         ModelError: the adapter's configuration is damaged.
@@ -31,10 +32,14 @@ def loaded_models(name: str, revision: str | None) -> tuple[tuple[str, str | Non
 
 
 def base_model_name(config: Mapping[str, Any], name: str) -> str:
-    """Return the name of the model that an adapter belongs to.
+    """Return the name of the base model of an adapter.
+
+    Args:
+        config: the content of `adapter_config.json`.
+        name: the adapter's name, for errors.
 
     Raises:
-        ModelError: its configuration names none.
+        ModelError: the configuration names none.
     """
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:

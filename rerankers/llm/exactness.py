@@ -1,9 +1,9 @@
-"""Finds out in which ways a causal LM may read several prompts together, by trying each way once.
+"""Tests of the ways in which a causal LM may read several prompts together, each tried once.
 
-Batches are fast because prompts share a prefix that is read once, and because rows of unequal length are
+Batches are fast because prompts share a prefix that is prefilled once, and because rows of unequal length are
 padded. Both are exact for a transformer that honours its attention mask and its positions. They are not for a
-model with a recurrent state, or for one whose position bias counts padding. Names do not tell, so a trial
-reads short prompts alone and together and compares the logits.
+model with a recurrent state, or for one whose position bias counts padding. A model's name does not tell, so
+a trial reads short prompts alone and together and compares the logits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEXT = (
 class Exactness:
     """The ways of reading prompts together that give each prompt the logits that it has alone.
 
-    Each is tried when it is first asked for.
+    Each is tried when its attribute is first read.
 
     Args:
         model: a causal LM of transformers with its whole vocabulary.
@@ -48,43 +48,54 @@ class Exactness:
 
     @cached_property
     def pads(self) -> bool:
-        """Return whether rows of unequal length may be padded on the right."""
+        """Whether rows of unequal length may be padded on the right."""
         return self._trial.gives_the_same(self._trial.padded)
 
     @cached_property
     def shares(self) -> bool:
-        """Return whether several rows, padded on the right, may continue a prefix that was read once."""
+        """Whether several rows, padded on the right, may continue a prefix that was prefilled once."""
         return self._trial.gives_the_same(self._trial.shared)
 
     @cached_property
     def packs(self) -> bool:
-        """Return whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
+        """Whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
         return self.shares and self._trial.gives_the_same(self._trial.packed)
 
     @cached_property
     def decodes(self) -> bool:
-        """Return whether rows of unequal length, padded on the left, may decode together."""
+        """Whether rows of unequal length, padded on the left, may decode together."""
         return self._trial.gives_the_same(self._trial.decoded)
 
     @cached_property
     def cache_name(self) -> str | None:
-        """Return the argument name of the model's cache; None where it has to read everything again."""
+        """The argument name of the model's cache; None where a cache cannot be continued exactly."""
         for name in CACHE_NAMES:
             if self._trial.gives_the_same(partial(self._trial.continued, name)):
                 return name
         return None
 
     def describe(self, *ways: str) -> dict[str, object]:
-        """Try ways of reading and return which of them are not used because they change logits, if any.
+        """Return the record's entry on ways of reading that are not used because they change logits; empty if
+        none.
 
-        Packed rows are only faster than padded ones, and not named.
+        Packed rows are only faster than padded ones, and are not listed.
+
+        Args:
+            ways: names of attributes, such as `pads`; each is tried.
         """
         inexact = [_WAYS[way] for way in ways if not getattr(self, way) and way in _WAYS]
         return {"reading": f"without {' and '.join(inexact)}, which would change logits"} if inexact else {}
 
 
 class Trial:
-    """Three prompts of one prefix and very different lengths, read alone and in other ways."""
+    """Three prompts with one prefix and very different lengths, and the logits that a model gives them.
+
+    Each way to read them returns the logits after each prompt, (prompts, vocabulary).
+
+    Args:
+        model: a causal LM of transformers.
+        tokenizer: its tokenizer.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model = model
@@ -97,29 +108,36 @@ class Trial:
 
     @torch.inference_mode()
     def gives_the_same(self, read: Callable[[], torch.Tensor]) -> bool:
-        """Return whether a way to read gives every prompt the logits that it has alone; False if it fails."""
+        """Return whether a way to read gives the logits that each prompt has alone; false if it fails.
+
+        Args:
+            read: returns logits, (prompts, vocabulary).
+        """
         try:
             return is_alike(read(), self._read_alone())
         except Exception:
             return False
 
     def padded(self) -> torch.Tensor:
-        """Read all prompts in one pass, padded on the right, without a mask."""
+        """Return the logits after each prompt, all read in one pass, padded on the right, without a mask."""
         rows = [self._prefix + rest for rest in self._rests]
         logits = self._model(input_ids=self._rows(rows), use_cache=False).logits
         return torch.stack([logits[i, len(row) - 1] for i, row in enumerate(rows)])
 
     def shared(self) -> torch.Tensor:
-        """Read the prefix once and continue it by all prompts, padded on the right, without a mask."""
+        """Return the logits after each prompt, the prefix read once and all prompts behind it in one
+        padded pass.
+        """
         cache = copy.deepcopy(self._cache_of([self._prefix]))
         cache.batch_repeat_interleave(len(self._rests))
         logits = self._model(input_ids=self._rows(self._rests), past_key_values=cache, use_cache=True).logits
         return torch.stack([logits[i, len(rest) - 1] for i, rest in enumerate(self._rests)])
 
     def packed(self) -> torch.Tensor:
-        """Read the prefix once and continue it by all prompts in one row.
+        """Return the logits after each prompt, the prefix read once and all prompts behind it in one row.
 
-        It fails for layers of other kinds than plain attention, and for other kernels than sdpa.
+        Raises:
+            NotImplementedError: layers are not plain attention, or the kernel is not sdpa.
         """
         from rerankers.llm.packed import Packed, packing
 
@@ -140,7 +158,10 @@ class Trial:
         return logits[0, ends.to(self._device)]
 
     def decoded(self) -> torch.Tensor:
-        """Read all but the last tokens behind the prefix and padding, and those in a further pass."""
+        """Return the logits after each prompt, its last token read in a pass of its own, as decoding does.
+
+        Padding stands between the shared prefix and the rest of each prompt.
+        """
         shared = self._prefix
         cache = self._cache_of([shared])
         if keeps_every_token(cache):
@@ -170,7 +191,11 @@ class Trial:
         return logits[:, -1]
 
     def continued(self, name: str) -> torch.Tensor:
-        """Read each prompt but its last token, and that in a further pass."""
+        """Return the logits after each prompt, its last token read in a second pass that continues the first.
+
+        Args:
+            name: the argument name of the cache.
+        """
         logits = []
         for rest in self._rests:
             begun = self._model(input_ids=self._rows([self._prefix + rest[:-1]]), use_cache=True)
@@ -181,16 +206,17 @@ class Trial:
         return torch.stack(logits)
 
     def _cache_of(self, rows: Sequence[Sequence[int]]) -> Any:
+        """Return the cache of a pass over rows of token ids."""
         return self._model(input_ids=self._rows(rows), use_cache=True).past_key_values
 
     def _rows(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return token ids padded on the right, (rows, longest)."""
+        """Return rows of token ids as a tensor padded on the right, (rows, longest)."""
         width = max(map(len, rows))
         padded = [[*row, *[self._padding] * (width - len(row))] for row in rows]
         return torch.tensor(padded, device=self._device)
 
     def _read_alone(self) -> torch.Tensor:
-        """Return the logits after each prompt, read whole and alone, (prompts, vocabulary)."""
+        """Return the logits after each prompt, read whole and alone, (prompts, vocabulary); computed once."""
         if self._alone is None:
             rows = [self._rows([self._prefix + rest]) for rest in self._rests]
             self._alone = torch.stack(
@@ -200,13 +226,19 @@ class Trial:
 
 
 def is_alike(batched: torch.Tensor, alone: torch.Tensor) -> bool:
-    """Return whether outputs differ by no more than rounding, relative to their spread over the last axis."""
+    """Return whether two outputs differ by no more than rounding, relative to their spread over the last
+    axis.
+
+    Args:
+        batched: the output to test.
+        alone: the reference, of the same shape; its dtype sets the tolerance.
+    """
     error = (batched.float() - alone.float()).square().mean(dim=-1).sqrt()
     spread = alone.float().std(dim=-1).clamp(min=1e-6)
     return bool((error / spread < _TOLERANCE.get(alone.dtype, _HALF_TOLERANCE)).all())
 
 
 def keeps_every_token(cache: Any) -> bool:
-    """Return whether a cache holds keys and values of every token, so that any end of it can be cut off."""
+    """Return whether a cache holds keys and values of every token, so that it can be cropped anywhere."""
     layers = getattr(cache, "layers", None)
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers or ())

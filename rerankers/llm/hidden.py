@@ -1,10 +1,10 @@
-"""Reads hidden states of a decoder at chosen positions of many prompts, for methods that score by embeddings.
+"""Hidden states of a decoder at chosen positions of many prompts, for methods that score by embeddings.
 
-The vocabulary's logits are never computed, and of the last layer only what the chosen positions need. Prompts
-are batched by length under a token budget and padded on the right, where causal attention never looks. A
-prefix that all prompts of a call share is prefilled once, and one that all prompts of a method share is kept
-from call to call. Where a model would give other states that way (`rerankers.llm.exactness`), prompts are
-read whole, or one by one.
+The vocabulary's logits are never computed, and of the last layer only the rows of the chosen positions.
+Prompts are batched by length under a token budget and padded on the right, where causal attention never
+looks. A prefix that all prompts of a call share is prefilled once, and one that all prompts of a method share
+is kept from call to call. Where a model would give other states that way (`rerankers.llm.exactness`), prompts
+are read whole, or one by one.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class HiddenLM:
         model: hub id, folder or wheel; see `rerankers.models.locate`.
         architecture: the class to load, for an architecture that transformers does not know; it has the
             decoder as its attribute `model`. None is transformers' own class of the decoder.
-        options: how it is loaded.
+        options: revision, device, dtype and attention.
 
     Attributes:
-        network: what was loaded.
+        network: the loaded network.
         decoder: the part of it whose hidden states are read.
         tokenizer: its tokenizer.
-        device: where the weights are.
-        exactness: in which ways prompts may be read together.
+        device: the device of the weights.
+        exactness: the ways in which prompts may be read together.
         context: longest prompt in tokens; None where positions set no limit.
 
     Raises:
         InputError: no such folder or device.
-        ModelError: the files do not load, or a weight is missing or left over.
+        ModelError: the files do not load, or a weight is missing or surplus.
     """
 
     def __init__(self, model: str, *, architecture: Any = None, **options: Unpack[NetworkOptions]) -> None:
@@ -73,13 +73,19 @@ class HiddenLM:
         use_prefixed_attention(self.decoder)
 
     def describe(self) -> dict[str, object]:
-        """Name, revision or fingerprint, dtype, attention, and ways of reading that are not exact."""
+        """Return the record's entry: name, version, dtype, attention, and ways of reading that are
+        not exact.
+        """
         return {**self._described, **self.exactness.describe("pads", "shares")}
 
     def keep(self, prefix: Sequence[int]) -> None:
-        """Prefill a prefix once, for all later prompts that begin with it; if that is exact.
+        """Prefill a prefix for all later prompts that begin with it, if the model reads shared prefixes
+        exactly.
 
-        It takes the place of the one kept before.
+        It replaces the prefix kept before.
+
+        Args:
+            prefix: token ids.
         """
         self._kept, self._kept_cache = [], None
         if len(prefix) and self.exactness.shares:
@@ -90,7 +96,7 @@ class HiddenLM:
     def read(
         self, prompts: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], batch_tokens: int
     ) -> Read:
-        """Read the hidden states behind the last norm at some positions of each prompt.
+        """Return the hidden states behind the last norm at some positions of each prompt.
 
         Args:
             prompts: token ids; none empty.
@@ -122,7 +128,9 @@ class HiddenLM:
         return Read(states, ran, cached)
 
     def _prefixes(self, prompts: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> tuple[int, int]:
-        """Count the tokens of all prompts that are kept, and those to share: at least as many."""
+        """Return the number of the prompts' first tokens that are cached, and the number to share: at
+        least as many.
+        """
         limit = min((positions[0] for positions in wanted), default=0)
         kept = len(self._kept)
         if kept > limit or any(list(prompt[:kept]) != self._kept for prompt in prompts):
@@ -133,7 +141,12 @@ class HiddenLM:
 
     @torch.inference_mode()
     def _prefill(self, ids: Sequence[int], past: Any) -> Any:
-        """Return keys and values of tokens that follow `past`, which stays as it is, and of those before."""
+        """Return a cache of `past` and the tokens that follow it; `past` itself stays unchanged.
+
+        Args:
+            ids: token ids.
+            past: a cache; None for an empty one.
+        """
         tokens = torch.tensor([list(ids)], device=self.device)
         none = torch.tensor([], dtype=torch.long, device=self.device)
         with self._last_layer.only(none):
@@ -141,7 +154,13 @@ class HiddenLM:
         return output.past_key_values
 
     def _forward(self, rows: list[list[int]], places: list[list[int]], past: Any) -> list[torch.Tensor]:
-        """Return states of rows that follow `past`, (len(places[i]), width) float32 each."""
+        """Return hidden states of each row at its places, (places, width) float32.
+
+        Args:
+            rows: token ids that follow `past`.
+            places: positions in each row.
+            past: the cache of the shared prefix, one row; None for none.
+        """
         width = max(map(len, rows))
         tokens = torch.full((len(rows), width), self.tokenizer.pad_token_id or 0)
         for i, row in enumerate(rows):
@@ -161,13 +180,13 @@ class HiddenLM:
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> list[int]:
-    """Return the tokens that all sequences begin with; of no sequences there are none."""
+    """Return the longest list of tokens that all sequences begin with; empty for no sequences."""
     columns = takewhile(lambda column: len(set(column)) == 1, zip(*sequences, strict=False))
     return [column[0] for column in columns]
 
 
 class Read:
-    """Hidden states of prompts, and what reading them took.
+    """The hidden states of prompts, and the number of tokens that were run for them.
 
     Attributes:
         states: of each prompt, (positions wanted, width) float32.
@@ -180,9 +199,9 @@ class Read:
 
 
 class _LastLayer:
-    """The feed-forward part of a decoder's last layer, which may be computed for some rows only.
+    """The feed-forward part of a decoder's last layer, computed only for chosen rows.
 
-    What follows it reads rows one by one. Decoders whose last layer has other names compute all rows.
+    The modules after it treat rows one by one. Decoders whose last layer has other names compute all rows.
     """
 
     def __init__(self, decoder: Any) -> None:
@@ -196,7 +215,7 @@ class _LastLayer:
 
     @contextmanager
     def only(self, rows: torch.Tensor) -> Iterator[None]:
-        """Compute only these rows of the flattened batch in this thread, inside this block."""
+        """Compute only these rows of the flattened batch, in this thread, inside the `with` block."""
         self._chosen.rows = rows
         try:
             yield
@@ -204,6 +223,7 @@ class _LastLayer:
             del self._chosen.rows
 
     def _pick(self, _module: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
+        """Reduce the input of the norm before the feed-forward to the chosen rows, as a hook."""
         rows = getattr(self._chosen, "rows", None)
         if rows is None:
             return None
@@ -211,6 +231,7 @@ class _LastLayer:
         return (inputs[0].flatten(0, 1)[rows], *inputs[1:])
 
     def _put_back(self, _module: Any, _inputs: Any, output: torch.Tensor) -> Any:
+        """Return the feed-forward's output in the shape of the batch, zeros in other rows, as a hook."""
         rows = getattr(self._chosen, "rows", None)
         if rows is None:
             return None
@@ -220,7 +241,7 @@ class _LastLayer:
 
 
 class _StatesAsLogits:
-    """A decoder that gives its hidden states under the name of logits, for `Exactness`."""
+    """A decoder that returns its hidden states under the name of logits, for `Exactness`."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder

@@ -1,4 +1,4 @@
-"""Packs prompts that share a beginning into one row, without padding, for models that attend in a plain way.
+"""Prompts that share a beginning, packed into one row without padding, for models with plain attention.
 
 A packed row is `beginning, ending, ending, ...`, or the endings alone behind a cache of the beginning. Each
 ending continues the beginning at the same positions and sees no other ending. On a CPU this costs less than
@@ -26,10 +26,10 @@ _NAME = "rerankbench_packed"
 
 @dataclass
 class Packed:
-    """One packed row.
+    """The layout of a packed row.
 
     Attributes:
-        beginning: tokens that all endings continue; 0 for prompts that share nothing.
+        beginning: tokens that all endings continue; 0 for prompts that share none.
         endings: tokens of each ending.
         last_layer: the layer in which the pass ends, once the attention of all endings is noted.
     """
@@ -39,31 +39,34 @@ class Packed:
     last_layer: int | None = field(default=None, init=False)
 
     def positions(self, *, is_cached: bool) -> list[int]:
-        """Return the position of each token of the row, the beginning's left out where it is cached."""
+        """Return the position of each token of the row; the beginning's are left out where it is cached."""
         positions = [] if is_cached else [*range(self.beginning)]
         for length in self.endings:
             positions += range(self.beginning, self.beginning + length)
         return positions
 
     def note(self, module: Any, ending: int, rows: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
-        """Take note of the attention of one ending in one layer.
+        """Receive the queries and keys of one ending in one attention layer; a subclass may record them.
 
         Args:
             module: the attention layer.
             ending: number of the ending.
             rows: its queries, (1, heads, ending, width).
             keys: all keys that it may see, (1, heads, beginning + ending, width).
-            scaling: of the products of queries and keys.
+            scaling: factor of the products of queries and keys.
         """
 
 
 class PassEnded(Exception):  # noqa: N818 - not an error
-    """Ends a forward pass of which no output is needed."""
+    """A signal that ends a forward pass whose output is not needed."""
 
 
 @contextmanager
 def packing(model: Any) -> Iterator[None]:
-    """Let a model of transformers read packed rows inside this block; other rows are read as by sdpa."""
+    """Let a model of transformers read packed rows inside the `with` block.
+
+    Other rows are read as by sdpa.
+    """
     ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
     config = model.get_decoder().config
     before = config._attn_implementation
@@ -75,7 +78,16 @@ def packing(model: Any) -> Iterator[None]:
 
 
 def visible(beginning: int, ending: int, device: torch.device) -> torch.Tensor:
-    """Return which keys each token of an ending sees: (ending, beginning + ending)."""
+    """Return the attention mask of an ending: whether each of its tokens sees each key.
+
+    Args:
+        beginning: tokens that all of them see.
+        ending: tokens of the ending.
+        device: the device of the mask.
+
+    Returns:
+        (ending, beginning + ending), True where a key is seen.
+    """
     return torch.ones(ending, beginning + ending, dtype=torch.bool, device=device).tril(beginning)
 
 
@@ -92,18 +104,21 @@ def _attend(
     s_aux: Any = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' attention functions do, from (1, heads, tokens, width).
+    """Return the attention output of a row, (1, tokens, heads, width), and no weights.
+
+    It has the form of transformers' attention functions.
 
     Args:
         module: the attention layer.
-        query: of the row.
+        query: of the row, (1, heads, tokens, width).
         key, value: of the row, behind those of the cache if there is one; fewer heads where they are grouped.
-        attention_mask: None; which token sees which follows from `packed`.
-        scaling: of the products of queries and keys.
+        attention_mask: None; `packed` determines the keys that each token sees.
+        scaling: factor of the products of queries and keys.
         packed: the row; None for one prompt that is not packed.
         softcap, s_aux: of attention of other kinds.
 
     Raises:
+        ModelError: the attention is of such a kind, or takes a mask.
         PassEnded: this is the last layer that the row needs.
     """
     if softcap is not None or s_aux is not None or attention_mask is not None:
@@ -137,7 +152,15 @@ def _attend(
 def _behind(
     rows: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, before: int, scaling: float
 ) -> torch.Tensor:
-    """Attend causally from rows behind `before` tokens that all of them see; (1, heads, tokens, width)."""
+    """Return causal attention of queries after `before` tokens that all of them see, (1, heads, tokens,
+    width).
+
+    Args:
+        rows: queries, (1, heads, tokens, width).
+        keys, values: of the earlier tokens and the queries' own.
+        before: the number of earlier tokens.
+        scaling: factor of the products of queries and keys.
+    """
     mask = visible(before, rows.shape[2], rows.device) if before else None
     return scaled_dot_product_attention(
         rows, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling

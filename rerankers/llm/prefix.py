@@ -1,8 +1,8 @@
-"""Prefill of a batch of prompts whose common beginning is read once, and kept for the next batch.
+"""Prefill of a batch of prompts whose shared prefix is read once, and kept for the next batch.
 
-Layout of a batch: the shared prefix, padding, the rest of each prompt. Padding stands where no attention
-goes, and positions count tokens only, so every row sees what it would see alone. Models that do not honour
-both read their prompts one by one (`rerankers.llm.exactness`).
+Layout of a batch: the shared prefix, padding, the rest of each prompt. Attention skips padding, and positions
+count tokens only, so every row sees what it would see alone. Models that do not honour both read their
+prompts one by one (`rerankers.llm.exactness`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Read:
-    """Prompts that the model has read, and the token it would write after each.
+    """A batch of prompts that the model has read, and its next tokens; it is extended step by step.
 
     Attributes:
         tokens: the most probable next token of each row, (rows,).
-        logits: what the model would write next in each row, (rows, vocabulary).
+        logits: of the next token of each row, (rows, vocabulary).
         reused: tokens of each row that came from a cache.
         cache: keys and values of all tokens so far.
     """
@@ -41,7 +41,7 @@ class Read:
         self._mask = mask  # (rows, tokens so far), 1 where there is a token; None without padding
 
     def select(self, places: list[int]) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but those at these places."""
         kept = torch.tensor(places, device=self.tokens.device)
         self.tokens = self.tokens[kept]
         self.logits = self.logits[kept]
@@ -50,7 +50,7 @@ class Read:
             self._mask = self._mask[kept]
 
     def step(self, llm: CausalLM) -> None:
-        """Read the tokens written last."""
+        """Append the most probable next token to each row, run it, and set the tokens and logits after it."""
         extra: dict[str, torch.Tensor] = {}
         if self._mask is not None:
             ones = self._mask.new_ones(len(self._mask), 1)
@@ -64,7 +64,10 @@ class Read:
 
 
 class ReadAlone(Read):
-    """One prompt of a model that names its cache in its own way, or reads all again for each token."""
+    """A single prompt that the model has read, for models with a cache of their own form, or without one.
+
+    Without a cache, all tokens are read again for each next token.
+    """
 
     def __init__(self, llm: CausalLM, prompt: list[int]) -> None:
         self._name = llm.exactness.cache_name
@@ -74,14 +77,15 @@ class ReadAlone(Read):
         super().__init__(self.logits, [0], self.cache, None)
 
     def select(self, places: list[int]) -> None:
-        """Keep the only row."""
+        """Do nothing: there is only one row."""
 
     def step(self, llm: CausalLM) -> None:
-        """Read the token written last, and where there is no cache all before it."""
+        """Append the most probable next token and run it, or without a cache all tokens so far."""
         self._ids = torch.cat([self._ids, self.tokens[:, None]], dim=1)
         self._go_on(llm, self._ids if self._name is None else self.tokens[:, None])
 
     def _go_on(self, llm: CausalLM, ids: torch.Tensor) -> None:
+        """Run token ids, (1, n), after the cache, and set cache, logits and next token."""
         past = {} if self._name is None else {self._name: self.cache}
         output = llm.model(input_ids=ids, use_cache=self._name is not None, logits_to_keep=1, **past)
         self.cache = None if self._name is None else output[self._name]
@@ -90,9 +94,12 @@ class ReadAlone(Read):
 
 
 class SharedPrefix:
-    """Keys and values of a beginning that the next prompts may share.
+    """The cached keys and values of a prefix that the next prompts may share.
 
-    Models whose caches forget (sliding windows, linear attention) read every prompt whole.
+    Models whose caches drop tokens (sliding windows, linear attention) read every prompt whole.
+
+    Args:
+        llm: the model.
     """
 
     def __init__(self, llm: CausalLM) -> None:
@@ -102,9 +109,12 @@ class SharedPrefix:
         self._keeps = llm.exactness.shares
 
     def read(self, prompts: Sequence[list[int]]) -> Read:
-        """Prefill; at least one token of each prompt is read anew.
+        """Return prompts as the model has read them; at least one token of each is run anew.
 
         A batch of several prompts is exact only where `llm.exactness.decodes`.
+
+        Args:
+            prompts: token ids.
         """
         if len(prompts) == 1 and self._llm.exactness.cache_name != CACHE_NAMES[0]:
             return ReadAlone(self._llm, prompts[0])
@@ -122,13 +132,19 @@ class SharedPrefix:
         return self._read_rest(prompts, len(shared), common)
 
     def keep(self, tokens: list[int], read: Read) -> None:
-        """Keep what was read and written of a single prompt."""
+        """Keep the cache of a single prompt and its decoded tokens for later prompts.
+
+        Args:
+            tokens: all token ids that the cache holds.
+            read: the prompt as read.
+        """
         if isinstance(read, ReadAlone):
             return
         self._tokens, self._cache = tokens, read.cache
         self._forget_unless_whole()
 
     def _read_one(self, prompt: list[int], common: int) -> Read:
+        """Return one prompt as read, its first `common` tokens from the cache."""
         rest = torch.tensor([prompt[common:]], device=self._llm.device)  # (1, tokens not read yet)
         output = self._llm.model(
             input_ids=rest, past_key_values=self._cache, use_cache=True, logits_to_keep=1
@@ -137,6 +153,13 @@ class SharedPrefix:
         return Read(output.logits[:, -1], [common], self._cache, None)
 
     def _read_rest(self, prompts: Sequence[list[int]], shared: int, common: int) -> Read:
+        """Return a batch of prompts as read behind their shared prefix, padded after it.
+
+        Args:
+            prompts: token ids.
+            shared: tokens of the prefix, all in the cache.
+            common: those of them that were in the cache before this call.
+        """
         rest = [prompt[shared:] for prompt in prompts]
         width = max(map(len, rest))
         padding = self._llm.tokenizer.pad_token_id
@@ -159,6 +182,7 @@ class SharedPrefix:
         return Read(output.logits[:, -1], reused, output.past_key_values, mask)
 
     def _forget_after(self, count: int) -> None:
+        """Cut the cache to its first `count` tokens."""
         if count == 0:
             self._cache = None
         elif count < len(self._tokens):
@@ -166,13 +190,13 @@ class SharedPrefix:
         self._tokens = self._tokens[:count]
 
     def _forget_unless_whole(self) -> None:
-        """Forget a cache that does not keep every token, so that not any end of it can be cut off."""
+        """Empty the cache, and stop sharing, if it does not hold every token and so cannot be cropped."""
         if not keeps_every_token(self._cache):
             self._keeps = False
             self._forget_after(0)
 
 
 def _common(sequences: Sequence[list[int]]) -> list[int]:
-    """Return the tokens that all sequences begin with."""
+    """Return the longest list of tokens that all sequences begin with."""
     columns = takewhile(lambda column: len(set(column)) == 1, zip(*sequences, strict=False))
     return [column[0] for column in columns]

@@ -19,7 +19,7 @@ _NAME = "rerankbench_prefixed_sdpa"
 
 
 def use_prefixed_attention(decoder: Any) -> None:
-    """Let a decoder of transformers attend in this way, if it uses sdpa in plain causal layers only."""
+    """Make a decoder of transformers attend in this way, if it uses sdpa in plain causal layers only."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     config = decoder.config
@@ -38,7 +38,15 @@ def _attend(
     attention_mask: torch.Tensor | None,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend from (batch, heads, queries, dimension) to keys of which the last ones are the queries' own."""
+    """Return causal attention behind a cached prefix, (batch, queries, heads, dimension), and no weights.
+
+    Args:
+        module: the attention layer.
+        query: (batch, heads, queries, dimension).
+        key, value: of the prefix and, last, of the queries' own tokens.
+        attention_mask: None.
+        settings: further arguments of transformers' sdpa attention.
+    """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     before = key.shape[2] - query.shape[2]
@@ -50,4 +58,4 @@ def _attend(
 
 
 def _no_mask(*_arguments: Any, **_settings: Any) -> None:
-    """Return no mask: attention is causal, and no row has padding in front."""
+    """Return no mask, since attention is causal and no row has padding in front."""

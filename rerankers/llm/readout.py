@@ -1,11 +1,11 @@
-"""Reads a causal LM's logits at the end of many prompts, with as little computation as exactness allows.
+"""A causal LM's logits at the end of many prompts, with as little computation as exactness allows.
 
 Prompts are batched by length under a token budget and padded on the right, where causal attention never
 looks, so that no mask is needed. On a CPU they stand in one row instead, without padding
 (`rerankers.llm.packed`). The vocabulary projection, often a third of a small model, runs at the
 positions asked for alone. The prefix that all prompts share (a system message, an instruction, the query) is
-read once and its keys and values are repeated over the rows. Where a model would give other logits that way
-(`rerankers.llm.exactness`), prompts are read whole, or one by one.
+prefilled once and its keys and values are repeated over the rows. Where a model would give other logits that
+way (`rerankers.llm.exactness`), prompts are read whole, or one by one.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def score_ends(
     batch_tokens: int,
     score: Callable[[list[int], torch.Tensor], torch.Tensor],
 ) -> list[float]:
-    """Return scores of prompts by the logits at their last positions.
+    """Return a score for each prompt, computed from the logits at its last positions.
 
     Args:
         llm: the model.
         prompts: token ids; none empty.
-        keep: for each prompt, how many of its last positions are wanted.
-        batch_tokens: tokens in one forward pass, padding included, the shared beginning not counted.
-        score: from the prompt positions of a batch, and its logits (rows, k, vocabulary) where k is the
-            batch's largest `keep` and a row's own positions are its last ones, to scores (rows,).
+        keep: the number of last positions wanted of each prompt.
+        batch_tokens: tokens in one forward pass, padding included, the shared prefix not counted.
+        score: returns scores (rows,) from the prompt positions of a batch, and its logits (rows, k,
+            vocabulary) where k is the batch's largest `keep` and a row's own positions are its last ones.
     """
     import torch
 
@@ -76,8 +76,9 @@ def score_ends(
 
 
 def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
-    """Return the length of the prompts' shared prefix in tokens, short of the positions wanted;
-    0 if sharing would not pay.
+    """Return the number of tokens that all prompts begin with, short of the wanted positions.
+
+    It is 0 if sharing would not pay.
     """
     limit = min(len(prompt) - max(keep) for prompt in prompts)
     first = prompts[0]
@@ -88,7 +89,7 @@ def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int
 
 
 def _read(llm: CausalLM, ids: list[int]) -> Any:
-    """Return keys and values of one sequence."""
+    """Return the cache of keys and values of one sequence of token ids."""
     import torch
 
     tokens = torch.tensor([ids], device=llm.device)
@@ -98,9 +99,10 @@ def _read(llm: CausalLM, ids: list[int]) -> Any:
 def _last_positions(
     llm: CausalLM, rows: list[list[int]], count: int, *, packs: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index of the last `count` positions of prompts: (rows, 1) and (rows, count).
+    """Return the row and column indices of the last `count` positions of prompts: (rows, 1) and (rows,
+    count).
 
-    Prompts are rows padded on the right, or stand behind each other in one row.
+    Prompts are rows padded on the right, or with `packs` one after the other in a single row.
     """
     import torch
 
@@ -114,7 +116,14 @@ def _last_positions(
 
 
 def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int) -> torch.Tensor:
-    """Run prompts that share `past` packed into one row, and return the logits of the wanted positions."""
+    """Return the logits of prompts packed into one row, at the positions that the projection picks.
+
+    Args:
+        llm: the model.
+        rows: token ids after the shared prefix.
+        past: the prefix's cache; None for none.
+        shared: tokens of the prefix.
+    """
     import torch
 
     packed = Packed(shared, [len(row) for row in rows])
@@ -129,7 +138,13 @@ def _forward_packed(llm: CausalLM, rows: list[list[int]], past: Any, shared: int
 
 
 def _forward(llm: CausalLM, rows: list[list[int]], past: Any, _: int) -> torch.Tensor:
-    """Return logits of rows that follow `past`, at the positions that the projection picks."""
+    """Return the logits of prompts padded on the right, at the positions that the projection picks.
+
+    Args:
+        llm: the model.
+        rows: token ids after the shared prefix.
+        past: the prefix's cache; None for none.
+    """
     import torch
 
     tokens = torch.full((len(rows), max(map(len, rows))), llm.tokenizer.pad_token_id)
@@ -146,11 +161,15 @@ def _forward(llm: CausalLM, rows: list[list[int]], past: Any, _: int) -> torch.T
 
 
 def read_only(model: Any, tokens: Sequence[int]) -> None:
-    """Make a model's logits those of a few tokens, in this order, in float32; the others are not computed.
+    """Change a model to compute the logits of a few tokens only, in this order, in float32.
 
-    Each logit is a product of its own, so in float32 the logits stay what they were. In half precision they
-    get finer: bfloat16 logits near 20 are 0.125 apart, so that many passages would tie. Whatever the model
-    does to its logits afterwards (a scale, a cap) it goes on doing.
+    Each logit is a product of its own, so in float32 the logits stay the same. In half precision they get
+    finer: bfloat16 logits near 20 are 0.125 apart, so that many passages would tie. A scale or cap that the
+    model applies to its logits stays in force.
+
+    Args:
+        model: a model of transformers; its output layer is replaced.
+        tokens: the token ids.
     """
     import torch
 
@@ -164,7 +183,7 @@ def read_only(model: Any, tokens: Sequence[int]) -> None:
 
 
 def log_probability(yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
-    """Return log P(yes) with P over the two answers, from their logits.
+    """Return log P(yes), with P over the two answers, from their logits, of the same shape as they.
 
     It does not saturate: where P would round to 1, it is minus the exponential of the difference.
     """
@@ -174,7 +193,7 @@ def log_probability(yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
 
 
 def check_offsets(tokenizer: Any) -> None:
-    """Refuse a tokenizer that cannot say where its tokens lie in a text, by which passages are cut.
+    """Refuse a tokenizer that gives no character offsets of its tokens, by which passages are cut.
 
     Raises:
         ModelError: it is a slow tokenizer.
@@ -187,10 +206,14 @@ def check_offsets(tokenizer: Any) -> None:
 
 
 def cut_to_tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
-    """Return each text's beginning of at most `limit` tokens, and whether anything was cut.
+    """Return each text cut to its first `limit` tokens, and whether it was cut.
 
-    The text is cut, not its token ids, so that prompts are tokenised whole, as in training. The tokenizer has
-    passed `check_offsets`.
+    The text is cut, not its token ids, so that prompts are tokenised whole, as in training.
+
+    Args:
+        tokenizer: one that has passed `check_offsets`.
+        texts: the texts.
+        limit: tokens of a text at most.
     """
     cut, truncated = list(texts), [False] * len(texts)
     long = [i for i, text in enumerate(texts) if len(text.encode()) > limit]  # a token covers a byte or more

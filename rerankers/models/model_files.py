@@ -18,7 +18,7 @@ class ModelFiles:
         location: a hub id, or the path of a local folder.
         revision: the hub revision asked for; None for local files.
         gguf_file: file name of the weights inside the folder if they are a GGUF file.
-        fingerprint: `sha256:...` of the wheel or of the folder; None for the hub, where a commit stands for it.
+        fingerprint: `sha256:...` of the wheel or of the folder; None on the hub, which has commits.
     """
 
     name: str

@@ -81,6 +81,7 @@ def _linear_layers(network: nn.Module) -> Iterator[tuple[Any, str, nn.Linear]]:
 
 
 def _has_packed_kernel() -> bool:
+    """Return whether this build of torch has oneDNN and its operators for packed linear layers."""
     operators = ("_reorder_linear_weight", "_linear_pointwise")
     is_available: Callable[[], bool] = torch.backends.mkldnn.is_available
     return is_available() and all(hasattr(torch.ops.mkldnn, name) for name in operators)

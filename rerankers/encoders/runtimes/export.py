@@ -1,4 +1,4 @@
-"""Exports a loaded network to ONNX once, and keeps the file in the cache folder.
+"""Exports of a loaded network to ONNX, each made once and kept in the cache folder.
 
 A file is named by the digest of everything that it depends on: weights, configuration, inputs, output,
 quantization, and the versions of the packages that write it.
@@ -42,7 +42,7 @@ _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "root")
 def exported(
     network: Any, name: str, inputs: Sequence[str], output: str, quantization: Quantization
 ) -> RuntimeFile:
-    """Return a network's export as a file, written now unless the cache has it.
+    """Return the ONNX file of a network, exported now unless the cache has it.
 
     Args:
         network: a model of transformers on the CPU, in float32 and in evaluation mode; its attention becomes
@@ -51,7 +51,7 @@ def exported(
         inputs: names of the inputs that the export takes, of `INPUTS`.
         output: the attribute of the network's output that the export gives.
         quantization: `int8` quantizes matrix products with constant weights, one scale an output channel;
-            activations are quantized as they come.
+            activations are quantized at run time.
 
     Raises:
         ModelError: the network cannot be exported, or its weights take more than 2 GB.
@@ -83,7 +83,7 @@ def input_names(network: Any, tokenizer: Any) -> list[str]:
 
 
 def _key(network: Any, inputs: Sequence[str], output: str) -> str:
-    """Return the digest of all that an export depends on, in 32 hex digits."""
+    """Return the digest of everything that an export depends on, in 32 hex digits."""
     config = network.config.to_dict() if hasattr(network.config, "to_dict") else repr(network.config)
     facts = {
         "form": _FORM,
@@ -99,21 +99,25 @@ def _key(network: Any, inputs: Sequence[str], output: str) -> str:
 
 
 class _OneOutput(torch.nn.Module):
-    """A network whose inputs come in order and that gives one tensor."""
+    """A network that takes its inputs by position and returns one of its outputs."""
 
     def __init__(self, network: Any, inputs: Sequence[str], output: str) -> None:
         super().__init__()
         self._network, self._inputs, self._output = network, tuple(inputs), output
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Return one output of the network."""
+        """Return the chosen output of the network for inputs in the order of their names."""
         outputs = self._network(**dict(zip(self._inputs, inputs, strict=True)))
         result: torch.Tensor = getattr(outputs, self._output)
         return result
 
 
 def _export(network: Any, name: str, inputs: Sequence[str], output: str) -> bytes:
-    """Return the ONNX file of a network, for any number of texts and tokens."""
+    """Return the content of an ONNX file of a network, for any number of texts and tokens.
+
+    Raises:
+        ModelError: torch cannot export the network.
+    """
     if hasattr(network, "set_attn_implementation"):
         network.set_attn_implementation("eager")  # half as many operators as sdpa has as a graph
     mask = torch.ones(3, 7, dtype=torch.long)
@@ -143,7 +147,7 @@ def _export(network: Any, name: str, inputs: Sequence[str], output: str) -> byte
 
 
 def _without_notes(model: Any) -> bytes:
-    """Return an ONNX file without the exporter's notes, which hold paths of this machine."""
+    """Return an ONNX model as bytes, without the exporter's notes, which hold paths of this machine."""
     graph = model.graph
     for part in (
         model,
@@ -161,7 +165,7 @@ def _without_notes(model: Any) -> bytes:
 
 
 def _quantized(path: Path) -> bytes:
-    """Return the ONNX file whose matrix products with constant weights run in int8."""
+    """Return the content of an ONNX file, its matrix products with constant weights changed to int8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch, _quiet():
@@ -174,7 +178,7 @@ def _quantized(path: Path) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporters say of their own code."""
+    """Silence warnings and log lines of the exporters inside the `with` block."""
     loggers = [logging.getLogger(name if name != "root" else None) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,7 +1,7 @@
-"""The gate that files of ONNX and OpenVINO pass before a runtime reads them.
+"""The checks that files of ONNX and OpenVINO pass before a runtime reads them.
 
-The file and all that it refers to lie inside the model, so that its fingerprint covers them. Runtimes read no
-code: operators come from the runtime itself, and no library of operators is loaded.
+The file and all files that it refers to lie inside the model, so that its fingerprint covers them. Runtimes
+run no code from files: operators come from the runtime itself, and no library of operators is loaded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LARGEST = {".onnx": 2**31 - 1, ".xml": 2**28}  # bytes; protobuf's own limit, a
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFile:
-    """A checked file.
+    """A checked file of a runtime.
 
     Attributes:
-        path: where it is.
+        path: the file.
         name: its name in the record: its path inside the model, or `export`.
         digest: `sha256:...` of its content, weights beside it included.
     """
@@ -43,7 +43,7 @@ def find_runtime_file(files: ModelFiles, name: str) -> RuntimeFile | None:
     """Return one of a model's `.onnx` or `.xml` files, checked; None where the model has no such file.
 
     Args:
-        files: where the model is; on the hub, the file and its weights are fetched.
+        files: the location of the model; on the hub, the file and its weights are fetched.
         name: path inside the model, with `/`.
 
     Raises:
@@ -65,6 +65,11 @@ def find_runtime_file(files: ModelFiles, name: str) -> RuntimeFile | None:
 
 
 def _inside(files: ModelFiles, name: str) -> Path | None:
+    """Return the path of one of a model's files, checked; None where the model has no such file.
+
+    Raises:
+        ModelError: it lies outside the model, is too large, is empty, or is not a plain file.
+    """
     if files.is_local:
         folder_inside(files.location, name)
     path = find_file(files, name)
@@ -81,7 +86,15 @@ def _inside(files: ModelFiles, name: str) -> Path | None:
 
 
 def _external_files(path: Path, name: str) -> list[str]:
-    """Return the files of weights that an ONNX file refers to, by their paths relative to it."""
+    """Return the weight files that an ONNX file refers to, as paths relative to it.
+
+    Args:
+        path: the file.
+        name: its name, for errors.
+
+    Raises:
+        ModelError: the file cannot be read as ONNX.
+    """
     import onnx
 
     try:
@@ -99,7 +112,7 @@ def _external_files(path: Path, name: str) -> list[str]:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield all tensors of a graph, those of constants and of graphs inside it included."""
+    """Yield all tensors of an ONNX graph, those of constants and of nested graphs included."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)

@@ -1,4 +1,4 @@
-"""Puts a runtime's network in place of the one that torch has loaded, and compares the two."""
+"""The replacement of a network that torch has loaded by a runtime's, and a comparison of the two."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RuntimeNetwork(nn.Module):
     """A network that a runtime computes, called as the model of transformers that it replaces.
 
     Args:
-        session: the loaded file.
+        session: the network, loaded by a runtime.
         config: the configuration of the model that it replaces.
         output: the name of its output: `last_hidden_state` or `logits`.
     """
@@ -47,7 +47,10 @@ class RuntimeNetwork(nn.Module):
         self._session, self._output = session, output
 
     def forward(self, **features: Any) -> ModelOutput:
-        """Return the output for `input_ids`, `attention_mask` and `token_type_ids`, (texts, tokens) each."""
+        """Return the runtime's output for `input_ids`, `attention_mask` and `token_type_ids`.
+
+        They are (texts, tokens) each; a missing one counts as zeros.
+        """
         ids = features["input_ids"]
         inputs = {
             name: (torch.zeros_like(ids) if features.get(name) is None else features[name]).numpy()
@@ -59,11 +62,11 @@ class RuntimeNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class InstalledRuntime:
-    """A runtime in place of torch.
+    """The record of a runtime that has replaced torch.
 
     Attributes:
         described: the record's entry: backend, runtime, file with digest, and precision.
-        precision: its precision, and the difference to torch.
+        precision: its precision, and the largest difference of an output to torch's.
     """
 
     described: dict[str, object]
@@ -76,14 +79,14 @@ def install(
     options: RuntimeOptions,
     outputs: Callable[[Sequence[str]], torch.Tensor],
 ) -> InstalledRuntime:
-    """Replace the network inside a transformer module by a runtime's, and compare the two.
+    """Replace the network inside a transformer module by a runtime's, and return its record.
 
     Args:
         transformers: the model's one transformer module, whose `model` is one of transformers, on the CPU in
             float32.
-        files: where the model is.
+        files: the location of the model.
         options: the backend, its file and its quantization; `dtype` is read for OpenVINO.
-        outputs: computes what the model gives for texts, as float32; it is called before and after.
+        outputs: computes the model's outputs for texts, as float32; it is called before and after.
 
     Raises:
         MissingExtraError: the backend's packages are not installed.
@@ -118,7 +121,10 @@ def install(
 
 
 def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session:
-    """Load a file, with threads for as many calls at once as `side_by_side` makes."""
+    """Return a file loaded by the runtime that the options name.
+
+    It has threads for as many calls at once as `side_by_side` makes.
+    """
     calls = threads_for(torch.device("cpu"), 1 << 20)
     threads = max(1, torch.get_num_threads() // calls)
     if options.backend == "onnx":
@@ -132,10 +138,16 @@ def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session
 
 
 def _compared(name: str, session: Session, before: torch.Tensor, after: torch.Tensor) -> Precision:
-    """Compare torch's outputs with a runtime's.
+    """Return a runtime's precision, with the largest difference of its outputs to torch's.
+
+    Args:
+        name: the model's name, for errors.
+        session: the runtime's network.
+        before: torch's outputs.
+        after: the runtime's, of the same shape.
 
     Raises:
-        ModelError: the runtime's outputs are those of another model.
+        ModelError: the outputs differ so much that they are those of another model.
     """
     relative = float((after - before).norm() / before.norm().clamp(min=1e-12))
     allowed = _ALLOWED.get(session.precision, _ALLOWED_OTHERS)
@@ -148,7 +160,11 @@ def _compared(name: str, session: Session, before: torch.Tensor, after: torch.Te
 
 
 def _output_of(transformer: Any, name: str, backend: str) -> str:
-    """Return the output that a transformer module reads from its network."""
+    """Return the name of the output that a transformer module reads from its network.
+
+    Raises:
+        ModelError: it reads something other than hidden states or logits.
+    """
     modes = getattr(transformer, "modality_config", {"text": {"method_output_name": "last_hidden_state"}})
     mode = modes.get("text", {})
     output = mode.get("method_output_name")
@@ -162,7 +178,11 @@ def _output_of(transformer: Any, name: str, backend: str) -> str:
 
 
 def _file_of(transformer: Any, files: ModelFiles, options: RuntimeOptions, output: str) -> RuntimeFile:
-    """Return the file that the options name, else the model's own, else an export."""
+    """Return the file that the options name; failing that, the model's own, else an export.
+
+    Raises:
+        ModelError: the model lacks the file that the options name.
+    """
     if options.model_file is not None:
         file = find_runtime_file(files, options.model_file)
         if file is None:

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on a CPU."""
+"""Networks run by ONNX Runtime on a CPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PRECISIONS = {
 
 
 class ONNXSession(Session):
-    """A network in ONNX Runtime.
+    """A network that ONNX Runtime runs.
 
     Args:
         file: a checked `.onnx` file.
@@ -57,13 +57,13 @@ class ONNXSession(Session):
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
 
     def run(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        """Return the network's output for inputs of shape (texts, tokens)."""
+        """Return the network's output for inputs by name, (texts, tokens) each."""
         result: npt.NDArray[np.float32] = self._session.run([self._output], dict(inputs))[0]
         return result
 
 
 def precision_of(file: RuntimeFile) -> str:
-    """Return the type that most numbers in the matrices of an ONNX file have."""
+    """Return the type of most values in the matrices of an ONNX file, embeddings left out, such as `int8`."""
     import onnx
 
     sizes: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""OpenVINO, on a CPU."""
+"""Networks run by OpenVINO on a CPU."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "in
 
 
 class OpenVINOSession(Session):
-    """A network in OpenVINO.
+    """A network that OpenVINO runs.
 
     Args:
         file: a checked `.xml` file with its `.bin`, or an `.onnx` file.
         output: `last_hidden_state` or `logits`.
         threads: threads of one call.
-        calls: how many calls run at once.
-        dtype: `float32` or `bfloat16`; left alone, OpenVINO computes in bfloat16 where the CPU has it.
+        calls: number of calls that run at once.
+        dtype: `float32` or `bfloat16`; without it OpenVINO would compute in bfloat16 where the CPU has it.
 
     Raises:
         ModelError: OpenVINO does not load it, or it has other inputs and outputs.
@@ -58,7 +58,7 @@ class OpenVINOSession(Session):
         self._requests: SimpleQueue[Any] = SimpleQueue()
 
     def run(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        """Return the network's output for inputs of shape (texts, tokens)."""
+        """Return the network's output for inputs by name, (texts, tokens) each."""
         try:
             request = self._requests.get_nowait()
         except Empty:
@@ -70,7 +70,10 @@ class OpenVINOSession(Session):
 
 
 def import_openvino() -> Any:
-    """Return the package, imported without its telemetry, which would report the import to a server."""
+    """Return the package `openvino`, imported without its telemetry.
+
+    That would report the import to a server.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -78,7 +81,7 @@ def import_openvino() -> Any:
 
 
 def _precision_of(model: Any) -> str:
-    """Return the type that most numbers in the matrices of a network have."""
+    """Return the type of most values in a network's matrices, embeddings left out, such as `int8`."""
     sizes: Counter[str] = Counter()
     for node in model.get_ops():
         if node.get_type_name() != "Constant" or "embedding" in node.get_friendly_name():

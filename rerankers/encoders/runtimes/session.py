@@ -1,4 +1,4 @@
-"""What a runtime gives: a function from arrays of token ids to one array, and facts for the record."""
+"""The interface of a runtime: a function from arrays of token ids to one array, and facts for the record."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OUTPUTS = {"last_hidden_state": ("last_hidden_state", "token_embeddings"), "log
 
 
 class Session(ABC):
-    """A network that a runtime has loaded. Threads may call it at once.
+    """A network that a runtime has loaded; several threads may call it at once.
 
     Attributes:
-        file: where it came from.
+        file: the file that it was loaded from.
         inputs: the names of its inputs.
         precision: the type of its largest weights: `float32`, `float16`, `bfloat16` or `int8`.
         runtime: name and version of the library.
@@ -38,14 +38,18 @@ class Session(ABC):
 
     @abstractmethod
     def run(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        """Return the network's output for inputs of shape (texts, tokens)."""
+        """Return the network's output for inputs by name, (texts, tokens) each."""
 
 
 def check_inputs(path: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a network's inputs.
+    """Return the names of a network's inputs, checked.
+
+    Args:
+        path: the file, for errors.
+        names: the names.
 
     Raises:
-        ModelError: it takes something else than token ids, mask and token types, or no token ids.
+        ModelError: an input is not one of `INPUTS`, or token ids are not among them.
     """
     strange = [name for name in names if name not in INPUTS]
     if strange or "input_ids" not in names:
@@ -57,7 +61,12 @@ def check_inputs(path: Any, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def choose_output(path: Any, names: Sequence[str], wanted: str) -> str:
-    """Return the name of the output that holds `wanted`: `last_hidden_state` or `logits`.
+    """Return the name of a network's output that holds the wanted values.
+
+    Args:
+        path: the file, for errors.
+        names: the names of all outputs.
+        wanted: `last_hidden_state` or `logits`.
 
     Raises:
         ModelError: there is no such output.

@@ -1,4 +1,4 @@
-"""Keys and values of all layers in one buffer each, whose addresses stay as long as the shape does."""
+"""Buffers for keys and values of all layers, whose addresses stay the same as long as the shape does."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ROUND = 256  # columns by which the buffers grow
 
 
 class KeyValueBuffers:
-    """Keys and values of a batch, filled up to `length` columns; later columns hold no meaning.
+    """The keys and values of a batch, filled up to `length` columns; later columns hold no meaning.
 
     Args:
-        layers: of the decoder.
-        heads: of keys and values.
+        layers: number of layers of the decoder.
+        heads: number of heads of keys and values.
         dimension: of a head.
         dtype: of keys and values.
-        device: where they are.
+        device: the device that holds them.
 
     Attributes:
         length: columns that are filled; a pass writes behind them.
@@ -35,21 +35,21 @@ class KeyValueBuffers:
         self._rows, self._total = slice(None), 0  # the rows at work, and of how many; 0 for all there are
 
     def nbytes(self) -> int:
-        """Return the bytes of keys and values."""
+        """Return the size of keys and values in bytes."""
         return self._states.nbytes
 
     def set_length(self, length: int) -> None:
-        """Keep the first `length` columns."""
+        """Set the number of filled columns; later ones are overwritten by the next pass."""
         self.length = length
 
     def append(self, rows: int, columns: int) -> torch.Tensor:
-        """Make room for more columns of `rows` rows, and count them as filled.
+        """Make room for more columns of `rows` rows, count them as filled, and return all columns up to them.
 
-        A batch of another size starts afresh.
+        A batch of another size starts with empty buffers.
 
         Returns:
-            keys and values up to the new columns, keys of the first layer, its values, keys of the second,
-            and so on: (2 * layers, rows, columns, heads, head dimension).
+            keys of the first layer, its values, keys of the second, and so on, the new columns unwritten:
+            (2 * layers, rows, columns, heads, head dimension).
         """
         total, end = self._total or rows, self.length + columns
         if self._states.shape[1] != total:
@@ -62,14 +62,14 @@ class KeyValueBuffers:
         return self._states[:, self._rows, :end]
 
     def spread(self, rows: int) -> None:
-        """Make them the buffers of `rows` rows, each with the first row's columns."""
+        """Change the buffers to those of `rows` rows, each with a copy of the first row's columns."""
         room = self._room(rows, self._states.shape[2])
         room[:, :, : self.length] = self._states[:, :1, : self.length]
         self._states = room
 
     @contextmanager
     def only(self, rows: slice, total: int) -> Iterator[None]:
-        """Let passes read and write some of `total` rows inside this block."""
+        """Let passes read and write only some of `total` rows inside the `with` block."""
         self._rows, self._total = rows, total
         try:
             yield
@@ -77,6 +77,6 @@ class KeyValueBuffers:
             self._rows, self._total = slice(None), 0
 
     def _room(self, rows: int, columns: int) -> torch.Tensor:
-        """Return empty buffers for so many rows and at least so many columns."""
+        """Return empty buffers for `rows` rows and at least `columns` columns."""
         sides, _, _, heads, dimension = self._states.shape
         return self._states.new_empty(sides, rows, -(-columns // _ROUND) * _ROUND, heads, dimension)

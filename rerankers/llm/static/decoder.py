@@ -49,7 +49,7 @@ class StaticDecoder:
         self._cosines = self._sines = identity[:0]  # (positions, head dimension)
 
     def new_buffers(self) -> KeyValueBuffers:
-        """Return empty keys and values for this decoder."""
+        """Return empty key and value buffers for this decoder."""
         return KeyValueBuffers(
             len(self._layers),
             self._key_heads,
@@ -65,7 +65,8 @@ class StaticDecoder:
         buffers: KeyValueBuffers,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return last hidden states (rows, q, dimension) of `inputs` that follow the columns in `buffers`.
+        """Return the last hidden states, (rows, q, dimension), of embeddings that follow the columns in
+        `buffers`.
 
         Args:
             inputs: embeddings, (rows, q, dimension).
@@ -117,8 +118,8 @@ class StaticDecoder:
             hidden: the residual stream, (rows * q, dimension).
             layer: its weights.
             rotation: of each token's position, (rows * q, head dimension, head dimension).
-            keys: where new keys go, (rows, q, heads of keys, head dimension).
-            values: where new values go, of the same shape.
+            keys: filled with the new keys, (rows, q, heads of keys, head dimension).
+            values: filled with the new values, of the same shape.
         """
         heads = layer.qkv.of(layer.attention_norm.of(hidden)).view(len(hidden), -1, self._head_dimension)
         turned, plain = torch.split_with_sizes(heads, [self._heads + self._key_heads, self._key_heads], dim=1)
@@ -131,7 +132,7 @@ class StaticDecoder:
         return queries.transpose(1, 2)
 
     def _rotation(self, positions: torch.Tensor, limit: int) -> torch.Tensor:
-        """Return the matrices that turn a head, as a row, to each position: (n, dimension, dimension).
+        """Return the matrices that rotate a head, as a row, to each position: (n, dimension, dimension).
 
         Args:
             positions: (n,), each below `limit`.
@@ -143,7 +144,9 @@ class StaticDecoder:
         return torch.addcmul(self._identity * cosines, self._quarter_turn, sines)
 
     def _extend_angles(self, count: int) -> None:
-        """Tabulate cosines and sines of positions 0..count-1, as the decoder's own module gives them."""
+        """Tabulate the cosines and sines of positions 0 to `count` - 1, as the decoder's own module
+        gives them.
+        """
         positions = torch.arange(count, device=self._embedding.device)[None]
         cosines, sines = self._angles_of(self._embedding[None], positions)
         self._cosines, self._sines = cosines[0], sines[0]

@@ -26,7 +26,7 @@ class RMSNorm:
             self._hypotenuse = side, self._weight * count**0.5
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return normed rows (..., n)."""
+        """Return rows, (..., n), divided by their root mean square and multiplied by the weight."""
         if self._hypotenuse is None:
             return F.rms_norm(rows, self._weight.shape, self._weight, self._epsilon)
         side, weight = self._hypotenuse

@@ -1,8 +1,8 @@
-"""Packs a decoder's weights: one matrix for queries, keys and values, and one for gate and up.
+"""A decoder's weights, packed: one matrix for queries, keys and values, and one for gate and up.
 
 The modules of transformers keep working: their weights become views of the packed ones, so nothing is held
 twice. Covered are the decoders of Llama, Mistral, Qwen2 and Qwen3 (RMSNorm, rotary positions, grouped-query
-attention, SwiGLU). `refusal` names what keeps any other decoder from being packed.
+attention, SwiGLU). `refusal` gives the reason why any other decoder cannot be packed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Projection:
     bias: torch.Tensor | None
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the images of rows (tokens, input): (tokens, output)."""
+        """Return the images of rows, (tokens, output), from rows (tokens, input)."""
         if self.bias is None:
             return torch.mm(rows, self.weight)
         return torch.addmm(self.bias, rows, self.weight)
@@ -43,17 +43,17 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """The weights of one decoder layer.
+    """The packed weights of one decoder layer.
 
     Attributes:
-        attention_norm: before attention.
-        qkv: to queries, keys and values, one after the other.
-        head_norm: of the norms of query and key heads, (query heads + key heads, head dimension); None
-            where the decoder has none.
-        output: from attention back to the residual stream.
-        feed_forward_norm: before the feed-forward part.
-        gate_up: to gate and up, one after the other.
-        down: from the feed-forward part back to the residual stream.
+        attention_norm: the norm before attention.
+        qkv: the projection to queries, keys and values, one after the other.
+        head_norm: weights of the norms of query and key heads, (query heads + key heads, head dimension);
+            None where the decoder has none.
+        output: the projection from attention back to the residual stream.
+        feed_forward_norm: the norm before the feed-forward part.
+        gate_up: the projection to gate and up, one after the other.
+        down: the projection from the feed-forward part back to the residual stream.
     """
 
     attention_norm: RMSNorm
@@ -89,7 +89,7 @@ def refusal(decoder: Any) -> str | None:
 
 @torch.no_grad()
 def pack_layers(decoder: Any) -> list[PackedLayer]:
-    """Pack a decoder's layers, whose modules' weights become views of the packed ones.
+    """Return the packed layers of a decoder; the weights of its own modules become views of the packed ones.
 
     Args:
         decoder: a decoder for which `refusal` returns None.
@@ -112,7 +112,7 @@ def pack_layers(decoder: Any) -> list[PackedLayer]:
 
 
 def _packed(*maps: nn.Linear) -> Projection:
-    """Return linear maps of one input as one."""
+    """Return one projection for linear maps of the same input, their outputs one after the other."""
     if len(maps) == 1:
         bias = None if maps[0].bias is None else maps[0].bias.detach()
         return Projection(maps[0].weight.detach().t(), bias)
@@ -131,7 +131,10 @@ def _packed(*maps: nn.Linear) -> Projection:
 
 
 def _head_norm(attention: Any, config: Any) -> torch.Tensor | None:
-    """Return the weights of the norms of query and key heads, one row a head; None if there are none."""
+    """Return the weights of the norms of query and key heads, (heads, head dimension).
+
+    None if there are none.
+    """
     if not hasattr(attention, "q_norm"):
         return None
     heads = (config.num_attention_heads, config.num_key_value_heads)
