@@ -54,6 +54,9 @@ TARGETS = (
     Target("e2rank/speedup", "at least", 0.8, "the same, embeddings computed"),
     Target("jina-v3/speedup", "at least", 0.9, "published code's CPU seconds by ours, top 20 in one block"),
     Target("rank1/speedup", "at least", 1, "CPU seconds of one prompt at a time by those of a batch"),
+    # test_fusion_in_decoder
+    Target("lit5/speedup", "at least", 1.5, "published code's CPU seconds by ours, top 40, `top: 10`"),
+    Target("listt5/speedup", "at least", 1.5, "published code's CPU seconds by ours, top 100, r = 2"),
     # test_chat_client
     Target("chat-client/speedup", "at least", 12, "43 queries, 16 at once, against one after another"),
     Target("chat-client/added-ms-per-call", "at most", 2, "beyond the endpoint's time, 16 queries at once"),

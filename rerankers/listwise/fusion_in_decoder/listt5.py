@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers.methods.listwise.listt5 import ListT5Options
 
 _SOURCE = "soyoung97/ListT5, run_listt5.py"
-_RENAMED = {r"^encoder\.encoder\.": "encoder.", r"^(encoder\.block\.\d+)\.module\.": r"\1."}
+RENAMED = {r"^encoder\.encoder\.": "encoder.", r"^(encoder\.block\.\d+)\.module\.": r"\1."}
 """Names of weights that the published class wraps around the encoder and its blocks."""
 
 
@@ -33,7 +33,7 @@ class ListT5(FusionInDecoderReranker):
 
     def __init__(self, options: ListT5Options) -> None:
         self._options = options
-        super().__init__(options, _SOURCE, _RENAMED)
+        super().__init__(options, _SOURCE, RENAMED)
 
     def prompt(self, query: str, number: int, passage: str) -> str:
         """Return the prompt of one passage: the query, the passage's number and its text."""
