@@ -1,4 +1,4 @@
-"""The harness: datasets, first stages, candidate pools, the pipeline, records and the command line."""
+"""The harness: datasets, first stages, candidate sets, the pipeline, records and the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python surface on first use, so that the command line starts without it."""
+    """Return a name of the Python surface, such as `run_experiment`, from its module, imported on first use.
+
+    Raises:
+        AttributeError: the package has no such name.
+    """
     if name in __all__:
         return getattr(importlib.import_module(_ELSEWHERE.get(name, "benchmarks.surface")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ __all__ = ["Outcome", "run_experiment"]
 def run_experiment(
     experiment: str | Path | Mapping[str, object], out: str | Path | None = None, **changes: object
 ) -> Outcome:
-    """Run an experiment, or what is left of it, as `rerankbench run` does.
+    """Run an experiment, or the cells of it that are not finished, as `rerankbench run` does.
 
     Args:
         experiment: an experiment file, the name of a ready experiment, or an experiment's keys and values.

@@ -33,6 +33,16 @@ class FileDataset(Dataset):
     """A dataset whose passages are read from a file, once, and held in memory.
 
     A collection of many millions of passages is better named by its ir_datasets id: its texts stay on disk.
+
+    Args:
+        name: name of the dataset in tables.
+        queries: text by query id.
+        qrels: grade by doc id by query id.
+        corpus: the file of passages, or of candidates.
+        passages: text by doc id, where it is read already; None reads `corpus` at first use.
+        given: (doc id, score), best first, by query id, of a file of candidates; else None.
+        queries_file: the file of queries, for further fields; None without one.
+        columns: names of the files' columns.
     """
 
     def __init__(

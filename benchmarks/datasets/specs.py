@@ -22,11 +22,11 @@ class Columns(BaseModel):
     """The names of columns or keys in a collection of one's own; usual names are found without it.
 
     Attributes:
-        doc_id: of a passage's id.
-        title: of its title.
-        text: of its text.
-        query_id: of a query's id.
-        query: of its text.
+        doc_id: the column of a passage's id.
+        title: the column of a passage's title.
+        text: the column of a passage's text.
+        query_id: the column of a query's id.
+        query: the column of a query's text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -1,4 +1,4 @@
-"""How far two judges agree on the same passages: Cohen's kappa and the confusion of their grades."""
+"""The agreement of two judges on the same passages: Cohen's kappa and the confusion of their grades."""
 
 from __future__ import annotations
 

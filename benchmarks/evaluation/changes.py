@@ -1,4 +1,4 @@
-"""What changed between two sides of a comparison: quality and speed of each system.
+"""The changes of a system's quality and speed from one side of a comparison to the other.
 
 Both sides hold sessions of the same experiment, such as one before a change of the code and one after it.
 """

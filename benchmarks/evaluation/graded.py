@@ -1,4 +1,4 @@
-"""The field's commonest measures as array arithmetic over many rankings of the same judged queries.
+"""The field's commonest measures, computed by array arithmetic over many rankings of the same judged queries.
 
 A report evaluates hundreds of systems on thousands of queries. ir_measures takes a run query by query through
 dictionaries, which is most of such a report's time; here the rankings of a system are one array of grades.

@@ -1,4 +1,4 @@
-"""Tries an experiment's measures on each dataset's own ids and judgements before anything runs."""
+"""A trial of an experiment's measures on each dataset's own ids and judgements, before anything runs."""
 
 from __future__ import annotations
 

@@ -46,9 +46,10 @@ def expand(name: str) -> list[str]:
 
 
 def parse(name: str) -> Any:
-    """Return the measure that a name such as `nDCG@10` or `module:function` stands for, after trying it.
+    """Return the measure that a name such as `nDCG@10` or `module:function` stands for.
 
-    Names match without case, and trec_eval's (`ndcg_cut_10`, `map`, `recip_rank`, `recall_100`) are taken.
+    The measure is computed once on two made-up passages, to see that it works. Names match in any case, and
+    trec_eval's names (`ndcg_cut_10`, `map`, `recip_rank`, `recall_100`) are accepted.
 
     Returns:
         an object of ir_measures, or a `FunctionMeasure`.

@@ -1,4 +1,4 @@
-"""Resamples of queries for bootstrap intervals: drawn once for all systems of a table.
+"""Bootstrap resamples of queries, drawn once for all systems of a table, and statistics on them.
 
 Everything random takes a seed and is the same every time.
 """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Documents:
-    """The passages of a dataset as (doc id, text); each iteration starts from the first one."""
+    """The passages of a dataset as (doc id, text) pairs; each iteration starts from the first one."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

@@ -85,7 +85,7 @@ _BLOCK = 1000  # passages written at a time
 
 
 def _blocks(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Yield the documents in lists of `_BLOCK`; the last one may be shorter."""
+    """Yield (doc id, text) pairs in lists of 1000; the last one may be shorter."""
     block: list[tuple[str, str]] = []
     for document in documents:
         block.append(document)

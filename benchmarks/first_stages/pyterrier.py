@@ -31,7 +31,10 @@ Hits = dict[str, list[tuple[str, float]]]
 
 
 class Passages:
-    """A dataset's passages as PyTerrier's indexers take them; each iteration starts from the first one."""
+    """A dataset's passages as `{"docno": ..., "text": ...}`, which PyTerrier's indexers take.
+
+    Each iteration starts from the first one.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RandomOrderOptions(Options):
-    """Options of random candidates."""
+    """The options of the first stage of random candidates."""
 
     seed: int = 0
     """Another seed draws other passages."""

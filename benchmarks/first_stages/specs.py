@@ -1,4 +1,4 @@
-"""What an experiment file says about first stages: eight kinds, told apart by `kind`.
+"""The options of first stages in an experiment file: eight kinds, told apart by `kind`.
 
 A plain string stands for a kind without options, for a registered first stage, or for one of the user's own.
 """
@@ -35,8 +35,8 @@ class Bm25(_Spec):
         k1: how slowly repeated words stop counting.
         b: how much long passages are discounted, 0 to 1.
         index: a prebuilt index of pyserini; by default one is built from the dataset's passages.
-        language: of passages and queries, such as `de`, whose analyzer Lucene then uses. Languages that
-            Lucene has no analyzer for are cut at white space; by default English is read.
+        language: the language of passages and queries, such as `de`, whose analyzer Lucene then uses.
+            Languages that Lucene has no analyzer for are cut at white space; by default English is read.
     """
 
     kind: Literal["bm25"] = "bm25"
@@ -69,7 +69,7 @@ class Run(_Spec):
 
     Attributes:
         path: the file.
-        name: what retrieved it, for tables; by default the file's name.
+        name: the first stage's name in tables; by default the file's name.
     """
 
     kind: Literal["run"]
@@ -84,8 +84,8 @@ class PyTerrier(_Spec):
         pipeline: `module:function`, in the working folder or an installed package. The function takes the
             passages, an iterable of `{"docno": ..., "text": ...}`, and returns a transformer from queries to
             results.
-        name: what tables call it; by default the function's name.
-        timed: ask one query after the other, and note what each takes; otherwise all at once.
+        name: the first stage's name in tables; by default the function's name.
+        timed: search for one query after the other, and record what each takes; otherwise for all at once.
     """
 
     kind: Literal["pyterrier"]
@@ -104,7 +104,7 @@ class Named(_Spec):
 
     Attributes:
         name: `random`, or `module:Class` of one's own, in the working folder or an installed package.
-        options: those that the class declares.
+        options: options that the class declares.
     """
 
     kind: Literal["named"] = "named"
@@ -178,5 +178,5 @@ FirstStageSpec = Annotated[
 
 
 def components_of(spec: FirstStageSpec) -> list[Any]:
-    """Return the parts of a hybrid, or the first stage itself."""
+    """Return the parts of a hybrid; of any other first stage a list of itself."""
     return [*spec.parts] if isinstance(spec, Hybrid) else [spec]

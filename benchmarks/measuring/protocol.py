@@ -88,7 +88,7 @@ def warm_up(
 
 
 def warmup_queries(protocol: Protocol, count: int) -> int:
-    """Return how many queries `warm_up` ranks at most, of `count` queries that all have candidates."""
+    """Return how many queries a warm-up ranks at most, out of `count` queries that all have candidates."""
     if protocol.warmup != "stable":
         return min(protocol.warmup, count)
     return STABLE_MAXIMUM * min(protocol.batch_size, count)

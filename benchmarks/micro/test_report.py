@@ -41,7 +41,7 @@ def test_a_large_folder(
     output = ["--out", str(path / "page.html")] if command == "report" else ["--format", "markdown"]
 
     def run() -> tuple[float, float]:
-        """Return CPU seconds and peak megabytes of the command."""
+        """Run the command in a process of its own, and return its CPU seconds and peak megabytes."""
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.cli", command, str(path), *output], stdout=subprocess.DEVNULL
         )

@@ -49,7 +49,7 @@ def requests() -> list[RerankRequest]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the export of a random model out of the user's cache."""
+    """Use a temporary cache folder, so that a random model's export stays out of the user's cache."""
     monkeypatch.setenv("RERANKBENCH_CACHE", str(tmp_path))
 
 

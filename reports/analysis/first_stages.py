@@ -1,4 +1,4 @@
-"""Names of first stages: in full in titles, in short where that is enough to tell them apart."""
+"""The names of first stages in reports: in full in titles, in short where that tells them apart."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _without_seed(name: str) -> str:
 
 
 def names(label: str, family: Sequence[Keyed]) -> list[str]:
-    """Return all names of a system: its label, the experiment's name for it, and that of each cell."""
+    """Return the different names of a system: its label, its name in the experiment, and its cells'."""
     cells = [cell.record.system.label for _, cell in family]
     return list(dict.fromkeys([label, name_of(family), *cells]))
 

@@ -107,16 +107,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The quality of a system's rankings; all mappings are empty where nothing is judged.
+    """The quality of a system's rankings; all mappings are empty where no query is judged.
 
     Attributes:
         estimates: by measure, the mean over the judged queries with its interval.
         spread: by measure, the standard deviation over replicates; empty without replicates.
         against: by measure, the comparison with the group's baseline.
-        per_query: by measure and query id; of replicates, their mean.
+        per_query: by measure, the value by query id; for replicates their mean.
         tops: by query id, the head of the ranking as 0-based ranks of the first stage.
-        by_depth: the headline measure had only so many candidates been reranked; for imported runs only.
-        tied_queries: queries of the first repeat in which one of the first ten ranks ties with the next rank.
+        by_depth: by depth, the headline measure had only so many candidates been reranked; for imported runs
+            only.
+        tied_queries: number of queries in whose first repeat one of the first ten ranks ties with the next
+            rank.
         unstable: number of queries that a later repeat ranked differently.
     """
 
@@ -190,11 +192,12 @@ class Work:
     """The work of a system per query: tokens, calls, memory, energy and dollars.
 
     Attributes:
-        counts: by name, means per query: windows, calls, tokens, dollars, joules, FLOPs, bytes.
+        counts: means per query by name: windows, calls, tokens, dollars, joules, FLOPs, bytes.
         operations: FLOPs, bytes and utilisation by stage.
         faults: output faults by kind, summed over the first repeat.
         faulty_queries: number of queries with at least one fault.
-        longest_prompt: most tokens of a query's mean prompt; None where prompts were not counted.
+        longest_prompt: largest value over queries of the mean tokens per prompt; None where prompts were not
+            counted.
     """
 
     counts: Mapping[str, float]
@@ -287,7 +290,7 @@ def _settings(described: object, name: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Systems that may stand in one table: same candidate pool, same measuring mode.
+    """Systems that may stand in one table, because they share the candidate set and the measuring mode.
 
     Attributes:
         systems: best headline measure first; controls after them; failed cells last.

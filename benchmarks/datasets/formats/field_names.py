@@ -1,4 +1,4 @@
-"""The names that programs give to the same field, the one that this project writes first."""
+"""The names that programs give to the same field; the first of each is the one that this project writes."""
 
 QUERY_ID = ("qid", "query_id", "query-id", "_id", "id")
 DOC_ID = ("docid", "docno", "doc_id", "pid", "id")

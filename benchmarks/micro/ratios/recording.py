@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def measured(pytestconfig: pytest.Config) -> Callable[[str, float], None]:
-    """Return a function that records a figure: its name in `targets.TARGETS`, and the measured value.
+    """Return a function that records a figure, given its name in `targets.TARGETS` and the measured value.
 
     A name that is recorded again replaces the value before. An unknown name is a `KeyError`.
     """
@@ -93,7 +93,7 @@ def document(values: Mapping[str, float], commit: Any, machine: Any) -> dict[str
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the measured figures beside their targets, and write them as JSON."""
+    """Print the recorded figures beside their targets, and write them as JSON; do nothing without any."""
     values = config.stash.get(_VALUES, {})
     if not values:
         return

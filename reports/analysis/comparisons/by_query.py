@@ -37,7 +37,7 @@ class ByQuery(Mapping[str, float]):
         return len(self.places)
 
     def values(self) -> ValuesView[float]:
-        """Return the numbers in the order of the queries, all read at once."""
+        """Return the numbers in the order of the queries, read from the array in one go."""
         return dict(zip(self.places, self.array.tolist(), strict=True)).values()
 
 
