@@ -97,23 +97,31 @@ class PartCost(TypedDict):
 
 @dataclass(slots=True)
 class Usage:
-    """Counts of what a ranking consumed, and of the output faults that had to be repaired.
+    """Counts of the work behind a ranking, and of the output faults that had to be repaired.
 
     Attributes:
+        windows: windows ranked.
+        llm_calls: calls of a language model or an endpoint.
         sequential_calls: calls that had to wait for the ones before; calls side by side count as one.
+        prompt_tokens: tokens of prompts, those from a cache included.
+        cached_tokens: prompt tokens that came from a cache.
+        generated_tokens: tokens that the model wrote.
         reasoning_tokens: the part of the generated tokens that precedes the answer.
-        tokens_saved: an estimate of what answers would have cost that were ended once known.
-        dollars: at list price, whether paid now or when a replayed answer was recorded.
-        calls_replayed: calls answered from a recording.
+        tokens_saved: an estimate of the tokens saved by stopping outputs as soon as the ranking was complete.
+        dollars: at list price, whether paid now or when a cached response was first received.
+        calls_replayed: calls answered from the response cache.
         calls_estimated: calls whose tokens are an estimate, for want of a usable count.
         retries: further attempts after calls that failed.
-        well_formed: answers that were just what was asked for; the others are in `faults`.
+        well_formed: outputs in exactly the form asked for; the others are in `faults`.
         decode_steps: forward passes that must follow one another, prefill not counted.
+        passages_embedded: passages that an encoder embedded.
+        passages_from_store: passages whose embeddings came from a store.
+        passages_truncated: passages that were cut.
         ties: of the first ten ranks, those whose score the next rank has too: the first stage decided.
-        control_tokens: of a local model's tokenizer, met in queries and passages as they were read.
-        depths: places decoded in each window, in the order they ran.
+        control_tokens: control tokens of a local model's tokenizer in the queries and passages that it read.
+        depths: ranks decoded in each window, in the order they ran.
         faults: output faults, by kind.
-        parts: costs of each part of a fusion or a cascade, in its order.
+        parts: costs of each component of a fusion or a cascade, in its order.
     """
 
     windows: int = 0

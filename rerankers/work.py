@@ -41,18 +41,18 @@ class RequestSize:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The work of a request: windows, calls and tokens.
+    """An estimate of the work of a request: windows, calls and tokens.
 
     Attributes:
         windows: groups of passages that are ranked together.
         llm_calls: calls of a language model, or of an endpoint.
         sequential_calls: calls that have to wait for the ones before.
-        prompt_tokens: tokens that are read, those in a cache included.
-        generated_tokens: tokens of answers as they are asked for.
-        most_generated_tokens: tokens after which all answers are ended.
+        prompt_tokens: tokens of prompts, those in a cache included.
+        generated_tokens: tokens of outputs in the form asked for.
+        most_generated_tokens: tokens after which all outputs are stopped.
         passages_embedded: passages that an encoder reads, unless a store holds them.
-        depends_on_answers: whether windows and calls depend on what the model answers; they are then those
-            of an order that says nothing of relevance.
+        depends_on_answers: whether windows and calls depend on the model's outputs; the numbers then assume a
+            random order of relevance.
     """
 
     windows: int = 0

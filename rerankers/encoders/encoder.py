@@ -265,6 +265,7 @@ class Encoder:
         read = [row for row, length in enumerate(tokens.lengths) if length]
 
         def forward(positions: list[int]) -> None:
+            """Embed the texts at some positions of `read`, and put the vectors in their rows."""
             rows = [read[position] for position in positions]
             output = self._model(tokens.batch(rows, self.device), task=task)["sentence_embedding"]
             vectors[to_device(torch.tensor(rows), self.device)] = self._finished(output)

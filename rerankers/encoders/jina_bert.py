@@ -194,6 +194,7 @@ def alibi_slopes(heads: int) -> torch.Tensor:
     """
 
     def geometric(count: int) -> list[float]:
+        """Return the slopes of `count` heads, a power of two: a geometric series."""
         start = 2.0 ** (-(2.0 ** -(math.log2(count) - 3)))
         return [start ** (i + 1) for i in range(count)]
 

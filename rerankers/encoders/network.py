@@ -246,6 +246,7 @@ def _run_heads_in_float32(model: SentenceTransformer) -> None:
     """Make all modules after a model's transformer compute in float32, because scores in bfloat16 tie."""
 
     def cast(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
+        """Return a transformer's features with all floating-point tensors in float32, as a hook."""
         for name, value in features.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 features[name] = value.float()

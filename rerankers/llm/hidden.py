@@ -112,6 +112,7 @@ class HiddenLM:
                 past, shared = None, 0
 
         def forward(batch: list[int]) -> None:
+            """Run a batch of prompts, by their positions, and put their hidden states into `states`."""
             rows = [list(prompts[i][shared : wanted[i][-1] + 1]) for i in batch]
             places = [[position - shared for position in wanted[i]] for i in batch]
             for i, row_states in zip(batch, self._forward(rows, places, past), strict=True):
@@ -248,6 +249,7 @@ class _StatesAsLogits:
 
     @property
     def device(self) -> Any:
+        """The decoder's device."""
         return self._decoder.device
 
     def __call__(self, **inputs: Any) -> SimpleNamespace:

@@ -58,6 +58,7 @@ def score_ends(
     packs = llm.device.type == "cpu" and llm.exactness.packs
 
     def read(batch: list[int]) -> None:
+        """Run a batch of prompts, by their positions, and put their scores into `scores`."""
         rows, count = [rest[position] for position in batch], max(keep[position] for position in batch)
         picked.at = _last_positions(llm, rows, count, packs=packs)
         forward = _forward_packed if packs else _forward

@@ -105,6 +105,7 @@ def complete_weights(name: str, may_lack: str | None = None) -> Iterator[None]:
         plain = base.__dict__["from_pretrained"]
 
         def from_pretrained(cls: type[Any], /, *args: Any, **how: Any) -> Any:
+            """Return the model that the original method loads, if its loading report is clean."""
             wants_report = how.get("output_loading_info", False)
             how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
             model, report = plain.__get__(None, cls)(*args, **how)

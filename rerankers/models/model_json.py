@@ -39,6 +39,7 @@ def unique_keys(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return an object's pairs as a dict; refuse a key that occurs twice."""
         value = dict(pairs)
         if len(value) < len(pairs):
             keys = [key for key, _ in pairs]

@@ -35,7 +35,14 @@ def check_pinned(model: str, revision: str | None) -> None:
 
 
 def _described(kind: str, model: str) -> str:
-    """Return what is being loaded, with the size of its weights where they are on this machine."""
+    """Return a line on the model being loaded, with the size of its weights if they are on this machine.
+
+    The line is empty if progress is not shown.
+
+    Args:
+        kind: the kind of model.
+        model: its name.
+    """
     if not is_heard():
         return ""
     from rerankers.models.locate import stored_bytes

@@ -111,6 +111,7 @@ def in_batches(
     left = model.tokenizer.padding_side == "left"
 
     def cut_out(rows: list[int]) -> None:
+        """Call `read` for the texts at these rows, longest first, without the padding they share."""
         longest = lengths[rows[0]]
         columns = slice(-longest, None) if left else slice(0, longest)
         batch = {

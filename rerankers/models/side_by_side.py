@@ -49,6 +49,7 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: 
 
     @torch.inference_mode()
     def quietly(item: Item) -> Result:
+        """Return the result of `work` for an item, without gradients."""
         return work(item)
 
     workers = threads_for(device, len(items))

@@ -1,1 +1,1 @@
-"""PE-Rank: passages enter the LLM as single embeddings (arXiv 2406.14848)."""
+"""PE-Rank: a listwise reranker whose LLM reads each passage as one embedding (arXiv 2406.14848)."""

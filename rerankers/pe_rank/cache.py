@@ -1,8 +1,8 @@
-"""Keys and values of a window's prompt in one buffer that lives as long as the reranker.
+"""A cache of a window's keys and values, in buffers that live as long as the reranker.
 
-transformers' own dynamic cache copies all keys and values at every step and forgets them with the window.
-Here a step writes behind what is there, going back is a change of one number, and what two prompts share at
-their start (the instruction, and within one query the query) stays where it is.
+transformers' own dynamic cache copies all keys and values at every step and drops them with the window.
+Here a step writes behind the filled columns, going back changes one number, and the prefix that two prompts
+share (the instruction, and within one query the query) stays in place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROUND = 256  # columns by which the buffer grows
 
 
 class _Layer(DynamicLayer):
-    """One layer's buffers, (batch, heads, columns, head dimension), filled up to `length`."""
+    """The buffers of one layer, (batch, heads, columns, head dimension), filled up to `length` columns."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -31,7 +31,11 @@ class _Layer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append columns; give all keys and values up to them."""
+        """Append columns of keys and values, and return all filled columns of both.
+
+        Args:
+            key_states, value_states: (rows, heads, new columns, head dimension).
+        """
         end = self.length + key_states.shape[2]
         self.keys = self._room(self.keys, key_states, end)
         self.values = self._room(self.values, value_states, end)
@@ -42,11 +46,11 @@ class _Layer(DynamicLayer):
         return self.keys[self.rows, :, :end], self.values[self.rows, :, :end]
 
     def get_seq_length(self) -> int:
-        """Return the number of columns that are filled."""
+        """Return the number of filled columns."""
         return self.length
 
     def spread(self, rows: int) -> None:
-        """Give every one of `rows` rows what the first row holds."""
+        """Change the buffers to those of `rows` rows, each with a copy of the first row's columns."""
         for held in ("keys", "values"):
             buffer = getattr(self, held)
             room = buffer.new_empty(rows, *buffer.shape[1:])
@@ -54,7 +58,15 @@ class _Layer(DynamicLayer):
             setattr(self, held, room)
 
     def _room(self, held: torch.Tensor | None, states: torch.Tensor, end: int) -> torch.Tensor:
-        """Return the buffer, or a larger one with the same content; a change of the batch starts afresh."""
+        """Return a buffer with at least `end` columns: the held one, or a larger one with its filled columns.
+
+        A batch of another size gets an empty one.
+
+        Args:
+            held: the buffer so far; None for none.
+            states: new columns, whose shape, dtype and device are taken.
+            end: columns that are needed.
+        """
         batch, heads, _, dimension = states.shape
         batch = self.total or batch
         if held is not None and held.shape[0] == batch and held.shape[2] >= end:
@@ -66,25 +78,32 @@ class _Layer(DynamicLayer):
 
 
 class WindowCache(Cache):
-    """A cache whose length can be set back at no cost; new columns are written over the old ones."""
+    """A cache for transformers whose length can be set back at no cost; later columns are then overwritten.
+
+    Args:
+        layers: number of layers of the model.
+    """
 
     def __init__(self, layers: int) -> None:
         self._buffers = [_Layer() for _ in range(layers)]
         super().__init__(layers=list(self._buffers))
 
     def nbytes(self) -> int:
-        """Return bytes of all buffers."""
+        """Return the size of all buffers in bytes."""
         held = [side for layer in self._buffers for side in (layer.keys, layer.values) if side is not None]
         return sum(side.nbytes for side in held)
 
     def spread(self, rows: int) -> None:
-        """Make it a cache of `rows` rows, each with the first one's columns."""
+        """Change the cache to one of `rows` rows, each with a copy of the first row's columns."""
         for layer in self._buffers:
             layer.spread(rows)
 
     @contextmanager
     def only(self, rows: slice, total: int) -> Iterator[None]:
-        """Let a pass read and write some of `total` rows; the length is what the pass made it."""
+        """Let passes read and write only some of `total` rows inside the `with` block.
+
+        The length afterwards is that of the last pass.
+        """
         for layer in self._buffers:
             layer.rows, layer.total = rows, total
         try:
@@ -94,6 +113,6 @@ class WindowCache(Cache):
                 layer.rows, layer.total = slice(None), 0
 
     def set_length(self, length: int) -> None:
-        """Keep the first `length` columns."""
+        """Set the number of filled columns; later ones are overwritten by the next pass."""
         for layer in self._buffers:
             layer.length = length

@@ -1,7 +1,7 @@
-"""The start of the prompts whose keys and values are in the KV cache, and how the next batch uses it.
+"""The part of the prompts whose keys and values are in the KV cache, and its reuse by the next batch.
 
 The instruction stands at the start of every prompt, and within one query the query follows. Their keys and
-values depend on nothing that comes later, so a batch takes over those of the batch before.
+values depend on no later token, so a batch takes over those of the batch before.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _NOTHING: Ids = np.empty((0, 0), dtype=np.int64)
 
 
 class CachedPrefix:
-    """The columns of the KV cache that are known.
+    """A record of the token ids whose keys and values the KV cache holds.
 
     Invariant: columns `0..ids.shape[1] - 1` of the cache's first `len(ids)` rows hold the keys and values of
-    `ids`, but for passages, whose embeddings are not compared and which therefore match nothing. Nothing is
-    claimed (`ids` is empty) from the moment that a pass may write until it is over: a pass that fails leaves
-    no wrong prefix behind.
+    `ids`, except passages, whose embeddings are not compared and which therefore match no column. `ids` is
+    empty from the moment that a pass may write until it is over: a pass that fails leaves no wrong prefix
+    behind.
 
     Args:
         cache: keys and values of one batch.
@@ -44,10 +44,13 @@ class CachedPrefix:
         self._cache, self._is_reused = cache, is_reused
 
     def unshared(self, ids: Ids) -> Ids:
-        """Return the columns that all rows of a batch share and that are not in the cache, as one row.
+        """Return the leading columns that all rows of a batch share, if none of them is cached, as one row.
 
-        It pays to run them once before the batch: no columns where the batch has one row, or where some of
-        its start is in the cache already.
+        It pays to run them once before the batch. There are no columns if the batch has one row, or if some
+        of its first columns are cached already.
+
+        Args:
+            ids: token ids of the batch, (rows, columns).
         """
         if not self._is_reused or len(ids) == 1 or _shared_columns(self.ids[:1], ids):
             return ids[:1, :0]
@@ -61,10 +64,13 @@ class CachedPrefix:
     def reuse(self, ids: Ids) -> int:
         """Set the cache back to the leading columns that are right for every row of a batch.
 
-        The caller runs the other columns, and says so with `hold`.
+        The caller runs the other columns, and then calls `hold`.
+
+        Args:
+            ids: token ids of the batch, (rows, columns).
 
         Returns:
-            how many columns are kept; never all of them, for the last one gives the first scores.
+            the number of columns kept; never all of them, for the last one gives the first scores.
         """
         is_same_batch = len(self.ids) == len(ids)
         kept = 0
@@ -77,12 +83,17 @@ class CachedPrefix:
         return kept
 
     def hold(self, ids: Ids) -> None:
-        """Claim the columns of a batch, whose pass is over."""
+        """Record the token ids of a batch, (rows, columns), whose pass is over, as those in the cache."""
         self.ids = ids
 
 
 def _shared_columns(cached: Ids, ids: Ids) -> int:
-    """Return how many leading columns of `ids` are those of `cached`, one row or as many; never the last."""
+    """Return the number of leading columns in which a batch equals the cached ids; never the last column.
+
+    Args:
+        cached: token ids in the cache, one row or as many as the batch.
+        ids: token ids of the batch, (rows, columns).
+    """
     if not len(cached):
         return 0
     width = min(cached.shape[1], ids.shape[1] - 1)

@@ -1,16 +1,16 @@
-"""Greedy decoding of windows, fast: the same places as `plain_order`, with less work and no waiting.
+"""Fast greedy decoding of windows: the same ranks as `plain_order`, with less work and no waiting.
 
-What is saved, and why nothing changes:
+The savings, and why they change no rank:
 
-- Scores are taken against the window's passages alone; the vocabulary is never touched.
-- What a prompt shares with the prompt before it (the instruction; within one query, the query) is not run
-  again (`rerankers.pe_rank.cached_prefix`). What the rows of a batch share is run once.
-- The first place follows from the prompt itself and the last is what is left: n - 1 forward passes for n
-  places, prefill included. Decoding stops at the depth asked for.
-- Places are kept on the device: the loop of single steps never waits for it.
+- Scores are computed for the window's passages only, never for the vocabulary.
+- The prefix that a prompt shares with the prompt before it (the instruction; within one query, the query) is
+  not run again (`rerankers.pe_rank.cached_prefix`). The prefix that the rows of a batch share is run once.
+- The first rank follows from the prompt itself and the last rank from the others: n - 1 forward passes for n
+  ranks, prefill included. Decoding stops at the depth asked for.
+- Ranks are kept on the device: the loop of single steps never waits for it.
 - Several windows with the same number of passages run as rows of one batch (`rerankers.pe_rank.layout`).
   Padding is masked, and positions skip it.
-- `rerankers.pe_rank.speculative` replaces single steps by draft and verify.
+- `rerankers.pe_rank.speculative` replaces single steps by speculative decoding.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _CPU_TOKENS = 1024  # of prompts in one pass on a CPU; more do not fit its cache
 
 @dataclass(slots=True)
 class Batch:
-    """Windows whose prompts have been run, one a row.
+    """A batch of windows whose prompts have been run, one a row.
 
     Attributes:
         projected: passages in the input space, (rows, n, dimension).
         hidden: last hidden state, (rows, dimension).
-        real: True where a column is no padding, (rows, columns); None if there is no padding at all.
+        real: True where a column is not padding, (rows, columns); None if there is no padding at all.
         lengths: tokens of each prompt, (rows, 1), on the device.
         columns: columns in the cache that belong to the prompt.
         same: for each passage the first one with the same text, (rows, n); None if all texts differ.
         passes: forward passes so far.
         run_tokens: prompt tokens that were run, by row.
-        kept_tokens: prompt tokens whose keys and values were there already, by row.
+        kept_tokens: prompt tokens whose keys and values were cached already, by row.
     """
 
     projected: torch.Tensor
@@ -64,7 +64,11 @@ class Batch:
     kept_tokens: list[int]
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return (rows, q, n) float32 dot products of hidden states (rows, q, dimension) and passages."""
+        """Return the score of each passage after each hidden state, their dot product, (rows, q, n) float32.
+
+        Args:
+            hidden: hidden states, (rows, q, dimension).
+        """
         scores = hidden.float() @ self.projected.float().transpose(1, 2)
         if self.same is not None:
             scores = scores.gather(2, self.same[:, None].expand_as(scores))
@@ -72,11 +76,11 @@ class Batch:
 
 
 class WindowDecoder:
-    """Runs batches of windows through one model, keeping keys and values between them.
+    """A decoder of batches of windows by one model, which keeps keys and values between them.
 
     Args:
         model: the language model.
-        reuse_prefix: keep what consecutive prompts share; off only to measure what it is worth.
+        reuse_prefix: keep the prefix that consecutive prompts share; off only to measure its benefit.
     """
 
     def __init__(self, model: PassageLLM, *, reuse_prefix: bool = True) -> None:
@@ -88,11 +92,11 @@ class WindowDecoder:
     def prefill(
         self, prompts: Sequence[Prompt], projected: torch.Tensor, same: torch.Tensor | None = None
     ) -> Batch:
-        """Run the prompts of windows with the same number of passages.
+        """Run the prompts of windows with the same number of passages, and return them as a batch.
 
         Args:
             prompts: one a row.
-            projected: (rows, n, dimension).
+            projected: the passages in the input space, (rows, n, dimension).
             same: see `Batch`.
 
         Raises:
@@ -120,6 +124,11 @@ class WindowDecoder:
         )
 
     def _check_length(self, prompts: Sequence[Prompt], count: int) -> None:
+        """Refuse prompts that, with `count` passages decoded behind them, exceed the model's context.
+
+        Raises:
+            ModelError: one does.
+        """
         longest = max(len(prompt.token_ids) for prompt in prompts) + count
         if longest > self.model.context:
             raise ModelError(
@@ -128,7 +137,12 @@ class WindowDecoder:
             )
 
     def _run_shared(self, ids: npt.NDArray[np.int64]) -> int:
-        """Run the columns that all rows share, as one row, if none of them is cached; return how many."""
+        """Run the columns that all rows share, as one row, if none of them is cached, and return their
+        number.
+
+        Args:
+            ids: token ids of the batch, (rows, columns).
+        """
         shared = self.prefix.unshared(ids)
         count = int(shared.shape[1])
         if count:
@@ -142,7 +156,15 @@ class WindowDecoder:
     def _run(
         self, layout: Layout, projected: torch.Tensor, real: torch.Tensor | None, kept: int
     ) -> torch.Tensor:
-        """Run all columns but the first `kept`: the last hidden state of each row, (rows, dimension)."""
+        """Run all columns of prompts but the first `kept`, and return each row's last hidden state, (rows,
+        dimension).
+
+        Args:
+            layout: the prompts.
+            projected: the passages in the input space, (rows, n, dimension).
+            real: True where a column is not padding; None if there is no padding.
+            kept: leading columns that are in the cache.
+        """
         device, columns = self.model.device, layout.ids.shape[1]
         tokens = to_device(torch.from_numpy(layout.ids[:, kept:].clip(0)), device)
         row_of, column_of = np.nonzero(layout.ids == PASSAGE)
@@ -156,7 +178,10 @@ class WindowDecoder:
 
     @torch.inference_mode()
     def steps(self, batch: Batch, depth: int) -> torch.Tensor:
-        """Decode `depth` places of every row, one forward pass each: (rows, depth) passage positions."""
+        """Return the first `depth` ranks of every row as passage positions, (rows, depth).
+
+        Each rank after the first takes a forward pass of its own.
+        """
         rows = len(batch.projected)
         taken = torch.zeros(batch.projected.shape[:2], dtype=torch.bool, device=self.model.device)
         row = torch.arange(rows, device=self.model.device)
@@ -171,10 +196,15 @@ class WindowDecoder:
             hidden = self.follow(batch, inputs, len(places) - 1)
 
     def follow(self, batch: Batch, inputs: torch.Tensor, placed: int) -> torch.Tensor:
-        """Return hidden states (rows, q, dimension) of q passages that follow the
-        prompt and `placed` passages.
+        """Return the hidden states, (rows, q, dimension), of q passages appended to the prompt and earlier
+        passages.
 
         Keys and values of the prompt and of the first `placed` passages must be in the cache.
+
+        Args:
+            batch: the windows.
+            inputs: the passages in the input space, (rows, q, dimension).
+            placed: the number of passages before them.
         """
         count = inputs.shape[1]
         start = batch.columns + placed
@@ -187,8 +217,15 @@ class WindowDecoder:
     def causal_mask(
         self, real: torch.Tensor | None, queries: int, start: int, end: int
     ) -> torch.Tensor | None:
-        """Return the attention mask of columns start..end-1, (rows or 1, 1, queries, end);
-        None for a plain one.
+        """Return the attention mask of columns start..end-1, (rows or 1, 1, queries, end).
+
+        None if none is needed.
+
+        Args:
+            real: True where a column is not padding; None if there is no padding.
+            queries: columns to run.
+            start: columns in the cache.
+            end: columns in all.
         """
         if real is None and (queries == 1 or start == 0 or self.model.attention == "flash_attention_2"):
             return None
@@ -203,14 +240,23 @@ class WindowDecoder:
         return mask[:, None]
 
     def _parts(self, rows: int, columns: int) -> list[slice]:
-        """Return rows that run together: all of them, or on a CPU as many as its caches hold."""
+        """Return slices of rows that run together: all rows, or on a CPU as many as its caches hold."""
         size = rows if self.model.device.type != "cpu" else max(1, _CPU_TOKENS // columns)
         return [slice(start, start + size) for start in range(0, rows, size)]
 
     def _last(
         self, inputs: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, part: slice, kept: int
     ) -> torch.Tensor:
-        """Run some rows after the first `kept` columns: their last hidden state, (rows, dimension)."""
+        """Run some rows after the first `kept` columns, and return their last hidden state, (rows,
+        dimension).
+
+        Args:
+            inputs: embeddings of all rows, (rows, columns - kept, dimension).
+            positions: of the same columns.
+            mask: the attention mask of all rows; None for plain causal attention.
+            part: the rows.
+            kept: columns that are in the cache.
+        """
         self.cache.set_length(kept)
         if mask is not None and len(mask) > 1:
             mask = mask[part]

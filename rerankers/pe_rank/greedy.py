@@ -1,8 +1,8 @@
-"""Greedy decoding of one window, written to be read: the oracle that the fast decoder is tested against.
+"""The greedy reference decoder of one window, written to be read; the fast decoder is tested against it.
 
-The prompt is run once; then, place after place, every passage not yet placed is scored, the best is placed,
-and its projected embedding is the next input (arXiv 2406.14848, section 3.3). Places from `depth` on keep the
-input order.
+The prompt is run once; then, rank after rank, every passage without a rank is scored, the best gets the next
+rank, and its projected embedding is the next input (arXiv 2406.14848, section 3.3). Passages after `depth`
+ranks keep the input order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def first_scores(model: PassageLLM, prompt: Prompt, projected: torch.Tensor) -> torch.Tensor:
-    """Return scores (n,) of all passages for the first place, float32."""
+    """Return the scores of all passages for the first rank, (n,) float32.
+
+    Args:
+        model: the language model.
+        prompt: of the window.
+        projected: the passages in the language model's input space, (n, dimension).
+    """
     return _scores(_run_prompt(model, prompt, projected)[0], projected)
 
 
@@ -30,13 +36,13 @@ def plain_order(
     depth: int | None = None,
     canonical: list[int] | None = None,
 ) -> list[int]:
-    """Order one window's passages.
+    """Return the order of one window's passages by greedy decoding.
 
     Args:
         model: the language model.
-        prompt: with one slot a passage.
+        prompt: with one passage placeholder a passage.
         projected: the passages in the language model's input space, (n, dimension).
-        depth: places to decode; None for all.
+        depth: ranks to decode; None for all.
         canonical: for each passage the first passage with the same text, whose score it shares; equal scores
             keep the input order.
 
@@ -62,7 +68,9 @@ def plain_order(
 
 
 def _run_prompt(model: PassageLLM, prompt: Prompt, projected: torch.Tensor):  # type: ignore[no-untyped-def]
-    """Return the last hidden state (dimension,) of the prompt, and the cache that holds it."""
+    """Return the last hidden state of a prompt with its passages put in, (dimension,), and the cache of
+    the pass.
+    """
     inputs = model.embed(torch.tensor([prompt.token_ids], device=model.device))
     inputs[0, list(prompt.slots)] = projected
     positions = torch.arange(len(prompt.token_ids), device=model.device)[None]
@@ -71,5 +79,5 @@ def _run_prompt(model: PassageLLM, prompt: Prompt, projected: torch.Tensor):  # 
 
 
 def _scores(hidden: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
-    """Return (n,) dot products in float32."""
+    """Return the score of each passage, its dot product with a hidden state, (n,) float32."""
     return projected.float() @ hidden.float()

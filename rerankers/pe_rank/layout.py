@@ -1,4 +1,4 @@
-"""The columns of a batch of prompts: which token stands where, and what is padding."""
+"""The columns of a batch of prompts: the token or padding in each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PASSAGE = -2  # a passage placeholder: never the same as what is in the cache
 
 @dataclass(frozen=True)
 class Layout:
-    """Prompts of windows with the same number of passages, one a row.
+    """The columns of prompts of windows with the same number of passages, one prompt a row.
 
-    A row holds the start that all rows share, padding, the rest of its own start (within the query), padding,
-    and the passages with what stands around them. So the rows' passages stand in the same columns.
+    A row holds the prefix that all rows share, padding, the rest of the prompt up to the passages, padding,
+    and the passages with the text between and after them. So the rows' passages stand in the same columns.
 
     Attributes:
         ids: token ids, `PADDING` or `PASSAGE`, (rows, columns).
@@ -34,7 +34,7 @@ class Layout:
 
     @classmethod
     def of(cls, prompts: Sequence[Prompt]) -> Layout:
-        """Return the layout of prompts."""
+        """Return the layout of a batch of prompts."""
         heads = [prompt.token_ids[: prompt.slots[0]] for prompt in prompts]
         shared = 0
         while all(shared < len(head) and head[shared] == heads[0][shared] for head in heads):
@@ -52,18 +52,18 @@ class Layout:
 
     @cached_property
     def is_real(self) -> npt.NDArray[np.bool_]:
-        """Return True where a column is not padding, (rows, columns)."""
+        """Whether each column is a token or passage rather than padding, (rows, columns)."""
         is_real: npt.NDArray[np.bool_] = self.ids != PADDING
         return is_real
 
     @cached_property
     def positions(self) -> npt.NDArray[np.int64]:
-        """Return the positions of the tokens, which skip padding, (rows, columns)."""
+        """The position of each token in its prompt, padding skipped, (rows, columns)."""
         positions: npt.NDArray[np.int64] = np.maximum(self.is_real.cumsum(axis=1) - 1, 0)
         return positions
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Return the number of tokens of each prompt, (rows,)."""
+        """The number of tokens of each prompt, (rows,)."""
         lengths: npt.NDArray[np.int64] = self.is_real.sum(axis=1)
         return lengths

@@ -1,4 +1,5 @@
-"""A language model that reads passages as embeddings: token embeddings with projected passages in the slots.
+"""A language model that reads passages as embeddings: projected passages replace the placeholders'
+embeddings.
 
 Only the transformer is used, never the vocabulary's logits: a passage's score is the dot product of the last
 hidden state and its projected embedding, in float32 (arXiv 2406.14848, section 3.2).
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PassageLLM:
-    """A causal transformer, the projector in front of it, and the writer of its prompts.
+    """A causal transformer, the projector before it, and the writer of its prompts.
 
     Args:
         llm: a causal LM of transformers; its head is not used and not kept.
@@ -57,7 +58,10 @@ class PassageLLM:
 
     @torch.inference_mode()
     def refuse_inexact_windows(self) -> None:
-        """Read a few tokens whole, and in two parts with masked columns between them, as windows do.
+        """Refuse a model that gives other hidden states for a text read in two parts with masked columns
+        between.
+
+        Windows are read in this way.
 
         Raises:
             ModelError: the model does not honour masks and positions, or takes no embeddings.
@@ -88,10 +92,11 @@ class PassageLLM:
 
     @torch.inference_mode()
     def use_static_passes(self) -> str | None:
-        """Let window decoders run static passes (`rerankers.llm.static`), if this model has them.
+        """Make window decoders run static passes (`rerankers.llm.static`), if this model supports them.
 
         Returns:
-            The reason why it has none, in a few words; then transformers' own passes are run as before.
+            None; if the model does not support them, the reason in a few words, and transformers' own passes
+            are run as before.
         """
         if self.attention != "sdpa":
             return f"attention is {self.attention}, and static passes use sdpa"
@@ -117,13 +122,18 @@ class PassageLLM:
 
     @torch.inference_mode()
     def project(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Project embeddings (n, encoder dimension) float32 to (n, dimension) in the model's dtype."""
+        """Return passage embeddings in the model's input space, (n, dimension) in its dtype.
+
+        Args:
+            vectors: passage embeddings, (n, encoder dimension) float32.
+        """
         projected: torch.Tensor = self.projector(vectors.to(self.device, self.dtype))
         return projected
 
     def embed(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Return token embeddings (..., dimension); ids beyond the vocabulary (slots,
-        padding) get any embedding.
+        """Return token embeddings, (..., dimension), of token ids, (...).
+
+        Ids beyond the vocabulary (passage placeholders, padding) get an arbitrary embedding.
         """
         rows: int = self._tokens.weight.shape[0]
         embedded: torch.Tensor = self._tokens(token_ids.clamp(0, rows - 1))
@@ -136,9 +146,10 @@ class PassageLLM:
         cache: WindowCache | KeyValueBuffers,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return last hidden states (batch, q, dimension) of `inputs` that follow what `cache` holds.
+        """Return the last hidden states, (batch, q, dimension), of embeddings that follow the columns in
+        `cache`.
 
-        The cache decides between a pass of transformers and a static one.
+        The type of the cache decides between a pass of transformers and a static one.
 
         Args:
             inputs: embeddings, (batch, q, dimension).

@@ -1,7 +1,7 @@
 """The projector: passage embeddings into the language model's input space (arXiv 2406.14848, section 3.1).
 
 `mlp2x_gelu` is Linear(encoder, llm), exact GELU, Linear(llm, llm), with biases and no normalisation.
-`linear`, `identity` and `mlpNx_gelu` are the other kinds that the released code knows.
+`linear`, `identity` and `mlpNx_gelu` are the other kinds in the released code.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ _MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")  # a kind comes from a file, so not
 def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn.Module:
     """Return a projector with torch's own random weights.
 
+    Args:
+        kind: such as `mlp2x_gelu`.
+        encoder_dimension: of its input.
+        llm_dimension: of its output.
+
     Raises:
-        ModelError: nobody knows that kind, or `identity` has to change the dimension.
+        ModelError: the kind is unknown, or `identity` would have to change the dimension.
     """
     if kind == "linear":
         return nn.Sequential(nn.Linear(encoder_dimension, llm_dimension))
@@ -44,7 +49,12 @@ def build_projector(kind: str, encoder_dimension: int, llm_dimension: int) -> nn
 
 
 def load_projector(kind: str, weights: Mapping[str, torch.Tensor], where: str) -> nn.Module:
-    """Return a projector with trained weights, whose names may carry any prefix up to `projector.`.
+    """Return a projector with trained weights.
+
+    Args:
+        kind: such as `mlp2x_gelu`.
+        weights: by name; names may carry any prefix up to `projector.`.
+        where: the checkpoint's name, for errors.
 
     Raises:
         ModelError: the kind is unknown, or a weight is missing, surplus, of the wrong shape, or not finite.
@@ -80,7 +90,7 @@ def input_dimension(projector: nn.Module) -> int | None:
 
 
 def output_dimension(projector: nn.Module) -> int | None:
-    """Return the dimension of the vectors that a projector makes; None if it changes none."""
+    """Return the dimension of the vectors that a projector returns; None if it is that of its input."""
     return next((len(weight) for weight in reversed(list(projector.parameters())) if weight.ndim == 2), None)
 
 
@@ -92,10 +102,16 @@ def untrained_projector(
     kind: str = "mlp2x_gelu",
     scale: float = 1.0,
 ) -> nn.Module:
-    """Return a random projector whose output is `scale` times as long as the
-    language model's own token embeddings.
+    """Return a projector with random weights, whose outputs are about as long as token embeddings.
 
     The first layer has unit variance, so that unit vectors reach the GELU's curved part.
+
+    Args:
+        encoder_dimension: of its input.
+        token_embeddings: the language model's, (vocabulary, dimension).
+        seed: of the random weights.
+        kind: such as `mlp2x_gelu`.
+        scale: length of outputs in mean lengths of token embeddings.
     """
     llm_dimension = token_embeddings.shape[1]
     random = torch.Generator().manual_seed(seed)

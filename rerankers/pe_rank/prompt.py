@@ -1,8 +1,8 @@
-"""The prompt of PE-Rank: text with one slot a passage, as token ids (arXiv 2406.14848, section 3.2).
+"""The prompt of PE-Rank: text with one placeholder a passage, as token ids (arXiv 2406.14848, section 3.2).
 
-A slot is the token `<PLACEHOLDER>`; the model puts a passage's projected embedding in its place. The paper's
-wording is kept to the letter, "followed by original text" included where no text follows: the released
-checkpoints were trained so. A checkpoint of this project may bring its own wording.
+A placeholder is the token `<PLACEHOLDER>`; the model puts a passage's projected embedding in its place. The
+paper's template is kept to the letter, "followed by original text" included where no text follows: the
+released checkpoints were trained so. A checkpoint of this project may have a template of its own.
 """
 
 from __future__ import annotations
@@ -25,14 +25,19 @@ _CITATION = re.compile(r"\[([0-9]+)\]")  # `[12]` in a passage could be read as 
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """A wording: `{n}`, `{query}`, `{i}` (1-based) and `{text}` are filled in; the default is the paper's.
+    """A prompt template.
+
+    `{n}`, `{query}`, `{i}` (1-based) and `{text}` are filled in. The default is the paper's.
 
     Attributes:
-        prefix: comes first; knows `{n}` and `{query}`.
-        passage: one passage given as an embedding alone; knows `{i}`.
-        passage_with_text: one passage given as an embedding and its text; knows `{i}` and `{text}`.
-        suffix: comes last; knows `{n}` and `{query}`.
-        chat: whether it is a user's message in the model's chat template; otherwise it is plain text.
+        prefix: the text before the passages, with `{n}` and `{query}`.
+        passage: the line of a passage that is given as an embedding alone, with `{i}`.
+        passage_with_text: the line of a passage given as an embedding and its text, with `{i}` and `{text}`.
+        suffix: the text after the passages, with `{n}` and `{query}`.
+        chat: whether the prompt is a user message in the model's chat template; otherwise it is plain text.
+
+    Raises:
+        InputError: a passage's line does not have exactly one placeholder.
     """
 
     prefix: str = (
@@ -55,7 +60,13 @@ class PromptTemplate:
                 raise InputError(f"the passage line {passage!r} of a prompt needs one {PLACEHOLDER}")
 
     def message(self, query: str, count: int, texts: Sequence[str] | None = None) -> str:
-        """Return the prompt's text for `count` passages, with the passages' texts if given."""
+        """Return the prompt as text, for a query and `count` passages.
+
+        Args:
+            query: the query's text.
+            count: number of passages.
+            texts: the passages' texts, if the prompt is to show them.
+        """
         query = _without_slots(query)
         passages = [
             self.passage.replace("{i}", str(i + 1))
@@ -71,9 +82,12 @@ class PromptTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids, and the positions of the passages' slots among them, in passage order.
+    """A prompt as token ids.
 
-    `control_tokens` counts those that the query and the passages' texts brought.
+    Attributes:
+        token_ids: the prompt.
+        slots: positions of the passage placeholders in it, in passage order.
+        control_tokens: number of control tokens that stood in the query and the passages' texts.
     """
 
     token_ids: tuple[int, ...]
@@ -82,11 +96,15 @@ class Prompt:
 
 
 class PromptWriter:
-    """Writes prompts with one model's tokenizer and chat template.
+    """A writer of prompts with one model's tokenizer and chat template.
 
-    A tokenizer that does not know `<PLACEHOLDER>` learns it here; the language model's vocabulary stays as it
-    is, because a slot's own embedding is never looked up. `control_tokens` says how those of queries and
-    passages are read; a slot of their own is text in either case.
+    A tokenizer without `<PLACEHOLDER>` gets it as a new token; the language model's vocabulary stays the
+    same, because a placeholder's own embedding is never looked up.
+
+    Args:
+        tokenizer: of the language model.
+        template: the prompt template.
+        control_tokens: how control tokens in queries and passages are read; placeholders there are text.
     """
 
     def __init__(
@@ -102,10 +120,15 @@ class PromptWriter:
         self._control = ControlTokens(tokenizer, control_tokens)
 
     def write(self, query: str, count: int, texts: Sequence[str] | None = None) -> Prompt:
-        """Return the prompt for `count` passages, with the passages' texts if given.
+        """Return the prompt for a query and `count` passages, as token ids.
+
+        Args:
+            query: the query's text.
+            count: number of passages.
+            texts: the passages' texts, if the prompt is to show them.
 
         Raises:
-            ModelError: the tokenizer or its chat template lost a slot.
+            ModelError: the tokenizer or its chat template lost a placeholder.
         """
         data = [_without_slots(query), *(_clean(text) for text in texts or ())]
         (query, *passages), counts = self._control.read(data)
@@ -117,12 +140,16 @@ class PromptWriter:
         return replace(prompt, control_tokens=sum(counts))
 
     def write_messages(self, messages: Sequence[Mapping[str, str]], count: int) -> Prompt:
-        """Return a conversation with `count` slots in it, in the model's chat template.
+        """Return a conversation in the model's chat template, as token ids.
 
         It ends where the model is to answer, unless its last turn is the model's own.
 
+        Args:
+            messages: the turns, each with `role` and `content`.
+            count: passage placeholders in them.
+
         Raises:
-            ModelError: the tokenizer or its chat template lost a slot.
+            ModelError: the tokenizer or its chat template lost a placeholder.
         """
         is_asked = messages[-1]["role"] != "assistant"
         name = self.tokenizer.name_or_path
@@ -130,6 +157,16 @@ class PromptWriter:
         return self._prompt(text, count, add_special_tokens=False)
 
     def _prompt(self, text: str, count: int, *, add_special_tokens: bool) -> Prompt:
+        """Return a text as a prompt of token ids.
+
+        Args:
+            text: with `count` passage placeholders.
+            count: number of passages.
+            add_special_tokens: whether the tokenizer adds its own.
+
+        Raises:
+            ModelError: there is another number of placeholders in the token ids.
+        """
         ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         slots = tuple(position for position, token in enumerate(ids) if token == self._slot)
         if len(slots) != count:
@@ -140,9 +177,10 @@ class PromptWriter:
 
 
 def _clean(text: str) -> str:
+    """Return a passage's text with `[12]` written as `(12)`, and without placeholders of its own."""
     return _without_slots(_CITATION.sub(r"(\1)", text))
 
 
 def _without_slots(text: str) -> str:
-    """Return a text from outside without placeholders of its own."""
+    """Return a text with `<PLACEHOLDER>` written as `(PLACEHOLDER)`."""
     return text.replace(PLACEHOLDER, "(PLACEHOLDER)")

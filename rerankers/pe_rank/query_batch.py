@@ -1,4 +1,4 @@
-"""Queries that go through their windows together: what they share and how far they are."""
+"""Queries that are ranked together: the order of their candidates so far, and the data that windows share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 
 class QueryBatch:
-    """Requests with equal numbers of candidates on their way through the windows.
+    """A batch of requests with equal numbers of candidates while their windows are ranked.
+
+    Args:
+        requests: the requests.
+        costs: the cost of each.
+        clock: times the stages.
+        decoder: ranks the windows.
+        policy: decides between single steps and speculative decoding.
 
     Attributes:
         order: candidate positions of every row, best first so far, (rows, candidates), on the device.
         projected: by candidate position, (rows, candidates, dimension); None if made in every window.
-        memory: what windows so far have shown, for the drafts of later ones; None where a query may have
+        memory: hidden states of earlier windows, for the drafts of later ones; None where a query may have
             several rows.
     """
 
@@ -67,8 +74,12 @@ class QueryBatch:
         return part
 
     def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return for each passage of a window the first with the same text, (rows, n);
+        """Return for each passage of a window the first with the same text, (rows, n).
+
         None if all texts differ.
+
+        Args:
+            rows: candidate positions of the window's passages, (rows, n).
         """
         if self._first is None:
             return None
@@ -76,7 +87,7 @@ class QueryBatch:
         return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
 
     def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:
-        """Return the prompt without passages' text, written once for all windows of one size."""
+        """Return the prompt of a row's query for `count` passages without their text, written once."""
         key = self._owners[row], count
         if key not in self._prompts:
             self._prompts[key] = writer.write(self.requests[row].query, count)
@@ -84,8 +95,14 @@ class QueryBatch:
 
 
 def lead_with(places: torch.Tensor, count: int) -> torch.Tensor:
-    """Return positions 0..count-1 of every row with `places` (rows,
-    depth) in front and the rest in input order.
+    """Return an order of positions 0..count-1 for every row: `places` first, the rest in input order.
+
+    Args:
+        places: positions that come first, (rows, depth).
+        count: number of positions.
+
+    Returns:
+        (rows, count)
     """
     rows, depth = places.shape
     key = torch.arange(depth, depth + count, device=places.device).repeat(rows, 1)

@@ -1,8 +1,8 @@
 """PE-Rank: an LLM orders passages that it reads as one embedding each (arXiv 2406.14848, WWW 2025).
 
-Windows slide from the tail of the list to its head as in RankGPT; in each, the LLM places the best passage,
-then the best of the rest, and so on. Deviations from the published code, none of which changes an answer: see
-`decoding`, `drafting` and `depth`; and the head of the list is always compared
+Windows slide from the tail of the list to its head as in RankGPT; in each, the LLM chooses the best passage,
+then the best of the rest, and so on. Deviations from the published code, none of which changes a ranking: see
+`decoding`, `speculative` and `depth`; and the head of the list is always compared
 (`rerankers.listwise.windows`).
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class PERank(Reranker):
-    """Orders candidates by windows of passage embeddings."""
+    """A reranker whose LLM orders windows of passages, each read as one embedding."""
 
     def __init__(self, options: PERankOptions) -> None:
         self._options = options
@@ -72,7 +72,7 @@ class PERank(Reranker):
         self._batch_size = 1 if is_single else options.batch_size
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Rank each request; requests with as many candidates as each other run in batches."""
+        """Return a ranking of each request; requests with equal numbers of candidates run in batches."""
         rankings: dict[int, Ranking] = {}
         how, seed = self._options.initial_order, self._options.seed
         firsts = [initial_order(len(each.candidates), how, seed, each.query_id) for each in requests]
@@ -86,16 +86,17 @@ class PERank(Reranker):
         return [rankings[row] for row in range(len(requests))]
 
     def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store, if there is one."""
+        """Return the embedding store in a tuple; an empty one without a store."""
         return self._embedder.stores
 
     def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one: before queries are timed."""
+        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
         self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
-        """Return checkpoint, encoder, windows, embedding mode, precision;
-        a notice if the result needs one.
+        """Return the record's entry: checkpoint, encoder, windows, source of embeddings, precision.
+
+        It has a notice if tables have to show one.
         """
         return {
             **self._checkpoint.described,
@@ -119,8 +120,9 @@ class PERank(Reranker):
         }
 
     def _batches(self, requests: Sequence[RerankRequest]) -> Iterator[list[int]]:
-        """Yield requests with equal numbers of candidates, `batch_size` at a time;
-        like lengths need no padding.
+        """Yield the positions of requests with equal numbers of candidates, at most `batch_size` at a time.
+
+        Queries of similar length share a batch, for little padding.
         """
         by_count: dict[int, list[int]] = {}
         for row in sorted(range(len(requests)), key=lambda row: len(requests[row].query)):
@@ -132,7 +134,10 @@ class PERank(Reranker):
     def _orders(
         self, requests: Sequence[RerankRequest], costs: Sequence[Cost], clock: StageClock
     ) -> list[list[int]]:
-        """Return candidate positions, best first, of requests with equal numbers of candidates."""
+        """Return the candidate positions of each request, best first; all have equal numbers of candidates.
+
+        They are divided between the threads.
+        """
         workers = self._workers.number(len(requests))
         bounds = [len(requests) * part // workers for part in range(workers + 1)]
         parts = [
@@ -144,7 +149,12 @@ class PERank(Reranker):
     def _orders_of_part(
         self, part: tuple[Sequence[RerankRequest], Sequence[Cost], StageClock], decoder: WindowDecoder
     ) -> list[list[int]]:
-        """Return candidate positions, best first, of the requests that one worker ranks."""
+        """Return the candidate positions, best first, of each request that one thread ranks.
+
+        Args:
+            part: the requests, their costs, and a clock.
+            decoder: of the thread.
+        """
         requests, costs, clock = part
         run = QueryBatch(requests, costs, clock, decoder, DraftPolicy(self._options.draft, self._llm.device))
         count = len(requests[0].candidates)
@@ -157,7 +167,14 @@ class PERank(Reranker):
             return run.order.tolist()
 
     def _slide(self, run: QueryBatch, windows: Sequence[tuple[int, int]]) -> None:
-        """Rank windows that are known beforehand, in place, each as far as the top needs it."""
+        """Rank sliding windows one after the other, and update the order of the batch.
+
+        Each is decoded as far as the top k of the final list depends on it.
+
+        Args:
+            run: the queries.
+            windows: half-open positions (start, end), tail first.
+        """
         for (start, end), depth in zip(windows, lossless_depths(windows, self._options.top_k), strict=True):
             if depth:
                 depth = min(depth, end - start - 1)
@@ -167,10 +184,11 @@ class PERank(Reranker):
 
 
 def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
-    """Let a language model run the passes that the options name, and return which ones it runs, and why.
+    """Set the kind of forward passes that the options name, and return it: `static`, or `eager` with a
+    reason.
 
     Raises:
-        ModelError: the options ask for static passes that the model does not have.
+        ModelError: the options ask for static passes that the model does not support.
     """
     if options.exact or options.passes == "eager":
         return "eager"
@@ -183,5 +201,5 @@ def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
 
 
 def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:
-    """Return the request with its candidates in another order."""
+    """Return the request with its candidates in another order, given as candidate positions."""
     return replace(request, candidates=tuple(request.candidates[i] for i in order))

@@ -1,6 +1,6 @@
-"""Windows whose passages depend on the answers before: the rounds of many queries, batched by size.
+"""The rounds of window policies whose windows depend on earlier results, for many queries in batches.
 
-Sliding windows show every query the same ranks at the same time, and need none of this.
+Sliding windows show every query the same ranks at the same time, and do not need this.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def rank_in_rounds(
     batch_size: int,
     rank: Callable[[QueryBatch, torch.Tensor, int], torch.Tensor],
 ) -> list[list[int]]:
-    """Rank queries by a window policy, all windows of their rounds in batches.
+    """Return the order of each query's candidates by a window policy; windows of a round run in batches.
 
     Args:
         run: the queries.
         plan: the policy.
         batch_size: most windows in a batch.
-        rank: from queries, one a row, the candidate positions shown of each (rows, n), and a decoding depth
-            to the positions in order, (rows, n).
+        rank: takes queries, one a row, the candidate positions shown of each (rows, n), and a decoding depth;
+            returns the positions in order, (rows, n).
 
     Returns:
         Candidate positions, best first, by query.
@@ -57,12 +57,15 @@ def rank_in_rounds(
 
 
 def _depth(window: Window) -> int:
-    """Return the ranks to decode: the last passage is what is left."""
+    """Return the number of ranks to decode in a window; the last passage needs no decoding."""
     return min(window.ranks, len(window.shown) - 1)
 
 
 def _batches(windows: Sequence[Window], batch_size: int) -> Iterator[list[int]]:
-    """Yield places of windows that show as many passages and are decoded as far, `batch_size` at a time."""
+    """Yield batches of windows with equal numbers of passages and equal depth, as positions in `windows`.
+
+    Each has at most `batch_size` windows.
+    """
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, window in enumerate(windows):
         by_size.setdefault((len(window.shown), _depth(window)), []).append(place)

@@ -1,16 +1,16 @@
-"""Draft and verify: the places of step-by-step greedy decoding in fewer passes that follow one another.
+"""Speculative decoding: the ranks of step-by-step greedy decoding in fewer sequential forward passes.
 
-All places still open are proposed at once and run in one forward pass. Causal attention makes the scores
-after the first t proposed passages those of step-by-step decoding as long as these t are right; so leading
-places that agree with their own scores are right, and the first that does not is put right by its score. Each
-pass settles at least one place more, and what is settled is what single steps would have chosen.
+All open ranks are drafted at once and verified in one forward pass. Causal attention makes the scores after
+the first t drafted passages those of step-by-step decoding as long as these t are right; so leading ranks
+that agree with their own scores are accepted, and the first that does not is corrected by its score. Each
+pass accepts at least one rank more, and accepted ranks are those that single steps would have chosen.
 
-The proposal follows a table: for each passage, the scores last seen right after it. Scores depend mostly on
-what was placed last, so the walk "the best after the last placed, the best after that one, ..." is near the
-truth once each passage has been run. A passage that an earlier window of the query ran brings its hidden
-state from there (`DraftMemory`); until a passage has been run, its row is the scores for the first place.
+The draft follows a table: for each passage, the scores last seen right after it. Scores depend mostly on
+the passage ranked last, so the walk "the best after the last, the best after that one, ..." is near the
+truth once each passage has been run. For a passage that an earlier window of the query ran, the hidden state
+comes from there (`DraftMemory`); until a passage has been run, its row is the scores for the first rank.
 
-This is blockwise parallel decoding (arXiv 1811.03115) with a table in place of a second model: the answer is
+This is blockwise parallel decoding (arXiv 1811.03115) with a table in place of a second model: the output is
 known to be a permutation of a few passages, whose embeddings are at hand.
 """
 
@@ -32,11 +32,16 @@ _FIRST_GUESS = 3.0  # places a pass, before anything is known
 
 
 class DraftPolicy:
-    """Decides, window by window, whether draft and verify is cheaper than single steps.
+    """A policy that decides for each window whether speculative decoding is cheaper than single steps.
 
     A pass costs the reading of all weights plus arithmetic for its tokens. Single steps are `depth - 1`
-    passes of one token a row; drafting takes fewer passes of more tokens. How many fewer is learnt from the
-    windows drafted so far. Only counts are looked at, so the same input leads to the same decisions.
+    passes of one token a row; speculative decoding takes fewer passes of more tokens. How many fewer is
+    estimated from the windows decoded so far. Only counts are used, so the same input leads to the same
+    decisions.
+
+    Args:
+        mode: `auto` decides by cost; `off` never drafts; `on` always drafts three ranks or more.
+        device: the device that the passes run on.
     """
 
     def __init__(self, mode: DraftMode, device: torch.device) -> None:
@@ -45,7 +50,7 @@ class DraftPolicy:
         self._places_per_pass = _FIRST_GUESS
 
     def drafts(self, rows: int, depth: int) -> bool:
-        """Return whether to draft a window of `rows` rows, `depth` places each."""
+        """Return whether to decode a batch of `rows` windows to `depth` ranks speculatively."""
         if self._mode != "auto" or depth < 3:
             return self._mode != "off" and depth > 2
         steps = (depth - 1) * (1 + rows / self._free_tokens)
@@ -53,17 +58,17 @@ class DraftPolicy:
         return passes * (1 + rows * depth / 2 / self._free_tokens) < steps
 
     def learn(self, depth: int, passes: int) -> None:
-        """Take in that a window of `depth` places took `passes` passes of draft and verify."""
+        """Update the estimate of ranks per pass: a window of `depth` ranks took `passes` passes."""
         self._places_per_pass += 0.5 * ((depth - 1) / max(passes, 1) - self._places_per_pass)
 
 
 class DraftMemory:
-    """Hidden states last seen right after each candidate, in whatever window; they shape drafts only.
+    """The hidden states last seen right after each candidate, in any window; they shape drafts only.
 
     Args:
-        rows: queries.
-        candidates: of each query.
-        device: where the states are kept.
+        rows: number of queries.
+        candidates: number of candidates of each query.
+        device: the device that holds the states.
     """
 
     def __init__(self, rows: int, candidates: int, device: torch.device) -> None:
@@ -72,14 +77,14 @@ class DraftMemory:
         self._states: torch.Tensor | None = None  # (rows, candidates, dimension)
 
     def table(self, batch: Batch, shown: torch.Tensor) -> torch.Tensor:
-        """Return each passage's scores right after each other passage, as far as they can be foreseen.
+        """Return an estimate of the scores of all passages right after each passage, from earlier states.
 
         Args:
             batch: a window of each query, whose prompts have been run.
             shown: candidate positions of its passages, (rows, n).
 
         Returns:
-            (rows, n, n), float32; the scores for the first place in rows of passages that were never run.
+            (rows, passage, n), float32; for a passage that was never run, the scores for the first rank.
         """
         first = batch.scores(batch.hidden[:, None])  # (rows, 1, n)
         if self._states is None:
@@ -88,7 +93,12 @@ class DraftMemory:
         return torch.where(self._is_known[self._row, shown][:, :, None], after, first)
 
     def keep(self, shown: torch.Tensor, states: torch.Tensor) -> None:
-        """Keep hidden states (rows, q, dimension) seen right after candidates `shown`, (rows, q)."""
+        """Store hidden states by candidate, in place of earlier ones.
+
+        Args:
+            shown: candidate positions, (rows, q).
+            states: hidden states right after these candidates, (rows, q, dimension).
+        """
         if self._states is None:
             self._states = states.new_zeros(*self._is_known.shape, states.shape[2])
         self._states[self._row, shown] = states
@@ -103,17 +113,17 @@ def draft_and_verify(
     memory: DraftMemory | None = None,
     shown: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Decode `depth` places of every row: (rows, depth) passage positions, as `WindowDecoder.steps` does.
+    """Return the first `depth` ranks of every row as passage positions, (rows, depth).
 
-    The host waits once a pass, to learn how many places are settled.
+    They are those of `WindowDecoder.steps`. The host waits once a pass, for the number of accepted ranks.
 
     Args:
-        decoder: ran the prompts.
+        decoder: the decoder that ran the prompts.
         batch: the windows.
-        depth: places to decode.
-        memory: of earlier windows; drafts follow it and it learns from this window. It changes the number of
-            passes, never the places.
-        shown: candidate positions of the passages by which `memory` knows them, (rows, n); None for 0..n-1.
+        depth: ranks to decode.
+        memory: of earlier windows; drafts follow it and it is updated by this window. It changes the number
+            of passes, never the ranks.
+        shown: candidate positions of the passages by which `memory` stores them, (rows, n); None for 0..n-1.
     """
     rows, count = batch.projected.shape[:2]
     device = batch.projected.device
@@ -140,7 +150,13 @@ def draft_and_verify(
 
 
 def _walk(after: torch.Tensor, begun: torch.Tensor, depth: int) -> torch.Tensor:
-    """Continue places (rows, m) to (rows, depth): each time the best open passage after the last placed."""
+    """Return ranks extended to `depth`, (rows, depth): each next one is the best open passage after the last.
+
+    Args:
+        after: scores of all passages right after each passage, (rows, passage, n).
+        begun: the first ranks as passage positions, (rows, m).
+        depth: ranks in all.
+    """
     row = torch.arange(len(begun), device=begun.device)
     taken = torch.zeros(after.shape[:2], dtype=torch.bool, device=after.device).scatter_(1, begun, True)
     places = list(begun.unbind(dim=1))

@@ -1,4 +1,4 @@
-"""Ranks windows of a batch of queries: embeddings into placeholders, prefill, and decoding to a depth."""
+"""The ranking of one batch of windows: passage embeddings, prompts, prefill, and decoding to a depth."""
 
 from __future__ import annotations
 
@@ -24,19 +24,30 @@ if TYPE_CHECKING:
 
 
 class WindowPass:
-    """One pass over windows that show as many passages as each other.
+    """A ranker of batches of windows that show equal numbers of passages.
 
     Args:
         llm: the language model with its projector.
-        embedder: where passages' embeddings come from.
-        options: what the prompt shows, and how ranks are decoded.
+        embedder: the source of passage embeddings.
+        options: the content of the prompt, and how ranks are decoded.
     """
 
     def __init__(self, llm: PassageLLM, embedder: PassageEmbedder, options: PERankOptions) -> None:
         self._llm, self._embedder, self._options = llm, embedder, options
 
     def rank(self, run: QueryBatch, rows: torch.Tensor, depth: int) -> torch.Tensor:
-        """Order candidate positions (rows, n) to a depth; a row of `run` is that of its query."""
+        """Return the candidates of one window of each query, best first to a depth, then in input order.
+
+        Tokens, windows and depth are added to the queries' costs.
+
+        Args:
+            run: the queries, one a row.
+            rows: candidate positions that each window shows, (rows, n).
+            depth: ranks to decode.
+
+        Returns:
+            candidate positions, (rows, n).
+        """
         if run.projected is None:
             projected = self.projected(run, rows.tolist())
         else:
@@ -59,7 +70,7 @@ class WindowPass:
         return ranked
 
     def projected(self, run: QueryBatch, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return passages in the language model's input space, each text embedded once.
+        """Return passages in the language model's input space; each different text is embedded once.
 
         Args:
             run: the queries, one a row.
@@ -94,7 +105,7 @@ class WindowPass:
         depth: int,
         shown: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the first ranks of every row, drafted and verified where that is cheaper.
+        """Return the first ranks of every row, decoded speculatively where that is cheaper.
 
         Args:
             run: the queries, one a row.
@@ -130,7 +141,10 @@ class WindowPass:
         same: torch.Tensor | None,
         depth: int,
     ) -> torch.Tensor:
-        """Return the ranks of the only row, (1, depth), one pass after the other: prefill is in `decode`."""
+        """Return the first ranks of the only row, (1, depth), by the greedy reference decoder.
+
+        Its prefill is timed as `decode`. The arguments are those of `_decoded_ranks`.
+        """
         with run.clock.stage("decode", *run.costs):
             canonical = None if same is None else same[0].tolist()
             order = plain_order(self._llm, prompts[0], projected[0], depth, canonical)
@@ -140,7 +154,14 @@ class WindowPass:
         return torch.tensor([order[:depth]], device=self._llm.device)
 
     def _prompts(self, run: QueryBatch, rows: torch.Tensor) -> list[Prompt]:
-        """Return one prompt a row; without text it depends on the query and the number of passages only."""
+        """Return a prompt for each row.
+
+        Without passages' text it depends only on the query and the number of passages.
+
+        Args:
+            run: the queries, one a row.
+            rows: candidate positions that each window shows, (rows, n).
+        """
         count = rows.shape[1]
         if not self._options.text:
             return [run.bare_prompt(self._llm.writer, row, count) for row in range(len(run.requests))]

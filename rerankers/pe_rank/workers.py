@@ -1,4 +1,4 @@
-"""Queries side by side, each thread with a decoder of its own over one model."""
+"""Threads that rank different queries at the same time, each with its own decoder over one model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Decoders over one model, each for one thread; keys and values live as long as they do."""
+    """The decoders of all threads over one model; their keys and values live as long as they do."""
 
     def __init__(self, model: PassageLLM) -> None:
         self._model = model
         self.decoders = [WindowDecoder(model)]
 
     def number(self, queries: int) -> int:
-        """Return the number of threads to use for `queries` queries."""
+        """Return the number of threads to use for this many queries."""
         return threads_for(self._model.device, queries)
 
     def map(self, work: Callable[[Item, WindowDecoder], Result], items: Sequence[Item]) -> list[Result]:
-        """Do `work` on every item, each in a thread and with a decoder of its own; results in order."""
+        """Return the result of a function for each item, in the order of the items.
+
+        Args:
+            work: called with an item and the decoder of its thread.
+            items: one for each thread.
+        """
         while len(self.decoders) < len(items):
             self.decoders.append(WindowDecoder(self._model))
         pairs = list(zip(items, self.decoders, strict=False))

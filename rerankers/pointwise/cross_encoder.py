@@ -62,6 +62,9 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
             self._check_architecture(files)
 
         def load(options: CrossEncoderOptions) -> tuple[Any, dict[str, object]]:
+            """Return the `CrossEncoder` loaded by these options, an adapter merged in, and the record's
+            entry on it.
+            """
             if adapter is None:
                 make = partial(CrossEncoder, max_length=options.max_length, activation_fn=Identity())
                 return load_sentence_model(make, "cross-encoder", files, options)
@@ -184,6 +187,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
         scores = torch.zeros(len(tokenized.lengths), device=self.device)
 
         def read(rows: list[int], features: Features) -> None:
+            """Put the scores of a batch into their rows of `scores`."""
             scores[rows] = self._forward(features)
 
         in_batches(self._encoder, tokenized.inputs, tokenized.lengths, self._batch_tokens, read)

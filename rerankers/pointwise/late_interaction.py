@@ -122,6 +122,7 @@ class LateInteraction(Reranker):
         vectors_by_text: dict[int, torch.Tensor] = {}
 
         def read(rows: list[int], batch: Features) -> None:
+            """Put the token vectors of a batch of texts into `vectors_by_text`."""
             out = self._encoder(batch, task="document")
             vectors = zip(rows, out["token_embeddings"], out["attention_mask"].bool(), strict=True)
             vectors_by_text.update({row: tokens[counts] for row, tokens, counts in vectors})

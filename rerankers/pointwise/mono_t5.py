@@ -106,6 +106,7 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         start = self._model.config.decoder_start_token_id
 
         def read(batch: list[int]) -> None:
+            """Run a batch of prompts, by their positions, and put their scores into `scores`."""
             rows = [tokenized.inputs[i] for i in batch]
             padded = self._tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt")
             logits = self._model(

@@ -95,6 +95,9 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         keep = [len(query) for query in queries]
 
         def means(batch: list[int], logits: torch.Tensor) -> torch.Tensor:
+            """Return the mean log-probability of each query of a batch, (rows,), from logits (rows, k,
+            vocabulary).
+            """
             rows = zip(logits, batch, strict=True)
             return torch.stack([_mean_log_probability(row, queries[position]) for row, position in rows])
 

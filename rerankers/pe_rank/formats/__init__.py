@@ -1,1 +1,1 @@
-"""The checkpoint formats of PE-Rank: our own, the released one, adapters, compact ones."""
+"""The checkpoint formats of PE-Rank: our compact one, the authors' full models, and LoRA adapters."""

@@ -1,7 +1,7 @@
-"""Reads what training leaves: a LoRA adapter with a projector, by the authors' code or by this project.
+"""The reader of training output: a LoRA adapter with a projector, by the authors' code or by this project.
 
 The adapter is in PEFT's format and is merged into the base model's weights when loaded, so that it costs
-nothing afterwards. Only what the merge below computes exactly is accepted.
+nothing afterwards. Adapters that the merge cannot compute exactly are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ _PEFT = "base_model.model."
 
 
 def read_adapter_run(files: ModelFiles, *, dtype: DtypeName, device: str, attention: AttentionName) -> Parts:
-    """Take apart a training run: base model, LoRA adapter, `non_lora_trainables.bin`, `projector.bin`.
+    """Return the parts of a training run: base model, LoRA adapter, `non_lora_trainables.bin`,
+    `projector.bin`.
+
+    The adapter is merged into the base model.
+
+    Args:
+        files: the location of the training run.
+        dtype: of the base model's weights.
+        device: the device that it runs on.
+        attention: transformers' attention implementation.
 
     Raises:
         ModelError: a file is missing or does not fit the base model.
@@ -74,7 +83,16 @@ def read_adapter_run(files: ModelFiles, *, dtype: DtypeName, device: str, attent
 
 @torch.no_grad()
 def _replace_weights(llm: Any, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Put trained weights in place of the base model's; a larger vocabulary makes the model's larger."""
+    """Copy trained weights over those of the base model; a larger vocabulary enlarges the model's.
+
+    Args:
+        llm: the base model; changed in place.
+        weights: by the model's names.
+        name: the training run's name, for errors.
+
+    Raises:
+        ModelError: the base model lacks a weight, or has it in another shape.
+    """
     rows = {
         len(weight)
         for key, weight in weights.items()
@@ -90,6 +108,6 @@ def _replace_weights(llm: Any, weights: Mapping[str, torch.Tensor], name: str) -
 
 
 def _same(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> bool:
-    """Return whether two projectors agree, whatever their names' prefixes."""
+    """Return whether the weights of two projectors are equal, their names compared without prefixes."""
     short = [{k.rpartition("projector.")[2]: v for k, v in side.items()} for side in (left, right)]
     return short[0].keys() == short[1].keys() and all(torch.equal(short[0][k], short[1][k]) for k in short[0])

@@ -1,4 +1,4 @@
-"""Loads PE-Rank from any of its forms, and guards what belongs together.
+"""The loader of PE-Rank checkpoints in any form, with checks that encoder, projector and LLM belong together.
 
 (a) a full model of the authors, `model_type: embed_mistral` or `embed_llama`      `released.py`
 (b) a base model with a LoRA adapter, `non_lora_trainables.bin`, `projector.bin`   `adapter.py`
@@ -6,8 +6,8 @@
 (d) this project's compact format                                                  `compact.py`
 (e) a base model and an encoder alone: a random projector, labelled untrained      here
 
-A projector belongs to one encoder, one pooling, one dimension. Another encoder is refused unless the swap is
-asked for, and then it is labelled; another dimension is always refused.
+A projector belongs to one encoder, one pooling, one dimension. Another encoder is refused unless the options
+allow the swap, and then it is labelled; another dimension is always refused.
 """
 
 from __future__ import annotations
@@ -65,7 +65,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """PE-Rank, loaded: `notice` is what every table has to say about it, empty if nothing."""
+    """A loaded PE-Rank.
+
+    Attributes:
+        llm: the language model with its projector and prompt writer.
+        encoder: embeds passages.
+        described: the record's entry.
+        notice: the note that every table has to show; empty for none.
+    """
 
     llm: PassageLLM
     encoder: Encoder
@@ -74,10 +81,16 @@ class Checkpoint:
 
 
 def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention: AttentionName) -> Checkpoint:
-    """Load a checkpoint in whatever form it is.
+    """Return a loaded checkpoint, whatever its form.
+
+    Args:
+        source: the checkpoint and its encoder, as the options name them.
+        dtype: of the weights of language model and encoder.
+        device: the device that they run on.
+        attention: transformers' attention implementation.
 
     Raises:
-        InputError: an option is missing, or the files are not there.
+        InputError: an option is missing, or the files do not exist.
         ModelError: weights are missing, surplus or of the wrong shape, or the encoder is not the projector's.
     """
     files = find_model(source.model, source.revision)
@@ -111,7 +124,11 @@ def load_checkpoint(source: Source, *, dtype: DtypeName, device: str, attention:
 def _read(
     files: ModelFiles, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
 ) -> Parts:
-    """Tell the forms apart by the files they bring."""
+    """Return the parts of a checkpoint, read by its form, which its files determine.
+
+    Raises:
+        InputError: the checkpoint has a projector and the options name another.
+    """
     if read_json(files, MANIFEST):
         reader = read_compact
     elif read_json(files, ADAPTER_CONFIG):
@@ -128,7 +145,11 @@ def _read(
 def _base_and_projector(
     files: ModelFiles, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
 ) -> Parts:
-    """Return a plain language model, with a projector file if one is named."""
+    """Return the parts of a plain language model, with the projector file that the options name, if any.
+
+    Raises:
+        InputError: the options name neither encoder nor projector, or the projector does not exist.
+    """
     if source.encoder is None and source.projector is None:
         raise InputError(f"{files.name!r} is a plain language model; name the option 'encoder' too")
     projector, identity, described = None, None, {}
@@ -156,7 +177,14 @@ def _base_and_projector(
 def _encoder(
     parts: Parts, source: Source, *, dtype: DtypeName, device: str, attention: AttentionName
 ) -> tuple[Encoder, list[str]]:
-    """Return the encoder to use, and what has to be said about it."""
+    """Return the loaded encoder, and the notes on it that tables have to show.
+
+    It is the projector's own, or the one that the options name.
+
+    Raises:
+        InputError: neither the checkpoint nor the options name an encoder.
+        ModelError: the options name another encoder than the projector's and do not allow a swap.
+    """
     trained = parts.encoder
     if trained is None:
         if source.encoder is None:
@@ -191,7 +219,7 @@ def _encoder(
 
 
 def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
-    """Return the encoder that the options name in place of the projector's own."""
+    """Return the identity of the encoder that the options name in place of the projector's own."""
     name = source.encoder or trained.model
     is_same = _same_model(name, trained)
     pooling = trained.pooling if source.pooling == "auto" and is_same else source.pooling
@@ -200,7 +228,7 @@ def _swapped(trained: EncoderIdentity, source: Source) -> EncoderIdentity:
 
 
 def _differences(trained: EncoderIdentity, source: Source) -> list[str]:
-    """Return why the encoder asked for is not the projector's own; empty if it is."""
+    """Return the reasons why the encoder of the options is not the projector's own; empty if it is."""
     reasons = []
     name = source.encoder or trained.model
     if not _same_model(name, trained):

@@ -1,12 +1,12 @@
-"""This project's own checkpoint format: only what training changed, a few megabytes.
+"""This project's own checkpoint format: only the weights that training changed, a few megabytes.
 
-    pe_rank.json                which language model, encoder, projector and wording belong together
+    pe_rank.json                the language model, encoder, projector and template that belong together
     projector.safetensors       `0.weight`, `0.bias`, `2.weight`, ...; see `rerankers.pe_rank.projector`
     adapter_config.json         optional: a LoRA adapter in PEFT's format
     adapter_model.safetensors
     llm/                        optional: a language model trained as a whole, `./llm` in the manifest
 
-`pe_rank.json` is validated strictly by `Manifest`. Weights may be float16; they are computed with in the
+`pe_rank.json` is validated strictly by `Manifest`. Weights may be float16; they are converted to the
 language model's dtype.
 """
 
@@ -44,7 +44,13 @@ _PROJECTOR = "projector.safetensors"
 
 
 def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention: AttentionName) -> Parts:
-    """Take a compact checkpoint apart, loading the base model it names.
+    """Return the parts of a compact checkpoint, the base model that it names loaded.
+
+    Args:
+        files: the location of the checkpoint.
+        dtype: of the base model's weights.
+        device: the device that it runs on.
+        attention: transformers' attention implementation.
 
     Raises:
         ModelError: the manifest does not validate, a file is missing, or the base model is another one.
@@ -102,7 +108,15 @@ def read_compact(files: ModelFiles, *, dtype: DtypeName, device: str, attention:
 def save_compact(
     folder: Path, manifest: Manifest, projector: nn.Module, dtype: torch.dtype, adapter: Path | None = None
 ) -> None:
-    """Write a compact checkpoint; `adapter` is a folder that PEFT wrote."""
+    """Write a compact checkpoint into a folder.
+
+    Args:
+        folder: made if it does not exist.
+        manifest: the content of `pe_rank.json`.
+        projector: the trained projector.
+        dtype: in which its weights are stored.
+        adapter: a folder that PEFT wrote, with a LoRA adapter to copy; None for none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.to(dtype).contiguous().cpu() for name, weight in projector.state_dict().items()}
     save_file(weights, folder / _PROJECTOR)

@@ -1,4 +1,4 @@
-"""`pe_rank.json`: which language model, encoder, projector and wording belong together.
+"""`pe_rank.json`: the language model, encoder, projector and prompt template that belong together.
 
 It is validated strictly. Reading it loads no weights.
 """
@@ -25,6 +25,8 @@ MANIFEST = "pe_rank.json"
 
 
 class _Strict(BaseModel):
+    """The base class of the manifest's entries: immutable, without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -37,7 +39,7 @@ class LLMEntry(_Strict):
 
 
 class EncoderEntry(_Strict):
-    """The encoder the projector was trained with, and how it was used."""
+    """The encoder that the projector was trained with, and the settings that it was used with."""
 
     model: str
     revision: str | None = None
@@ -49,7 +51,7 @@ class EncoderEntry(_Strict):
 
 
 class PromptEntry(_Strict):
-    """The wording; see `rerankers.pe_rank.prompt.PromptTemplate`."""
+    """The fields of the prompt template; see `rerankers.pe_rank.prompt.PromptTemplate`."""
 
     prefix: str
     passage: str
@@ -59,15 +61,15 @@ class PromptEntry(_Strict):
 
 
 class Manifest(_Strict):
-    """`pe_rank.json`.
+    """The content of `pe_rank.json`.
 
     Attributes:
         version: of this format.
         llm: base language model.
         encoder: the projector's encoder.
         projector: kind of projector, such as `mlp2x_gelu`.
-        prompt: the wording it was trained with.
-        training: how it came about: data, recipe, scores; for people.
+        prompt: the prompt template it was trained with.
+        training: data, recipe and scores of the training, for people.
     """
 
     version: Literal[1] = 1
@@ -80,6 +82,9 @@ class Manifest(_Strict):
 
 def referenced_models(name: str) -> dict[str, str | None]:
     """Return the models that a local checkpoint refers to, with their hub revisions; none for other models.
+
+    Args:
+        name: of the checkpoint.
 
     Raises:
         ModelError: `pe_rank.json` is damaged.
@@ -95,13 +100,17 @@ def referenced_models(name: str) -> dict[str, str | None]:
 
 
 def prompt_template(name: str) -> PromptTemplate:
-    """Return the prompt template of a local checkpoint; the paper's for every other model."""
+    """Return the prompt template of a local checkpoint; the paper's for every other model.
+
+    Args:
+        name: of the checkpoint.
+    """
     found = _local_manifest(name)
     return PromptTemplate() if found is None else PromptTemplate(**found[1].prompt.model_dump())
 
 
 def _local_manifest(name: str) -> tuple[ModelFiles, Manifest] | None:
-    """Return a local checkpoint's files and manifest; None for a model without."""
+    """Return a local checkpoint's files and manifest; None for a model that is not local or has none."""
     if not (name.startswith("bundled:") or existing_path(name)):
         return None
     files = find_model(name)
@@ -109,7 +118,11 @@ def _local_manifest(name: str) -> tuple[ModelFiles, Manifest] | None:
 
 
 def base_model(files: ModelFiles, manifest: Manifest) -> str:
-    """Return the language model's name; `./llm` was trained as a whole and lies beside the manifest."""
+    """Return the name of a checkpoint's language model: the manifest's, or for `./llm` the path of that
+    folder.
+
+    Such a model was trained as a whole and lies beside the manifest.
+    """
     name = manifest.llm.model
     if not name.startswith("./"):
         return name
@@ -118,7 +131,11 @@ def base_model(files: ModelFiles, manifest: Manifest) -> str:
 
 
 def _fetched(files: ModelFiles, part: str) -> str:
-    """Return the hub's snapshot of a checkpoint, with one folder of it fetched.
+    """Return the path of the hub's snapshot of a checkpoint, with one of its folders fetched.
+
+    Args:
+        files: the location of the checkpoint.
+        part: the folder's name.
 
     Raises:
         ModelError: it cannot be fetched.
@@ -132,7 +149,7 @@ def _fetched(files: ModelFiles, part: str) -> str:
 
 
 def read_manifest(files: ModelFiles) -> Manifest:
-    """Return `pe_rank.json`, validated.
+    """Return the content of a checkpoint's `pe_rank.json`, validated.
 
     Raises:
         ModelError: a field is missing, unknown or of the wrong type.

@@ -1,4 +1,4 @@
-"""The parts of a checkpoint, the same for every published format."""
+"""The parts of a PE-Rank checkpoint, the same for every format."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EncoderIdentity:
 
     Attributes:
         model: its name or folder.
-        pooling: `mean`, `cls`, `last_token`, or `auto` where the checkpoint does not say.
-        revision: hub revision, None where the checkpoint does not say.
+        pooling: `mean`, `cls`, `last_token`, or `auto` where the checkpoint does not state it.
+        revision: hub revision; None where the checkpoint does not state it.
         fingerprint: of its files if it came from a folder or a wheel.
         passage_prefix: put before passages; None is the encoder's own.
         max_length: longest passage in tokens.
-        weights: its weights, if the checkpoint brings them.
+        weights: its weights, if the checkpoint contains them.
     """
 
     model: str
@@ -37,15 +37,15 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A checkpoint taken apart.
+    """The parts of a checkpoint.
 
     Attributes:
         llm: a causal LM of transformers, on its device.
         tokenizer: its tokenizer.
-        projector: None if there is none to be had, and a random one has to do.
-        encoder: None if the checkpoint does not say which encoder its projector belongs to.
-        template: the wording it was trained with.
-        described: for the record.
+        projector: the projector; None if the checkpoint has none, so that a random one is made.
+        encoder: the projector's encoder; None if the checkpoint does not name it.
+        template: the prompt template it was trained with.
+        described: the record's entry.
     """
 
     llm: Any

@@ -1,4 +1,4 @@
-"""Reads the full models of the authors: LLM, projector and encoder in one state dict.
+"""The reader of the authors' full models: LLM, projector and encoder in one state dict.
 
 `config.json` says `model_type: embed_mistral` or `embed_llama`, a class that only the authors' code has. Its
 weights are those of plain Mistral or Llama, beside `model.projector.*` and the encoder under
@@ -43,10 +43,16 @@ _OWN_FIELDS = {
 
 
 def read_released(files: ModelFiles, *, dtype: DtypeName, device: str, attention: AttentionName) -> Parts:
-    """Take a full model apart.
+    """Return the parts of a full model, its language model loaded.
+
+    Args:
+        files: the location of the model.
+        dtype: of the language model's weights.
+        device: the device that it runs on.
+        attention: transformers' attention implementation.
 
     Raises:
-        ModelError: weights are missing or surplus, or the backbone is no causal LM that transformers knows.
+        ModelError: weights are missing or surplus, or the backbone is not a causal LM of transformers.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
@@ -96,8 +102,16 @@ def named_encoder(
 ) -> EncoderIdentity | None:
     """Return the encoder that a `config.json` of the authors' code names: a folder beside it, or a hub id.
 
+    Args:
+        files: the location of the checkpoint.
+        stated: the content of `config.json`.
+        weights: the encoder's weights, if the checkpoint contains them.
+
+    Returns:
+        The encoder; None if the file names none.
+
     Raises:
-        ModelError: it is to pool in a way that nothing here computes.
+        ModelError: its pooling is not computed here.
     """
     name, pooling = stated.get("encoder_name"), stated.get("encoder_pooling", "auto")
     if name is None:
