@@ -158,12 +158,12 @@ def _load_own(name: str) -> type[Reranker]:
     if not is_own_name(name):
         raise UnknownNameError("reranker", name, METHODS)
     module, _, attribute = name.partition(":")
-    found = own_object(name, "reranker")
-    if not (inspect.isclass(found) and issubclass(found, Reranker)):
+    reranker = own_object(name, "reranker")
+    if not (inspect.isclass(reranker) and issubclass(reranker, Reranker)):
         raise InputError(
             f"{module} has no class {attribute!r} that is a rerankers.Reranker; correct the name"
         )
-    return found
+    return reranker
 
 
 def source_of(name: str) -> Path:

@@ -59,11 +59,11 @@ class PERank(Reranker):
         if options.max_length is not None:
             self._encoder.shorten(options.max_length)
         self.device = str(self._llm.device)
-        kept = None
+        store = None
         if options.embeds_passages:
             folder = options.store or cache_folder() / "embeddings"
-            kept = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
-        self._embedder = PassageEmbedder(self._encoder, kept)
+            store = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
+        self._embedder = PassageEmbedder(self._encoder, store)
         self._workers = Workers(self._llm)
         self._plan = options.plan
         self._windows = WindowPass(self._llm, self._embedder, options)

@@ -99,10 +99,12 @@ class CausalYesNo(PointwiseReranker[Prompts]):
         by_query: dict[tuple[str, str | None], list[int]] = {}
         for i, (query, _) in enumerate(tokenized.inputs):
             by_query.setdefault(query, []).append(i)
-        for asked in by_query.values():
-            prompts = [tokenized.inputs[i][1] for i in asked]
-            found = score_ends(self._llm, prompts, [1] * len(prompts), self._batch_tokens, self._of_answers)
-            for position, score in zip(asked, found, strict=True):
+        for positions in by_query.values():
+            prompts = [tokenized.inputs[i][1] for i in positions]
+            query_scores = score_ends(
+                self._llm, prompts, [1] * len(prompts), self._batch_tokens, self._of_answers
+            )
+            for position, score in zip(positions, query_scores, strict=True):
                 scores[position] = score
         return scores
 

@@ -48,11 +48,11 @@ class EmbeddingReranker(Reranker):
             attention=options.attention,
             runtime=options,
         )
-        kept = None
+        store = None
         if options.embeds_passages:
             folder = options.store or cache_folder() / "embeddings"
-            kept = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
-        self._embedder = PassageEmbedder(self._encoder, kept)
+            store = EmbeddingStore(folder, self._encoder.describe(), self._encoder.dimension)
+        self._embedder = PassageEmbedder(self._encoder, store)
         self._embeddings = options.embeddings
         self.device = str(self._encoder.device)
 

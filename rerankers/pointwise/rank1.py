@@ -101,14 +101,20 @@ class Rank1(Reranker):
         rankings = []
         for request, cost in zip(requests, costs, strict=True):
             with clock.stage("order", cost):
-                mine = [
+                request_pairs = [
                     pairs[request.query, candidate.text, request.instruction]
                     for candidate in request.candidates
                 ]
-                cost.usage.passages_truncated = sum(pair.is_truncated for pair in mine)
-                cost.usage.control_tokens = sum({id(pair): pair.control_tokens for pair in mine}.values())
-                verdicts = [verdict for pair in mine if (verdict := by_tokens[tuple(pair.token_ids)])]
-                cost.usage.sequential_calls = bool(mine) + any(verdict.is_forced for verdict in verdicts)
+                cost.usage.passages_truncated = sum(pair.is_truncated for pair in request_pairs)
+                cost.usage.control_tokens = sum(
+                    {id(pair): pair.control_tokens for pair in request_pairs}.values()
+                )
+                verdicts = [
+                    verdict for pair in request_pairs if (verdict := by_tokens[tuple(pair.token_ids)])
+                ]
+                cost.usage.sequential_calls = bool(request_pairs) + any(
+                    verdict.is_forced for verdict in verdicts
+                )
                 rankings.append(Ranking.by_score(request, [verdict.score for verdict in verdicts], cost))
         return rankings
 

@@ -89,10 +89,10 @@ def referenced_models(name: str) -> dict[str, str | None]:
     Raises:
         ModelError: `pe_rank.json` is damaged.
     """
-    found = _local_manifest(name)
-    if found is None:
+    checkpoint = _local_manifest(name)
+    if checkpoint is None:
         return {}
-    files, manifest = found
+    files, manifest = checkpoint
     return {
         base_model(files, manifest): manifest.llm.revision,
         manifest.encoder.model: manifest.encoder.revision,
@@ -105,8 +105,8 @@ def prompt_template(name: str) -> PromptTemplate:
     Args:
         name: of the checkpoint.
     """
-    found = _local_manifest(name)
-    return PromptTemplate() if found is None else PromptTemplate(**found[1].prompt.model_dump())
+    checkpoint = _local_manifest(name)
+    return PromptTemplate() if checkpoint is None else PromptTemplate(**checkpoint[1].prompt.model_dump())
 
 
 def _local_manifest(name: str) -> tuple[ModelFiles, Manifest] | None:
