@@ -72,9 +72,11 @@ class EmbeddingStore:
             raise StoreError(f"{about}: describes other embeddings; remove this folder")
 
     def get(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return the vectors of texts, (len(texts), dimension), and whether each is stored.
+        """Return the stored vectors of texts, and whether each text is stored.
 
-        Zeros where it is not.
+        Returns:
+            vectors, (len(texts), dimension), zeros for texts that are not stored;
+            and a boolean for each text.
         """
         keys = _digests(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)

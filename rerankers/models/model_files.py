@@ -40,11 +40,12 @@ class ModelFiles:
 def find_file(files: ModelFiles, name: str) -> Path | None:
     """Return the path of one of a model's files, fetched from the hub if need be.
 
-    None if there is no such file.
-
     Args:
         files: the location of the model.
         name: the file's path inside the model.
+
+    Returns:
+        The path on this machine; None if the model has no such file.
 
     Raises:
         ModelError: the hub has no model of that name, or cannot have one.

@@ -187,7 +187,10 @@ def _activation(name: str, stated: object) -> str:
 def _read(files: ModelFiles, name: str, default: Any) -> Any:
     """Return the content of one of a model's JSON files.
 
-    `default` if there is none or it has another type.
+    Args:
+        files: the location of the model.
+        name: the file's path inside the model.
+        default: returned if there is no such file, or if its content has another type than this.
     """
     from rerankers.models.model_files import find_file
 

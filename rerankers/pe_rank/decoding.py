@@ -217,15 +217,16 @@ class WindowDecoder:
     def causal_mask(
         self, real: torch.Tensor | None, queries: int, start: int, end: int
     ) -> torch.Tensor | None:
-        """Return the attention mask of columns start..end-1, (rows or 1, 1, queries, end).
-
-        None if none is needed.
+        """Return the causal attention mask of columns start..end-1, with padding masked.
 
         Args:
             real: True where a column is not padding; None if there is no padding.
             queries: columns to run.
             start: columns in the cache.
             end: columns in all.
+
+        Returns:
+            (rows or 1, 1, queries, end), True where a query may look; None if plain causal attention does.
         """
         if real is None and (queries == 1 or start == 0 or self.model.attention == "flash_attention_2"):
             return None

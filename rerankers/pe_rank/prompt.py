@@ -25,13 +25,11 @@ _CITATION = re.compile(r"\[([0-9]+)\]")  # `[12]` in a passage could be read as 
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """A prompt template.
-
-    `{n}`, `{query}`, `{i}` (1-based) and `{text}` are filled in. The default is the paper's.
+    """A prompt template of PE-Rank; the default is the paper's.
 
     Attributes:
-        prefix: the text before the passages, with `{n}` and `{query}`.
-        passage: the line of a passage that is given as an embedding alone, with `{i}`.
+        prefix: the text before the passages; `{n}`, their number, and `{query}` are filled in.
+        passage: the line of a passage that is given as an embedding alone, with its number `{i}`, from 1.
         passage_with_text: the line of a passage given as an embedding and its text, with `{i}` and `{text}`.
         suffix: the text after the passages, with `{n}` and `{query}`.
         chat: whether the prompt is a user message in the model's chat template; otherwise it is plain text.

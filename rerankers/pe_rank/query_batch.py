@@ -74,12 +74,13 @@ class QueryBatch:
         return part
 
     def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return for each passage of a window the first with the same text, (rows, n).
-
-        None if all texts differ.
+        """Return for each passage of a window the position of the first passage with the same text.
 
         Args:
             rows: candidate positions of the window's passages, (rows, n).
+
+        Returns:
+            (rows, n); None if all texts differ.
         """
         if self._first is None:
             return None

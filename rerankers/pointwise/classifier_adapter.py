@@ -42,15 +42,16 @@ class ClassifierAdapter:
 
     @property
     def brings(self) -> str | None:
-        """A pattern of the weights that the base model may lack: the head, if the adapter has one;
-        else None.
+        """A pattern of weights that the base model may lack because the adapter has them: those of the head.
+
+        None if the adapter has no head.
         """
         return f"^{_HEADS}" if self._head() else None
 
     def _head(self) -> list[torch.Tensor]:
-        """Return the weight matrices of the adapter's classifier head, by name.
+        """Return the weight matrices of the adapter's classifier head, sorted by name.
 
-        The last one has a row a class.
+        The rows of the last one are the classes.
         """
         names = [name for name in self.weights if re.match(_HEADS, name.removeprefix(_PEFT))]
         return [self.weights[n] for n in sorted(names) if self.weights[n].ndim == 2 and "lora_" not in n]
@@ -132,6 +133,9 @@ class ClassifierAdapter:
 
     def _merged(self, network: Any) -> Any:
         """Return the base network with the adapter's weights merged into its own.
+
+        Args:
+            network: the base model's network, of transformers.
 
         Raises:
             ModelError: weights of the adapter are missing, surplus or of another shape.

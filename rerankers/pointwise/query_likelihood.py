@@ -57,10 +57,11 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
         self.device = str(self._llm.device)
 
     def tokenize(self, pairs: Sequence[Pair]) -> Tokenized[Prompts]:
-        """Return prompt and query of each pair as token ids of one text, with the number of the query's
+        """Return the token ids of each pair's prompt with the query behind it, and the number of the query's
         tokens.
 
-        A token that spans the end of the prompt and the start of the query counts as the query's.
+        Both are tokenised as one text. A token that spans the end of the prompt and the start of the query
+        counts as the query's.
         """
         tokenizer = self._llm.tokenizer
         passages, truncated = cut_to_tokens(

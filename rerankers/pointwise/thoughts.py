@@ -193,7 +193,14 @@ class ThoughtWriter:
             row.score = score if is_known else None
 
     def _count(self, costs: Sequence[Cost], token_ids: Sequence[list[int]], reused: Sequence[int]) -> None:
-        """Add one call and its prompt tokens, and those from the cache, to the cost of each prompt."""
+        """Add one call to the cost of each prompt, with its prompt tokens and those of them that came from a
+        cache.
+
+        Args:
+            costs: one for each prompt.
+            token_ids: the prompts.
+            reused: tokens of each prompt that came from a cache.
+        """
         for cost, ids, kept in zip(costs, token_ids, reused, strict=True):
             cost.usage.llm_calls += 1
             cost.usage.prompt_tokens += len(ids)

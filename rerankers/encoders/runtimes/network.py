@@ -121,9 +121,14 @@ def install(
 
 
 def _session(file: RuntimeFile, options: RuntimeOptions, output: str) -> Session:
-    """Return a file loaded by the runtime that the options name.
+    """Return a network loaded from a file by the runtime that the options name.
 
     It has threads for as many calls at once as `side_by_side` makes.
+
+    Args:
+        file: the checked file.
+        options: the backend, and for OpenVINO the dtype.
+        output: `last_hidden_state` or `logits`.
     """
     calls = threads_for(torch.device("cpu"), 1 << 20)
     threads = max(1, torch.get_num_threads() // calls)

@@ -131,9 +131,14 @@ def _packed(*maps: nn.Linear) -> Projection:
 
 
 def _head_norm(attention: Any, config: Any) -> torch.Tensor | None:
-    """Return the weights of the norms of query and key heads, (heads, head dimension).
+    """Return the weights of an attention layer's norms of query and key heads, one row a head.
 
-    None if there are none.
+    Args:
+        attention: the layer.
+        config: the decoder's configuration.
+
+    Returns:
+        (query heads + key heads, head dimension); None if the layer has no such norms.
     """
     if not hasattr(attention, "q_norm"):
         return None
