@@ -111,7 +111,7 @@ def compare_all(
 def _one_by_one(
     matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
-    """Compute what each pair of systems needs a pass of its own for.
+    """Compute t-test, effect size, wins and the observed sum of differences of all pairs, one pair at a time.
 
     Args:
         matrix: values, (systems, queries).

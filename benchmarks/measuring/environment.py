@@ -72,7 +72,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    """Return the CPU's model name; the architecture where the system does not tell."""
+    """Return the CPU's model name; the architecture where the system gives no name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

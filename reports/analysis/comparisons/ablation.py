@@ -138,7 +138,7 @@ def _with_defaults(observed: list[tuple[dict[str, Any], Point]]) -> list[tuple[d
 
 @cache
 def _default(reranker: str, option: str) -> Any:
-    """Return the default of a method's option; the word `default` where it cannot be told."""
+    """Return the default of a method's option; the word `default` where the method cannot be looked up."""
     if reranker not in METHODS:  # a class of one's own is not imported; its defaults are in its record
         return DEFAULT
     try:

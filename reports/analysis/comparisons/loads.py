@@ -33,7 +33,7 @@ def served_load(record: Record, rows: Sequence[QueryRow]) -> ServedLoad | None:
 
 
 def loaded(systems: Iterable[SystemResult]) -> list[tuple[SystemResult, ServedLoad]]:
-    """Return (reranker, load) of those that were served, sorted by system and load, clients before rates."""
+    """Return (reranker, load) of the served rerankers, sorted by system and load, clients before rates."""
     served = [(one, one.timing.served) for one in systems if one.role == "reranker"]
     pairs = [(one, load) for one, load in served if load is not None]
     names = list(dict.fromkeys(load.system for _, load in pairs))
