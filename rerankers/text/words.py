@@ -47,6 +47,9 @@ def split_words(text: str) -> list[str]:
 
     Joined without a separator they are the text with single spaces, so the first n are its beginning.
     """
+    if text.isascii() or not _UNSPACED.search(text):  # the usual case, without a look at each word
+        spaced = text.split()
+        return spaced[:1] + [f" {word}" for word in spaced[1:]]
     words: list[str] = []
     for chunk in text.split():
         pieces = _WORD.findall(chunk) if _UNSPACED.search(chunk) else [chunk]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Command
-from rerankers.errors import RerankbenchError
+from rerankers.errors import InputError, RerankbenchError
 from rerankers.text.printable import printable
 
 if TYPE_CHECKING:
@@ -35,6 +35,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before endpoints cost more")
     parser.add_argument("--dry-run", action="store_true", help="show what would be run, and run nothing")
+    parser.add_argument(
+        "--rates",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="result folders whose measured times tell --dry-run how long this run takes",
+    )
+    parser.add_argument(
+        "--dollars-per-hour",
+        type=float,
+        metavar="DOLLARS",
+        help="price of this machine, which --dry-run turns its hours into",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -50,9 +64,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.budget is not None:
         overrides.append(f"budget={options.budget}")
     experiment, config = load_experiment(find_experiment(options.config), overrides)
+    if not options.dry_run and (options.rates or options.dollars_per_hour is not None):
+        raise InputError("--rates and --dollars-per-hour are for --dry-run; add it, or leave them out")
+    if missing := [rates for rates in options.rates if not rates.is_dir()]:
+        raise InputError(f"--rates {missing[0]}: no such folder. Name result folders of earlier runs")
     folder = options.out or Path(experiment.out or f"runs/{experiment.name}")
     if options.dry_run:
-        for line in describe_run(experiment, folder):
+        for line in describe_run(experiment, folder, options.rates, options.dollars_per_hour):
             print(printable(line))
         return 0
     outcome = run(experiment, config, folder, on_cluster if options.executor == "ray" else None)

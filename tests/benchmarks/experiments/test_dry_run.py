@@ -78,6 +78,30 @@ def test_an_earlier_run_on_few_queries_tells_time_and_memory_of_the_rest(
     assert dry_run_lines("limit=2", queries=9)[-1].startswith("0 of 2 cells to run")
 
 
+def test_rates_of_another_folder_tell_hours_and_dollars_of_each_method(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    measured, config = load_experiment(write_experiment(queries=4))
+    run(measured, config, tmp_path / "rates")
+    for rows in (tmp_path / "rates").glob("*reverse*/queries.jsonl"):
+        changed = [{**json.loads(line), "total_seconds": 36.0} for line in rows.read_text().splitlines()]
+        rows.write_text("".join(json.dumps(row) + "\n" for row in changed))
+        record = read_record(rows.parent)
+        assert record is not None
+        write_record(rows.parent, record.model_copy(update={"seal": None}))
+    suite = [{"id": "beir/nq", "name": "nq"}, {"id": "beir/scifact/test", "name": "scifact"}]
+    path = write_experiment(datasets=suite, first_stages="scoreddocs", depths=8, rerankers=["reverse"])
+    planned, _ = load_experiment(path)
+    folder = tmp_path / "out"
+    assert "not known yet" in list(describe_run(planned, folder))[-1]
+    lines = list(describe_run(planned, folder, [tmp_path / "rates"], dollars_per_hour=2.0))
+    # twice the depth: 72 s a query; ir_datasets lists 3,452 and 300 queries
+    assert "3452 queries  about 69 h 2 min" in lines[0]
+    assert "300 queries  about 6 h 0 min" in lines[1]
+    assert lines[2] == "reverse: 2 cells; about 75 h 2 min; about $150.08 for the machine"
+    assert lines[-1].endswith("; about 75 h 2 min; about $150.08 for the machine")
+
+
 def test_windows_at_an_endpoint_cost_what_the_price_list_says(
     dry_run_lines: Callable[..., list[str]],
 ) -> None:
