@@ -1,10 +1,10 @@
 """The dry run: cells, models to fetch, time, memory and cost of a run before it starts.
 
 Times, memory and dollars are those of the same system in the same result folder, measured by an earlier run
-such as `--limit 3`, or in other folders that are named, scaled to what is left. Where there is none, memory is at least the weights, and the time
-stays unknown. Dollars are then estimated from the calls that the options say (`rerankers.work`) and the texts
-at hand. They are those of every call that the run makes: repeats and warm-up count, and answers of an earlier
-run that are taken over do not.
+such as `--limit 3`, or in other folders that are named, scaled to what is left. Where there is none, memory
+is at least the weights, and the time stays unknown. Dollars are then estimated from the calls that the
+options say (`rerankers.work`) and the texts at hand. They are those of every call that the run makes: repeats
+and warm-up count, and answers of an earlier run that are taken over do not.
 """
 
 from __future__ import annotations
