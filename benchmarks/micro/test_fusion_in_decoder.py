@@ -55,6 +55,7 @@ METHODS: list[tuple[str, int, int, int, Callable[..., list[int]]]] = [
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
+    """Limit torch to one thread while this module's benchmarks run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -62,7 +63,7 @@ def one_thread() -> Iterator[None]:
 
 
 def request_of(method: str, depth: int, tokenizer: Any) -> RerankRequest:
-    """Return a query with passages made of the golden file's, as long as MS MARCO's."""
+    """Return a query with `depth` passages made of the golden file's, as long as MS MARCO's (75 tokens)."""
     cases = json.loads((GOLDEN / method / "golden.json").read_text(encoding="utf-8"))["cases"]
     case = max(cases, key=lambda each: len(each["passages"]))
     draw = random.Random(0)  # noqa: S311 - no secret

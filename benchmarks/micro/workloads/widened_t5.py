@@ -58,18 +58,21 @@ def save_widened(source: Path, folder: Path, shape: Mapping[str, int], renamed: 
 
 
 def _renamed(name: str, renamed: Mapping[str, str]) -> str:
+    """Return a weight's name after all replacements, which are given as a new text by regular expression."""
     for pattern, new in renamed.items():
         name = re.sub(pattern, new, name)
     return name
 
 
 def _widen(name: str, weight: torch.Tensor, small: torch.Tensor, heads: int, head_size: int) -> None:
-    """Fill a weight from its small counterpart.
+    """Fill a weight of the large network, in place, from its counterpart in the small one; the rest is zero.
+
+    New rows of the token embeddings get the values of the first token.
 
     Args:
-        name: of the weight.
-        weight: of the large network, changed in place.
-        small: of the small network.
+        name: name of the weight.
+        weight: weight of the large network, changed in place.
+        small: weight of the small network.
         heads: attention heads of the small network.
         head_size: `d_kv` of the large network.
     """
