@@ -183,7 +183,9 @@ class Ranking:
     def of(
         cls, request: RerankRequest, order: Sequence[int], cost: Cost, scores: Sequence[float] | None = None
     ) -> Ranking:
-        """Return a ranking of a request's candidates, and count ties of `scores` in the cost.
+        """Return a ranking of a request's candidates.
+
+        With `scores`, `cost.usage.ties` is set: how many of the first ten ranks tie with the next one.
 
         Args:
             request: the request that was ranked.
@@ -194,7 +196,7 @@ class Ranking:
                 32-bit scores and break ties each in their own way.
 
         Raises:
-            ModelError: `order` is not a permutation, or a score is not finite.
+            ModelError: `order` is not a permutation, or a score is not finite or too large for 32 bits.
         """
         n = len(request.candidates)
         if sorted(order) != list(range(n)):

@@ -115,7 +115,7 @@ def _tables(models: Sequence[type[BaseModel]]) -> Iterator[str]:
 
 
 def _usage() -> Iterator[str]:
-    """Yield the lines of the section on usage counts."""
+    """Yield the lines of a Markdown section: a table of the fields of `Usage` and their meanings."""
     yield "## usage\n\nCounts of one ranking; zeros are left out.\n\n| count | |\n|---|---|"
     meanings = meanings_of(Usage) | {"faults": f"by kind: {', '.join(FAULTS)}"}
     for field in fields(Usage):
@@ -124,7 +124,7 @@ def _usage() -> Iterator[str]:
 
 
 def _stages() -> Iterator[str]:
-    """Yield the lines of the section on stage names."""
+    """Yield the lines of a Markdown section: a table of the names of stages and their meanings."""
     yield "## stage_seconds\n\n| stage | |\n|---|---|"
     for name, meaning in STAGE_MEANINGS.items():
         yield f"| `{name}` | {cell(meaning)} |"

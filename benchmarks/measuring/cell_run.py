@@ -156,7 +156,10 @@ class CellRun:
             return False
 
     def _load(self) -> bool:
-        """Construct, prepare and warm up the reranker; record the seconds in the session; return True."""
+        """Construct, prepare and warm up the reranker; record seconds and environment in the session.
+
+        Return True, as `_guarded` expects, which also records the errors that this lets through.
+        """
         cell, writer = self._cell, self._writer
         started = StageClock().now()
         with Activity(f"{cell.label}: loading"):

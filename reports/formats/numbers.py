@@ -35,7 +35,7 @@ def dollars(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Format a mean count: whole numbers without decimals, others with one; thousands grouped."""
+    """Format a mean count: with one decimal if it is below 100 and not whole; thousands grouped."""
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"
 
 

@@ -162,7 +162,7 @@ def _plain(name: str, divisor: float = 1.0) -> Callable[[SystemResult], Estimate
 
 
 def _mean_stage(system: SystemResult, name: str) -> float | None:
-    """Return a system's mean seconds per query in a stage; None if it has no such stage."""
+    """Look up a system's mean seconds per query in a stage; None if it has no such stage."""
     return next((stage.seconds for stage in system.timing.stages if stage.name == name), None)
 
 

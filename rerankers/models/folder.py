@@ -244,9 +244,10 @@ def _parts(config: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _weights_below(folder: Path) -> _Weights:
-    """Return facts about the weights below a folder, from the headers of its files.
+    """Return the largest dimension and the numbers of weights and values below a folder, by file headers.
 
-    A file without a header counts as one weight with as many rows and values as it has bytes.
+    A file without a header (.bin, .gguf) has its bytes as dimension and values, and leaves the number of
+    weights unlimited. Without weight files nothing is limited.
     """
     shapes: dict[str, list[int]] = {}
     for path in sorted(folder.rglob("*")):

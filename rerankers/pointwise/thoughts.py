@@ -56,7 +56,7 @@ class _Row:
 
 
 def forced_prompt(prompt: str, thoughts: str, closing: str) -> str:
-    """Return a prompt followed by its thoughts, cut after their last whole sentence, and the closing text.
+    """Return a prompt, its thoughts up to their last whole sentence, and the closing text, a line each.
 
     Thoughts without the end of a sentence stay whole.
     """

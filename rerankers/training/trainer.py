@@ -242,7 +242,7 @@ class PERankTrainer(Trainer):
             raise ModelError("the saved state is of another training; use another folder")
 
     def num_examples(self, dataloader: Any) -> int:
-        """Return the number of examples that the training shows in all its epochs."""
+        """Return the length of the dataloader's dataset, which holds the examples of all epochs."""
         return len(dataloader.dataset)
 
 

@@ -176,7 +176,10 @@ class EvaluationQueries(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
-        """Return the mapping that a plain string stands for, other values unchanged."""
+        """Return the mapping that a plain string stands for; other values unchanged.
+
+        An existing folder is a `folder`, another path `queries`, anything else an ir_datasets `id`.
+        """
         if not isinstance(value, str):
             return value
         path = existing_path(value)

@@ -58,7 +58,11 @@ def _table(group: Group) -> Table:
 
 
 def _difference(pair: Pair, sign: int) -> Cell:
-    """Return the cell of a pair's difference, first minus second; reversed if `sign` is -1."""
+    """Return the cell of a pair's difference, first minus second; reversed if `sign` is -1.
+
+    It is marked better or worse if significant at 5 % after Holm's correction. Its hint has the p-values of
+    all tests, the effect size, and the numbers of wins, ties and losses.
+    """
     difference = sign * pair.difference
     change: Change = "" if pair.t_test_holm >= 0.05 else "better" if difference > 0 else "worse"
     wins, losses = (pair.wins, pair.losses)[::sign]
