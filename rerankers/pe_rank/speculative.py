@@ -123,15 +123,14 @@ def draft_and_verify(
         depth: ranks to decode.
         memory: of earlier windows; drafts follow it and it is updated by this window. It changes the number
             of passes, never the ranks.
-        shown: candidate positions of the passages by which `memory` stores them, (rows, n); None for 0..n-1.
+        shown: candidate positions of the passages by which `memory` stores them, (rows, n).
     """
     rows, count = batch.projected.shape[:2]
     device = batch.projected.device
     row = torch.arange(rows, device=device)[:, None]
-    if shown is None:
-        shown = torch.arange(count, device=device).repeat(rows, 1)
-    if memory is None:
+    if memory is None or shown is None:  # a memory of this window alone, by passage position
         memory = DraftMemory(rows, count, device)
+        shown = torch.arange(count, device=device).repeat(rows, 1)
     first = batch.scores(batch.hidden[:, None])  # (rows, 1, n)
     after = memory.table(batch, shown)  # (rows, passage, n): scores last seen right after it
     draft = _walk(after, first[:, 0].argmax(dim=1, keepdim=True), depth)
