@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.candidates.building import build_pool
 from benchmarks.candidates.pool_folder import load_pool, read_index, save_pool
+from benchmarks.collector import collector_off
 from benchmarks.measuring.cell_run import CellRun, explain
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.progress import say
-from benchmarks.measuring.protocol import collector_off
 from benchmarks.results.cell import CellWriter
 from benchmarks.results.record import (
     Executor,

@@ -64,11 +64,12 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from benchmarks.collector import collector_off
     from benchmarks.measuring.progress import say
     from benchmarks.results.store import trusted
     from reports.formats.html import report
 
-    with trusted(options.folders):
+    with collector_off(), trusted(options.folders):
         page = report(options.folders, options.out, options.baseline)
     if page != STANDARD_OUTPUT:
         print(page)
@@ -77,13 +78,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
+    from benchmarks.collector import collector_off
     from benchmarks.results.store import trusted
     from reports.tables.by_name import table
     from reports.tables.shaping import Shape
 
     format_name = options.format or ("text" if sys.stdout.isatty() else "markdown")
     shape = Shape(tuple(options.systems), tuple(options.columns), tuple(options.hide), options.unit)
-    with trusted(options.folders):
+    with collector_off(), trusted(options.folders):
         print(table(options.folders, format_name, options.layout, options.baseline, shape))
     return 0
 

@@ -20,6 +20,7 @@ MAY_IMPORT = {
 READABLE = {
     "benchmarks.candidates.frozen",
     "benchmarks.cli.command",
+    "benchmarks.collector",
     "benchmarks.measuring.conditions",
     "benchmarks.evaluation.agreement",
     "benchmarks.evaluation.ranking_agreement",

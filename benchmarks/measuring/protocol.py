@@ -10,7 +10,7 @@ import ctypes
 import gc
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
@@ -148,19 +148,6 @@ def measure(
             if uncollected > COLLECT_EVERY_SECONDS:
                 uncollected = 0.0
                 gc.collect(1)
-
-
-@contextmanager
-def collector_off() -> Iterator[None]:
-    """Turn Python's garbage collector off within the block, after one collection."""
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def timing(clock: StageClock, samples: int = 200) -> dict[str, object]:

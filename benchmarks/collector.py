@@ -1,0 +1,23 @@
+"""Python's garbage collector, turned off where its work would be timed or has no use."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Turn Python's garbage collector off within the block, after one collection."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
