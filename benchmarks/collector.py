@@ -1,4 +1,4 @@
-"""Python's garbage collector, turned off where its work would be timed or has no use."""
+"""Python's garbage collector, kept away from where its work would be timed or has no use."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def collector_off() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def thawed_at_the_end() -> Iterator[None]:
+    """Thaw what is frozen within the block at its end, unless the caller had frozen something before."""
+    was_frozen = gc.get_freeze_count() > 0
+    try:
+        yield
+    finally:
+        if not was_frozen:
+            gc.unfreeze()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmarks.candidates.pool_folder import load_pool, remove_leftovers
+from benchmarks.collector import thawed_at_the_end
 from benchmarks.evaluation.measure_checks import check_measures
 from benchmarks.executors.own_process import run_in_own_process
 from benchmarks.executors.rate_search import say_outcomes, searches_of
@@ -86,10 +86,9 @@ def run(
     inputs = Inputs()
     cells = plan(experiment, inputs)
     outcome = Outcome(folder, len(cells))
-    was_frozen = gc.get_freeze_count() > 0  # by a caller with many objects of its own
     for note in unread_instructions(cells):
         say(note)
-    with FolderLock(folder):
+    with FolderLock(folder), thawed_at_the_end():
         remove_leftovers(folder / "pools")
         pools = [cell.pool for cell in cells]
         check_measures(pools, folder)
@@ -108,31 +107,33 @@ def run(
             if key := validated(cell.reranker, cell.options).missing_key:
                 raise InputError(f"{cell.label}: its endpoint needs a key. Set {key} in the environment")
         searches = searches_of(experiment, cells, folder)
-        try:
+        outcome.failures |= (execute or here)(experiment, todo, folder)
+        while new_cells := [next_cell for search in searches if (next_cell := search.next_cell())]:
+            cells += new_cells
+            names = [cell.name for cell in cells]
+            write_experiment(folder, experiment.name, names, config, inputs.summary())
+            todo = [cell for cell in new_cells if not _is_finished(folder, cell, experiment)]
             outcome.failures |= (execute or here)(experiment, todo, folder)
-            while new_cells := [next_cell for search in searches if (next_cell := search.next_cell())]:
-                cells += new_cells
-                names = [cell.name for cell in cells]
-                write_experiment(folder, experiment.name, names, config, inputs.summary())
-                todo = [cell for cell in new_cells if not _is_finished(folder, cell, experiment)]
-                outcome.failures |= (execute or here)(experiment, todo, folder)
-        finally:
-            if not was_frozen:
-                gc.unfreeze()
         keep_further_judgements(pools, folder)  # of the candidate sets that this run froze
         outcome.cells = len(cells)
         say_outcomes(searches)
         for cell in cells:
             if faults := str(faults_of(folder / cell.name)):
                 say(f"{cell.pool.name}: {cell.label}: {faults}")
-        paid = [cell for cell in cells if validated(cell.reranker, cell.options).is_remote]
-        outcome.dollars = sum(_dollars(folder / cell.name) for cell in paid)
-        outcome.dollars_paid = (
-            sum(_dollars_paid(folder / cell.name) for cell in paid)
-            if experiment.budget is None
-            else Budget(experiment.budget, folder / SPENDING).spent
-        )
+        _count_dollars(outcome, cells, experiment)
     return outcome
+
+
+def _count_dollars(outcome: Outcome, cells: Sequence[CellPlan], experiment: Experiment) -> None:
+    """Set the dollars of an outcome: what its endpoint cells cost, and what was paid for them."""
+    folder = outcome.folder
+    paid = [folder / cell.name for cell in cells if validated(cell.reranker, cell.options).is_remote]
+    outcome.dollars = sum(map(_dollars, paid))
+    outcome.dollars_paid = (
+        sum(map(_dollars_paid, paid))
+        if experiment.budget is None
+        else Budget(experiment.budget, folder / SPENDING).spent
+    )
 
 
 def here(experiment: Experiment, cells: Sequence[CellPlan], folder: Path) -> dict[str, Exception]:

@@ -5,7 +5,7 @@
 `extra_info` of the first one holds milliseconds per query: all of them, those inside the timed calls, and the
 rest, which is the harness's overhead; by how much the process's memory grew; then by stage. A tenth of the
 queries comes first: what a query takes, in time and memory, is alike where both are linear and flat. Saved
-runs are compared with `python -m benchmarks.micro.compare OLD.json NEW.json`.
+runs are compared with `python -m benchmarks.micro.ratios.compare OLD.json NEW.json`.
 """
 
 from __future__ import annotations

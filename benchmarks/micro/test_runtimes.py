@@ -142,9 +142,7 @@ def measure(
 
     benchmark.pedantic(in_turn, rounds=ROUNDS)
     passages = sum(len(request.candidates) for request in requests)
-    lines = [
-        f"\n{title}, top-{DEPTH} of {QUERIES} queries: passages a CPU second, ratios, largest difference"
-    ]
+    lines = [f"\n{title}, top-{DEPTH} of {QUERIES} queries: passages a CPU second, ratios, difference"]
     for name, taken in seconds.items():
         mode = name.rpartition(", ")[2]
         onnx = seconds.get(f"onnx, {mode}", taken)

@@ -3,7 +3,7 @@
     pytest benchmarks/micro/test_stages.py --benchmark-only --benchmark-save=NAME
 
 `extra_info` has the median milliseconds of each stage, and of what is in none. After a change run it again on
-the same machine and compare: `python -m benchmarks.micro.compare OLD.json NEW.json`.
+the same machine and compare: `python -m benchmarks.micro.ratios.compare OLD.json NEW.json`.
 """
 
 from __future__ import annotations

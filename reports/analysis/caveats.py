@@ -43,26 +43,7 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     unjudged = unjudged_warning(pool)
     caveats += [] if unjudged is None else [unjudged]
     for system in systems:
-        if system.status == "failed":
-            caveats.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
-        elif system.status == "running":
-            caveats.append(
-                f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
-                "its numbers are left out. Run the experiment again to finish it."
-            )
-        elif system.status == "damaged":
-            caveats.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
-        unranked = sum(
-            pool.candidates.counts[query_id] > 0 and not system.quality.tops.get(query_id)
-            for query_id in pool.qrels
-        )
-        if unranked and system.status == "done":
-            caveats.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
-        if system.quality.unstable:
-            caveats.append(
-                f"{system.label} ranked {queries(system.quality.unstable)} differently in another repeat; "
-                "the first repeat is evaluated."
-            )
+        caveats += about_status(system, pool)
         caveats += where_measured(system) if system.role == "reranker" else []
         if system.provenance.slowed_by:
             caveats.append(
@@ -85,6 +66,32 @@ def within(cells: Sequence[CellResult], systems: Sequence[SystemResult], pool: P
     if empty:
         caveats.append(f"The first stage found nothing for {queries(empty)}; each counts 0 for every system.")
     return tuple(caveats)
+
+
+def about_status(system: SystemResult, pool: Pool) -> list[str]:
+    """Return caveats about a system that failed, is unfinished, damaged or unstable, or left queries out."""
+    caveats: list[str] = []
+    if system.status == "failed":
+        caveats.append(f"{system.label} failed: {system.error or 'no reason was recorded'}")
+    elif system.status == "running":
+        caveats.append(
+            f"{system.label} is unfinished ({system.measured_queries} of {len(pool.queries)} queries): "
+            "its numbers are left out. Run the experiment again to finish it."
+        )
+    elif system.status == "damaged":
+        caveats.append(f"{system.label} is damaged: {system.error or ''}. Its numbers are left out.")
+    unranked = sum(
+        pool.candidates.counts[query_id] > 0 and not system.quality.tops.get(query_id)
+        for query_id in pool.qrels
+    )
+    if unranked and system.status == "done":
+        caveats.append(f"{system.label} has no ranking for {queries(unranked)}; each counts 0.")
+    if system.quality.unstable:
+        caveats.append(
+            f"{system.label} ranked {queries(system.quality.unstable)} differently in another repeat; "
+            "the first repeat is evaluated."
+        )
+    return caveats
 
 
 def where_measured(system: SystemResult) -> list[str]:

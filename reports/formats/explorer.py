@@ -19,6 +19,7 @@ from reports.analysis import quality
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from benchmarks.candidates.frozen import Pool
     from reports.analysis.values import Group, SystemResult
 
 RANKS = (quality.TOP, 10, 5)
@@ -80,16 +81,6 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
         for place, query_id in enumerate(pool.queries)
     }
     by_disagreement = sorted(ranks_by_query, key=spreads.__getitem__, reverse=True)
-    passages = [(query_id, ranks_by_query[query_id]) for query_id in by_disagreement]
-    ids = (
-        (query_id, [doc_ids[rank] for rank in first_stage_ranks])
-        for query_id, first_stage_ranks in passages
-        for doc_ids in [pool.candidates.doc_ids(query_id)]
-    )
-    texts = (
-        (query_id, pool.candidates.texts(query_id, first_stage_ranks))
-        for query_id, first_stage_ranks in passages
-    )
     return {
         "measure": group.headline if pool.qrels else None,
         "baseline": group.baseline,
@@ -110,9 +101,28 @@ def payload(group: Group, ranks: int, id_budget: int, text_budget: int) -> dict[
             for query_id, first_stage_ranks in ranks_by_query.items()
             for grades, doc_ids in [(pool.qrels.get(query_id, {}), pool.candidates.doc_ids(query_id))]
         ],
-        "docs": _within(id_budget, ids),
-        "texts": _within(text_budget, texts),
+        **_passages(pool, {id_: ranks_by_query[id_] for id_ in by_disagreement}, id_budget, text_budget),
     }
+
+
+def _passages(
+    pool: Pool, ranks_by_query: Mapping[str, Sequence[int]], id_budget: int, text_budget: int
+) -> dict[str, Any]:
+    """Return `docs` and `texts` of a payload: ids and texts of passages by query, within the budgets.
+
+    Args:
+        pool: the candidate set.
+        ranks_by_query: first-stage ranks of the passages of each query; the first queries come first.
+        id_budget: most characters of document ids.
+        text_budget: most characters of passages.
+    """
+    ids = (
+        (query_id, [doc_ids[rank] for rank in ranks])
+        for query_id, ranks in ranks_by_query.items()
+        for doc_ids in [pool.candidates.doc_ids(query_id)]
+    )
+    texts = ((query_id, pool.candidates.texts(query_id, ranks)) for query_id, ranks in ranks_by_query.items())
+    return {"docs": _within(id_budget, ids), "texts": _within(text_budget, texts)}
 
 
 def _done(group: Group) -> list[SystemResult]:

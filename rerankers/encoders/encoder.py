@@ -7,7 +7,7 @@ length and batched under a token budget, so that little is spent on padding.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,9 @@ from rerankers.models.side_by_side import side_by_side
 from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rerankers.models.locate import ModelFiles
 
 
 Kind = Literal["query", "passage"]
@@ -108,15 +110,9 @@ class Encoder:
         self.similarity = chosen_similarity(files, folder, similarity)
         uses_torch = runtime is None or runtime.backend == "torch"
         self.device = resolve_device(device if uses_torch else "cpu")
-        load = partial(
-            network.load_network,
-            files,
-            folder,
-            chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling),
-            device=self.device,
-            attention=attention,
-            weights=weights,
-        )
+        pooled_by = chosen_pooling(folder, pooling, POOLING if folder.is_jina_v2 else recipe.pooling)
+        options: Mapping[str, Any] = {"device": self.device, "attention": attention, "weights": weights}
+        load = partial(network.load_network, files, folder, pooled_by, **options)
         with loading("encoder", model):
             self._model = load(dtype=resolve_dtype(dtype if uses_torch else "float32", self.device))
         prompts = self._model.prompts
@@ -136,28 +132,32 @@ class Encoder:
             for task, tokenizer in network.control_tokenizers_of(self._model).items()
         }
         self._batch_tokens = batch_tokens or (16384 if self.device.type == "cuda" else 1024)
-        self._unused_prompts = [
-            name
-            for name in ("passage", "corpus", self._model.default_prompt_name)
-            if name not in ("query", "document") and prompts.get(name or "")
-        ]
+        self._unused_prompts = _unused_prompts(prompts, self._model.default_prompt_name)
         self._described = {"model": files.name, **description.describe_network(self._model, files, weights)}
         self.precision: Precision | None = None
         if uses_torch or runtime is None:
-            if len(self._transformers) == 1:
-                self.precision = half_precision(
-                    self._transformers[0],
-                    self.encode,
-                    lambda: network.transformers_of(load(dtype=torch.float32))[0],
-                )
-            for transformer in self._transformers:
-                pack_linear_layers(transformer.model)
+            self._prepare_torch(lambda: network.transformers_of(load(dtype=torch.float32))[0])
         else:
-            from rerankers.encoders.runtimes.network import install
+            self._install(runtime, files)
 
-            installed = install(self._transformers, files, runtime, self.encode)
-            self.precision = installed.precision
-            self._described |= installed.described
+    def _prepare_torch(self, load_float32: Callable[[], Any]) -> None:
+        """Record the precision of half-precision weights on a CPU, and pack linear layers for it.
+
+        Args:
+            load_float32: loads the only transformer once more in float32.
+        """
+        if len(self._transformers) == 1:
+            self.precision = half_precision(self._transformers[0], self.encode, load_float32)
+        for transformer in self._transformers:
+            pack_linear_layers(transformer.model)
+
+    def _install(self, runtime: RuntimeOptions, files: ModelFiles) -> None:
+        """Let another runtime than torch run the transformers of a model, and record which."""
+        from rerankers.encoders.runtimes.network import install
+
+        installed = install(self._transformers, files, runtime, self.encode)
+        self.precision = installed.precision
+        self._described |= installed.described
 
     @property
     def notice(self) -> str:
@@ -329,3 +329,14 @@ class Encoder:
 def _first_stated(*prefixes: str | None) -> str:
     """Return the first prefix that is not None; an empty text if all are."""
     return next((prefix for prefix in prefixes if prefix is not None), "")
+
+
+def _unused_prompts(prompts: Mapping[str, str | None], default: str | None) -> list[str]:
+    """Return the names of a model's prompts that neither queries nor passages get.
+
+    Args:
+        prompts: the model's prompts by name.
+        default: name of the prompt that the model uses where none is named.
+    """
+    names = ("passage", "corpus", default)
+    return [name for name in names if name not in (None, "query", "document") and prompts.get(name or "")]

@@ -82,13 +82,11 @@ class TrainableRanker(nn.Module):
         text_sources: torch.Tensor | None = None,
         text_ends: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        candidates: torch.Tensor | None = None,
+        candidates: torch.Tensor | None = None,  # no `**`: the trainer would skip averaging over batches
     ) -> dict[str, Any]:
         """Return the loss of one batch, and its parts; or scores, where candidates are given.
 
-        One method does both, because a model whose weights are spread over devices can be called in no other
-        way. No parameter may be `**`: the trainer would then take it that the model averages over accumulated
-        batches.
+        One method does both, because sharded weights can be called in no other way.
 
         Args:
             vectors: of the batch's different passages under the encoder, (m, encoder dimension).

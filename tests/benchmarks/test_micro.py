@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.micro.compare import main
+from benchmarks.micro.ratios.compare import main
 from benchmarks.micro.ratios.recording import document
 from benchmarks.micro.ratios.targets import TARGETS
 

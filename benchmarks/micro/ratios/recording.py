@@ -5,7 +5,7 @@
     pytest benchmarks/micro --benchmark-only --figures=before.json
 
 The file defaults to `.benchmarks/figures-<commit>.json`, where `-dirty` marks changes that are not committed.
-`python -m benchmarks.micro.compare OLD.json NEW.json` compares two of them.
+`python -m benchmarks.micro.ratios.compare OLD.json NEW.json` compares two of them.
 """
 
 from __future__ import annotations

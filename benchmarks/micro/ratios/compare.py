@@ -1,6 +1,6 @@
 """Comparison of two saved benchmark runs: the values of both, and their ratio.
 
-    python -m benchmarks.micro.compare OLD.json NEW.json
+    python -m benchmarks.micro.ratios.compare OLD.json NEW.json
 
 Reads what `--benchmark-save` writes (every benchmark, stages included) and what `--figures` writes (the
 promised figures, beside their targets). A ratio says something only of runs on the same machine, which the
