@@ -53,7 +53,7 @@ def requests() -> list[RerankRequest]:
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     """Start a process with an endpoint that takes 200 ms a call, and provide its URL."""
-    stub = Path(__file__).with_name("stub_endpoint.py")
+    stub = Path(__file__).parent / "workloads" / "stub_endpoint.py"
     process = subprocess.Popen(
         [sys.executable, str(stub), str(DELAY_SECONDS)], stdout=subprocess.PIPE, text=True
     )
