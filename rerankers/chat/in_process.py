@@ -65,13 +65,7 @@ class TransformersChat(ChatBackend):
     """
 
     def __init__(self, options: ChatOptions, llm: CausalLM | None = None) -> None:
-        self._llm = llm or CausalLM(
-            options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-        )
+        self._llm = llm or CausalLM.of(options)
         self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._reasoning_tokens = options.reasoning_tokens
         if not self._reasoning_tokens:

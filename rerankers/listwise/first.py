@@ -46,13 +46,7 @@ class First(Reranker):
         self._windows = WindowPlan(options, options.top)
         self._batch_size = options.batch_size
         self._passage_words = options.passage_words
-        self._llm = CausalLM(
-            options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-        )
+        self._llm = CausalLM.of(options)
         self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._template.refuse_thinking()
         self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)

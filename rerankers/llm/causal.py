@@ -19,6 +19,9 @@ from rerankers.models.vocabulary import check_rows, load_tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from rerankers.methods.chat import ChatOptions
+    from rerankers.methods.loaded import AttentionOptions
+
 
 class NetworkOptions(TypedDict, total=False):
     """The options by which a network is loaded.
@@ -68,6 +71,17 @@ class CausalLM:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
         self.exactness = Exactness(self.model, self.tokenizer)
         self._described = loaded.described
+
+    @classmethod
+    def of(cls, options: AttentionOptions | ChatOptions) -> CausalLM:
+        """Load the model that a method's options name, with their revision, device, dtype and attention."""
+        return cls(
+            options.model,
+            revision=options.revision,
+            device=options.device,
+            dtype=options.dtype,
+            attention=options.attention,
+        )
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: name, version, dtype, attention implementation and parameter count."""

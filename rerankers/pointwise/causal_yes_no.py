@@ -43,13 +43,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
     def __init__(self, options: CausalYesNoOptions) -> None:
         template = options.template
-        self._llm = CausalLM(
-            options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-        )
+        self._llm = CausalLM.of(options)
         check_offsets(self._llm.tokenizer)
         self._tokens = prompt_tokens(
             template,
