@@ -28,7 +28,7 @@ class State(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a task reports about one cell: new rows, and the failure if the cell failed.
+    """A task's report on one cell: new rows, and the failure if the cell failed.
 
     Attributes:
         news: the record so far, with the task's session last, and rankings and rows since the last report.

@@ -47,7 +47,7 @@ class JudgementFile(BaseModel):
 
 
 class JudgedSet(BaseModel):
-    """What a judge graded in one candidate set: where the grades come from, their counts and their digest.
+    """A judge's grades of one candidate set: their source, counts and digest.
 
     Attributes:
         digest: sha256 of the file of grades.

@@ -172,7 +172,7 @@ class Protocol(_Frozen):
 
 
 class Executor(_Frozen):
-    """Where a session ran, and which other systems were measured there meanwhile.
+    """The place where a session ran, and the other systems that were measured there meanwhile.
 
     The number of threads is in `Session.environment`.
 
