@@ -15,9 +15,10 @@ from rerankers.registry import create
 from rerankers.stages import StageClock
 
 if TYPE_CHECKING:
-    from rerankers.options import MethodOptions
+    from rerankers.options import Affects, MethodOptions
 
 __all__ = [
+    "Affects",
     "Candidate",
     "Cost",
     "MethodOptions",
@@ -34,15 +35,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return `MethodOptions`, imported on first use.
+    """Return `MethodOptions` or `Affects`, imported on first use.
 
-    It needs pydantic, which the command line starts without.
+    They need pydantic, which the command line starts without.
 
     Raises:
         AttributeError: the package has no attribute of this name.
     """
-    if name == "MethodOptions":
-        from rerankers.options import MethodOptions
+    if name in ("Affects", "MethodOptions"):
+        from rerankers import options
 
-        return MethodOptions
+        return getattr(options, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

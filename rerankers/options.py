@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -40,6 +41,20 @@ QRELS = "qrels"
 """The option that the harness fills in, never a user: grade by doc id by query id."""
 
 
+@dataclass(frozen=True)
+class Affects:
+    """A mark on an option: the most that another value of the option changes.
+
+    It is written `Annotated[TYPE, Affects(...)]`. An option without the mark may change rankings.
+
+    Attributes:
+        what: `nothing`, so that a run may be resumed with another value; or `speed`, which is latency and
+            price, but no output of a model.
+    """
+
+    what: Literal["nothing", "speed"]
+
+
 class Options(BaseModel):
     """The validated options of a reranker or another component of an experiment; immutable.
 
@@ -68,6 +83,14 @@ class Options(BaseModel):
     def option_names(cls) -> list[str]:
         """Return the names of the options that users give, in the order of their declaration."""
         return list(cls.model_fields)
+
+
+def options_affecting(model: type[BaseModel], *what: Literal["nothing", "speed"]) -> set[str]:
+    """Return the names of a model's options that are marked to affect one of these."""
+    marks = [Affects(each) for each in what]
+    return {
+        name for name, field in model.model_fields.items() if any(mark in field.metadata for mark in marks)
+    }
 
 
 class InsideReranker(Protocol):
@@ -166,6 +189,11 @@ class MethodOptions(Options):
     def components(self) -> Sequence[InsideReranker]:
         """The rerankers that a fusion or a cascade is made of, with their options; none for other methods."""
         return ()
+
+    def decisive(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as the user gave them, without those that affect nothing."""
+        neutral = options_affecting(type(self), "nothing")
+        return {name: value for name, value in options.items() if name not in neutral}
 
     def work(self, size: RequestSize) -> Work | None:
         """Return an estimate of the windows, calls and tokens of one request; None if there is none."""

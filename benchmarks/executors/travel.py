@@ -109,8 +109,9 @@ def _local_paths(cells: Sequence[CellPlan]) -> set[str]:
     """Return the names of local files and folders that cells' options and models refer to."""
     inputs = Inputs()
     for cell in cells:
-        models = {model for model, _ in validated(cell.reranker, cell.options).models}
-        inputs.by_content(cell.options, models)
+        options = validated(cell.reranker, cell.options)
+        models = {model for model, _ in options.models}
+        inputs.by_content(options.decisive(cell.options), models)
         inputs.of_models(models, cell.options)
     return set(inputs.digests)
 

@@ -16,15 +16,11 @@ from benchmarks.datasets.exclusion import RULES
 from benchmarks.measuring.progress import say
 from rerankers.files.fingerprints import file_digest
 from rerankers.files.paths import existing_path
-from rerankers.methods.chat import CHANGES_NO_RESULT
 from rerankers.models.locate import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
-
-GROWS_WITH_USE = CHANGES_NO_RESULT | {"store"}
-"""Options that change no result; the files behind some of them grow while an experiment runs."""
 
 PATH_KEYS = frozenset({"folder", "candidates", "documents", "queries", "qrels", "path", "encoder", "exclude"})
 """Keys of datasets and first stages whose values are opened as paths or models."""
@@ -43,8 +39,6 @@ class Inputs:
     def by_content(self, value: Any, models: Collection[str] = (), *, is_path: bool = False) -> Any:
         """Return settings with each local path replaced by a digest of its content, which is also collected.
 
-        Options that change no result, such as a response cache, are left out.
-
         Args:
             value: settings, nested in mappings and lists.
             models: names that are models, even if they do not look like paths.
@@ -54,7 +48,6 @@ class Inputs:
             return {
                 name: self.by_content(item, models, is_path=name in PATH_KEYS and item not in RULES)
                 for name, item in value.items()
-                if name not in GROWS_WITH_USE
             }
         if isinstance(value, list | tuple):
             return [self.by_content(item, models, is_path=is_path) for item in value]

@@ -18,6 +18,7 @@ from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError
 from rerankers.files.folder_lock import FolderLock
 from rerankers.interface import Cost
+from rerankers.options import options_affecting
 from rerankers.progress import Activity
 from rerankers.stages import StageClock
 
@@ -125,7 +126,9 @@ def _open(chat: ChatOptions, reading: Reading) -> ChatBackend:
 
 def _identity(chat: ChatOptions, template: Template, reading: Reading) -> tuple[str, dict[str, Any]]:
     """Return a judge's name and description; both depend on all that decides its grades."""
-    options = chat.model_dump(mode="json", exclude={*chat.changes_no_output, "stream"})
+    options = chat.model_dump(
+        mode="json", exclude={*options_affecting(type(chat), "nothing", "speed"), "stream"}
+    )
     decisive = [options, template.digest, *([] if reading == "written" else [reading])]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     about = {"digest": digest, "prompt": template.name, "prompt_digest": template.digest}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,17 +14,13 @@ from rerankers.endpoints.prices import Price, find_price
 from rerankers.errors import InputError, MissingExtraError
 from rerankers.llm.adapter_base import loaded_models
 from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.options import MethodOptions
+from rerankers.options import Affects, MethodOptions
 from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 BackendName = Literal["openai", "transformers"]
-
-CHANGES_NO_RESULT = frozenset({"recording", "retries", "timeout_seconds"})
-"""Options of methods behind endpoints that a run may be resumed with another value of."""
-
 
 CHAT_KEY = "OPENAI_API_KEY"
 _CUSTOM_HEADERS = "OPENAI_CUSTOM_HEADERS"  # which the `openai` package would send everywhere
@@ -36,16 +32,13 @@ _WRITTEN_BY_US = ("model", "messages", "temperature", "max_tokens", "max_complet
 class ChatOptions(MethodOptions):
     """Options of the chat model, and of the requests to it."""
 
-    changes_no_output: ClassVar[frozenset[str]] = CHANGES_NO_RESULT | {"concurrency", "device", "price"}
-    """Names of the options that do not change what the model writes."""
-
     model: str
     """The endpoint's name of the model (`openai`); hub id, folder or wheel (`transformers`)."""
 
     backend: BackendName = "openai"
     """`openai` for any endpoint that speaks OpenAI's chat API, `transformers` for this process."""
 
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: Annotated[int, Affects("speed")] = Field(default=8, ge=1)
     """Queries under way at once: side by side at an endpoint, in one batch in this process."""
 
     temperature: float | None = Field(default=0.0, ge=0)
@@ -55,19 +48,19 @@ class ChatOptions(MethodOptions):
     """Root of an endpoint's API, such as `http://localhost:8000/v1`; null is `$OPENAI_BASE_URL`, else OpenAI
     itself. The key is read from `OPENAI_API_KEY`."""
 
-    timeout_seconds: float = Field(default=120.0, gt=0)
+    timeout_seconds: Annotated[float, Affects("nothing")] = Field(default=120.0, gt=0)
     """Longest wait for one response of an endpoint, from the request to its last byte."""
 
-    retries: int = Field(default=6, ge=0)
+    retries: Annotated[int, Affects("nothing")] = Field(default=6, ge=0)
     """Further attempts after a failure of an endpoint that may pass."""
 
     stream: bool = False
     """Read an endpoint's answers as they grow: prefill and decode apart, ended once known."""
 
-    recording: Path | None = None
+    recording: Annotated[Path | None, Affects("nothing")] = None
     """File of an endpoint's responses, replayed and added to; no response is paid for twice."""
 
-    price: Price | None = None
+    price: Annotated[Price | None, Affects("speed")] = None
     """Dollars per million tokens, where `prices.toml` does not list the endpoint's model."""
 
     extra_body: dict[str, Any] = Field(default_factory=dict)
@@ -91,7 +84,7 @@ class ChatOptions(MethodOptions):
     dtype: DtypeName = "auto"
     """Dtype of a model in this process; `auto` is bfloat16 on CUDA and float32 on a CPU."""
 
-    device: str = "auto"
+    device: Annotated[str, Affects("speed")] = "auto"
     """Device of a model in this process: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or
     `cuda:N`."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from rerankers.options import MethodOptions
+from rerankers.options import Affects, MethodOptions
 
 EmbeddingMode = Literal["precomputed", "per_query", "per_window"]
 PoolingName = Literal["auto", "mean", "cls", "last_token"]
@@ -19,7 +19,7 @@ class EmbeddingOptions(MethodOptions):
     """`per_query` embeds each passage once a query, `precomputed` takes it from the store, and `per_window`
     embeds it in every window, as the published code does. The rankings are the same."""
 
-    store: Path | None = None
+    store: Annotated[Path | None, Affects("nothing")] = None
     """Folder of the embedding stores; null is the cache folder."""
 
     @property

@@ -11,13 +11,13 @@ from rerankers.errors import InputError
 from rerankers.files.paths import existing_path
 from rerankers.methods.chat import ChatOptions
 from rerankers.models.devices import DtypeName
+from rerankers.options import Affects, options_affecting
 from rerankers.text.control_tokens import ControlTokenMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _Positive = Annotated[int, Field(ge=1)]
-_CHANGES_NO_QUESTION = {*ChatOptions.changes_no_output, "batch"}
 DEFAULT_PROMPT = "search"
 
 
@@ -75,7 +75,7 @@ class ChatQuestions(ChatOptions):
     prompt: str = DEFAULT_PROMPT
     passage_words: _Positive = 200
     max_new_tokens: _Positive = 96
-    batch: _Positive = 32
+    batch: Annotated[_Positive, Affects("speed")] = 32
     shortest_words: _Positive = 2
     longest_words: _Positive = 32
 
@@ -118,9 +118,9 @@ class Seq2SeqQuestions(_Strict):
     top_k: _Positive = 10
     max_passage_tokens: _Positive = 384
     max_new_tokens: _Positive = 64
-    batch: _Positive = 16
+    batch: Annotated[_Positive, Affects("speed")] = 16
     control_tokens: ControlTokenMode = "text"
-    device: str = "auto"
+    device: Annotated[str, Affects("speed")] = "auto"
     dtype: DtypeName = "auto"
     shortest_words: _Positive = 2
     longest_words: _Positive = 32
@@ -153,7 +153,7 @@ QuerySource = Annotated[
 
 def defining_settings(source: MadeQuerySource) -> Mapping[str, Any]:
     """Return the settings that decide which queries are made, as JSON values."""
-    return source.model_dump(mode="json", exclude=_CHANGES_NO_QUESTION & set(type(source).model_fields))
+    return source.model_dump(mode="json", exclude=options_affecting(type(source), "nothing", "speed"))
 
 
 class EvaluationQueries(_Strict):

@@ -12,7 +12,7 @@ from rerankers.options import MethodOptions
 from rerankers.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerankers.work import RequestSize
 
@@ -100,6 +100,14 @@ class CompositeOptions(MethodOptions):
         """True if any component reads it."""
         return any(each.reads_instruction for each in self._each())
 
+    def decisive(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as the user gave them, without those that affect nothing, in components neither."""
+        given = super().decisive(options)
+        for name, value in given.items():
+            if getattr(self, name) is self.components:
+                given[name] = [_decisive(*pair) for pair in zip(self.components, value, strict=True)]
+        return given
+
     def sizes(self, size: RequestSize) -> list[RequestSize]:
         """Return how large each component's request is."""
         return [size for _ in self.components]
@@ -122,3 +130,9 @@ class CompositeOptions(MethodOptions):
 
     def _each(self) -> list[MethodOptions]:
         return [component.validated for component in self.components]
+
+
+def _decisive(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component as the user gave it, without the options that affect nothing."""
+    options = component.validated.decisive(component.options)
+    return {name: options if name == "options" else value for name, value in given.items()}

@@ -7,7 +7,7 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ from rerankers.endpoints.endpoint import address
 from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.prices import RerankPrice
 from rerankers.errors import InputError
-from rerankers.options import MethodOptions
+from rerankers.options import Affects, MethodOptions
 from rerankers.work import Work
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ class RerankAPIOptions(MethodOptions):
     concurrency: int = Field(default=8, ge=1)
     """Queries under way at once."""
 
-    timeout_seconds: float = Field(default=120.0, gt=0)
+    timeout_seconds: Annotated[float, Affects("nothing")] = Field(default=120.0, gt=0)
     """Longest wait for one response."""
 
-    retries: int = Field(default=6, ge=0)
+    retries: Annotated[int, Affects("nothing")] = Field(default=6, ge=0)
     """Further attempts after a failure that may pass."""
 
-    recording: Path | None = None
+    recording: Annotated[Path | None, Affects("nothing")] = None
     """File of the endpoint's responses, replayed and added to; no response is paid for twice."""
 
     price: RerankPrice | None = None

@@ -118,6 +118,45 @@ def test_a_folder_that_is_called_like_an_option_s_value_changes_no_cell(
     assert name_of(path) == before
 
 
+CHAT = {"model": "m", "base_url": "http://localhost:1/v1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "changed", "is_same"),
+    [
+        ("rankgpt", CHAT, {"recording": "a.jsonl", "retries": 0, "timeout_seconds": 1.0}, True),
+        ("rankgpt", CHAT, {"concurrency": 2}, False),  # which changes latencies
+        ("rerank-api", {"api": "tei", "base_url": "http://localhost:1"}, {"retries": 0}, True),
+        ("embedding", {"model": "m"}, {"store": "vectors"}, True),
+        ("own_kept:Kept", {}, {"folder": "a"}, True),
+        ("own_kept:Kept", {}, {"retries": 2}, False),  # an option of one's own, without the mark
+    ],
+)
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_only_options_marked_as_affecting_nothing_leave_the_cell_as_it_was(
+    make: Callable[..., Path], tmp_path: Path, name: str, options: dict[str, object],
+    changed: dict[str, object], is_same: bool, is_inside: bool,
+) -> None:  # fmt: skip
+    (tmp_path / "own_kept.py").write_text(
+        "from typing import Annotated\n"
+        "from rerankers import Affects, MethodOptions, Reranker\n"
+        "class KeptOptions(MethodOptions):\n"
+        "    folder: Annotated[str, Affects('nothing')] = ''\n"
+        "    retries: int = 1\n"
+        "class Kept(Reranker):\n"
+        "    options_model = KeptOptions\n"
+        "    def __init__(self, options): pass\n"
+        "    def rerank(self, requests, clock): return []\n"
+    )
+
+    def named(options: dict[str, object]) -> str:
+        reranker: dict[str, object] = {"name": name, "options": options}
+        parts = {"parts": [reranker, {"name": "first-stage"}]}
+        return name_of(make(reranker={"name": "fusion", "options": parts} if is_inside else reranker))
+
+    assert (named(options) == named({**options, **changed})) is is_same
+
+
 def test_collections_that_join_to_the_same_text_have_different_fingerprints(tmp_path: Path) -> None:
     def fingerprint(folder: str, *passages: tuple[str, str]) -> str:
         write_collection(tmp_path / folder, "d1")
