@@ -9,19 +9,35 @@ between two passes of one shape (embeddings, positions, mask) is data.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from rerankers.llm.static.activations import Activations
 from rerankers.llm.static.buffers import KeyValueBuffers
 from rerankers.llm.static.norm import RMSNorm
 from rerankers.llm.static.packing import pack_layers
 
 if TYPE_CHECKING:
-    from rerankers.llm.static.packing import PackedLayer
+    from collections.abc import Callable, Sequence
 
 _POSITIONS = 1024  # by which the table of angles grows
+
+
+class Attention(NamedTuple):
+    """What the queries of a pass look at.
+
+    Attributes:
+        states: keys of the first layer, its values, keys of the second, and so on, each
+            (rows, heads, columns, head dimension).
+        bias: 0 or minus infinity, added to scores, (rows or 1, 1, q, columns); None if there is none.
+        is_causal: whether each query looks at its own and earlier columns, which are all there are.
+    """
+
+    states: Sequence[torch.Tensor]
+    bias: torch.Tensor | None
+    is_causal: bool = False
 
 
 class StaticDecoder:
@@ -38,12 +54,14 @@ class StaticDecoder:
         self._norm = RMSNorm(decoder.norm.weight, self._epsilon)
         self._embedding = decoder.norm.weight.detach()  # of any token: dtype and device
         self._scaling: float = attention.scaling
-        self._heads: int = config.num_attention_heads
-        self._key_heads: int = config.num_key_value_heads
-        self._head_dimension: int = attention.head_dim
+        self._heads: tuple[int, int, int] = (  # heads of queries, heads of keys, dimension of a head
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            attention.head_dim,
+        )
         self._angles_of = decoder.rotary_emb
-        half = self._head_dimension // 2
-        identity = torch.eye(self._head_dimension, dtype=self._embedding.dtype, device=self._embedding.device)
+        half = attention.head_dim // 2
+        identity = torch.eye(attention.head_dim, dtype=self._embedding.dtype, device=self._embedding.device)
         self._identity = identity
         self._quarter_turn = torch.cat([identity[half:], -identity[:half]])  # (x1, x2) to (-x2, x1)
         self._cosines = self._sines = identity[:0]  # (positions, head dimension)
@@ -52,8 +70,7 @@ class StaticDecoder:
         """Return empty key and value buffers for this decoder."""
         return KeyValueBuffers(
             len(self._layers),
-            self._key_heads,
-            self._head_dimension,
+            *self._heads[1:],
             self._embedding.dtype,
             self._embedding.device,
         )
@@ -74,62 +91,82 @@ class StaticDecoder:
             buffers: keys and values of earlier columns; the new ones are appended.
             mask: True where a query may look, (rows or 1, 1, q, columns); None for plain causal attention.
         """
-        rows, count, dimension = inputs.shape
+        rows, count, _ = inputs.shape
         states = buffers.append(rows, count)
         columns = states.shape[2]
         rotation = self._rotation(positions.expand(rows, count).reshape(-1), columns)
-        is_causal = mask is None and 1 < count == columns
-        if mask is None and 1 < count < columns:
-            mask = torch.ones(1, 1, count, columns, dtype=torch.bool, device=inputs.device)
-            mask = mask.tril_(columns - count)
-        bias = None  # added to scores; made once, where scaled_dot_product_attention makes it in each layer
-        if mask is not None:
-            bias = torch.zeros_like(mask, dtype=inputs.dtype).masked_fill_(~mask, -torch.inf)
-        new = iter(states[:, :, columns - count :].unbind())
-        seen = iter(states.transpose(2, 3).unbind())
-        hidden = inputs.reshape(-1, dimension).clone()  # (rows * q, dimension), the residual stream
-        for layer in self._layers:
-            queries = self._write(hidden, layer, rotation, next(new), next(new))
-            mixed = F.scaled_dot_product_attention(
-                queries,
-                next(seen),
-                next(seen),
-                attn_mask=bias,
-                is_causal=is_causal,
-                scale=self._scaling,
-                enable_gqa=self._heads != self._key_heads,
-            )
-            layer.output.add_to(hidden, mixed.transpose(1, 2).reshape(len(hidden), -1))
-            gate, up = layer.gate_up.of(layer.feed_forward_norm.of(hidden)).chunk(2, dim=1)
-            layer.down.add_to(hidden, F.silu(gate).mul_(up))
-        return self._norm.of(hidden).view(rows, count, dimension)
+        new = states[:, :, columns - count :].unbind()
+        attention = Attention(states.transpose(2, 3).unbind(), self._bias(mask, count, columns, inputs))
+        if mask is None and 1 < count == columns:
+            attention = attention._replace(is_causal=True)
 
-    def _write(
-        self,
-        hidden: torch.Tensor,
-        layer: PackedLayer,
-        rotation: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-    ) -> torch.Tensor:
-        """Write a layer's new keys and values, and return its queries: (rows, heads, q, head dimension).
+        def write(side: int, heads: torch.Tensor) -> None:
+            """Write new keys or values, (rows, q, heads, head dimension), into the buffers."""
+            new[side].copy_(heads)
+
+        return self._run(inputs, rotation, attention, write)
+
+    def _bias(
+        self, mask: torch.Tensor | None, count: int, columns: int, inputs: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Return what is added to scores, made once where attention makes it of a mask in each layer.
 
         Args:
-            hidden: the residual stream, (rows * q, dimension).
-            layer: its weights.
-            rotation: of each token's position, (rows * q, head dimension, head dimension).
-            keys: filled with the new keys, (rows, q, heads of keys, head dimension).
-            values: filled with the new values, of the same shape.
+            mask: True where a query may look; None for plain causal attention.
+            count: queries.
+            columns: columns of keys, the queries' own last.
+            inputs: of the pass, for dtype and device.
+
+        Returns:
+            0 or minus infinity, (rows or 1, 1, q, columns); None if attention needs no bias.
         """
-        heads = layer.qkv.of(layer.attention_norm.of(hidden)).view(len(hidden), -1, self._head_dimension)
-        turned, plain = torch.split_with_sizes(heads, [self._heads + self._key_heads, self._key_heads], dim=1)
-        if layer.head_norm is not None:
-            turned = F.rms_norm(turned, turned.shape[2:], None, self._epsilon).mul_(layer.head_norm)
-        turned = torch.bmm(turned, rotation).view(*keys.shape[:2], -1, self._head_dimension)
-        queries, turned_keys = torch.split_with_sizes(turned, [self._heads, self._key_heads], dim=2)
-        keys.copy_(turned_keys)
-        values.copy_(plain.view(values.shape))
-        return queries.transpose(1, 2)
+        if mask is not None:
+            return torch.zeros_like(mask, dtype=inputs.dtype).masked_fill_(~mask, -torch.inf)
+        if not 1 < count < columns:
+            return None
+        return inputs.new_full((1, 1, count, columns), -torch.inf).triu_(columns - count + 1)
+
+    def _run(
+        self,
+        inputs: torch.Tensor,
+        rotation: torch.Tensor,
+        attention: Attention,
+        write: Callable[[int, torch.Tensor], None],
+    ) -> torch.Tensor:
+        """Run all layers and return the last hidden states, (rows, q, dimension).
+
+        Args:
+            inputs: embeddings, (rows, q, dimension).
+            rotation: of each token's position, (rows * q, head dimension, head dimension).
+            attention: keys and values, and the bias of scores.
+            write: writes a layer's new heads to where attention reads them; it takes the number of the keys
+                (0 for those of the first layer, 2, ...) or of the values (1, 3, ...), and the heads.
+        """
+        rows, count, dimension = inputs.shape
+        hidden = inputs.reshape(-1, dimension).clone()  # (rows * q, dimension), the residual stream
+        memory = Activations.of(hidden, (rows, count), self._heads, self._layers[0].gate_up.outputs // 2)
+        has_groups = self._heads[0] != self._heads[1]
+        for number, layer in enumerate(self._layers):
+            layer.qkv.write_to(memory.qkv, layer.attention_norm.of(hidden))
+            unturned = memory.unturned
+            if layer.head_norm is not None:
+                unturned = F.rms_norm(unturned, unturned.shape[2:], None, self._epsilon).mul_(layer.head_norm)
+            torch.bmm(unturned, rotation, out=memory.turned)
+            write(2 * number, memory.keys)
+            write(2 * number + 1, memory.values)
+            mixed = F.scaled_dot_product_attention(
+                memory.queries,
+                attention.states[2 * number],
+                attention.states[2 * number + 1],
+                attn_mask=attention.bias,
+                is_causal=attention.is_causal,
+                scale=self._scaling,
+                enable_gqa=has_groups,
+            )
+            layer.output.add_to(hidden, mixed.transpose(1, 2).reshape(len(hidden), -1))
+            layer.gate_up.write_to(memory.gate_up, layer.feed_forward_norm.of(hidden))
+            layer.down.add_to(hidden, F.silu(memory.gate).mul_(memory.up))
+        return self._norm.of(hidden).view(rows, count, dimension)
 
     def _rotation(self, positions: torch.Tensor, limit: int) -> torch.Tensor:
         """Return the matrices that rotate a head, as a row, to each position: (n, dimension, dimension).

@@ -28,11 +28,17 @@ class Projection:
     weight: torch.Tensor
     bias: torch.Tensor | None
 
-    def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the images of rows, (tokens, output), from rows (tokens, input)."""
+    @property
+    def outputs(self) -> int:
+        """The number of components of an image."""
+        return self.weight.shape[1]
+
+    def write_to(self, images: torch.Tensor, rows: torch.Tensor) -> None:
+        """Write the images of rows (tokens, input) to `images` (tokens, output)."""
         if self.bias is None:
-            return torch.mm(rows, self.weight)
-        return torch.addmm(self.bias, rows, self.weight)
+            torch.mm(rows, self.weight, out=images)
+        else:
+            torch.addmm(self.bias, rows, self.weight, out=images)
 
     def add_to(self, residual: torch.Tensor, rows: torch.Tensor) -> None:
         """Add the images of rows (tokens, input) to `residual` (tokens, output), in place."""
