@@ -57,7 +57,7 @@ def encoders() -> Iterator[str]:
 
 def datasets() -> Iterator[str]:
     """Yield the built-in collection and every dataset id of ir_datasets."""
-    from benchmarks.datasets.sources import dataset_ids
+    from benchmarks.datasets.ir_collection import dataset_ids
 
     yield from dataset_ids()
 

@@ -185,7 +185,7 @@ def _data(answers: Answers, base: Path) -> str:
 
 def _check_id(data: str) -> None:
     """Raise UnknownNameError if ir_datasets has no dataset of this id."""
-    from benchmarks.datasets.sources import dataset_ids
+    from benchmarks.datasets.ir_collection import dataset_ids
 
     if data not in dataset_ids():
         raise UnknownNameError("dataset", data, dataset_ids())

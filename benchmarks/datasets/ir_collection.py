@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.exclusion import QUERY_DOCUMENT
-from benchmarks.datasets.sources import unknown_dataset
 from benchmarks.evaluation.ties import trec_eval_order
-from rerankers.errors import InputError, MissingExtraError
+from rerankers.errors import InputError, MissingExtraError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -274,3 +273,21 @@ def _reading(dataset_id: str) -> Iterator[None]:
         first = " ".join(str(mirrors[0][-1] if mirrors else error).split())
         reason = f"cannot be fetched ({first[:300]}); check the network, or see https://ir-datasets.com"
         raise InputError(f"dataset {dataset_id!r} {reason}") from error
+
+
+def dataset_ids() -> list[str]:
+    """Return `bundled` and every id that ir_datasets knows."""
+    import ir_datasets
+
+    return ["bundled", *sorted(ir_datasets.registry)]
+
+
+def unknown_dataset(dataset_id: str) -> InputError:
+    """Return the error for an id that ir_datasets does not have, with similar ids if there are any."""
+    import difflib
+
+    ids = dataset_ids()
+    if difflib.get_close_matches(dataset_id, ids, n=1, cutoff=0.5):
+        return UnknownNameError("dataset", dataset_id, ids)
+    reason = "neither a folder here nor an ir_datasets id; see rerankbench list datasets"
+    return InputError(f"unknown dataset {dataset_id!r}: {reason}")

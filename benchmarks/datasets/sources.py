@@ -14,7 +14,7 @@ from benchmarks.datasets.file_datasets import open_candidates, open_files, open_
 from benchmarks.datasets.qrels_files import find_qrels
 from benchmarks.datasets.readers import read_qrels
 from benchmarks.datasets.specs import OWN, DatasetSpec
-from rerankers.errors import InputError, UnknownNameError
+from rerankers.errors import InputError
 from rerankers.files.paths import user_path
 
 if TYPE_CHECKING:
@@ -106,24 +106,6 @@ def read_further_judgements(spec: DatasetSpec) -> dict[str, dict[str, dict[str, 
         else:
             by_name[name] = read_qrels(user_path(path))
     return by_name
-
-
-def dataset_ids() -> list[str]:
-    """Return `bundled` and every id that ir_datasets knows."""
-    import ir_datasets
-
-    return ["bundled", *sorted(ir_datasets.registry)]
-
-
-def unknown_dataset(dataset_id: str) -> InputError:
-    """Return the error for an id that ir_datasets does not have, with similar ids if there are any."""
-    import difflib
-
-    ids = dataset_ids()
-    if difflib.get_close_matches(dataset_id, ids, n=1, cutoff=0.5):
-        return UnknownNameError("dataset", dataset_id, ids)
-    reason = "neither a folder here nor an ir_datasets id; see rerankbench list datasets"
-    return InputError(f"unknown dataset {dataset_id!r}: {reason}")
 
 
 def _read_query_fields(dataset: Dataset, spec: DatasetSpec) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.executors.machine import MachineLock
+from benchmarks.executors.ray_cluster import node_name
 from benchmarks.executors.travel import unpack
 from rerankers.files.paths import cache_folder
 from rerankers.interface import Candidate, RerankRequest
@@ -68,8 +69,6 @@ def embed(cell: CellPlan, texts: Sequence[str], luggage: Luggage) -> list[Embedd
         texts: the passages.
         luggage: the local files that the reranker needs.
     """
-    from benchmarks.executors.ray_task import node_name
-
     with MachineLock(is_exclusive=False) as lock:
         lock.acquire(may_wait=True)
         unpack(luggage, [cell], node_name()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import socket
 import subprocess
@@ -216,3 +217,11 @@ def _no_node(tasks: Mapping[Any, Mapping[str, int]]) -> str:
 def _fits(request: Mapping[str, int], node: Mapping[str, float]) -> bool:
     """Return whether a node has the CPUs and GPUs of a request."""
     return all(node.get(kind, 0) >= request.get(f"num_{kind.lower()}s", 0) for kind in ("CPU", "GPU"))
+
+
+def node_name() -> tuple[str, str]:
+    """Return this node's display name, and the first 8 digits of Ray's id of it."""
+    import ray
+
+    node_id = ray.get_runtime_context().get_node_id()[:8]
+    return f"{platform.node()} ({node_id})", node_id

@@ -6,7 +6,6 @@ rows between two calls, at most once a second and never while a call is timed.
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.executors.gathering import Report, State, write_part
 from benchmarks.executors.machine import MachineLock
 from benchmarks.executors.passages import Embedded, fill_stores
+from benchmarks.executors.ray_cluster import node_name
 from benchmarks.executors.travel import Luggage, unpack
 from benchmarks.measuring.cell_run import explain
 from benchmarks.measuring.environment import host
@@ -138,14 +138,6 @@ def _measured(work: Work, pool: Pool, folder: Path) -> Iterator[News]:
 def _exit_status(failure: Exception) -> int:
     """Return the exit status that an error stands for: its own if it is one of ours, else 1."""
     return failure.exit_status if isinstance(failure, RerankbenchError) else 1
-
-
-def node_name() -> tuple[str, str]:
-    """Return this node's display name, and the first 8 digits of Ray's id of it."""
-    import ray
-
-    node_id = ray.get_runtime_context().get_node_id()[:8]
-    return f"{platform.node()} ({node_id})", node_id
 
 
 class _Tail:

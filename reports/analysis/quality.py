@@ -14,7 +14,7 @@ from benchmarks.evaluation.measures import Evaluator
 from benchmarks.evaluation.pairwise import TIE
 from benchmarks.evaluation.statistics import holm, mean_intervals, paired_t_test
 from reports.analysis.comparisons.by_query import ByQuery, RanksByQuery
-from reports.analysis.values import Comparison, Estimate
+from reports.analysis.estimates import Comparison, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,8 @@ from benchmarks.evaluation.statistics import Statistic, bootstrap_interval, perc
 from benchmarks.measuring.utilisation import cell_utilisation
 from benchmarks.results.record import requests_per_second
 from reports.analysis.comparisons.by_query import ByQuery
-from reports.analysis.values import Estimate, Latency, Part, Stage, StageOperations
+from reports.analysis.estimates import Estimate
+from reports.analysis.values import Latency, Part, Stage, StageOperations
 from reports.formats.numbers import percent
 from rerankers.stages import STAGES
 

@@ -13,45 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.candidates.frozen import Pool
+    from benchmarks.evaluation.agreement import Agreement
+    from benchmarks.results.judgements import JudgementFile
     from benchmarks.results.record import SuiteMember
     from reports.analysis.comparisons.by_query import ByQuery, RanksByQuery
-    from reports.analysis.comparisons.judges import Judge
+    from reports.analysis.estimates import Comparison, Estimate
 
 Role = Literal["reranker", "part", "first_stage", "control", "published"]
 Sentence = tuple[str, ...]  # plain and emphasised parts by turns, plain first
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with the ends of its 95 % bootstrap interval; None where no interval makes sense."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The difference between one system and another on one measure, paired over the judged queries.
-
-    Attributes:
-        difference: mean over queries of the first system's value less the other's.
-        p_value: p-value of the two-sided paired t-test.
-        p_holm: the same after Holm's correction over all systems compared in the group.
-        wins: number of queries where the first system is better; `ties` and `losses` likewise.
-    """
-
-    difference: float
-    p_value: float
-    p_holm: float
-    wins: int
-    ties: int
-    losses: int
-
-    @property
-    def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
-        return self.p_holm < 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +255,40 @@ def _settings(described: object, name: str) -> Iterator[str]:
     elif isinstance(described, list | tuple):
         for value in described:
             yield from _settings(value, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A model or a file that grades passages of one group, and the systems' values by its grades.
+
+    Attributes:
+        label: name of the model or of the file.
+        file: the file that the grades come from; None for a model's.
+        prompt: name and source of the model's prompt template.
+        graded: number of passages that have a grade.
+        filled: number of passages that only the model judged.
+        faults: number of model outputs without a grade.
+        depth: ranks of each system whose passages were judged.
+        queries: number of queries that the values are averaged over.
+        scale: the grades that the judge can give, or those of its file.
+        agreement: agreement with the dataset's judgements; None where no passage has both.
+        estimates: means by label and measure: by a file's grades alone, or by the dataset's with a model's in
+            their holes.
+        against: by label and measure, the comparison with the group's baseline.
+    """
+
+    label: str
+    file: JudgementFile | None
+    prompt: str
+    graded: int
+    filled: int
+    faults: int
+    depth: int
+    queries: int
+    scale: tuple[int, ...]
+    agreement: Agreement | None
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    against: Mapping[str, Mapping[str, Comparison]]
 
 
 @dataclass(frozen=True, slots=True)

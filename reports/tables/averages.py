@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.pairwise import TIE
 from benchmarks.evaluation.statistics import holm, permutation_test
-from reports.analysis.values import Comparison
+from reports.analysis.estimates import Comparison
 from reports.formats.numbers import fixed, p_value, signed
 from reports.tables.cells import Cell, Note
 from reports.tables.grouped import change_of

@@ -12,8 +12,8 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
+from reports.analysis.estimates import Estimate
 from reports.analysis.timing import STAGE_ORDER
-from reports.analysis.values import Estimate
 from reports.formats.numbers import count, dollars, fixed, percent, significant, times
 from reports.tables.cells import Head
 from rerankers.errors import UnknownNameError

@@ -12,7 +12,8 @@ from reports.tables.columns import column
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from reports.analysis.values import Comparison, Context, Estimate, Group, SystemResult
+    from reports.analysis.estimates import Comparison, Estimate
+    from reports.analysis.values import Context, Group, SystemResult
     from reports.tables.cells import Change
     from reports.tables.columns import Column
 

@@ -13,7 +13,8 @@ from rerankers.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.analysis.values import Comparison, Context, Group
+    from reports.analysis.estimates import Comparison
+    from reports.analysis.values import Context, Group
     from reports.tables.cells import Cell, Row, Table
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rerankers.errors import ModelError
+from rerankers.files.model_json import parse_model_json
 from rerankers.models.model_files import find_file
-from rerankers.models.model_json import parse_model_json
 
 if TYPE_CHECKING:
     from rerankers.models.locate import ModelFiles

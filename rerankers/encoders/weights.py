@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from rerankers.errors import ModelError, reason_of
+from rerankers.files.model_json import unique_keys
 from rerankers.models.folder import check_archive
 from rerankers.models.model_files import find_file
-from rerankers.models.model_json import unique_keys
 
 if TYPE_CHECKING:
     from rerankers.models.locate import ModelFiles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,9 +10,6 @@ from rerankers.errors import InputError
 from rerankers.listwise.windows.initial import InitialOrder
 from rerankers.listwise.windows.sliding import sliding_windows
 from rerankers.options import MethodOptions
-
-if TYPE_CHECKING:
-    from rerankers.listwise.windows.rounds import Window
 
 WindowPolicyName = Literal[
     "sliding",
@@ -102,16 +99,6 @@ class WindowOptions(MethodOptions):
         for name, policies in _OF_POLICIES.items():
             if policy not in policies and getattr(self, name) != WindowOptions.model_fields[name].default:
                 raise InputError(f"{name} belongs to {' and '.join(policies)}; leave it out under {policy}")
-
-    def expected_rounds(self, count: int, top: int | None = None, passes: int = 1) -> list[list[Window]]:
-        """Return the rounds of windows that `count` candidates take.
-
-        They are exact for windows that slide. For the others they are those of an order of the candidates
-        that says nothing of their relevance.
-        """
-        from rerankers.listwise.windows.plan import WindowPlan  # which reads these options
-
-        return WindowPlan(self, top, passes).expected(count)
 
 
 class LetterWindowOptions(WindowOptions):

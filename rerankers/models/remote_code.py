@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rerankers.errors import InputError, ModelError, RerankbenchError, is_failure, reason_of
+from rerankers.models.stored import stored_folder, weights_bytes
 from rerankers.progress import Activity, is_heard
 from rerankers.text.quantities import megabytes
 
@@ -45,10 +46,9 @@ def _described(kind: str, model: str) -> str:
     """
     if not is_heard():
         return ""
-    from rerankers.models.locate import stored_bytes
-
-    size = stored_bytes(model)
-    return f"loading the {kind} {model} ({'from the model hub' if size is None else megabytes(size)})"
+    folder = stored_folder(model)
+    origin = "from the model hub" if folder is None else megabytes(weights_bytes(folder))
+    return f"loading the {kind} {model} ({origin})"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
-from rerankers.models.model_json import parse_model_json
+from rerankers.files.model_json import parse_model_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

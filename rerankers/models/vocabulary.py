@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rerankers.errors import ModelError
 
 if TYPE_CHECKING:
-    from rerankers.models.locate import ModelFiles
+    from rerankers.models.model_files import ModelFiles
 
 # One plain sentence in each of some scripts: a tokenizer of any language knows a piece of one of them.
 _SENTENCES = (

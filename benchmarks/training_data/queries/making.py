@@ -16,13 +16,18 @@ import json
 import random
 from collections import Counter
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 from benchmarks.measuring.progress import say
 from benchmarks.training_data.appended import Appended
 from benchmarks.training_data.queries.near_duplicates import normalized_words
-from benchmarks.training_data.queries.settings import defining_settings
-from benchmarks.training_data.queries.writers import Question, open_writer
+from benchmarks.training_data.queries.settings import (
+    ChatQuestions,
+    Seq2SeqQuestions,
+    Titles,
+    defining_settings,
+)
+from benchmarks.training_data.queries.writers import Question, TitleWriter
 from rerankers.progress import Activity
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from benchmarks.datasets.dataset import Dataset
     from benchmarks.training_data.queries.evaluation_queries import ProtectedQueries
     from benchmarks.training_data.queries.settings import MadeQuerySource
+    from benchmarks.training_data.queries.writers import QuestionWriter
     from rerankers.endpoints.prices import Budget
 
 REPEATS = "test_query"
@@ -50,6 +56,29 @@ class MadeQueries(NamedTuple):
     texts: dict[str, str]
     sources: dict[str, str]
     counts: dict[str, Any]
+
+
+def open_writer(source: MadeQuerySource, dataset: Dataset, seed: int) -> QuestionWriter:
+    """Create the question writer for a source's settings, and load its model.
+
+    Raises:
+        InputError: an option does not fit, or the passages have no titles.
+        ModelError: a model does not load.
+        MissingExtraError: the `openai` package is not installed.
+    """
+    match source:
+        case Titles():
+            return TitleWriter(dataset, source.field)
+        case ChatQuestions():
+            from benchmarks.training_data.queries.chat import ChatWriter
+
+            return ChatWriter(source)
+        case Seq2SeqQuestions():
+            from benchmarks.training_data.queries.seq2seq import Seq2SeqWriter
+
+            return Seq2SeqWriter(source, seed)
+        case _:
+            assert_never(source)
 
 
 def queries_file(out: Path) -> Path:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
-from benchmarks.training_data.queries.settings import ChatQuestions, Seq2SeqQuestions, Titles
 from rerankers.interface import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.datasets.dataset import Dataset
-    from benchmarks.training_data.queries.settings import MadeQuerySource
     from rerankers.endpoints.prices import Budget
 
 WritingFault = Literal["no_text", "missing", "surplus", "malformed", "cut_off", "refused"]
@@ -80,26 +78,3 @@ class TitleWriter(QuestionWriter):
     def describe(self) -> dict[str, object]:
         """Return an empty description, since titles depend on the collection alone."""
         return {}
-
-
-def open_writer(source: MadeQuerySource, dataset: Dataset, seed: int) -> QuestionWriter:
-    """Create the question writer for a source's settings, and load its model.
-
-    Raises:
-        InputError: an option does not fit, or the passages have no titles.
-        ModelError: a model does not load.
-        MissingExtraError: the `openai` package is not installed.
-    """
-    match source:
-        case Titles():
-            return TitleWriter(dataset, source.field)
-        case ChatQuestions():
-            from benchmarks.training_data.queries.chat import ChatWriter
-
-            return ChatWriter(source)
-        case Seq2SeqQuestions():
-            from benchmarks.training_data.queries.seq2seq import Seq2SeqWriter
-
-            return Seq2SeqWriter(source, seed)
-        case _:
-            assert_never(source)

@@ -8,59 +8,25 @@ both judged.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.evaluation.agreement import Agreement, agreement
+from benchmarks.evaluation.agreement import agreement
 from benchmarks.results.judgements import grades_of, judges
 from reports.analysis import quality
 from reports.analysis.systems import mean_values
+from reports.analysis.values import Judge
 from rerankers.text.printable import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.candidates.frozen import Pool
-    from benchmarks.results.judgements import JudgedSet, JudgementFile
+    from benchmarks.results.judgements import JudgedSet
     from reports.analysis.systems import Keyed
-    from reports.analysis.values import Comparison, Estimate, SystemResult
+    from reports.analysis.values import SystemResult
 
 LONGEST = 60
 """Characters of a judge's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """A model or a file that grades passages of one group, and the systems' values by its grades.
-
-    Attributes:
-        label: name of the model or of the file.
-        file: the file that the grades come from; None for a model's.
-        prompt: name and source of the model's prompt template.
-        graded: number of passages that have a grade.
-        filled: number of passages that only the model judged.
-        faults: number of model outputs without a grade.
-        depth: ranks of each system whose passages were judged.
-        queries: number of queries that the values are averaged over.
-        scale: the grades that the judge can give, or those of its file.
-        agreement: agreement with the dataset's judgements; None where no passage has both.
-        estimates: means by label and measure: by a file's grades alone, or by the dataset's with a model's in
-            their holes.
-        against: by label and measure, the comparison with the group's baseline.
-    """
-
-    label: str
-    file: JudgementFile | None
-    prompt: str
-    graded: int
-    filled: int
-    faults: int
-    depth: int
-    queries: int
-    scale: tuple[int, ...]
-    agreement: Agreement | None
-    estimates: Mapping[str, Mapping[str, Estimate]]
-    against: Mapping[str, Mapping[str, Comparison]]
 
 
 def further_judges(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from benchmarks.evaluation.agreement import Agreement
     from benchmarks.results.judgements import JudgementFile
-    from reports.analysis.comparisons.judges import Judge
-    from reports.analysis.values import Comparison, Context, Estimate, Group
+    from reports.analysis.estimates import Comparison, Estimate
+    from reports.analysis.values import Context, Group, Judge
 
 OWN = "Judgements of the dataset"
 JUDGED = "Judged@10"

@@ -14,6 +14,7 @@ from rerankers.listwise.e2rank_prompt import (
     listwise_prompt,
     task_sentence,
 )
+from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.methods.embedded import EmbeddingOptions
 from rerankers.methods.loaded import BatchOptions
 from rerankers.methods.windows import FullWindowOptions
@@ -70,7 +71,7 @@ class E2RankOptions(FullWindowOptions, EmbeddingOptions, BatchOptions):
         if count and (count == 1 or self.mode == "embedding"):
             windows, rounds = [count], 1
         else:
-            expected = self.expected_rounds(count, self.top)
+            expected = WindowPlan(self, self.top).expected(count)
             windows, rounds = [len(window.shown) for each in expected for window in each], len(expected)
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         if self.mode == "embedding":

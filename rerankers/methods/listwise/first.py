@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from rerankers.listwise.prompts import load_prompt
+from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.llm.adapter_base import loaded_models
 from rerankers.methods.listwise.prompt_tokens import prompt_tokens
 from rerankers.methods.loaded import AttentionOptions
@@ -42,7 +43,7 @@ class FirstOptions(LetterWindowOptions, AttentionOptions):
 
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is one forward pass over its passages."""
-        rounds = self.expected_rounds(size.candidates, self.top)
+        rounds = WindowPlan(self, self.top).expected(size.candidates)
         shown = [len(window.shown) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         return Work(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rerankers.listwise.attention_heads import ALL, find_heads
 from rerankers.listwise.icr_prompt import RetrievalType, Template, check_family, frame_text
+from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.methods.loaded import LoadedOptions
 from rerankers.methods.windows import FullWindowOptions
 from rerankers.work import Work
@@ -65,7 +66,7 @@ class ICROptions(FullWindowOptions, LoadedOptions):
 
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is read with the query, and with the content-free query."""
-        rounds = self.expected_rounds(size.candidates, self.top)
+        rounds = WindowPlan(self, self.top).expected(size.candidates)
         shown = [len(window.shown) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage += size.tokens_of("[1] \n")

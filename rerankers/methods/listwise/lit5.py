@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from rerankers.errors import InputError
+from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.methods.loaded import BatchOptions
 from rerankers.methods.windows import WindowOptions
 from rerankers.work import Work
@@ -62,7 +63,7 @@ class LiT5Options(WindowOptions, BatchOptions):
 
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is a call, with a prompt for each of its passages."""
-        rounds = self.expected_rounds(size.candidates, self.top, self.passes)
+        rounds = WindowPlan(self, self.top, self.passes).expected(size.candidates)
         counts = [len(window.shown) for windows in rounds for window in windows]
         prompt = size.tokens_of(PROMPT) + size.query_tokens + size.passage_tokens
         return Work(

