@@ -24,6 +24,7 @@ from rerankers.files.paths import cache_folder
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage, count_ties
 from rerankers.listwise.e2rank_prompt import PromptWriter, listwise_prompt, shown_text, task_sentence
 from rerankers.listwise.windows import RunningPolicy, Window, WindowPlan
+from rerankers.llm.causal import network_options
 from rerankers.llm.hidden import HiddenLM
 from rerankers.models.batching import resolve_batch_tokens
 from rerankers.text.control_tokens import ControlTokens
@@ -74,10 +75,7 @@ class E2Rank(Reranker):
         self._windows = WindowPlan(options, options.top)
         self._llm = HiddenLM(
             options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
+            **network_options(options, options.device),
         )
         self.device = str(self._llm.device)
         self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)

@@ -21,6 +21,7 @@ from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.listwise.jina_v3_prompt import BlockWriter, Limits
 from rerankers.listwise.windows import initial_order
+from rerankers.llm.causal import network_options
 from rerankers.llm.hidden import HiddenLM
 from rerankers.models.batching import resolve_batch_tokens
 from rerankers.models.locate import find_model
@@ -63,10 +64,7 @@ class JinaV3(Reranker):
         check_architecture(find_model(options.model, options.revision))
         self._llm = HiddenLM(
             options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
+            **network_options(options, options.device),
             architecture=JinaForRanking,
         )
         self._projector = self._llm.network.projector.float()  # in half precision near scores would tie

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
@@ -37,6 +37,27 @@ class NetworkOptions(TypedDict, total=False):
     device: str
     dtype: DtypeName
     attention: AttentionName
+
+
+class _Stated(Protocol):
+    """Options or settings that state how a network is loaded, its device apart."""
+
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def dtype(self) -> DtypeName: ...
+    @property
+    def attention(self) -> AttentionName: ...
+
+
+def network_options(stated: _Stated, device: str) -> NetworkOptions:
+    """Return the options by which the network that a method's options or settings name is loaded."""
+    return {
+        "revision": stated.revision,
+        "device": device,
+        "dtype": stated.dtype,
+        "attention": stated.attention,
+    }
 
 
 class CausalLM:
@@ -75,13 +96,7 @@ class CausalLM:
     @classmethod
     def of(cls, options: AttentionOptions | ChatOptions) -> CausalLM:
         """Load the model that a method's options name, with their revision, device, dtype and attention."""
-        return cls(
-            options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
-        )
+        return cls(options.model, **network_options(options, options.device))
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: name, version, dtype, attention implementation and parameter count."""

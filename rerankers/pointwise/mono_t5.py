@@ -7,19 +7,14 @@ question at its end; here the passage is cut instead, which differs only for pas
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rerankers.errors import ModelError
+from rerankers.llm.causal import network_options
 from rerankers.llm.readout import check_offsets, cut_to_tokens, log_probability, read_only
+from rerankers.llm.seq2seq import load_seq2seq
 from rerankers.models.batching import length_sorted_batches, resolve_batch_tokens
-from rerankers.models.devices import resolve_device, resolve_dtype
-from rerankers.models.folder import check_hub_model
-from rerankers.models.loading_report import load_complete, refuse_adapter
-from rerankers.models.locate import find_model
-from rerankers.models.remote_code import loading
 from rerankers.models.side_by_side import side_by_side
-from rerankers.models.vocabulary import check_rows, load_tokenizer
 from rerankers.pointwise.base import Pair, PointwiseReranker, Tokenized
 from rerankers.pointwise.prompts import MonoT5Prompt, fill, prompt_named
 from rerankers.text.control_tokens import ControlTokens
@@ -38,39 +33,17 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
     """
 
     def __init__(self, options: MonoT5Options) -> None:
-        from transformers import AutoModelForSeq2SeqLM
-
         wording = prompt_named(MonoT5Prompt, options.prompt)
-        files = find_model(options.model, options.revision)
-        target = resolve_device(options.device)
-        how = {"attn_implementation": options.attention} if options.attention != "auto" else {}
-        with loading("sequence-to-sequence model", options.model):
-            check_hub_model(files)
-            refuse_adapter(files)
-            self._tokenizer: Any = load_tokenizer(files)
-            load = partial(
-                AutoModelForSeq2SeqLM.from_pretrained,
-                files.location,
-                revision=files.revision or "main",
-                trust_remote_code=False,
-                dtype=resolve_dtype(options.dtype, target),
-                **how,
-            )
-            network = load_complete(options.model, load)
-            check_rows(options.model, self._tokenizer, network)
-            check_offsets(self._tokenizer)
-        self._model: Any = network.to(target).eval().requires_grad_(False)
+        loaded = load_seq2seq(options.model, **network_options(options, options.device))
+        self._tokenizer, self._model = loaded.tokenizer, loaded.network
+        check_offsets(self._tokenizer)
         self._text = wording.text
-        self._parameters = sum(weight.numel() for weight in network.parameters())
         read_only(self._model, [self._token(wording.yes), self._token(wording.no)])
         self._options = options
         self.control = ControlTokens(self._tokenizer, options.control_tokens)
-        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, target)
-        self._described = {
-            "model": options.model,
-            "revision": getattr(network.config, "_commit_hash", None) or files.fingerprint,
-        }
-        self.device = str(target)
+        self._batch_tokens = resolve_batch_tokens(options.batch_tokens, loaded.device)
+        self._described = loaded.described
+        self.device = str(loaded.device)
 
     def _token(self, word: str) -> int:
         """Return the id of a word of the vocabulary.
@@ -129,12 +102,8 @@ class MonoT5(PointwiseReranker[list[list[int]]]):
         return {
             **self._described,
             "architecture": type(self._model).__name__,
-            "parameters": self._parameters,
-            "dtype": str(self._model.dtype).removeprefix("torch."),
-            "attention": self._model.config._attn_implementation,
             "prompt": self._options.prompt,
             "max_passage_tokens": self._options.max_passage_tokens,
             "control_tokens": self._options.control_tokens,
             "batch_tokens": self._batch_tokens,
-            "device": self.device,
         }

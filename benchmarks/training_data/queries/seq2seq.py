@@ -9,20 +9,14 @@ by the Gumbel maximum: the largest of log-probability plus Gumbel noise is distr
 from __future__ import annotations
 
 import hashlib
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from benchmarks.training_data.queries.writers import Question, QuestionWriter
 from rerankers.llm.readout import check_offsets, cut_to_tokens
-from rerankers.models.devices import resolve_device, resolve_dtype
-from rerankers.models.folder import check_hub_model
-from rerankers.models.loading_report import load_complete, refuse_adapter
-from rerankers.models.locate import find_model
-from rerankers.models.remote_code import loading
-from rerankers.models.vocabulary import check_rows, load_tokenizer
+from rerankers.llm.seq2seq import load_seq2seq
 from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
@@ -43,27 +37,15 @@ class Seq2SeqWriter(QuestionWriter):
     """
 
     def __init__(self, source: Seq2SeqQuestions, seed: int) -> None:
-        files = find_model(source.model, source.revision)
-        device = resolve_device(source.device)
-        with loading("sequence-to-sequence model", source.model):
-            check_hub_model(files)
-            refuse_adapter(files)
-            self._tokenizer: Any = load_tokenizer(files)
-            load = partial(
-                AutoModelForSeq2SeqLM.from_pretrained,
-                files.location,
-                revision=files.revision or "main",
-                trust_remote_code=False,
-                dtype=resolve_dtype(source.dtype, device),
-            )
-            network: Any = load_complete(source.model, load)
-            check_rows(source.model, self._tokenizer, network)
-            check_offsets(self._tokenizer)
-        self._model = network.to(device).eval().requires_grad_(False)
+        loaded = load_seq2seq(
+            source.model, revision=source.revision, device=source.device, dtype=source.dtype
+        )
+        self._tokenizer, self._model = loaded.tokenizer, loaded.network
+        check_offsets(self._tokenizer)
         self._control = ControlTokens(self._tokenizer, source.control_tokens)
         self._source, self._seed = source, seed
         self.batch = source.batch
-        self._model_revision = getattr(network.config, "_commit_hash", None) or files.fingerprint
+        self._described = loaded.described
 
     @torch.inference_mode()
     def write(self, passages: Sequence[tuple[str, str]]) -> list[list[Question]]:
@@ -103,10 +85,8 @@ class Seq2SeqWriter(QuestionWriter):
     def describe(self) -> dict[str, object]:
         """Return the model's name, revision or fingerprint, architecture and dtype."""
         return {
-            "model": self._source.model,
-            "revision": self._model_revision,
+            **{name: self._described[name] for name in ("model", "revision", "dtype")},
             "architecture": type(self._model).__name__,
-            "dtype": str(self._model.dtype).removeprefix("torch."),
         }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.listwise.fusion_in_decoder.network import FusionInDecoder
 from rerankers.listwise.windows import RunningPolicy
+from rerankers.llm.causal import network_options
 from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
@@ -70,12 +71,9 @@ class FusionInDecoderReranker(Reranker):
     ) -> None:
         self.network = FusionInDecoder(
             options.model,
-            options.revision,
             batch_tokens=options.batch_tokens,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
             renamed=renamed,
+            **network_options(options, options.device),
         )
         self.device = self.network.device
         self._control = ControlTokens(self.network.tokenizer, options.control_tokens)

@@ -8,23 +8,22 @@ padding can be left out. The published codes pad every prompt to its limit and m
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from rerankers.errors import ModelError
+from rerankers.llm.seq2seq import load_seq2seq
 from rerankers.models.batching import length_sorted_batches, resolve_batch_tokens
-from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
-from rerankers.models.folder import check_hub_model
-from rerankers.models.loading_report import load_complete, refuse_adapter
 from rerankers.models.locate import find_model
-from rerankers.models.remote_code import loading
 from rerankers.models.side_by_side import side_by_side
-from rerankers.models.vocabulary import check_rows, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
     import torch
 
+    from rerankers.llm.causal import NetworkOptions
     from rerankers.models.batching import BatchTokens
 
 Prompt = tuple[int, ...]
@@ -36,10 +35,9 @@ class FusionInDecoder:
 
     Args:
         model: hub id or folder of a T5 checkpoint.
-        revision: hub revision.
         batch_tokens: tokens in one forward pass of the encoder, padding included.
-        device, dtype, attention: see `rerankers.models.devices`.
         renamed: patterns of weight names in the files, and what transformers calls them.
+        options: revision, device, dtype and attention.
 
     Raises:
         ModelError: the files do not load, or are not a T5.
@@ -48,47 +46,28 @@ class FusionInDecoder:
     def __init__(
         self,
         model: str,
-        revision: str | None,
         *,
         batch_tokens: BatchTokens,
-        device: str,
-        dtype: DtypeName,
-        attention: AttentionName,
         renamed: Mapping[str, str] | None = None,
+        **options: Unpack[NetworkOptions],
     ) -> None:
         from transformers import T5Config, T5ForConditionalGeneration
 
         from rerankers.encoders.recipe import read_json
 
-        files = find_model(model, revision)
-        target = resolve_device(device)
-        how: dict[str, Any] = {"attn_implementation": attention} if attention != "auto" else {}
-        if renamed:
-            how["key_mapping"] = dict(renamed)
-        with loading("fusion-in-decoder model", model):
-            check_hub_model(files)
-            refuse_adapter(files)
-            kind = read_json(files, "config.json").get("model_type")
-            if kind != T5Config.model_type:
-                raise ModelError(f"{model!r} is a {kind} model, not a T5. Name a checkpoint of this method.")
-            self.tokenizer: Any = load_tokenizer(files)
-            load = partial(
-                T5ForConditionalGeneration.from_pretrained,
-                files.location,
-                revision=files.revision or "main",
-                trust_remote_code=False,
-                dtype=resolve_dtype(dtype, target),
-                **how,
-            )
-            network = load_complete(model, load)
-            check_rows(model, self.tokenizer, network)
-        self.model: Any = network.to(target).eval().requires_grad_(False)
-        self.device = str(target)
-        self._batch_tokens = resolve_batch_tokens(batch_tokens, target)
-        self._described = {
-            "model": model,
-            "revision": getattr(network.config, "_commit_hash", None) or files.fingerprint,
-        }
+        kind = read_json(find_model(model, options.get("revision")), "config.json").get("model_type")
+        if kind != T5Config.model_type:
+            raise ModelError(f"{model!r} is a {kind} model, not a T5. Name a checkpoint of this method.")
+        load = T5ForConditionalGeneration.from_pretrained
+        architecture = SimpleNamespace(
+            from_pretrained=partial(load, key_mapping=dict(renamed)) if renamed else load
+        )
+        loaded = load_seq2seq(model, architecture=architecture, **options)
+        self.tokenizer: Any = loaded.tokenizer
+        self.model: Any = loaded.network
+        self.device = str(loaded.device)
+        self._batch_tokens = resolve_batch_tokens(batch_tokens, loaded.device)
+        self._described = {name: loaded.described[name] for name in ("model", "revision")}
 
     def prompts(self, texts: Sequence[str], limit: int) -> tuple[list[Prompt], list[bool]]:
         """Return the token ids of texts, each cut to `limit` tokens, and for each whether it was cut.

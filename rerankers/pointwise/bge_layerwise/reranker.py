@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rerankers.llm.causal import network_options
 from rerankers.llm.hidden import HiddenLM
 from rerankers.models.batching import resolve_batch_tokens
 from rerankers.models.locate import find_model
@@ -40,10 +41,7 @@ class BGELayerwise(PointwiseReranker[Prompts]):
         loader = LayerwiseLoader(options.model, read_json(files, "config.json"), options.layer)
         self._llm = HiddenLM(
             options.model,
-            revision=options.revision,
-            device=options.device,
-            dtype=options.dtype,
-            attention=options.attention,
+            **network_options(options, options.device),
             architecture=loader,
         )
         self._head = self._llm.network.score_head.float()  # in half precision near scores would tie

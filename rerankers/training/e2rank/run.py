@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import set_seed
 
 from rerankers.files.folder_lock import FolderLock
+from rerankers.llm.causal import network_options
 from rerankers.llm.hidden import HiddenLM
 from rerankers.training.adapters import add_adapter
 from rerankers.training.data.batches import Visits, visits_of_epoch
@@ -78,13 +79,7 @@ def _train(
     records = read_lists(Path(settings.data.train), settings.data.list_size)  # before the model loads
     set_seed(settings.seed)
     llm = settings.llm
-    loaded = HiddenLM(
-        llm.model,
-        revision=llm.revision,
-        dtype=llm.dtype,
-        device=str(arguments.device),
-        attention=llm.attention,
-    )
+    loaded = HiddenLM(llm.model, **network_options(llm, str(arguments.device)))
     texts = TrainingTexts(loaded.tokenizer, llm.model, Lengths(**settings.lengths.model_dump()))
     model = TrainableE2Rank(_learning(settings, loaded.decoder), Objective(**settings.loss.model_dump()))
     optimizer = settings.optimizer

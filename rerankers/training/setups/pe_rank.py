@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import set_seed
 
 from rerankers.encoders.encoder import Encoder
-from rerankers.llm.causal import CausalLM
+from rerankers.llm.causal import CausalLM, network_options
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
 from rerankers.training.adapters import set_to_learn
@@ -54,13 +54,7 @@ def set_up(
     records = read_data(stage, settings)  # in seconds, before models load
     set_seed(settings.seed)
     device = str(arguments.device)
-    base = CausalLM(
-        settings.llm.model,
-        revision=settings.llm.revision,
-        dtype=settings.llm.dtype,
-        device=device,
-        attention=settings.llm.attention,
-    )
+    base = CausalLM(settings.llm.model, **network_options(settings.llm, device))
     template = PromptTemplate(**settings.prompt.model_dump()) if settings.prompt else PromptTemplate()
     writer = PromptWriter(base.tokenizer, template)
     encoder = Encoder(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from transformers import set_seed
 
 from rerankers.errors import InputError
-from rerankers.llm.causal import CausalLM
+from rerankers.llm.causal import CausalLM, network_options
 from rerankers.training.adapters import set_to_learn
 from rerankers.training.data.examples import ListChoice
 from rerankers.training.data.lists import check_queries
@@ -55,13 +55,7 @@ def set_up(
     records, held_out = _read(settings)  # in seconds, before the model loads
     set_seed(settings.seed)
     llm = settings.llm
-    base = CausalLM(
-        llm.model,
-        revision=llm.revision,
-        dtype=llm.dtype,
-        device=str(arguments.device),
-        attention=llm.attention,
-    )
+    base = CausalLM(llm.model, **network_options(llm, str(arguments.device)))
     if "base_model" in base.describe() and settings.tune == "lora":
         raise InputError(
             f"llm.model: {llm.model!r} is an adapter, and an adapter on an adapter cannot be saved. Merge it "
