@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rerankers.interface import Fault
 
 Parsing = Literal["reference", "strict"]
@@ -36,6 +38,18 @@ class Parsed:
 
     order: tuple[int, ...]
     faults: dict[Fault, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, named: Collection[int], count: int, duplicates: int, out_of_range: int) -> Parsed:
+        """Return the ranking of `count` passages that begins with the named positions; the others follow."""
+        missing = [position for position in range(count) if position not in named]
+        faults: dict[Fault, int] = {
+            "malformed": int(bool(count) and not named),
+            "missing": len(missing) if named else 0,
+            "duplicate": duplicates,
+            "out_of_range": out_of_range,
+        }
+        return cls((*named, *missing), {kind: times for kind, times in faults.items() if times})
 
     def without_missing(self, count: int) -> Parsed:
         """Return a copy with `count` fewer missing passages: those that the output need not name."""
@@ -66,14 +80,7 @@ def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
             duplicates += 1
         else:
             order[position] = None
-    missing = [position for position in range(count) if position not in order]
-    faults: dict[Fault, int] = {
-        "malformed": int(bool(count) and not order),
-        "missing": len(missing) if order else 0,
-        "duplicate": duplicates,
-        "out_of_range": out_of_range,
-    }
-    return Parsed((*order, *missing), {kind: times for kind, times in faults.items() if times})
+    return Parsed.of(order, count, duplicates, out_of_range)
 
 
 def is_known(text: str, count: int, places: int) -> bool:

@@ -14,8 +14,6 @@ from rerankers.listwise.permutation import Parsed, parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerankers.interface import Fault
-
 ReaderName = Literal["rankgpt", "reason-rank", "whole-answer", "rank-k", "tour-rank"]
 
 _THOUGHT_AND_ANSWER = re.compile(r"<think>.*?</think>\s*<answer>(.*?)</answer>", re.DOTALL)
@@ -69,14 +67,7 @@ def read_rank_k(text: str, count: int) -> Parsed:
             duplicates += 1
             break
         order[position] = None
-    missing = [position for position in range(count) if position not in order]
-    faults: dict[Fault, int] = {
-        "malformed": int(bool(count) and not order),
-        "missing": len(missing) if order else 0,
-        "duplicate": duplicates,
-        "out_of_range": out_of_range,
-    }
-    return Parsed((*order, *missing), {kind: times for kind, times in faults.items() if times})
+    return Parsed.of(order, count, duplicates, out_of_range)
 
 
 def read_tour_rank(text: str, count: int) -> Parsed:
@@ -104,14 +95,8 @@ def read_tour_rank(text: str, count: int) -> Parsed:
         selected.append(position)
     if is_void:
         return Parsed(tuple(range(count)), {"malformed": 1} if count else {})
-    order = list(dict.fromkeys(position % count for position in selected))
-    missing = [position for position in range(count) if position not in order]
-    faults: dict[Fault, int] = {
-        "missing": len(missing),
-        "duplicate": len(selected) - len(order),
-        "out_of_range": out_of_range,
-    }
-    return Parsed((*order, *missing), {kind: times for kind, times in faults.items() if times})
+    order = dict.fromkeys(position % count for position in selected)
+    return Parsed.of(order, count, len(selected) - len(order), out_of_range)
 
 
 def _whole_number(part: str) -> int | None:
