@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from benchmarks.micro.workloads.published_fusion_in_decoder import PublishedFusion, listt5_order, lit5_order
 from benchmarks.micro.workloads.scripted_answers import ScriptedAnswers
@@ -31,7 +30,7 @@ from rerankers.models.locate import find_model
 from rerankers.models.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 WINDOWS = 9  # of LiT5, at most
@@ -53,13 +52,7 @@ METHODS: list[tuple[str, int, int, int, Callable[..., list[int]]]] = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Limit torch to one thread while this module's benchmarks run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def request_of(method: str, depth: int, tokenizer: Any) -> RerankRequest:
