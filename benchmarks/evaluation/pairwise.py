@@ -58,15 +58,11 @@ class Pair:
     losses: int
 
 
-def compare_all(
-    values: Mapping[str, ArrayLike], resamples: int = 10_000, seed: int = 0
-) -> dict[tuple[str, str], Pair]:
-    """Compare each system with every later one.
+def compare_all(values: Mapping[str, ArrayLike]) -> dict[tuple[str, str], Pair]:
+    """Compare each system with every later one; all pairs are tested under the same sign flips.
 
     Args:
         values: by system, one value for each query; all systems have the queries in the same order.
-        resamples: sign flips drawn for the randomisation test.
-        seed: seed of the sign flips; all pairs are tested under the same ones.
 
     Returns:
         the comparison by (first system, second system); empty for fewer than two systems.
@@ -83,7 +79,7 @@ def compare_all(
     first, second = np.triu_indices(len(samples), 1)
     matrix = np.stack(samples)
     t_tests, effects, counts, least_extreme = _one_by_one(matrix, first, second)
-    permutations = _permutations(matrix, first, second, least_extreme, resamples, seed)
+    permutations = _permutations(matrix, first, second, least_extreme)
     t_holm, t_bonferroni, permutation_holm, permutation_bonferroni = (
         list(correct({str(place): p for place, p in enumerate(p_values.tolist())}).values())
         for p_values in (t_tests, permutations)
@@ -142,12 +138,7 @@ def _one_by_one(
 
 
 def _permutations(
-    matrix: Floats,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    least_extreme: Floats,
-    resamples: int,
-    seed: int,
+    matrix: Floats, first: NDArray[np.int64], second: NDArray[np.int64], least_extreme: Floats
 ) -> Floats:
     """Return the randomisation test's p-value of each pair, (pairs,).
 
@@ -156,12 +147,10 @@ def _permutations(
         first: row of each pair's first system, (pairs,).
         second: row of each pair's second system, (pairs,).
         least_extreme: least absolute sum of differences that counts as extreme, (pairs,).
-        resamples: sign flips to draw.
-        seed: seed of the sign flips.
     """
     centred = matrix - matrix.mean(axis=0)  # which changes no difference, and keeps the sums small
     extreme = np.zeros(len(first), dtype=np.int64)
-    for signs in sign_flips(matrix.shape[1], resamples, seed):
+    for signs in sign_flips(matrix.shape[1]):
         sums = signs @ centred.T  # (flips, systems)
         extreme += (np.abs(sums[:, first] - sums[:, second]) >= least_extreme).sum(axis=0)
-    return flip_p_values(extreme, matrix.shape[1], resamples)
+    return flip_p_values(extreme, matrix.shape[1])

@@ -5,7 +5,7 @@ information retrieval evaluation" (CIKM 2007): the paired t-test and the randomi
 tests do not. That two systems are as good as each other is claimed by an equivalence test (TOST), never by
 a difference that is merely not significant.
 
-Everything random takes a seed and is the same every time.
+Everything random has one seed and is the same every time.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Statistic = Literal["mean", "median", "p95", "p99"]
 
+RESAMPLES, SEED = 10_000, 0
+"""Resamples of a bootstrap and sign flips of a randomisation test, and the seed of their draws."""
+
 _QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 _EXACT_PAIRS = 14  # up to here all 2^n sign flips are enumerated
 SIGN_TOLERANCE = 1e-6  # of the sum of all differences: what rounding may take from equal sums
@@ -37,13 +40,9 @@ _SIGNS = np.where(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 
 
 def bootstrap_interval(
-    values: ArrayLike,
-    statistic: Statistic = "mean",
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    values: ArrayLike, statistic: Statistic = "mean", resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (low, high) of a statistic of `values`.
+    """Return the 95 % percentile bootstrap interval (low, high) of a statistic of `values`.
 
     The method is Efron and Tibshirani's (1993, section 13.3). One value gives an interval of width zero; no
     value gives (nan, nan).
@@ -52,76 +51,34 @@ def bootstrap_interval(
         values: one for each query, or (queries, repeats): queries are then drawn, each with all its repeats,
             because more repeats of the same queries tell no more about other queries.
         statistic: the statistic to estimate.
-        confidence: share of resamples within the interval.
         resamples: resamples to draw.
-        seed: seed of the draws.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.size == 0:
         return float("nan"), float("nan")
     if statistic == "mean":
         means = sample if sample.ndim == 1 else sample.mean(axis=1)
-        (estimates,) = resampled_means([means], resamples, seed)
+        (estimates,) = resampled_means([means], resamples, SEED)
     elif sample.ndim == 1 or sample.shape[1] == 1:
-        estimates = resampled_quantiles(sample.ravel(), _QUANTILES[statistic], resamples, seed)
+        estimates = resampled_quantiles(sample.ravel(), _QUANTILES[statistic], resamples, SEED)
     else:
-        estimates = paired_quantiles(sample, _QUANTILES[statistic], resamples, seed)
-    return percentile_interval(_inside(estimates, sample), confidence)
+        estimates = paired_quantiles(sample, _QUANTILES[statistic], resamples, SEED)
+    return percentile_interval(_inside(estimates, sample))
 
 
-def mean_intervals(
-    samples: Sequence[ArrayLike], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> list[tuple[float, float]]:
-    """Return the percentile bootstrap interval (low, high) of each sample's mean.
+def mean_intervals(samples: Sequence[ArrayLike]) -> list[tuple[float, float]]:
+    """Return the 95 % percentile bootstrap interval (low, high) of each sample's mean.
 
     The values are those of `bootstrap_interval`, faster than one call for each.
 
     Args:
         samples: values of the same queries, (queries,) each.
-        confidence: share of resamples within the interval.
-        resamples: resamples to draw.
-        seed: seed of the draws.
     """
     arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
     if not arrays or not arrays[0].size:
         return [(float("nan"), float("nan"))] * len(arrays)
-    estimates = zip(resampled_means(arrays, resamples, seed), arrays, strict=True)
-    return [percentile_interval(_inside(means, sample), confidence) for means, sample in estimates]
-
-
-def bootstrap_ratio_interval(
-    a: ArrayLike,
-    b: ArrayLike,
-    statistic: Statistic = "median",
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (low, high) of `statistic(a) / statistic(b)`.
-
-    Queries are drawn, and with each its value in both samples, so that what makes a query slow for both
-    systems cancels.
-
-    Args:
-        a: one value for each query, or (queries, repeats).
-        b: likewise, of the same queries.
-        statistic: the statistic whose ratio is taken.
-        confidence: share of resamples within the interval.
-        resamples: resamples to draw.
-        seed: seed of the draws.
-
-    Raises:
-        ValueError: the samples differ in their queries, or are empty.
-    """
-    above, below = _by_query(a), _by_query(b)
-    if len(above) != len(below) or not above.size or not below.size:
-        raise ValueError(f"paired samples need the same queries, got {above.shape} and {below.shape}")
-    if statistic == "mean":
-        slow, fast = resampled_means([above.mean(axis=1), below.mean(axis=1)], resamples, seed)
-    else:
-        quantile = _QUANTILES[statistic]
-        slow, fast = (paired_quantiles(sample, quantile, resamples, seed) for sample in (above, below))
-    return percentile_interval(slow / fast, confidence)
+    estimates = zip(resampled_means(arrays, RESAMPLES, SEED), arrays, strict=True)
+    return [percentile_interval(_inside(means, sample)) for means, sample in estimates]
 
 
 def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
@@ -156,11 +113,11 @@ def equivalence_test(a: ArrayLike, b: ArrayLike, margin: float) -> float:
     return max(_t_tail(differences + margin), _t_tail(margin - differences))
 
 
-def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
+def permutation_test(a: ArrayLike, b: ArrayLike) -> float:
     """Return the two-sided p-value of the paired randomisation test on the mean difference of `a` and `b`.
 
     If the systems were the same, each difference could as well have the other sign. Up to 14 pairs, all sign
-    flips are enumerated; beyond, `resamples` are drawn and the observed one is counted among them.
+    flips are enumerated; beyond, 10,000 are drawn and the observed one is counted among them.
 
     Raises:
         ValueError: the samples differ in length, or are empty.
@@ -168,50 +125,35 @@ def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
     differences = np.subtract(*_paired(a, b))
     least_extreme = abs(differences.sum()) - SIGN_TOLERANCE * np.abs(differences).sum()
     extreme = np.zeros(1, dtype=np.int64)
-    for signs in sign_flips(differences.size, resamples, seed):
+    for signs in sign_flips(differences.size):
         extreme += (np.abs(signs @ differences) >= least_extreme).sum()
-    return float(flip_p_values(extreme, differences.size, resamples)[0])
+    return float(flip_p_values(extreme, differences.size)[0])
 
 
-def sign_flips(size: int, resamples: int, seed: int) -> Iterator[Floats]:
+def sign_flips(size: int) -> Iterator[Floats]:
     """Yield sign flips of `size` pairs, each sign -1.0 or 1.0, in blocks of (flips, size).
 
-    Up to 14 pairs these are all combinations of signs; beyond, `resamples` random ones.
+    Up to 14 pairs these are all combinations of signs; beyond, 10,000 random ones.
     """
     if size <= _EXACT_PAIRS:
         combinations = np.arange(2**size)[:, None] >> np.arange(size) & 1
         yield (2 * combinations - 1).astype(np.float64)
         return
-    drawn = np.random.default_rng(seed).integers(0, 256, (resamples, -(-size // 8)), dtype=np.uint8)
+    drawn = np.random.default_rng(SEED).integers(0, 256, (RESAMPLES, -(-size // 8)), dtype=np.uint8)
     height = block_height(size)
-    for start in range(0, resamples, height):
+    for start in range(0, RESAMPLES, height):
         signs = _SIGNS[drawn[start : start + height]]
         yield signs.reshape(len(signs), -1)[:, :size]
 
 
-def flip_p_values(extreme: NDArray[np.int64], size: int, resamples: int) -> Floats:
+def flip_p_values(extreme: NDArray[np.int64], size: int) -> Floats:
     """Turn counts of sign flips into p-values of the randomisation test, one for each count.
 
     Args:
         extreme: number of sign flips that were at least as extreme as the observed differences.
         size: number of pairs.
-        resamples: sign flips drawn where there are more than 14 pairs.
     """
-    return extreme / 2**size if size <= _EXACT_PAIRS else (extreme + 1) / (resamples + 1)
-
-
-def effect_size(a: ArrayLike, b: ArrayLike) -> float:
-    """Return Cohen's d for paired samples: the mean difference in standard deviations of the differences.
-
-    Return 0.0 where no pair differs, and infinity, with the sign of the difference, where all pairs differ by
-    the same amount.
-    """
-    differences = np.subtract(*_paired(a, b))
-    if not differences.any():
-        return 0.0
-    if differences.size < 2 or is_constant(differences):
-        return float(np.copysign(np.inf, differences[0]))
-    return float(differences.mean() / differences.std(ddof=1))
+    return extreme / 2**size if size <= _EXACT_PAIRS else (extreme + 1) / (RESAMPLES + 1)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -261,20 +203,13 @@ def _t_tail(differences: Floats) -> float:
     return float(stdtr(differences.size - 1, -mean / error))
 
 
-def _by_query(values: ArrayLike) -> Floats:
-    """Return values given as (queries,) or (queries, repeats) as an array (queries, repeats)."""
-    sample = np.asarray(values, dtype=np.float64)
-    return sample[:, None] if sample.ndim == 1 else sample
-
-
 def _inside(estimates: Floats, sample: Floats) -> Floats:
     """Clip the estimates to the range of the sample, which they leave only by rounding to 32 bits."""
     clipped: Floats = estimates.clip(sample.min(), sample.max())
     return clipped
 
 
-def percentile_interval(estimates: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (low, high), given the statistic of each resample."""
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(estimates, [tail, 1.0 - tail])
+def percentile_interval(estimates: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval (low, high), given the statistic of each resample."""
+    low, high = np.quantile(estimates, [0.025, 0.975])
     return float(low), float(high)

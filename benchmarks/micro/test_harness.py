@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from psutil import Process
 
-from benchmarks.evaluation.statistics import bootstrap_interval, bootstrap_ratio_interval, permutation_test
+from benchmarks.evaluation.statistics import bootstrap_interval, permutation_test
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
 from benchmarks.experiments.plan import plan
@@ -134,7 +134,3 @@ def test_permutation_of_6980_pairs(benchmark: Any, pair: tuple[Any, Any]) -> Non
 @pytest.mark.parametrize("statistic", ["mean", "median", "p95"])
 def test_bootstrap_of_6980_queries(benchmark: Any, pair: tuple[Any, Any], statistic: Any) -> None:
     benchmark(bootstrap_interval, pair[0], statistic)
-
-
-def test_bootstrap_of_a_ratio_of_6980_queries(benchmark: Any, pair: tuple[Any, Any]) -> None:
-    benchmark.pedantic(bootstrap_ratio_interval, pair, rounds=2)

@@ -64,5 +64,5 @@ def test_a_vocabulary_without_the_answers_is_refused(tiny_t5: str) -> None:
 
 
 def test_another_architecture_is_refused_in_one_line(tiny_llm: str) -> None:
-    with pytest.raises(ModelError, match="cannot load the language model.*Seq2Seq"):
+    with pytest.raises(ModelError, match=r"cannot load the language model.*Seq2Seq"):
         create("mono-t5", {"model": tiny_llm})
