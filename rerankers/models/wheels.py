@@ -167,12 +167,14 @@ def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
             _unpack(path, unpacked)
             finish(unpacked)
         wheel.seal.parent.mkdir(exist_ok=True)
-        replace_file(wheel.seal, fingerprint(unpacked) + "\n")
+        seal = fingerprint(unpacked)
         try:
             unpacked.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
+            if not folder.is_dir():  # otherwise another process was faster, and its files have its seal
                 raise
+        else:
+            replace_file(wheel.seal, seal + "\n")
 
 
 def _unpack(wheel: Path, folder: Path) -> None:

