@@ -281,7 +281,7 @@ class Reranker(ABC):
     """The options of a class of one's own, which is constructed from an instance; None for no options."""
 
     scores_passages_alone: ClassVar[bool] = False
-    """Whether a passage's score depends on the query and the passage alone, not on the other candidates."""
+    """True if a passage's score depends on the query and the passage alone, not on the other candidates."""
 
     device: str = "cpu"
     """The torch device whose queue the clock has to wait for."""

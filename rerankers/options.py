@@ -129,7 +129,7 @@ class MethodOptions(Options):
     """The method's role in a comparison."""
 
     needs_qrels: ClassVar[bool] = False
-    """Whether the method looks at the judgements; it then has the field `qrels`, which the harness fills."""
+    """True if the method looks at the judgements; it then has the field `qrels`, which the harness fills."""
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:
@@ -139,17 +139,17 @@ class MethodOptions(Options):
 
     @property
     def is_remote(self) -> bool:
-        """Whether the method calls an endpoint."""
+        """True if the method calls an endpoint."""
         return False
 
     @property
     def is_priced(self) -> bool:
-        """Whether the price of the method's calls is known, so that a budget can be kept."""
+        """True if the price of the method's calls is known, so that a budget can be kept."""
         return True
 
     @property
     def is_replayed(self) -> bool:
-        """Whether responses from a response cache may replace calls."""
+        """True if responses from a response cache may replace calls."""
         return False
 
     @property
@@ -159,12 +159,12 @@ class MethodOptions(Options):
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether the method computes in this process on a device that may be a GPU."""
+        """True if the method computes in this process on a device that may be a GPU."""
         return getattr(self, "device", "auto") != "cpu"
 
     @property
     def embeds_passages(self) -> bool | None:
-        """Whether `prepare` fills embedding stores and does nothing else, so that passages can be divided up.
+        """True if `prepare` fills embedding stores and does nothing else, so that passages can be divided up.
 
         None where this is unknown: `registry.embeds_passages` then looks at the class.
         """
@@ -172,7 +172,7 @@ class MethodOptions(Options):
 
     @property
     def draws(self) -> bool:
-        """Whether the option `seed` changes rankings; if not, the same options give the same ranking."""
+        """True if the option `seed` changes rankings; if not, the same options give the same ranking."""
         if "seed" not in type(self).model_fields:
             return False
         order, policy = getattr(self, "initial_order", None), getattr(self, "window_policy", None)
@@ -182,7 +182,7 @@ class MethodOptions(Options):
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether the instruction of a request changes its ranking."""
+        """True if the instruction of a request changes its ranking."""
         return False
 
     @property

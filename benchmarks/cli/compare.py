@@ -33,7 +33,7 @@ class Gates:
 
     @property
     def are_set(self) -> bool:
-        """Whether there is any threshold."""
+        """True if there is any threshold."""
         return self.slower is not None or self.worse is not None
 
 

@@ -52,7 +52,7 @@ class ServedSpec(Served):
 
     @property
     def searches_highest_rate(self) -> bool:
-        """Whether the highest rate that keeps the SLO is searched."""
+        """True if the highest rate that keeps the SLO is searched."""
         return self.slo is not None and (self.rate is not None or self.concurrency is None)
 
     def loads(self) -> list[Served]:
@@ -87,7 +87,7 @@ class ProtocolSpec(Protocol):
 
     @property
     def has_several_loads(self) -> bool:
-        """Whether each system is measured at more than one load."""
+        """True if each system is measured at more than one load."""
         return len(self.for_each_load()) > 1 or (
             self.served is not None and self.served.searches_highest_rate
         )

@@ -45,7 +45,7 @@ class Java:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the runtime starts and is new enough for pyserini."""
+        """True if the runtime starts and is new enough for pyserini."""
         return self.version is not None and self.version >= MINIMUM_VERSION
 
     def __str__(self) -> str:

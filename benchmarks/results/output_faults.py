@@ -40,7 +40,7 @@ class OutputFaults:
 
     @property
     def has_no_good_answer(self) -> bool:
-        """Whether every output was repaired, so that the rankings are not the model's."""
+        """True if every output was repaired, so that the rankings are not the model's."""
         return bool(self.kinds) and not self.well_formed
 
     def __str__(self) -> str:

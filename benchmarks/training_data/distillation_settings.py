@@ -110,7 +110,7 @@ class Distillation(_Strict):
 
     @property
     def makes_queries(self) -> bool:
-        """Whether queries are made from the dataset's passages."""
+        """True if queries are made from the dataset's passages."""
         return self.queries is not None and not isinstance(self.queries, GivenQueries)
 
 

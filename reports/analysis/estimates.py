@@ -34,5 +34,5 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
+        """True if the corrected p-value is below 0.05."""
         return self.p_holm < 0.05

@@ -240,7 +240,7 @@ class SystemResult:
 
     @property
     def is_precomputed(self) -> bool:
-        """Whether passage embeddings were computed beforehand, so that no latency includes them."""
+        """True if passage embeddings were computed beforehand, so that no latency includes them."""
         return "precomputed" in _settings(self.provenance.described, "embeddings")
 
 
@@ -341,7 +341,7 @@ class Group:
 
     @property
     def is_retrieval_timed(self) -> bool:
-        """Whether the time that the first stage took per query was measured."""
+        """True if the time that the first stage took per query was measured."""
         return bool(self.pool.retrieve_seconds)
 
     def system(self, label: str) -> SystemResult:

@@ -94,7 +94,7 @@ class Cell:
 
     @property
     def is_word(self) -> bool:
-        """Whether the cell holds a word and no number."""
+        """True if the cell holds a word and no number."""
         return self.value is None and self.text not in ("", ABSENT)
 
 

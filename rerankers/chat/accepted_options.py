@@ -50,7 +50,7 @@ class AcceptedOptions:
 
     @property
     def asks_usage(self) -> bool:
-        """Whether a stream is asked to report its token usage."""
+        """True if a stream is asked to report its token usage."""
         return self._stream_options is not None and "stream_options" not in self.refused
 
     def rewrite(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class GrowingAnswer:
 
     @property
     def has_usage(self) -> bool:
-        """Whether the endpoint has reported the tokens of all that has come."""
+        """True if the endpoint has reported the tokens of all that has come."""
         return _reported(self._usage) is not None
 
     def finish(self) -> Exchange:

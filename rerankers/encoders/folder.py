@@ -70,7 +70,7 @@ class EncoderFolder:
 
     @property
     def is_jina_v2(self) -> bool:
-        """Whether the transformer is Jina v2's, which calls itself a BERT."""
+        """True if the transformer is Jina v2's, which calls itself a BERT."""
         return self.config.get("position_embedding_type") == "alibi"
 
     @property

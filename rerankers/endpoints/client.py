@@ -123,7 +123,7 @@ class HttpClient:
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._connections.is_closed
 
     async def close(self) -> None:

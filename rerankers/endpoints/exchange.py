@@ -46,7 +46,7 @@ class Exchange:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether the token counts are an estimate, not the endpoint's own."""
+        """True if the token counts are an estimate, not the endpoint's own."""
         return self.counted_by != BY_ENDPOINT
 
 

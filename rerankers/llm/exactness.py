@@ -48,22 +48,22 @@ class Exactness:
 
     @cached_property
     def pads(self) -> bool:
-        """Whether rows of unequal length may be padded on the right."""
+        """True if rows of unequal length may be padded on the right."""
         return self._trial.gives_the_same(self._trial.padded)
 
     @cached_property
     def shares(self) -> bool:
-        """Whether several rows, padded on the right, may continue a prefix that was prefilled once."""
+        """True if several rows, padded on the right, may continue a prefix that was prefilled once."""
         return self._trial.gives_the_same(self._trial.shared)
 
     @cached_property
     def packs(self) -> bool:
-        """Whether several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
+        """True if several prompts may stand in one row without padding; see `rerankers.llm.packed`."""
         return self.shares and self._trial.gives_the_same(self._trial.packed)
 
     @cached_property
     def decodes(self) -> bool:
-        """Whether rows of unequal length, padded on the left, may decode together."""
+        """True if rows of unequal length, padded on the left, may decode together."""
         return self._trial.gives_the_same(self._trial.decoded)
 
     @cached_property

@@ -29,7 +29,7 @@ class ModelFiles:
 
     @property
     def is_local(self) -> bool:
-        """Whether the files are on this machine already, rather than on the hub."""
+        """True if the files are on this machine already, rather than on the hub."""
         return self.fingerprint is not None
 
     def have_content(self, stated: str) -> bool:

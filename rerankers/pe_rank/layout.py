@@ -52,7 +52,7 @@ class Layout:
 
     @cached_property
     def is_real(self) -> npt.NDArray[np.bool_]:
-        """Whether each column is a token or passage rather than padding, (rows, columns)."""
+        """True where a column is a token or passage, False where it is padding, (rows, columns)."""
         is_real: npt.NDArray[np.bool_] = self.ids != PADDING
         return is_real
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers.chat.conversation import Message
 
 ControlTokenMode = Literal["text", "control"]
-"""Whether control tokens in queries and passages are read as plain text, or as the published codes do."""
+"""How control tokens in queries and passages are read: as plain text, or as the published codes do."""
 
 _ROUNDS = 8  # one suffices unless a space makes another control token of the rest
 _MARKER = re.compile(r"<\|.*\|>")

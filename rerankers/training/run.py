@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from rerankers.training.settings import Stage, TrainingSettings
-    from rerankers.training.setup import Setup
+    from rerankers.training.setup import SetUp, Setup
 
 _PE_RANK = "rerankers.training.setups.pe_rank"
 _SETUPS: dict[Stage, str] = {
@@ -134,7 +134,8 @@ def _set_up(
 ) -> tuple[Setup, Plan]:
     """Put together the parts of a stage's training and its plan, show the plan's lines, and return both."""
     say(f"training stage {stage} in {folder}")
-    setup: Setup = import_module(_SETUPS[stage]).set_up(stage, settings, folder, say, arguments)
+    set_up: SetUp = import_module(_SETUPS[stage]).set_up
+    setup = set_up(stage, settings, folder, say, arguments)
     planned = Plan.of(
         setup,
         arguments.world_size,

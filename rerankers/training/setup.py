@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from transformers import TrainingArguments
 
     from rerankers.training.checkpoints.card import Usage
     from rerankers.training.checkpoints.provenance import BaseModel
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers.training.measures import HeldOutLists
     from rerankers.training.planning.truncation import Truncation
     from rerankers.training.reconstruction import Reconstruction
-    from rerankers.training.settings import TrainingSettings
+    from rerankers.training.settings import Stage, TrainingSettings
 
     Batcher = Callable[[Sequence[tuple[int, Any]]], dict[str, torch.Tensor]]
 
@@ -100,6 +101,33 @@ class Setup:
     reconstruction: Reconstruction | None = None
     truncations: Sequence[Truncation] = ()
     projector_rates: Mapping[str, float] = field(default_factory=dict)
+
+
+class SetUp(Protocol):
+    """A function that reads the data of a training, loads its models, and returns its parts."""
+
+    def __call__(
+        self,
+        stage: Stage,
+        settings: Any,
+        folder: Path,
+        say: Callable[[str], None],
+        arguments: TrainingArguments,
+    ) -> Setup:
+        """Put together a training; data are read before models load, since that takes seconds.
+
+        Args:
+            stage: what is trained.
+            settings: of that stage.
+            folder: result folder, which must not hold another training.
+            say: shows one line to a person.
+            arguments: device and processes.
+
+        Raises:
+            InputError: the data cannot be read, or the folder holds another training.
+            MissingExtraError: an optional dependency that the settings need is not installed.
+            ModelError: a model does not load, or does not fit the training.
+        """
 
 
 def all_visits(settings: TrainingSettings, examples: Examples, processes: int) -> Visits:

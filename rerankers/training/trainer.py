@@ -226,7 +226,7 @@ class PERankTrainer(Trainer):
 
     @property
     def is_sharded(self) -> bool:
-        """Whether weights are spread over devices (FSDP or DeepSpeed)."""
+        """True if weights are spread over devices (FSDP or DeepSpeed)."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -81,7 +81,7 @@ class Factor:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether all levels are numbers, so that there is a curve to draw."""
+        """True if all levels are numbers, so that there is a curve to draw."""
         levels = [point.level for series in self.series for point in series.points]
         return all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
 

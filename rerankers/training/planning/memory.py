@@ -47,7 +47,7 @@ class Memory:
 
     @property
     def is_too_much(self) -> bool:
-        """Whether gradients, optimizer and activations exceed the memory that is available."""
+        """True if gradients, optimizer and activations exceed the memory that is available."""
         return self.total - self.weights > self.available
 
     def __str__(self) -> str:

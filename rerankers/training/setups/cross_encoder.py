@@ -42,20 +42,7 @@ def set_up(
     say: Callable[[str], None],
     arguments: TrainingArguments,
 ) -> Setup:
-    """Read the data, load the encoder, and return the parts of the training.
-
-    Args:
-        stage: of the training.
-        settings: of that stage.
-        folder: result folder, which must not hold another training.
-        say: shows one line to a person.
-        arguments: device and processes.
-
-    Raises:
-        InputError: the data cannot be read, or the folder holds another training.
-        MissingExtraError: PEFT is not installed.
-        ModelError: the encoder does not load.
-    """
+    """Put together the training of a cross-encoder; see `SetUp`."""
     refuse_another(folder, stage, settings)
     lists = read_scored(Path(settings.data.train), settings)  # in seconds, before the encoder loads
     validation = None

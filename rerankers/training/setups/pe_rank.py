@@ -33,19 +33,7 @@ if TYPE_CHECKING:
 def set_up(
     stage: Stage, settings: Settings, folder: Path, say: Callable[[str], None], arguments: TrainingArguments
 ) -> Setup:
-    """Read the data, load the models, and return the parts of the training.
-
-    Args:
-        stage: of the training.
-        settings: of that stage.
-        folder: result folder, which must not hold another training.
-        say: shows one line to a person.
-        arguments: device and processes.
-
-    Raises:
-        InputError: the data cannot be read, or the folder holds another training.
-        ModelError: a model does not load, or does not fit the checkpoint to start from.
-    """
+    """Put together a stage of PE-Rank's training; see `SetUp`."""
     start = None if settings.init_from is None else find_start(settings.init_from)
     if start is not None:
         settings = with_start(settings, start)

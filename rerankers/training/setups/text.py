@@ -38,19 +38,7 @@ def set_up(
     say: Callable[[str], None],
     arguments: TrainingArguments,
 ) -> Setup:
-    """Read the data, load the model, and return the parts of the training.
-
-    Args:
-        stage: of the training.
-        settings: of that stage.
-        folder: result folder, which must not hold another training.
-        say: shows one line to a person.
-        arguments: device and processes.
-
-    Raises:
-        InputError: the data cannot be read, or the folder holds another training.
-        ModelError: the model does not load, or has no chat template.
-    """
+    """Put together the training of a text ranker; see `SetUp`."""
     refuse_another(folder, stage, settings)
     records, held_out = _read(settings)  # in seconds, before the model loads
     set_seed(settings.seed)
