@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -115,16 +116,23 @@ class RerankHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
-def rerank_server() -> Iterator[str]:
-    """Root of a running rerank endpoint."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), RerankHandler)
-    thread = Thread(target=server.serve_forever, daemon=True)
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer requests by a handler for the `with` block; gives the server's address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def rerank_server() -> Iterator[str]:
+    """Root of a running rerank endpoint."""
+    with serving(RerankHandler) as url:
+        yield url
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from rerankers import Reranker, RerankRequest
 
+    MakeReranker = Callable[..., Reranker]
+    MakeRequest = Callable[..., RerankRequest]
+    Requests = list[RerankRequest]
+
 Body = dict[str, Any]
 
 
@@ -212,7 +216,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., Reranker]]:
+def rankgpt(endpoint: Endpoint) -> Iterator[MakeReranker]:
     """Give a function that makes RankGPT rerankers over the endpoint, and close them."""
     rerankers: list[Reranker] = []
 
@@ -226,12 +230,7 @@ def rankgpt(endpoint: Endpoint) -> Iterator[Callable[..., Reranker]]:
 
 
 @pytest.fixture
-def make_reply() -> type[Reply]:
-    return Reply
-
-
-@pytest.fixture
-def requests(make_request: Callable[..., RerankRequest]) -> list[RerankRequest]:
+def requests(make_request: MakeRequest) -> Requests:
     """Sixteen queries of thirty passages: two windows each."""
     rng = random.Random(0)
     return [

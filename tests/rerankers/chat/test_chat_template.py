@@ -20,7 +20,8 @@ from rerankers.methods.chat import ChatOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerankers import RerankRequest, StageClock
+    from rerankers import StageClock
+    from tests.rerankers.chat.conftest import MakeRequest
 
 TURNS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
 ANSWER = "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -66,11 +67,7 @@ def test_a_prompt_that_ends_inside_a_thinking_block_is_refused(
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_a_template_whose_thinking_is_turned_off_ranks(
-    thinks: str,
-    method: str,
-    options: dict[str, Any],
-    make_request: Callable[..., RerankRequest],
-    clock: StageClock,
+    thinks: str, method: str, options: dict[str, Any], make_request: MakeRequest, clock: StageClock
 ) -> None:
     reranker = create(method, {"model": thinks, "template_variables": {"enable_thinking": False}, **options})
     (ranking,) = reranker.rerank([make_request("bees", ["hive", "frost"])], clock)
@@ -79,7 +76,7 @@ def test_a_template_whose_thinking_is_turned_off_ranks(
 
 
 def test_template_variables_change_where_the_answer_is_read(
-    thinks: str, make_request: Callable[..., RerankRequest], clock: StageClock
+    thinks: str, make_request: MakeRequest, clock: StageClock
 ) -> None:
     options = {"model": thinks, "prompt": "chat", "template_variables": {"enable_thinking": False}}
     (ranking,) = create("causal-yes-no", options).rerank([make_request("bees", ["hive"])], clock)
@@ -141,10 +138,7 @@ def test_turns_of_one_role_are_joined_only_where_a_template_refuses_them(
 
 @pytest.mark.parametrize("method", ["rankgpt", "first"])
 def test_methods_with_a_system_turn_run_on_models_without_one(
-    with_template: Callable[[str], str],
-    make_request: Callable[..., RerankRequest],
-    clock: StageClock,
-    method: str,
+    with_template: Callable[[str], str], make_request: MakeRequest, clock: StageClock, method: str
 ) -> None:
     reranker = create(method, {"model": with_template(NO_SYSTEM), **dict(METHODS)[method]})
     (ranking,) = reranker.rerank([make_request("bees", ["hive", "frost"])], clock)

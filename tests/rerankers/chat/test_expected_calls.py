@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from rerankers import RerankRequest, StageClock, create
 from rerankers.registry import validated
 from rerankers.work import RequestSize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.rerankers.chat.conftest import Reply
 
 COUNT = 31
 
@@ -40,17 +38,17 @@ def relevance_assumed() -> list[int]:
     ],
 )
 def test_a_model_that_answers_as_assumed_takes_the_calls_that_are_estimated(
-    name: str, options: dict[str, Any], endpoint: Any, make_reply: Callable[..., Any]
+    name: str, options: dict[str, Any], endpoint: Any
 ) -> None:
     def by_label(body: dict[str, Any]) -> Any:
         matches = re.findall(r"^Passage ([A-Z]): (\d+)$", body["messages"][0]["content"], re.MULTILINE)
-        return make_reply(f"Passage {min(matches, key=lambda passage: int(passage[1]))[0]}")
+        return Reply(f"Passage {min(matches, key=lambda passage: int(passage[1]))[0]}")
 
     def by_number(body: dict[str, Any]) -> Any:
         matches = [re.fullmatch(r"\[\d+\] (\d+)", message["content"]) for message in body["messages"]]
         values = [int(match[1]) for match in matches if match]
         order = sorted(range(len(values)), key=lambda i: values[i])
-        return make_reply(" > ".join(f"[{i + 1}]" for i in order))
+        return Reply(" > ".join(f"[{i + 1}]" for i in order))
 
     endpoint.reply = by_number if name == "rankgpt" else by_label
     chat = {"model": "m", "base_url": endpoint.base_url, **options}

@@ -17,12 +17,11 @@ from rerankers.endpoints.failures import UnusableResponseError
 from rerankers.endpoints.rerank_results import read_scores, tokens_reported
 from rerankers.errors import RerankbenchError
 from rerankers.interface import Cost
+from tests.rerankers.chat.conftest import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rerankers import Reranker, RerankRequest
     from rerankers.endpoints.exchange import Exchange
+    from tests.rerankers.chat.conftest import MakeReranker, Requests
 
 trial = settings(
     deadline=None,
@@ -131,14 +130,9 @@ def test_a_rerank_response_of_any_shape_is_read_or_an_error(answer: Any, scores:
     ],
 )
 def test_an_unusable_answer_ends_in_one_line_without_the_key(
-    endpoint: Any,
-    rankgpt: Callable[..., Reranker],
-    make_reply: Any,
-    requests: list[RerankRequest],
-    status: int,
-    raw: str,
+    endpoint: Any, rankgpt: MakeReranker, requests: Requests, status: int, raw: str
 ) -> None:
-    endpoint.reply = lambda _: make_reply(status=status, raw=raw, headers={"retry-after": "0"})
+    endpoint.reply = lambda _: Reply(status=status, raw=raw, headers={"retry-after": "0"})
     with pytest.raises(RerankbenchError) as caught:
         rankgpt(retries=1).rerank(requests[:1], StageClock())
     assert "\n" not in str(caught.value)

@@ -10,25 +10,17 @@ import pytest
 
 from rerankers import create
 from rerankers.errors import BackendError, InputError, ModelError
+from tests.rerankers.chat.conftest import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import Reranker, RerankRequest, StageClock
-    from tests.rerankers.chat.conftest import Body, Endpoint, Reply
-
-    MakeRequest = Callable[..., RerankRequest]
-    MakeReply = type[Reply]
+    from rerankers import StageClock
+    from tests.rerankers.chat.conftest import Body, Endpoint, MakeRequest, MakeReranker
 
 
 def test_windows_and_rankings_are_those_of_the_published_loop(
-    golden: Path,
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    golden: Path, endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     cases = json.loads((golden / "rankgpt" / "golden.json").read_text(encoding="utf-8"))["sliding"]
     assert len(cases) == 6
@@ -39,7 +31,7 @@ def test_windows_and_rankings_are_those_of_the_published_loop(
             call = next(calls)
             passages = [message["content"].split("] ")[1] for message in body["messages"][3:-1:2]]
             assert passages == call["window"]
-            return make_reply(call["raw"])
+            return Reply(call["raw"])
 
         endpoint.reply = answer
         reranker = rankgpt(window=case["window"], step=case["step"], window_policy="sliding-reference")
@@ -50,7 +42,7 @@ def test_windows_and_rankings_are_those_of_the_published_loop(
 
 
 def test_calls_of_a_round_are_under_way_at_once(
-    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     flawless, partitions = endpoint.reply, threading.Barrier(5, timeout=60)
 
@@ -69,7 +61,7 @@ def test_calls_of_a_round_are_under_way_at_once(
 
 
 def test_a_round_takes_as_long_as_its_slowest_calls(
-    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock, tmp_path: Path
+    rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, tmp_path: Path
 ) -> None:
     values = [str(value) for value in random.Random(0).sample(range(1000), 100)]
     request = make_request("query", values)
@@ -87,16 +79,12 @@ def test_a_round_takes_as_long_as_its_slowest_calls(
 
 
 def test_a_call_that_fails_ends_the_others_of_its_round(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     flawless = endpoint.reply
 
     def answer(body: Body) -> Reply:
-        return flawless(body) if len(endpoint.bodies) < 3 else make_reply(status=401, raw="{}")
+        return flawless(body) if len(endpoint.bodies) < 3 else Reply(status=401, raw="{}")
 
     endpoint.reply = answer
     request = make_request("query", [str(value) for value in range(100)])
@@ -106,7 +94,7 @@ def test_a_call_that_fails_ends_the_others_of_its_round(
 
 
 def test_a_flawless_model_lifts_the_best_window_to_the_top(
-    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+    rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     values = [(i * 37) % 45 for i in range(45)]  # 45 is not aligned with the step: the head counts too
     ranking = rankgpt().rerank([make_request("query", [str(value) for value in values])], clock)[0]
@@ -116,7 +104,7 @@ def test_a_flawless_model_lifts_the_best_window_to_the_top(
 
 
 def test_a_window_of_zero_shows_all_candidates_at_once(
-    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     ranking = rankgpt(window=0).rerank([make_request("query", [str(i) for i in range(45)])], clock)[0]
     assert ranking.doc_ids == tuple(f"d{i}" for i in reversed(range(45)))
@@ -124,18 +112,14 @@ def test_a_window_of_zero_shows_all_candidates_at_once(
 
 
 def test_what_an_answer_lacks_is_repaired_and_counted(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     replies = {
-        "cut": make_reply("[2] > [2]", finish_reason="length"),
-        "filtered": make_reply(None, finish_reason="content_filter"),
-        "refused": make_reply(None, refusal="I will not."),
-        "banned": make_reply(status=400, raw='{"error": {"code": "content_filter", "message": "no"}}'),
-        "full": make_reply("[2] > [1] > [3] and so on and on", finish_reason="length"),
+        "cut": Reply("[2] > [2]", finish_reason="length"),
+        "filtered": Reply(None, finish_reason="content_filter"),
+        "refused": Reply(None, refusal="I will not."),
+        "banned": Reply(status=400, raw='{"error": {"code": "content_filter", "message": "no"}}'),
+        "full": Reply("[2] > [1] > [3] and so on and on", finish_reason="length"),
     }
     endpoint.reply = lambda body: replies[body["messages"][1]["content"].split()[-1][:-1]]
     requests = [make_request(query, ["a", "b", "c"], query_id=query) for query in replies]
@@ -152,13 +136,9 @@ def test_what_an_answer_lacks_is_repaired_and_counted(
 
 
 def test_passages_are_cut_after_the_words_allowed_and_counted_once(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
-    endpoint.reply = lambda body: make_reply("[1] > [2] > [3]")
+    endpoint.reply = lambda body: Reply("[1] > [2] > [3]")
     request = make_request("query", ["one two three", "one two", "Title: Content: one two", "1 2 3 4"])
     ranking = rankgpt(passage_words=2, window=3, step=1).rerank([request], clock)[0]
     assert ranking.usage.windows == 2
@@ -223,7 +203,7 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("initial_order", ["given", "shuffled", "reversed"])
 def test_a_flawless_model_does_not_care_about_the_initial_order(
-    rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock, initial_order: str
+    rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, initial_order: str
 ) -> None:
     request = make_request("query", [str((i * 37) % 100) for i in range(100)])
     ranking = rankgpt(initial_order=initial_order).rerank([request], clock)[0]
@@ -232,13 +212,9 @@ def test_a_flawless_model_does_not_care_about_the_initial_order(
 
 
 def test_the_initial_order_is_what_the_model_sees_first(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
-    endpoint.reply = lambda body: make_reply("no answer")
+    endpoint.reply = lambda body: Reply("no answer")
     request = make_request("query", [str(i) for i in range(20)])
     orders = {
         (name, seed): rankgpt(initial_order=name, seed=seed).rerank([request], clock)[0].doc_ids
@@ -249,7 +225,7 @@ def test_the_initial_order_is_what_the_model_sees_first(
 
 
 def test_each_pass_goes_over_the_list_again(
-    endpoint: Endpoint, rankgpt: Callable[..., Reranker], make_request: MakeRequest, clock: StageClock
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     request = make_request("query", [str((i * 37) % 45) for i in range(45)])
     ranking = rankgpt(passes=4).rerank([request], clock)[0]
@@ -260,25 +236,16 @@ def test_each_pass_goes_over_the_list_again(
 
 @pytest.mark.parametrize("prompt", ["rank-vicuna", "rank-zephyr", "lrl"])
 def test_other_prompts_rank_too(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
-    prompt: str,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, prompt: str
 ) -> None:
-    endpoint.reply = lambda body: make_reply("PASSAGE2, PASSAGE1" if prompt == "lrl" else "[2] > [1]")
+    endpoint.reply = lambda body: Reply("PASSAGE2, PASSAGE1" if prompt == "lrl" else "[2] > [1]")
     reranker = rankgpt(prompt=prompt, parsing="strict")
     assert reranker.rerank([make_request("query", ["a", "b"])], clock)[0].doc_ids == ("d1", "d0")
     assert reranker.describe()["prompt"] == prompt
 
 
 def test_tour_rank_asks_for_the_survivors_of_each_group(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     calls: list[tuple[int, int]] = []
 
@@ -287,7 +254,7 @@ def test_tour_rank_asks_for_the_survivors_of_each_group(
         ranks = int(body["messages"][-1]["content"].split("top ")[1].split()[0])
         calls.append((len(passages), ranks))
         best = sorted(range(len(passages)), key=lambda i: -int(passages[i]))[:ranks]
-        return make_reply(", ".join(f"Document {i + 1}" for i in best))
+        return Reply(", ".join(f"Document {i + 1}" for i in best))
 
     endpoint.reply = answer
     values = random.Random(0).sample(range(1000), 100)
@@ -302,13 +269,9 @@ def test_tour_rank_asks_for_the_survivors_of_each_group(
 
 
 def test_a_group_that_selects_too_few_is_a_fault(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: MakeRequest,
-    make_reply: MakeReply,
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
-    endpoint.reply = lambda body: make_reply("Document 1")
+    endpoint.reply = lambda body: Reply("Document 1")
     reranker = rankgpt(prompt="tour-rank", window_policy="tournament")
     [ranking] = reranker.rerank([make_request("query", [str(i) for i in range(10)])], clock)
     assert ranking.usage.faults == {"missing": 4 + 1}  # five of ten, then two of five, are asked for

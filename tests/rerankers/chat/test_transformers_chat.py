@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rerankers import RerankRequest, StageClock
+    from rerankers import StageClock
+    from tests.rerankers.chat.conftest import MakeRequest
 
 MESSAGES: list[Message] = [{"role": "user", "content": "Rank the passages about bees, hives and frost."}]
 
@@ -109,7 +110,7 @@ def writes_numbers(tiny_llm: str, tmp_path_factory: pytest.TempPathFactory) -> s
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_the_top_is_that_of_full_answers_for_at_least_40_percent_fewer_tokens_in_process(
-    writes_numbers: str, make_request: Callable[..., RerankRequest], clock: StageClock, at_once: int
+    writes_numbers: str, make_request: MakeRequest, clock: StageClock, at_once: int
 ) -> None:
     requests = [make_request("bees", ["hive"] * depth, query_id=str(depth)) for depth in (100, 60, 20)]
     options: dict[str, Any] = {"model": writes_numbers, "backend": "transformers", "dtype": "float32"}
@@ -191,9 +192,7 @@ def test_a_batch_answers_as_one_by_one(tiny_llm: str, clock: StageClock, rounds:
 
 
 @pytest.mark.models
-def test_a_real_model_answers_in_batches_as_one_by_one(
-    make_request: Callable[..., RerankRequest], clock: StageClock
-) -> None:
+def test_a_real_model_answers_in_batches_as_one_by_one(make_request: MakeRequest, clock: StageClock) -> None:
     texts = [
         "Bees fly.",
         "A glacier moves to the sea " * 8,

@@ -14,37 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rerankers.errors import InputError, ModelError
-from rerankers.models.locate import find_model
-from rerankers.pe_rank.formats.checkpoint import Checkpoint, Source, load_checkpoint
 from rerankers.pe_rank.formats.compact import save_compact
-from rerankers.pe_rank.formats.manifest import EncoderEntry, LLMEntry, Manifest
-from rerankers.pe_rank.greedy import plain_order
+from tests.rerankers.pe_rank.checkpoint_files import CASE, FOLDER, load, manifest, order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
-CASE: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text())["cases"][1]  # seven passages
-
-
-def load(model: Path | str, **options: Any) -> Checkpoint:
-    source = Source(
-        model=str(model),
-        revision=None,
-        encoder=options.get("encoder"),
-        encoder_revision=None,
-        pooling=options.get("pooling", "auto"),
-        projector=options.get("projector"),
-        allow_encoder_swap=options.get("allow_encoder_swap", False),
-    )
-    return load_checkpoint(source, dtype="float32", device="cpu", attention="auto")
-
-
-def order(checkpoint: Checkpoint) -> list[int]:
-    prompt = checkpoint.llm.writer.write(CASE["query"], len(CASE["passages"]))
-    return plain_order(
-        checkpoint.llm, prompt, checkpoint.llm.project(checkpoint.encoder.encode(CASE["passages"]))
-    )
 
 
 def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], **config: object) -> Path:
@@ -59,32 +33,12 @@ def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], **c
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the full model's Mistral alone, as a plain checkpoint."""
-    folder = tmp_path_factory.mktemp("base")
-    full = load(FOLDER)
-    from transformers import MistralForCausalLM
-
-    llm = MistralForCausalLM(full.llm.transformer.config)
-    llm.model.load_state_dict(full.llm.transformer.state_dict())
-    llm.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(FOLDER / name, folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def projector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`projector.bin` as training leaves it."""
     path = tmp_path_factory.mktemp("projector") / "projector.bin"
     weights = load_file(FOLDER / "model.safetensors")
     torch.save({name: weight for name, weight in weights.items() if "projector." in name}, path)
     return path
-
-
-def manifest(base: Path, **encoder: Any) -> Manifest:
-    used: dict[str, Any] = {"model": str(FOLDER / "encoder"), "pooling": "mean", "dimension": 32, **encoder}
-    return Manifest(llm=LLMEntry(model=str(base)), encoder=EncoderEntry(**used), projector="mlp2x_gelu")
 
 
 @pytest.fixture(scope="module")
@@ -383,14 +337,6 @@ def test_the_compact_format_round_trips(base: Path, adapter: Path, tmp_path: Pat
     assert torch.allclose(weight, merged["layers.0.self_attn.q_proj.weight"], atol=1e-6)
 
 
-def test_the_compact_format_fits_into_four_megabytes() -> None:
-    # SmolLM2-135M and MiniLM: projector 384 x 576 + 576 x 576 + 2 x 576, LoRA of rank 4 on all linear layers
-    projector = 384 * 576 + 576 * 576 + 2 * 576
-    q_o, k_v, mlp = 576 + 576, 576 + 192, 576 + 1536
-    adapter = 30 * 4 * (2 * q_o + 2 * k_v + 3 * mlp)
-    assert 2 * (projector + adapter) < 4e6
-
-
 def test_a_broken_manifest_names_the_field(base: Path, tmp_path: Path) -> None:
     save_compact(tmp_path, manifest(base), load(FOLDER).llm.projector, torch.float32)
     stated = json.loads((tmp_path / "pe_rank.json").read_text())
@@ -398,57 +344,3 @@ def test_a_broken_manifest_names_the_field(base: Path, tmp_path: Path) -> None:
     (tmp_path / "pe_rank.json").write_text(json.dumps(stated))
     with pytest.raises(ModelError, match=r"pe_rank\.json: encoder\.pooling"):
         load(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another encoder of the same dimension."""
-    folder = tmp_path_factory.mktemp("other") / "encoder"
-    shutil.copytree(FOLDER / "encoder", folder)
-    weights = load_file(folder / "model.safetensors")
-    weights["embeddings.word_embeddings.weight"] += 0.5
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
-def test_another_encoder_is_refused_or_labelled(other_encoder: Path) -> None:
-    with pytest.raises(ModelError, match=r"the projector was trained with .* set allow_encoder_swap"):
-        load(FOLDER, encoder=str(other_encoder))
-    swapped = load(FOLDER, encoder=str(other_encoder), pooling="mean", allow_encoder_swap=True)
-    assert swapped.notice.startswith("encoder swapped: the projector was trained with")
-    assert swapped.encoder.describe()["model"] == str(other_encoder)
-
-
-def test_another_pooling_is_refused_or_labelled() -> None:
-    with pytest.raises(ModelError, match="mean pooling, not cls"):
-        load(FOLDER, pooling="cls")
-    swapped = load(FOLDER, pooling="cls", allow_encoder_swap=True)
-    assert "mean pooling, not cls" in swapped.notice
-    assert swapped.encoder.pooling == "cls"
-
-
-def test_the_encoder_by_its_own_name_is_no_swap() -> None:
-    assert load(FOLDER, encoder=str(FOLDER / "encoder"), pooling="mean").notice == ""
-    assert load(FOLDER, encoder=str(FOLDER / ".." / FOLDER.name / "encoder")).notice == ""
-
-
-def test_another_dimension_is_refused_whatever_is_allowed(golden: Path) -> None:
-    with pytest.raises(ModelError, match=r"takes 32 dimensions but .* has 48"):
-        load(FOLDER, encoder=str(golden / "jina_bert"), allow_encoder_swap=True)
-
-
-def test_the_same_encoder_elsewhere_is_recognised_by_its_content(
-    base: Path, other_encoder: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(FOLDER / "encoder", tmp_path / "copy"))
-    print_of_it = find_model(str(copy)).fingerprint
-    projector = load(FOLDER).llm.projector
-    save_compact(tmp_path / "model", manifest(base, fingerprint=print_of_it), projector, torch.float32)
-    assert load(tmp_path / "model", encoder=str(copy)).notice == ""
-    with pytest.raises(ModelError, match="trained with"):
-        load(tmp_path / "model", encoder=str(other_encoder))
-    (copy / "vocab.txt").touch()
-    elsewhere = manifest(base, model=str(other_encoder), fingerprint=print_of_it)
-    save_compact(tmp_path / "stale", elsewhere, projector, torch.float32)
-    with pytest.raises(ModelError, match="other weights of"):
-        load(tmp_path / "stale")
