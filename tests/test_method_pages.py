@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rerankers.registry import METHODS
+from rerankers.registry import METHODS, options_model
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
@@ -28,6 +28,15 @@ HEADINGS = [
 def test_a_method_page_answers_the_same_questions_in_the_same_order(page: Path) -> None:
     headings = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
+
+
+@pytest.mark.parametrize("name", ["e2rank", "jina-v3"])
+def test_a_page_with_a_table_of_options_lists_all_of_them(name: str) -> None:
+    page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    table = page.partition("## Options\n")[2].partition("\n### ")[0]
+    first_cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    listed = re.findall(r"`(\w+)`", "".join(first_cells))
+    assert sorted(listed) == sorted(options_model(name).option_names())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

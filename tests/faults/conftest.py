@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,31 @@ def dump() -> Callable[[Any], bytes]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     return tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
+
+
+def rerank(candidates: Path, model: Path, name: str = "pe-rank") -> list[Any]:
+    """Return the arguments of the command that reranks a file of candidates with a model."""
+    out = candidates.with_suffix(".trec")
+    option = ["--option", f"model={model}"]
+    return ["rerank", "--reranker", name, *option, "--candidates", candidates, "--output", out]
+
+
+def copy_with(source: Path, member: str, content: bytes, target: Path) -> Path:
+    """Copy a model's folder to `target`, with other bytes in one of its files."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    (target / member).parent.mkdir(exist_ok=True)
+    (target / member).write_bytes(content)
+    return target
+
+
+@pytest.fixture(scope="module")
+def candidates(folder: Path) -> Path:
+    """Return a file with one query and three candidates."""
+    hits = [{"content": f"passage {p}", "docid": f"d{p}", "score": -p} for p in range(3)]
+    path = folder / "hits.jsonl"
+    path.write_text(json.dumps({"query": {"text": "what is it", "qid": "q1"}, "hits": hits}) + "\n")
+    return path
 
 
 for name, quick, thorough in (("faults", 6, 2000), ("slow-faults", 1, 200)):

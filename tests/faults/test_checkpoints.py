@@ -18,6 +18,7 @@ from rerankers.encoders.encoder import Encoder
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
 from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
+from tests.faults.conftest import copy_with, rerank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +27,6 @@ trial = settings(settings.get_profile("slow-faults"))
 
 RELEASED = Path(__file__).parents[1] / "golden" / "pe_rank" / "mistral"
 JINA = Path(__file__).parents[1] / "golden" / "jina_bert"
-CANDIDATES = {
-    "query": {"text": "what is it", "qid": "q1"},
-    "hits": [{"content": f"passage {p}", "docid": f"d{p}", "score": -p} for p in range(3)],
-}
 PE_RANK = {
     "version": 1,
     "llm": {"model": "./llm"},
@@ -38,13 +35,6 @@ PE_RANK = {
     "training": {"seed": 1},
 }
 ADAPTER = {"base_model_name_or_path": "unset", "peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none"}
-
-
-@pytest.fixture(scope="module")
-def candidates(folder: Path) -> Path:
-    path = folder / "hits.jsonl"
-    path.write_text(json.dumps(CANDIDATES) + "\n")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +51,6 @@ def checkpoint(folder: Path, tiny_llm: str) -> Path:
     (path / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": tiny_llm}))
     (path / "pe_rank.json").write_text(json.dumps(PE_RANK))
     return path
-
-
-def rerank(candidates: Path, model: Path, name: str = "pe-rank") -> list[Any]:
-    out = candidates.with_suffix(".trec")
-    option = ["--option", f"model={model}"]
-    return ["rerank", "--reranker", name, *option, "--candidates", candidates, "--output", out]
-
-
-def copy_with(source: Path, member: str, content: bytes, target: Path) -> Path:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    (target / member).parent.mkdir(exist_ok=True)
-    (target / member).write_bytes(content)
-    return target
 
 
 def test_the_checkpoint_is_right_before_it_is_broken(judge: Any, candidates: Path, checkpoint: Path) -> None:

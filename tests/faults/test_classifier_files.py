@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,24 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.faults.conftest import copy_with, rerank
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 trial = settings(settings.get_profile("slow-faults"))
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
-CANDIDATES = {
-    "query": {"text": "what is it", "qid": "q1"},
-    "hits": [{"content": f"passage {p}", "docid": f"d{p}", "score": -p} for p in range(3)],
-}
-
-
-@pytest.fixture(scope="module")
-def candidates(folder: Path) -> Path:
-    path = folder / "hits.jsonl"
-    path.write_text(json.dumps(CANDIDATES) + "\n")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +44,11 @@ def adapter(folder: Path, tiny_llm: str) -> Path:
     return path
 
 
-def rerank(candidates: Path, model: Path) -> list[Any]:
-    out = candidates.with_suffix(".trec")
-    options = ["--reranker", "cross-encoder", "--option", f"model={model}"]
-    return ["rerank", *options, "--candidates", candidates, "--output", out]
-
-
-def changed(source: Path, member: str, content: bytes) -> Path:
-    target = source.parent / f"changed-{source.name}"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    (target / member).write_bytes(content)
-    return target
-
-
 def test_both_are_right_before_they_are_broken(
     judge: Any, candidates: Path, classifier: Path, adapter: Path
 ) -> None:
-    assert not judge(rerank(candidates, classifier), b"")
-    assert not judge(rerank(candidates, adapter), b"")
+    assert not judge(rerank(candidates, classifier, "cross-encoder"), b"")
+    assert not judge(rerank(candidates, adapter, "cross-encoder"), b"")
 
 
 @pytest.mark.parametrize(
@@ -98,8 +73,8 @@ def test_wrong_values_in_a_classifiers_files_are_refused(
     data: Any,
 ) -> None:
     content = dump(data.draw(broken.value_of(json.loads((classifier / member).read_bytes()))))
-    target = changed(classifier, member, content)
-    judge(rerank(candidates, target), content, target, "model", "cross-encoder")
+    target = copy_with(classifier, member, content, classifier.parent / "changed-classifier")
+    judge(rerank(candidates, target, "cross-encoder"), content, target, "model", "cross-encoder")
 
 
 @given(data=st.data())
@@ -108,5 +83,5 @@ def test_wrong_values_in_an_adapters_configuration_are_refused(
     judge: Any, broken: Any, dump: Callable[[Any], bytes], candidates: Path, adapter: Path, data: Any
 ) -> None:
     content = dump(data.draw(broken.value_of(json.loads((adapter / "adapter_config.json").read_bytes()))))
-    target = changed(adapter, "adapter_config.json", content)
-    judge(rerank(candidates, target), content, target, "model", "base", "cross-encoder")
+    target = copy_with(adapter, "adapter_config.json", content, adapter.parent / "changed-adapter")
+    judge(rerank(candidates, target, "cross-encoder"), content, target, "model", "base", "cross-encoder")

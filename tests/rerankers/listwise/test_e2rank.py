@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,22 +20,22 @@ from rerankers.errors import InputError, ModelError
 from rerankers.listwise.e2rank import E2Rank
 from rerankers.listwise.e2rank_prompt import embedding_query, shown_text, task_sentence
 from rerankers.methods.listwise.e2rank import E2RankOptions
+from tests.rerankers.listwise.golden_cases import (
+    TEXTS,
+    TOLERANCE,
+    read_golden,
+    request_of,
+    scores_by_position,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "golden" / "e2rank"
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FOLDER, GOLDEN = read_golden("e2rank")
 CASES = {case["kind"]: case for case in GOLDEN["cases"]}
 SLIDING = [kind for kind, case in CASES.items() if case["sliding_window"]]
-TOLERANCE = 1e-5
 SLIDE = {"window_policy": "sliding", "window": 20, "step": 10}
-TEXTS = [
-    "A beekeeper checks every hive.",
-    "An old lighthouse warns sailors.",
-    "",
-    "A desert fox hunts beetles.",
-]
 
 
 @cache
@@ -54,14 +52,9 @@ def options_of(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def ranked(reranker: E2Rank, query: str, passages: list[str], clock: StageClock) -> Ranking:
-    request = RerankRequest.of(query, {str(i): text for i, text in enumerate(passages)})
+    request = request_of(query, passages)
     [ranking] = reranker.rerank([request], clock)
     return ranking
-
-
-def scores_by_position(ranking: Ranking) -> torch.Tensor:
-    scores = dict(zip(map(int, ranking.doc_ids), ranking.scores, strict=True))
-    return torch.tensor([scores[i] for i in range(len(scores))])
 
 
 def texts_in_order(passages: list[str], order: list[int]) -> list[str]:

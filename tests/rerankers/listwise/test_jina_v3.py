@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,20 +20,20 @@ from rerankers import Ranking, RerankRequest, StageClock, create
 from rerankers.errors import ModelError
 from rerankers.listwise.jina_v3 import JinaV3
 from rerankers.methods.listwise.jina_v3 import JinaV3Options
+from tests.rerankers.listwise.golden_cases import (
+    TEXTS,
+    TOLERANCE,
+    read_golden,
+    request_of,
+    scores_by_position,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "golden" / "jina_v3"
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FOLDER, GOLDEN = read_golden("jina_v3")
 CASES = {case["kind"]: case for case in GOLDEN["cases"]}
-TOLERANCE = 1e-5
-TEXTS = [
-    "A beekeeper checks every hive.",
-    "An old lighthouse warns sailors.",
-    "",
-    "A desert fox hunts beetles.",
-]
 
 
 @cache
@@ -52,14 +51,9 @@ def reranker_of(case: dict[str, Any]) -> JinaV3:
 
 
 def ranked(reranker: JinaV3, case: dict[str, Any], clock: StageClock) -> Ranking:
-    request = RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(case["passages"])})
+    request = request_of(case["query"], case["passages"])
     [ranking] = reranker.rerank([request], clock)
     return ranking
-
-
-def scores_by_position(ranking: Ranking) -> torch.Tensor:
-    scores = dict(zip(map(int, ranking.doc_ids), ranking.scores, strict=True))
-    return torch.tensor([scores[i] for i in range(len(scores))])
 
 
 def digest(ids: list[int]) -> str:

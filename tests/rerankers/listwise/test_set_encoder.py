@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,30 +16,20 @@ from safetensors.torch import load_file, save_file
 
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
+from tests.rerankers.listwise.golden_cases import TEXTS, TOLERANCE, read_golden, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "golden" / "set_encoder"
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FOLDER, GOLDEN = read_golden("set_encoder")
 CASES = {case["kind"]: (".", case) for case in GOLDEN["cases"]}
 CASES |= {case["kind"]: ("bert", case) for case in GOLDEN["bert_cases"]}
-TOLERANCE = 1e-5
-TEXTS = [
-    "A beekeeper checks every hive.",
-    "An old lighthouse warns sailors.",
-    "",
-    "A desert fox hunts beetles.",
-]
 
 
 @cache
 def set_encoder(folder: str = ".", **options: Any) -> Any:
     return create("set-encoder", model=str(FOLDER / folder), device="cpu", **options)
-
-
-def request_of(case: dict[str, Any]) -> RerankRequest:
-    return RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(case["passages"])})
 
 
 def by_passage(ranking: Any) -> torch.Tensor:
@@ -51,7 +40,9 @@ def by_passage(ranking: Any) -> torch.Tensor:
 @pytest.mark.parametrize("kind", CASES)
 def test_scores_are_lightning_ir_s(kind: str, clock: StageClock) -> None:
     folder, case = CASES[kind]
-    [ranking] = set_encoder(folder, control_tokens="control").rerank([request_of(case)], clock)
+    [ranking] = set_encoder(folder, control_tokens="control").rerank(
+        [request_of(case["query"], case["passages"])], clock
+    )
     assert (by_passage(ranking) - torch.tensor(case["scores"])).abs().max() < TOLERANCE
 
 
@@ -83,7 +74,7 @@ def test_passages_see_each_other(make_request: Callable[..., RerankRequest], clo
 def test_batches_do_not_change_scores(batch_tokens: int, clock: StageClock) -> None:
     _, case = CASES["full-12"]
     reranker = set_encoder(control_tokens="control", batch_tokens=batch_tokens)
-    [ranking] = reranker.rerank([request_of(case)], clock)
+    [ranking] = reranker.rerank([request_of(case["query"], case["passages"])], clock)
     assert (by_passage(ranking) - torch.tensor(case["scores"])).abs().max() < TOLERANCE
 
 

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,14 +17,13 @@ from rerankers.interface import Usage
 from rerankers.listwise.fusion_in_decoder.tournament import tournament
 from rerankers.listwise.windows import Window, run_rounds
 from rerankers.registry import validated
+from tests.rerankers.listwise.golden_cases import TOLERANCE, read_golden, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = Path(__file__).parents[3] / "golden" / "listt5"
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FOLDER, GOLDEN = read_golden("listt5")
 CASES = {case["kind"]: case for case in GOLDEN["cases"]}
-TOLERANCE = 1e-5
 
 
 @cache
@@ -43,14 +40,10 @@ def published(case: dict[str, Any]) -> Any:
     )
 
 
-def request_of(case: dict[str, Any]) -> RerankRequest:
-    return RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(case["passages"])})
-
-
 @pytest.mark.parametrize("kind", CASES)
 def test_order_and_number_of_calls_are_the_published_script_s(kind: str, clock: StageClock) -> None:
     case = CASES[kind]
-    [ranking] = published(case).rerank([request_of(case)], clock)
+    [ranking] = published(case).rerank([request_of(case["query"], case["passages"])], clock)
     assert [int(doc_id) for doc_id in ranking.doc_ids] == case["order"]
     assert ranking.usage.windows == ranking.usage.llm_calls == len(case["answers"])
     assert ranking.usage.sequential_calls <= ranking.usage.llm_calls
@@ -91,7 +84,7 @@ def test_a_comparator_without_faults_puts_the_best_first(count: int, winners: in
 
 def test_prompts_that_come_again_are_not_read_again(clock: StageClock) -> None:
     case = CASES["r2-23"]
-    [ranking] = published(case).rerank([request_of(case)], clock)
+    [ranking] = published(case).rerank([request_of(case["query"], case["passages"])], clock)
     usage = ranking.usage
     assert usage.cached_tokens > usage.prompt_tokens / 4
     assert usage.sequential_calls < usage.llm_calls

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,20 +18,14 @@ from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
 from rerankers.listwise.permutation import parse
 from rerankers.registry import validated
+from tests.rerankers.listwise.golden_cases import TEXTS, TOLERANCE, read_golden, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[3] / "golden" / "lit5"
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+FOLDER, GOLDEN = read_golden("lit5")
 CASES = {f"{case['kind']}-{number}": case for number, case in enumerate(GOLDEN["cases"])}
-TOLERANCE = 1e-5
-TEXTS = [
-    "A beekeeper checks every hive.",
-    "An old lighthouse warns sailors.",
-    "",
-    "A desert fox hunts beetles.",
-]
 
 
 @cache
@@ -53,10 +45,6 @@ def published(case: dict[str, Any], **options: Any) -> Any:
         control_tokens="control",
         **options,
     )
-
-
-def request_of(case: dict[str, Any]) -> RerankRequest:
-    return RerankRequest.of(case["query"], {str(i): text for i, text in enumerate(case["passages"])})
 
 
 def windows_of(case: dict[str, Any]) -> list[list[int]]:
@@ -79,7 +67,7 @@ def digest(prompts: list[tuple[int, ...]]) -> str:
 @pytest.mark.parametrize("kind", CASES)
 def test_the_order_is_the_published_script_s(kind: str, clock: StageClock) -> None:
     case = CASES[kind]
-    [ranking] = published(case).rerank([request_of(case)], clock)
+    [ranking] = published(case).rerank([request_of(case["query"], case["passages"])], clock)
     assert [int(doc_id) for doc_id in ranking.doc_ids] == case["order"]
     assert ranking.usage.windows == ranking.usage.llm_calls == len(case["calls"])
 
@@ -127,8 +115,8 @@ def test_the_logits_of_the_first_token_are_the_published_script_s() -> None:
 def test_an_answer_ends_once_the_ranks_that_count_are_written(clock: StageClock) -> None:
     case = next(case for case in GOLDEN["cases"] if case["kind"] == "sliding-45")
     whole = sum(len(call["answer_ids"]) for call in case["calls"])
-    [all_ranks] = published(case).rerank([request_of(case)], clock)
-    [first_ranks] = published(case, top=3).rerank([request_of(case)], clock)
+    [all_ranks] = published(case).rerank([request_of(case["query"], case["passages"])], clock)
+    [first_ranks] = published(case, top=3).rerank([request_of(case["query"], case["passages"])], clock)
     assert first_ranks.doc_ids[:3] == all_ranks.doc_ids[:3]
     assert first_ranks.usage.generated_tokens < all_ranks.usage.generated_tokens < whole
 
