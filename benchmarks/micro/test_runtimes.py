@@ -11,7 +11,6 @@ a random classifier of MiniLM-L6's shape.
 from __future__ import annotations
 
 import statistics
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 import torch
 
 from benchmarks.micro.workloads.texts import requests_of, save_tokenizer
-from benchmarks.micro.workloads.ways import ask, scores_of
+from benchmarks.micro.workloads.ways import ask, in_turns, scores_of
 from rerankers import RerankRequest, create
 
 if TYPE_CHECKING:
@@ -132,15 +131,7 @@ def measure(
     }
     exact = {name: d for name, d in differences.items() if not any(rough in name for rough in ROUGH)}
     assert max(exact.values()) < 1e-4
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-
-    def in_turn() -> None:
-        for name, way in ways.items():
-            started = time.process_time()
-            way()
-            seconds[name].append(time.process_time() - started)
-
-    benchmark.pedantic(in_turn, rounds=ROUNDS)
+    seconds = in_turns(ways, benchmark, ROUNDS)
     passages = sum(len(request.candidates) for request in requests)
     lines = [f"\n{title}, top-{DEPTH} of {QUERIES} queries: passages a CPU second, ratios, difference"]
     for name, taken in seconds.items():

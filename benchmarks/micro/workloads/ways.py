@@ -14,7 +14,7 @@ import pytest
 from rerankers import StageClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rerankers import Ranking, RerankRequest
 
@@ -44,6 +44,20 @@ def scores_of(requests: list[RerankRequest], rankings: list[Ranking]) -> list[fl
     ]
 
 
+def in_turns(ways: Mapping[str, Callable[[], object]], benchmark: Any, rounds: int) -> dict[str, list[float]]:
+    """Run all ways in turn, `rounds` times, and return the CPU seconds of each run by way."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+
+    def run_all() -> None:
+        for name, way in ways.items():
+            started = time.process_time()
+            way()
+            seconds[name].append(time.process_time() - started)
+
+    benchmark.pedantic(run_all, rounds=rounds)
+    return seconds
+
+
 def compare(
     title: str,
     ways: dict[str, Callable[[], list[float]]],
@@ -64,15 +78,7 @@ def compare(
     """
     scores = [way() for way in ways.values()]
     assert all(way_scores == pytest.approx(scores[0], abs=1e-4) for way_scores in scores[1:])
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-
-    def in_turn() -> None:
-        for name, way in ways.items():
-            started = time.process_time()
-            way()
-            seconds[name].append(time.process_time() - started)
-
-    benchmark.pedantic(in_turn, rounds=rounds)
+    seconds = in_turns(ways, benchmark, rounds)
     first, *others = seconds
     lines = [f"\n{title}: {first} {statistics.median(seconds[first]):.3f} CPU s"]
     for name in others:
