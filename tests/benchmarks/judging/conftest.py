@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.executors.local import run
 from benchmarks.experiments.config import load_experiment
+from tests.servers import scripted_chat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,37 +76,10 @@ def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
     """Give a real HTTP server that speaks the chat API; a call counts 1,000 and 100 tokens."""
     judge_endpoint = Grader()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            prompt = body["messages"][-1]["content"]
-            judge_endpoint.prompts.append(prompt)
-            message = {"role": "assistant", "content": judge_endpoint.write(prompt)}
-            content = json.dumps(
-                {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "scripted",
-                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                    "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(prompt: str) -> tuple[str, str]:
+        judge_endpoint.prompts.append(prompt)
+        return judge_endpoint.write(prompt), "stop"
 
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    judge_endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    yield judge_endpoint
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with scripted_chat(answer) as judge_endpoint.url:
+        yield judge_endpoint

@@ -11,7 +11,7 @@ import pytest
 from rerankers import RerankRequest, StageClock, create
 from rerankers.endpoints.prices import Budget
 from rerankers.errors import BackendError, InputError
-from tests.rerankers.conftest import serving
+from tests.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

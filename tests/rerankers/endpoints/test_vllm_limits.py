@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from rerankers import RerankRequest, StageClock, create
-from tests.rerankers.conftest import serving
+from tests.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.servers import scripted_chat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,43 +85,13 @@ class ChatEndpoint:
 
 @pytest.fixture
 def chat_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatEndpoint]:
-    """Give a real HTTP server that speaks the chat API;
-    a call counts 1,000 prompt and 100 generated tokens.
-    """
+    """Give a real HTTP server that speaks the chat API; a call counts 1,000 and 100 tokens."""
     endpoint = ChatEndpoint()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            prompt = body["messages"][-1]["content"]
-            endpoint.prompts.append(prompt)
-            text, reason = endpoint.answer(prompt)
-            message = {"role": "assistant", "content": text}
-            content = json.dumps(
-                {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "scripted",
-                    "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-                    "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(prompt: str) -> tuple[str, str]:
+        endpoint.prompts.append(prompt)
+        return endpoint.answer(prompt)
 
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    yield endpoint
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with scripted_chat(answer) as endpoint.url:
+        yield endpoint
