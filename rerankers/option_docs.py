@@ -12,7 +12,7 @@ from rerankers.options import QRELS
 from rerankers.registry import options_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 REQUIRED = "required"
 
@@ -77,43 +77,51 @@ def options_schema(reranker: str) -> dict[str, Any]:
     return schema
 
 
-def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+_BOUNDS = {
+    "minimum": "at least {}",
+    "ge": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "gt": "more than {}",
+    "maximum": "at most {}",
+    "le": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "lt": "less than {}",
+    "minItems": "at least {} entries",
+}
+"""Words for the bounds in a JSON Schema; pydantic writes those behind a validator by its own names."""
+
+
+def type_text(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], links: Mapping[str, str] | None = None
+) -> str:
     """Return the allowed values of a JSON Schema in a few words: `integer, at least 1, or null`.
 
     Args:
         schema: the schema of one value.
         definitions: the schemas that `$ref` refers to, by name.
+        links: by name, what stands for a definition in place of its values.
     """
+    links = links or {}
     if "$ref" in schema:
-        return type_text(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        name = schema["$ref"].rpartition("/")[2]
+        return links.get(name) or type_text(definitions[name], definitions, links)
     branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
     if branches:
-        return ", or ".join(type_text(branch, definitions) for branch in branches)
+        return ", or ".join(dict.fromkeys(type_text(branch, definitions, links) for branch in branches))
     if "enum" in schema:
         return " | ".join(map(_as_yaml, schema["enum"]))
     if "const" in schema:
         return _as_yaml(schema["const"])
     kind = schema.get("type", "any value")
     if kind == "array":
-        return f"list of {type_text(schema.get('items', {}), definitions)}"
-    if kind == "object":
+        entry = type_text(schema.get("items", {}), definitions, links)
+        kind = f"list of ({entry})" if ", " in entry else f"list of {entry}"
+    elif kind == "object":
         return "mapping"
-    if schema.get("format") in ("path", "file-path", "directory-path"):
+    elif schema.get("format") in ("path", "file-path", "directory-path"):
         kind = "path"
-    return ", ".join([kind, *_bounds(schema)])
-
-
-def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the bounds that the schema of a number states, each in words: `at least 1`."""
-    words = {
-        "minimum": "at least",
-        "exclusiveMinimum": "more than",
-        "maximum": "at most",
-        "exclusiveMaximum": "less than",
-    }
-    for key, text in words.items():
-        if key in schema:
-            yield f"{text} {schema[key]}"
+    bounds = (words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema)
+    return ", ".join(dict.fromkeys([kind, *bounds]))
 
 
 def _as_yaml(value: Any) -> str:

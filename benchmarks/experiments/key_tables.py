@@ -1,6 +1,6 @@
-"""Generates Markdown tables of a settings model's keys: type, default, bounds and meaning.
+"""Generates Markdown tables of a settings model's keys: type with bounds, default and meaning.
 
-Types and bounds are read from the model's JSON schema, meanings from its docstring.
+Types are read from the model's JSON schema, meanings from its docstring.
 """
 
 from __future__ import annotations
@@ -13,24 +13,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from rerankers.option_docs import type_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_BOUNDS = {
-    "minimum": "from {}",
-    "ge": "from {}",
-    "exclusiveMinimum": "above {}",
-    "gt": "above {}",
-    "maximum": "to {}",
-    "le": "to {}",
-    "exclusiveMaximum": "below {}",
-    "lt": "below {}",
-    "minLength": "at least {} characters",
-    "minItems": "at least {} entries",
-}
-"""Words for the bounds in a JSON schema; pydantic writes those behind a validator by its own names."""
-
-_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
 def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> Iterator[str]:
@@ -41,18 +27,17 @@ def key_table(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> I
         links: the heading of each model that has a table on the page, for links.
     """
     meanings = meanings_of(model)
-    properties = model.model_json_schema()["properties"]
-    anchors = {linked.__name__: anchor(heading) for linked, heading in links.items()}
-    yield "| key | type | default | bounds | meaning |\n|---|---|---|---|---|"
+    schema = model.model_json_schema()
+    linked = {other.__name__: f"[{other.__name__}](#{anchor(links[other])})" for other in links}
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
     for name, field in model.model_fields.items():
-        described = properties[name]
+        described = schema["properties"][name]
         default = field.get_default(call_default_factory=True)
         is_needed = default is PydanticUndefined
         cells = (
             f"`{name}`",
-            " or ".join(dict.fromkeys(_types(described, anchors))),
+            type_text(described, schema.get("$defs", {}), linked),
             "**needed**" if is_needed else _default(default),
-            ", ".join(dict.fromkeys(_bounds(described))),
             meanings.get(name, "names this kind." if "const" in described else ""),
         )
         yield f"| {' | '.join(map(cell, cells))} |"
@@ -109,41 +94,6 @@ def cell(text: str) -> str:
 def anchor(heading: str) -> str:
     """Return the anchor that a Markdown heading gets on its page."""
     return re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
-
-
-def _types(described: Mapping[str, Any], anchors: Mapping[str, str]) -> Iterator[str]:
-    """Yield words or links for each type that a property's JSON schema accepts."""
-    for branch in _branches(described):
-        if "$ref" in branch:
-            name = branch["$ref"].rpartition("/")[2]
-            yield f"[{name}](#{anchors[name]})" if name in anchors else "mapping"
-        elif "enum" in branch or "const" in branch:
-            yield from (f"`{value}`" for value in branch.get("enum", [branch.get("const")]))
-        elif branch.get("type") == "array":
-            yield f"list of {' or '.join(_types(branch.get('items', {}), anchors))}"
-        elif branch.get("type") == "object":
-            yield "mapping"
-        elif branch.get("type") == "string" and branch.get("format") == "path":
-            yield "path"
-        elif branch.get("type") != "null":
-            yield _TYPES.get(branch.get("type", ""), "anything")
-
-
-def _bounds(described: Mapping[str, Any]) -> Iterator[str]:
-    """Yield words for each bound in a property's JSON schema, such as `from 1`."""
-    for branch in _branches(described):
-        for key, words in _BOUNDS.items():
-            if key in branch and (key, branch[key]) != ("minLength", 1):
-                yield words.format(branch[key])
-
-
-def _branches(described: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the alternatives of a JSON schema, `anyOf` and `oneOf` expanded."""
-    branches = [*described.get("anyOf", ()), *described.get("oneOf", ())]
-    if not branches:
-        yield described
-    for branch in branches:
-        yield from _branches(branch)
 
 
 def _default(value: Any) -> str:

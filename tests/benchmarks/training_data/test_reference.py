@@ -56,11 +56,10 @@ def test_a_row_says_type_default_bounds_and_meaning() -> None:
     rows: dict[str, str] = {}
     for line in reference.settings().splitlines():
         rows.setdefault(line.split(" | ")[0], line)
-    assert rows["| `warmup`"].startswith(
-        "| `warmup` | number | `0.03` | from 0, below 1 | share of all steps"
-    )
-    assert " | `paper` or `released` | `'paper'` | " in rows["| `reduction`"]
-    assert "| **needed** | above 0 |" in rows["| `learning_rate`"]
+    warmup = "| `warmup` | number, at least 0, less than 1 | `0.03` | share of all steps"
+    assert rows["| `warmup`"].startswith(warmup)
+    assert " | paper \\| released | `'paper'` | " in rows["| `reduction`"]
+    assert "| number, more than 0 | **needed** |" in rows["| `learning_rate`"]
     assert "| [OptimizerSettings](#optimizersettings) |" in rows["| `optimizer`"]
 
 
