@@ -33,7 +33,6 @@ FOLDERS = {
     "rerankers/training/checkpoints/folders.py": "a checkpoint, likewise",
     "rerankers/training/checkpoints/llm.py": "a language model or adapter in it, by its library",
     "rerankers/training/cross_encoder/checkpoint.py": "a cross-encoder in it, by its library",
-    "rerankers/training/e2rank/run.py": "a model or adapter of E2Rank, by its library",
     "rerankers/training/export.py": "a checkpoint in another form, likewise",
 }
 OTHERS = {

@@ -16,6 +16,7 @@ from benchmarks.measuring.progress import say
 from benchmarks.training_data.files import base_of, find_settings
 from rerankers.errors import InputError
 from rerankers.training.cross_encoder.settings import CrossEncoderSettings
+from rerankers.training.e2rank.settings import E2RankSettings
 from rerankers.training.settings import STAGES, Settings
 from rerankers.training.text.settings import TextSettings
 
@@ -30,6 +31,7 @@ _SETTINGS: dict[Stage, type[TrainingSettings]] = {
     **STAGES,
     "text": TextSettings,
     "cross-encoder": CrossEncoderSettings,
+    "e2rank": E2RankSettings,
 }
 
 

@@ -44,6 +44,7 @@ _SETUPS: dict[Stage, str] = {
     "rank": _PE_RANK,
     "text": "rerankers.training.setups.text",
     "cross-encoder": "rerankers.training.setups.cross_encoder",
+    "e2rank": "rerankers.training.setups.e2rank",
 }
 
 

@@ -13,7 +13,7 @@ from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.pe_rank.prompt import PromptTemplate
 from rerankers.training.losses import KL_WEIGHT, Reduction
 
-Stage = Literal["align", "query", "rank", "text", "cross-encoder"]
+Stage = Literal["align", "query", "rank", "text", "cross-encoder", "e2rank"]
 
 _PAPER = PromptTemplate()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Command
-from benchmarks.cli.commands.training.arguments import KEPT, add_set, add_settings
+from benchmarks.cli.commands.training.arguments import KEPT, add_set
 
 if TYPE_CHECKING:
     import argparse
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
-    add_settings(parser)
+    parser.add_argument("config", metavar="CONFIG", help="a settings file, or the name of a ready one")
     parser.add_argument(
         "--out",
         required=True,

@@ -11,6 +11,7 @@ import yaml
 
 from rerankers.errors import InputError, ModelError
 from rerankers.files.input_files import open_once
+from rerankers.files.writing import replace_file
 from rerankers.models.locate import find_model
 from rerankers.models.model_files import find_file
 from rerankers.models.wheels import listed_wheel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_TRAINING = "training.json"
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -122,3 +124,14 @@ def _card_licence(name: str) -> str | None:
         return None
     licence = values.get("license") if isinstance(values, dict) else None
     return licence if isinstance(licence, str) else None
+
+
+def write_training(folder: Path, training: dict[str, Any]) -> None:
+    """Write a checkpoint's provenance into its folder, as `training.json`."""
+    replace_file(folder / _TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """Return the provenance in a checkpoint's `training.json`."""
+    training: dict[str, Any] = json.loads((folder / _TRAINING).read_text(encoding="utf-8"))
+    return training

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from rerankers.files.writing import replace_file
 from rerankers.training.checkpoints.card import Usage
 from rerankers.training.checkpoints.folders import weights_below
-from rerankers.training.checkpoints.provenance import base_model
+from rerankers.training.checkpoints.provenance import base_model, read_training, write_training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from rerankers.training.checkpoints.provenance import BaseModel
     from rerankers.training.cross_encoder.model import TrainableCrossEncoder
     from rerankers.training.cross_encoder.settings import CrossEncoderSettings
-
-TRAINING = "training.json"
 
 
 class CrossEncoderWriter:
@@ -63,9 +59,8 @@ class CrossEncoderWriter:
         if adapted is not None:
             adapted.merge_and_unload()
         encoder.save_pretrained(str(folder), create_model_card=False)
-        replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
+        write_training(folder, training)
 
     def read(self, folder: Path) -> dict[str, Any]:
         """Return the provenance in a checkpoint's `training.json`."""
-        training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-        return training
+        return read_training(folder)

@@ -39,6 +39,7 @@ class TrainableE2Rank(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.objective = objective
+        self.merger = None
 
     def forward(
         self,

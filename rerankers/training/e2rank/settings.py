@@ -6,35 +6,41 @@ GPUs, 128 in all.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rerankers.training.e2rank.losses import RANKNET_WEIGHT, SCALE, TEMPERATURE
-from rerankers.training.settings import LLMSettings, LoRASettings, OptimizerSettings
-
-_Length = Annotated[int, Field(ge=8)]
-_Positive = Annotated[int, Field(ge=1)]
-_Number = Annotated[float, Field(ge=0, strict=False)]
+from rerankers.training.settings import DataSettings, LLMSettings, OptimizerSettings, TrainingSettings
 
 _PUBLISHED_OPTIMIZER = {"learning_rate": 5e-6, "schedule": "linear", "batch_size": 8, "accumulation": 2}
+_Length = Annotated[int, Field(ge=8)]
+_Number = Annotated[float, Field(ge=0, strict=False)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class ListSettings(_Strict):
-    """Settings of an E2Rank training's data.
+class ListSettings(DataSettings):
+    """Settings of an E2Rank training's data: lists, see `rerankers.training.e2rank.data`; none is held out.
 
     Attributes:
-        train: JSONL file of lists; see `rerankers.training.e2rank.data`.
         list_size: passages of a list; of longer ones so many are drawn, anew in every epoch. None takes lists
             as they are, which then have to be of one size. Shorter lists are refused.
     """
 
-    train: str
     list_size: Annotated[int, Field(ge=2)] | None = None
+
+    @model_validator(mode="after")
+    def _holds_nothing_out(self) -> ListSettings:
+        """Raise ValueError for settings that an E2Rank training does not read."""
+        for name in ("validation", "validation_limit", "shuffle"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"E2Rank has no {name}: the model is not scored while it trains; leave it out"
+                )
+        return self
 
 
 class TwoLosses(_Strict):
@@ -65,38 +71,25 @@ class LengthSettings(_Strict):
     prompt: _Length = 32768
 
 
-class E2RankSettings(_Strict):
+class E2RankSettings(TrainingSettings):
     """Settings of an E2Rank training.
 
     Attributes:
         llm: the model to start from, such as `Alibaba-NLP/E2Rank-0.6B-Embedding-Only`.
         data: lists.
         tune: what learns: the whole model, or an adapter (`lora`) that is merged into it at the end.
-        lora: the adapter.
         loss: losses.
         lengths: longest texts.
-        optimizer: steps and learning rate.
-        save_every: steps between saved states, from which a killed training goes on.
-        log_every: steps between two lines of the log.
-        seed: of everything random.
-        out: result folder.
     """
 
     llm: LLMSettings
     data: ListSettings
     tune: Literal["full", "lora"] = "full"
-    lora: LoRASettings = LoRASettings()
     loss: TwoLosses = TwoLosses()
     lengths: LengthSettings = LengthSettings()
-    optimizer: OptimizerSettings = OptimizerSettings.model_validate(_PUBLISHED_OPTIMIZER)
-    save_every: _Positive = 200
-    log_every: _Positive = 1
-    seed: int = 0
-    out: str | None = None
+    save_every: Annotated[int, Field(ge=1)] = 200
+    log_every: Annotated[int, Field(ge=1)] = 1
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_the_published_optimizer(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("optimizer"), dict):
-            return {**values, "optimizer": {**_PUBLISHED_OPTIMIZER, **values["optimizer"]}}
-        return values
+    optimizer: OptimizerSettings = OptimizerSettings.model_validate(_PUBLISHED_OPTIMIZER)
+
+    stage_defaults: ClassVar[dict[str, Any]] = {"optimizer": _PUBLISHED_OPTIMIZER}

@@ -91,8 +91,10 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan as lines for people, warnings included and scores left out."""
+        several = "es" if self.processes > 1 else ""
         lines = [
-            records_line(self.processes, self.accumulation, self.batch_size),
+            f"{self.processes} process{several} x accumulation {self.accumulation} x batch "
+            f"{self.batch_size} = {self.effective_batch} records a step",
             f"{self.steps} steps, {self.epochs:.3g} epochs of {self.records} records",
             f"{self.trained_parameters:,} of {self.parameters:,} parameters are trained",
         ]
@@ -166,12 +168,3 @@ class Plan:
             values["memory"]["total"] = self.memory.total
         values["lines"] = [*self.lines(), *self.score_lines()]
         replace_file(folder / PLAN, json.dumps(values, indent=2) + "\n")
-
-
-def records_line(processes: int, accumulation: int, batch_size: int) -> str:
-    """Return a line such as "2 processes x accumulation 4 x batch 8 = 64 records a step"."""
-    several = "es" if processes > 1 else ""
-    return (
-        f"{processes} process{several} x accumulation {accumulation} x batch {batch_size} = "
-        f"{processes * accumulation * batch_size} records a step"
-    )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from rerankers.files.writing import replace_file
 from rerankers.models.locate import find_model
 from rerankers.training.checkpoints.card import Usage
 from rerankers.training.checkpoints.folders import weights_below
 from rerankers.training.checkpoints.llm import is_adapted, portable, save_adapter, save_whole
-from rerankers.training.checkpoints.provenance import base_model
+from rerankers.training.checkpoints.provenance import base_model, read_training, write_training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from rerankers.training.text.model import TrainableTextRanker
     from rerankers.training.text.settings import TextSettings
 
-TRAINING = "training.json"
 _WIDEST = 20  # passages a window, the default of the rerankers
 
 
@@ -82,9 +79,8 @@ class TextWriter:
             save_adapter(folder, llm, weights_below(state, "llm."), portable(name))
         else:
             save_whole(folder, llm, weights_below(state, "llm."), self._base.tokenizer)
-        replace_file(folder / TRAINING, json.dumps(training, indent=1, ensure_ascii=False) + "\n")
+        write_training(folder, training)
 
     def read(self, folder: Path) -> dict[str, Any]:
         """Return the provenance in a checkpoint's `training.json`."""
-        training: dict[str, Any] = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-        return training
+        return read_training(folder)

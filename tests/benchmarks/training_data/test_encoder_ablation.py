@@ -17,7 +17,6 @@ from benchmarks.training_data.files import READY, read_settings
 from benchmarks.training_data.pe_rank import load_settings, train
 from reports.tables.by_name import table
 from rerankers.errors import InputError
-from rerankers.training.e2rank.settings import E2RankSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,14 +97,6 @@ def test_one_encoder_twice_is_refused(recipe: Path) -> None:
 def test_ready_settings_are_valid_and_start_at_the_working_folder(path: Path) -> None:
     if path.stem.startswith("distill"):
         assert read_settings(path, Distillation).dataset.folder == "free-text"
-        return
-    if path.stem == "e2rank":
-        assert (
-            read_settings(path, E2RankSettings).optimizer
-            == E2RankSettings.model_validate(
-                {"llm": {"model": "m"}, "data": {"train": "t"}, "optimizer": {"bf16": True}}
-            ).optimizer
-        )
         return
     stage: Any = "cross-encoder" if path.stem.endswith("cross-encoder") else path.stem.rpartition("-")[2]
     for settings in load_settings(stage, path):

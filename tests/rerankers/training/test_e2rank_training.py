@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from rerankers import create
 from rerankers.errors import InputError
 from rerankers.training.e2rank.data import read_lists
-from rerankers.training.e2rank.run import train
 from rerankers.training.e2rank.settings import E2RankSettings
+from rerankers.training.run import train as train_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,10 @@ def settings_of(lists: Path, **changes: Any) -> E2RankSettings:
     return E2RankSettings.model_validate(content | changes)
 
 
+def train(settings: E2RankSettings, folder: Path, say: Callable[[str], None]) -> Path:
+    return train_stage("e2rank", settings, folder, say, use_cpu=True).checkpoint
+
+
 def losses_of(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
@@ -46,12 +50,17 @@ def test_defaults_are_the_published_scripts() -> None:
     assert (lengths.query, lengths.passage, lengths.prompt) == (512, 1024, 32768)
 
 
+def test_held_out_lists_are_refused() -> None:
+    with pytest.raises(ValueError, match="E2Rank has no validation"):
+        settings_of(Path("lists.jsonl"), data={"train": "lists.jsonl", "validation": "more.jsonl"})
+
+
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_a_trained_model_is_one_that_e2rank_loads(
     tune: str, lists: Path, tmp_path: Path, make_request: Callable[..., RerankRequest], clock: StageClock
 ) -> None:
     lora = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
-    model = train(settings_of(lists, tune=tune, lora=lora), tmp_path / "run", print, use_cpu=True)
+    model = train(settings_of(lists, tune=tune, lora=lora), tmp_path / "run", print)
     [ranking] = create("e2rank", {"model": str(model)}).rerank(
         [make_request("hive", ["fox", "frost"])], clock
     )
@@ -65,7 +74,7 @@ def test_a_trained_model_is_one_that_e2rank_loads(
 
 def test_training_lowers_both_losses(lists: Path, tmp_path: Path) -> None:
     optimizer = {"max_steps": 12, "batch_size": 8}
-    train(settings_of(lists, data={"train": str(lists)}, optimizer=optimizer), tmp_path, print, use_cpu=True)
+    train(settings_of(lists, data={"train": str(lists)}, optimizer=optimizer), tmp_path, print)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["info_nce"] < lines[0]["info_nce"]
     assert lines[-1]["rank_net"] < lines[0]["rank_net"]
@@ -73,11 +82,11 @@ def test_training_lowers_both_losses(lists: Path, tmp_path: Path) -> None:
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(lists: Path, tmp_path: Path) -> None:
     whole = settings_of(lists, save_every=2)
-    expected = load_file(train(whole, tmp_path / "whole", print, use_cpu=True) / "model.safetensors")
+    expected = load_file(train(whole, tmp_path / "whole", print) / "model.safetensors")
     (tmp_path / "killed").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        train(whole, tmp_path / "killed", _stop_after("step 3"), use_cpu=True)
-    weights = load_file(train(whole, tmp_path / "killed", print, use_cpu=True) / "model.safetensors")
+        train(whole, tmp_path / "killed", _stop_after("step 3"))
+    weights = load_file(train(whole, tmp_path / "killed", print) / "model.safetensors")
     assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
     assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
 
@@ -91,9 +100,9 @@ def _stop_after(words: str) -> Callable[[str], None]:
 
 
 def test_another_training_in_the_folder_is_refused(lists: Path, tmp_path: Path) -> None:
-    train(settings_of(lists, optimizer={"max_steps": 1}), tmp_path, print, use_cpu=True)
+    train(settings_of(lists, optimizer={"max_steps": 1}), tmp_path, print)
     with pytest.raises(InputError, match="holds a training with other settings"):
-        train(settings_of(lists, optimizer={"max_steps": 1}, seed=1), tmp_path, print, use_cpu=True)
+        train(settings_of(lists, optimizer={"max_steps": 1}, seed=1), tmp_path, print)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,3 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting"
     )
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the argument `CONFIG`, a settings file or the name of a ready one, to a parser."""
-    parser.add_argument("config", metavar="CONFIG", help="a settings file, or the name of a ready one")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-_Stage = Literal["align", "query", "rank", "cross-encoder", "text"]
+_Stage = Literal["align", "query", "rank", "cross-encoder", "text", "e2rank"]
 
 _SUMMARIES: dict[_Stage, str] = {
     "align": "teach the projector to say passages in the language model's own terms (the paper's stage 1)",
@@ -22,6 +22,7 @@ _SUMMARIES: dict[_Stage, str] = {
     "rank": "teach the model to rank (the paper's stage 2)",
     "cross-encoder": "teach an encoder to score a query with a passage, on lists with a teacher's scores",
     "text": "teach a language model to rank passages by their text, on the same lists",
+    "e2rank": "teach an embedding model to rank by a listwise prompt (E2Rank's stage 2)",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from benchmarks.cli.command import Command
 from benchmarks.cli.commands.training.align_data import ALIGN_DATA
-from benchmarks.cli.commands.training.e2rank import E2RANK
 from benchmarks.cli.commands.training.export import EXPORT
 from benchmarks.cli.commands.training.shrink import SHRINK
 from benchmarks.cli.commands.training.stages import STAGES
@@ -19,5 +18,5 @@ TRAIN = Command(
     ),
     note="on several devices (DDP, FSDP, DeepSpeed: as `accelerate config` says):\n"
     "  accelerate launch -m benchmarks.cli train rank rank.yaml",
-    commands=(*STAGES, E2RANK, SHRINK, EXPORT, ALIGN_DATA),
+    commands=(*STAGES, SHRINK, EXPORT, ALIGN_DATA),
 )
