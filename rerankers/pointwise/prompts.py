@@ -71,7 +71,18 @@ class YesNoPrompt(_Prompt):
         return (self.text,)
 
 
-class FramedYesNoPrompt(_Prompt):
+class _PartedYesNoPrompt(_Prompt):
+    """The fields of prompt templates of several parts, whose answers are two tokens."""
+
+    section = "causal_yes_no"
+    max_prompt_tokens: int
+    yes: str
+    no: str
+    chat: Literal[False] = False
+    score: Literal["log_probability", "logit_difference"] = "log_probability"
+
+
+class FramedYesNoPrompt(_PartedYesNoPrompt):
     """A prompt template of a body with `{instruction}`, `{query}` and `{passage}` between a prefix and a
     suffix.
 
@@ -82,24 +93,18 @@ class FramedYesNoPrompt(_Prompt):
         counts_frame: whether that limit includes prefix and suffix.
     """
 
-    section = "causal_yes_no"
     form: Literal["framed"]
     prefix: str
     suffix: str
     instruction: str
-    max_prompt_tokens: int
     counts_frame: bool
-    yes: str
-    no: str
-    chat: Literal[False] = False
-    score: Literal["log_probability", "logit_difference"] = "log_probability"
 
     def frame(self, instruction: str | None) -> tuple[str, ...]:
         """Return prefix, body, instruction and suffix; the template's own instruction if none is given."""
         return self.prefix, self.text, instruction or self.instruction, self.suffix
 
 
-class PiecewiseYesNoPrompt(_Prompt):
+class PiecewiseYesNoPrompt(_PartedYesNoPrompt):
     """A prompt template of pieces that are tokenised separately; `text` is the passage's piece.
 
     Attributes:
@@ -111,7 +116,6 @@ class PiecewiseYesNoPrompt(_Prompt):
             another.
     """
 
-    section = "causal_yes_no"
     form: Literal["pieces"]
     prefix: str
     instruction_text: str
@@ -119,11 +123,6 @@ class PiecewiseYesNoPrompt(_Prompt):
     separator: str
     task: str
     suffix: str
-    max_prompt_tokens: int
-    yes: str
-    no: str
-    chat: Literal[False] = False
-    score: Literal["log_probability", "logit_difference"] = "log_probability"
 
     def frame(self, instruction: str | None) -> tuple[str, ...]:
         """Return the texts of the template in the order of the prompt, with an instruction if one
