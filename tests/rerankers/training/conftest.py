@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rerankers.training import trainer
 from rerankers.training.settings import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rerankers.training.settings import Settings, Stage
@@ -69,3 +71,23 @@ def make_settings(tiny_llm: str, tiny_encoder: str, lists: Path) -> Callable[...
         return STAGES[stage].model_validate(content)
 
     return make
+
+
+@contextmanager
+def killed_in_the_second_step() -> Iterator[None]:
+    """Kill the training of the `with` block in its second step."""
+
+    class Killed(BaseException):
+        pass
+
+    step, calls = trainer.PERankTrainer.training_step, iter(range(100))
+
+    def killing(self: Any, *arguments: Any, **options: Any) -> Any:
+        if next(calls) == 1:
+            raise Killed
+        return step(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.PERankTrainer, "training_step", killing)
+        with pytest.raises(Killed):
+            yield

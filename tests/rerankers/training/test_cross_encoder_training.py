@@ -13,11 +13,11 @@ from ir_measures import nDCG
 from benchmarks.cli.main import main
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError
-from rerankers.training import trainer
 from rerankers.training.cross_encoder.lists import PairCollator, ScoredExamples, ScoredList, read_scored
 from rerankers.training.cross_encoder.model import TrainableCrossEncoder, list_net
 from rerankers.training.cross_encoder.settings import CrossEncoderSettings
 from rerankers.training.data.examples import ListChoice
+from tests.rerankers.training.conftest import killed_in_the_second_step
 from tests.rerankers.training.hub import on_the_hub
 
 if TYPE_CHECKING:
@@ -183,27 +183,13 @@ def test_held_out_lists_are_measured_against_judgements_too(
     assert measured[-1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(config: Path, tmp_path: Path) -> None:
     def run(name: str) -> int:
         return main(["train", "cross-encoder", str(config), "--out", str(tmp_path / name)])
 
-    class Killed(BaseException):
-        pass
-
     assert run("whole") == 0
-    step, calls = trainer.PERankTrainer.training_step, iter(range(100))
-
-    def killing(self: Any, *arguments: Any, **options: Any) -> Any:
-        if next(calls) == 1:
-            raise Killed
-        return step(self, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.PERankTrainer, "training_step", killing)
-        with pytest.raises(Killed):
-            run("killed")
+    with killed_in_the_second_step():
+        run("killed")
     assert run("killed") == 0
     whole, killed = (
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]

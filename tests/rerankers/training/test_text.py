@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from rerankers import RerankRequest, StageClock, create
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
-from rerankers.training import trainer
 from rerankers.training.data.examples import ListChoice
 from rerankers.training.data.records import RankingRecord, read_ranking
 from rerankers.training.run import plan, train
@@ -23,6 +22,7 @@ from rerankers.training.text.examples import TextExamples, collate
 from rerankers.training.text.model import TrainableTextRanker
 from rerankers.training.text.prompts import TextPrompts
 from rerankers.training.text.settings import TextSettings
+from tests.rerankers.training.conftest import killed_in_the_second_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,25 +144,13 @@ def test_a_model_trained_as_a_whole_is_a_plain_model(
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    make_text_settings: Callable[..., TextSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_text_settings: Callable[..., TextSettings], tmp_path: Path
 ) -> None:
     settings = make_text_settings(data={"validation": None, "shuffle": True, "list_size": 4}, save_every=1)
     trained(settings, tmp_path / "whole")
 
-    class Killed(BaseException):
-        pass
-
-    step, calls = trainer.PERankTrainer.training_step, iter(range(100))
-
-    def killing(self: Any, *arguments: Any, **options: Any) -> Any:
-        if next(calls) == 1:
-            raise Killed
-        return step(self, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.PERankTrainer, "training_step", killing)
-        with pytest.raises(Killed):
-            trained(settings, tmp_path / "killed")
+    with killed_in_the_second_step():
+        trained(settings, tmp_path / "killed")
     assert trained(settings, tmp_path / "killed").step == 3
     whole, killed = (load_file(tmp_path / run / "last" / WEIGHTS) for run in ("whole", "killed"))
     assert all(torch.allclose(whole[name], killed[name], atol=1e-6) for name in whole)
