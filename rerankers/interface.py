@@ -55,6 +55,7 @@ class RerankRequest:
         candidates: the passages to rank.
         instruction: the criterion by which passages are judged, for rerankers that take one; None for the
             reranker's own.
+        doc_ids: the ids of the candidates, as a set.
 
     Raises:
         InputError: a doc id occurs twice.
@@ -64,9 +65,11 @@ class RerankRequest:
     query: str
     candidates: tuple[Candidate, ...]
     instruction: str | None = None
+    doc_ids: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if len(set(map(_doc_id, self.candidates))) < len(self.candidates):
+        object.__setattr__(self, "doc_ids", frozenset(map(_doc_id, self.candidates)))
+        if len(self.doc_ids) < len(self.candidates):
             [(twice, _)] = Counter(map(_doc_id, self.candidates)).most_common(1)
             raise InputError(f"query {self.query_id!r} lists {twice!r} twice; keep one of them")
 

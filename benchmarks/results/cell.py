@@ -237,6 +237,6 @@ def _broken(cell: Path, record: Record) -> dict[str, str]:
 
 def _append(file: FileIO, data: bytes) -> None:
     """Write all bytes to an unbuffered file."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+    written = file.write(data)
+    while written < len(data):
+        written += file.write(memoryview(data)[written:])

@@ -21,6 +21,7 @@ def test_a_request_refuses_the_same_passage_twice() -> None:
     twice = (Candidate("q", "d1", "a", 2.0), Candidate("q", "d1", "a", 1.0))
     with pytest.raises(InputError, match="'d1' twice"):
         RerankRequest("q", "query", twice)
+    assert RerankRequest("q", "query", twice[:1]).doc_ids == {"d1"}
 
 
 @pytest.mark.parametrize("order", [[0, 0, 1], [0, 1], [0, 1, 3], [0, 1, 2, 3]])

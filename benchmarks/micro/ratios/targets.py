@@ -66,6 +66,7 @@ TARGETS = (
     Target(
         "chat-client/added-ms-per-call-alone", "at most", 2, "beyond the endpoint's time, one query at a time"
     ),
+    Target("chat-client/cpu-ms-per-call", "at most", 2, "this process's CPU time, 16 queries at once"),
     # test_harness
     Target(
         "harness/overhead-ms-per-query", "at most", 0.1, "6,980 queries of 100 candidates, reranker left out"

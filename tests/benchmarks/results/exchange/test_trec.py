@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.results.exchange.trec import trec_lines
 from rerankers import Ranking
+from rerankers.errors import InputError
 from rerankers.interface import Usage
 
 
@@ -28,3 +29,11 @@ def test_each_line_holds_query_passage_rank_score_and_tag(scores: tuple[float, .
         for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), 1)
     )
     assert lines == expected.encode()
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a b", "a\tb", "a\0b", "a\x1fb", "a\u00a0b", "a\u2003b"])
+@pytest.mark.parametrize("before", [(), ("d1",), ("é",)])
+def test_an_id_that_would_break_its_line_is_refused(wrong: str, before: tuple[str, ...]) -> None:
+    doc_ids = (*before, wrong)
+    with pytest.raises(InputError, match="rename it"):
+        trec_lines(Ranking("q", doc_ids, tuple(map(float, range(len(doc_ids), 0, -1))), {}, Usage()), "tag")
