@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.candidates.building import build_pool
 from benchmarks.candidates.pool_folder import load_pool, read_index, save_pool
 from benchmarks.collector import collector_off
+from benchmarks.first_stages.retrieval import AT_ONCE
 from benchmarks.measuring.cell_run import CellRun, explain
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.progress import say
@@ -48,7 +49,8 @@ SPENDING = "spending.jsonl"
 def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     """Load the candidate set of a plan from the result folder, or else build it and save it there.
 
-    A damaged candidate set is built again.
+    A damaged candidate set is built again, and so is one whose queries were searched for at once, if the plan
+    asks for their times.
 
     Args:
         plan: the dataset, the first stage and the depth.
@@ -64,11 +66,12 @@ def freeze_pool(plan: PoolPlan, folder: Path, *, store_text: bool) -> Pool:
     if frozen.exists():
         try:
             pool = load_pool(frozen)
-            if (frozen / "texts.jsonl.gz").exists():
+            lacks_times = plan.is_timed and pool.first_stage.get("searched") == AT_ONCE
+            if (frozen / "texts.jsonl.gz").exists() and not lacks_times:
                 return pool
         except DamagedError as error:
             say(f"{plan.name}: damaged, and built again: {error}")
-    pool = build_pool(plan.dataset, plan.first_stage, plan.depth, plan.limit)
+    pool = build_pool(plan.dataset, plan.first_stage, plan.depth, plan.limit, is_timed=plan.is_timed)
     if plan.key in index and index[plan.key] != pool.digest:
         raise StoreError(
             f"{frozen}: the data now give other candidates than were frozen here (digest {pool.digest}); "

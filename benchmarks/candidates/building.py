@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def build_pool(
-    dataset_spec: DatasetSpec | str, first_stage_spec: FirstStageSpec, depth: int, limit: int | None = None
+    dataset_spec: DatasetSpec | str,
+    first_stage_spec: FirstStageSpec,
+    depth: int,
+    limit: int | None = None,
+    *,
+    is_timed: bool = True,
 ) -> Pool:
     """Run a first stage over a dataset's queries and return the candidates, with texts, as a frozen `Pool`.
 
     With judgements, only judged queries are used; a judged query for which the first stage retrieves nothing
     stays, without candidates. Without judgements, all queries are used. `limit` keeps the first ones. Notes
-    and warnings about the dataset are printed.
+    and warnings about the dataset are printed. `is_timed` is that of `retrieve`.
 
     Raises:
         InputError: the dataset or the first stage is wrong, or they do not fit together.
@@ -39,7 +44,7 @@ def build_pool(
         say(f"{dataset.name}: {note}")
     query_ids = [query_id for query_id in dataset.queries if not dataset.qrels or query_id in dataset.qrels]
     queries = {query_id: dataset.queries[query_id] for query_id in query_ids[:limit]}
-    retrieved = retrieve(first_stage_spec, dataset, queries, depth)
+    retrieved = retrieve(first_stage_spec, dataset, queries, depth, is_timed=is_timed)
     signs = _signs(dataset, retrieved.hits)
     warnings = [*dataset.notes, *signs]
     candidates, fetch_seconds = _fetch(dataset, queries, retrieved.hits)

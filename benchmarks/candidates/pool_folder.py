@@ -61,8 +61,9 @@ def save_pool(pool: Pool, pools_folder: Path, store_text: bool = True) -> Path:
     """Write a pool to `pools_folder/<digest>` and return that folder.
 
     The folder appears complete or not at all. One that is there already is kept as it is, with the
-    timings of its first writer; texts that it lacks are added if `store_text` asks for them. A damaged
-    one is replaced. One process at a time may write into a result folder (`rerankers.files.folder_lock`).
+    timings of its first writer; texts that it lacks are added if `store_text` asks for them, and times of
+    the first stage if it has none. A damaged one is replaced. One process at a time may write into a result
+    folder (`rerankers.files.folder_lock`).
 
     Raises:
         StoreError: the pool was read without its texts, so that it cannot be written again; or the disk
@@ -81,7 +82,7 @@ def save_pool(pool: Pool, pools_folder: Path, store_text: bool = True) -> Path:
 def _write(pool: Pool, folder: Path, store_text: bool) -> None:
     """Write a candidate set's files into `folder`.
 
-    A whole folder is kept and gets only missing texts; a damaged one is replaced.
+    A whole folder is kept and gets only missing texts and times; a damaged one is replaced.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
@@ -96,6 +97,8 @@ def _write(pool: Pool, folder: Path, store_text: bool) -> None:
             if is_kept:
                 (new / "texts.jsonl.gz").replace(folder / "texts.jsonl.gz")
         if is_kept:
+            if pool.retrieve_seconds and not _read_about(folder).retrieve_seconds:
+                replace_file(folder / "about.json", _about(pool))
             return
         write_lines(new / "pool.jsonl.gz", _lines(pool))
         about = (_whole_about(folder) if is_damaged else None) or _about(pool)
@@ -112,6 +115,11 @@ def _write(pool: Pool, folder: Path, store_text: bool) -> None:
 def _lines(pool: Pool) -> Iterator[bytes]:
     """Yield the JSON lines of `pool.jsonl.gz` for a candidate set."""
     return pool_lines(pool.queries, pool.qrels, pool.candidates, pool.instructions)
+
+
+def _read_about(folder: Path) -> _About:
+    """Read a candidate set's `about.json`; raise an OSError or a ValueError if it is missing or invalid."""
+    return _About.model_validate_json((folder / "about.json").read_bytes())
 
 
 def _about(pool: Pool) -> str:
@@ -144,7 +152,7 @@ def load_pool(folder: Path, late_texts: bool = False) -> Pool:
     """
     remedy = "run the same experiment again to build it anew"
     try:
-        about = _About.model_validate_json((folder / "about.json").read_bytes())
+        about = _read_about(folder)
         if about.format_version != FORMAT_VERSION:
             raise StoreError(
                 f"{folder}: unknown format of a candidate pool; read it with a newer rerankbench"

@@ -19,7 +19,7 @@ from benchmarks.datasets.sources import BUNDLED
 from benchmarks.datasets.specs import OWN, DatasetSpec
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
-from benchmarks.first_stages.specs import Hybrid
+from benchmarks.first_stages.specs import Bm25, Hybrid
 from rerankers.files.fingerprints import file_digest
 from rerankers.registry import METHODS, role_of, source_of, validated
 
@@ -39,6 +39,8 @@ class PoolPlan:
         key: digest of these settings; unlike `Pool.digest`, known before retrieval.
         measures: the measures of its cells; the first is the headline.
         suite: the suite through which the dataset was named.
+        is_timed: search for one query after the other and time each, as latency mode does; otherwise BM25
+            searches for all queries at once. The candidates are the same.
     """
 
     dataset: DatasetSpec
@@ -48,6 +50,7 @@ class PoolPlan:
     key: str
     measures: tuple[str, ...] = ()
     suite: SuiteMember | None = None
+    is_timed: bool = True
 
     @property
     def name(self) -> str:
@@ -121,7 +124,16 @@ def plan(experiment: Experiment, inputs: Inputs | None = None) -> list[CellPlan]
     for dataset, _ in experiment.entries:  # further judgements are recorded, and define no candidate set
         inputs.by_content({"qrels": [path for path in dataset.further_judgements.values() if path != OWN]})
     pools = [
-        PoolPlan(dataset, first_stage, depth, limit, key, experiment.measures_of(dataset), dataset.suite)
+        PoolPlan(
+            dataset=dataset,
+            first_stage=first_stage,
+            depth=depth,
+            limit=limit,
+            key=key,
+            measures=experiment.measures_of(dataset),
+            suite=dataset.suite,
+            is_timed=experiment.protocol.mode == "latency" or not isinstance(first_stage, Bm25),
+        )
         for dataset, limit in experiment.entries
         for first_stage in experiment.first_stages or dataset.first_stages
         for depth in experiment.depths

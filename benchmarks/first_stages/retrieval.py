@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from benchmarks.datasets.dataset import Dataset
     from benchmarks.first_stages.specs import FirstStageSpec
 
+AT_ONCE = "all queries at once"
+"""Entry `searched` of a description whose first stage could have been timed, and was not."""
+
 Hits = dict[str, list[tuple[str, float]]]
 """(doc id, score), best first, by query id."""
 
@@ -121,6 +124,8 @@ def _bm25(spec: Bm25, dataset: Dataset, queries: dict[str, str], depth: int, is_
         hits = bm25.search_at_once(searcher, queries, depth)
     version = importlib.metadata.version("pyserini")
     described = {**spec.model_dump(exclude_none=True), "pyserini": version}
+    if not is_timed:
+        described["searched"] = AT_ONCE
     return Retrieved(hits=hits, seconds=seconds, described=described)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import math
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,15 +16,20 @@ from benchmarks.candidates.building import build_pool
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.sources import open_dataset
 from benchmarks.datasets.specs import DatasetSpec
+from benchmarks.experiments.config import Experiment
+from benchmarks.experiments.plan import plan
 from benchmarks.first_stages.dense import best
 from benchmarks.first_stages.retrieval import retrieve
 from benchmarks.first_stages.specs import Bm25, Dense, FirstStageSpec, Given, Hybrid, Run, ScoredDocs
+from benchmarks.pipeline import freeze_pool
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.files.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from benchmarks.candidates.frozen import Pool
 
 PASSAGES = {
     "d1": "foxes sleep",
@@ -290,6 +297,23 @@ def bm25_score(term_frequency: int, length: int, k1: float, b: float) -> float:
     return idf * term_frequency / (term_frequency + k1 * (1 - b + b * length / average))
 
 
+ENDLESS_INDEXING = """
+import itertools, pathlib, sys
+from benchmarks.first_stages.lucene_index import build_index
+
+class Endless:
+    name, passage_count = "endless", None
+
+    def documents(self):
+        for number in itertools.count():
+            if number == 5000:
+                print("writing", flush=True)
+            yield f"d{number}", "a fox"
+
+build_index(Endless(), pathlib.Path(sys.argv[1]))
+"""
+
+
 @pytest.mark.lucene
 class TestLucene:
     """One index serves them all."""
@@ -337,9 +361,18 @@ class TestLucene:
 
     def test_what_a_killed_process_left_is_removed_and_what_another_builds_is_kept(self, cache: Path) -> None:
         folder = cache / "indexes" / "handmade"
-        left, busy = folder / ".building-left", folder / ".building-busy"
-        for scratch in (left, busy):
-            (scratch / "passages").mkdir(parents=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS_INDEXING, str(folder / "index")], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        [left] = folder.iterdir()
+        assert (left / "passages").is_dir()
+        busy = folder / ".building-busy"
+        busy.mkdir()
         with FolderLock(busy):
             assert retrieve(Bm25(), Handmade(PASSAGES), {"q1": "fox"}, 1).hits["q1"][0][0] == "d2"
         assert not left.exists()
@@ -372,6 +405,25 @@ class TestLucene:
         at_once = retrieve(Bm25(), dataset, queries, 20, is_timed=False)
         assert at_once.hits == expected
         assert at_once.seconds == {}
+
+    def test_candidates_are_searched_for_at_once_until_latency_mode_asks_for_times(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        def frozen(mode: str) -> Pool:
+            settings = {"name": "e", "datasets": str(folder), "first_stages": "bm25", "depths": 2}
+            protocol = {"mode": mode}
+            experiment = Experiment.model_validate(
+                {**settings, "rerankers": "first-stage", "protocol": protocol}
+            )
+            [cell] = plan(experiment)
+            return freeze_pool(cell.pool, tmp_path / "out", store_text=True)
+
+        at_once, timed, later = frozen("throughput"), frozen("latency"), frozen("throughput")
+        assert at_once.digest == timed.digest == later.digest
+        assert at_once.retrieve_seconds == {}
+        assert timed.retrieve_seconds.keys() == {"q1", "q2"}
+        assert later.retrieve_seconds == timed.retrieve_seconds
+        assert not {"timed", "searched"} & timed.first_stage.keys()
 
     def test_an_unknown_prebuilt_index_offers_near_misses(self) -> None:
         with pytest.raises(UnknownNameError, match=r"did you mean .*msmarco-v1-passage"):
