@@ -25,9 +25,10 @@ from rerankers.methods.runtimes import RuntimeOptions
 from rerankers.models.batching import length_sorted_batches
 from rerankers.models.devices import AttentionName, DtypeName, resolve_device, resolve_dtype
 from rerankers.models.folder import check_hub_model
+from rerankers.models.layers.first_token import read_first_token_only
+from rerankers.models.layers.packed_linear import pack_linear_layers
 from rerankers.models.loading_report import refuse_adapter
 from rerankers.models.locate import find_model
-from rerankers.models.packed_linear import pack_linear_layers
 from rerankers.models.remote_code import loading
 from rerankers.models.side_by_side import side_by_side
 from rerankers.text.control_tokens import ControlTokenMode, ControlTokens
@@ -141,11 +142,12 @@ class Encoder:
             self._install(runtime, files)
 
     def _prepare_torch(self, load_float32: Callable[[], Any]) -> None:
-        """Record the precision of half-precision weights on a CPU, and pack linear layers for it.
+        """Leave out what no vector reads, record half precision on a CPU, and pack linear layers for it.
 
         Args:
             load_float32: loads the only transformer once more in float32.
         """
+        read_first_token_only(self._model)
         if len(self._transformers) == 1:
             self.precision = half_precision(self._transformers[0], self.encode, load_float32)
         for transformer in self._transformers:

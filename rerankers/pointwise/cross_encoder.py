@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rerankers.encoders.precision import Precision, half_precision
 from rerankers.errors import InputError, ModelError
 from rerankers.models.batching import resolve_batch_tokens
+from rerankers.models.layers.first_token import read_first_token_only
+from rerankers.models.layers.packed_linear import pack_linear_layers
 from rerankers.models.lengths import usable_positions
-from rerankers.models.packed_linear import pack_linear_layers
 from rerankers.models.remote_code import loading
 from rerankers.models.sentence_model import (
     Features,
@@ -94,6 +95,7 @@ class CrossEncoderReranker(PointwiseReranker[Features]):
             self._scores_of(["a passage"])  # settings that do not fit each other fail here
         self._precision: Precision | None = None
         if options.backend == "torch":
+            read_first_token_only(self._encoder)
             if len(self._encoder) == 1:  # a classifier, not a language model's yes and no
                 self._precision = half_precision(self._encoder[0], self._scores_of, lambda: load(plain)[0][0])
             pack_linear_layers(self._encoder.model)

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from benchmarks.measuring.operations import CountingClock
-from rerankers.models.packed_linear import PackedLinear, pack_linear_layers
+from rerankers.models.layers.packed_linear import PackedLinear, pack_linear_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
