@@ -117,6 +117,8 @@ class Usage:
         retries: further attempts after calls that failed.
         well_formed: outputs in exactly the form asked for; the others are in `faults`.
         decode_steps: forward passes that must follow one another, prefill not counted.
+        captured_passes: forward passes that were replayed as captured at warm-up.
+        uncaptured_passes: those that were not, though passes are captured.
         passages_embedded: passages that an encoder embedded.
         passages_from_store: passages whose embeddings came from a store.
         passages_truncated: passages that were cut.
@@ -141,6 +143,8 @@ class Usage:
     retries: int = 0
     well_formed: int = 0
     decode_steps: int = 0
+    captured_passes: int = 0
+    uncaptured_passes: int = 0
     passages_embedded: int = 0
     passages_from_store: int = 0
     passages_truncated: int = 0
@@ -337,6 +341,9 @@ class Reranker(ABC):
         Args:
             requests: the requests that will be ranked.
         """
+
+    def end_warm_up(self) -> None:  # noqa: B027 - most have nothing to end
+        """Make nothing ready any more, such as compiled or captured passes: the next calls are measured."""
 
     def stores(self) -> Sequence[EmbeddingStore]:
         """Return the embedding stores that `prepare` fills; none by default."""

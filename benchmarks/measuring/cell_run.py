@@ -187,6 +187,7 @@ class CellRun:
             reranker.prepare(self._requests)
         with Activity(f"{cell.label}: warming up"):
             warmup_seconds, ended = warm_up(reranker, self._requests, cell.protocol, clock)
+        reranker.end_warm_up()
         writer.update_session(warmup_seconds=warmup_seconds, warmup_ended=ended)
         return True
 

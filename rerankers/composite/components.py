@@ -89,6 +89,11 @@ class Composite(Reranker):
         for part in self._rerankers:
             part.prepare(requests)
 
+    def end_warm_up(self) -> None:
+        """Let every component make nothing ready any more."""
+        for part in self._rerankers:
+            part.end_warm_up()
+
     def pay_from(self, budget: Budget) -> None:
         """Let every component pay for its calls from one budget."""
         for part in self._rerankers:

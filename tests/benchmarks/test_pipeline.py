@@ -107,6 +107,17 @@ def test_every_query_is_measured_once_per_repeat(
     assert len(cell.record.sessions[0].warmup_seconds) == 1
 
 
+def test_warm_up_is_ended_before_a_query_is_measured(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "end_warm_up", lambda _: calls.append(["end of warm-up"]))
+    systems = [
+        {"name": "cascade", "options": {"steps": [{"name": "recorder"}, {"name": "reverse", "depth": 2}]}}
+    ]
+    go(write_experiment(rerankers=systems, protocol={"warmup": 1}), tmp_path / "out")
+    assert calls == [["q0"], ["end of warm-up"], ["q0"], ["q1"], ["q2"]]
+
+
 def test_throughput_mode_ranks_in_batches_and_shares_the_time(
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
