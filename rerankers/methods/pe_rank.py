@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 DraftMode = Literal["auto", "on", "off"]
-PassMode = Literal["auto", "eager", "static"]
+PassMode = Literal["auto", "eager", "static", "graphs", "compiled"]
 TEXT_WORDS = 300
 """Words after which passages' text is cut where it is in the prompt, as RankGPT cuts it."""
 
@@ -67,7 +67,9 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
 
     passes: PassMode = "auto"
     """How the language model runs: transformers' own passes (`eager`), or passes of few operations on fixed
-    buffers (`static`: Llama, Mistral, Qwen2 and Qwen3). `auto` is `static` where the model has them."""
+    buffers (`static`: Llama, Mistral, Qwen2 and Qwen3), which warm-up queries may capture as CUDA graphs
+    (`graphs`) or compile (`compiled`). `auto` is `graphs` on CUDA and else `static`, where the model has
+    them."""
 
     batch_size: int = Field(default=16, ge=1)
     """Most queries whose windows are run in one batch, if they come in one call."""
@@ -80,11 +82,11 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
         """Refuse static passes where greedy decoding runs transformers' own.
 
         Raises:
-            InputError: `exact` with `passes: static`, or windows that do not fit.
+            InputError: `exact` with such passes, or windows that do not fit.
         """
         super().check()
-        if self.exact and self.passes == "static":
-            raise InputError("'exact' runs transformers' own passes. Leave out 'passes: static'.")
+        if self.exact and self.passes not in ("auto", "eager"):
+            raise InputError(f"'exact' runs transformers' own passes. Leave out 'passes: {self.passes}'.")
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:

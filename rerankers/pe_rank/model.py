@@ -13,7 +13,9 @@ import torch
 
 from rerankers.errors import ModelError
 from rerankers.llm.exactness import is_alike
+from rerankers.llm.static.buckets import BucketBuffers
 from rerankers.llm.static.buffers import KeyValueBuffers
+from rerankers.llm.static.capture import CapturedPasses
 from rerankers.llm.static.decoder import StaticDecoder
 from rerankers.llm.static.packing import refusal
 from rerankers.pe_rank.cache import WindowCache
@@ -21,6 +23,7 @@ from rerankers.pe_rank.cache import WindowCache
 if TYPE_CHECKING:
     from torch import nn
 
+    from rerankers.llm.static.capture import CaptureMode
     from rerankers.pe_rank.prompt import PromptWriter
 
 
@@ -31,6 +34,9 @@ class PassageLLM:
         llm: a causal LM of transformers; its head is not used and not kept.
         projector: from passage embeddings to `llm`'s input space.
         writer: writes prompts with `llm`'s tokenizer.
+
+    Attributes:
+        captured: the passes of windows in buckets; None where passes have the shapes of their data.
 
     Raises:
         ModelError: the model has a recurrent state in place of keys and values.
@@ -55,6 +61,7 @@ class PassageLLM:
         self.attention: str = config._attn_implementation
         self._kind: str = config.model_type
         self._static: StaticDecoder | None = None
+        self.captured: CapturedPasses | None = None
 
     @torch.inference_mode()
     def refuse_inexact_windows(self) -> None:
@@ -109,7 +116,21 @@ class PassageLLM:
         whole = self.forward(inputs, positions, self.new_cache())[0, -1]
         if not is_alike(static.forward(inputs, positions, static.new_buffers())[0, -1], whole):
             return "its hidden states differ from those of transformers"
-        self._static = static
+        self._static, self.captured = static, None
+        return None
+
+    def capture_passes(self, mode: CaptureMode) -> str | None:
+        """Make window decoders run static passes in buckets, captured when a bucket is first met.
+
+        `use_static_passes` has to come before.
+
+        Returns:
+            None; if this device has no such captures, the reason, and static passes are run as before.
+        """
+        if mode == "graphs" and self.device.type != "cuda":
+            return f"CUDA graphs need a GPU, and the device is {self.device.type}"
+        if self._static is not None:
+            self.captured = CapturedPasses(self._static, mode)
         return None
 
     def new_cache(self) -> WindowCache:
@@ -118,6 +139,8 @@ class PassageLLM:
 
     def new_window_cache(self) -> WindowCache | KeyValueBuffers:
         """Return an empty cache for a window decoder: that of static passes where they are used."""
+        if self.captured is not None:
+            return self.captured.new_buffers()
         return self.new_cache() if self._static is None else self._static.new_buffers()
 
     @torch.inference_mode()
@@ -149,7 +172,7 @@ class PassageLLM:
         """Return the last hidden states, (batch, q, dimension), of embeddings that follow the columns in
         `cache`.
 
-        The type of the cache decides between a pass of transformers and a static one.
+        The type of the cache decides between a pass of transformers, a static and a captured one.
 
         Args:
             inputs: embeddings, (batch, q, dimension).
@@ -157,6 +180,8 @@ class PassageLLM:
             cache: keys and values of earlier columns; the new ones are appended.
             mask: True where a query may look, (batch, 1, q, columns); None for plain causal attention.
         """
+        if self.captured is not None and isinstance(cache, BucketBuffers):
+            return self.captured.forward(inputs, positions, cache, mask)
         if self._static is not None and isinstance(cache, KeyValueBuffers):
             return self._static.forward(inputs, positions, cache, mask)
         if mask is not None and self.attention == "eager":

@@ -17,6 +17,7 @@ from rerankers.encoders.store import EmbeddingStore
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
 from rerankers.listwise.windows import initial_order
+from rerankers.llm.static.buckets import BucketBuffers
 from rerankers.models.locate import cache_folder
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
@@ -93,6 +94,11 @@ class PERank(Reranker):
         """Embed the candidates' passages into the store, if there is one, before queries are timed."""
         self._embedder.fill_store(requests)
 
+    def end_warm_up(self) -> None:
+        """Capture no forward passes from now on."""
+        if self._llm.captured is not None:
+            self._llm.captured.close()
+
     def describe(self) -> dict[str, object]:
         """Return the record's entry: checkpoint, encoder, windows, source of embeddings, precision.
 
@@ -110,7 +116,7 @@ class PERank(Reranker):
             "control_tokens": self._llm.writer.control_tokens,
             "embeddings": self._options.embeddings,
             "draft": self._options.draft,
-            "passes": self._passes,
+            "passes": self._passes_that_run(),
             "batch_size": self._batch_size,
             "exact": self._options.exact,
             "dtype": str(self._llm.dtype).removeprefix("torch."),
@@ -118,6 +124,13 @@ class PERank(Reranker):
             "device": self.device,
             **({"notice": self._checkpoint.notice} if self._checkpoint.notice else {}),
         }
+
+    def _passes_that_run(self) -> str:
+        """Return the kind of forward passes; where capturing failed, `static` with the reason."""
+        captured = self._llm.captured
+        if captured is None or captured.failure is None:
+            return self._passes
+        return f"static: {captured.failure}"
 
     def _batches(self, requests: Sequence[RerankRequest]) -> Iterator[list[int]]:
         """Yield the positions of requests with equal numbers of candidates, at most `batch_size` at a time.
@@ -156,6 +169,22 @@ class PERank(Reranker):
             decoder: of the thread.
         """
         requests, costs, clock = part
+        before = _passes_so_far(decoder)
+        orders = self._ranked_orders(requests, costs, clock, decoder)
+        captured, uncaptured = (now - then for now, then in zip(_passes_so_far(decoder), before, strict=True))
+        for cost in costs:  # they share the passes
+            cost.usage.captured_passes += captured
+            cost.usage.uncaptured_passes += uncaptured
+        return orders
+
+    def _ranked_orders(
+        self,
+        requests: Sequence[RerankRequest],
+        costs: Sequence[Cost],
+        clock: StageClock,
+        decoder: WindowDecoder,
+    ) -> list[list[int]]:
+        """Return the candidate positions, best first, of each request, ranked together by one decoder."""
         run = QueryBatch(requests, costs, clock, decoder, DraftPolicy(self._options.draft, self._llm.device))
         count = len(requests[0].candidates)
         if self._options.embeddings != "per_window" and count > 1:
@@ -184,8 +213,9 @@ class PERank(Reranker):
 
 
 def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
-    """Set the kind of forward passes that the options name, and return it: `static`, or `eager` with a
-    reason.
+    """Set the kind of forward passes that the options name, and return it.
+
+    Where another kind than the one asked for runs, the reason follows after a colon.
 
     Raises:
         ModelError: the options ask for static passes that the model does not support.
@@ -193,11 +223,23 @@ def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
     if options.exact or options.passes == "eager":
         return "eager"
     reason = llm.use_static_passes()
-    if reason is None:
-        return "static"
-    if options.passes == "static":
+    if reason is not None and options.passes != "auto":
         raise ModelError(f"{options.model!r} has no static passes: {reason}. Use 'passes: auto'.")
-    return f"eager: {reason}"
+    if reason is not None:
+        return f"eager: {reason}"
+    mode = options.passes
+    if mode == "auto":
+        mode = "graphs" if llm.device.type == "cuda" else "static"
+    if mode not in ("graphs", "compiled"):
+        return mode
+    reason = llm.capture_passes(mode)
+    return mode if reason is None else f"static: {reason}"
+
+
+def _passes_so_far(decoder: WindowDecoder) -> tuple[int, int]:
+    """Return how many passes of a decoder ran captured, and how many did not although passes are captured."""
+    cache = decoder.cache
+    return (cache.captured, cache.uncaptured) if isinstance(cache, BucketBuffers) else (0, 0)
 
 
 def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:

@@ -46,16 +46,31 @@ def waits_are_errors() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize(
+    "options", [{"passes": "graphs"}, {"passes": "static"}, {"passes": "eager"}, {"exact": True}], ids=str
+)
 @pytest.mark.parametrize("text", [False, True], ids=["embeddings", "with-text"])
 def test_float32_gives_the_reference_permutations(
-    make_request: Callable[..., RerankRequest], clock: StageClock, text: bool, exact: bool
+    make_request: Callable[..., RerankRequest], clock: StageClock, text: bool, options: dict[str, Any]
 ) -> None:
-    reranker = pe_rank(text=text, exact=exact)
+    reranker = pe_rank(text=text, **options)
     for case in CASES:
         if (case["kind"] == "window_with_text") == text:
             [ranking] = reranker.rerank([make_request(case["query"], case["passages"])], clock)
             assert ranking.doc_ids == tuple(f"d{i}" for i in case["permutation"])
+
+
+def test_passes_are_captured_at_warm_up_and_replayed_afterwards(
+    make_request: Callable[..., RerankRequest], clock: StageClock
+) -> None:
+    reranker = pe_rank()
+    request = make_request(CASES[0]["query"], CASES[0]["passages"])
+    [first] = reranker.rerank([request], clock)
+    reranker.end_warm_up()
+    [again] = reranker.rerank([request], clock)
+    assert reranker.describe()["passes"] == "graphs"
+    assert again.doc_ids == first.doc_ids
+    assert again.usage.captured_passes >= again.usage.decode_steps > 0
 
 
 @pytest.mark.parametrize("draft", ["on", "off"])
@@ -78,14 +93,16 @@ def test_jina_vectors_are_the_reference_implementations() -> None:
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("drafts", [False, True], ids=["steps", "drafts"])
+@pytest.mark.parametrize("passes", ["graphs", "static", "eager"])
 def test_decoding_never_waits_for_the_device_unsaid(
-    request: pytest.FixtureRequest, rows: int, drafts: bool
+    request: pytest.FixtureRequest, rows: int, drafts: bool, passes: str
 ) -> None:
-    reranker = pe_rank()
+    reranker = pe_rank(passes=passes)
     decoder, model = WindowDecoder(reranker._llm), reranker._llm
     vectors = torch.randn(rows * 9, reranker._encoder.dimension, device="cuda")
     projected = model.project(torch.nn.functional.normalize(vectors, dim=1)).view(rows, 9, -1)
     batch = decoder.prefill([model.writer.write("x" * row, 9) for row in range(rows)], projected)
+    reranker.end_warm_up()  # drafts of these rows are captured with the prompts
     request.getfixturevalue("waits_are_errors")
     if drafts:
         draft_and_verify(decoder, batch, 8)

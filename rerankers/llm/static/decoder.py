@@ -64,16 +64,22 @@ class StaticDecoder:
         identity = torch.eye(attention.head_dim, dtype=self._embedding.dtype, device=self._embedding.device)
         self._identity = identity
         self._quarter_turn = torch.cat([identity[half:], -identity[:half]])  # (x1, x2) to (-x2, x1)
-        self._cosines = self._sines = identity[:0]  # (positions, head dimension)
+        self._angles = identity[:0], identity[:0]  # (positions, head dimension)
 
     def new_buffers(self) -> KeyValueBuffers:
         """Return empty key and value buffers for this decoder."""
-        return KeyValueBuffers(
-            len(self._layers),
-            *self._heads[1:],
-            self._embedding.dtype,
-            self._embedding.device,
-        )
+        return KeyValueBuffers(*self.buffer_shape)
+
+    @property
+    def buffer_shape(self) -> tuple[int, int, int, torch.dtype, torch.device]:
+        """The arguments of `KeyValueBuffers` for this decoder."""
+        embedding = self._embedding
+        return len(self._layers), *self._heads[1:], embedding.dtype, embedding.device
+
+    @property
+    def dimension(self) -> int:
+        """The number of components of an embedding."""
+        return len(self._embedding)
 
     def forward(
         self,
@@ -94,7 +100,7 @@ class StaticDecoder:
         rows, count, _ = inputs.shape
         states = buffers.append(rows, count)
         columns = states.shape[2]
-        rotation = self._rotation(positions.expand(rows, count).reshape(-1), columns)
+        rotation = self._rotation(positions.expand(rows, count).reshape(-1), self.angles(columns))
         new = states[:, :, columns - count :].unbind()
         attention = Attention(states.transpose(2, 3).unbind(), self._bias(mask, count, columns, inputs))
         if mask is None and 1 < count == columns:
@@ -105,6 +111,39 @@ class StaticDecoder:
             new[side].copy_(heads)
 
         return self._run(inputs, rotation, attention, write)
+
+    def run_bucket(
+        self,
+        inputs: torch.Tensor,
+        positions: torch.Tensor,
+        where: torch.Tensor,
+        mask: torch.Tensor,
+        angles: tuple[torch.Tensor, torch.Tensor],
+        states: Sequence[torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the last hidden states, (rows, q, dimension), of embeddings, all shapes being those of a
+        bucket.
+
+        Nothing depends on the values of tensors, so the pass can be captured.
+
+        Args:
+            inputs: embeddings, (rows, q, dimension).
+            positions: their positions, (rows, q).
+            where: the columns of their keys and values, (q,).
+            mask: True where a query may look, (rows, 1, q, columns).
+            angles: those of `angles`.
+            states: keys and values, overwritten in these columns: keys of the first layer, its values, keys
+                of the second, and so on, each (rows, columns, heads, head dimension).
+        """
+        rotation = self._rotation(positions.reshape(-1), angles)
+        bias = torch.zeros_like(mask, dtype=inputs.dtype).masked_fill_(~mask, -torch.inf)
+        seen = Attention([side.transpose(1, 2) for side in states], bias)
+
+        def write(side: int, heads: torch.Tensor) -> None:
+            """Write new keys or values, (rows, q, heads, head dimension), into their columns."""
+            states[side].index_copy_(1, where, heads)
+
+        return self._run(inputs, rotation, seen, write)
 
     def _bias(
         self, mask: torch.Tensor | None, count: int, columns: int, inputs: torch.Tensor
@@ -168,22 +207,24 @@ class StaticDecoder:
             layer.down.add_to(hidden, F.silu(memory.gate).mul_(memory.up))
         return self._norm.of(hidden).view(rows, count, dimension)
 
-    def _rotation(self, positions: torch.Tensor, limit: int) -> torch.Tensor:
+    def _rotation(self, positions: torch.Tensor, angles: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Return the matrices that rotate a head, as a row, to each position: (n, dimension, dimension).
 
         Args:
-            positions: (n,), each below `limit`.
-            limit: known on the host, so that nothing waits for the device.
+            positions: (n,)
+            angles: cosines and sines of all positions up to the last of them.
         """
-        if len(self._cosines) < limit:
-            self._extend_angles(-(-limit // _POSITIONS) * _POSITIONS)
-        cosines, sines = self._cosines[positions, None], self._sines[positions, None]
+        cosines, sines = (table[positions, None] for table in angles)
         return torch.addcmul(self._identity * cosines, self._quarter_turn, sines)
 
-    def _extend_angles(self, count: int) -> None:
-        """Tabulate the cosines and sines of positions 0 to `count` - 1, as the decoder's own module
-        gives them.
+    def angles(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the cosines and sines of positions 0 to `count` - 1 and of some more, as the decoder's own
+        module gives them: (positions, head dimension).
+
+        The count is known on the host, so nothing waits for the device.
         """
-        positions = torch.arange(count, device=self._embedding.device)[None]
-        cosines, sines = self._angles_of(self._embedding[None], positions)
-        self._cosines, self._sines = cosines[0], sines[0]
+        if len(self._angles[0]) < count:
+            positions = torch.arange(-(-count // _POSITIONS) * _POSITIONS, device=self._embedding.device)
+            cosines, sines = self._angles_of(self._embedding[None], positions[None])
+            self._angles = cosines[0], sines[0]
+        return self._angles

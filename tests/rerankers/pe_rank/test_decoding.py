@@ -33,9 +33,17 @@ aten = torch.ops.aten
 
 
 def passage_llm(
-    folder: str, seed: int, attention: Any = "auto", *, has_static_passes: bool = False
+    folder: str,
+    seed: int,
+    attention: Any = "auto",
+    *,
+    has_static_passes: bool = False,
+    has_buckets: bool = False,
 ) -> PassageLLM:
-    """Return a random model: its weights are drawn afresh, large enough that scores differ."""
+    """Return a random model: its weights are drawn afresh, large enough that scores differ.
+
+    With buckets, it runs the passes that are not captured because the warm-up is over.
+    """
     base = CausalLM(folder, dtype="float32", device="cpu", attention=attention)
     torch.manual_seed(seed)
     for weight in base.model.parameters():
@@ -45,18 +53,25 @@ def passage_llm(
     model = PassageLLM(base.model, projector, PromptWriter(base.tokenizer, PromptTemplate()))
     if has_static_passes:
         assert model.use_static_passes() is None
+    if has_buckets:
+        assert model.capture_passes("compiled") is None
+        assert model.captured is not None
+        model.captured.close()
     return model
 
 
-@pytest.fixture(scope="module", params=[(0, True), (1, False), (2, True)])
+@pytest.fixture(scope="module", params=[(0, True, False), (1, False, False), (2, True, True)])
 def model(request: pytest.FixtureRequest, tiny_llm: str) -> PassageLLM:
-    seed, has_static_passes = request.param
-    return passage_llm(tiny_llm, seed, has_static_passes=has_static_passes)
+    seed, has_static_passes, has_buckets = request.param
+    return passage_llm(tiny_llm, seed, has_static_passes=has_static_passes, has_buckets=has_buckets)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["eager", "static"])
+@pytest.fixture(
+    scope="module", params=[(False, False), (True, False), (True, True)], ids=["eager", "static", "buckets"]
+)
 def one_model(request: pytest.FixtureRequest, tiny_llm: str) -> PassageLLM:
-    return passage_llm(tiny_llm, 7, has_static_passes=request.param)
+    has_static_passes, has_buckets = request.param
+    return passage_llm(tiny_llm, 7, has_static_passes=has_static_passes, has_buckets=has_buckets)
 
 
 def passages(model: PassageLLM, rows: int, count: int, seed: int) -> torch.Tensor:

@@ -68,6 +68,7 @@ def plain(model: str, requests: list[RerankRequest]) -> list[tuple[str, ...]]:
         {"attention": "eager"},
         {"passes": "eager"},
         {"passes": "static", "batch_size": 2},
+        {"passes": "graphs"},
     ],
     ids=str,
 )
@@ -83,6 +84,8 @@ def test_the_fast_way_gives_the_plain_answers(
         ({}, "static"),
         ({"passes": "eager"}, "eager"),
         ({"exact": True}, "eager"),
+        ({"passes": "compiled"}, "compiled"),
+        ({"passes": "graphs"}, "static: CUDA graphs need a GPU, and the device is cpu"),
         ({"attention": "eager"}, "eager: attention is eager, and static passes use sdpa"),
     ],
     ids=str,
@@ -96,8 +99,20 @@ def test_static_passes_are_refused_where_a_model_has_none(model: str) -> None:
     settings = {"model": model, "device": "cpu", "passes": "static"}
     with pytest.raises(ModelError, match=r"no static passes: attention is eager.*passes: auto"):
         create("pe-rank", {**settings, "attention": "eager"})
-    with pytest.raises(InputError, match=r"exact.*passes: static"):
-        create("pe-rank", {**settings, "exact": True})
+    for passes in ("static", "graphs", "compiled"):
+        with pytest.raises(InputError, match=rf"exact.*passes: {passes}"):
+            create("pe-rank", {**settings, "passes": passes, "exact": True})
+
+
+def test_usage_counts_passes_that_were_met_after_the_warm_up(
+    model: str, requests: list[RerankRequest], clock: StageClock
+) -> None:
+    settings = {"model": model, "dtype": "float32", "device": "cpu", "passes": "compiled"}
+    reranker = create("pe-rank", settings)
+    reranker.end_warm_up()
+    usage = reranker.rerank(requests[:1], clock)[0].usage
+    assert usage.captured_passes == 0
+    assert usage.uncaptured_passes == usage.windows + usage.decode_steps
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 7])

@@ -11,6 +11,7 @@ from transformers import AutoModel, LlamaConfig, MistralConfig, Qwen2Config, Qwe
 from transformers.cache_utils import DynamicCache
 
 from benchmarks.measuring.operations import CountingClock
+from rerankers.llm.static.buckets import BucketBuffers
 from rerankers.llm.static.decoder import StaticDecoder
 from rerankers.llm.static.packing import refusal
 
@@ -124,9 +125,13 @@ def test_a_pass_of_thirty_two_layers_is_at_most_four_hundred_operations_on_a_gpu
         make: Any = AutoModel
         decoder = make.from_config(MistralConfig(**shape, sliding_window=None), dtype=torch.bfloat16).eval()
         static = StaticDecoder(decoder)
-        buffers = static.new_buffers()
+        buffers, buckets = static.new_buffers(), BucketBuffers(static)
         static.forward(torch.empty(1, 40, 64, dtype=torch.bfloat16), torch.arange(40)[None], buffers)
         inputs, positions = torch.empty(1, 18, 64, dtype=torch.bfloat16), torch.arange(18)[None] + 40
+        bucket = buckets.append_pass(1, 18)
     with _Operations() as operations:  # type: ignore[no-untyped-call]
         static.forward(inputs, positions, buffers)
+    assert 32 * 12 <= operations.count <= 400
+    with _Operations() as operations:  # type: ignore[no-untyped-call]
+        bucket.run()
     assert 32 * 12 <= operations.count <= 400
