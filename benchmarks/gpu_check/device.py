@@ -79,6 +79,8 @@ def passes(reranker: Reranker, request: RerankRequest, weight_bytes: int, bandwi
         "windows": usage.windows,
         "decode_steps": steps,
         "passes": usage.windows + steps,
+        "captured_passes": usage.captured_passes,
+        "uncaptured_passes": usage.uncaptured_passes,
         "stage_seconds": dict(seconds),
         "kernel_launches_per_pass": _launches(reranker, request) / (usage.windows + steps),
         "decode_bandwidth_share": steps * weight_bytes / bandwidth / seconds["decode"] if steps else None,

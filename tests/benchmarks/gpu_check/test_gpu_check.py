@@ -30,7 +30,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def test_every_step_measures_all_its_systems(check: dict[str, Any]) -> None:
-    counts = {"latency": 2 * 6, "throughput": 4, "pointwise": 3}
+    counts = {"latency": 2 * 7, "throughput": 4, "pointwise": 3}
     for step, count in counts.items():
         cells = [cell for cell in check["steps"][step].values() if isinstance(cell, dict) and cell]
         assert [cell["queries"] for cell in cells] == [2] * count
@@ -40,12 +40,13 @@ def test_every_step_measures_all_its_systems(check: dict[str, Any]) -> None:
 
 def test_passes_and_shares_follow_from_the_counts(check: dict[str, Any]) -> None:
     limits = check["steps"]["limits"]
-    assert limits["windows"] == 1  # 8 candidates
-    assert limits["passes"] == limits["windows"] + limits["decode_steps"]
-    assert limits["kernel_launches_per_pass"] > 0
-    assert limits["decode_bandwidth_share"] > 0
-    assert limits["eager"]["passes"] == limits["passes"]
-    assert limits["kernel_launches_per_pass"] < limits["eager"]["kernel_launches_per_pass"]
+    for mode in ("graphs", "static", "eager"):
+        counts = limits[mode]
+        assert counts["windows"] == 1  # 8 candidates
+        assert counts["passes"] == counts["windows"] + counts["decode_steps"] == limits["eager"]["passes"]
+        assert counts["decode_bandwidth_share"] > 0
+    assert 0 < limits["static"]["kernel_launches_per_pass"] < limits["eager"]["kernel_launches_per_pass"]
+    assert limits["graphs"]["ran"].startswith("static: CUDA graphs need a GPU")
     assert limits["stage_clock"].keys() == {"bare_seconds", "synchronising_seconds"}  # events are CUDA's
 
 
