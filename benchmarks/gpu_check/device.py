@@ -70,20 +70,21 @@ def passes(reranker: Reranker, request: RerankRequest, weight_bytes: int, bandwi
         bandwidth: bytes per second that the device can read and write.
 
     Returns:
-        `decode_bandwidth_share` is the share of `bandwidth` that decoding reaches, None without decode steps.
+        `bandwidth_share` is the share of `bandwidth` that prefill and decoding reach together: where windows
+        are drafted ahead, one pass belongs to both.
     """
     [ranking] = reranker.rerank([request], StageClock(synchronise=synchroniser(reranker.device)))
     usage, seconds = ranking.usage, ranking.stage_seconds
-    steps = usage.decode_steps
+    count = usage.windows + usage.decode_steps
     return {
         "windows": usage.windows,
-        "decode_steps": steps,
-        "passes": usage.windows + steps,
+        "decode_steps": usage.decode_steps,
+        "passes": count,
         "captured_passes": usage.captured_passes,
         "uncaptured_passes": usage.uncaptured_passes,
         "stage_seconds": dict(seconds),
-        "kernel_launches_per_pass": _launches(reranker, request) / (usage.windows + steps),
-        "decode_bandwidth_share": steps * weight_bytes / bandwidth / seconds["decode"] if steps else None,
+        "kernel_launches_per_pass": _launches(reranker, request) / count,
+        "bandwidth_share": count * weight_bytes / bandwidth / (seconds["prefill"] + seconds["decode"]),
     }
 
 

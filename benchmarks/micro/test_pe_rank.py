@@ -276,7 +276,6 @@ def test_the_tables(
         lines.append(line)
     for name, system in (("pe-rank/speedup", "ours"), ("pe-rank/speedup-stored", "stored embeddings")):
         measured(name, base_seconds / statistics.median(row[0] for row in RESULTS[system]))
-    measured("pe-rank/passes", statistics.median(row[3] for row in RESULTS["ours"]))
     tokens = statistics.median(row[4] for row in RESULTS["ours"])
     limit = 2 * weights * tokens / flops_per_second
     lines.append(

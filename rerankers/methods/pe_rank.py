@@ -65,6 +65,10 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
     """Speculative decoding: draft and verify several ranks a forward pass (`on`), decode one a pass (`off`),
     or whatever is cheaper."""
 
+    free_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that take a forward pass as long as one token; null for 16 on a CPU and 256 on a GPU. With 64 or
+    more, passes of a query that is ranked alone draft the next window, too."""
+
     passes: PassMode = "auto"
     """How the language model runs: transformers' own passes (`eager`), or passes of few operations on fixed
     buffers (`static`: Llama, Mistral, Qwen2 and Qwen3), which warm-up queries may capture as CUDA graphs
@@ -95,6 +99,19 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
         if self.encoder is not None:
             models[self.encoder] = self.encoder_revision
         return tuple(models.items())
+
+    @property
+    def may_look_ahead(self) -> bool:
+        """Whether windows may be drafted ahead of the present one: they slide, their passages are embedded
+        once, and the attention takes a mask. Prompts with text have too many tokens for it.
+        """
+        return not (
+            self.text
+            or self.exact
+            or not self.slides
+            or self.embeddings == "per_window"
+            or self.attention == "flash_attention_2"
+        )
 
     @property
     def plan(self) -> WindowPlan:

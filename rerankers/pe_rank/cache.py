@@ -98,6 +98,18 @@ class WindowCache(Cache):
         for layer in self._buffers:
             layer.spread(rows)
 
+    def keep(self, columns: torch.Tensor) -> None:
+        """Move some filled columns to the front, in this order, and drop the others.
+
+        Args:
+            columns: their numbers, (columns,).
+        """
+        for layer in self._buffers:
+            for buffer in (layer.keys, layer.values):
+                if buffer is not None:
+                    buffer[:, :, : len(columns)] = buffer[:, :, columns]
+            layer.length = len(columns)
+
     @contextmanager
     def only(self, rows: slice, total: int) -> Iterator[None]:
         """Let passes read and write only some of `total` rows inside the `with` block.

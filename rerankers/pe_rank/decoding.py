@@ -11,6 +11,7 @@ The savings, and why they change no rank:
 - Several windows with the same number of passages run as rows of one batch (`rerankers.pe_rank.layout`).
   Padding is masked, and positions skip it.
 - `rerankers.pe_rank.speculative` replaces single steps by speculative decoding.
+- `rerankers.pe_rank.look_ahead` ranks the windows of a single query; each pass drafts the next window, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rerankers.encoders.transfer import to_device
 from rerankers.errors import ModelError
 from rerankers.pe_rank.cached_prefix import CachedPrefix
 from rerankers.pe_rank.layout import PASSAGE, Layout
+from rerankers.pe_rank.look_ahead.token_tree import TokenTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,12 +83,17 @@ class WindowDecoder:
     Args:
         model: the language model.
         reuse_prefix: keep the prefix that consecutive prompts share; off only to measure its benefit.
+
+    Attributes:
+        tree: of the sequences of a single query (`rerankers.pe_rank.look_ahead`); None where no prefix is
+            kept.
     """
 
     def __init__(self, model: PassageLLM, *, reuse_prefix: bool = True) -> None:
         self.model = model
         self.cache = model.new_window_cache()
         self.prefix = CachedPrefix(self.cache, is_reused=reuse_prefix)
+        self.tree = TokenTree(model) if reuse_prefix else None
 
     @torch.inference_mode()
     def prefill(
@@ -102,7 +109,7 @@ class WindowDecoder:
         Raises:
             ModelError: a prompt is longer than the model's context.
         """
-        self._check_length(prompts, projected.shape[1])
+        self.check_length(prompts, projected.shape[1])
         layout, device = Layout.of(prompts), self.model.device
         shared = self._run_shared(layout.ids)
         kept = self.prefix.reuse(layout.ids)
@@ -123,7 +130,7 @@ class WindowDecoder:
             kept_tokens=kept_tokens.tolist(),
         )
 
-    def _check_length(self, prompts: Sequence[Prompt], count: int) -> None:
+    def check_length(self, prompts: Sequence[Prompt], count: int) -> None:
         """Refuse prompts that, with `count` passages decoded behind them, exceed the model's context.
 
         Raises:

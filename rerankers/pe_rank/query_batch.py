@@ -35,6 +35,8 @@ class QueryBatch:
         projected: by candidate position, (rows, candidates, dimension); None if made in every window.
         memory: hidden states of earlier windows, for the drafts of later ones; None where a query may have
             several rows.
+        first_of: for each candidate the first one with the same text, (rows, candidates); None if all texts
+            differ.
     """
 
     def __init__(
@@ -54,10 +56,10 @@ class QueryBatch:
             self.order = torch.arange(count, device=device).repeat(len(requests), 1)
             self.memory: DraftMemory | None = DraftMemory(len(requests), count, device)
             texts = [[candidate.text for candidate in request.candidates] for request in requests]
-            self._first: torch.Tensor | None = None
+            self.first_of: torch.Tensor | None = None
             if any(len(set(row)) < count for row in texts):
                 first = [[row.index(text) for text in row] for row in texts]
-                self._first = to_device(torch.tensor(first), device)
+                self.first_of = to_device(torch.tensor(first), device)
         self._prompts: dict[tuple[int, int], Prompt] = {}
         self._owners = list(range(len(requests)))  # the query of each row, by which prompts are kept
 
@@ -70,7 +72,7 @@ class QueryBatch:
         part._owners = list(owners)
         part.memory = None
         part.projected = None if self.projected is None else self.projected[index]
-        part._first = None if self._first is None else self._first[index]
+        part.first_of = None if self.first_of is None else self.first_of[index]
         return part
 
     def same_text(self, rows: torch.Tensor) -> torch.Tensor | None:
@@ -82,9 +84,9 @@ class QueryBatch:
         Returns:
             (rows, n); None if all texts differ.
         """
-        if self._first is None:
+        if self.first_of is None:
             return None
-        groups = self._first.gather(1, rows)
+        groups = self.first_of.gather(1, rows)
         return (groups[:, :, None] == groups[:, None, :]).int().argmax(dim=2)
 
     def bare_prompt(self, writer: PromptWriter, row: int, count: int) -> Prompt:

@@ -21,9 +21,11 @@ from rerankers.llm.static.buckets import BucketBuffers
 from rerankers.models.locate import cache_folder
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.formats.checkpoint import Source, load_checkpoint
+from rerankers.pe_rank.look_ahead.ranking import rank_ahead
+from rerankers.pe_rank.look_ahead.sliding_query import SlidingWindow
 from rerankers.pe_rank.query_batch import QueryBatch
 from rerankers.pe_rank.rounds import rank_in_rounds
-from rerankers.pe_rank.speculative import DraftPolicy
+from rerankers.pe_rank.speculative import DraftPolicy, free_tokens_of
 from rerankers.pe_rank.window_pass import WindowPass
 from rerankers.pe_rank.workers import Workers
 
@@ -68,6 +70,8 @@ class PERank(Reranker):
         self._workers = Workers(self._llm)
         self._plan = options.plan
         self._windows = WindowPass(self._llm, self._embedder, options)
+        given = options.free_tokens
+        self._free_tokens = free_tokens_of(self._llm.device) if given is None else given
         # Padded rows need a mask, which flash attention does not take.
         is_single = options.exact or options.attention == "flash_attention_2"
         self._batch_size = 1 if is_single else options.batch_size
@@ -116,6 +120,7 @@ class PERank(Reranker):
             "control_tokens": self._llm.writer.control_tokens,
             "embeddings": self._options.embeddings,
             "draft": self._options.draft,
+            "free_tokens": self._free_tokens,
             "passes": self._passes_that_run(),
             "batch_size": self._batch_size,
             "exact": self._options.exact,
@@ -185,31 +190,36 @@ class PERank(Reranker):
         decoder: WindowDecoder,
     ) -> list[list[int]]:
         """Return the candidate positions, best first, of each request, ranked together by one decoder."""
-        run = QueryBatch(requests, costs, clock, decoder, DraftPolicy(self._options.draft, self._llm.device))
+        run = QueryBatch(requests, costs, clock, decoder, DraftPolicy(self._options.draft, self._free_tokens))
         count = len(requests[0].candidates)
         if self._options.embeddings != "per_window" and count > 1:
             run.projected = self._windows.projected(run, [list(range(count))] * len(requests))
         if not self._options.slides:
             return rank_in_rounds(run, self._plan, self._batch_size, self._windows.rank)
-        self._slide(run, self._plan.sliding(count))
+        plan = self._plan.sliding(count)
+        depths = zip(plan, lossless_depths(plan, self._options.top_k), strict=True)
+        windows = [SlidingWindow(*bounds, min(d, bounds[1] - bounds[0] - 1)) for bounds, d in depths if d]
+        tree, looks_ahead = (
+            decoder.tree,
+            self._options.may_look_ahead and run.policy.looks_ahead(len(requests)),
+        )
+        if looks_ahead and windows and tree is not None and run.projected is not None:
+            return [rank_ahead(run, run.projected[0], tree, self._llm.writer, windows, self._free_tokens)]
+        self._slide(run, windows)
         with clock.stage("order", *costs):
             return run.order.tolist()
 
-    def _slide(self, run: QueryBatch, windows: Sequence[tuple[int, int]]) -> None:
+    def _slide(self, run: QueryBatch, windows: Sequence[SlidingWindow]) -> None:
         """Rank sliding windows one after the other, and update the order of the batch.
-
-        Each is decoded as far as the top k of the final list depends on it.
 
         Args:
             run: the queries.
-            windows: half-open positions (start, end), tail first.
+            windows: tail first, each decoded as far as the top k of the final list depends on it.
         """
-        for (start, end), depth in zip(windows, lossless_depths(windows, self._options.top_k), strict=True):
-            if depth:
-                depth = min(depth, end - start - 1)
-                run.order[:, start:end] = self._windows.rank(run, run.order[:, start:end], depth)
-                for cost in run.costs:
-                    cost.usage.sequential_calls += 1
+        for start, end, depth in windows:
+            run.order[:, start:end] = self._windows.rank(run, run.order[:, start:end], depth)
+            for cost in run.costs:
+                cost.usage.sequential_calls += 1
 
 
 def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
@@ -238,8 +248,9 @@ def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
 
 def _passes_so_far(decoder: WindowDecoder) -> tuple[int, int]:
     """Return how many passes of a decoder ran captured, and how many did not although passes are captured."""
-    cache = decoder.cache
-    return (cache.captured, cache.uncaptured) if isinstance(cache, BucketBuffers) else (0, 0)
+    caches = [decoder.cache] if decoder.tree is None else [decoder.cache, decoder.tree.cache]
+    in_buckets = [cache for cache in caches if isinstance(cache, BucketBuffers)]
+    return sum(cache.captured for cache in in_buckets), sum(cache.uncaptured for cache in in_buckets)
 
 
 def _reordered(request: RerankRequest, order: Sequence[int]) -> RerankRequest:

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     from rerankers.pe_rank.decoding import Batch, WindowDecoder
 
 
-_FREE_TOKENS = {"cpu": 16, "cuda": 256}  # tokens whose arithmetic takes as long as reading the weights once
+_FREE_TOKENS = {"cpu": 16, "cuda": 256}
+_LEAST_AHEAD = 64  # free tokens with which look-ahead saves passes
 _FIRST_GUESS = 3.0  # places a pass, before anything is known
+
+
+def free_tokens_of(device: torch.device) -> int:
+    """Return the number of tokens whose arithmetic takes as long as reading the weights once."""
+    return _FREE_TOKENS.get(device.type, _FREE_TOKENS["cuda"])
 
 
 class DraftPolicy:
@@ -41,12 +47,11 @@ class DraftPolicy:
 
     Args:
         mode: `auto` decides by cost; `off` never drafts; `on` always drafts three ranks or more.
-        device: the device that the passes run on.
+        free_tokens: tokens whose arithmetic takes as long as reading the weights once.
     """
 
-    def __init__(self, mode: DraftMode, device: torch.device) -> None:
-        self._mode = mode
-        self._free_tokens = _FREE_TOKENS.get(device.type, _FREE_TOKENS["cuda"])
+    def __init__(self, mode: DraftMode, free_tokens: int) -> None:
+        self._mode, self._free_tokens = mode, free_tokens
         self._places_per_pass = _FIRST_GUESS
 
     def drafts(self, rows: int, depth: int) -> bool:
@@ -56,6 +61,10 @@ class DraftPolicy:
         steps = (depth - 1) * (1 + rows / self._free_tokens)
         passes = (depth - 1) / self._places_per_pass
         return passes * (1 + rows * depth / 2 / self._free_tokens) < steps
+
+    def looks_ahead(self, queries: int) -> bool:
+        """Return whether to draft the windows of a batch ahead: of a single query, if its drafts are free."""
+        return self._mode != "off" and queries == 1 and self._free_tokens >= _LEAST_AHEAD
 
     def learn(self, depth: int, passes: int) -> None:
         """Update the estimate of ranks per pass: a window of `depth` ranks took `passes` passes."""

@@ -15,6 +15,8 @@ from rerankers.interface import Cost
 from rerankers.methods.pe_rank import PERankOptions
 from rerankers.models.devices import synchroniser
 from rerankers.pe_rank.decoding import WindowDecoder
+from rerankers.pe_rank.look_ahead.sliding_query import SlidingQuery, SlidingWindow
+from rerankers.pe_rank.look_ahead.token_tree import TokenTree
 from rerankers.pe_rank.reranker import PERank
 from rerankers.pe_rank.speculative import draft_and_verify
 from rerankers.registry import create
@@ -108,6 +110,21 @@ def test_decoding_never_waits_for_the_device_unsaid(
         draft_and_verify(decoder, batch, 8)
     else:
         decoder.steps(batch, 8)
+
+
+def test_look_ahead_waits_once_a_pass_and_nowhere_else(request: pytest.FixtureRequest) -> None:
+    reranker = pe_rank()
+    model = reranker._llm
+    vectors = torch.randn(30, reranker._encoder.dimension, device="cuda")
+    projected = model.project(torch.nn.functional.normalize(vectors, dim=1))
+    windows = [SlidingWindow(20, 30, 5), SlidingWindow(15, 25, 5), SlidingWindow(10, 20, 5)]
+    tree = TokenTree(model)
+    request.getfixturevalue("waits_are_errors")
+    query = SlidingQuery(
+        tree, windows, lambda count: model.writer.write("bees", count), projected, None, free_tokens=256
+    )
+    while not query.is_over:
+        query.run_pass()
 
 
 def test_the_guard_notices_a_wait(waits_are_errors: None) -> None:

@@ -86,6 +86,16 @@ class BucketBuffers(KeyValueBuffers):
         for side in self._sides:
             side[1:rows, : self.length] = side[:1, : self.length]
 
+    def keep(self, columns: torch.Tensor) -> None:
+        """Move some filled columns to the front, in this order, and drop the others.
+
+        Args:
+            columns: their numbers, (columns,).
+        """
+        for side in self._sides:
+            side[:, : len(columns)] = side[:, columns]
+        self.length = len(columns)
+
     def _reserve(self, rows: int, columns: int) -> None:
         """Make room for so many rows and columns; what is filled moves to new memory, and passes end."""
         held_rows, held_columns, heads, dimension = self._sides[0].shape

@@ -42,6 +42,15 @@ class KeyValueBuffers:
         """Set the number of filled columns; later ones are overwritten by the next pass."""
         self.length = length
 
+    def keep(self, columns: torch.Tensor) -> None:
+        """Move some filled columns to the front, in this order, and drop the others.
+
+        Args:
+            columns: their numbers, (columns,).
+        """
+        self._states[:, :, : len(columns)] = self._states[:, :, columns]
+        self.length = len(columns)
+
     def append(self, rows: int, columns: int) -> torch.Tensor:
         """Make room for more columns of `rows` rows, count them as filled, and return all columns up to them.
 

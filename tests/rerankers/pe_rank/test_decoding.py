@@ -23,7 +23,7 @@ from rerankers.pe_rank.layout import PADDING
 from rerankers.pe_rank.model import PassageLLM
 from rerankers.pe_rank.projector import untrained_projector
 from rerankers.pe_rank.prompt import PromptTemplate, PromptWriter
-from rerankers.pe_rank.speculative import DraftMemory, DraftPolicy, draft_and_verify
+from rerankers.pe_rank.speculative import DraftMemory, DraftPolicy, draft_and_verify, free_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -326,15 +326,24 @@ def test_drafting_waits_once_a_pass_and_nowhere_else(
 
 
 def test_drafting_is_chosen_where_it_pays() -> None:
-    cpu = DraftPolicy("auto", torch.device("cpu"))
+    on_cpu, on_gpu = (free_tokens_of(torch.device(kind)) for kind in ("cpu", "cuda"))
+    cpu = DraftPolicy("auto", on_cpu)
     assert cpu.drafts(rows=1, depth=10)
     assert not cpu.drafts(rows=16, depth=10)  # arithmetic, not reading weights, is the limit there
-    assert DraftPolicy("auto", torch.device("cuda")).drafts(rows=16, depth=10)
+    assert DraftPolicy("auto", on_gpu).drafts(rows=16, depth=10)
     for _ in range(5):
         cpu.learn(depth=10, passes=9)  # every draft but its first place was wrong
     assert not cpu.drafts(rows=1, depth=10)
-    assert not DraftPolicy("off", torch.device("cpu")).drafts(rows=1, depth=10)
-    assert DraftPolicy("on", torch.device("cpu")).drafts(rows=16, depth=10)
+    assert not DraftPolicy("off", on_cpu).drafts(rows=1, depth=10)
+    assert DraftPolicy("on", on_cpu).drafts(rows=16, depth=10)
+
+
+def test_windows_of_one_query_are_drafted_ahead_where_tokens_are_free() -> None:
+    on_cpu, on_gpu = (free_tokens_of(torch.device(kind)) for kind in ("cpu", "cuda"))
+    assert DraftPolicy("auto", on_gpu).looks_ahead(queries=1)
+    assert not DraftPolicy("auto", on_gpu).looks_ahead(queries=2)
+    assert not DraftPolicy("off", on_gpu).looks_ahead(queries=1)
+    assert not DraftPolicy("on", on_cpu).looks_ahead(queries=1)
 
 
 def test_half_precision_agrees_but_for_near_ties(tiny_llm: str) -> None:

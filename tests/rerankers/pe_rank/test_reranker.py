@@ -69,6 +69,9 @@ def plain(model: str, requests: list[RerankRequest]) -> list[tuple[str, ...]]:
         {"passes": "eager"},
         {"passes": "static", "batch_size": 2},
         {"passes": "graphs"},
+        {"free_tokens": 64, "batch_size": 1},
+        {"free_tokens": 256, "batch_size": 1, "attention": "eager"},
+        {"free_tokens": 256, "batch_size": 2},
     ],
     ids=str,
 )
