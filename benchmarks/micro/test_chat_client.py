@@ -12,6 +12,8 @@ is promised is printed and kept in `extra_info`, prompts and parsing included:
   below.
 - `cpu_ms_per_call`, `cpu_ms_per_call_alone`: processor time of this process, which bounds the calls per
   second and depends less than the others on what else runs on the machine.
+- `waited_ms_per_call`, `waited_ms_per_call_alone`: the part of the added time in which this process could
+  have run and waited for a processor, because the machine was busy with other work. Linux counts it.
 """
 
 from __future__ import annotations
@@ -86,11 +88,13 @@ class Spent:
     Attributes:
         wall_seconds: from the first request to the last response.
         cpu_seconds: of this process.
+        waited_seconds: that this thread waited for a processor; 0 where the system does not count them.
         served_seconds: the endpoint's own, of each call.
     """
 
     wall_seconds: float
     cpu_seconds: float
+    waited_seconds: float
     served_seconds: list[float]
 
     def added_ms(self, calls_in_a_row: int) -> float:
@@ -100,21 +104,27 @@ class Spent:
             calls_in_a_row: the calls that have to follow one another, whatever runs beside them.
         """
         endpoint_seconds = calls_in_a_row * statistics.mean(self.served_seconds)
-        return 1e3 * (self.wall_seconds - endpoint_seconds) / len(self.served_seconds)
+        return self.ms_per_call(self.wall_seconds - endpoint_seconds)
 
-    @property
-    def cpu_ms(self) -> float:
-        """Milliseconds of this process a call."""
-        return 1e3 * self.cpu_seconds / len(self.served_seconds)
+    def ms_per_call(self, seconds: float) -> float:
+        """Return seconds of all calls as milliseconds a call."""
+        return 1e3 * seconds / len(self.served_seconds)
+
+
+def waited_seconds() -> float:
+    """Return how long this thread has waited for a processor so far; 0 on systems other than Linux."""
+    path = Path("/proc/thread-self/schedstat")
+    return int(path.read_text(encoding="ascii").split()[1]) / 1e9 if path.exists() else 0.0
 
 
 def spent(base_url: str, work: Callable[[], object]) -> Spent:
     """Return the time that the calls of `work` take."""
     served_seconds(base_url)
-    started, started_cpu = time.perf_counter(), time.process_time()
+    before = time.perf_counter(), time.process_time(), waited_seconds()
     work()
-    wall, cpu = time.perf_counter() - started, time.process_time() - started_cpu
-    return Spent(wall, cpu, served_seconds(base_url))
+    after = time.perf_counter(), time.process_time(), waited_seconds()
+    wall, cpu, waited = (later - earlier for earlier, later in zip(before, after, strict=True))
+    return Spent(wall, cpu, waited, served_seconds(base_url))
 
 
 def call_barely(base_url: str, request: RerankRequest) -> None:
@@ -163,8 +173,10 @@ def test_concurrent_calls(
         "added_ms_per_call": at_once.added_ms(rounds * WINDOWS),
         "added_ms_per_call_alone": alone.added_ms(ALONE * WINDOWS),
         "bare_ms_per_call_alone": bare.added_ms(ALONE * WINDOWS),
-        "cpu_ms_per_call": at_once.cpu_ms,
-        "cpu_ms_per_call_alone": alone.cpu_ms,
+        "cpu_ms_per_call": at_once.ms_per_call(at_once.cpu_seconds),
+        "cpu_ms_per_call_alone": alone.ms_per_call(alone.cpu_seconds),
+        "waited_ms_per_call": at_once.ms_per_call(at_once.waited_seconds),
+        "waited_ms_per_call_alone": alone.ms_per_call(alone.waited_seconds),
     }
     if not recording:
         measured("chat-client/speedup", benchmark.extra_info["speedup"])

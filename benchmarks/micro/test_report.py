@@ -9,14 +9,12 @@ included.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.micro.workloads.large_report import make_folder
+from benchmarks.micro.workloads.process_cost import report_cost, table_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,19 +36,8 @@ def test_a_large_folder(
     benchmark: Any, folder: tuple[int, Path], command: str, measured: Callable[[str, float], None]
 ) -> None:
     systems, path = folder
-    output = ["--out", str(path / "page.html")] if command == "report" else ["--format", "markdown"]
-
-    def run() -> tuple[float, float]:
-        """Run the command in a process of its own, and return its CPU seconds and peak megabytes."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.cli", command, str(path), *output], stdout=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3
-
-    cpu_seconds, peak_mb = benchmark.pedantic(run, rounds=1)
+    cost_of = {"report": report_cost, "table": table_cost}[command]
+    cpu_seconds, peak_mb = benchmark.pedantic(cost_of, [str(path)], rounds=1)
     benchmark.extra_info |= {"cpu_seconds": cpu_seconds, "peak_mb": peak_mb}
     if command == "report" and systems == 4:
         measured("report/cpu-seconds", cpu_seconds)
