@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import vl_convert
+
 from benchmarks.micro.workloads.large_report import make_folder
 from benchmarks.micro.workloads.process_cost import ProcessCost, report_cost, table_cost
-from reports.charts.theme import SCHEMA
-from reports.formats.vega import figure
 from rerankers.files.writing import replace_file
 
 SIZES = {
@@ -63,12 +63,12 @@ def draw(path: Path, target: Path) -> None:
         for grows in SIZES
     ]
     specification = {
-        "$schema": SCHEMA,
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
         "config": {"view": {"stroke": None}, "font": "sans-serif"},
         "hconcat": columns,
     }
-    replace_file(target, figure(specification)[0])
+    replace_file(target, vl_convert.vegalite_to_svg(specification))
 
 
 def _panel(rows: list[dict[str, Any]], grows: str, name: str) -> dict[str, Any]:
