@@ -5,8 +5,8 @@
 `extra_info` of the first one holds milliseconds per query: all of them, and those inside the timed calls; the
 harness's overhead, in CPU milliseconds, which hardly depend on what else the machine does: those of a whole
 cell less those of the reranker's calls alone; by how much the process's memory grew; then by stage. A tenth
-of the queries comes first: what a query takes, in time and memory, is alike where both are linear and flat. Saved
-runs are compared with `python -m benchmarks.micro.ratios.compare OLD.json NEW.json`.
+of the queries comes first: what a query takes, in time and memory, is alike where both are linear and flat.
+Saved runs are compared with `python -m benchmarks.micro.ratios.compare OLD.json NEW.json`.
 """
 
 from __future__ import annotations
