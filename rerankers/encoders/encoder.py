@@ -139,7 +139,7 @@ class Encoder:
         if uses_torch or runtime is None:
             self._prepare_torch(lambda: network.transformers_of(load(dtype=torch.float32))[0])
         else:
-            self._install(runtime, files)
+            self._install(runtime, files, has_own_weights=weights is None)
 
     def _prepare_torch(self, load_float32: Callable[[], Any]) -> None:
         """Leave out what no vector reads, record half precision on a CPU, and pack linear layers for it.
@@ -153,11 +153,17 @@ class Encoder:
         for transformer in self._transformers:
             pack_linear_layers(transformer.model)
 
-    def _install(self, runtime: RuntimeOptions, files: ModelFiles) -> None:
-        """Let another runtime than torch run the transformers of a model, and record which."""
+    def _install(self, runtime: RuntimeOptions, files: ModelFiles, has_own_weights: bool) -> None:
+        """Let another runtime than torch run the transformers of a model, and record which.
+
+        Args:
+            runtime: the runtime.
+            files: the location of the model.
+            has_own_weights: whether the weights are those of the files.
+        """
         from rerankers.encoders.runtimes.network import install
 
-        installed = install(self._transformers, files, runtime, self.encode)
+        installed = install(self._transformers, files, runtime, self.encode, has_own_weights=has_own_weights)
         self.precision = installed.precision
         self._described |= installed.described
 

@@ -11,6 +11,7 @@ from rerankers.errors import InputError
 from rerankers.listwise.windows import WindowPlan
 from rerankers.methods.embedded import EmbeddingOptions, PoolingName
 from rerankers.methods.loaded import AttentionOptions
+from rerankers.methods.runtimes import BackendName
 from rerankers.methods.windows import WindowOptions
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.formats.manifest import prompt_template, referenced_models
@@ -40,6 +41,10 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
 
     encoder_revision: str | None = None
     """The encoder's hub revision."""
+
+    encoder_backend: BackendName = "torch"
+    """Library that runs the encoder: `torch`, or on a CPU `onnx` (ONNX Runtime) or `openvino`, each with the
+    extra of its name. They compute in float32."""
 
     pooling: PoolingName = "auto"
     """The encoder's pooling; `auto` is the checkpoint's, else the encoder's own."""

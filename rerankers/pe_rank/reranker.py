@@ -52,6 +52,7 @@ class PERank(Reranker):
             options.projector,
             options.allow_encoder_swap,
             options.control_tokens,
+            options.encoder_backend,
         )
         self._checkpoint = load_checkpoint(
             source, dtype=options.dtype, device=options.device, attention=options.attention
@@ -108,9 +109,13 @@ class PERank(Reranker):
 
         It has a notice if tables have to show one.
         """
+        precision = self._encoder.precision
         return {
             **self._checkpoint.described,
-            "encoder": self._encoder.describe(),
+            "encoder": {
+                **self._encoder.describe(),
+                **({"largest_difference": precision.difference} if precision else {}),
+            },
             "window": self._options.window,
             "step": self._options.step,
             "window_policy": self._options.window_policy,

@@ -78,6 +78,8 @@ def install(
     files: ModelFiles,
     options: RuntimeOptions,
     outputs: Callable[[Sequence[str]], torch.Tensor],
+    *,
+    has_own_weights: bool = True,
 ) -> InstalledRuntime:
     """Replace the network inside a transformer module by a runtime's, and return its record.
 
@@ -87,6 +89,7 @@ def install(
         files: the location of the model.
         options: the backend, its file and its quantization; `dtype` is read for OpenVINO.
         outputs: computes the model's outputs for texts, as float32; it is called before and after.
+        has_own_weights: whether the weights are those of the model's files. Others are exported.
 
     Raises:
         MissingExtraError: the backend's packages are not installed.
@@ -104,7 +107,8 @@ def install(
     (transformer,) = transformers
     output = _output_of(transformer, name, backend)
     before = outputs(PROBES)
-    session = _session(_file_of(transformer, files, options, output), options, output)
+    file = _file_of(transformer, files, options, output, has_own_weights)
+    session = _session(file, options, output)
     transformer.model = RuntimeNetwork(session, transformer.model.config, output)
     with loading("model", name):
         precision = _compared(name, session, before, outputs(PROBES))
@@ -182,8 +186,10 @@ def _output_of(transformer: Any, name: str, backend: str) -> str:
     return str(output)
 
 
-def _file_of(transformer: Any, files: ModelFiles, options: RuntimeOptions, output: str) -> RuntimeFile:
-    """Return the file that the options name; failing that, the model's own, else an export.
+def _file_of(
+    transformer: Any, files: ModelFiles, options: RuntimeOptions, output: str, has_own_weights: bool
+) -> RuntimeFile:
+    """Return the file that the options name; failing that, the one with the model's weights, else an export.
 
     Raises:
         ModelError: the model lacks the file that the options name.
@@ -193,7 +199,7 @@ def _file_of(transformer: Any, files: ModelFiles, options: RuntimeOptions, outpu
         if file is None:
             raise ModelError(f"{files.name!r} has no file {options.model_file!r}. Name one that it has.")
         return file
-    if options.quantization == "none":
+    if options.quantization == "none" and has_own_weights:
         file = find_runtime_file(files, _SHIPPED[options.backend])
         if file is not None:
             return file

@@ -23,6 +23,7 @@ from rerankers.files.fingerprints import file_digest
 from rerankers.files.paths import existing_path, user_path
 from rerankers.llm.adapter import ADAPTER_CONFIG
 from rerankers.llm.causal import CausalLM
+from rerankers.methods.runtimes import RuntimeOptions
 from rerankers.models.locate import ModelFiles, find_model
 from rerankers.models.remote_code import loading
 from rerankers.pe_rank.formats.adapter import read_adapter_run
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rerankers.methods.embedded import PoolingName
+    from rerankers.methods.runtimes import BackendName
     from rerankers.models.devices import AttentionName, DtypeName
     from rerankers.text.control_tokens import ControlTokenMode
 
@@ -61,6 +63,7 @@ class Source:
     projector: Path | None
     allow_encoder_swap: bool
     control_tokens: ControlTokenMode = "text"
+    encoder_backend: BackendName = "torch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,7 @@ def _encoder(
         device=device,
         attention="auto" if attention == "flash_attention_2" else attention,
         weights=wanted.weights,
+        runtime=RuntimeOptions(backend=source.encoder_backend),
     )
     return encoder, notices
 

@@ -96,6 +96,38 @@ def test_stored_embeddings_are_those_of_one_backend(shipped: Path, tmp_path: Pat
     assert len(stores) == 3
 
 
+def test_pe_rank_reads_embeddings_of_each_backend_alike_and_stores_them_apart(
+    shipped: Path,
+    tiny_llm: str,
+    tmp_path: Path,
+    clock: StageClock,
+    make_request: Callable[..., RerankRequest],
+) -> None:
+    orders: list[tuple[str, ...]] = []
+    records: list[Any] = []
+    for backend in ("torch", "onnx", "openvino"):
+        options = {"model": tiny_llm, "encoder": str(shipped), "encoder_backend": backend, "device": "cpu"}
+        reranker = create("pe-rank", {**options, "embeddings": "precomputed", "store": tmp_path})
+        orders.append(reranker.rerank([make_request(QUERY, PASSAGES)], clock)[0].doc_ids)
+        records.append(reranker.describe()["encoder"])
+    assert orders[0] == orders[1] == orders[2]
+    assert [record.get("backend") for record in records] == [None, "onnx", "openvino"]
+    assert all(record["largest_difference"] <= EXACT for record in records[1:])
+    assert len(list(tmp_path.glob("*/meta.json"))) == 3
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_weights_from_elsewhere_are_exported_although_the_model_ships_a_file(shipped: Path) -> None:
+    weights = load_file(shipped / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"] *= -1
+    plain, other = (
+        Encoder(str(shipped), device="cpu", weights=weights, runtime=RuntimeOptions(backend=backend))
+        for backend in ("torch", "onnx")
+    )
+    assert other.describe()["model_file"] == "export"
+    assert torch.allclose(other.encode(PASSAGES), plain.encode(PASSAGES), atol=EXACT, rtol=0)
+
+
 def test_an_export_is_made_once_and_gives_the_scores_of_torch(
     tiny_classifier: str, own_cache: Path, clock: StageClock, make_request: Callable[..., RerankRequest]
 ) -> None:
