@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.judging.prompt import GRADES
-from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, Message, T, Talk, count_round
+from rerankers.chat.conversation import (
+    ChatBackend,
+    ChatCall,
+    ChatCompletion,
+    Conversation,
+    Message,
+    T,
+    count_round,
+)
 from rerankers.chat.template import ChatTemplate
 from rerankers.errors import InputError, ModelError
 from rerankers.llm.causal import CausalLM
@@ -58,13 +66,13 @@ class ForcedGrades(ChatBackend):
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self.device = str(self._llm.device)
 
-    def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
-        """Answer the one call of each talk, all of them in batches; the results in the talks' order."""
+    def run(self, conversations: Sequence[Conversation[T]], clock: StageClock) -> list[T]:
+        """Answer the one call of each conversation, in batches; return the results in the same order."""
         results: dict[int, T] = {}
         calls: dict[int, ChatCall] = {}
-        for number, talk in enumerate(talks):
+        for number, conversation in enumerate(conversations):
             try:
-                [calls[number]] = next(talk)
+                [calls[number]] = next(conversation)
             except StopIteration as finished:
                 results[number] = finished.value
         prompts = [self._prompt(call.messages) for call in calls.values()]
@@ -76,10 +84,10 @@ class ForcedGrades(ChatBackend):
             call.cost.usage.llm_calls += 1
             call.cost.usage.prompt_tokens += len(prompt)
             try:
-                talks[number].send([ChatAnswer(f"{BEGINNING}{GRADES[place]}", "done", 1)])
+                conversations[number].send([ChatCompletion(f"{BEGINNING}{GRADES[place]}", "done", 1)])
             except StopIteration as finished:
                 results[number] = finished.value
-        return [results[number] for number in range(len(talks))]
+        return [results[number] for number in range(len(conversations))]
 
     def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
         """Return whether prompt and grade fit the positions the model was trained with."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from benchmarks.judging.passages import Holes, Pair
     from benchmarks.judging.prompt import Template
-    from rerankers.chat.conversation import ChatBackend, Talk
+    from rerankers.chat.conversation import ChatBackend, Conversation
     from rerankers.methods.chat import ChatOptions
 
 _ROUNDS = 4  # calls of each of the backend's places, between two writes
@@ -171,7 +171,7 @@ def _ask_all(
         clock = StageClock()
         with Activity(f"judging by {chat.model}", len(questions), unit="passage") as progress:
             for some in _chunks(questions, _ROUNDS * chat.concurrency):
-                file.append(backend.run([_talk(question, backend, cost) for question in some], clock))
+                file.append(backend.run([_conversation(question, backend, cost) for question in some], clock))
                 for _ in some:
                     progress.advance()
     except BackendError as error:
@@ -181,7 +181,7 @@ def _ask_all(
     return cost.usage.nonzero(), backend.describe()
 
 
-def _talk(question: _Question, backend: ChatBackend, cost: Cost) -> Talk[Row]:
+def _conversation(question: _Question, backend: ChatBackend, cost: Cost) -> Conversation[Row]:
     """Let the model grade one passage, and return a row with grade, fault and output text.
 
     A prompt that is too long for the model gets the fault `too_long`.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from rerankers.chat.conversation import ChatAnswer, Message
+    from rerankers.chat.conversation import ChatCompletion, Message
 
 GRADES = (0, 1, 2, 3)
 """The grades that the prompt template names."""
@@ -82,7 +82,7 @@ def states_grade(text: str) -> bool:
     return match is not None and match.end() < len(text)
 
 
-def fault_of(answer: ChatAnswer) -> str:
+def fault_of(answer: ChatCompletion) -> str:
     """Return a model output's kind of fault, `refused`, `cut_off` or `malformed`; "" if it states a grade."""
     if answer.end == "refused":
         return "refused"

@@ -55,7 +55,7 @@ def read_completion(completion: Any, call: ChatCall) -> Exchange:
     return exchange
 
 
-class GrowingAnswer:
+class GrowingCompletion:
     """A completion that arrives in chunks of a stream.
 
     Args:
@@ -65,13 +65,13 @@ class GrowingAnswer:
     Attributes:
         exchange: what has come so far.
         has_begun: whether any text has come, of the answer or of the reasoning before it.
-        is_known: whether the stop condition is met, though the model goes on writing.
+        is_complete: whether the stop condition is met, though the model goes on writing.
     """
 
     def __init__(self, call: ChatCall, asks_usage: bool = True) -> None:
         self.exchange = Exchange()
         self.has_begun = False
-        self.is_known = False
+        self.is_complete = False
         self._call = call
         self._asks_usage = asks_usage
         self._usage: Any = None
@@ -104,7 +104,7 @@ class GrowingAnswer:
         except (AttributeError, KeyError, TypeError) as error:
             start = excerpt(chunk, 100)
             raise UnusableResponseError(f"no chunk of a chat completion in {start!r}") from error
-        self.is_known = self._finish is None and (self.is_known or self._call.known(self.exchange.text))
+        self.is_complete = self._finish is None and (self.is_complete or self._call.stop_condition(self.exchange.text))
 
     @property
     def has_usage(self) -> bool:
@@ -117,11 +117,11 @@ class GrowingAnswer:
         Raises:
             UnusableResponseError: the stream broke off before the completion ended.
         """
-        if self._finish is None and not self.is_known:
+        if self._finish is None and not self.is_complete:
             raise UnusableResponseError("the stream ended before the answer did", _reported(self._usage))
-        self.exchange.end = "known" if self.is_known else _end(self._finish, self._refusal)
+        self.exchange.end = "known" if self.is_complete else _end(self._finish, self._refusal)
         _count(self.exchange, self._call, self._usage, self._pieces)
-        if self.is_known and self._asks_usage and self.exchange.counted_by == UNREPORTED:
+        if self.is_complete and self._asks_usage and self.exchange.counted_by == UNREPORTED:
             self.exchange.counted_by = ENDED_EARLY
         return self.exchange
 

@@ -1,9 +1,9 @@
 """The interface of chat models: conversations that make calls, and backends that answer them.
 
-A reranker writes each query as a conversation (`Talk`): a generator that yields a round of `ChatCall`s, is
-sent a `ChatAnswer` for each of them, and returns its ranking. The calls of a round do not depend on each
-other. A backend drives many conversations at once, each in its own order: an endpoint serves them and their
-rounds concurrently, a model in this process in batches. The reranker knows nothing of either.
+A reranker writes each query as a `Conversation`: a generator that yields a round of `ChatCall`s, is sent a
+`ChatCompletion` for each of them, and returns its ranking. The calls of a round do not depend on each other.
+A backend drives many conversations at once, each in its own order: an endpoint serves them and their rounds
+concurrently, a model in this process in batches. The reranker knows nothing of either.
 """
 
 from __future__ import annotations
@@ -59,19 +59,18 @@ class ChatCall:
         messages: the chat so far; the model writes the next assistant turn.
         max_new_tokens: most tokens that the model may write.
         cost: the request that pays; the backend adds seconds and tokens to it.
-        known: stop condition: whether the text so far holds all that the caller will read. A backend that
-            sees
-            the text grow ends it there; one that does not may ignore it.
+        stop_condition: returns whether the text so far holds all that the caller will read. A backend that
+            sees the text grow ends it there; one that does not may ignore it.
     """
 
     messages: Sequence[Message]
     max_new_tokens: int
     cost: Cost
-    known: Callable[[str], bool] = lambda text: False
+    stop_condition: Callable[[str], bool] = lambda text: False
 
 
 @dataclass(frozen=True, slots=True)
-class ChatAnswer:
+class ChatCompletion:
     """The model's text for one call, its finish reason, and its number of tokens, reasoning not counted."""
 
     text: str
@@ -80,11 +79,11 @@ class ChatAnswer:
 
 
 T = TypeVar("T")
-Talk = Generator[Sequence[ChatCall], Sequence[ChatAnswer], T]
+Conversation = Generator[Sequence[ChatCall], Sequence[ChatCompletion], T]
 """A conversation: yields rounds of calls, is sent each round's answers, and returns a T."""
 
 
-def ask(call: ChatCall) -> Talk[ChatAnswer]:
+def ask(call: ChatCall) -> Conversation[ChatCompletion]:
     """Make one call as a round of its own in a conversation, and return its answer."""
     [answer] = yield [call]
     return answer
@@ -102,7 +101,7 @@ class ChatBackend(ABC):
     """The torch device whose queue the clock has to wait for."""
 
     @abstractmethod
-    def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
+    def run(self, conversations: Sequence[Conversation[T]], clock: StageClock) -> list[T]:
         """Drive every conversation to its end, and return their results in the same order.
 
         Raises:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from rerankers.chat.conversation import (
-    ChatAnswer,
     ChatBackend,
     ChatCall,
+    ChatCompletion,
+    Conversation,
     Message,
     T,
-    Talk,
     count_round,
 )
 from rerankers.chat.template import ChatTemplate
@@ -45,9 +45,9 @@ class _Round:
 
     def __init__(self, calls: Sequence[ChatCall]) -> None:
         self.calls = calls
-        self.answers: dict[int, ChatAnswer] = {}
+        self.answers: dict[int, ChatCompletion] = {}
 
-    def in_order(self) -> list[ChatAnswer]:
+    def in_order(self) -> list[ChatCompletion]:
         """Return all answers in the order of the calls."""
         return [self.answers[place] for place in range(len(self.calls))]
 
@@ -81,24 +81,26 @@ class TransformersChat(ChatBackend):
         self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
         self._counted: dict[int, tuple[Sequence[Message], list[int], int]] = {}
 
-    def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
+    def run(self, conversations: Sequence[Conversation[T]], clock: StageClock) -> list[T]:
         """Drive every conversation to its end, and return their results in the same order.
 
         Up to `concurrency` conversations are open at once, and as many of their calls form a batch.
         """
         prefix = SharedPrefix(self._llm)  # forgotten afterwards: a repeated query is not to find itself
         results: dict[int, T] = {}
-        waiting = deque(range(len(talks)))
+        waiting = deque(range(len(conversations)))
         rounds: dict[int, _Round] = {}
-        calls: deque[tuple[int, int]] = deque()  # the talk, and the place in its round
+        calls: deque[tuple[int, int]] = deque()  # the conversation, and the place in its round
 
-        def go_on(number: int, answers: list[ChatAnswer] | None) -> None:
+        def go_on(number: int, answers: list[ChatCompletion] | None) -> None:
             """Send answers to conversation `number` (None starts it).
 
             Queue its next calls, or keep its result.
             """
             try:
-                batch_calls = next(talks[number]) if answers is None else talks[number].send(answers)
+                batch_calls = (
+                    next(conversations[number]) if answers is None else conversations[number].send(answers)
+                )
             except StopIteration as finished:
                 rounds.pop(number, None)
                 results[number] = finished.value
@@ -118,7 +120,7 @@ class TransformersChat(ChatBackend):
             for number in dict.fromkeys(number for number, _ in batch):
                 if len(rounds[number].answers) == len(rounds[number].calls):
                     go_on(number, rounds[number].in_order())
-        return [results[number] for number in range(len(talks))]
+        return [results[number] for number in range(len(conversations))]
 
     def cut_to_tokens(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[bool]]:
         """Cut each text to its first `limit` tokens; return the texts, and for each whether it was cut."""
@@ -143,7 +145,9 @@ class TransformersChat(ChatBackend):
         }
 
     @torch.inference_mode()
-    def _answer(self, calls: Sequence[ChatCall], prefix: SharedPrefix, clock: StageClock) -> list[ChatAnswer]:
+    def _answer(
+        self, calls: Sequence[ChatCall], prefix: SharedPrefix, clock: StageClock
+    ) -> list[ChatCompletion]:
         """Answer a batch of calls: prefill, decode, and charge seconds and tokens to each request."""
         costs = [call.cost for call in calls]
         with clock.stage("prompt", *costs):
@@ -175,7 +179,7 @@ class TransformersChat(ChatBackend):
 
     def _decode(
         self, calls: Sequence[ChatCall], read: Read, thoughts: Sequence[Thoughts], clock: StageClock
-    ) -> tuple[list[list[int]], list[ChatAnswer]]:
+    ) -> tuple[list[list[int]], list[ChatCompletion]]:
         """Decode a prefilled batch greedily; return the token ids and the answer of each call.
 
         A call that has ended leaves the batch. Without a budget for thoughts all steps are one stage. With
@@ -184,7 +188,7 @@ class TransformersChat(ChatBackend):
         """
         costs = [call.cost for call in calls]
         generated: list[list[int]] = [[] for _ in calls]
-        answers: dict[int, ChatAnswer] = {}
+        answers: dict[int, ChatCompletion] = {}
         rows = list(range(len(calls)))
 
         def step() -> None:
@@ -223,7 +227,9 @@ class TransformersChat(ChatBackend):
                 seconds[stage] = seconds.get(stage, 0.0) + share
         return generated, [answers[row] for row in range(len(calls))]
 
-    def _answer_if_over(self, call: ChatCall, generated: list[int], thoughts: Thoughts) -> ChatAnswer | None:
+    def _answer_if_over(
+        self, call: ChatCall, generated: list[int], thoughts: Thoughts
+    ) -> ChatCompletion | None:
         """Return the answer of a call if its generated tokens end it, else None.
 
         An end token, the call's stop condition or its limit of tokens ends it. Thoughts are no part of the
@@ -236,11 +242,11 @@ class TransformersChat(ChatBackend):
         text = self._llm.tokenizer.decode(answered[:-1] if has_ended else answered, skip_special_tokens=True)
         text = text.lstrip() if thoughts.tokens else text
         if has_ended:
-            return ChatAnswer(text, "done", len(answered))
-        if call.known(text):
-            return ChatAnswer(text, "known", len(answered))
+            return ChatCompletion(text, "done", len(answered))
+        if call.stop_condition(text):
+            return ChatCompletion(text, "known", len(answered))
         is_cut_off = len(answered) == call.max_new_tokens
-        return ChatAnswer(text, "cut_off", len(answered)) if is_cut_off else None
+        return ChatCompletion(text, "cut_off", len(answered)) if is_cut_off else None
 
     def _prompt(self, call: ChatCall) -> list[int]:
         """Return the token ids of a call's prompt.

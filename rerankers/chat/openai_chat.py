@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from rerankers.chat.accepted_options import AcceptedOptions
-from rerankers.chat.completions import GrowingAnswer, read_completion, refused
-from rerankers.chat.conversation import ChatAnswer, ChatBackend, ChatCall, T, Talk, count_round
+from rerankers.chat.completions import GrowingCompletion, read_completion, refused
+from rerankers.chat.conversation import ChatBackend, ChatCall, ChatCompletion, Conversation, T, count_round
 from rerankers.chat.openai_client import OpenAIClient
 from rerankers.chat.thinking import after_thoughts, answers_after_thoughts
 from rerankers.endpoints.client import lines
@@ -90,13 +90,15 @@ class OpenAIChat(ChatBackend):
         self._fingerprints: set[str] = set()
         self._counted_by = BY_ENDPOINT
 
-    def run(self, talks: Sequence[Talk[T]], clock: StageClock) -> list[T]:
+    def run(self, conversations: Sequence[Conversation[T]], clock: StageClock) -> list[T]:
         """Drive every conversation to its end, and return their results in the same order.
 
         Up to `concurrency` of them are open at once; after a failure for good, no further call begins.
         """
-        alone = len(talks) == 1
-        return self._client.run([partial(self._drive, talk, clock, alone) for talk in talks])
+        alone = len(conversations) == 1
+        return self._client.run(
+            [partial(self._drive, conversation, clock, alone) for conversation in conversations]
+        )
 
     def pay_from(self, budget: Budget) -> None:
         """Charge calls to a budget from now on, and stop before one could cost more than it has left."""
@@ -124,23 +126,25 @@ class OpenAIChat(ChatBackend):
         """Close the connections, the event loop and the response cache."""
         self._client.close()
 
-    async def _drive(self, talk: Talk[T], clock: StageClock, alone: bool) -> T:
+    async def _drive(self, conversation: Conversation[T], clock: StageClock, alone: bool) -> T:
         """Drive one conversation to its end, and return its result.
 
         Args:
-            talk: the conversation.
+            conversation: the conversation.
             clock: times the calls.
             alone: whether no other conversation runs at the same time.
         """
         try:
-            calls = next(talk)
+            calls = next(conversation)
             while True:
                 count_round(calls)
-                calls = talk.send(await self._answer(calls, clock, alone))
+                calls = conversation.send(await self._answer(calls, clock, alone))
         except StopIteration as finished:
             return cast("T", finished.value)
 
-    async def _answer(self, calls: Sequence[ChatCall], clock: StageClock, alone: bool) -> list[ChatAnswer]:
+    async def _answer(
+        self, calls: Sequence[ChatCall], clock: StageClock, alone: bool
+    ) -> list[ChatCompletion]:
         """Answer the calls of a round concurrently; the answers hold no thoughts."""
         if self._options.reasoning_tokens:
             calls = [answers_after_thoughts(call) for call in calls]
@@ -150,7 +154,7 @@ class OpenAIChat(ChatBackend):
             self._note(exchange)
             text = after_thoughts(exchange.text) if self._options.reasoning_tokens else exchange.text
             tokens = exchange.generated_tokens - exchange.reasoning_tokens
-            answers.append(ChatAnswer(text, exchange.end, max(0, tokens)))
+            answers.append(ChatCompletion(text, exchange.end, max(0, tokens)))
         return answers
 
     def _paid(self, call: ChatCall, clock: StageClock) -> PaidCall:
@@ -162,7 +166,7 @@ class OpenAIChat(ChatBackend):
             cost=call.cost,
             largest=partial(self._largest, call),
             ask=partial(self._ask, call, body, written, clock),
-            suffices=lambda cached: cached.end != "known" or call.known(cached.text),
+            suffices=lambda cached: cached.end != "known" or call.stop_condition(cached.text),
         )
 
     def _body(self, call: ChatCall) -> dict[str, Any]:
@@ -226,7 +230,7 @@ class OpenAIChat(ChatBackend):
         call's stop condition is met, after a few more chunks in case the token counts come.
         """
         asks_usage = self._accepted.asks_usage
-        measured, answer = Cost(), GrowingAnswer(call, asks_usage)
+        measured, answer = Cost(), GrowingCompletion(call, asks_usage)
         further_bytes = _STREAM_BYTES_PER_TOKEN * self._most_tokens(call)
         async with AsyncExitStack() as opened:  # within one stage, and closed after the next
             with clock.stage("prefill", measured):
@@ -235,7 +239,7 @@ class OpenAIChat(ChatBackend):
                 while not answer.has_begun and await _next_chunk(events, answer):
                     pass
             with clock.stage("decode", measured):
-                while not answer.is_known and await _next_chunk(events, answer):
+                while not answer.is_complete and await _next_chunk(events, answer):
                     pass
             for _ in range(_CHUNKS_UNTIL_USAGE if asks_usage else 0):
                 if answer.has_usage or not await _next_chunk(events, answer):
@@ -265,7 +269,7 @@ class OpenAIChat(ChatBackend):
         return Exchange(prompt_tokens=longest, generated_tokens=self._most_tokens(call))
 
 
-async def _next_chunk(events: AsyncIterator[str], answer: GrowingAnswer) -> bool:
+async def _next_chunk(events: AsyncIterator[str], answer: GrowingCompletion) -> bool:
     """Read server-sent events up to the next chunk and add it to `answer`.
 
     Return False at the stream's end.

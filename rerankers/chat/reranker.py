@@ -12,7 +12,7 @@ from rerankers.interface import Ranking, Reranker, RerankRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.chat.conversation import ChatBackend, Talk
+    from rerankers.chat.conversation import ChatBackend, Conversation
     from rerankers.endpoints.prices import Budget
     from rerankers.methods.chat import ChatOptions
     from rerankers.stages import StageClock
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ChatReranker(Reranker):
     """A reranker that ranks each request by a conversation with a chat model.
 
-    A subclass defines `_talk`; the backend runs the conversations of several requests side by side.
+    A subclass defines `_conversation`; the backend runs the conversations of several requests side by side.
     """
 
     def __init__(self, options: ChatOptions) -> None:
@@ -45,12 +45,12 @@ class ChatReranker(Reranker):
         return other
 
     @abstractmethod
-    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _conversation(self, request: RerankRequest, clock: StageClock) -> Conversation[Ranking]:
         """Return the conversation about one request: it yields rounds of calls and returns the ranking."""
 
     def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
         """Rank the requests, their conversations running side by side."""
-        return self._chat.run([self._talk(request, clock) for request in requests], clock)
+        return self._chat.run([self._conversation(request, clock) for request in requests], clock)
 
     def pay_from(self, budget: Budget) -> None:
         """Charge calls to a budget from now on, and stop before one could cost more than it has left."""

@@ -64,4 +64,4 @@ class Thoughts:
 
 def answers_after_thoughts(call: ChatCall) -> ChatCall:
     """Return a copy of the call whose stop condition reads only the text behind the thoughts."""
-    return replace(call, known=lambda text: call.known(after_thoughts(text)))
+    return replace(call, stop_condition=lambda text: call.stop_condition(after_thoughts(text)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk, ask
+from rerankers.chat.conversation import ChatCall, ChatCompletion, Conversation, Message, ask
 from rerankers.chat.reranker import ChatReranker
 from rerankers.comparisons.sorting import best_by_pairs, points_order
 from rerankers.interface import Cost, Ranking, RerankRequest
@@ -32,7 +32,7 @@ class Pairwise(ChatReranker):
         self._options = options
         super().__init__(options)
 
-    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _conversation(self, request: RerankRequest, clock: StageClock) -> Conversation[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
@@ -45,12 +45,12 @@ class Pairwise(ChatReranker):
             messages: list[Message] = [{"role": "user", "content": text}]
             return ChatCall(messages, self._options.max_new_tokens, cost, has_label)
 
-        def read(answer: ChatAnswer) -> int | None:
+        def read(answer: ChatCompletion) -> int | None:
             """Return which of the two passages a model output prefers, 0 or 1; None for neither."""
             with clock.stage("parse", cost):
                 return read_choice(answer, 2, cost.usage)
 
-        def wins(challenger: int, leader: int) -> Talk[bool]:
+        def wins(challenger: int, leader: int) -> Conversation[bool]:
             """Return whether the model prefers the challenger in both display orders of the two."""
             first = yield from ask(call(leader, challenger))
             if read(first) != 1:
@@ -66,9 +66,9 @@ class Pairwise(ChatReranker):
         self,
         count: int,
         call: Callable[[int, int], ChatCall],
-        read: Callable[[ChatAnswer], int | None],
-        best: Callable[[Sequence[int]], Talk[int]],
-    ) -> Talk[list[int]]:
+        read: Callable[[ChatCompletion], int | None],
+        best: Callable[[Sequence[int]], Conversation[int]],
+    ) -> Conversation[list[int]]:
         """Return all candidate positions, best first, by the sort that the option `method` names.
 
         Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerankers.chat.conversation import ChatCall, Message, Talk, ask
+from rerankers.chat.conversation import ChatCall, Conversation, Message, ask
 from rerankers.chat.reranker import ChatReranker
 from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.methods.comparisons.setwise import PROMPT, set_sort
@@ -30,12 +30,12 @@ class Setwise(ChatReranker):
         self._options = options
         super().__init__(options)
 
-    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _conversation(self, request: RerankRequest, clock: StageClock) -> Conversation[Ranking]:
         cost = Cost()
         with clock.stage("prompt", cost):
             texts = cut_passages(request, self._options.passage_words, cost.usage)
 
-        def best(items: Sequence[int]) -> Talk[int]:
+        def best(items: Sequence[int]) -> Conversation[int]:
             """Return the place in `items`, candidate positions, of the passage the model selects; else 0."""
             with clock.stage("prompt", cost):
                 passages = label_passages([texts[item] for item in items])

@@ -11,11 +11,8 @@ from pydantic import Field
 from rerankers.stages import Stage  # noqa: TC001 - read by pydantic
 
 End = Literal["done", "known", "cut_off", "refused"]
-"""Finish reason of a completion: the model ended its turn (done).
-
-The stop condition `ChatCall.known` ended it.
-(known); it reached `max_new_tokens` (cut_off); the endpoint withheld it (refused).
-"""
+"""Finish reason of a completion: the model ended its turn (done), `ChatCall.stop_condition` was met (known),
+it reached `max_new_tokens` (cut_off), or the endpoint withheld it (refused)."""
 
 BY_ENDPOINT = "the endpoint"
 MOST_TOKENS = 10**8

@@ -83,7 +83,7 @@ def parse(text: str, count: int, ids: re.Pattern[str] | None = None) -> Parsed:
     return Parsed.of(order, count, duplicates, out_of_range)
 
 
-def is_known(text: str, count: int, places: int) -> bool:
+def is_decided(text: str, count: int, places: int) -> bool:
     """Return whether the first `places` ranks of a growing model output are final, parsed as `reference`.
 
     A number at the very end of the text may still grow another digit, so it does not count yet.

@@ -11,10 +11,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
+from rerankers.chat.conversation import ChatCall, ChatCompletion, Conversation, Message
 from rerankers.chat.reranker import ChatReranker
 from rerankers.interface import Cost, Ranking, RerankRequest, Usage
-from rerankers.listwise.permutation import Parsed, is_known, parse
+from rerankers.listwise.permutation import Parsed, is_decided, parse
 from rerankers.listwise.prompts import load_prompt, passage_words
 from rerankers.listwise.readers import READERS
 from rerankers.listwise.windows import RunningPolicy, Window, WindowPlan
@@ -35,14 +35,14 @@ class RankGPT(ChatReranker):
         self._prompt = load_prompt(options.prompt)
         ids = self._prompt.id_pattern if options.parsing == "strict" else None
         self._read = READERS[self._prompt.reader] if ids is None else partial(parse, ids=ids)
-        self._ends_when_known = ids is None and self._prompt.reader == "rankgpt"
+        self._stops_early = ids is None and self._prompt.reader == "rankgpt"
         super().__init__(options)
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: the backend as used, and name and source of the prompt."""
         return {**super().describe(), "prompt": self._options.prompt, "prompt_source": self._prompt.source}
 
-    def _talk(self, request: RerankRequest, clock: StageClock) -> Talk[Ranking]:
+    def _conversation(self, request: RerankRequest, clock: StageClock) -> Conversation[Ranking]:
         """Rank one request by a conversation: yield each round's calls, and parse the answers."""
         cost = Cost()
         with clock.stage("prompt", cost):
@@ -58,10 +58,10 @@ class RankGPT(ChatReranker):
                     request.query, [words[i] for i in positions], limit, window.ranks
                 )
                 truncated.update(i for i in positions if len(words[i]) > longest)
-            if not self._ends_when_known:
+            if not self._stops_early:
                 return ChatCall(messages, limit, cost)
             return ChatCall(
-                messages, limit, cost, partial(is_known, count=len(positions), places=window.ranks)
+                messages, limit, cost, partial(is_decided, count=len(positions), places=window.ranks)
             )
 
         with clock.stage("order", cost):
@@ -77,7 +77,7 @@ class RankGPT(ChatReranker):
             cost.usage.passages_truncated = len(truncated)
             return Ranking.of(request, policy.order, cost)
 
-    def _order(self, window: Window, answer: ChatAnswer, usage: Usage) -> list[int]:
+    def _order(self, window: Window, answer: ChatCompletion, usage: Usage) -> list[int]:
         """Return the candidate positions of a window in the order that an answer gives them.
 
         Count its faults.
@@ -94,7 +94,7 @@ class RankGPT(ChatReranker):
         return [window.shown[position] for position in parsed.order]
 
     @staticmethod
-    def _count_faults(usage: Usage, parsed: Parsed, answer: ChatAnswer) -> None:
+    def _count_faults(usage: Usage, parsed: Parsed, answer: ChatCompletion) -> None:
         """Add the faults of an answer to `usage`.
 
         Ids left out because the answer was stopped here are no fault.

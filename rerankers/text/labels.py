@@ -11,7 +11,7 @@ from rerankers.listwise.prompts import passage_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerankers.chat.conversation import ChatAnswer
+    from rerankers.chat.conversation import ChatCompletion
     from rerankers.interface import RerankRequest, Usage
 
 # "Passage A" anywhere, or a letter that is all of the answer or set off by a sign; "A glacier" is no label.
@@ -31,7 +31,7 @@ def label_passages(texts: Sequence[str]) -> str:
     return "\n\n".join(f"Passage {label}: {text}" for label, text in lettered)
 
 
-def read_choice(answer: ChatAnswer, count: int, usage: Usage) -> int | None:
+def read_choice(answer: ChatCompletion, count: int, usage: Usage) -> int | None:
     """Return the position (from 0) of the passage, out of `count`, whose label the model output names.
 
     None if it names no passage shown. `usage` counts the output as well-formed, or its faults by kind.

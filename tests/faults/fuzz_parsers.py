@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["rerankers", "benchmarks"], enable_load
     from benchmarks.datasets.readers import read_qrels, read_run
     from benchmarks.experiments.files.marked_yaml import MarkedYaml
     from rerankers.errors import InputError
-    from rerankers.listwise.permutation import is_known, parse
+    from rerankers.listwise.permutation import is_decided, parse
     from rerankers.training.data.records import read_alignment, read_ranking
 
 COUNT = 20
@@ -51,7 +51,7 @@ def main() -> None:
             text = data.decode("utf-8", "surrogateescape")
             if sorted(parse(text, COUNT).order) != list(range(COUNT)):
                 raise AssertionError("an answer became no permutation")
-            is_known(text, COUNT, COUNT // 2)
+            is_decided(text, COUNT, COUNT // 2)
             path.write_bytes(data)
             for read in READERS:
                 try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.training_data.queries.writers import Question, QuestionWriter
 from rerankers.chat.backends import open_chat
-from rerankers.chat.conversation import ChatAnswer, ChatCall
+from rerankers.chat.conversation import ChatCall, ChatCompletion
 from rerankers.errors import InputError, UnknownNameError
 from rerankers.interface import Cost
 from rerankers.methods.chat import ChatOptions
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.training_data.queries.settings import ChatQuestions
-    from rerankers.chat.conversation import Message, Talk
+    from rerankers.chat.conversation import Conversation, Message
     from rerankers.endpoints.prices import Budget
     from rerankers.interface import Usage
 
@@ -53,9 +53,9 @@ class ChatWriter(QuestionWriter):
 
         Passages are processed concurrently.
         """
-        return self._chat.run([self._talk(text) for _, text in passages], StageClock())
+        return self._chat.run([self._conversation(text) for _, text in passages], StageClock())
 
-    def _talk(self, passage: str) -> Talk[list[Question]]:
+    def _conversation(self, passage: str) -> Conversation[list[Question]]:
         """Ask the model about one passage, as a conversation for the chat backend; return its questions."""
         excerpt = "".join(split_words(passage)[: self._source.passage_words])
         values = {"passage": excerpt, "count": str(self._source.per_passage)}
@@ -83,7 +83,7 @@ class ChatWriter(QuestionWriter):
         self._chat.close()
 
 
-def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
+def read_questions(answer: ChatCompletion, count: int) -> list[Question]:
     """Parse a model output into questions, one per line, each with its fault if it cannot be used.
 
     Numbers, bullets and quotation marks around a question are removed. A line that ends in a colon is no
@@ -115,7 +115,7 @@ def read_questions(answer: ChatAnswer, count: int) -> list[Question]:
 def has_questions(text: str, count: int) -> bool:
     """Return whether the complete lines of an output so far contain `count` usable questions."""
     whole = text.rpartition("\n")[0]
-    return sum(not question.fault for question in read_questions(ChatAnswer(whole), count)) == count
+    return sum(not question.fault for question in read_questions(ChatCompletion(whole), count)) == count
 
 
 def _bare(line: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerankers.listwise.fusion_in_decoder.base import FusionInDecoderReranker
-from rerankers.listwise.permutation import is_known, parse
+from rerankers.listwise.permutation import is_decided, parse
 from rerankers.listwise.windows import WindowPlan
 from rerankers.methods.listwise.lit5 import PROMPT
 
@@ -53,7 +53,7 @@ class LiT5(FusionInDecoderReranker):
 
     def is_over(self, window: Window, text: str) -> bool:
         """Return whether `text` names all the ranks of the window that the policy reads."""
-        return is_known(text, len(window.shown), window.ranks)
+        return is_decided(text, len(window.shown), window.ranks)
 
     def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
         """Return a window's candidate positions in the order that `text` gives, parsed as RankGPT's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.judging.prompt import fault_of, read_grade, states_grade, umbrela
-from rerankers.chat.conversation import ChatAnswer
+from rerankers.chat.conversation import ChatCompletion
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_a_growing_output_is_ended_when_its_final_score_cannot_change() -> None:
 
 
 def test_faults_say_why_there_is_no_grade() -> None:
-    assert fault_of(ChatAnswer("##final score: 2")) == ""
-    assert fault_of(ChatAnswer("hm")) == "malformed"
-    assert fault_of(ChatAnswer("hm", "cut_off")) == "cut_off"
-    assert fault_of(ChatAnswer("", "refused")) == "refused"
+    assert fault_of(ChatCompletion("##final score: 2")) == ""
+    assert fault_of(ChatCompletion("hm")) == "malformed"
+    assert fault_of(ChatCompletion("hm", "cut_off")) == "cut_off"
+    assert fault_of(ChatCompletion("", "refused")) == "refused"
 
 
 def test_braces_in_texts_are_text() -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerankers import create
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
+from rerankers.chat.conversation import ChatCall, ChatCompletion, Conversation, Message
 from rerankers.chat.in_process import TransformersChat
 from rerankers.chat.template import ChatTemplate
 from rerankers.chat.thinking import after_thoughts
@@ -158,11 +158,11 @@ def test_a_model_thinks_as_long_as_its_budget_and_answers_after_it(
     )
     costs = [Cost() for _ in range(3)]
 
-    def talk(cost: Cost) -> Talk[ChatAnswer]:
+    def conversation(cost: Cost) -> Conversation[ChatCompletion]:
         [answer] = yield [ChatCall(QUESTION, 5, cost)]
         return answer
 
-    answers = chat.run([talk(cost) for cost in costs], clock)
+    answers = chat.run([conversation(cost) for cost in costs], clock)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     network: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     begun = "<user>Which bees fly in winter?\n<assistant><think>"
@@ -179,7 +179,7 @@ def test_a_model_thinks_as_long_as_its_budget_and_answers_after_it(
     go_on(5)
     expected = tokenizer.decode(ids[-5:], skip_special_tokens=True).lstrip()
     for answer, cost in zip(answers, costs, strict=True):
-        assert answer == ChatAnswer(expected, "cut_off")
+        assert answer == ChatCompletion(expected, "cut_off")
         assert cost.usage.reasoning_tokens == 7 + len(closing)
         assert cost.usage.generated_tokens == 7 + len(closing) + 5
         assert min(cost.stage_seconds["think"], cost.stage_seconds["decode"]) > 0  # measured apart

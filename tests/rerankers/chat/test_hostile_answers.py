@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rerankers import StageClock, Usage
-from rerankers.chat.completions import GrowingAnswer, read_completion
+from rerankers.chat.completions import GrowingCompletion, read_completion
 from rerankers.chat.conversation import ChatCall
 from rerankers.endpoints.exchange import MOST_TOKENS
 from rerankers.endpoints.failures import UnusableResponseError
@@ -90,7 +90,7 @@ def chunk_with(part: str, value: Any) -> dict[str, Any]:
 @given(st.lists(st.one_of(answers, st.builds(chunk_with, st.sampled_from(NAMES), json_values)), max_size=4))
 @trial
 def test_chunks_of_any_shape_are_read_or_asked_for_again(chunks: list[Any]) -> None:
-    answer = GrowingAnswer(call())
+    answer = GrowingCompletion(call())
     try:
         for chunk in chunks:
             answer.add(chunk)

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerankers import create
-from rerankers.chat.conversation import ChatAnswer, ChatCall, Message, Talk
+from rerankers.chat.conversation import ChatCall, ChatCompletion, Conversation, Message
 from rerankers.chat.in_process import TransformersChat
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
@@ -40,15 +40,15 @@ def chat(tiny_llm: str) -> TransformersChat:
 
 def ask(
     chat: TransformersChat, clock: StageClock, limit: int, known: Callable[[str], bool] | None = None
-) -> tuple[ChatAnswer, Cost]:
+) -> tuple[ChatCompletion, Cost]:
     cost = Cost()
 
-    def talk() -> Talk[ChatAnswer]:
+    def conversation() -> Conversation[ChatCompletion]:
         call = ChatCall(MESSAGES, limit, cost, known) if known else ChatCall(MESSAGES, limit, cost)
         [answer] = yield [call]
         return answer
 
-    return chat.run([talk()], clock)[0], cost
+    return chat.run([conversation()], clock)[0], cost
 
 
 def test_answers_are_those_of_greedy_generation(
@@ -139,10 +139,10 @@ def prompts(count: int) -> list[list[Message]]:
 
 
 def converse(chat: TransformersChat, clock: StageClock, rounds: int) -> tuple[list[str], list[Cost]]:
-    """Six talks of `rounds` calls each, of which the answers' lengths differ."""
+    """Six conversations of `rounds` calls each, of which the answers' lengths differ."""
     costs = [Cost() for _ in range(6)]
 
-    def talk(number: int) -> Talk[str]:
+    def conversation(number: int) -> Conversation[str]:
         lines = []
         for turn in range(rounds):
             messages = prompts(6 * rounds)[number * rounds + turn]
@@ -150,16 +150,16 @@ def converse(chat: TransformersChat, clock: StageClock, rounds: int) -> tuple[li
             lines.append(answer.text)
         return " / ".join(lines)
 
-    return chat.run([talk(number) for number in range(6)], clock), costs
+    return chat.run([conversation(number) for number in range(6)], clock), costs
 
 
 def test_calls_of_a_round_are_answered_as_one_by_one(tiny_llm: str, clock: StageClock) -> None:
-    """A round of five calls and one of three, in two talks, whose answers' lengths differ."""
+    """A round of five calls and one of three, in two conversations, whose answers' lengths differ."""
 
     def answers(at_once: int) -> tuple[list[list[str]], list[Cost]]:
         costs = [Cost(), Cost()]
 
-        def talk(number: int) -> Talk[list[str]]:
+        def conversation(number: int) -> Conversation[list[str]]:
             messages: list[str] = []
             for size in (5, 3):
                 requests = [
@@ -169,7 +169,7 @@ def test_calls_of_a_round_are_answered_as_one_by_one(tiny_llm: str, clock: Stage
                 messages += [answer.text for answer in (yield requests)]
             return messages
 
-        return open_tiny(tiny_llm, at_once).run([talk(0), talk(1)], clock), costs
+        return open_tiny(tiny_llm, at_once).run([conversation(0), conversation(1)], clock), costs
 
     alone, _ = answers(1)
     for at_once in (2, 4, 16):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerankers.listwise.permutation import is_known, parse
+from rerankers.listwise.permutation import is_decided, parse
 from rerankers.listwise.prompts import load_prompt
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_a_hundred_kilobytes_of_any_noise_give_a_permutation(
 ) -> None:
     text = noise * (NOISE_BYTES // len(noise.encode(errors="surrogatepass")) + 1) + answer
     assert sorted(parse(text, 20, ids).order) == list(range(20))
-    is_known(text, 20, 20)
+    is_decided(text, 20, 20)
 
 
 def test_a_number_of_absurd_length_is_no_passage() -> None:
@@ -72,19 +72,19 @@ def test_a_number_of_absurd_length_is_no_passage() -> None:
 def test_a_hundred_kilobytes_of_noise_give_a_permutation(text: str) -> None:
     assert sorted(parse(text, 20).order) == list(range(20))
     assert sorted(parse(text, 20, BRACKETED).order) == list(range(20))
-    is_known(text, 20, 20)
+    is_decided(text, 20, 20)
 
 
 @given(ANSWERS, ANSWERS, st.integers(1, 25), st.data())
 def test_a_known_start_stays_whatever_follows(text: str, rest: str, count: int, data: st.DataObject) -> None:
     places = data.draw(st.integers(1, count))
-    if is_known(text, count, places):
+    if is_decided(text, count, places):
         assert parse(text + rest, count).order[:places] == parse(text, count).order[:places]
 
 
 def test_a_number_that_may_still_grow_is_not_known() -> None:
-    assert not is_known("[2] > [1", count=2, places=2)
-    assert is_known("[2] > [1]", count=2, places=2)
+    assert not is_decided("[2] > [1", count=2, places=2)
+    assert is_decided("[2] > [1]", count=2, places=2)
 
 
 @pytest.mark.parametrize(

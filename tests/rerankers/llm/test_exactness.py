@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rerankers import create
-from rerankers.chat.conversation import ChatCall, Message, Talk
+from rerankers.chat.conversation import ChatCall, Conversation, Message
 from rerankers.chat.in_process import TransformersChat
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
@@ -106,7 +106,7 @@ def answers_of(model: str, dtype: Any, at_once: int, clock: StageClock) -> tuple
         ChatOptions(backend="transformers", model=model, dtype=dtype, device="cpu", concurrency=at_once)
     )
 
-    def talk(passage: str) -> Talk[str]:
+    def conversation(passage: str) -> Conversation[str]:
         lines = []
         for question in ("Which bees fly? ", "Which bees fly? Say why. "):
             messages: list[Message] = [{"role": "user", "content": question + passage}]
@@ -114,7 +114,7 @@ def answers_of(model: str, dtype: Any, at_once: int, clock: StageClock) -> tuple
             lines.append(answer.text)
         return " / ".join(lines)
 
-    return chat.run([talk(passage * 3) for passage in PASSAGES], clock), chat
+    return chat.run([conversation(passage * 3) for passage in PASSAGES], clock), chat
 
 
 def test_chat_answers_are_those_of_prompts_read_alone(model: str, llm: CausalLM, clock: StageClock) -> None:

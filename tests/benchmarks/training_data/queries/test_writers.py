@@ -13,7 +13,7 @@ from benchmarks.training_data.distillation import distill
 from benchmarks.training_data.distillation_settings import load_distillation
 from benchmarks.training_data.queries.chat import has_questions, read_questions
 from benchmarks.training_data.queries.settings import Seq2SeqQuestions
-from rerankers.chat.conversation import ChatAnswer
+from rerankers.chat.conversation import ChatCompletion
 from rerankers.errors import BackendError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def questions(folder: Path, name: str = "lists") -> dict[str, list[dict[str, Any
     ],
 )
 def test_questions_are_read_from_an_answer(text: str, end: Any, count: int, expected: list[str]) -> None:
-    read = read_questions(ChatAnswer(text, end), count)
+    read = read_questions(ChatCompletion(text, end), count)
     assert [
         f"{question.text} {question.fault}" if question.fault else question.text for question in read
     ] == expected
