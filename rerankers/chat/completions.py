@@ -104,7 +104,9 @@ class GrowingCompletion:
         except (AttributeError, KeyError, TypeError) as error:
             start = excerpt(chunk, 100)
             raise UnusableResponseError(f"no chunk of a chat completion in {start!r}") from error
-        self.is_complete = self._finish is None and (self.is_complete or self._call.stop_condition(self.exchange.text))
+        self.is_complete = self._finish is None and (
+            self.is_complete or self._call.stop_condition(self.exchange.text)
+        )
 
     @property
     def has_usage(self) -> bool:

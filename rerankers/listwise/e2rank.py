@@ -203,7 +203,7 @@ class E2Rank(Reranker):
     def _rank_round(self, runs: Sequence[_Run], clock: StageClock) -> None:
         """Rank the windows that the runs need next, all prompts together, and send each policy its orders."""
         costs = [run.cost for run in runs]
-        windows = [(run, window.shown) for run in runs for window in run.policy.windows]
+        windows = [(run, window.positions) for run in runs for window in run.policy.windows]
         if self._options.embeddings == "per_window":
             self._embed(windows, clock)
         with clock.stage("prompt", *costs):
@@ -229,7 +229,7 @@ class E2Rank(Reranker):
             with clock.stage("order", run.cost):
                 run.cost.usage.sequential_calls += 1
                 run.policy.send(
-                    [_ordered(run, window.shown, next(remaining)) for window in run.policy.windows]
+                    [_ordered(run, window.positions, next(remaining)) for window in run.policy.windows]
                 )
 
     def _write(self, run: _Run, positions: Sequence[int]) -> Prompt:

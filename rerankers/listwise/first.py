@@ -81,9 +81,9 @@ class First(Reranker):
             with clock.stage("prompt", cost):
                 for window in policy.windows:
                     tokens, longest, control_tokens = self._fit(
-                        request.query, [words[i] for i in window.shown]
+                        request.query, [words[i] for i in window.positions]
                     )
-                    truncated.update(i for i in window.shown if len(words[i]) > longest)
+                    truncated.update(i for i in window.positions if len(words[i]) > longest)
                     cost.usage.prompt_tokens += len(tokens)
                     cost.usage.control_tokens += control_tokens
                     prompts.append(tokens)
@@ -96,10 +96,10 @@ class First(Reranker):
             with clock.stage("order", cost):
                 orders = []
                 for window, scores in zip(policy.windows, logits, strict=True):
-                    ranked = sorted(range(len(window.shown)), key=lambda i: -scores[i])
+                    ranked = sorted(range(len(window.positions)), key=lambda i: -scores[i])
                     # the last window is the head
                     cost.usage.ties = count_ties([scores[i] for i in ranked])
-                    orders.append([window.shown[i] for i in ranked])
+                    orders.append([window.positions[i] for i in ranked])
                 cost.usage.windows += len(orders)
                 cost.usage.llm_calls += len(orders)
                 cost.usage.sequential_calls += 1

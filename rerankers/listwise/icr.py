@@ -83,7 +83,7 @@ class ICR(Reranker):
         while policy.windows:
             orders = []
             for window in policy.windows:
-                positions = window.shown if self._shows_best_first else window.shown[::-1]
+                positions = window.positions if self._shows_best_first else window.positions[::-1]
                 with clock.stage("prompt", cost):
                     texts = [request.candidates[i].text for i in positions]
                     prompt, longest = self._fit(request.query, texts, [words[i] for i in positions], cost)
@@ -92,7 +92,7 @@ class ICR(Reranker):
                     scores |= zip(positions, self._score(prompt), strict=True)
                 with clock.stage("order", cost):
                     # Ties keep the order so far.
-                    orders.append(sorted(window.shown, key=lambda i: -scores[i]))
+                    orders.append(sorted(window.positions, key=lambda i: -scores[i]))
                     cost.usage.ties = count_ties([scores[i] for i in orders[-1]])  # the last is the head
                 self._count(prompt, cost)
             cost.usage.sequential_calls += 1

@@ -52,7 +52,7 @@ class RankGPT(ChatReranker):
         def call(window: Window) -> ChatCall:
             """Return the call that asks for the order of one window."""
             with clock.stage("prompt", cost):
-                positions = window.shown
+                positions = window.positions
                 limit = self._options.answer_limit(len(positions))
                 messages, longest = self._fit(
                     request.query, [words[i] for i in positions], limit, window.ranks
@@ -82,7 +82,7 @@ class RankGPT(ChatReranker):
 
         Count its faults.
         """
-        count = len(window.shown)
+        count = len(window.positions)
         parsed = self._read(answer.text, count)
         if self._prompt.selects:
             parsed = parsed.without_missing(count - window.ranks)
@@ -91,7 +91,7 @@ class RankGPT(ChatReranker):
             unwritten = parsed.faults.get("missing", 0)
             usage.tokens_saved += round(unwritten * answer.tokens / (count - unwritten))
         usage.windows += 1
-        return [window.shown[position] for position in parsed.order]
+        return [window.positions[position] for position in parsed.order]
 
     @staticmethod
     def _count_faults(usage: Usage, parsed: Parsed, answer: ChatCompletion) -> None:

@@ -132,7 +132,9 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
             rounds = len(decoded)
         else:
             expected = self.plan.expected(size.candidates)
-            decoded = [(len(w.shown), min(w.ranks, len(w.shown) - 1)) for each in expected for w in each]
+            decoded = [
+                (len(w.positions), min(w.ranks, len(w.positions) - 1)) for each in expected for w in each
+            ]
             rounds = len(expected)
         template = prompt_template(self.model)
         frame = size.tokens_of(template.prefix + template.suffix) + 2 * size.query_tokens

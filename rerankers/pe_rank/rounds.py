@@ -43,7 +43,7 @@ def rank_in_rounds(
     while windows := [(row, window) for row, policy in enumerate(policies) for window in policy.windows]:
         orders: dict[int, list[int]] = {}
         for batch in _batches([window for _, window in windows], batch_size):
-            passages = torch.tensor([windows[place][1].shown for place in batch])  # (rows, n)
+            passages = torch.tensor([windows[place][1].positions for place in batch])  # (rows, n)
             rows = run.rows([windows[place][0] for place in batch])
             ranked = rank(rows, to_device(passages, run.order.device), _depth(windows[batch[0]][1]))
             orders.update(zip(batch, ranked.tolist(), strict=True))
@@ -58,7 +58,7 @@ def rank_in_rounds(
 
 def _depth(window: Window) -> int:
     """Return the number of ranks to decode in a window; the last passage needs no decoding."""
-    return min(window.ranks, len(window.shown) - 1)
+    return min(window.ranks, len(window.positions) - 1)
 
 
 def _batches(windows: Sequence[Window], batch_size: int) -> Iterator[list[int]]:
@@ -68,7 +68,7 @@ def _batches(windows: Sequence[Window], batch_size: int) -> Iterator[list[int]]:
     """
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, window in enumerate(windows):
-        by_size.setdefault((len(window.shown), _depth(window)), []).append(place)
+        by_size.setdefault((len(window.positions), _depth(window)), []).append(place)
     for places in by_size.values():
         for start in range(0, len(places), batch_size):
             yield places[start : start + batch_size]

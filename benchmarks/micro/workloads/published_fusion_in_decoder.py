@@ -88,14 +88,14 @@ def listt5_order(fusion: PublishedFusion, query: str, passages: Sequence[str]) -
         prompts = [
             [
                 f"Query: {query}, Index: {number}, Context: {passages[i].strip()}"
-                for number, i in enumerate(window.shown, 1)
+                for number, i in enumerate(window.positions, 1)
             ]
             for window in windows
         ]
         answers = fusion.answers(prompts) if is_first else [fusion.answers([each])[0] for each in prompts]
         numbers = [[int(word) for word in answer.split(" ")[-2:]] for answer in answers]
         policy.send(
-            [[window.shown[n - 1] for n in last] for window, last in zip(windows, numbers, strict=True)]
+            [[window.positions[n - 1] for n in last] for window, last in zip(windows, numbers, strict=True)]
         )
         is_first = False
     return list(policy.order)

@@ -153,10 +153,10 @@ class FusionInDecoderReranker(Reranker):
         """Return a window with its passages' prompts as token ids, and count tokens and cut passages."""
         usage = query.cost.usage
         with clock.stage("prompt", query.cost):
-            numbered = enumerate(window.shown, 1)
+            numbered = enumerate(window.positions, 1)
             texts = [self.prompt(query.query, number, query.passages[i]) for number, i in numbered]
             prompts, are_cut = self.network.prompts(texts, self._max_prompt_tokens)
-            query.truncated.update(i for i, is_cut in zip(window.shown, are_cut, strict=True) if is_cut)
+            query.truncated.update(i for i, is_cut in zip(window.positions, are_cut, strict=True) if is_cut)
             usage.prompt_tokens += sum(map(len, prompts))
             usage.windows += 1
             usage.llm_calls += 1

@@ -58,7 +58,7 @@ class ListT5(FusionInDecoderReranker):
         As many numbers are read as the window has ranks. An answer that is not made of numbers counts as a
         vote for the first passage, as published.
         """
-        count, ranks = len(window.shown), window.ranks
+        count, ranks = len(window.positions), window.ranks
         numbers = _numbers(text.split(" ")[-ranks:])
         whole = _numbers(text.split(" "))
         is_well_formed = whole is not None and sorted(whole) == list(range(1, count + 1))
@@ -70,8 +70,8 @@ class ListT5(FusionInDecoderReranker):
             usage.fault("out_of_range", sum(not 0 <= number <= count for number in whole))
             usage.fault("duplicate", len(whole) - len(set(whole)))
             usage.fault("missing", len(set(range(1, count + 1)) - set(whole)))
-        named = [window.shown[number - 1] for number in numbers if 0 <= number <= count]
-        return named or window.shown[-ranks:]
+        named = [window.positions[number - 1] for number in numbers if 0 <= number <= count]
+        return named or window.positions[-ranks:]
 
 
 def _numbers(words: list[str]) -> list[int] | None:

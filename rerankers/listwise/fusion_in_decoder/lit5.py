@@ -53,14 +53,14 @@ class LiT5(FusionInDecoderReranker):
 
     def is_over(self, window: Window, text: str) -> bool:
         """Return whether `text` names all the ranks of the window that the policy reads."""
-        return is_decided(text, len(window.shown), window.ranks)
+        return is_decided(text, len(window.positions), window.ranks)
 
     def read(self, window: Window, text: str, usage: Usage, *, is_cut: bool) -> list[int]:
         """Return a window's candidate positions in the order that `text` gives, parsed as RankGPT's.
 
         Count its faults.
         """
-        parsed = parse(text, len(window.shown))
+        parsed = parse(text, len(window.positions))
         faults = dict(parsed.faults)
         if self.is_over(window, text):
             faults.pop("missing", None)  # the answer was ended here
@@ -69,4 +69,4 @@ class LiT5(FusionInDecoderReranker):
         usage.well_formed += not faults
         if is_cut and ("missing" in faults or "malformed" in faults):
             usage.fault("cut_off")
-        return [window.shown[position] for position in parsed.order]
+        return [window.positions[position] for position in parsed.order]

@@ -90,7 +90,7 @@ class WindowPlan:
         def rank(windows: list[Window]) -> list[list[int]]:
             """Keep the windows of a round, and return their orders by a random relevance."""
             rounds.append(windows)
-            return [sorted(window.shown, key=lambda i: relevance[i]) for window in windows]
+            return [sorted(window.positions, key=lambda i: relevance[i]) for window in windows]
 
         run_rounds(self.rounds(count), rank)
         return rounds

@@ -15,11 +15,11 @@ class Window(NamedTuple):
     """A window: passages that a method ranks in one call.
 
     Attributes:
-        shown: candidate positions, in the order in which the prompt shows them; at least two.
+        positions: of the candidates, in the order in which the prompt shows them; at least two.
         ranks: how many of the first ranks the policy reads; the passages behind them may come in any order.
     """
 
-    shown: list[int]
+    positions: list[int]
     ranks: int
 
 
@@ -47,9 +47,9 @@ def ranked_side_by_side(windows: Sequence[Window]) -> Steps[list[list[int]]]:
 
     A window of one needs no call.
     """
-    nontrivial = [window for window in windows if len(window.shown) > 1]
+    nontrivial = [window for window in windows if len(window.positions) > 1]
     orders = iter((yield nontrivial) if nontrivial else [])
-    return [list(next(orders) if len(window.shown) > 1 else window.shown) for window in windows]
+    return [list(next(orders) if len(window.positions) > 1 else window.positions) for window in windows]
 
 
 class RunningPolicy:

@@ -53,7 +53,7 @@ def rank_by_tournaments(order: Sequence[int], window: int, tournaments: int, shu
             continue
         windows = [group for players in playing for group in _groups(players, survivors, min(size, window))]
         for group in windows:
-            shuffler.shuffle(group.shown)
+            shuffler.shuffle(group.positions)
         winners = yield from _survivors(windows)
         per_tournament = len(windows) // tournaments
         for number in range(tournaments):
@@ -81,10 +81,11 @@ def _survivors(groups: Sequence[Window]) -> Steps[list[list[int]]]:
 
     A group whose members all go on needs no call.
     """
-    contested = [group for group in groups if group.ranks < len(group.shown)]
+    contested = [group for group in groups if group.ranks < len(group.positions)]
     orders = iter((yield from ranked_side_by_side(contested)))
     return [
-        next(orders)[: group.ranks] if group.ranks < len(group.shown) else group.shown for group in groups
+        next(orders)[: group.ranks] if group.ranks < len(group.positions) else group.positions
+        for group in groups
     ]
 
 

@@ -72,7 +72,7 @@ class E2RankOptions(FullWindowOptions, EmbeddingOptions, BatchOptions):
             windows, rounds = [count], 1
         else:
             expected = WindowPlan(self, self.top).expected(count)
-            windows, rounds = [len(window.shown) for each in expected for window in each], len(expected)
+            windows, rounds = [len(window.positions) for each in expected for window in each], len(expected)
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         if self.mode == "embedding":
             sentence = self.instruction or task_sentence(self.task or "default")

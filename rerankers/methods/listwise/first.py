@@ -44,7 +44,7 @@ class FirstOptions(LetterWindowOptions, AttentionOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is one forward pass over its passages."""
         rounds = WindowPlan(self, self.top).expected(size.candidates)
-        shown = [len(window.shown) for windows in rounds for window in windows]
+        shown = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         return Work(
             windows=len(shown),

@@ -67,7 +67,7 @@ class ICROptions(FullWindowOptions, LoadedOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is read with the query, and with the content-free query."""
         rounds = WindowPlan(self, self.top).expected(size.candidates)
-        shown = [len(window.shown) for windows in rounds for window in windows]
+        shown = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage += size.tokens_of("[1] \n")
         readings = 2 if self.scoring == "masked_NA_calibration" else 1

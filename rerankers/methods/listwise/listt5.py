@@ -62,7 +62,7 @@ class ListT5Options(BatchOptions):
 
         def rank(windows: list[Window]) -> list[list[int]]:
             rounds.append(windows)
-            orders = (sorted(window.shown, key=lambda i: -relevance[i]) for window in windows)
+            orders = (sorted(window.positions, key=lambda i: -relevance[i]) for window in windows)
             return [order[-window.ranks :] for order, window in zip(orders, windows, strict=True)]
 
         run_rounds(tournament(size.candidates, self.group, self.winners, self.top, self.dummy_offset), rank)

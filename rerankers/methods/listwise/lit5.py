@@ -64,7 +64,7 @@ class LiT5Options(WindowOptions, BatchOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is a call, with a prompt for each of its passages."""
         rounds = WindowPlan(self, self.top, self.passes).expected(size.candidates)
-        counts = [len(window.shown) for windows in rounds for window in windows]
+        counts = [len(window.positions) for windows in rounds for window in windows]
         prompt = size.tokens_of(PROMPT) + size.query_tokens + size.passage_tokens
         return Work(
             windows=len(counts),

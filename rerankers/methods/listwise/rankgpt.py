@@ -81,7 +81,7 @@ class RankGPTOptions(WindowOptions, ChatOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is a call that shows its passages and writes their order."""
         rounds = WindowPlan(self, self.top, self.passes).expected(size.candidates)
-        shown = [len(window.shown) for windows in rounds for window in windows]
+        shown = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage = min(passage, self.passage_tokens or passage)
         thoughts = len(shown) * self.reasoning_tokens  # a budget, of which a model may use less

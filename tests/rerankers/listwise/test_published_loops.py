@@ -29,7 +29,7 @@ def oracle(rounds: Rounds, relevance: Sequence[float]) -> tuple[list[int], list[
 
     def rank(windows: list[Window]) -> list[list[int]]:
         seen.append(windows)
-        return [sorted(window.shown, key=lambda i: -relevance[i]) for window in windows]
+        return [sorted(window.positions, key=lambda i: -relevance[i]) for window in windows]
 
     return run_rounds(rounds, rank), seen
 
@@ -39,7 +39,7 @@ def planned(name: str, count: int, **options: Any) -> Rounds:
 
 
 def shown_in(rounds: list[list[Window]]) -> list[list[int]]:
-    return [window.shown for windows in rounds for window in windows]
+    return [window.positions for windows in rounds for window in windows]
 
 
 @pytest.mark.parametrize("case", TOURNAMENTS, ids=lambda case: f"{case['n']}-{len(case['parameters'])}")

@@ -125,7 +125,7 @@ def test_reason_rank_reranks_by_the_usual_windows(case: dict[str, Any]) -> None:
     from rerankers.methods.windows import WindowOptions
 
     def rank(windows: list[Any]) -> list[list[int]]:
-        return [sorted(window.shown, key=lambda i: -case["relevance"][i]) for window in windows]
+        return [sorted(window.positions, key=lambda i: -case["relevance"][i]) for window in windows]
 
     assert [list(window) for window in sliding_windows(case["n"], 20, 10)] == case["windows"]
     assert run_rounds(WindowPlan(WindowOptions()).rounds(case["n"]), rank) == case["ranking"]

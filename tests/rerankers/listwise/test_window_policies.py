@@ -44,13 +44,13 @@ def oracle(plan: WindowPlan, relevance: Sequence[float]) -> tuple[list[int], lis
 
     def rank(windows: list[Window]) -> list[list[int]]:
         rounds.append(windows)
-        return [sorted(window.shown, key=lambda i: -relevance[i]) for window in windows]
+        return [sorted(window.positions, key=lambda i: -relevance[i]) for window in windows]
 
     return run_rounds(plan.rounds(len(relevance)), rank), rounds
 
 
 def shown_in(rounds: list[list[Window]]) -> list[list[int]]:
-    return [window.shown for windows in rounds for window in windows]
+    return [window.positions for windows in rounds for window in windows]
 
 
 def is_published(calls: list[list[int]], case: dict[str, Any]) -> bool:
@@ -108,7 +108,7 @@ def test_top_down_keeps_what_a_later_round_drops_before_what_an_earlier_one_drop
 def test_a_tournament_makes_the_published_calls(case: dict[str, Any]) -> None:
     order, rounds = oracle(policy("tournament"), case["relevance"])
     assert order == case["ranking"]
-    assert [[sorted(window.shown), window.ranks] for windows in rounds for window in windows] == [
+    assert [[sorted(window.positions), window.ranks] for windows in rounds for window in windows] == [
         [sorted(group), survivors] for group, survivors in case["groups"]
     ]
     assert [len(windows) for windows in rounds] == [5, 5, 1, 1, 1]
@@ -180,10 +180,10 @@ def test_a_policy_returns_a_permutation_whatever_is_answered(
     def rank(windows: list[Window]) -> list[list[int]]:
         assert windows
         for window_call in windows:
-            assert 2 <= len(window_call.shown) == len(set(window_call.shown))
-            assert 0 < window_call.ranks <= len(window_call.shown)
-            assert len(window_call.shown) <= window or name == "full"
-        return [random.sample(window_call.shown, len(window_call.shown)) for window_call in windows]
+            assert 2 <= len(window_call.positions) == len(set(window_call.positions))
+            assert 0 < window_call.ranks <= len(window_call.positions)
+            assert len(window_call.positions) <= window or name == "full"
+        return [random.sample(window_call.positions, len(window_call.positions)) for window_call in windows]
 
     options = {"window": window, "step": max(1, window // 2), "initial_order": "shuffled"}
     order = run_rounds(policy(name, top, **options).rounds(count, "q"), rank)

@@ -54,7 +54,7 @@ def test_the_first_group_s_prompts_answer_and_logits_are_the_published_script_s(
     case = CASES[kind]
     reranker = published(case)
     [first, *_] = next(iter(tournament(len(case["passages"]), 5, case["out_k"], 10, 21)))
-    numbered = enumerate(first.shown, 1)
+    numbered = enumerate(first.positions, 1)
     texts = [reranker.prompt(case["query"], number, case["passages"][i]) for number, i in numbered]
     prompts, _ = reranker.network.prompts(texts, case["max_input_length"])
     assert [list(prompt) for prompt in prompts] == case["first_prompts"]
@@ -75,7 +75,7 @@ def test_a_comparator_without_faults_puts_the_best_first(count: int, winners: in
     relevance = [(i * 37) % 101 + i / 1000 for i in range(count)]
 
     def rank(windows: list[Window]) -> list[list[int]]:
-        return [sorted(window.shown, key=lambda i: relevance[i])[-window.ranks :] for window in windows]
+        return [sorted(window.positions, key=lambda i: relevance[i])[-window.ranks :] for window in windows]
 
     order = run_rounds(tournament(count, 5, winners, 10, 21), rank)
     assert sorted(order) == list(range(count))
