@@ -81,7 +81,7 @@ class ReferencePERank:
         cache = DynamicCache(config=model.transformer.config)
         with clock.stage("prefill", cost):
             inputs = model.embed(torch.tensor([prompt.token_ids], device=model.device))
-            inputs[0, list(prompt.slots)] = passages
+            inputs[0, list(prompt.placeholders)] = passages
             logits = self._logits(inputs, cache, table)
         places: list[int] = []
         with clock.stage("decode", cost):

@@ -72,7 +72,7 @@ def _run_prompt(model: PassageLLM, prompt: Prompt, projected: torch.Tensor):  # 
     the pass.
     """
     inputs = model.embed(torch.tensor([prompt.token_ids], device=model.device))
-    inputs[0, list(prompt.slots)] = projected
+    inputs[0, list(prompt.placeholders)] = projected
     positions = torch.arange(len(prompt.token_ids), device=model.device)[None]
     cache = model.new_cache()
     return model.forward(inputs, positions, cache)[0, -1], cache

@@ -35,7 +35,7 @@ class Layout:
     @classmethod
     def of(cls, prompts: Sequence[Prompt]) -> Layout:
         """Return the layout of a batch of prompts."""
-        heads = [prompt.token_ids[: prompt.slots[0]] for prompt in prompts]
+        heads = [prompt.token_ids[: prompt.placeholders[0]] for prompt in prompts]
         shared = 0
         while all(shared < len(head) and head[shared] == heads[0][shared] for head in heads):
             shared += 1
@@ -44,7 +44,7 @@ class Layout:
         ids = np.full((len(prompts), columns), PADDING, dtype=np.int64)
         for row, (prompt, head) in enumerate(zip(prompts, heads, strict=True)):
             own = np.array(prompt.token_ids, dtype=np.int64)
-            own[list(prompt.slots)] = PASSAGE
+            own[list(prompt.placeholders)] = PASSAGE
             ids[row, :shared] = own[:shared]
             ids[row, before - (len(head) - shared) : before] = own[shared : len(head)]
             ids[row, columns - (len(own) - len(head)) :] = own[len(head) :]

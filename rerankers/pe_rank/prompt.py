@@ -65,7 +65,7 @@ class PromptTemplate:
             count: number of passages.
             texts: the passages' texts, if the prompt is to show them.
         """
-        query = _without_slots(query)
+        query = _without_placeholders(query)
         passages = [
             self.passage.replace("{i}", str(i + 1))
             if texts is None
@@ -84,12 +84,12 @@ class Prompt:
 
     Attributes:
         token_ids: the prompt.
-        slots: positions of the passage placeholders in it, in passage order.
+        placeholders: positions of the passage placeholders in it, in passage order.
         control_tokens: number of control tokens that stood in the query and the passages' texts.
     """
 
     token_ids: tuple[int, ...]
-    slots: tuple[int, ...]
+    placeholders: tuple[int, ...]
     control_tokens: int = 0
 
 
@@ -112,7 +112,7 @@ class PromptWriter:
             tokenizer.add_tokens([PLACEHOLDER], special_tokens=True)
         self.template = template
         self.tokenizer = tokenizer
-        self._slot: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
+        self._placeholder: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self._chat = template.chat and tokenizer.chat_template is not None
         self.control_tokens = control_tokens
         self._control = ControlTokens(tokenizer, control_tokens)
@@ -128,7 +128,7 @@ class PromptWriter:
         Raises:
             ModelError: the tokenizer or its chat template lost a placeholder.
         """
-        data = [_without_slots(query), *(_clean(text) for text in texts or ())]
+        data = [_without_placeholders(query), *(_clean(text) for text in texts or ())]
         (query, *passages), counts = self._control.read(data)
         text = self.template.message(query, count, None if texts is None else passages)
         if self._chat:
@@ -166,19 +166,20 @@ class PromptWriter:
             ModelError: there is another number of placeholders in the token ids.
         """
         ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-        slots = tuple(position for position, token in enumerate(ids) if token == self._slot)
-        if len(slots) != count:
+        placeholders = tuple(position for position, token in enumerate(ids) if token == self._placeholder)
+        if len(placeholders) != count:
             raise ModelError(
-                f"the prompt has {len(slots)} slots for {count} passages; check the chat template"
+                f"the prompt has {len(placeholders)} placeholders for {count} passages; "
+                "check the chat template"
             )
-        return Prompt(tuple(ids), slots)
+        return Prompt(tuple(ids), placeholders)
 
 
 def _clean(text: str) -> str:
     """Return a passage's text with `[12]` written as `(12)`, and without placeholders of its own."""
-    return _without_slots(_CITATION.sub(r"(\1)", text))
+    return _without_placeholders(_CITATION.sub(r"(\1)", text))
 
 
-def _without_slots(text: str) -> str:
+def _without_placeholders(text: str) -> str:
     """Return a text with `<PLACEHOLDER>` written as `(PLACEHOLDER)`."""
     return text.replace(PLACEHOLDER, "(PLACEHOLDER)")

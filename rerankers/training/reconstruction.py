@@ -145,9 +145,9 @@ class Reconstruction:
 def _with_sources(sequence: Sequenced, other: Sequenced) -> Sequenced:
     """Return a copy of a sequence with the passages of another one in its placeholders."""
     rows = other.sources[other.sources >= 0]
-    slots = np.flatnonzero(sequence.sources >= 0)
+    placeholders = np.flatnonzero(sequence.sources >= 0)
     sources = sequence.sources.copy()
-    sources[slots] = np.resize(rows, len(slots))
+    sources[placeholders] = np.resize(rows, len(placeholders))
     return Sequenced(sequence.token_ids, sources, sequence.end, sequence.labels)
 
 

@@ -257,7 +257,7 @@ def sequenced(prompt: Prompt, rows: Ints, placed: Ints) -> Sequenced:
     token_ids = np.zeros(len(prompt.token_ids) + len(placed), dtype=np.int64)
     token_ids[: len(prompt.token_ids)] = prompt.token_ids
     sources = np.full(len(token_ids), -1, dtype=np.int64)
-    sources[list(prompt.slots)] = rows
+    sources[list(prompt.placeholders)] = rows
     sources[len(prompt.token_ids) :] = placed
     token_ids[sources >= 0] = 0
     return Sequenced(token_ids, sources, len(token_ids) - 1)

@@ -97,7 +97,7 @@ def read_alignment(path: Path) -> list[AlignmentRecord]:
         if messages[-1]["role"] != "assistant":
             row.fail("'messages' must end with the assistant's turn, which is what is learnt")
         texts = _texts(row, "extra_texts")
-        _check_slots(row, "messages", messages, len(texts))
+        _check_placeholders(row, "messages", messages, len(texts))
         records.append(AlignmentRecord(messages, texts, row.line))
     return records
 
@@ -190,15 +190,15 @@ def _prompt(row: Row, key: str, count: int) -> Messages:
     """Return the messages under a key without the assistant's answer at their end, placeholders checked."""
     messages = _messages(row, key)
     prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-    _check_slots(row, key, prompt, count)
+    _check_placeholders(row, key, prompt, count)
     return prompt
 
 
-def _check_slots(row: Row, key: str, messages: Messages, count: int) -> None:
+def _check_placeholders(row: Row, key: str, messages: Messages, count: int) -> None:
     """Fail if the messages do not hold `count` passage placeholders."""
-    slots = sum(message["content"].count(PLACEHOLDER) for message in messages)
-    if slots != count:
-        row.fail(f"{key!r} holds {slots} times {PLACEHOLDER}, but there are {count} texts for it")
+    placeholders = sum(message["content"].count(PLACEHOLDER) for message in messages)
+    if placeholders != count:
+        row.fail(f"{key!r} holds {placeholders} times {PLACEHOLDER}, but there are {count} texts for it")
 
 
 def _ranking(row: Row, count: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Alignment data: every passage is asked for once, with one slot, and read back by the trainer's reader."""
+"""Alignment data: every passage is asked for once, with one placeholder, and the trainer reads it back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(folder: Path, *arguments: str) -> Path:
 
 def test_each_passage_is_the_answer_to_its_own_embedding(tmp_path: Path) -> None:
     records = read_alignment(run(tmp_path))
-    assert len(records) == 20  # the passage that holds a slot itself is left out
+    assert len(records) == 20  # the passage that holds a placeholder itself is left out
     assert len({record.extra_texts for record in records}) == 20
     for record in records:
         assert record.messages[-1]["content"] == record.extra_texts[0]

@@ -157,10 +157,10 @@ def test_the_start_of_a_prompt_is_run_once(one_model: PassageLLM) -> None:
     first, second = (one_model.writer.write(query, 5) for query in ("bees", "beetles and foxes"))
     assert decoder.prefill([first], projected[:1]).kept_tokens == [0]
     again = decoder.prefill([first], projected[1:])
-    assert again.kept_tokens == [first.slots[0]]
-    assert again.run_tokens == [len(first.token_ids) - first.slots[0]]
+    assert again.kept_tokens == [first.placeholders[0]]
+    assert again.run_tokens == [len(first.token_ids) - first.placeholders[0]]
     other = decoder.prefill([second], projected[:1])
-    assert 0 < other.kept_tokens[0] < second.slots[0]
+    assert 0 < other.kept_tokens[0] < second.placeholders[0]
     assert second.token_ids[: other.kept_tokens[0]] == first.token_ids[: other.kept_tokens[0]]
 
 

@@ -1,4 +1,4 @@
-"""Prompts hold one slot a passage, whatever the texts and the chat template bring."""
+"""Prompts hold one placeholder a passage, whatever the texts and the chat template bring."""
 
 from __future__ import annotations
 
@@ -19,5 +19,7 @@ def test_a_slot_that_the_chat_template_loses_is_an_error(tiny_llm: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
     tokenizer.chat_template = "{% for message in messages %}{{ message.content[:40] }}{% endfor %}"
     writer = PromptWriter(tokenizer, PromptTemplate())
-    with pytest.raises(ModelError, match="the prompt has 0 slots for 3 passages; check the chat template"):
+    with pytest.raises(
+        ModelError, match="the prompt has 0 placeholders for 3 passages; check the chat template"
+    ):
         writer.write("bees", 3)

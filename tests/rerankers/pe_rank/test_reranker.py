@@ -259,7 +259,7 @@ def test_a_prompt_longer_than_the_context_says_what_to_do(
         ranked(model, [request], window=30, text=True)
 
 
-def test_slots_in_a_query_or_a_passage_are_harmless(
+def test_placeholders_in_a_query_or_a_passage_are_harmless(
     model: str, make_request: Callable[..., RerankRequest]
 ) -> None:
     request = make_request("which <PLACEHOLDER> is it", ["a <PLACEHOLDER>", "b {query} {i}", "c [3]"])

@@ -50,9 +50,9 @@ def test_what_is_measured_is_the_cross_entropy_of_the_passages_tokens(tiny_llm: 
             prompt = writer.write_messages(example.messages, 1)
             prompt_length = len(writer.write_messages(example.messages[:1], 1).token_ids)
             table = base.model.get_input_embeddings().weight
-            inputs = [table[token] for token in prompt.token_ids[: prompt.slots[0]]]
+            inputs = [table[token] for token in prompt.token_ids[: prompt.placeholders[0]]]
             inputs += [] if source is None else [projector(torch.from_numpy(vectors[source]))]
-            inputs += [table[token] for token in prompt.token_ids[prompt.slots[0] + 1 :]]
+            inputs += [table[token] for token in prompt.token_ids[prompt.placeholders[0] + 1 :]]
             with torch.no_grad():
                 logits = base.model(inputs_embeds=torch.stack(inputs)[None]).logits[0].double()
             shift = -1 if source is None else 0
