@@ -39,7 +39,8 @@ from rerankers.files.paths import existing_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.experiments.files.marked_yaml import Location, MarkedYaml
+    from benchmarks.experiments.files.marked_yaml import MarkedYaml
+    from benchmarks.experiments.files.yaml_scalars import Location
     from rerankers.options import MethodOptions
 
 READY = Path(__file__).parents[1] / "configs"

@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from benchmarks.experiments.files.yaml_scalars import SurprisingValueError, safe_value, surprise
+from benchmarks.experiments.files.yaml_scalars import Location, checked_values
 from rerankers.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-Location = tuple[str | int, ...]
-
-_MOST_NODES = 100_000  # aliases of aliases can stand for more than any memory holds
 
 
 def read_value(flag: str, text: str) -> Any:
@@ -26,10 +21,15 @@ def read_value(flag: str, text: str) -> Any:
         InputError: it is not YAML, or YAML reads it otherwise than people do; the message begins with `flag`.
     """
     try:
-        value = safe_value(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        for _, _, reason in checked_values(node):
+            if reason is not None:
+                raise InputError(f"{flag}: {reason}")
+        value = None if node is None else loader.construct_document(node)
         json.dumps(value, default=str)  # refuses what contains itself, and keys that are no names
-    except SurprisingValueError as error:
-        raise InputError(f"{flag}: {error}") from error
+    except InputError:
+        raise
     except Exception as error:  # PyYAML raises whatever it meets
         raise InputError(f"{flag}: the value is not valid YAML; quote it") from error
     return value
@@ -60,10 +60,10 @@ class MarkedYaml:
         try:
             loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
-            for location, line in () if node is None else _lines(path, node, ()):
+            for location, line, reason in checked_values(node):
+                if reason is not None:
+                    raise InputError.at(path, line, reason)
                 self._lines[location] = line
-                if len(self._lines) > _MOST_NODES:
-                    raise InputError.at(path, line, "its aliases stand for too much; write it out")
             self.content: Any = None if node is None else loader.construct_document(node)
         except InputError:
             raise
@@ -138,31 +138,3 @@ class MarkedYaml:
         while marked_location not in self._lines and marked_location:
             marked_location = marked_location[:-1]
         return InputError.at(self.path, self._lines.get(marked_location), reason)
-
-
-def _lines(path: Path, node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
-    """Yield the location and line of every value.
-
-    Raise InputError for duplicate keys and surprising values.
-    """
-    yield location, node.start_mark.line + 1
-    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
-        raise InputError.at(path, node.start_mark.line + 1, "holds a zero byte, as no name or path may")
-    reason = surprise(node)
-    if reason:
-        raise InputError.at(path, node.start_mark.line + 1, reason)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                raise InputError.at(path, line, f"{name!r} is given twice; keep one")
-            reason = surprise(key)
-            if reason:
-                raise InputError.at(path, line, reason)
-            seen.add(name)
-            yield from _lines(path, value, (*location, name))
-            yield (*location, name), line  # the key's own line, where its value may begin on the next
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _lines(path, item, (*location, index))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, ValidationError
 
-    from benchmarks.experiments.files.marked_yaml import Location
+    from benchmarks.experiments.files.yaml_scalars import Location
 
 _NAMES = {"id", "name", "kind", "label"}  # strings that are never paths
 _BY_NAME = "judgements"  # whose values stand under names of the user's own

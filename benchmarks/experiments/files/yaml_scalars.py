@@ -7,18 +7,18 @@ PyYAML follows YAML 1.1: `1:30` is the number 90 (base 60), `010` is 8 (octal), 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Location = tuple[str | int, ...]
+"""The keys and positions that lead to a value."""
+
+_MOST_VALUES = 100_000
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?")  # 60_000, which everybody reads alike
-
-
-class SurprisingValueError(ValueError):
-    """Raised for a value that YAML 1.1 reads otherwise than people do."""
 
 
 def surprise(node: yaml.Node) -> str | None:
@@ -42,35 +42,32 @@ def surprise(node: yaml.Node) -> str | None:
     return None
 
 
-def safe_value(text: str) -> Any:
-    """Parse a line of YAML and return its value.
+def checked_values(node: yaml.Node | None) -> Iterator[tuple[Location, int, str | None]]:
+    """Yield location and line of every value below a YAML node, and what is wrong with it or None.
 
-    Raises:
-        SurprisingValueError: a part of it is read otherwise than people do, or a key is given twice.
+    Wrong are values that YAML 1.1 misreads, keys given twice, zero bytes, and more values than fit in memory,
+    which aliases of aliases can stand for.
     """
-    loader = yaml.SafeLoader(text)
-    node = loader.get_single_node()
-    if node is None:
-        return None
-    for reason in _reasons(node, set()):
-        raise SurprisingValueError(reason)
-    return loader.construct_document(node)
+    for count, (location, line, reason) in enumerate(() if node is None else _values(node, ())):
+        if count >= _MOST_VALUES:
+            reason = "its aliases stand for too much; write it out"
+        yield location, line, reason
 
 
-def _reasons(node: yaml.Node, seen: set[int]) -> Iterator[str]:
-    """Yield an error message for each misread scalar and duplicate key in a YAML node and below it."""
-    if id(node) in seen:  # an alias
-        return
-    seen.add(id(node))
-    reason = surprise(node)
-    if reason:
-        yield reason
+def _values(node: yaml.Node, location: Location) -> Iterator[tuple[Location, int, str | None]]:
+    """Yield the location and line of every value below a YAML node, and what is wrong with it."""
+    line = node.start_mark.line + 1
+    has_zero = isinstance(node, yaml.ScalarNode) and "\0" in node.value
+    yield location, line, "holds a zero byte, as no name or path may" if has_zero else surprise(node)
     if isinstance(node, yaml.MappingNode):
-        names = [str(key.value) for key, _ in node.value]
-        yield from (f"{name!r} is given twice; keep one" for name in names if names.count(name) > 1)
-        for pair in node.value:
-            for part in pair:
-                yield from _reasons(part, seen)
+        names: set[str] = set()
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            is_second = f"{name!r} is given twice; keep one" if name in names else None
+            names.add(name)
+            yield (*location, name), line, is_second or surprise(key)
+            yield from _values(value, (*location, name))
+            yield (*location, name), line, None  # the key's own line, where its value may begin on the next
     elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _reasons(item, seen)
+        for index, item in enumerate(node.value):
+            yield from _values(item, (*location, index))
