@@ -6,6 +6,7 @@ Every table compares with the first stage. The controls check the harness itself
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
@@ -17,67 +18,59 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 
-class FirstStage(Reranker):
+class _Ordering(Reranker):
+    """The base of rerankers that order candidates at once, timed as the stage `order`."""
+
+    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
+        """Return the ranking of each request."""
+        rankings = []
+        for request in requests:
+            cost = Cost()
+            with clock.stage("order", cost):
+                rankings.append(self._ranking(request, cost))
+        return rankings
+
+    @abstractmethod
+    def _ranking(self, request: RerankRequest, cost: Cost) -> Ranking:
+        """Return the ranking of one request."""
+
+
+class FirstStage(_Ordering):
     """A reranker that keeps the first-stage order: the baseline, and a measure of the harness's own time."""
 
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Return a ranking of each request in the order of its candidates, timed as the stage `order`."""
-        rankings = []
-        for request in requests:
-            cost = Cost()
-            with clock.stage("order", cost):
-                ranking = Ranking.of(request, range(len(request.candidates)), cost)
-            rankings.append(ranking)
-        return rankings
+    def _ranking(self, request: RerankRequest, cost: Cost) -> Ranking:
+        return Ranking.of(request, range(len(request.candidates)), cost)
 
 
-class Reverse(Reranker):
+class Reverse(_Ordering):
     """A reranker that reverses the first-stage order."""
 
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Return a ranking of each request with its last candidate first, timed as the stage `order`."""
-        rankings = []
-        for request in requests:
-            cost = Cost()
-            with clock.stage("order", cost):
-                rankings.append(Ranking.of(request, range(len(request.candidates))[::-1], cost))
-        return rankings
+    def _ranking(self, request: RerankRequest, cost: Cost) -> Ranking:
+        return Ranking.of(request, range(len(request.candidates))[::-1], cost)
 
 
-class Random(Reranker):
+class Random(_Ordering):
     """A reranker that shuffles; the same seed and query id always give the same order."""
 
     def __init__(self, options: RandomOptions) -> None:
         self.seed = options.seed
 
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Return a ranking of each request, shuffled by the seed and the query id alone."""
-        rankings = []
-        for request in requests:
-            cost = Cost()
-            with clock.stage("order", cost):
-                order = list(range(len(request.candidates)))
-                random.Random(f"{self.seed}:{request.query_id}").shuffle(order)  # noqa: S311 - no secret
-                rankings.append(Ranking.of(request, order, cost))
-        return rankings
+    def _ranking(self, request: RerankRequest, cost: Cost) -> Ranking:
+        order = list(range(len(request.candidates)))
+        random.Random(f"{self.seed}:{request.query_id}").shuffle(order)  # noqa: S311 - no secret
+        return Ranking.of(request, order, cost)
 
 
-class Oracle(Reranker):
-    """A reranker that sorts by relevance grade: the best that any reranker can reach. Ties keep the order."""
+class Oracle(_Ordering):
+    """A reranker that sorts by relevance grade: the best that any reranker can reach.
+
+    A passage that is not judged has grade 0; equal grades keep the first-stage order.
+    """
 
     def __init__(self, options: OracleOptions) -> None:
         self.qrels = options.qrels
 
-    def rerank(self, requests: Sequence[RerankRequest], clock: StageClock) -> list[Ranking]:
-        """Return a ranking of each request by the grades of its passages, highest first.
-
-        A passage that is not judged has grade 0; equal grades keep the first-stage order.
-        """
-        rankings = []
-        for request in requests:
-            cost = Cost()
-            with clock.stage("order", cost):
-                grades = self.qrels.get(request.query_id, {})
-                scores = [float(grades.get(candidate.doc_id, 0)) for candidate in request.candidates]
-                rankings.append(Ranking.by_score(request, scores, cost))
-        return rankings
+    def _ranking(self, request: RerankRequest, cost: Cost) -> Ranking:
+        grades = self.qrels.get(request.query_id, {})
+        scores = [float(grades.get(candidate.doc_id, 0)) for candidate in request.candidates]
+        return Ranking.by_score(request, scores, cost)
