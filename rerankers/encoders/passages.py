@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from rerankers.encoders.transfer import to_device
-from rerankers.interface import Usage
+from rerankers.interface import Reranker, Usage
 from rerankers.progress import Activity
 
 if TYPE_CHECKING:
@@ -88,3 +88,17 @@ class PassageEmbedder:
                     some = texts[start : start + _STORED_AT_ONCE]
                     self.vectors(some, [Usage()] * len(some))
                     progress.advance(len(some))
+
+
+class EmbeddingPassages(Reranker):
+    """The base of rerankers that embed passages, or take their vectors from a store filled before."""
+
+    _embedder: PassageEmbedder
+
+    def stores(self) -> Sequence[EmbeddingStore]:
+        """Return the embedding store in a tuple; an empty one without a store."""
+        return self._embedder.stores
+
+    def prepare(self, requests: Sequence[RerankRequest]) -> None:
+        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
+        self._embedder.fill_store(requests)

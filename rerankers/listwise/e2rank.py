@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 
 from rerankers.encoders.last_token import LastTokenEncoder
-from rerankers.encoders.passages import PassageEmbedder
+from rerankers.encoders.passages import EmbeddingPassages, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.files.paths import cache_folder
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage, count_ties
+from rerankers.interface import Cost, Ranking, RerankRequest, Usage, count_ties
 from rerankers.listwise.e2rank_prompt import PromptWriter, listwise_prompt, shown_text, task_sentence
 from rerankers.listwise.windows import RunningPolicy, Window, WindowPlan
 from rerankers.llm.causal import network_options
@@ -59,7 +59,7 @@ class _Run:
     truncated: frozenset[int] = frozenset()
 
 
-class E2Rank(Reranker):
+class E2Rank(EmbeddingPassages):
     """A reranker that scores passages by the cosine of their embeddings and that of a listwise prompt.
 
     The attribute `writer` writes the prompt that is embedded in place of the query.
@@ -139,14 +139,6 @@ class E2Rank(Reranker):
                 else:
                     rankings.append(Ranking.of(run.request, run.policy.order, run.cost))
         return rankings
-
-    def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store in a list; an empty one without a store."""
-        return self._embedder.stores
-
-    def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
-        self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: the model as loaded, prompt, windows and source of embeddings."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rerankers.encoders.passages import PassageEmbedder
+from rerankers.encoders.passages import EmbeddingPassages, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
 from rerankers.errors import ModelError
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest
+from rerankers.interface import Cost, Ranking, RerankRequest
 from rerankers.listwise.windows import initial_order
 from rerankers.llm.static.buckets import BucketBuffers
 from rerankers.models.locate import cache_folder
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 
-class PERank(Reranker):
+class PERank(EmbeddingPassages):
     """A reranker whose LLM orders windows of passages, each read as one embedding."""
 
     def __init__(self, options: PERankOptions) -> None:
@@ -90,14 +90,6 @@ class PERank(Reranker):
                 for row, request, order, cost in zip(rows, group, orders, costs, strict=True):
                     rankings[row] = Ranking.of(request, order, cost)
         return [rankings[row] for row in range(len(requests))]
-
-    def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store in a tuple; an empty one without a store."""
-        return self._embedder.stores
-
-    def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
-        self._embedder.fill_store(requests)
 
     def end_warm_up(self) -> None:
         """Capture no forward passes from now on."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from rerankers.encoders.encoder import Encoder
-from rerankers.encoders.passages import PassageEmbedder
+from rerankers.encoders.passages import EmbeddingPassages, PassageEmbedder
 from rerankers.encoders.store import EmbeddingStore
-from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, Usage
+from rerankers.interface import Cost, Ranking, RerankRequest, Usage
 from rerankers.models.locate import cache_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rerankers.stages import StageClock
 
 
-class EmbeddingReranker(Reranker):
+class EmbeddingReranker(EmbeddingPassages):
     """A reranker that scores passages by the cosine or inner product of their and the query's embedding.
 
     A passage without tokens ranks last.
@@ -90,14 +90,6 @@ class EmbeddingReranker(Reranker):
                 passage_scores = [scores[candidate.text] for candidate in request.candidates]
                 rankings.append(Ranking.by_score(request, passage_scores, cost))
         return rankings
-
-    def stores(self) -> Sequence[EmbeddingStore]:
-        """Return the embedding store in a tuple; an empty one without a store."""
-        return self._embedder.stores
-
-    def prepare(self, requests: Sequence[RerankRequest]) -> None:
-        """Embed the candidates' passages into the store, if there is one, before queries are timed."""
-        self._embedder.fill_store(requests)
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: the encoder as loaded, and the source of passage embeddings.
