@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rerankers.errors import InputError
 from rerankers.training.data.batches import Visits, visits_of_epoch
 
 if TYPE_CHECKING:
@@ -47,6 +48,21 @@ class HeldOut(Protocol):
         Raises:
             InputError: this kind of model cannot be scored so.
         """
+
+
+class WholeModelValidation:
+    """The base of held-out lists that only a model in one piece can rank."""
+
+    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
+        """Raise an error, since the weights of the model are spread over devices.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "data.validation: held-out lists cannot be scored with FSDP or DeepSpeed. Leave it out, or train "
+            "in whole copies (DDP)."
+        )
 
 
 class CheckpointWriter(Protocol):

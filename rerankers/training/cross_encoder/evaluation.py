@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rerankers.errors import InputError
 from rerankers.training.measures import HeldOutLists
+from rerankers.training.setup import WholeModelValidation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
     from rerankers.training.cross_encoder.lists import ScoredList
     from rerankers.training.cross_encoder.model import TrainableCrossEncoder
 
 
-class PairValidation:
+class PairValidation(WholeModelValidation):
     """Held-out lists that a cross-encoder in training ranks.
 
     They are measured against the order of their labels, and against judgements where they have them; see
@@ -42,17 +40,6 @@ class PairValidation:
         scores = iter(model.encoder.predict(pairs, show_progress_bar=False).tolist())
         model.train(was_training)
         return [_order([next(scores) for _ in scored.passages]) for scored in self._lists]
-
-    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Raise an error: a model whose weights are spread over devices cannot score lists here.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            "data.validation: held-out lists cannot be scored with FSDP or DeepSpeed. Leave it out, or train "
-            "in whole copies (DDP)."
-        )
 
 
 def _order(values: Sequence[float]) -> list[int]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rerankers.chat.in_process import TransformersChat
-from rerankers.errors import InputError
 from rerankers.interface import RerankRequest
 from rerankers.listwise.first import letter_tokens
 from rerankers.listwise.rankgpt import RankGPT
 from rerankers.methods.listwise.rankgpt import RankGPTOptions
 from rerankers.stages import StageClock
 from rerankers.training.measures import HeldOutLists
+from rerankers.training.setup import WholeModelValidation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rerankers.training.text.settings import TextSettings
 
 
-class TextValidation:
+class TextValidation(WholeModelValidation):
     """Held-out lists that a text ranker in training ranks.
 
     Args:
@@ -65,17 +65,6 @@ class TextValidation:
         orders = self._by_answers() if self._letters is None else self._by_letters(self._letters)
         model.train(was_training)
         return orders
-
-    def orders_by_forward(self, model: torch.nn.Module, device: torch.device) -> list[list[int]]:
-        """Raise an error: a model whose weights are spread over devices cannot write an answer.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            "data.validation: held-out lists cannot be scored with FSDP or DeepSpeed. Leave it out, or train "
-            "in whole copies (DDP)."
-        )
 
     def _by_answers(self) -> list[list[int]]:
         """Return the order of each list that the model writes, parsed as `rankgpt` does."""
