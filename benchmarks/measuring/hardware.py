@@ -23,7 +23,9 @@ def hardware(environment: Mapping[str, Any]) -> str:
 
 def _device(described: Mapping[str, Any], *details: str) -> str:
     """Return a device's model, with the named details in brackets where they are recorded."""
-    known = [f"{name.replace('_', ' ')} {described[name]}" for name in details if described.get(name)]
+    recorded = [f"{name.replace('_', ' ')} {described[name]}" for name in details if described.get(name)]
     return (
-        f"{described.get('model', 'unknown')} ({', '.join(known)})" if known else str(described.get("model"))
+        f"{described.get('model', 'unknown')} ({', '.join(recorded)})"
+        if recorded
+        else str(described.get("model"))
     )

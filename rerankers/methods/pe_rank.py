@@ -141,14 +141,14 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
         passage = size.tokens_of(template.passage)
         if self.text:
             passage += min(size.passage_tokens, TEXT_WORDS * size.tokens_per_word)
-        shown = sum(count for count, _ in decoded)
+        passages_read = sum(count for count, _ in decoded)
         generated = sum(depth for _, depth in decoded)
-        embedded = shown if self.embeddings == "per_window" else size.candidates
+        embedded = passages_read if self.embeddings == "per_window" else size.candidates
         return Work(
             windows=len(decoded),
             llm_calls=len(decoded),
             sequential_calls=rounds,
-            prompt_tokens=len(decoded) * frame + shown * passage,
+            prompt_tokens=len(decoded) * frame + passages_read * passage,
             generated_tokens=generated,
             most_generated_tokens=generated,
             passages_embedded=0 if self.embeds_passages or size.candidates < 2 else embedded,

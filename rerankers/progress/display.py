@@ -37,7 +37,7 @@ _BAR = 20
 
 
 @dataclass(slots=True)
-class _Shown:
+class _OpenActivity:
     """An activity under way; times are in seconds of the display's clock."""
 
     activity: Activity
@@ -79,7 +79,7 @@ class Display:
     ) -> None:
         self._stream, self._now, self._ticks = stream, now, ticks
         self._lock = threading.RLock()
-        self._open: list[_Shown] = []  # the last is shown
+        self._open: list[_OpenActivity] = []  # the last is shown
         self._started = self._written = 0.0  # when the first of them began, and anything was last written
         self._width = 0  # of the line that the terminal shows
         self._stop: threading.Event | None = None
@@ -90,7 +90,7 @@ class Display:
             now = self._now()
             if not self._open:
                 self._started = self._written = now
-            self._open.append(_Shown(activity, now, now))
+            self._open.append(_OpenActivity(activity, now, now))
             self._tick_if_wanted()
             if self._is_terminal:
                 self._draw(now)
@@ -108,7 +108,7 @@ class Display:
         """Show what goes on after an activity, or nothing."""
         with self._lock:
             now = self._now()
-            self._open = [shown for shown in self._open if shown.activity is not activity]
+            self._open = [entry for entry in self._open if entry.activity is not activity]
             if self._open:
                 self._open[-1].on_top = now
             self._tick_if_wanted()
@@ -150,13 +150,13 @@ class Display:
         return False
 
     def _put_on_top(self, activity: Activity, now: float) -> None:
-        for shown in self._open:
-            if shown.activity is activity:
-                shown.moved = now
-                if shown is not self._open[-1]:
-                    self._open.remove(shown)
-                    self._open.append(shown)
-                    shown.on_top = now
+        for entry in self._open:
+            if entry.activity is activity:
+                entry.moved = now
+                if entry is not self._open[-1]:
+                    self._open.remove(entry)
+                    self._open.append(entry)
+                    entry.on_top = now
                 return
 
     def _show(self, now: float) -> None:
@@ -166,32 +166,32 @@ class Display:
             if now - self._written >= _DRAW_SECONDS:
                 self._draw(now)
             return
-        shown = self._open[-1]
-        activity = shown.activity
+        entry = self._open[-1]
+        activity = entry.activity
         total = activity.total or 0
         is_over = total and activity.done >= total
         if is_over or not activity.what:
             return
-        if shown.line is None:
-            since = shown.started if total else shown.on_top
+        if entry.line is None:
+            since = entry.started if total else entry.on_top
             is_due = now - since >= SILENT_SECONDS
         else:
-            is_due = now - shown.line >= (COUNTED_SECONDS if total else UNCOUNTED_SECONDS)
+            is_due = now - entry.line >= (COUNTED_SECONDS if total else UNCOUNTED_SECONDS)
         if is_due:
-            self._write_line(shown, now)
+            self._write_line(entry, now)
 
-    def _write_line(self, shown: _Shown, now: float) -> None:
-        shown.line = self._written = now
-        self._write(shown.text(now) + "\n")
+    def _write_line(self, entry: _OpenActivity, now: float) -> None:
+        entry.line = self._written = now
+        self._write(entry.text(now) + "\n")
 
     def _draw(self, now: float) -> None:
         """Draw the changing line over the last one."""
-        shown = self._open[-1] if self._open else None
-        if shown is None or not shown.activity.what or now - self._started < SILENT_SECONDS:
+        entry = self._open[-1] if self._open else None
+        if entry is None or not entry.activity.what or now - self._started < SILENT_SECONDS:
             self.clear()
             return
         columns = shutil.get_terminal_size().columns - 1
-        text = (_bar(shown.activity) + shown.text(now))[:columns]
+        text = (_bar(entry.activity) + entry.text(now))[:columns]
         self._write("\r" + text.ljust(self._width))
         self._width, self._written = len(text), now
 

@@ -52,8 +52,8 @@ class PairwiseOptions(ComparisonOptions):
         """Estimate the work: a pair is a call, and one more in the other order if the challenger wins it."""
         count = size.candidates
         if self.method == "all-pairs":
-            every = self.work_of_comparisons(size, PROMPT, [2] * (count * (count - 1)))
-            return replace(every, sequential_calls=int(count > 1), depends_on_answers=False)
+            work = self.work_of_comparisons(size, PROMPT, [2] * (count * (count - 1)))
+            return replace(work, sequential_calls=int(count > 1), depends_on_answers=False)
 
         def sort(best: Best[None, None]) -> Generator[None, None, list[int]]:
             def wins(challenger: int, leader: int) -> Generator[None, None, bool]:
@@ -61,5 +61,5 @@ class PairwiseOptions(ComparisonOptions):
 
             return pair_sort(self.method, count, self.top, best_by_pairs(wins))
 
-        shown = [2 for _, winner in expected_comparisons(count, sort) for _ in range(1 + winner)]
-        return self.work_of_comparisons(size, PROMPT, shown)
+        passage_counts = [2 for _, winner in expected_comparisons(count, sort) for _ in range(1 + winner)]
+        return self.work_of_comparisons(size, PROMPT, passage_counts)

@@ -35,16 +35,16 @@ class ComparisonOptions(ChatOptions):
     max_new_tokens: int = Field(default=8, ge=1)
     """Longest answer."""
 
-    def work_of_comparisons(self, size: RequestSize, prompt: str, shown: Sequence[int]) -> Work:
+    def work_of_comparisons(self, size: RequestSize, prompt: str, passage_counts: Sequence[int]) -> Work:
         """Return what calls take that each show so many passages, one after the other."""
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word) + LABEL_TOKENS
         frame = size.tokens_of(prompt) + size.query_tokens
         return Work(
-            llm_calls=len(shown),
-            sequential_calls=len(shown),
-            prompt_tokens=len(shown) * frame + sum(shown) * passage,
-            generated_tokens=len(shown) * (ANSWER_TOKENS + self.reasoning_tokens),
-            most_generated_tokens=len(shown) * (self.max_new_tokens + self.reasoning_tokens),
+            llm_calls=len(passage_counts),
+            sequential_calls=len(passage_counts),
+            prompt_tokens=len(passage_counts) * frame + sum(passage_counts) * passage,
+            generated_tokens=len(passage_counts) * (ANSWER_TOKENS + self.reasoning_tokens),
+            most_generated_tokens=len(passage_counts) * (self.max_new_tokens + self.reasoning_tokens),
             depends_on_answers=True,
         )
 

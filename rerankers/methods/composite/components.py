@@ -62,43 +62,43 @@ class CompositeOptions(MethodOptions):
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:
         """The models of every component, each of them once."""
-        return tuple(dict.fromkeys(model for each in self._each() for model in each.models))
+        return tuple(dict.fromkeys(model for options in self._options() for model in options.models))
 
     @property
     def is_remote(self) -> bool:
         """True if any component calls an endpoint."""
-        return any(each.is_remote for each in self._each())
+        return any(options.is_remote for options in self._options())
 
     @property
     def is_priced(self) -> bool:
         """True if the price of every component's calls is known."""
-        return all(each.is_priced for each in self._each())
+        return all(options.is_priced for options in self._options())
 
     @property
     def is_replayed(self) -> bool:
         """True if a response cache may stand in for any component's calls."""
-        return any(each.is_replayed for each in self._each())
+        return any(options.is_replayed for options in self._options())
 
     @property
     def missing_key(self) -> str | None:
         """The first key that a component lacks."""
-        return next((each.missing_key for each in self._each() if each.missing_key), None)
+        return next((options.missing_key for options in self._options() if options.missing_key), None)
 
     @property
     def may_use_gpu(self) -> bool:
         """True if any component computes in this process."""
-        return any(each.may_use_gpu for each in self._each())
+        return any(options.may_use_gpu for options in self._options())
 
     @property
     def embeds_passages(self) -> bool | None:
         """True if any component embeds passages ahead; None if one is unknown."""
-        known = [component.embeds_passages for component in self.components]
-        return None if None in known else any(known)
+        statements = [component.embeds_passages for component in self.components]
+        return None if None in statements else any(statements)
 
     @property
     def reads_instruction(self) -> bool:
         """True if any component reads it."""
-        return any(each.reads_instruction for each in self._each())
+        return any(options.reads_instruction for options in self._options())
 
     def decisive(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options as the user gave them, without those that affect nothing, in components neither."""
@@ -115,8 +115,8 @@ class CompositeOptions(MethodOptions):
     def work(self, size: RequestSize) -> Work | None:
         """Return the sum over the components; None if one of them does not say."""
         total = Work()
-        for each, part in zip(self._each(), self.sizes(size), strict=True):
-            work = each.work(part)
+        for options, part in zip(self._options(), self.sizes(size), strict=True):
+            work = options.work(part)
             if work is None:
                 return None
             total += work
@@ -124,11 +124,11 @@ class CompositeOptions(MethodOptions):
 
     def dollars(self, size: RequestSize) -> float | None:
         """Return the sum over the components; None if none is charged for."""
-        parts = zip(self._each(), self.sizes(size), strict=True)
-        known = [cost for each, part in parts if (cost := each.dollars(part)) is not None]
-        return sum(known) if known else None
+        parts = zip(self._options(), self.sizes(size), strict=True)
+        costs = [cost for options, part in parts if (cost := options.dollars(part)) is not None]
+        return sum(costs) if costs else None
 
-    def _each(self) -> list[MethodOptions]:
+    def _options(self) -> list[MethodOptions]:
         return [component.validated for component in self.components]
 
 

@@ -79,10 +79,10 @@ class E2RankOptions(FullWindowOptions, EmbeddingOptions, BatchOptions):
             prompts = len(windows) * (size.tokens_of(embedding_query(sentence, "")) + size.query_tokens)
         else:
             prompt = listwise_prompt(self.prompt, self.instruction)
-            shown = sum(min(count, self.prompt_passages) for count in windows)
+            passages_read = sum(min(count, self.prompt_passages) for count in windows)
             label = size.tokens_of(f"[1] {prompt.after_passage}")
             frame = size.tokens_of(prompt.message("", [])) + size.query_tokens
-            prompts = len(windows) * frame + shown * (passage + label)
+            prompts = len(windows) * frame + passages_read * (passage + label)
         embedded = sum(windows) if self.embeddings == "per_window" else count
         return Work(
             windows=len(windows),

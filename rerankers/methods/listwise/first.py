@@ -44,12 +44,12 @@ class FirstOptions(LetterWindowOptions, AttentionOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is one forward pass over its passages."""
         rounds = WindowPlan(self, self.top).expected(size.candidates)
-        shown = [len(window.positions) for windows in rounds for window in windows]
+        passage_counts = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         return Work(
-            windows=len(shown),
-            llm_calls=len(shown),
+            windows=len(passage_counts),
+            llm_calls=len(passage_counts),
             sequential_calls=len(rounds),
-            prompt_tokens=prompt_tokens(load_prompt("first"), size, shown, passage),
+            prompt_tokens=prompt_tokens(load_prompt("first"), size, passage_counts, passage),
             depends_on_answers=not self.slides,
         )

@@ -67,15 +67,15 @@ class ICROptions(FullWindowOptions, LoadedOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is read with the query, and with the content-free query."""
         rounds = WindowPlan(self, self.top).expected(size.candidates)
-        shown = [len(window.positions) for windows in rounds for window in windows]
+        passage_counts = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage += size.tokens_of("[1] \n")
         readings = 2 if self.scoring == "masked_NA_calibration" else 1
         frame = size.tokens_of(frame_text(self.template, self.retrieval_type)) + size.query_tokens
         return Work(
-            windows=len(shown),
-            llm_calls=len(shown),
+            windows=len(passage_counts),
+            llm_calls=len(passage_counts),
             sequential_calls=len(rounds),
-            prompt_tokens=readings * (len(shown) * frame + sum(shown) * passage),
+            prompt_tokens=readings * (len(passage_counts) * frame + sum(passage_counts) * passage),
             depends_on_answers=not self.slides,
         )

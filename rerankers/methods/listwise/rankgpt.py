@@ -81,16 +81,16 @@ class RankGPTOptions(WindowOptions, ChatOptions):
     def work(self, size: RequestSize) -> Work:
         """Estimate the work: each window is a call that shows its passages and writes their order."""
         rounds = WindowPlan(self, self.top, self.passes).expected(size.candidates)
-        shown = [len(window.positions) for windows in rounds for window in windows]
+        passage_counts = [len(window.positions) for windows in rounds for window in windows]
         passage = min(size.passage_tokens, self.passage_words * size.tokens_per_word)
         passage = min(passage, self.passage_tokens or passage)
-        thoughts = len(shown) * self.reasoning_tokens  # a budget, of which a model may use less
+        thoughts = len(passage_counts) * self.reasoning_tokens  # a budget, of which a model may use less
         return Work(
-            windows=len(shown),
-            llm_calls=len(shown),
+            windows=len(passage_counts),
+            llm_calls=len(passage_counts),
             sequential_calls=len(rounds),
-            prompt_tokens=prompt_tokens(load_prompt(self.prompt), size, shown, passage),
-            generated_tokens=sum(shown) * ID_TOKENS + thoughts,
-            most_generated_tokens=sum(map(self.answer_limit, shown)) + thoughts,
+            prompt_tokens=prompt_tokens(load_prompt(self.prompt), size, passage_counts, passage),
+            generated_tokens=sum(passage_counts) * ID_TOKENS + thoughts,
+            most_generated_tokens=sum(map(self.answer_limit, passage_counts)) + thoughts,
             depends_on_answers=not self.slides,
         )
