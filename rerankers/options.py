@@ -84,6 +84,11 @@ class Options(BaseModel):
         """Return the names of the options that users give, in the order of their declaration."""
         return list(cls.model_fields)
 
+    def decisive(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as the user gave them, without those that affect nothing."""
+        neutral = options_affecting(type(self), "nothing")
+        return {name: value for name, value in options.items() if name not in neutral}
+
 
 def options_affecting(model: type[BaseModel], *what: Literal["nothing", "speed"]) -> set[str]:
     """Return the names of a model's options that are marked to affect one of these."""
@@ -189,11 +194,6 @@ class MethodOptions(Options):
     def components(self) -> Sequence[InsideReranker]:
         """The rerankers that a fusion or a cascade is made of, with their options; none for other methods."""
         return ()
-
-    def decisive(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options as the user gave them, without those that affect nothing."""
-        neutral = options_affecting(type(self), "nothing")
-        return {name: value for name, value in options.items() if name not in neutral}
 
     def work(self, size: RequestSize) -> Work | None:
         """Return an estimate of the windows, calls and tokens of one request; None if there is none."""

@@ -19,7 +19,8 @@ from benchmarks.datasets.sources import BUNDLED
 from benchmarks.datasets.specs import OWN, DatasetSpec
 from benchmarks.experiments.inputs import Inputs
 from benchmarks.experiments.suites import fetch_suites
-from benchmarks.first_stages.specs import Bm25, Hybrid
+from benchmarks.first_stages import named
+from benchmarks.first_stages.specs import Bm25, Hybrid, Named
 from rerankers.files.fingerprints import file_digest
 from rerankers.registry import METHODS, role_of, source_of, validated
 
@@ -182,6 +183,8 @@ def _spec(spec: DatasetSpec | FirstStageSpec, inputs: Inputs) -> Any:
     if isinstance(spec, Hybrid):
         return [spec.kind, spec.k, spec.part_depth, [_spec(part, inputs) for part in spec.parts]]
     values = spec.identity()
+    if isinstance(spec, Named):
+        values["options"] = named.validated(spec.name, spec.options).decisive(spec.options)
     if values.get("id") == "bundled":
         values["id"] = str(BUNDLED)
     content = inputs.by_content(values)

@@ -157,6 +157,31 @@ def test_only_options_marked_as_affecting_nothing_leave_the_cell_as_it_was(
     assert (named(options) == named({**options, **changed})) is is_same
 
 
+def test_an_option_of_a_first_stage_that_affects_nothing_leaves_the_cell_as_it_was(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "own_cached.py").write_text(
+        "from typing import Annotated\n"
+        "from benchmarks import FirstStage, Options\n"
+        "from rerankers import Affects\n"
+        "class CachedOptions(Options):\n"
+        "    folder: Annotated[str, Affects('nothing')] = ''\n"
+        "    length: int = 1\n"
+        "class Cached(FirstStage):\n"
+        "    options_model = CachedOptions\n"
+        "    def search(self, query, depth): return []\n"
+    )
+
+    def named(**options: object) -> str:
+        path = make()
+        content = yaml.safe_load(path.read_text())
+        content["first_stages"] = {"name": "own_cached:Cached", "options": options}
+        path.write_text(yaml.safe_dump(content))
+        return name_of(path)
+
+    assert named(length=1) == named(length=1, folder="a") != named(length=2)
+
+
 def test_collections_that_join_to_the_same_text_have_different_fingerprints(tmp_path: Path) -> None:
     def fingerprint(folder: str, *passages: tuple[str, str]) -> str:
         write_collection(tmp_path / folder, "d1")
