@@ -69,7 +69,7 @@ def rank_ahead(
 
 def _shared_start(prompt: Prompt, following: Prompt) -> int:
     """Return the number of leading tokens that two prompts share before their first passage."""
-    heads = [each.token_ids[: each.slots[0]] for each in (prompt, following)]
+    heads = [each.token_ids[: each.placeholders[0]] for each in (prompt, following)]
     shared = 0
     for tokens in zip(*heads, strict=False):
         if tokens[0] != tokens[1]:

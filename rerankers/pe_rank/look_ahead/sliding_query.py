@@ -109,7 +109,7 @@ class SlidingQuery:
         """Return the items of the prompt of the window over ranks `start` to `end` - 1 of an order."""
         prompt = self._prompt_of(end - start)
         items = list(prompt.token_ids)
-        for slot, passage in zip(prompt.slots, order[start:end], strict=True):
+        for slot, passage in zip(prompt.placeholders, order[start:end], strict=True):
             items[slot] = passage_item(passage)
         return items
 
