@@ -12,6 +12,7 @@ stream is captured, all graphs share one pool of memory, and inputs and outputs 
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -185,14 +186,17 @@ class _Compiler:
 
     def _compile(self, own: BucketPass, arguments: tuple[Any, ...]) -> Callable[..., torch.Tensor]:
         """Return the compiled pass, a function of its arguments."""
-        import torch._inductor  # takes a second to import
         from torch.fx.experimental.proxy_tensor import make_fx
 
         def run(*arguments: Any) -> torch.Tensor:
             """Run the pass: a bound method cannot be traced."""
             return own.decoder.run_bucket(*arguments)
 
-        traced = make_fx(run)(*arguments)
         compiled: Callable[..., torch.Tensor]
-        compiled = torch._inductor.compile(traced, list(arguments), options=_COMPILER_OPTIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's compiler imports old parts of torch
+            import torch._inductor  # takes a second
+
+            traced = make_fx(run)(*arguments)
+            compiled = torch._inductor.compile(traced, list(arguments), options=_COMPILER_OPTIONS)
         return compiled
