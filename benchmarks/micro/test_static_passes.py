@@ -2,7 +2,7 @@
 
 A 32-layer Mistral of width 64 has next to no arithmetic, so the time of a pass is what the host needs to send
 it, taken as CPU time. All run in turn, and the least of many passes counts. Passes in buckets compute more
-than is needed: 256 columns, and 16 tokens for ten. The compiled one is left out where there is no C++
+than is needed: 512 columns, and 16 tokens for ten. The compiled one is left out where there is no C++
 compiler.
 """
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rerankers.llm.static.decoder import StaticDecoder
 
-DRAFTS = (1, 2, 4, 8, 16, 32)
-"""The buckets of few new tokens; beyond them they are multiples of 64, and from 512 on of 256."""
+_DRAFTS = (1, 2, 4, 8, 16, 32)
+_COLUMNS = 512  # of which the columns are a multiple
 
 
 class Bucket(NamedTuple):
@@ -32,10 +32,21 @@ class Bucket(NamedTuple):
 
     @classmethod
     def of(cls, rows: int, tokens: int, filled: int) -> Bucket:
-        """Return the smallest bucket for so many rows and new tokens behind `filled` columns."""
-        room = next((size for size in DRAFTS if size >= tokens), 0)
+        """Return the smallest bucket for so many rows and new tokens behind `filled` columns.
+
+        New tokens are 1, 2, 4, 8, 16, 32, then multiples of 64, and from 512 on of 256.
+        """
+        room = next((size for size in _DRAFTS if size >= tokens), 0)
         room = room or _round_up(tokens, 64 if tokens <= 512 else 256)
-        return cls(1 << (rows - 1).bit_length(), room, _round_up(filled + room, 256))
+        return cls(1 << (rows - 1).bit_length(), room, _round_up(filled + room, _COLUMNS))
+
+    def narrower(self) -> list[int]:
+        """Return the new tokens of all buckets that have no more than this one has columns."""
+        sizes, tokens = [], 1
+        while (size := Bucket.of(1, tokens, 0).tokens) <= self.columns:
+            sizes.append(size)
+            tokens = size + 1
+        return sizes
 
 
 class BucketBuffers(KeyValueBuffers):
@@ -73,6 +84,7 @@ class BucketBuffers(KeyValueBuffers):
         first = self._rows.start or 0
         bucket = Bucket.of(rows, tokens, self.length)
         self._reserve(first + bucket.rows, bucket.columns)
+        bucket = bucket._replace(columns=self._sides[0].shape[1])  # one size for all
         key = bucket, first
         if key not in self._passes:
             corner = slice(first, first + bucket.rows), slice(bucket.columns)
@@ -154,10 +166,6 @@ class BucketPass:
         self._mask.copy_(self._columns <= self._where[:, None])
         if mask is not None:
             self._mask[:rows, :, :count, : start + count].copy_(mask)
-
-    def empty_data(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embeddings and positions of `rows` rows that mean nothing."""
-        return torch.zeros_like(self._inputs[:rows]), torch.zeros_like(self._positions[:rows])
 
     def arguments(self) -> tuple[Any, ...]:
         """Return the arguments of `StaticDecoder.run_bucket`, tensors that stay the same."""

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from rerankers.errors import ModelError
 from rerankers.llm.exactness import is_alike
-from rerankers.llm.static.buckets import DRAFTS, BucketBuffers
+from rerankers.llm.static.buckets import BucketBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,11 +80,11 @@ class CapturedPasses:
         rows, count, _ = inputs.shape
         start = buffers.length
         own = buffers.append_pass(rows, count)
+        if self._is_open and own.replay is None and self.mode == "graphs":
+            self._try_others(inputs, start, buffers, own)
         own.fill(inputs, positions, start, mask)
         if self._is_open and own.replay is None:
             self._try(own, rows, count)
-            if self.mode == "graphs":
-                self._try_drafts(rows, buffers, own.bucket.columns)
         is_watched = _get_current_dispatch_mode() is not None  # one that counts operations sees no replay
         replay = None if is_watched else own.replay
         buffers.captured += replay is not None
@@ -116,19 +116,28 @@ class CapturedPasses:
                 self.failure = f"capturing failed: {type(error).__name__}: {reason}"
                 self._is_open = False
 
-    def _try_drafts(self, rows: int, buffers: BucketBuffers, columns: int) -> None:
-        """Capture the passes of few tokens that may follow, as far as they fit into the same columns.
+    def _try_others(self, inputs: torch.Tensor, start: int, buffers: BucketBuffers, own: BucketPass) -> None:
+        """Capture the passes of as many rows with other numbers of tokens, as far as they fit.
 
-        What they write stands behind the filled columns.
+        A graph is made in a fraction of a second. What these passes write stands behind the columns that are
+        filled, where the pass itself comes next.
+
+        Args:
+            inputs: embeddings of the pass, (rows, q, dimension), of which theirs are made.
+            start: columns that are filled.
+            buffers: keys and values.
+            own: the pass.
         """
-        start = buffers.length
-        for tokens in DRAFTS:
-            if start + tokens <= columns:
-                draft = buffers.append_pass(rows, tokens)
+        rows, count, _ = inputs.shape
+        for tokens in own.bucket.narrower():
+            if start + tokens <= own.bucket.columns and tokens != own.bucket.tokens:
                 buffers.set_length(start)
-                if draft.replay is None:
-                    draft.fill(*draft.empty_data(rows), start, None)
-                    self._try(draft, rows, tokens)
+                other = buffers.append_pass(rows, tokens)
+                if other.replay is None:
+                    index = torch.arange(tokens, device=inputs.device)
+                    other.fill(inputs[:, index % count], start + index[None], start, None)
+                    self._try(other, rows, tokens)
+        buffers.set_length(start + count)
 
 
 class _Graphs:
