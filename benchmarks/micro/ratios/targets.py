@@ -50,7 +50,7 @@ TARGETS = (
     # test_static_passes
     Target("pe-rank/host-time-one-token", "at least", 3, "transformers' CPU time of a pass by ours, 1 token"),
     Target("pe-rank/host-time-ten-tokens", "at least", 3, "the same for ten drafted ranks"),
-    Target("pe-rank/host-time-one-token-compiled", "at least", 3, "that by our compiled pass, 1 token"),
+    Target("pe-rank/host-time-one-token-compiled", "at least", 2, "that by our compiled pass, 1 token"),
     Target("pe-rank/host-time-ten-tokens-compiled", "at least", 2, "the same for ten, rounded up to 16"),
     # test_pointwise
     Target("cross-encoder/speedup-latency", "at least", 1.5, "CrossEncoder.predict's CPU seconds by ours"),
