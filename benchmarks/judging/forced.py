@@ -56,7 +56,7 @@ class ForcedGrades(ChatBackend):
             raise InputError(
                 "--reading forced needs the model in this process. Add --option backend=transformers."
             )
-        self._llm = CausalLM.of(options)
+        self._llm = CausalLM.of(options, decodes=False)
         self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._template.refuse_thinking()
         self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)

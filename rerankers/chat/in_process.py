@@ -65,7 +65,7 @@ class TransformersChat(ChatBackend):
     """
 
     def __init__(self, options: ChatOptions, llm: CausalLM | None = None) -> None:
-        self._llm = llm or CausalLM.of(options)
+        self._llm = llm or CausalLM.of(options, decodes=True)
         self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._reasoning_tokens = options.reasoning_tokens
         if not self._reasoning_tokens:
@@ -210,7 +210,7 @@ class TransformersChat(ChatBackend):
                 if not rows:
                     return
                 read.select(places)
-            read.step(self._llm)
+            read.step()
 
         if not self._reasoning_tokens:
             with clock.stage("decode", *costs):

@@ -11,8 +11,6 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING
 
-import torch
-
 from rerankers.chat.template import ChatTemplate
 from rerankers.errors import ModelError
 from rerankers.interface import Cost, Ranking, Reranker, RerankRequest, count_ties
@@ -20,7 +18,7 @@ from rerankers.listwise.prompts import load_prompt
 from rerankers.listwise.prompts import passage_words as words_of
 from rerankers.listwise.windows import RunningPolicy, WindowPlan
 from rerankers.llm.causal import CausalLM
-from rerankers.llm.readout import read_only
+from rerankers.llm.readout import end_logits, read_only
 from rerankers.text.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class First(Reranker):
         self._windows = WindowPlan(options, options.top)
         self._batch_size = options.batch_size
         self._passage_words = options.passage_words
-        self._llm = CausalLM.of(options)
+        self._llm = CausalLM.of(options, decodes=False)
         self._template = ChatTemplate(self._llm.tokenizer, options.model, options.template_variables)
         self._template.refuse_thinking()
         self._control = ControlTokens(self._llm.tokenizer, options.control_tokens)
@@ -91,7 +89,7 @@ class First(Reranker):
                 logits = [
                     row
                     for start in range(0, len(prompts), self._batch_size)
-                    for row in self._letter_logits(prompts[start : start + self._batch_size])
+                    for row in end_logits(self._llm, prompts[start : start + self._batch_size]).tolist()
                 ]
             with clock.stage("order", cost):
                 orders = []
@@ -107,20 +105,6 @@ class First(Reranker):
         with clock.stage("order", cost):
             cost.usage.passages_truncated = len(truncated)
             return Ranking.of(request, policy.order, cost)
-
-    @torch.inference_mode()
-    def _letter_logits(self, prompts: Sequence[list[int]]) -> list[list[float]]:
-        """Return for each prompt (token ids) the next-token logits of the letters A to Z."""
-        if len(prompts) == 1:
-            row = torch.tensor(prompts, device=self._llm.device)  # (1, tokens)
-            [alone] = self._llm.model(input_ids=row, use_cache=False, logits_to_keep=1).logits[:, -1].tolist()
-            return [alone]
-        longest = max(map(len, prompts))
-        padding = self._llm.tokenizer.pad_token_id
-        rows = [tokens + [padding] * (longest - len(tokens)) for tokens in prompts]
-        ids = torch.tensor(rows, device=self._llm.device)  # (windows, longest)
-        logits = self._llm.model(input_ids=ids, use_cache=False).logits  # (windows, longest, letters)
-        return [logits[row, len(tokens) - 1].tolist() for row, tokens in enumerate(prompts)]
 
     def _fit(self, query: str, passages: Sequence[list[str]]) -> tuple[list[int], int, int]:
         """Return the token ids of a window's prompt, its passages cut so that it fits the model's context.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from rerankers.methods.chat import ChatOptions
-    from rerankers.methods.loaded import AttentionOptions
+    from rerankers.methods.loaded import PassMode, PassOptions
 
 
 class NetworkOptions(TypedDict, total=False):
@@ -72,6 +72,7 @@ class CausalLM:
         tokenizer: its tokenizer, padding on the left.
         device: the device of the weights.
         exactness: the ways in which prompts may be read together.
+        passes: its forward passes; those of transformers, unless `use_passes` chooses others.
 
     Raises:
         InputError: no such folder or device.
@@ -82,6 +83,7 @@ class CausalLM:
         from transformers import AutoModelForCausalLM
 
         from rerankers.llm.exactness import Exactness
+        from rerankers.llm.passes import EagerPasses, Passes
 
         loaded = load_network(AutoModelForCausalLM, model, **options)
         self.device: torch.device = loaded.device
@@ -91,12 +93,36 @@ class CausalLM:
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
         self.exactness = Exactness(self.model, self.tokenizer)
+        self.passes: Passes = EagerPasses(self.model)
         self._described = loaded.described
 
     @classmethod
-    def of(cls, options: AttentionOptions | ChatOptions) -> CausalLM:
-        """Load the model that a method's options name, with their revision, device, dtype and attention."""
-        return cls(options.model, **network_options(options, options.device))
+    def of(cls, options: PassOptions | ChatOptions, *, decodes: bool) -> CausalLM:
+        """Load the model that a method's options name, with their revision, device, dtype, attention and
+        forward passes.
+
+        Args:
+            options: the options.
+            decodes: whether the method decodes, token after token, or only reads prompts.
+        """
+        llm = cls(options.model, **network_options(options, options.device))
+        llm.use_passes(options.forward_passes, decodes=decodes)
+        return llm
+
+    def use_passes(self, mode: PassMode, *, decodes: bool) -> None:
+        """Choose the forward passes, and name them in the record's entry.
+
+        Call it before the vocabulary's projection is changed. See `rerankers.llm.passes.choose_passes`.
+
+        Raises:
+            ModelError: static passes are asked for, and the model has none.
+        """
+        from rerankers.llm.passes import choose_passes
+
+        name = str(self._described["model"])
+        self.passes, self._described["forward_passes"] = choose_passes(
+            self.model, mode, name, decodes=decodes
+        )
 
     def describe(self) -> dict[str, object]:
         """Return the record's entry: name, version, dtype, attention implementation and parameter count."""

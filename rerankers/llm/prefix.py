@@ -7,13 +7,12 @@ prompts one by one (`rerankers.llm.exactness`).
 
 from __future__ import annotations
 
-import copy
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rerankers.llm.exactness import CACHE_NAMES, keeps_every_token
+from rerankers.llm.exactness import CACHE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +31,13 @@ class Read:
     """
 
     def __init__(
-        self, logits: torch.Tensor, reused: list[int], cache: Any, mask: torch.Tensor | None
+        self, llm: CausalLM, logits: torch.Tensor, reused: list[int], cache: Any, mask: torch.Tensor | None
     ) -> None:
         self.logits = logits
         self.tokens = logits.argmax(-1)
         self.reused = reused
         self.cache = cache
+        self._llm = llm
         self._mask = mask  # (rows, tokens so far), 1 where there is a token; None without padding
 
     def select(self, places: list[int]) -> None:
@@ -45,21 +45,16 @@ class Read:
         kept = torch.tensor(places, device=self.tokens.device)
         self.tokens = self.tokens[kept]
         self.logits = self.logits[kept]
-        self.cache.batch_select_indices(kept)
+        self.cache = self._llm.passes.select(self.cache, kept)
         if self._mask is not None:
             self._mask = self._mask[kept]
 
-    def step(self, llm: CausalLM) -> None:
+    def step(self) -> None:
         """Append the most probable next token to each row, run it, and set the tokens and logits after it."""
-        extra: dict[str, torch.Tensor] = {}
         if self._mask is not None:
-            ones = self._mask.new_ones(len(self._mask), 1)
-            self._mask = torch.cat([self._mask, ones], dim=1)
-            extra = {"attention_mask": self._mask, "position_ids": self._mask.sum(1, keepdim=True) - 1}
-        output = llm.model(
-            input_ids=self.tokens[:, None], past_key_values=self.cache, use_cache=True, **extra
-        )
-        self.logits = output.logits[:, -1]
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
+        logits, self.cache = self._llm.passes.run(self.tokens[:, None], self.cache, self._mask)
+        self.logits = logits[:, -1]
         self.tokens = self.logits.argmax(-1)
 
 
@@ -73,21 +68,22 @@ class ReadAlone(Read):
         self._name = llm.exactness.cache_name
         self._ids = torch.tensor([prompt], device=llm.device)  # (1, tokens so far)
         self.cache = None
-        self._go_on(llm, self._ids)
-        super().__init__(self.logits, [0], self.cache, None)
+        self._llm = llm
+        self._go_on(self._ids)
+        super().__init__(llm, self.logits, [0], self.cache, None)
 
     def select(self, places: list[int]) -> None:
         """Do nothing: there is only one row."""
 
-    def step(self, llm: CausalLM) -> None:
+    def step(self) -> None:
         """Append the most probable next token and run it, or without a cache all tokens so far."""
         self._ids = torch.cat([self._ids, self.tokens[:, None]], dim=1)
-        self._go_on(llm, self._ids if self._name is None else self.tokens[:, None])
+        self._go_on(self._ids if self._name is None else self.tokens[:, None])
 
-    def _go_on(self, llm: CausalLM, ids: torch.Tensor) -> None:
+    def _go_on(self, ids: torch.Tensor) -> None:
         """Run token ids, (1, n), after the cache, and set cache, logits and next token."""
         past = {} if self._name is None else {self._name: self.cache}
-        output = llm.model(input_ids=ids, use_cache=self._name is not None, logits_to_keep=1, **past)
+        output = self._llm.model(input_ids=ids, use_cache=self._name is not None, logits_to_keep=1, **past)
         self.cache = None if self._name is None else output[self._name]
         self.logits = output.logits[:, -1]
         self.tokens = self.logits.argmax(-1)
@@ -146,11 +142,8 @@ class SharedPrefix:
     def _read_one(self, prompt: list[int], common: int) -> Read:
         """Return one prompt as read, its first `common` tokens from the cache."""
         rest = torch.tensor([prompt[common:]], device=self._llm.device)  # (1, tokens not read yet)
-        output = self._llm.model(
-            input_ids=rest, past_key_values=self._cache, use_cache=True, logits_to_keep=1
-        )
-        self._cache = output.past_key_values
-        return Read(output.logits[:, -1], [common], self._cache, None)
+        logits, self._cache = self._llm.passes.run(rest, self._cache)
+        return Read(self._llm, logits[:, -1], [common], self._cache, None)
 
     def _read_rest(self, prompts: Sequence[list[int]], shared: int, common: int) -> Read:
         """Return a batch of prompts as read behind their shared prefix, padded after it.
@@ -164,34 +157,26 @@ class SharedPrefix:
         width = max(map(len, rest))
         padding = self._llm.tokenizer.pad_token_id
         ids = torch.tensor([[padding] * (width - len(row)) + row for row in rest], device=self._llm.device)
-        cache = None
-        if shared:
-            cache = copy.deepcopy(self._cache)
-            cache.batch_repeat_interleave(len(prompts))
+        cache = self._llm.passes.spread(self._cache, len(prompts)) if shared else None
         mask: torch.Tensor | None = None
-        extra: dict[str, torch.Tensor] = {}
         if any(len(row) < width for row in rest):
             ones = [[1] * shared + [0] * (width - len(row)) + [1] * len(row) for row in rest]
             mask = torch.tensor(ones, device=self._llm.device)  # (rows, shared + width)
-            positions = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0)
-            extra = {"attention_mask": mask, "position_ids": positions}
-        output = self._llm.model(
-            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
-        )
+        logits, cache = self._llm.passes.run(ids, cache, mask)
         reused = [common] + [shared] * (len(prompts) - 1)  # the first row pays for what all share
-        return Read(output.logits[:, -1], reused, output.past_key_values, mask)
+        return Read(self._llm, logits[:, -1], reused, cache, mask)
 
     def _forget_after(self, count: int) -> None:
         """Cut the cache to its first `count` tokens."""
         if count == 0:
             self._cache = None
         elif count < len(self._tokens):
-            self._cache.crop(count - len(self._tokens))
+            self._cache = self._llm.passes.crop(self._cache, count)
         self._tokens = self._tokens[:count]
 
     def _forget_unless_whole(self) -> None:
         """Empty the cache, and stop sharing, if it does not hold every token and so cannot be cropped."""
-        if not keeps_every_token(self._cache):
+        if not self._llm.passes.can_crop(self._cache):
             self._keeps = False
             self._forget_after(0)
 

@@ -1,8 +1,8 @@
 """A causal LM's logits at the end of many prompts, with as little computation as exactness allows.
 
 Prompts are batched by length under a token budget and padded on the right, where causal attention never
-looks, so that no mask is needed. On a CPU they stand in one row instead, without padding
-(`rerankers.llm.packed`). The vocabulary projection, often a third of a small model, runs at the
+looks, so that no mask is needed. On a CPU transformers' own passes read them in one row instead, without
+padding (`rerankers.llm.packed`). The vocabulary projection, often a third of a small model, runs at the
 positions asked for alone. The prefix that all prompts share (a system message, an instruction, the query) is
 prefilled once and its keys and values are repeated over the rows. Where a model would give other logits that
 way (`rerankers.llm.exactness`), prompts are read whole, or one by one.
@@ -55,7 +55,7 @@ def score_ends(
         past = _read(llm, list(prompts[0][:shared])) if shared else None
     picked = threading.local()  # of hidden states (rows, longest, d_llm), by the thread that runs the batch
     scores = torch.empty(len(prompts))
-    packs = llm.device.type == "cpu" and llm.exactness.packs
+    packs = llm.device.type == "cpu" and not llm.passes.are_static and llm.exactness.packs
 
     def read(batch: list[int]) -> None:
         """Run a batch of prompts, by their positions, and put their scores into `scores`."""
@@ -76,6 +76,26 @@ def score_ends(
     return values
 
 
+def end_logits(llm: CausalLM, prompts: Sequence[list[int]]) -> torch.Tensor:
+    """Return the logits after each prompt, (prompts, vocabulary), all read in one pass.
+
+    No prefix is shared: behind one, attention takes a mask and computes every pair of tokens. For prompts of
+    thousands of tokens that costs more than a short prefix saves.
+
+    Args:
+        llm: the model; it reads padded rows exactly if there are several prompts.
+        prompts: token ids; none empty.
+    """
+    import torch
+
+    ends = _last_positions(llm, list(prompts), 1, packs=False)
+    picking = llm.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: (inputs[0][ends],), prepend=True
+    )
+    with picking, torch.inference_mode():
+        return _forward(llm, list(prompts), None, 0)[:, 0]
+
+
 def _shared_prefix(prompts: Sequence[Sequence[int]], keep: Sequence[int]) -> int:
     """Return the number of tokens that all prompts begin with, short of the wanted positions.
 
@@ -93,8 +113,7 @@ def _read(llm: CausalLM, ids: list[int]) -> Any:
     """Return the cache of keys and values of one sequence of token ids."""
     import torch
 
-    tokens = torch.tensor([ids], device=llm.device)
-    return llm.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
+    return llm.passes.run(torch.tensor([ids], device=llm.device), None)[1]
 
 
 def _last_positions(
@@ -151,14 +170,7 @@ def _forward(llm: CausalLM, rows: list[list[int]], past: Any, _: int) -> torch.T
     tokens = torch.full((len(rows), max(map(len, rows))), llm.tokenizer.pad_token_id)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.tensor(row)
-    cache = None
-    if past is not None:
-        cache = copy.deepcopy(past)
-        cache.batch_repeat_interleave(len(rows))
-    logits: torch.Tensor = llm.model(
-        input_ids=tokens.to(llm.device), past_key_values=cache, use_cache=cache is not None
-    ).logits
-    return logits
+    return llm.passes.read_behind(tokens.to(llm.device), past)
 
 
 def read_only(model: Any, tokens: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from rerankers.endpoints.keys import read_key
 from rerankers.endpoints.prices import Price, find_price
 from rerankers.errors import InputError, MissingExtraError
 from rerankers.llm.adapter_base import loaded_models
+from rerankers.methods.loaded import PassMode
 from rerankers.models.devices import AttentionName, DtypeName
 from rerankers.options import Affects, MethodOptions
 from rerankers.text.control_tokens import ControlTokenMode
@@ -90,6 +91,10 @@ class ChatOptions(MethodOptions):
 
     attention: AttentionName = "auto"
     """transformers' attention implementation of a model in this process; `auto` lets transformers choose."""
+
+    forward_passes: Annotated[PassMode, Affects("speed")] = "auto"
+    """How a model in this process runs: transformers' own passes (`eager`), or passes of few operations on
+    fixed buffers (`static`: Llama, Mistral, Qwen2 and Qwen3). `auto` is `static` where the model has them."""
 
     def check(self) -> None:
         """Refuse options that do not belong to the backend."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from rerankers.models.batching import BatchTokens
 from rerankers.models.devices import AttentionName, DtypeName
-from rerankers.options import MethodOptions
+from rerankers.options import Affects, MethodOptions
 from rerankers.text.control_tokens import ControlTokenMode
+
+PassMode = Literal["auto", "eager", "static"]
+"""How a causal LM runs, as `PassOptions.forward_passes` explains."""
 
 
 class LoadedOptions(MethodOptions):
@@ -33,6 +38,15 @@ class AttentionOptions(LoadedOptions):
 
     attention: AttentionName = "auto"
     """transformers' attention implementation; `auto` lets transformers choose."""
+
+
+class PassOptions(AttentionOptions):
+    """The same for a causal LM with a choice of its forward passes."""
+
+    forward_passes: Annotated[PassMode, Affects("speed")] = "auto"
+    """How the language model runs: transformers' own passes (`eager`), or passes of few operations on fixed
+    buffers (`static`: Llama, Mistral, Qwen2 and Qwen3). `auto` is `static` where the model has them, but
+    `eager` on a CPU for methods that only read prompts."""
 
 
 class BatchOptions(AttentionOptions):

@@ -43,7 +43,7 @@ class CausalYesNo(PointwiseReranker[Prompts]):
 
     def __init__(self, options: CausalYesNoOptions) -> None:
         template = options.template
-        self._llm = CausalLM.of(options)
+        self._llm = CausalLM.of(options, decodes=False)
         check_offsets(self._llm.tokenizer)
         self._tokens = prompt_tokens(
             template,

@@ -39,7 +39,7 @@ class QueryLikelihood(PointwiseReranker[Prompts]):
 
     def __init__(self, options: QueryLikelihoodOptions) -> None:
         wording = options.template
-        self._llm = CausalLM.of(options)
+        self._llm = CausalLM.of(options, decodes=False)
         check_offsets(self._llm.tokenizer)
         self._frame = Framed(wording, self._llm.tokenizer, options.model, options.template_variables)
         self._before, _, after = self._frame.text.partition("{passage}")

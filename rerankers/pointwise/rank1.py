@@ -60,7 +60,7 @@ class Rank1(Reranker):
 
     def __init__(self, options: Rank1Options) -> None:
         self._template = prompt_named(ReasoningPrompt, "published")
-        self._llm = CausalLM.of(options)
+        self._llm = CausalLM.of(options, decodes=True)
         check_offsets(self._llm.tokenizer)
         self._writer = ThoughtWriter(self._llm, self._template, options.reasoning_tokens, options.model)
         self._options = options

@@ -164,7 +164,7 @@ class ThoughtWriter:
                 if not open_rows:
                     return
                 read.select(kept)
-            read.step(self._llm)
+            read.step()
 
     def _has_ended(self, row: _Row) -> bool:
         """Return whether a row's thoughts end with its last token; if so, set the row's text."""

@@ -52,6 +52,11 @@ TARGETS = (
     Target("pe-rank/host-time-ten-tokens", "at least", 3, "the same for ten drafted ranks"),
     Target("pe-rank/host-time-one-token-compiled", "at least", 2, "that by our compiled pass, 1 token"),
     Target("pe-rank/host-time-ten-tokens-compiled", "at least", 2, "the same for ten, rounded up to 16"),
+    # test_causal_passes
+    Target("chat/host-time-one-token", "at least", 2, "transformers' CPU time of a decoding step by ours"),
+    Target("chat/host-time-eight-rows", "at least", 1.7, "the same for eight padded rows"),
+    Target("causal-yes-no/host-time", "at least", 1.7, "the same for eight prompts behind a shared prefix"),
+    Target("chat/speedup-one-token", "at least", 1.05, "the same for SmolLM2-135M"),
     # test_pointwise
     Target("cross-encoder/speedup-latency", "at least", 1.5, "CrossEncoder.predict's CPU seconds by ours"),
     Target("cross-encoder/speedup-throughput", "at least", 1.5, "the same, all queries in one call"),

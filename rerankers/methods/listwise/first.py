@@ -10,7 +10,7 @@ from rerankers.listwise.prompts import load_prompt
 from rerankers.listwise.windows.plan import WindowPlan
 from rerankers.llm.adapter_base import loaded_models
 from rerankers.methods.listwise.prompt_tokens import prompt_tokens
-from rerankers.methods.loaded import AttentionOptions
+from rerankers.methods.loaded import PassOptions
 from rerankers.methods.windows import LetterWindowOptions
 from rerankers.work import Work
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 
-class FirstOptions(LetterWindowOptions, AttentionOptions):
+class FirstOptions(LetterWindowOptions, PassOptions):
     """Options of `first`."""
 
     summary: ClassVar[str] = "one forward pass orders a window by letters' logits (arXiv 2406.15657)"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rerankers.errors import InputError
 from rerankers.llm.adapter_base import loaded_models
-from rerankers.methods.loaded import BatchOptions
+from rerankers.methods.loaded import BatchOptions, PassOptions
 from rerankers.pointwise.prompts import YesNoPrompt, refuse_idle_variables, yes_no_prompt
 from rerankers.work import Work
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 
-class CausalYesNoOptions(BatchOptions):
+class CausalYesNoOptions(PassOptions, BatchOptions):
     """Options of `causal-yes-no`."""
 
     summary: ClassVar[str] = (

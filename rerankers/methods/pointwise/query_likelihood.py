@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from rerankers.llm.adapter_base import loaded_models
-from rerankers.methods.loaded import BatchOptions
+from rerankers.methods.loaded import BatchOptions, PassOptions
 from rerankers.pointwise.prompts import QueryLikelihoodPrompt, prompt_named, refuse_idle_variables
 from rerankers.work import Work
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 
-class QueryLikelihoodOptions(BatchOptions):
+class QueryLikelihoodOptions(PassOptions, BatchOptions):
     """Options of `query-likelihood`."""
 
     summary: ClassVar[str] = "mean log-probability of the query given the passage (UPR, arXiv 2204.07496)"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from rerankers.methods.loaded import AttentionOptions
+from rerankers.methods.loaded import PassOptions
 from rerankers.pointwise.prompts import ReasoningPrompt, prompt_named
 from rerankers.work import Work
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rerankers.work import RequestSize
 
 
-class Rank1Options(AttentionOptions):
+class Rank1Options(PassOptions):
     """Options of `rank1`."""
 
     summary: ClassVar[str] = (

@@ -12,7 +12,7 @@ from rerankers.chat.conversation import ChatCall, ChatCompletion, Conversation, 
 from rerankers.chat.in_process import TransformersChat
 from rerankers.errors import ModelError
 from rerankers.interface import Cost
-from rerankers.llm import prefix
+from rerankers.llm.passes import StaticPasses
 from rerankers.methods.chat import ChatOptions
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def test_answers_do_not_depend_on_what_was_read_before(
     tiny_llm: str, clock: StageClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reused, _ = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
-    monkeypatch.setattr(prefix, "keeps_every_token", lambda cache: False)
+    monkeypatch.setattr(StaticPasses, "can_crop", lambda *_: False)
     whole, costs = converse(open_tiny(tiny_llm, 1), clock, rounds=3)
     in_batches, more_costs = converse(open_tiny(tiny_llm, 3), clock, rounds=3)
     assert reused == whole == in_batches
