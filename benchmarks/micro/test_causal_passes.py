@@ -111,5 +111,3 @@ def test_static_passes_against_those_of_transformers(
         measured("chat/host-time-one-token", found["step"])
         measured("chat/host-time-eight-rows", found["step_of_eight_rows"])
         measured("causal-yes-no/host-time", found["pointwise"])
-    else:
-        measured("chat/speedup-one-token", found["step"])
