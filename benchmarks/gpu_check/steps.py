@@ -68,18 +68,18 @@ def latency(check: Check) -> dict[str, Any]:
         {
             "name": "pe-rank",
             "label": "PE-Rank, uncaptured passes",
-            "options": _pe_rank(check, passes="static"),
+            "options": _pe_rank(check, forward_passes="static"),
         },
         {
             "name": "pe-rank",
             "label": "PE-Rank, transformers' passes",
-            "options": _pe_rank(check, passes="eager"),
+            "options": _pe_rank(check, forward_passes="eager"),
         },
         {"name": "pe-rank", "label": "PE-Rank, one rank a pass", "options": _pe_rank(check, draft="off")},
         {
             "name": "benchmarks.gpu_check.published:PublishedPERank",
             "label": "PE-Rank, published way",
-            "options": _pe_rank(check, passes="eager"),
+            "options": _pe_rank(check, forward_passes="eager"),
         },
         {
             "name": "rankgpt",
@@ -172,7 +172,7 @@ def _passes(check: Check, mode: str, depth: int, bandwidth: float) -> dict[str, 
     Returns:
         also which passes ran, as the record has it, and the seconds of the warm-up.
     """
-    reranker = create("pe-rank", _pe_rank(check, passes=mode))
+    reranker = create("pe-rank", _pe_rank(check, forward_passes=mode))
     *first, request = _requests(check.folder / "candidates.jsonl", depth)[:3]
     started = time.perf_counter()
     for each in first:
@@ -180,7 +180,7 @@ def _passes(check: Check, mode: str, depth: int, bandwidth: float) -> dict[str, 
     warm_up_seconds = time.perf_counter() - started
     reranker.end_warm_up()
     counts = passes(reranker, request, _layer_bytes(check.models.llm), bandwidth)
-    return {**counts, "ran": reranker.describe()["passes"], "warm_up_seconds": warm_up_seconds}
+    return {**counts, "ran": reranker.describe()["forward_passes"], "warm_up_seconds": warm_up_seconds}
 
 
 def _clock() -> Any:

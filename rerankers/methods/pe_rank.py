@@ -74,7 +74,7 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
     """Tokens that take a forward pass as long as one token; null for 16 on a CPU and 256 on a GPU. With 64 or
     more, passes of a query that is ranked alone draft the next window, too."""
 
-    passes: PassMode = "auto"
+    forward_passes: Annotated[PassMode, Affects("speed")] = "auto"
     """How the language model runs: transformers' own passes (`eager`), or passes of few operations on fixed
     buffers (`static`: Llama, Mistral, Qwen2 and Qwen3), which warm-up queries may capture as CUDA graphs
     (`graphs`) or compile (`compiled`). `auto` is `graphs` on CUDA and else `static`, where the model has
@@ -94,8 +94,10 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
             InputError: `exact` with such passes, or windows that do not fit.
         """
         super().check()
-        if self.exact and self.passes not in ("auto", "eager"):
-            raise InputError(f"'exact' runs transformers' own passes. Leave out 'passes: {self.passes}'.")
+        if self.exact and self.forward_passes not in ("auto", "eager"):
+            raise InputError(
+                f"'exact' runs transformers' own passes. Leave out 'forward_passes: {self.forward_passes}'."
+            )
 
     @property
     def models(self) -> tuple[tuple[str, str | None], ...]:

@@ -118,7 +118,7 @@ class PERank(EmbeddingPassages):
             "embeddings": self._options.embeddings,
             "draft": self._options.draft,
             "free_tokens": self._free_tokens,
-            "passes": self._passes_that_run(),
+            "forward_passes": self._passes_that_run(),
             "batch_size": self._batch_size,
             "exact": self._options.exact,
             "dtype": str(self._llm.dtype).removeprefix("torch."),
@@ -227,14 +227,14 @@ def _choose_passes(llm: PassageLLM, options: PERankOptions) -> str:
     Raises:
         ModelError: the options ask for static passes that the model does not support.
     """
-    if options.exact or options.passes == "eager":
+    if options.exact or options.forward_passes == "eager":
         return "eager"
     reason = llm.use_static_passes()
-    if reason is not None and options.passes != "auto":
-        raise ModelError(f"{options.model!r} has no static passes: {reason}. Use 'passes: auto'.")
+    if reason is not None and options.forward_passes != "auto":
+        raise ModelError(f"{options.model!r} has no static passes: {reason}. Use 'forward_passes: auto'.")
     if reason is not None:
         return f"eager: {reason}"
-    mode = options.passes
+    mode = options.forward_passes
     if mode == "auto":
         mode = "graphs" if llm.device.type == "cuda" else "static"
     if mode not in ("graphs", "compiled"):

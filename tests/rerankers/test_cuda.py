@@ -49,7 +49,7 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "options", [{"passes": "graphs"}, {"passes": "static"}, {"passes": "eager"}, {"exact": True}], ids=str
+    "options", [{"forward_passes": "graphs"}, {"forward_passes": "static"}, {"forward_passes": "eager"}, {"exact": True}], ids=str
 )
 @pytest.mark.parametrize("text", [False, True], ids=["embeddings", "with-text"])
 def test_float32_gives_the_reference_permutations(
@@ -70,7 +70,7 @@ def test_passes_are_captured_at_warm_up_and_replayed_afterwards(
     [first] = reranker.rerank([request], clock)
     reranker.end_warm_up()
     [again] = reranker.rerank([request], clock)
-    assert reranker.describe()["passes"] == "graphs"
+    assert reranker.describe()["forward_passes"] == "graphs"
     assert again.doc_ids == first.doc_ids
     assert again.usage.captured_passes >= again.usage.decode_steps > 0
 
@@ -99,7 +99,7 @@ def test_jina_vectors_are_the_reference_implementations() -> None:
 def test_decoding_never_waits_for_the_device_unsaid(
     request: pytest.FixtureRequest, rows: int, drafts: bool, passes: str
 ) -> None:
-    reranker = pe_rank(passes=passes)
+    reranker = pe_rank(forward_passes=passes)
     decoder, model = WindowDecoder(reranker._llm), reranker._llm
     vectors = torch.randn(rows * 9, reranker._encoder.dimension, device="cuda")
     projected = model.project(torch.nn.functional.normalize(vectors, dim=1)).view(rows, 9, -1)

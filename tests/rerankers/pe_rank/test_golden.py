@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())["cases"]
 IDS = [f"{number}-{case['kind']}-{len(case['passages'])}" for number, case in enumerate(CASES)]
 WAYS: dict[str, dict[str, Any]] = {
-    "eager": {"passes": "eager"}, "static": {"passes": "static"}, "plain": {"exact": True},
-    "buckets": {"passes": "compiled"},  # that run uncaptured, for the warm-up is over
+    "eager": {"forward_passes": "eager"}, "static": {"forward_passes": "static"}, "plain": {"exact": True},
+    "buckets": {"forward_passes": "compiled"},  # that run uncaptured, for the warm-up is over
 }  # fmt: skip
 SINGLE = [(case, name) for case, name in zip(CASES, IDS, strict=True) if "prompt_token_ids" in case]
 

@@ -66,9 +66,9 @@ def plain(model: str, requests: list[RerankRequest]) -> list[tuple[str, ...]]:
         {"batch_size": 2, "draft": "on"},
         {"embeddings": "per_window"},
         {"attention": "eager"},
-        {"passes": "eager"},
-        {"passes": "static", "batch_size": 2},
-        {"passes": "graphs"},
+        {"forward_passes": "eager"},
+        {"forward_passes": "static", "batch_size": 2},
+        {"forward_passes": "graphs"},
         {"free_tokens": 64, "batch_size": 1},
         {"free_tokens": 256, "batch_size": 1, "attention": "eager"},
         {"free_tokens": 256, "batch_size": 2},
@@ -85,32 +85,32 @@ def test_the_fast_way_gives_the_plain_answers(
     ("options", "passes"),
     [
         ({}, "static"),
-        ({"passes": "eager"}, "eager"),
+        ({"forward_passes": "eager"}, "eager"),
         ({"exact": True}, "eager"),
-        ({"passes": "compiled"}, "compiled"),
-        ({"passes": "graphs"}, "static: CUDA graphs need a GPU, and the device is cpu"),
+        ({"forward_passes": "compiled"}, "compiled"),
+        ({"forward_passes": "graphs"}, "static: CUDA graphs need a GPU, and the device is cpu"),
         ({"attention": "eager"}, "eager: attention is eager, and static passes use sdpa"),
     ],
     ids=str,
 )
 def test_the_record_says_which_passes_ran(model: str, options: dict[str, Any], passes: str) -> None:
     reranker = create("pe-rank", {"model": model, "device": "cpu", **options})
-    assert reranker.describe()["passes"] == passes
+    assert reranker.describe()["forward_passes"] == passes
 
 
 def test_static_passes_are_refused_where_a_model_has_none(model: str) -> None:
-    settings = {"model": model, "device": "cpu", "passes": "static"}
-    with pytest.raises(ModelError, match=r"no static passes: attention is eager.*passes: auto"):
+    settings = {"model": model, "device": "cpu", "forward_passes": "static"}
+    with pytest.raises(ModelError, match=r"no static passes: attention is eager.*forward_passes: auto"):
         create("pe-rank", {**settings, "attention": "eager"})
     for passes in ("static", "graphs", "compiled"):
         with pytest.raises(InputError, match=rf"exact.*passes: {passes}"):
-            create("pe-rank", {**settings, "passes": passes, "exact": True})
+            create("pe-rank", {**settings, "forward_passes": passes, "exact": True})
 
 
 def test_usage_counts_passes_that_were_met_after_the_warm_up(
     model: str, requests: list[RerankRequest], clock: StageClock
 ) -> None:
-    settings = {"model": model, "dtype": "float32", "device": "cpu", "passes": "compiled"}
+    settings = {"model": model, "dtype": "float32", "device": "cpu", "forward_passes": "compiled"}
     reranker = create("pe-rank", settings)
     reranker.end_warm_up()
     usage = reranker.rerank(requests[:1], clock)[0].usage
