@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from rerankers.methods.embedded import EmbeddingOptions, PoolingName
 from rerankers.methods.loaded import AttentionOptions
 from rerankers.methods.runtimes import BackendName
 from rerankers.methods.windows import WindowOptions
+from rerankers.options import Affects
 from rerankers.pe_rank.depth import lossless_depths
 from rerankers.pe_rank.formats.manifest import prompt_template, referenced_models
 from rerankers.work import Work

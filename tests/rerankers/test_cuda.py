@@ -49,7 +49,14 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "options", [{"forward_passes": "graphs"}, {"forward_passes": "static"}, {"forward_passes": "eager"}, {"exact": True}], ids=str
+    "options",
+    [
+        {"forward_passes": "graphs"},
+        {"forward_passes": "static"},
+        {"forward_passes": "eager"},
+        {"exact": True},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("text", [False, True], ids=["embeddings", "with-text"])
 def test_float32_gives_the_reference_permutations(
