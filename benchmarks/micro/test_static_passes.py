@@ -133,8 +133,6 @@ def test_host_time_of_a_pass(
     benchmark.pedantic(in_turn, rounds=60, warmup_rounds=3)
     least = {name: min(taken) for name, taken in seconds.items()}
     measured(figure, least["transformers"] / least["static"])
-    if "compiled" in least:
-        measured(f"{figure}-compiled", least["transformers"] / least["compiled"])
     with capsys.disabled():
         for name, taken in least.items():
             print(

@@ -43,7 +43,8 @@ def test_every_form_of_a_checkpoint_is_a_start(
         name = str(tmp_path / "published")
     if form == "bundled":
         shutil.copytree(first, tmp_path / "checkpoints" / "mine")
-        monkeypatch.setattr("rerankers.models.locate._CHECKPOINTS", tmp_path / "checkpoints")
+        for module in ("locate", "stored"):
+            monkeypatch.setattr(f"rerankers.models.{module}.CHECKPOINTS", tmp_path / "checkpoints")
         name = "bundled:mine"
     settings = make_settings("rank", prompt=None, init_from=name, lora={}, optimizer=FROZEN)
     lora = type(settings.lora)(dropout=0)  # rank, alpha and modules are the checkpoint's: 4, 8 and all
