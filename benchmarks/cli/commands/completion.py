@@ -19,7 +19,7 @@ def completion_of(program: argparse.ArgumentParser) -> Command:
         summary="print shell completion",
         examples=(
             'bash    put eval "$(rerankbench completion bash)" into ~/.bashrc',
-            'zsh     put eval "$(rerankbench completion zsh)" into ~/.zshrc',
+            'zsh     put eval "$(rerankbench completion zsh)" into ~/.zshrc, behind compinit',
             "fish > ~/.config/fish/completions/rerankbench.fish",
         ),
         run=partial(_run, program),
