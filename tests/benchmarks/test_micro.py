@@ -95,6 +95,6 @@ def test_two_files_of_figures_are_compared_beside_their_targets(
 
 
 def test_every_target_is_measured_by_a_benchmark() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "benchmarks" / "micro").glob("test_*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "benchmarks" / "micro").rglob("test_*.py"))
     assert [target.name for target in TARGETS if f'"{target.name}"' not in sources] == []
     assert len({target.name for target in TARGETS}) == len(TARGETS)

@@ -1,7 +1,7 @@
 """Passes in buckets give the hidden states of passes in exact shapes, captured or not.
 
-Compiled passes are compared in `benchmarks/micro/test_static_passes.py`, for a compiler takes seconds, and
-CUDA graphs in `tests/rerankers/test_cuda.py`.
+Compiled passes are compared in `benchmarks/micro/passes/test_static_passes.py`, for a compiler takes seconds,
+and CUDA graphs in `tests/rerankers/test_cuda.py`.
 """
 
 from __future__ import annotations

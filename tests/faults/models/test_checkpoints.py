@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 trial = settings(settings.get_profile("slow-faults"))
 
-RELEASED = Path(__file__).parents[1] / "golden" / "pe_rank" / "mistral"
-JINA = Path(__file__).parents[1] / "golden" / "jina_bert"
+RELEASED = Path(__file__).parents[2] / "golden" / "pe_rank" / "mistral"
+JINA = Path(__file__).parents[2] / "golden" / "jina_bert"
 PE_RANK = {
     "version": 1,
     "llm": {"model": "./llm"},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rerankers import RerankRequest, StageClock
 
-MODEL = Path(__file__).parents[2] / "golden" / "e2rank"
+MODEL = Path(__file__).parents[3] / "golden" / "e2rank"
 
 
 def settings_of(lists: Path, **changes: Any) -> E2RankSettings:

@@ -15,7 +15,7 @@ from rerankers.training.e2rank.losses import info_nce, rank_net
 from rerankers.training.e2rank.model import Objective, TrainableE2Rank
 from rerankers.training.e2rank.texts import Lengths, TrainingTexts
 
-FOLDER = Path(__file__).parents[2] / "golden" / "e2rank"
+FOLDER = Path(__file__).parents[3] / "golden" / "e2rank"
 TRAINING: dict[str, Any] = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))["training"]
 RANKINGS = (
     torch.tensor([record["ranking"] for record in TRAINING["batch"]]) - 1
