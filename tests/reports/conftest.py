@@ -99,38 +99,19 @@ class Folder:
         `session` are more fields of its session, `control` the identity control's seconds by query position.
         """
         name = f"cell-{len(self.cells):02d}"
-        record = Record.model_validate(
-            {
-                "cell": name,
-                "experiment": self.name,
-                "status": status,
-                "error": error,
-                "system": System(
-                    label=label,
-                    reranker=reranker,
-                    options=dict(options or {}),
-                    described=dict(described or {}),
-                ),
-                "dataset": pool.dataset,
-                "suite": suite,
-                "first_stage": pool.first_stage,
-                "depth": pool.depth,
-                "pool": pool.digest,
-                "measures": ("nDCG@10", "RR@10"),
-                "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats, "seed": seed}),
-                "operations": operations,
-                "sessions": (
-                    Session.model_validate(
-                        {
-                            "started_at": "2025-03-01T10:00:00Z",
-                            "environment": dict(environment or MACHINE),
-                            "load_seconds": 1.5,
-                            **(session or {}),
-                        }
-                    ),
-                ),
-            }
-        )
+        fields = {
+            "cell": name,
+            "experiment": self.name,
+            "status": status,
+            "error": error,
+            "system": System(
+                label=label, reranker=reranker, options=dict(options or {}), described=dict(described or {})
+            ),
+            "suite": suite,
+            "protocol": Protocol.model_validate({"mode": mode, "repeats": repeats, "seed": seed}),
+            "operations": operations,
+        }
+        record = recorded(pool, fields, {"environment": dict(environment or MACHINE), **(session or {})})
         with CellWriter(self.path / name, record) as writer:
             for repeat in range(repeats):
                 for position, request in enumerate(pool.requests()[:only]):
@@ -276,3 +257,16 @@ def _found_by(reach: int) -> Order:
         return first + [n for n in range(len(request.candidates)) if n not in first]
 
     return order
+
+
+def recorded(pool: Pool, fields: Mapping[str, Any], session: Mapping[str, Any]) -> Record:
+    """Return the record of a cell with one session that took 1.5 s to load."""
+    started = {"started_at": "2025-03-01T10:00:00Z", "load_seconds": 1.5}
+    ranked = {
+        "dataset": pool.dataset,
+        "first_stage": pool.first_stage,
+        "depth": pool.depth,
+        "pool": pool.digest,
+    }
+    sessions = (Session.model_validate({**started, **session}),)
+    return Record.model_validate({**ranked, "measures": ("nDCG@10", "RR@10"), "sessions": sessions, **fields})
