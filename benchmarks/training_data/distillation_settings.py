@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class Candidates(_Strict):
-    """How a query's list is drawn from its hits.
+    """The rule by which a query's list is drawn from its hits.
 
     Attributes:
         depth: number of hits that the first stage retrieves.

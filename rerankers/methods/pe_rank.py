@@ -110,7 +110,7 @@ class PERankOptions(WindowOptions, EmbeddingOptions, AttentionOptions):
 
     @property
     def may_look_ahead(self) -> bool:
-        """Whether windows may be drafted ahead of the present one: they slide, their passages are embedded
+        """True if windows may be drafted ahead of the present one: they slide, their passages are embedded
         once, and the attention takes a mask. Prompts with text have too many tokens for it.
         """
         return not (

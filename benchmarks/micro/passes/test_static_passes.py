@@ -9,12 +9,12 @@ compiler.
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from benchmarks.micro.workloads.ways import in_turns
 from rerankers.llm.static.capture import CapturedPasses
 from rerankers.llm.static.decoder import StaticDecoder
 from rerankers.pe_rank.cache import WindowCache
@@ -122,15 +122,7 @@ def test_host_time_of_a_pass(
     expected = ways["transformers"]()
     for run in ways.values():
         torch.testing.assert_close(run(), expected, atol=1e-5, rtol=1e-4)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-
-    def in_turn() -> None:
-        for name, run in ways.items():
-            started = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - started)
-
-    benchmark.pedantic(in_turn, rounds=60, warmup_rounds=3)
+    seconds = in_turns(ways, benchmark, rounds=60)
     least = {name: min(taken) for name, taken in seconds.items()}
     measured(figure, least["transformers"] / least["static"])
     with capsys.disabled():

@@ -26,7 +26,7 @@ _POSITIONS = 1024  # by which the table of angles grows
 
 
 class Attention(NamedTuple):
-    """What the queries of a pass look at.
+    """The keys and values that the queries of a pass look at, and the mask.
 
     Attributes:
         states: keys of the first layer, its values, keys of the second, and so on, each

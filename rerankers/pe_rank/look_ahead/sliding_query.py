@@ -78,12 +78,12 @@ class SlidingQuery:
 
     @property
     def is_over(self) -> bool:
-        """Whether all windows are ranked."""
+        """True once all windows are ranked."""
         return self._at == len(self._windows)
 
     @property
     def is_at_a_prompt(self) -> bool:
-        """Whether the next pass has to run the prompt of the present window."""
+        """True if the next pass has to run the prompt of the present window."""
         return self._node is None
 
     def run_pass(self) -> None:
